@@ -1,0 +1,59 @@
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url \
+	--python-version 3.11 pyproject.toml
+
+help: ## Show what there is to make.
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+$(INSTALLED): tests/requirements.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r tests/requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+install: $(INSTALLED) ## Set up .venv from the lock file.
+
+run: $(INSTALLED) ## Start a server, show it at work on deploy/examples, keep serving until Ctrl-C.
+	$(BIN)/raywarden demo deploy/examples --keep-serving
+
+demo: $(INSTALLED) ## The same, and end after the table.
+	$(BIN)/raywarden demo deploy/examples
+
+test: $(INSTALLED) ## Run the tests.
+	$(BIN)/pytest -n auto
+
+check: $(INSTALLED) ## Lint, format, types, import contracts, generated files.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/raywarden rules --format markdown | diff -u policies/README.md -
+
+fmt: $(INSTALLED) ## Format the code.
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+golden: $(INSTALLED) ## Write the golden files anew; look at the difference before you commit it.
+	$(BIN)/pytest -n auto -q tests/test_golden.py --golden
+
+docs: $(INSTALLED) ## Write the generated references anew.
+	$(BIN)/raywarden rules --format markdown > policies/README.md
+
+bench: $(INSTALLED) ## Measure requests per second, latency, and where the time goes.
+	$(BIN)/python -m tests.bench
+
+lock: $(INSTALLED) ## Resolve the dependencies anew.
+	$(LOCK) --output-file requirements.lock
+	$(LOCK) --group dev --constraint requirements.lock --output-file tests/requirements.lock
+
+image: ## Build the container image.
+	docker build --tag raywarden:latest .
+
+clean: ## Remove everything that was made here.
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+
+.PHONY: help install run demo test check fmt golden docs bench lock image clean

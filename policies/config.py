@@ -1,0 +1,132 @@
+"""The policy file: which profile in which mode, single rules turned, parameters, exemptions, injection choices."""
+
+from collections.abc import Mapping
+from datetime import date
+from fnmatch import fnmatchcase
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, field_validator
+
+from policies.model import Configured, Injection, Mode, Profile, Rule, Violation
+from policies.registry import RULES
+
+ProfileName = Literal["privileged", "baseline", "restricted"]
+NAMESPACE_LABELS = {mode: f"raywarden.io/{mode}" for mode in Mode}
+
+
+class Profiles(Configured):
+    """The profile of each mode, for namespaces that do not choose a stricter one by label."""
+
+    enforce: ProfileName = "baseline"
+    warn: ProfileName = "restricted"
+    audit: ProfileName = "restricted"
+
+
+class RuleSettings(Configured):
+    """One rule turned to a mode of its own, whatever the profile, or given parameters."""
+
+    mode: Literal["enforce", "warn", "audit", "off"] | None = None
+    parameters: Mapping[str, Any] = {}
+
+
+class Exemption(Configured):
+    """Who is let off what, why, and until when. Every list given must match; at least one must be given."""
+
+    rules: tuple[str, ...] = Field((), description="rule ids; all rules when empty")
+    namespaces: tuple[str, ...] = Field((), description="name patterns, `*` matches anything")
+    names: tuple[str, ...] = Field((), description="patterns of the object's name (pods: generateName)")
+    users: tuple[str, ...] = Field((), description="patterns of the requesting user")
+    reason: str = Field(min_length=1)
+    until: date | None = Field(None, description="the last day it holds")
+
+    def covers(self, violation: Violation, namespace: str, name: str, user: str) -> bool:
+        """This exemption is meant for this violation, in date or not."""
+        return (not self.rules or violation.rule in self.rules) and all(
+            not patterns or any(fnmatchcase(value, pattern) for pattern in patterns)
+            for value, patterns in ((namespace, self.namespaces), (name, self.names), (user, self.users))
+        )
+
+    def holds(self, today: date) -> bool:
+        return self.until is None or today <= self.until
+
+
+class PolicyFile(Configured):
+    """The policy file as written. Every part may be left out; an empty file is the default policy."""
+
+    api_version: Literal["raywarden.io/v1alpha1"] = "raywarden.io/v1alpha1"
+    kind: Literal["Policy"] = "Policy"
+    profiles: Profiles = Profiles()
+    namespaces_may_loosen: bool = False
+    rules: Mapping[str, RuleSettings] = {}
+    exemptions: tuple[Exemption, ...] = ()
+    inject: Injection = Injection()
+
+    @field_validator("rules")
+    @classmethod
+    def _known(cls, rules: Mapping[str, RuleSettings]) -> Mapping[str, RuleSettings]:
+        known = {rule.id for rule in RULES}
+        if unknown := sorted(rules.keys() - known):
+            raise ValueError(f"no rule is called {', '.join(unknown)}; rules are {', '.join(sorted(known))}")
+        return rules
+
+
+class PolicyError(Exception):
+    """The policy file cannot be used; the message names every place and what is wrong there."""
+
+
+class Policy:
+    """The policy file made ready: rules with their parameters, and the mode each one has in a namespace."""
+
+    def __init__(self, file: PolicyFile) -> None:
+        self.file = file
+        self.inject = file.inject
+        self.rules = tuple(self._parametrised(rule) for rule in RULES)
+
+    @classmethod
+    def parse(cls, document: Any) -> "Policy":
+        """The policy in a parsed YAML document (None for an empty file); raises PolicyError listing all problems."""
+        try:
+            return cls(PolicyFile.model_validate({} if document is None else document))
+        except ValidationError as error:
+            raise PolicyError(_places(error)) from None
+
+    def modes(self, violation: Violation, labels: Mapping[str, str]) -> list[Mode]:
+        """Every mode the violation counts in, in a namespace with these labels; strictest first, often none."""
+        settings = self.file.rules.get(violation.rule)
+        if settings and settings.mode:
+            modes = [mode for mode in Mode if mode == settings.mode]
+        else:
+            modes = [mode for mode in Mode if violation.profile <= self._profile(mode, labels)]
+        if violation.advisory and Mode.ENFORCE in modes:
+            return [Mode.WARN]
+        return modes
+
+    def exemption(self, violation: Violation, namespace: str, name: str, user: str, today: date) -> Exemption | None:
+        """The first exemption in force that covers the violation."""
+        covering = (e for e in self.file.exemptions if e.covers(violation, namespace, name, user))
+        return next((exemption for exemption in covering if exemption.holds(today)), None)
+
+    def _profile(self, mode: Mode, labels: Mapping[str, str]) -> Profile:
+        floor = Profile.named(getattr(self.file.profiles, mode))
+        label = labels.get(NAMESPACE_LABELS[mode])
+        if label is None:
+            return floor
+        try:
+            chosen = Profile.named(label)
+        except KeyError:
+            # As Pod Security Admission does: a misspelt level must not open a namespace.
+            chosen = Profile.RESTRICTED
+        return chosen if self.file.namespaces_may_loosen else max(chosen, floor)
+
+    def _parametrised(self, rule: type[Rule]) -> Rule:
+        settings = self.file.rules.get(rule.id)
+        try:
+            return rule.model_validate(dict(settings.parameters) if settings else {})
+        except ValidationError as error:
+            raise PolicyError(_places(error, f"rules.{rule.id}.parameters.")) from None
+
+
+def _places(error: ValidationError, prefix: str = "") -> str:
+    return "\n".join(
+        f"{prefix}{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}" for problem in error.errors()
+    )

@@ -1,0 +1,187 @@
+"""The two loops: every mutation in order over one draft, every rule over one object."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import orjson
+
+from policies.config import Policy
+from policies.contract import INJECTED_ANNOTATION, MANAGED, MARKER_LABEL, TlsBy, signer_of, tls_by
+from policies.draft import Draft, Operation
+from policies.model import Facts, Injection, Mode, Rule, Signer, Violation
+from policies.pointer import ROOT, Pointer
+from policies.reading import mapping, text
+from policies.registry import MUTATIONS
+from policies.workload import Kind, Role, Workload
+
+_ANNOTATION = Pointer(("metadata", "annotations", INJECTED_ANNOTATION))
+
+
+@dataclass(frozen=True, slots=True)
+class Mutated:
+    """The object as it will be, the operations that lead there, and which mutations made them.
+
+    `failed` names mutations that raised: theirs is left out, and the rules judge what is missing.
+    """
+
+    document: Mapping[str, Any]
+    operations: list[Operation] = field(default_factory=list)
+    mutations: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the rules say, sorted by what is done about it; the request is refused when `denied` is not empty.
+
+    `exempted` pairs each violation that would have counted with the reason it does not. `failed` names rules that
+    raised: each also stands among the violations, because a rule that cannot answer does not say yes.
+    """
+
+    denied: tuple[Violation, ...] = ()
+    warned: tuple[Violation, ...] = ()
+    audited: tuple[Violation, ...] = ()
+    exempted: tuple[tuple[Violation, str], ...] = ()
+    failed: tuple[str, ...] = ()
+
+
+def mutate(kind: Kind, document: Mapping[str, Any], facts: Facts) -> Mutated:
+    """Write every default that is missing into one object. The caller's document is left as it is."""
+    workload = Workload.of(kind, document)
+    if workload is None or not _ours_to_mutate(workload, facts):
+        return Mutated(document)
+    draft = Draft(document)
+    warnings: list[str] = []
+    changed: list[str] = []
+    failed: list[str] = []
+    for mutation in MUTATIONS:
+        written = len(draft.operations)
+        try:
+            with draft.all_or_nothing():
+                warnings += mutation.mutate(draft, Workload(workload.kind, draft.document), facts)
+        except Exception:
+            failed.append(mutation.id)
+        if len(draft.operations) > written:
+            changed.append(mutation.id)
+    if changed:
+        with draft.all_or_nothing():
+            draft.set(_ANNOTATION, _hint(draft, changed, facts))
+    warnings += dict.fromkeys(f"RayWarden left this alone: {problem}" for problem in draft.left_alone)
+    return Mutated(draft.document, draft.operations, tuple(changed), tuple(warnings), tuple(failed))
+
+
+def _ours_to_mutate(workload: Workload, facts: Facts) -> bool:
+    """New RayClusters whose TLS nobody else sees to, stored ones that carry our marker, and new pods of these.
+
+    A cluster that was born without us is left alone: half a cluster with TLS is a broken cluster.
+    """
+    if workload.kind == "RayCluster" and facts.operation == "UPDATE":
+        return facts.before is not None and facts.before.labels.get(MARKER_LABEL) == MANAGED
+    if facts.operation != "CREATE":
+        return False
+    if workload.kind == "RayCluster":
+        return tls_by(workload) in (TlsBy.NOBODY, TlsBy.RAYWARDEN)
+    return workload.kind == "Pod" and (tls_by(workload) is TlsBy.RAYWARDEN or workload.pods[0].role is Role.SUBMITTER)
+
+
+def _hint(draft: Draft, changed: list[str], facts: Facts) -> str:
+    """What stands in `raywarden.io/injected`: for people to read, never a proof, and kept as stored on UPDATE."""
+    stored = text(_ANNOTATION.read(facts.before.document)) if facts.before else ""
+    if stored:
+        return stored
+    names = [mutation.id for mutation in MUTATIONS if mutation.id in changed or mutation.id in _named(draft)]
+    hint = {"version": facts.signer.version, "hash": _fingerprint(facts.signer, facts.injection), "mutations": names}
+    return json.dumps(hint)
+
+
+def _named(draft: Draft) -> list[Any]:
+    """The mutations an earlier call for the same request named (`reinvocationPolicy: IfNeeded`)."""
+    try:
+        names = mapping(orjson.loads(text(_ANNOTATION.read(draft.document)))).get("mutations")
+    except ValueError:
+        return []
+    return names if isinstance(names, list) else []
+
+
+@lru_cache(maxsize=8)
+def _fingerprint(signer: Signer, injection: Injection) -> str:
+    """Twelve hexadecimal digits that change when what we inject would."""
+    content = json.dumps([signer_of(signer), injection.model_dump(mode="json")], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:12]
+
+
+def validate(kind: Kind, document: Mapping[str, Any], policy: Policy, facts: Facts) -> Verdict:
+    """Hold one object against every rule. All violations are found; what is done about each is the policy's choice.
+
+    On UPDATE a violation the stored object already had warns where it would refuse (ratcheting). An object that is
+    being deleted is never refused, and neither is KubeRay's Redis clean-up pod: both only stand in the way of an end.
+    """
+    workload = Workload.of(kind, document)
+    if workload is None or workload.metadata.get("deletionTimestamp") is not None:
+        return Verdict()
+    if workload.kind == "Pod" and workload.pods[0].role is Role.CLEANUP:
+        return Verdict()
+    violations, failed = _violations(workload, policy, facts)
+    stored = Counter(_identity(v) for v in _violations(facts.before, policy, facts)[0]) if facts.before else Counter()
+    verdict = _Sorted()
+    for violation in violations:
+        known = stored[_identity(violation)] > 0
+        stored[_identity(violation)] -= 1
+        verdict.sort(violation, known, workload.name, policy, facts)
+    return Verdict(
+        tuple(verdict.denied), tuple(verdict.warned), tuple(verdict.audited), tuple(verdict.exempted), tuple(failed)
+    )
+
+
+def _violations(workload: Workload, policy: Policy, facts: Facts) -> tuple[list[Violation], list[str]]:
+    found: list[Violation] = []
+    failed: list[str] = []
+    for rule in policy.rules:
+        try:
+            found += rule.check(workload, facts)
+        except Exception:
+            failed.append(rule.id)
+            found.append(_unanswered(rule))
+    return found, failed
+
+
+def _unanswered(rule: Rule) -> Violation:
+    return rule.violation(
+        "this rule failed on the object, so nothing can be said for it",
+        ROOT,
+        "this is a defect of RayWarden: report it, and exempt the object from this rule meanwhile",
+    )
+
+
+def _identity(violation: Violation) -> tuple[str, str]:
+    """What makes two violations the same in two versions of an object; list positions may differ."""
+    return violation.rule, violation.what
+
+
+@dataclass(slots=True)
+class _Sorted:
+    denied: list[Violation] = field(default_factory=list)
+    warned: list[Violation] = field(default_factory=list)
+    audited: list[Violation] = field(default_factory=list)
+    exempted: list[tuple[Violation, str]] = field(default_factory=list)
+
+    def sort(self, violation: Violation, known: bool, name: str, policy: Policy, facts: Facts) -> None:
+        modes = policy.modes(violation, facts.namespace_labels)
+        if not modes:
+            return
+        exemption = policy.exemption(violation, facts.namespace, name, facts.user, facts.today)
+        if exemption:
+            self.exempted.append((violation, exemption.reason))
+            return
+        if Mode.ENFORCE in modes and not known:
+            self.denied.append(violation)
+        elif Mode.ENFORCE in modes or Mode.WARN in modes:
+            self.warned.append(violation)
+        if Mode.AUDIT in modes:
+            self.audited.append(violation)

@@ -1,0 +1,178 @@
+"""The words rules and mutations speak: violation, facts, rule, mutation."""
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from enum import IntEnum, StrEnum
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from policies.draft import Draft
+from policies.pointer import Pointer
+from policies.workload import Pod, Role, Workload
+
+
+class Profile(IntEnum):
+    """How strict a namespace is, in the manner of Pod Security Admission; each level holds those before it."""
+
+    PRIVILEGED = 0
+    BASELINE = 1
+    RESTRICTED = 2
+
+    @classmethod
+    def named(cls, name: str) -> "Profile":
+        """The profile of this name; KeyError for any other text."""
+        return {str(profile): profile for profile in cls}[name]
+
+    def __str__(self) -> str:
+        return self.name.lower()
+
+
+class Mode(StrEnum):
+    """What happens to a violation, strictest first."""
+
+    ENFORCE = "enforce"
+    WARN = "warn"
+    AUDIT = "audit"
+
+
+class Severity(StrEnum):
+    """How bad it is, in the eyes of the rule's author; what is done about it is the operator's choice."""
+
+    CRITICAL = "critical"
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One thing that is wrong, where, and what to write instead.
+
+    `what` names places by container and group, never by list position: on UPDATE two versions of an object are
+    compared by it. `profile` is the level from which it counts; an `advisory` one never refuses, whatever the mode.
+    """
+
+    rule: str
+    what: str
+    pointer: Pointer
+    fix: str
+    profile: Profile
+    advisory: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.rule}: {self.what} (at {self.pointer or '/'}). Fix: {self.fix}"
+
+
+class Configured(BaseModel):
+    """Frozen, and refuses fields it does not know; in files its names are camelCase."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
+
+
+class NonRootImage(Configured):
+    """Images known to run as this numeric user, so that `runAsNonRoot` cannot break them."""
+
+    image: str = Field(description="repository pattern, `*` matches anything", examples=["rayproject/*"])
+    uid: int = Field(gt=0, description="the numeric user of the image")
+
+
+class Injection(Configured):
+    """The `inject` part of the policy file: what defaults look like where there is a choice."""
+
+    ray_cluster: Literal["full", "marker"] = Field(
+        "full", description="`marker` writes only the marker and node-ip-address into RayClusters; pods get the rest"
+    )
+    node_ip_address: Literal["pod-ip", "fqdn", "off"] = Field(
+        "pod-ip", description="`fqdn` names the head by its service where Ray can start that way, else the pod IP"
+    )
+    auth: Literal["off", "token"] = Field(
+        "off", description="`token` asks KubeRay for token authentication where the Ray version has it (2.52)"
+    )
+    non_root_images: tuple[NonRootImage, ...] = (NonRootImage(image="rayproject/*", uid=1000),)
+    cluster_domain: str = Field("cluster.local", pattern=r"^[a-z0-9.-]+$")
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """Where a pod's init container gets its certificate: our image, the enrolment URL and the CA to trust (PEM)."""
+
+    image: str
+    url: str
+    ca: str
+    namespace: str
+    port: int
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Everything a decision may rest on beside the object itself, gathered before the first rule runs."""
+
+    operation: str
+    namespace: str
+    namespace_labels: Mapping[str, str]
+    user: str
+    today: date
+    signer: Signer
+    injection: Injection = field(default_factory=Injection)
+    before: Workload | None = None
+
+    def only_marks(self, workload: Workload) -> bool:
+        """`workload` is a new RayCluster that is only to be marked: its pods are completed one by one."""
+        return workload.kind == "RayCluster" and self.before is None and self.injection.ray_cluster == "marker"
+
+    def counterpart(self, pod: Pod) -> Pod | None:
+        """The same pod in the object as stored; None on CREATE and for a group that is new."""
+        return self.before.counterpart(pod) if self.before else None
+
+
+class Rule(Configured):
+    """What is refused. Fields are its parameters; the docstring, with `Why:` and `Fix:`, is its documentation."""
+
+    id: ClassVar[str]
+    profile: ClassVar[Profile]
+    severity: ClassVar[Severity]
+
+    @abstractmethod
+    def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
+        """Every violation in `workload`; pure."""
+
+    def violation(
+        self, what: str, pointer: Pointer, fix: str, *, profile: Profile | None = None, advisory: bool = False
+    ) -> Violation:
+        level = self.profile if profile is None else profile
+        return Violation(self.id, what, pointer, fix, profile=level, advisory=advisory)
+
+
+class Mutation(Configured):
+    """A default we write where the author said nothing. `roles` are the pods it is for."""
+
+    id: ClassVar[str]
+    roles: ClassVar[frozenset[Role]] = frozenset({Role.HEAD, Role.WORKER, Role.CLIENT})
+
+    @abstractmethod
+    def mutate(self, draft: Draft, workload: Workload, facts: Facts) -> Iterator[str]:
+        """Write the default through `draft`; yields warnings for the author.
+
+        `workload` is the view of `draft.document` as it was when this mutation's turn came. Written twice, nothing
+        changes; on UPDATE only what `facts.before` already had is written again, so that the spec KubeRay hashes
+        never changes by our doing.
+        """
+
+    def pods(self, workload: Workload) -> Iterator[Pod]:
+        """The pods of `workload` that this mutation is for."""
+        return (pod for pod in workload.pods if pod.role in self.roles)
+
+
+def set_default(draft: Draft, pointer: Pointer, value: Any, before: Any, place: Pointer) -> None:
+    """Write `value` at `pointer` unless the author wrote something there.
+
+    `before` is the stored container, pod or group this one continues, None for a new one. Where there is one, the
+    default is written only if `before` has it at `place` too: what was stored without it stays without it.
+    """
+    if pointer.read(draft.document) is None and (before is None or place.read(before) == value):
+        draft.set(pointer, value)

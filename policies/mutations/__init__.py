@@ -1,0 +1,1 @@
+"""One default, one file, one id."""

@@ -1,0 +1,36 @@
+"""Token authentication for the doors TLS leaves open."""
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from policies.draft import Draft
+from policies.model import Facts, Mutation, set_default
+from policies.pointer import ROOT
+from policies.version import cluster_version
+from policies.workload import Workload
+
+_FIRST_WITH_TOKENS = (2, 52, 0)
+_MODE = ROOT / "authOptions" / "mode"
+
+
+class AuthToken(Mutation):
+    """Asks KubeRay for token authentication (`authOptions.mode: token`) when the policy file says `inject.auth: token`.
+
+    Only for Ray 2.52 and later, and only where the author wrote no `authOptions` of their own.
+    """
+
+    id: ClassVar[str] = "auth-token"
+
+    def mutate(self, draft: Draft, workload: Workload, facts: Facts) -> Iterator[str]:
+        """A RayCluster only; KubeRay makes the Secret and the variables itself."""
+        cluster = workload.cluster
+        if workload.kind != "RayCluster" or cluster is None or cluster.spec.get("authOptions") is not None:
+            return
+        before = facts.before.cluster.spec if facts.before and facts.before.cluster else None
+        if before is None and (facts.injection.auth != "token" or facts.only_marks(workload)):
+            return
+        if before is None and (cluster_version(cluster) or _FIRST_WITH_TOKENS) < _FIRST_WITH_TOKENS:
+            yield "token authentication is left off: it needs Ray 2.52 or later (spec.rayVersion)"
+            return
+        with draft.all_or_nothing():
+            set_default(draft, cluster.pointer / "authOptions" / "mode", "token", before, _MODE)

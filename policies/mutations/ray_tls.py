@@ -1,0 +1,134 @@
+"""TLS for every connection between Ray processes."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from policies import contract
+from policies.draft import Draft
+from policies.model import Facts, Mutation
+from policies.pointer import Pointer
+from policies.reading import elements
+from policies.workload import ENROLL_CONTAINER, Container, Pod, Role, Workload
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What is put into one pod beside the variables and mounts of its containers."""
+
+    volumes: tuple[Mapping[str, Any], ...]
+    init_container: Mapping[str, Any] | None
+
+    @classmethod
+    def fresh(cls, pod: Pod, secret: str, facts: Facts) -> "_Parts":
+        enroll = None if secret else contract.enroll_container(pod, facts)
+        return cls(tuple(contract.volumes(secret)), enroll)
+
+    @classmethod
+    def stored(cls, before: Pod) -> "_Parts":
+        """As they stand in the stored object, so that no update of ours or the author's changes the spec."""
+        names = (contract.TLS_VOLUME, contract.TOKEN_VOLUME)
+        enroll = before.container(ENROLL_CONTAINER)
+        return cls(
+            tuple(volume for _, volume in before.volumes if volume.get("name") in names),
+            enroll.raw if enroll and enroll.listed == "initContainers" else None,
+        )
+
+
+class RayTls(Mutation):
+    """Turns Ray's TLS on: variables, volumes, mounts, and the init container that enrols the pod for a certificate.
+
+    The init container stands first, because KubeRay's `wait-gcs-ready` already speaks to the head over TLS. What the
+    author wrote under one of our names stays, for the rules `tls-on` and `reserved-names` to refuse; only an init
+    container of our name is replaced.
+    """
+
+    id: ClassVar[str] = "ray-tls"
+
+    def mutate(self, draft: Draft, workload: Workload, facts: Facts) -> Iterator[str]:
+        """Marks the cluster and completes each pod; a RayCluster in `marker` mode is only marked."""
+        if workload.kind == "RayCluster":
+            with draft.all_or_nothing():
+                draft.set(Pointer(("metadata", "labels", contract.MARKER_LABEL)), contract.MANAGED)
+        for pod in workload.pods:
+            with draft.all_or_nothing():
+                if pod.role is Role.CLEANUP:
+                    _let_clean_up(draft, pod)
+                elif pod.role in self.roles:
+                    _inject(draft, workload, pod, facts)
+        yield from ()
+
+
+def _inject(draft: Draft, workload: Workload, pod: Pod, facts: Facts) -> None:
+    before = facts.counterpart(pod)
+    secret = contract.own_secret(pod) or contract.own_secret(workload)
+    if workload.kind == "RayCluster":
+        _mark_template(draft, pod, secret if before is None else "")
+        if before is None and facts.injection.ray_cluster == "marker":
+            return
+    parts = _Parts.stored(before) if before else _Parts.fresh(pod, secret, facts)
+    # A stored cluster without our volumes was created in `marker` mode: its pods are completed one by one.
+    if pod.ray_container and parts.volumes:
+        _put_parts(draft, pod, parts)
+
+
+def _mark_template(draft: Draft, pod: Pod, secret: str) -> None:
+    """KubeRay copies labels and annotations of a template to its pods, so that their turn needs no look-up."""
+    draft.set(pod.pointer / "metadata" / "labels" / contract.MARKER_LABEL, contract.MANAGED)
+    if secret:
+        draft.set(pod.pointer / "metadata" / "annotations" / contract.SECRET_ANNOTATION, secret)
+
+
+def _put_parts(draft: Draft, pod: Pod, parts: _Parts) -> None:
+    for container in pod.ray_containers:
+        _set_variables(draft, container)
+        _mount(draft, container)
+    names = {volume.get("name") for _, volume in pod.volumes}
+    for volume in parts.volumes:
+        if volume["name"] not in names:
+            draft.append(pod.spec_pointer / "volumes", dict(volume))
+    if parts.init_container:
+        _put_first(draft, pod, parts.init_container)
+
+
+def _set_variables(draft: Draft, container: Container) -> None:
+    env, at = container.pointer / "env", 0
+    for variable in contract.variables():
+        names = [entry.get("name") for _, entry in elements(env.read(draft.document))]
+        if variable["name"] in names:
+            at = max(at, names.index(variable["name"]) + 1)
+        else:
+            draft.insert(env, at, variable)
+            at += 1
+
+
+def _mount(draft: Draft, container: Container) -> None:
+    """Mount the certificate, unless something else stands in its place: the API server refuses a path used twice."""
+    taken = (
+        mount.get("name") == contract.TLS_VOLUME or contract.is_tls_directory(mount.get("mountPath"))
+        for _, mount in container.mounts
+    )
+    if not any(taken):
+        draft.append(container.pointer / "volumeMounts", dict(contract.TLS_MOUNT))
+
+
+def _put_first(draft: Draft, pod: Pod, enroll: Mapping[str, Any]) -> None:
+    init_containers = pod.spec_pointer / "initContainers"
+    listed = list(elements(init_containers.read(draft.document)))
+    ours = [(index, raw) for index, raw in listed if raw.get("name") == ENROLL_CONTAINER]
+    if [index for index, _ in ours] == [0]:
+        if not contract.conforms(ours[0][1], enroll):
+            draft.replace(init_containers / 0, dict(enroll))
+        return
+    for index, _ in reversed(ours):
+        draft.remove(init_containers / index)
+    draft.insert(init_containers, 0, dict(enroll))
+
+
+def _let_clean_up(draft: Draft, pod: Pod) -> None:
+    """KubeRay builds its Redis clean-up pod from the head template. No certificate is due to a pod that speaks to no
+    Ray, and waiting for one would keep the deleted cluster's finalizer for ever (KubeRay `buildRedisCleanupJob`).
+    """
+    enroll = pod.container(ENROLL_CONTAINER)
+    if enroll and enroll.listed == "initContainers":
+        draft.remove(enroll.pointer)

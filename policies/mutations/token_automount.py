@@ -1,0 +1,49 @@
+"""No API token where none is needed."""
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from policies.contract import API_TOKEN_DIRECTORY
+from policies.draft import Draft
+from policies.model import Facts, Mutation, set_default
+from policies.pointer import ROOT, Pointer
+from policies.reading import mapping
+from policies.workload import Pod, Role, Workload
+
+_FIELD = ROOT / "spec" / "automountServiceAccountToken"
+
+
+class TokenAutomount(Mutation):
+    """Writes `automountServiceAccountToken: false` where the author did not choose.
+
+    Not for the head of an autoscaling cluster, whose autoscaler changes the RayCluster through the API, nor where Ray
+    checks its users' tokens with the API server (`authOptions.enableK8sTokenAuth`).
+    """
+
+    id: ClassVar[str] = "token-automount"
+
+    def mutate(self, draft: Draft, workload: Workload, facts: Facts) -> Iterator[str]:
+        """Pods that were given a token before their turn came keep it: the field would no longer take it away."""
+        if facts.only_marks(workload):
+            return
+        for pod in self.pods(workload):
+            if pod.spec and not _needs_token(pod, workload) and not _has_token(pod):
+                before = facts.counterpart(pod)
+                with draft.all_or_nothing():
+                    set_default(draft, Pointer((*pod.pointer, *_FIELD)), False, before and before.raw, _FIELD)
+        yield from ()
+
+
+def _needs_token(pod: Pod, workload: Workload) -> bool:
+    cluster = workload.cluster
+    if cluster and mapping(cluster.spec.get("authOptions")).get("enableK8sTokenAuth") is True:
+        return True
+    if pod.role is Role.HEAD and ((cluster and cluster.autoscaling) or pod.container("autoscaler")):
+        return True
+    return any(container.variables("RAY_ENABLE_K8S_TOKEN_AUTH") for container in pod.ray_containers)
+
+
+def _has_token(pod: Pod) -> bool:
+    return any(
+        mount.get("mountPath") == API_TOKEN_DIRECTORY for container in pod.containers for _, mount in container.mounts
+    )

@@ -1,0 +1,43 @@
+"""JSON pointers by division: ``ROOT / "spec" / "containers" / 0`` is ``/spec/containers/0``."""
+
+from collections.abc import Iterator
+from typing import Any
+
+
+class Pointer(tuple[str | int, ...]):
+    """A place in a JSON document (RFC 6901); ``str()`` gives the escaped text that JSON Patch and messages use."""
+
+    __slots__ = ()
+
+    def __truediv__(self, token: str | int) -> "Pointer":
+        return Pointer((*self, token))
+
+    def __str__(self) -> str:
+        return "".join("/" + str(token).replace("~", "~0").replace("/", "~1") for token in self)
+
+    def __repr__(self) -> str:
+        return f"Pointer({str(self)!r})"
+
+    @property
+    def parent(self) -> "Pointer":
+        return Pointer(self[:-1])
+
+    def ancestors(self) -> Iterator["Pointer"]:
+        """Every place above this one, outermost first; the root is not among them."""
+        for depth in range(1, len(self)):
+            yield Pointer(self[:depth])
+
+    def read(self, document: Any) -> Any:
+        """The value found here, or None where the way to it is missing or has another shape."""
+        value = document
+        for token in self:
+            if isinstance(value, dict):
+                value = value.get(token)
+            elif isinstance(value, list) and isinstance(token, int) and token < len(value):
+                value = value[token]
+            else:
+                return None
+        return value
+
+
+ROOT = Pointer()

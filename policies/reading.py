@@ -1,0 +1,35 @@
+"""Reading documents whose shape nobody has promised: a value of another type reads as empty, never as an error.
+
+The API server's schema judges types; here a wrong one must not become a crash.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+_EMPTY: dict[str, Any] = {}
+
+
+def mapping(value: Any) -> Mapping[str, Any]:
+    """`value` where it is an object, else an empty one."""
+    return value if isinstance(value, dict) else _EMPTY
+
+
+def elements(value: Any) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """The objects in a list, each with its index; anything that is not an object is passed over."""
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            if isinstance(item, dict):
+                yield index, item
+
+
+def texts(value: Any) -> Iterator[tuple[int, str]]:
+    """The strings in a list, each with its index."""
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            if isinstance(item, str):
+                yield index, item
+
+
+def text(value: Any) -> str:
+    """`value` where it is a string, else the empty one."""
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,57 @@
+"""Ray pods stay out of the node's file system."""
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from pydantic import Field
+
+from policies.contract import normal_path
+from policies.model import Facts, Profile, Rule, Severity, Violation
+from policies.reading import mapping, text
+from policies.workload import Pod, Workload
+
+
+class NoHostPath(Rule):
+    """Refuses hostPath volumes, unless they lie under an allowed prefix and every mount of them is read-only.
+
+    Why: Ray runs whatever code is submitted to it; a writable path of the node is a way out of the pod.
+    Fix: use a PersistentVolumeClaim or an emptyDir, or ask the administrator to allow the prefix.
+    """
+
+    id: ClassVar[str] = "no-host-path"
+    profile: ClassVar[Profile] = Profile.BASELINE
+    severity: ClassVar[Severity] = Severity.HIGH
+
+    allowed_prefixes: tuple[str, ...] = Field((), description="directories whose contents may be mounted read-only")
+
+    def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
+        for pod in workload.pods:
+            for index, volume in pod.volumes:
+                if volume.get("hostPath") is None:
+                    continue
+                path, name = text(mapping(volume["hostPath"]).get("path")), text(volume.get("name"))
+                pointer = pod.spec_pointer / "volumes" / index / "hostPath"
+                if not self._allowed(path):
+                    what = f"volume {name} of the {pod.title} is {path} of the node"
+                    yield self.violation(what, pointer, "use a persistentVolumeClaim or an emptyDir" + self._offer())
+                elif writers := _writers(pod, name):
+                    what = f"volume {name} of the {pod.title} ({path} of the node) is mounted writable by {writers}"
+                    yield self.violation(what, pointer, "write readOnly: true at each of its volumeMounts")
+
+    def _allowed(self, path: str) -> bool:
+        parts = normal_path(path)
+        # A path with dots in it is judged by what it says, not by where it may lead on the node.
+        return ".." not in path.split("/") and any(
+            parts[: len(allowed)] == allowed for allowed in map(normal_path, self.allowed_prefixes)
+        )
+
+    def _offer(self) -> str:
+        return f", or a path under {', '.join(self.allowed_prefixes)}" if self.allowed_prefixes else ""
+
+
+def _writers(pod: Pod, volume: str) -> str:
+    return ", ".join(
+        container.name
+        for container in pod.containers
+        if any(mount.get("name") == volume and mount.get("readOnly") is not True for _, mount in container.mounts)
+    )

@@ -1,0 +1,116 @@
+"""No passwords and keys in manifests."""
+
+import re
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from policies.model import Facts, Profile, Rule, Severity, Violation
+from policies.pointer import ROOT, Pointer
+from policies.reading import elements, mapping, text
+from policies.untrusted_yaml import UntrustedYamlError, load_all
+from policies.workload import Workload
+
+_NAMES = re.compile(
+    r"(?:^|_)(?:PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|CREDENTIALS?|(?:API|ACCESS|PRIVATE|SECRET|ENCRYPTION|ACCOUNT)_?KEY"
+    r"|ACCESS_KEY_(?:ID|SECRET))$",
+    re.IGNORECASE,
+)
+# Credentials that can be told by their own form, whatever variable holds them.
+_VALUES = re.compile(
+    r"AKIA[0-9A-Z]{16}|ASIA[0-9A-Z]{16}|LTAI[0-9A-Za-z]{12,24}|AIza[0-9A-Za-z_-]{35}|gh[pousr]_[0-9A-Za-z]{36}"
+    r"|github_pat_\w{22,}|hf_[0-9A-Za-z]{30,}|xox[abprs]-[0-9A-Za-z-]{10,}|-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----"
+    r"|[a-z][a-z0-9+.-]{0,20}://[^/\s:@$]{0,200}:[^/\s@$(]{1,200}@"
+)
+_HARMLESS = re.compile(r"(?:true|false|yes|no|on|off|none|null|[0-9]{0,9})", re.IGNORECASE)
+_FIX = "move it to a Secret and use valueFrom.secretKeyRef; for cloud access use RRSA, IRSA or Workload Identity"
+_RUNTIME_FIX = "take it out; give the Ray container a valueFrom.secretKeyRef, or RRSA, IRSA or Workload Identity"
+# A manifest's own limit is far above; a runtime environment of this size is no longer read, and said not to be.
+_MAX_YAML = 256 * 1024
+
+
+class NoLiteralCredentials(Rule):
+    """Refuses keys, tokens and passwords written as literals into env, Redis options and runtime environments.
+
+    Why: whoever can read the manifest, its repository or the RayCluster has the credential; it cannot be rotated
+    without an edit. A name such as `..._SECRET_KEY` with a literal value counts, and so does a value of a known form.
+    Fix: `valueFrom.secretKeyRef`, or no static key at all: RRSA (Alibaba Cloud), IRSA (AWS), Workload Identity
+    (Google Cloud, Azure).
+    """
+
+    id: ClassVar[str] = "no-literal-credentials"
+    profile: ClassVar[Profile] = Profile.BASELINE
+    severity: ClassVar[Severity] = Severity.HIGH
+
+    allowed_variables: tuple[str, ...] = Field((), description="variables that look like credentials and are none")
+
+    def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
+        for container, title in workload.containers:
+            for index, entry in container.env:
+                name, value = text(entry.get("name")), text(entry.get("value"))
+                if self._is_credential(name, value):
+                    place = container.pointer / "env" / index / "value"
+                    yield self.violation(f"{title} has a credential as a literal in {name}", place, _FIX)
+        yield from self._check_redis(workload)
+        yield from self._check_runtime_environments(workload)
+
+    def _check_redis(self, workload: Workload) -> Iterator[Violation]:
+        if not workload.cluster:
+            return
+        place = Pointer(("gcsFaultToleranceOptions", "redisPassword", "value"))
+        if text(place.read(workload.cluster.spec)):
+            pointer = Pointer((*workload.cluster.pointer, *place))
+            yield self.violation("the Redis password is a literal", pointer, "use redisPassword.valueFrom.secretKeyRef")
+        for group in workload.cluster.groups:
+            for name in group.start_params:
+                if name.replace("_", "-") == "redis-password":
+                    pointer = group.pointer / "rayStartParams" / name
+                    fix = "use gcsFaultToleranceOptions.redisPassword.valueFrom.secretKeyRef"
+                    yield self.violation("the Redis password is a literal in rayStartParams", pointer, fix)
+
+    def _check_runtime_environments(self, workload: Workload) -> Iterator[Violation]:
+        for pointer in _RUNTIME_ENVIRONMENTS:
+            content = text(pointer.read(workload.document))
+            if not content:
+                continue
+            try:
+                if len(content) > _MAX_YAML:
+                    raise UntrustedYamlError(f"longer than {_MAX_YAML} characters")
+                names = [
+                    name for name, value in _variables(list(load_all(content))) if self._is_credential(name, value)
+                ]
+            except UntrustedYamlError as error:
+                what = f"{pointer[-1]} cannot be read, so nothing can be said for it ({error})"
+                yield self.violation(what, pointer, "write plain YAML")
+                continue
+            for name in names:
+                yield self.violation(f"{pointer[-1]} has a credential as a literal in {name}", pointer, _RUNTIME_FIX)
+
+    def _is_credential(self, name: str, value: str) -> bool:
+        """A literal that is one by its name or by its form; `$(NAME)` refers to another variable and is none."""
+        if not value or name in self.allowed_variables or re.fullmatch(r"\$\(\w+\)", value):
+            return False
+        return bool(_VALUES.search(value)) or (bool(_NAMES.search(name)) and not _HARMLESS.fullmatch(value))
+
+
+# Places that hold the YAML of a job's runtime environment, or of Serve applications with one each.
+_RUNTIME_ENVIRONMENTS = (
+    ROOT / "spec" / "runtimeEnvYAML",
+    ROOT / "spec" / "jobTemplate" / "runtimeEnvYAML",
+    ROOT / "spec" / "serveConfigV2",
+)
+
+
+def _variables(documents: list[Any]) -> Iterator[tuple[str, str]]:
+    """The `env_vars` of a runtime environment, or of every application and deployment of a Serve config."""
+    for document in map(mapping, documents):
+        applications = [application for _, application in elements(document.get("applications"))]
+        deployments = [
+            mapping(deployment.get("ray_actor_options"))
+            for application in applications
+            for _, deployment in elements(application.get("deployments"))
+        ]
+        for holder in (document, *(mapping(part.get("runtime_env")) for part in (*applications, *deployments))):
+            for name, value in mapping(holder.get("env_vars")).items():
+                yield name, str(value)

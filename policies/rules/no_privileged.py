@@ -1,0 +1,97 @@
+"""Ray containers have no more rights than the baseline Pod Security Standard grants."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+from policies.model import Facts, Profile, Rule, Severity, Violation
+from policies.pointer import Pointer
+from policies.reading import elements, mapping, text, texts
+from policies.workload import Container, Pod, Workload
+
+# Pod Security Standards, baseline.
+_CAPABILITIES = frozenset(
+    {
+        "AUDIT_WRITE",
+        "CHOWN",
+        "DAC_OVERRIDE",
+        "FOWNER",
+        "FSETID",
+        "KILL",
+        "MKNOD",
+        "NET_BIND_SERVICE",
+        "SETFCAP",
+        "SETGID",
+        "SETPCAP",
+        "SETUID",
+        "SYS_CHROOT",
+    }
+)
+_SYSCTLS = frozenset(
+    {
+        "kernel.shm_rmid_forced",
+        "net.ipv4.ip_local_port_range",
+        "net.ipv4.ip_local_reserved_ports",
+        "net.ipv4.ip_unprivileged_port_start",
+        "net.ipv4.ping_group_range",
+        "net.ipv4.tcp_fin_timeout",
+        "net.ipv4.tcp_keepalive_intvl",
+        "net.ipv4.tcp_keepalive_probes",
+        "net.ipv4.tcp_keepalive_time",
+        "net.ipv4.tcp_rmem",
+        "net.ipv4.tcp_syncookies",
+        "net.ipv4.tcp_wmem",
+    }
+)
+_APPARMOR_ANNOTATION = "container.apparmor.security.beta.kubernetes.io/"
+
+
+class NoPrivileged(Rule):
+    """Refuses privileged containers, added capabilities, unmasked /proc, unsafe sysctls and unconfined profiles.
+
+    Why: Ray executes any code that reaches it; a container with these rights hands that code the node.
+    Fix: delete the field; most uses (profiling, FUSE, GPU access) have a device plugin or CSI driver that needs none.
+    """
+
+    id: ClassVar[str] = "no-privileged"
+    profile: ClassVar[Profile] = Profile.BASELINE
+    severity: ClassVar[Severity] = Severity.CRITICAL
+
+    def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
+        for pod in workload.pods:
+            yield from self._check_pod(pod)
+        for container, title in workload.containers:
+            yield from self._check_container(container, title)
+
+    def _check_pod(self, pod: Pod) -> Iterator[Violation]:
+        context = pod.spec_pointer / "securityContext"
+        title = f"the {pod.title}"
+        for index, sysctl in elements(pod.security_context.get("sysctls")):
+            if (name := text(sysctl.get("name"))) not in _SYSCTLS:
+                yield self.violation(f"{title} sets sysctl {name}", context / "sysctls" / index, "delete the sysctl")
+        yield from self._unconfined(pod.security_context, context, title)
+        for key, value in pod.annotations.items():
+            if key.startswith(_APPARMOR_ANNOTATION) and value == "unconfined":
+                what = f"AppArmor is unconfined for {key.removeprefix(_APPARMOR_ANNOTATION)} of {title}"
+                yield self.violation(what, pod.pointer / "metadata" / "annotations" / key, "delete the annotation")
+
+    def _check_container(self, container: Container, title: str) -> Iterator[Violation]:
+        context, pointer = container.security_context, container.pointer / "securityContext"
+        if context.get("privileged") is True:
+            yield self.violation(f"{title} is privileged", pointer / "privileged", "write privileged: false")
+        capabilities = mapping(context.get("capabilities"))
+        for index, name in texts(capabilities.get("add")):
+            if name.upper().removeprefix("CAP_") not in _CAPABILITIES:
+                place = pointer / "capabilities" / "add" / index
+                yield self.violation(f"{title} adds the capability {name}", place, f"delete {name} from add")
+        if text(context.get("procMount")) not in ("", "Default"):
+            yield self.violation(f"{title} unmasks /proc", pointer / "procMount", "delete procMount")
+        yield from self._unconfined(context, pointer, title)
+
+    def _unconfined(self, context: Mapping[str, Any], pointer: Pointer, title: str) -> Iterator[Violation]:
+        for field, shown in (("seccompProfile", "seccomp"), ("appArmorProfile", "AppArmor")):
+            if mapping(context.get(field)).get("type") == "Unconfined":
+                what = f"{shown} is unconfined for {title}"
+                yield self.violation(what, pointer / field / "type", "write type: RuntimeDefault")
+        if mapping(context.get("windowsOptions")).get("hostProcess") is True:
+            place = pointer / "windowsOptions" / "hostProcess"
+            yield self.violation(f"{title} is a Windows host process", place, "delete hostProcess")

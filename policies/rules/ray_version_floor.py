@@ -1,0 +1,64 @@
+"""Ray versions with known holes."""
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from pydantic import Field, field_validator
+
+from policies.model import Facts, Profile, Rule, Severity, Violation
+from policies.pointer import Pointer
+from policies.reading import text
+from policies.version import RayVersion, image_version, ray_version
+from policies.workload import Workload
+
+# The Ray version each was fixed in; CVE-2023-48022 (ShadowRay) needs token authentication in any version.
+_FIXED = {
+    "CVE-2023-6019, CVE-2023-6020 and CVE-2023-6021": (2, 8, 1),
+    "CVE-2025-1979": (2, 43, 0),
+    "CVE-2025-62593": (2, 52, 0),
+    "CVE-2026-27482": (2, 54, 0),
+    "CVE-2026-41486": (2, 55, 0),
+}
+
+
+class RayVersionFloor(Rule):
+    """Refuses Ray below one version and warns below another, by `rayVersion` and by the tag of Ray's own images.
+
+    Why: each version named has published remote holes: CVE-2025-62593 lets a web page run code through the dashboard.
+    Fix: raise `rayVersion` and the image tags together.
+    """
+
+    id: ClassVar[str] = "ray-version-floor"
+    profile: ClassVar[Profile] = Profile.BASELINE
+    severity: ClassVar[Severity] = Severity.HIGH
+
+    deny_below: str = Field("2.52.0", description="versions below this are refused")
+    warn_below: str = Field("2.55.0", description="versions below this are warned about")
+
+    @field_validator("deny_below", "warn_below")
+    @classmethod
+    def _is_version(cls, value: str) -> str:
+        if ray_version(value) is None:
+            raise ValueError("write a version of three numbers, such as 2.52.0")
+        return value
+
+    def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
+        """Each version is reported once, where it first stands: mending it means changing it everywhere."""
+        deny, warn = ray_version(self.deny_below), ray_version(self.warn_below)
+        reported: set[RayVersion] = set()
+        for version, pointer in _versions(workload):
+            if deny is None or warn is None or version in reported or version >= max(deny, warn):
+                continue
+            reported.add(version)
+            holes = ", ".join(name for name, fixed in _FIXED.items() if version < fixed)
+            what = f"Ray {'.'.join(map(str, version))} " + (f"has {holes}" if holes else "is below the floor")
+            fix = f"use Ray {'.'.join(map(str, max(deny, warn)))} or later, in rayVersion and in every image"
+            yield self.violation(what, pointer, fix, advisory=version >= deny)
+
+
+def _versions(workload: Workload) -> Iterator[tuple[RayVersion, Pointer]]:
+    if workload.cluster and (version := ray_version(text(workload.cluster.spec.get("rayVersion")))):
+        yield version, workload.cluster.pointer / "rayVersion"
+    for container, _ in workload.ray_containers:
+        if version := image_version(container.image):
+            yield version, container.pointer / "image"

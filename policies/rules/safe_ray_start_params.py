@@ -1,0 +1,82 @@
+"""Parameters of `ray start` are data, not shell, and none of them disarms Ray."""
+
+import re
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+from policies.contract import POD_IP_EXPANSION, TlsBy, tls_by
+from policies.model import Facts, Profile, Rule, Severity, Violation
+from policies.reading import mapping, text
+from policies.workload import Group, Role, Workload
+
+_DISARMS = {
+    "system-config": "turns TLS and authentication off inside Ray",
+    "redis-password": "shows the password to everyone who can list processes",
+    "ray-debugger-external": "opens the debugger to the network",
+    "tracing-startup-hook": "runs code when Ray starts",
+    "proxy-server-url": "lets another server into the dashboard",
+}
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+# One word as bash reads it: bare characters that mean themselves, '...' and "..." with nothing expanded inside.
+_BARE = r"[A-Za-z0-9_./:=,@%+\[\]-]"
+_WORD = re.compile(rf"""(?:{_BARE}|'[^'$`]*'|"(?:[^"$`\\!]|\\["\\])*")*""")
+_RESOURCE_NAME = re.compile(r"[^'$`\\\x00-\x1f]*")
+
+
+class SafeRayStartParams(Rule):
+    """Refuses values of `rayStartParams` that a shell would act on, and parameters that switch protection off.
+
+    A value must be one word to bash: plain characters, or quoted text without `$` and backquotes. The only expansion
+    allowed is RayWarden's own `$(RAYWARDEN_POD_IP)`.
+    Why: KubeRay pastes names and values, unquoted, into a bash command line, and Kubernetes expands `$(NAME)` in it
+    first, even inside quotes.
+    Fix: write the plain value; JSON goes in single quotes.
+    """
+
+    id: ClassVar[str] = "safe-ray-start-params"
+    profile: ClassVar[Profile] = Profile.BASELINE
+    severity: ClassVar[Severity] = Severity.CRITICAL
+
+    def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
+        ours = tls_by(workload) in (TlsBy.RAYWARDEN, TlsBy.NOBODY)
+        for group in workload.cluster.groups if workload.cluster else ():
+            for name, value in group.start_params.items():
+                yield from self._check_param(group, name, value)
+            if ours:
+                yield from self._check_address(group, facts)
+            yield from self._check_names(group)
+
+    def _check_param(self, group: Group, name: str, value: Any) -> Iterator[Violation]:
+        pointer = group.pointer / "rayStartParams" / name
+        harm = _DISARMS.get(name.lower().replace("_", "-"))
+        if harm:
+            what = f"rayStartParams of the {group.title} set {name}, which {harm}"
+            yield self.violation(what, pointer, f"delete {name}")
+        elif not _NAME.fullmatch(name):
+            what = f"rayStartParams of the {group.title} have a name that is no option"
+            yield self.violation(what, pointer, "write an option of `ray start` without its dashes")
+        elif isinstance(value, str) and value != POD_IP_EXPANSION and not _WORD.fullmatch(value):
+            what = f"{name} in rayStartParams of the {group.title} is not one plain word to the shell"
+            yield self.violation(what, pointer, "write the plain value; JSON goes in single quotes")
+
+    def _check_address(self, group: Group, facts: Facts) -> Iterator[Violation]:
+        address = text(group.start_params.get("node-ip-address"))
+        service_names = f".{facts.namespace}.svc.{facts.injection.cluster_domain}"
+        if address in ("", POD_IP_EXPANSION) or (group.role is Role.HEAD and address.endswith(service_names)):
+            return
+        what = f"node-ip-address of the {group.title} is one that no certificate holds"
+        pointer = group.pointer / "rayStartParams" / "node-ip-address"
+        yield self.violation(what, pointer, f"delete node-ip-address; RayWarden writes {POD_IP_EXPANSION}")
+
+    def _check_names(self, group: Group) -> Iterator[Violation]:
+        """Names of resources and labels, which KubeRay turns into parameters too, the former in single quotes."""
+        for name in mapping(group.raw.get("resources")):
+            if not _RESOURCE_NAME.fullmatch(name):
+                what = f"a resource name of the {group.title} is not plain text to the shell"
+                yield self.violation(
+                    what, group.pointer / "resources" / name, "use letters, digits, `-`, `_`, `.`, `/`"
+                )
+        for name, value in mapping(group.raw.get("labels")).items():
+            if not _WORD.fullmatch(f"{name}={value}"):
+                what = f"a label of the {group.title} is not one plain word to the shell"
+                yield self.violation(what, group.pointer / "labels" / name, "use letters, digits, `-`, `_`, `.`")

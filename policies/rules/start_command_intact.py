@@ -1,0 +1,83 @@
+"""Ray starts with the command KubeRay builds, in the environment RayWarden sets."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from policies.model import Facts, Profile, Rule, Severity, Violation
+from policies.pointer import Pointer
+from policies.reading import mapping, text, texts
+from policies.workload import Container, Pod, Workload
+
+_OVERWRITE = "ray.io/overwrite-container-cmd"
+_TAKES_OVER = frozenset({"BASH_ENV", "ENV", "LD_PRELOAD", "LD_AUDIT", "PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP"})
+_TOUCHES = re.compile(r"RAY_USE_TLS|RAY_TLS_\w*|RAY_AUTH_\w*|--system[-_]config")
+_OWN_START = re.compile(r"\bray\s+start\b")
+
+
+class StartCommandIntact(Rule):
+    """Refuses start commands of one's own, and commands and variables that change what Ray's process sees.
+
+    Why: KubeRay joins an author's command and its own in one shell (`<command> && ray start ...`), so one `export`
+    before it turns TLS off; the annotation `ray.io/overwrite-container-cmd` drops KubeRay's command altogether; and
+    BASH_ENV, LD_PRELOAD or PYTHONPATH run code inside it. Obfuscated commands are left to `raywarden check`.
+    Fix: set up the environment in the image or with `env`, and leave `ray start` to KubeRay.
+    """
+
+    id: ClassVar[str] = "start-command-intact"
+    profile: ClassVar[Profile] = Profile.BASELINE
+    severity: ClassVar[Severity] = Severity.HIGH
+
+    allowed_variables: tuple[str, ...] = Field((), description="variables of this list an author may set after all")
+
+    def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
+        metadata = Pointer(("metadata",))
+        yield from self._check_annotation(workload.annotations, metadata, "the annotation")
+        for pod in workload.pods:
+            if pod.pointer:
+                title = f"the annotation of the {pod.title}"
+                yield from self._check_annotation(pod.annotations, pod.pointer / "metadata", title)
+        for container, title in workload.ray_containers:
+            yield from self._check_env(container, title)
+            yield from self._check_commands(container, title)
+        if workload.cluster:
+            for group in workload.cluster.groups:
+                yield from self._check_own_start(group.pod)
+
+    def _check_annotation(self, annotations: Mapping[str, Any], metadata: Pointer, title: str) -> Iterator[Violation]:
+        if text(annotations.get(_OVERWRITE)).lower() == "true":
+            what = f"{title} {_OVERWRITE} replaces KubeRay's start command"
+            yield self.violation(what, metadata / "annotations" / _OVERWRITE, "delete the annotation and the command")
+
+    def _check_env(self, container: Container, title: str) -> Iterator[Violation]:
+        for index, entry in container.env:
+            name = text(entry.get("name"))
+            if (name in _TAKES_OVER or name.startswith("BASH_FUNC_")) and name not in self.allowed_variables:
+                fix = f"delete {name}; put code into the image or the job's runtime_env"
+                place = container.pointer / "env" / index
+                yield self.violation(f"{title} sets {name}, which runs code before Ray", place, fix)
+
+    def _check_commands(self, container: Container, title: str) -> Iterator[Violation]:
+        for pointer, words in _commands(container):
+            found = sorted({match for _, word in words for match in _TOUCHES.findall(word)})
+            if found:
+                what = f"a command of {title} touches {', '.join(found)}"
+                yield self.violation(what, pointer, "leave these to RayWarden and to spec.authOptions")
+
+    def _check_own_start(self, pod: Pod) -> Iterator[Violation]:
+        ray = pod.ray_container
+        for field in ("command", "args") if ray else ():
+            if ray and _OWN_START.search(" ".join(word for _, word in texts(ray.raw.get(field)))):
+                what = f"{pod.title_of(ray)} runs a ray start of its own, and KubeRay then adds none"
+                yield self.violation(what, ray.pointer / field, "write its options into rayStartParams")
+
+
+def _commands(container: Container) -> Iterator[tuple[Pointer, list[tuple[int, str]]]]:
+    """Every list of words a container may run: its command, arguments and lifecycle hooks."""
+    for field in ("command", "args"):
+        yield container.pointer / field, list(texts(container.raw.get(field)))
+    for hook in ("postStart", "preStop"):
+        place = Pointer(("lifecycle", hook, "exec", "command"))
+        yield Pointer((*container.pointer, *place)), list(texts(mapping(container.raw) and place.read(container.raw)))

@@ -1,0 +1,115 @@
+"""Ray's own connections are encrypted, and only members of the cluster get in."""
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from policies import contract
+from policies.contract import RAY_TLS_VARIABLES, TLS_VOLUME, TlsBy
+from policies.model import Facts, Profile, Rule, Severity, Violation
+from policies.pointer import Pointer
+from policies.workload import ENROLL_CONTAINER, Container, Pod, Role, Workload
+
+# What the API server stores or starts as it stands; other kinds become a RayCluster or pods, which are looked at then.
+_FINAL = frozenset({"RayCluster", "Pod"})
+_RECREATE = "delete what you wrote there and let RayWarden inject it anew"
+
+
+class TlsOn(Rule):
+    """Refuses a Ray pod or cluster whose final state is not TLS, to the letter of the injection contract.
+
+    Clusters under RayWarden's care are held to it from `baseline` on, all others from `restricted` on; KubeRay's own
+    mTLS (`spec.tlsOptions.enabled`) passes, and so does a certificate of one's own in a Secret
+    (annotation `raywarden.io/tls-secret`).
+    Why: Ray reads anything but `1`, `true`, `True`, `TRUE` in RAY_USE_TLS as off, says nothing, and talks plaintext.
+    Fix: delete the RAY_TLS variables and volumes you wrote; RayWarden sets them when the RayCluster is created.
+    """
+
+    id: ClassVar[str] = "tls-on"
+    profile: ClassVar[Profile] = Profile.RESTRICTED
+    severity: ClassVar[Severity] = Severity.CRITICAL
+
+    def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
+        pods = [pod for pod in workload.pods if pod.role is not Role.SUBMITTER]
+        responsible = contract.tls_by(workload)
+        if not pods or responsible is TlsBy.KUBERAY:
+            return
+        if responsible is TlsBy.AUTHOR:
+            yield self._by_hand(pods[0])
+            return
+        for container, title in workload.ray_containers:
+            yield from self._contradictions(container, title)
+        if responsible is TlsBy.RAYWARDEN and workload.kind in _FINAL:
+            for pod in pods:
+                yield from self._check_pod(pod, workload, facts)
+        elif responsible is TlsBy.NOBODY and workload.kind in _FINAL:
+            yield self._plaintext(workload, facts)
+
+    def _by_hand(self, pod: Pod) -> Violation:
+        what = "TLS is set up by hand, so who holds a certificate is unknown"
+        fix = "delete the RAY_TLS variables, or name your Secret in the annotation raywarden.io/tls-secret"
+        return self.violation(what, pod.spec_pointer, fix)
+
+    def _plaintext(self, workload: Workload, facts: Facts) -> Violation:
+        if workload.kind == "RayCluster" and facts.operation == "CREATE":
+            # Every new cluster is marked on its way in; without the mark our mutating webhook was not asked.
+            what, fix = "RayWarden could not set up TLS on the way in", "create it again in a moment"
+            return self.violation(what, Pointer(), fix, profile=Profile.BASELINE)
+        what = "Ray's connections are plaintext: this cluster was created before RayWarden"
+        return self.violation(what, Pointer(), "delete the RayCluster and create it again")
+
+    def _contradictions(self, container: Container, title: str) -> Iterator[Violation]:
+        """A variable that is there has our value, as a literal, once: anything else is TLS off, or not our TLS."""
+        for name, value in RAY_TLS_VARIABLES.items():
+            entries = container.variables(name)
+            pointer = container.pointer / "env" / entries[0][0] if entries else container.pointer
+            fix = f"delete {name} from env; RayWarden sets it"
+            if len(entries) > 1:
+                what = f"{title} sets {name} {len(entries)} times, and the last one counts"
+                yield self._baseline(what, container.pointer / "env" / entries[-1][0], fix)
+            elif entries and entries[0][1] != {"name": name, "value": value}:
+                shown = entries[0][1].get("value")
+                found = f'to "{shown}"' if isinstance(shown, str) else "from elsewhere"
+                yield self._baseline(f'{title} sets {name} {found}, not to the literal "{value}"', pointer, fix)
+
+    def _check_pod(self, pod: Pod, workload: Workload, facts: Facts) -> Iterator[Violation]:
+        volumes = {volume.get("name"): (index, volume) for index, volume in pod.volumes}
+        if workload.kind == "RayCluster" and facts.injection.ray_cluster == "marker" and TLS_VOLUME not in volumes:
+            return
+        for container in pod.ray_containers:
+            yield from self._check_container(container, pod)
+        secret = contract.own_secret(pod)
+        for expected in contract.volumes(secret):
+            index, found = volumes.get(expected["name"], (-1, None))
+            if found is None:
+                what = f"the {pod.title} has no volume {expected['name']}"
+                yield self._baseline(what, pod.spec_pointer / "volumes", _RECREATE)
+            elif found != expected:
+                what = f"volume {expected['name']} of the {pod.title} is not what RayWarden injects"
+                yield self._baseline(what, pod.spec_pointer / "volumes" / index, _RECREATE)
+        if not secret:
+            yield from self._check_enrolment(pod, workload, facts)
+
+    def _check_container(self, container: Container, pod: Pod) -> Iterator[Violation]:
+        missing = [name for name in RAY_TLS_VARIABLES if not container.variables(name)]
+        title = pod.title_of(container)
+        if missing:
+            what = f"{title} does not set {', '.join(missing)}"
+            yield self._baseline(what, container.pointer / "env", "create the object anew; RayWarden sets them")
+        mounts = [mount for _, mount in container.mounts if contract.is_tls_directory(mount.get("mountPath"))]
+        if mounts != [contract.TLS_MOUNT]:
+            what = f"{title} does not have RayWarden's volume, and nothing else, at {contract.TLS_DIRECTORY}"
+            yield self._baseline(what, container.pointer / "volumeMounts", _RECREATE)
+
+    def _check_enrolment(self, pod: Pod, workload: Workload, facts: Facts) -> Iterator[Violation]:
+        ours = contract.enroll_container(pod, facts)
+        same = contract.conforms if workload.kind == "Pod" else contract.same_contract
+        inits = [container for container in pod.containers if container.listed == "initContainers"]
+        if not inits or inits[0].name != ENROLL_CONTAINER:
+            what = f"the first init container of the {pod.title} is not {ENROLL_CONTAINER}"
+            yield self._baseline(what, pod.spec_pointer / "initContainers", _RECREATE)
+        elif not same(inits[0].raw, ours):
+            what = f"init container {ENROLL_CONTAINER} of the {pod.title} is not the one RayWarden injects"
+            yield self._baseline(what, inits[0].pointer, _RECREATE)
+
+    def _baseline(self, what: str, pointer: Pointer, fix: str) -> Violation:
+        return self.violation(what, pointer, fix, profile=Profile.BASELINE)

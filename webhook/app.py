@@ -1,0 +1,120 @@
+"""Routes, and nothing but routes: bytes in, bytes out."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import PlainTextResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from webhook.observe import Metrics, Observer
+from webhook.review import Decision, Reviewer
+from webhook.settings import Settings
+from webhook.wire import AdmissionRequest, BadReviewError, parse
+
+
+class Readiness:
+    """Whether this replica should be sent requests; false until it serves, and again from the first signal on."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._gauge = metrics.ready
+        self.set(False)
+
+    def set(self, ready: bool) -> None:
+        self.ready = ready
+        self._gauge.set(ready)
+
+
+def admission_app(reviewer: Reviewer, observer: Observer, settings: Settings) -> FastAPI:
+    """`POST /mutate` and `POST /validate` for AdmissionReview v1; every other answer is problem+json (RFC 9457)."""
+    app = _bare_app(observer)
+
+    def route(path: str, review: Callable[[AdmissionRequest], Decision]) -> None:
+        async def admit(request: Request) -> Response:
+            body = await _read_body(request, settings)
+            started = observer.clock()
+            try:
+                admission = parse(body)
+            except BadReviewError as error:
+                raise HTTPException(400, str(error)) from None
+            decision = review(admission)
+            content = decision.response.encode()
+            observer.decided(path, admission, decision, observer.clock() - started)
+            return Response(content, media_type="application/json")
+
+        app.add_api_route(f"/{path}", admit, methods=["POST"], response_model=None)
+
+    route("mutate", reviewer.mutate)
+    route("validate", reviewer.validate)
+    return app
+
+
+def operations_app(readiness: Readiness, observer: Observer) -> FastAPI:
+    """`GET /livez`, `/readyz` and `/metrics`, for the kubelet and Prometheus."""
+    app = _bare_app(observer)
+
+    @app.get("/livez")
+    async def livez() -> Response:
+        return PlainTextResponse("ok\n")
+
+    @app.get("/readyz")
+    async def readyz() -> Response:
+        return PlainTextResponse("ok\n") if readiness.ready else PlainTextResponse("not ready\n", status_code=503)
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        return Response(generate_latest(observer.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    return app
+
+
+def _bare_app(observer: Observer) -> FastAPI:
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+
+    async def problem(_request: Request, error: Exception) -> Response:
+        status, detail = (error.status_code, error.detail) if isinstance(error, HTTPException) else (500, "")
+        observer.rejected(status, detail)
+        return _problem(status, detail)
+
+    app.add_exception_handler(HTTPException, problem)
+    app.add_exception_handler(ClientDisconnect, problem)
+    app.add_exception_handler(Exception, problem)
+    return app
+
+
+def _problem(status: int, detail: str) -> Response:
+    """RFC 9457. Whoever sent what we did not read whole is told to hang up: the rest of it is not worth having."""
+    document = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+    headers = {"Connection": "close"} if status in (408, 413) else None
+    return Response(orjson.dumps(document), status, headers, media_type="application/problem+json")
+
+
+async def _read_body(request: Request, settings: Settings) -> bytes:
+    """The request's body: JSON by its type, within the limits of size (before it is read whole) and time."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise HTTPException(415, "send an AdmissionReview as application/json")
+    declared = request.headers.get("content-length", "0")
+    if not declared.isdecimal() or int(declared) > settings.max_body_bytes:
+        raise HTTPException(413, f"the limit is {settings.max_body_bytes} bytes")
+    return await _within(settings.body_timeout_seconds, _collect(request, settings.max_body_bytes))
+
+
+async def _collect(request: Request, limit: int) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limit:
+            raise HTTPException(413, f"the limit is {limit} bytes")
+    return bytes(body)
+
+
+async def _within(seconds: float, work: Awaitable[bytes]) -> bytes:
+    try:
+        async with asyncio.timeout(seconds):
+            return await work
+    except TimeoutError:
+        raise HTTPException(408, f"the body did not arrive within {seconds:g} seconds") from None

@@ -1,0 +1,143 @@
+"""The command line: `raywarden serve | demo | review | rules`."""
+
+import asyncio
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import orjson
+import typer
+import uvloop
+import yaml
+from pydantic import ValidationError
+
+from webhook import __version__, reference, wiring
+from webhook.demo import run_demo
+from webhook.dry_run import Examined, examine
+from webhook.manifests import Manifest, Unreadable, read
+from webhook.namespaces import NamespaceManifests
+from webhook.observe import set_up_logging
+from webhook.report import as_json, as_text
+from webhook.settings import Settings
+from webhook.wire import BadReviewError
+
+_CLEAN, _DENIED, _UNREADABLE = 0, 1, 2
+
+app = typer.Typer(
+    name="raywarden",
+    help="Makes Ray on Kubernetes secure by default.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+
+class Output(StrEnum):
+    """How `review` reports."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class RulesFormat(StrEnum):
+    """How `rules` lists."""
+
+    TEXT = "text"
+    MARKDOWN = "markdown"
+
+
+def main() -> None:
+    """Entry point of the `raywarden` command."""
+    try:
+        app()
+    except wiring.SetupError as error:
+        print(f"raywarden: {error}", file=sys.stderr)
+        sys.exit(_UNREADABLE)
+
+
+@app.command()
+def serve(
+    dev: Annotated[bool, typer.Option("--dev", help="No cluster: seed in memory, certificate for localhost.")] = False,
+) -> None:
+    """Answer AdmissionReviews over HTTPS until SIGTERM. Settings are RAYWARDEN_... environment variables."""
+    settings = _settings()
+    set_up_logging(settings.log_level)
+    server = wiring.dev_server(settings) if dev else wiring.server(settings)
+    uvloop.run(server.run(asyncio.Event()))
+
+
+@app.command()
+def demo(
+    examples: Annotated[Path, typer.Argument(help="Folder of AdmissionReviews (JSON).", exists=True, file_okay=False)],
+    keep_serving: Annotated[bool, typer.Option(help="Go on serving after the table, until Ctrl-C.")] = False,
+) -> None:
+    """Start a development server, send it AdmissionReviews over HTTPS, and show what comes back."""
+    settings = _settings()
+    set_up_logging("error")
+    uvloop.run(run_demo(wiring.dev_server(settings), examples, keep_serving))
+
+
+@app.command()
+def review(
+    sources: Annotated[list[str], typer.Argument(metavar="FILE|DIR|-", help="Manifests; - reads standard input.")],
+    policy: Annotated[Path | None, typer.Option(help="Policy file; the default policy without it.")] = None,
+    namespace: Annotated[str, typer.Option("--namespace", "-n", help="For manifests that name none.")] = "default",
+    output: Annotated[Output, typer.Option("--output", "-o", help="How to report.")] = Output.TEXT,
+    patch: Annotated[bool, typer.Option("--patch", help="Print the manifests as admission would store them.")] = False,
+) -> None:
+    """Put manifests through admission, offline. Exit code 0: clean, 1: denied, 2: something could not be read."""
+    found = [one for source in sources for one in read(source)]
+    manifests = [one for one in found if isinstance(one, Manifest)]
+    unreadable = [one for one in found if isinstance(one, Unreadable)]
+    namespaces = NamespaceManifests(manifest.document for manifest in manifests)
+    reviewer = wiring.offline_reviewer(policy, namespaces)
+    examined: list[Examined] = []
+    for manifest in manifests:
+        try:
+            if one := examine(reviewer, manifest, namespace):
+                examined.append(one)
+        except BadReviewError as error:
+            unreadable.append(Unreadable(str(manifest), str(error)))
+    skipped = len(manifests) - len(examined)
+    if patch:
+        _print_patched(examined)
+    elif output is Output.JSON:
+        print(orjson.dumps(as_json(examined, unreadable, skipped), option=orjson.OPT_INDENT_2).decode())
+    if output is Output.TEXT:
+        for line in as_text(examined, unreadable, skipped):
+            # With --patch standard output is the manifests' alone, ready for `kubectl apply -f -`.
+            print(line, file=sys.stderr if patch else sys.stdout)
+    raise typer.Exit(_UNREADABLE if unreadable else _CLEAN if all(one.allowed for one in examined) else _DENIED)
+
+
+@app.command()
+def rules(
+    format: Annotated[RulesFormat, typer.Option("--format", "-f", help="How to list them.")] = RulesFormat.TEXT,
+) -> None:
+    """List the rules and the mutations."""
+    print(reference.markdown() if format is RulesFormat.MARKDOWN else reference.table(), end="")
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
+    if version:
+        print(f"raywarden {__version__}")
+        raise typer.Exit()
+
+
+def _print_patched(examined: list[Examined]) -> None:
+    for one in examined:
+        for outcome in (one.outcome, *one.becomes):
+            if outcome is not one.outcome:
+                print(f"---\n# {outcome.kind} that KubeRay would make of it")
+            else:
+                print(f"---\n# {one.manifest}")
+            yaml.safe_dump(outcome.document, sys.stdout, sort_keys=False, allow_unicode=True)
+
+
+def _settings() -> Settings:
+    try:
+        return Settings()
+    except ValidationError as error:
+        problems = (f"RAYWARDEN_{'.'.join(map(str, p['loc'])).upper()}: {p['msg']}" for p in error.errors())
+        raise wiring.SetupError("\n".join(problems)) from None

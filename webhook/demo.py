@@ -1,0 +1,96 @@
+"""The demonstration: a real server, real HTTPS, and a table of what it said to each example."""
+
+import asyncio
+import base64
+import ssl
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+import jsonpatch
+import orjson
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from policies.reading import mapping
+from policies.workload import RAY_GROUP, Kind, Workload
+from webhook.wiring import Server
+
+
+async def run_demo(server: Server, examples: Path, keep_serving: bool) -> None:
+    """Serve, send every AdmissionReview of `examples` to `/mutate` and the result to `/validate`, print a table."""
+    stop = asyncio.Event()
+    serving = asyncio.create_task(server.run(stop))
+    # Where the output is no terminal, rich would fold everything at 80 columns.
+    console = Console() if sys.stdout.isatty() else Console(width=120)
+    try:
+        while not server.readiness.ready and not serving.done():
+            await asyncio.sleep(0.01)
+        if not serving.done():
+            await _present(server, sorted(examples.glob("*.json")), console)
+        if keep_serving and not serving.done():
+            console.print(f"\nServing on {_url(server)} and http://127.0.0.1:{server.operations.port}. Ctrl-C ends it.")
+            await serving
+    finally:
+        stop.set()
+        await serving
+
+
+async def _present(server: Server, files: Sequence[Path], console: Console) -> None:
+    table = Table(title="AdmissionReviews over HTTPS, and the answers", show_lines=True)
+    table.add_column("example", overflow="fold", max_width=26)
+    table.add_column("verdict")
+    table.add_column("injected by /mutate, and each message of /validate", overflow="fold")
+    context = ssl.create_default_context(cadata=server.ca.decode())
+    async with httpx.AsyncClient(base_url=_url(server), verify=context) as client:
+        for file in files:
+            table.add_row(file.stem, *await _row(client, orjson.loads(file.read_bytes())))
+    console.print(table)
+
+
+async def _row(client: httpx.AsyncClient, review: dict[str, Any]) -> tuple[str, Text]:
+    mutation = await _send(client, "/mutate", review)
+    operations = orjson.loads(base64.b64decode(mutation.get("patch", "")) or b"[]")
+    request = review["request"]
+    request["object"] = jsonpatch.apply_patch(request["object"], operations)
+    verdict = await _send(client, "/validate", review)
+    lines = Text("\n").join(
+        [
+            *(Text(line, "cyan") for line in _injected(request, operations)),
+            *(Text(f"! {line}", "red") for line in mapping(verdict.get("status")).get("message", "").splitlines()),
+            *(Text(f"warning: {line}", "yellow") for line in verdict.get("warnings", ())),
+        ]
+    )
+    return ("[green]allowed[/green]" if verdict["allowed"] else "[red]denied[/red]"), lines
+
+
+async def _send(client: httpx.AsyncClient, path: str, review: dict[str, Any]) -> dict[str, Any]:
+    response = await client.post(path, content=orjson.dumps(review), headers={"Content-Type": "application/json"})
+    response.raise_for_status()
+    answer: dict[str, Any] = response.json()["response"]
+    return answer
+
+
+def _injected(request: dict[str, Any], operations: Sequence[Any]) -> list[str]:
+    """What of ours is in the object, read from the object itself."""
+    workload = Workload.of(Kind(**request["kind"]), request["object"]) if operations else None
+    if workload is None:
+        made_of_it = request["kind"]["group"] == RAY_GROUP
+        return ["nothing injected" + ("; the RayCluster that KubeRay makes of it is" if made_of_it else "")]
+    lines: list[str] = []
+    for pod in workload.pods:
+        inits = [container.name for container in pod.containers if container.listed == "initContainers"]
+        tls = [container.name for container in pod.ray_containers if container.variables("RAY_USE_TLS")]
+        parts = [f"TLS in {', '.join(tls)}"] if tls else []
+        parts += [f"init containers {', '.join(inits)}"] if inits else []
+        group = workload.cluster.groups[len(lines)] if workload.cluster else None
+        parts += [f"node-ip-address {group.start_params.get('node-ip-address')}"] if group else []
+        lines.append(f"{pod.title}: {'; '.join(parts)}")
+    return [*lines, f"{len(operations)} operations"]
+
+
+def _url(server: Server) -> str:
+    return f"https://localhost:{server.admission.port}"

@@ -1,0 +1,134 @@
+"""What an operator sees: metrics in Prometheus' format, and one JSON line for every decision."""
+
+import logging
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import orjson
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from webhook.review import Decision
+from webhook.wire import AdmissionRequest
+
+# Labels must not grow with what strangers send: other kinds are counted as one.
+_KINDS = frozenset({"Pod", "RayCluster", "RayJob", "RayService", "RayCronJob", "Deployment", "StatefulSet", "Job"})
+_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """Every metric there is; names follow the API server's own admission metrics."""
+
+    registry: CollectorRegistry = field(default_factory=lambda: CollectorRegistry(auto_describe=True))
+    requests: Counter = field(init=False)
+    duration: Histogram = field(init=False)
+    violations: Counter = field(init=False)
+    mutations: Counter = field(init=False)
+    rule_failures: Counter = field(init=False)
+    rejected: Counter = field(init=False)
+    ready: Gauge = field(init=False)
+
+    def __post_init__(self) -> None:
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"raywarden_{name}", text, labels, registry=self.registry)
+
+        metrics = {
+            "requests": counter(
+                "admission_requests", "AdmissionReviews answered", "webhook", "kind", "operation", "allowed"
+            ),
+            "duration": Histogram(
+                "raywarden_admission_duration_seconds",
+                "time from a parsed request to its encoded answer",
+                ("webhook",),
+                buckets=_BUCKETS,
+                registry=self.registry,
+            ),
+            "violations": counter("rule_violations", "violations found, by what was done about them", "rule", "action"),
+            "mutations": counter("mutations", "objects each mutation changed", "mutation"),
+            "rule_failures": counter("rule_failures", "rules and mutations that raised on an object", "rule"),
+            "rejected": counter("rejected_requests", "requests that were no AdmissionReview, by HTTP status", "status"),
+            "ready": Gauge("raywarden_ready", "1 when this replica takes requests", registry=self.registry),
+        }
+        for name, metric in metrics.items():
+            object.__setattr__(self, name, metric)
+
+
+class Observer:
+    """Counts and logs decisions; nothing of an object's body ever gets here."""
+
+    def __init__(self, metrics: Metrics, clock: Callable[[], float]) -> None:
+        self.metrics = metrics
+        self.clock = clock
+        self._log = structlog.get_logger()
+
+    def decided(self, webhook: str, request: AdmissionRequest, decision: Decision, seconds: float) -> None:
+        """One admission request was answered after `seconds`."""
+        kind = request.kind.kind if request.kind.kind in _KINDS else "other"
+        allowed = decision.response.allowed
+        self.metrics.requests.labels(webhook, kind, request.operation, str(allowed).lower()).inc()
+        self.metrics.duration.labels(webhook).observe(seconds)
+        for action, rules in (("deny", decision.denied), ("warn", decision.warned), ("exempt", decision.exempted)):
+            for rule in rules:
+                self.metrics.violations.labels(rule, action).inc()
+        for mutation in decision.mutations:
+            self.metrics.mutations.labels(mutation).inc()
+        for rule in decision.failed:
+            self.metrics.rule_failures.labels(rule).inc()
+        self._log.info(
+            "admission",
+            webhook=webhook,
+            uid=request.uid,
+            operation=request.operation,
+            kind=request.kind.kind,
+            namespace=request.namespace,
+            name=request.name,
+            user=request.user_info.username,
+            dry_run=bool(request.dry_run),
+            allowed=allowed,
+            denied=decision.denied,
+            warned=decision.warned,
+            exempted=decision.exempted,
+            mutations=decision.mutations,
+            failed=decision.failed,
+            milliseconds=round(seconds * 1000, 3),
+        )
+
+    def rejected(self, status: int, reason: str) -> None:
+        """A request was turned away before it could be reviewed."""
+        self.metrics.rejected.labels(str(status)).inc()
+        self._log.warning("rejected request", status=status, reason=reason)
+
+
+def set_up_logging(level: str) -> None:
+    """JSON lines on standard output, for our own events and for those of the libraries we run on."""
+    threshold = logging.getLevelNamesMapping()[level.upper()]
+    shared: list[structlog.typing.Processor] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.processors.JSONRenderer(serializer=_dumps)],
+        wrapper_class=structlog.make_filtering_bound_logger(threshold),
+        logger_factory=structlog.BytesLoggerFactory(sys.stdout.buffer),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.JSONRenderer(
+                    serializer=lambda event, **options: _dumps(event, **options).decode()
+                ),
+            ],
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=max(threshold, logging.WARNING), force=True)
+
+
+def _dumps(event: object, **options: object) -> bytes:
+    return orjson.dumps(event, default=str)

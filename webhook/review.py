@@ -1,0 +1,115 @@
+"""One request, one response: the same for the HTTPS server, the command line and the tests."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from policies import evaluate
+from policies.config import Policy
+from policies.evaluate import Mutated, Verdict
+from policies.model import Facts, Signer, Violation
+from policies.workload import Kind, Workload
+from webhook.ports import Namespaces
+from webhook.wire import AdmissionRequest, AdmissionResponse
+
+# Beyond these an answer helps nobody, and an attacker could make it as large as he likes.
+_MAX_SHOWN = 50
+_MAX_CHARACTERS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What was decided, for the log and the metrics; no part of the object is in it."""
+
+    response: AdmissionResponse
+    denied: tuple[str, ...] = ()
+    warned: tuple[str, ...] = ()
+    mutations: tuple[str, ...] = ()
+    exempted: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
+
+
+class Reviewer:
+    """Gathers the facts for a request, lets `policies` decide, and puts the decision into an AdmissionResponse."""
+
+    def __init__(self, policy: Policy, signer: Signer, namespaces: Namespaces, today: Callable[[], date]) -> None:
+        self._policy = policy
+        self._signer = signer
+        self._namespaces = namespaces
+        self._today = today
+
+    def mutate(self, request: AdmissionRequest) -> Decision:
+        """The defaults to write. Always allowed: what is wrong is for `validate` to refuse."""
+        if request.object is None or request.sub_resource:
+            return Decision(AdmissionResponse(request.uid, allowed=True))
+        mutated = self.mutated(request)
+        audit = {"mutations": ",".join(mutated.mutations)} if mutated.mutations else {}
+        response = AdmissionResponse(
+            request.uid, True, operations=mutated.operations, warnings=_shown(mutated.warnings), audit=audit
+        )
+        return Decision(response, mutations=mutated.mutations, failed=mutated.failed)
+
+    def validate(self, request: AdmissionRequest) -> Decision:
+        """The verdict over the object as it would be stored."""
+        # `status` is KubeRay's to write and is never trusted by any rule; deleting is never refused.
+        if request.object is None or request.operation == "DELETE" or request.sub_resource == "status":
+            return Decision(AdmissionResponse(request.uid, allowed=True))
+        verdict = self.verdict(request)
+        response = AdmissionResponse(
+            request.uid,
+            allowed=not verdict.denied,
+            message="\n".join(_shown(verdict.denied)),
+            warnings=_shown(verdict.warned),
+            audit=_audit(verdict),
+        )
+        return Decision(
+            response,
+            denied=tuple(violation.rule for violation in verdict.denied),
+            warned=tuple(violation.rule for violation in verdict.warned),
+            exempted=tuple(violation.rule for violation, _ in verdict.exempted),
+            failed=verdict.failed,
+        )
+
+    def mutated(self, request: AdmissionRequest) -> Mutated:
+        return evaluate.mutate(request.gvk, request.object or {}, self._facts(request))
+
+    def verdict(self, request: AdmissionRequest) -> Verdict:
+        return evaluate.validate(request.gvk, request.object or {}, self._policy, self._facts(request))
+
+    def _facts(self, request: AdmissionRequest) -> Facts:
+        before = request.old_object if request.operation == "UPDATE" else None
+        return Facts(
+            operation=request.operation,
+            # The request's namespace is the true one; the one in the object is whatever its author wrote.
+            namespace=request.namespace,
+            namespace_labels=self._namespaces.labels(request.namespace),
+            user=request.user_info.username,
+            today=self._today(),
+            signer=self._signer,
+            injection=self._policy.inject,
+            before=_workload(request.gvk, before),
+        )
+
+
+def _workload(kind: Kind, document: Mapping[str, Any] | None) -> Workload | None:
+    return Workload.of(kind, document) if document is not None else None
+
+
+def _shown(problems: tuple[Violation, ...] | tuple[str, ...]) -> list[str]:
+    """Problems as text for a terminal: no control characters, each of bounded length, the rest counted."""
+    lines = [
+        "".join(c if c.isprintable() else " " for c in str(problem)[:_MAX_CHARACTERS])
+        for problem in problems[:_MAX_SHOWN]
+    ]
+    if len(problems) > _MAX_SHOWN:
+        lines.append(f"... and {len(problems) - _MAX_SHOWN} more")
+    return lines
+
+
+def _audit(verdict: Verdict) -> dict[str, str]:
+    annotations = {
+        "violations": ",".join(dict.fromkeys(violation.rule for violation in verdict.audited)),
+        "exempted": "; ".join(dict.fromkeys(f"{violation.rule}: {reason}" for violation, reason in verdict.exempted)),
+    }
+    return {name: value for name, value in annotations.items() if value}

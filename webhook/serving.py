@@ -1,0 +1,185 @@
+"""Our own TLS and the listeners behind it: bounded in header size and time, drained before they end."""
+
+import asyncio
+import os
+import secrets
+import signal
+import ssl
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from datetime import datetime, timedelta
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Any
+
+import structlog
+import uvicorn
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from fastapi import FastAPI
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from certs.authority import Authority, derive
+from certs.seed import SEED_BYTES, Generation
+from webhook.app import Readiness
+from webhook.settings import Settings
+
+_CA_YEARS = timedelta(days=3650)
+_LEAF_LIFETIME = timedelta(days=90)
+# Clocks of pods and nodes differ; a certificate of this very second would be refused by some.
+_BACKDATED = timedelta(hours=1)
+_MAX_HEADER_BYTES = 64 * 1024
+
+
+def new_generation(now: datetime) -> Generation:
+    """A fresh seed generation from the operating system's randomness."""
+    return Generation(now, secrets.token_bytes(SEED_BYTES))
+
+
+def serving_authority(generation: Generation) -> Authority:
+    """The CA behind our own ports: what webhook configurations carry as `caBundle` and pods trust for enrolment."""
+    start = generation.activated - _BACKDATED
+    return derive(generation, "serving", (), "RayWarden serving CA", start, start + _CA_YEARS)
+
+
+def serving_context(authority: Authority, names: Iterable[str], now: datetime) -> ssl.SSLContext:
+    """A TLS context with a leaf made here and now; its key is never in a file that has a name."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    serial = secrets.randbits(152) | 1
+    leaf = authority.issue(key.public_key(), map(_name, names), now - _BACKDATED, now + _LEAF_LIFETIME, serial)
+    key_pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    with _in_memory(key_pem + leaf.public_bytes(Encoding.PEM) + authority.pem) as path:
+        return tls_context(path, path)
+
+
+def tls_context(cert_file: str, key_file: str) -> ssl.SSLContext:
+    """TLS 1.2 and 1.3, HTTP/1.1 only: what the API server speaks to a service."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    context.load_cert_chain(cert_file, key_file)
+    return context
+
+
+def _name(name: str) -> str | IPv4Address | IPv6Address:
+    try:
+        return ip_address(name)
+    except ValueError:
+        return name
+
+
+@contextmanager
+def _in_memory(content: bytes) -> Iterator[str]:
+    """`content` as a path: OpenSSL's loader takes only files, and a key must not lie on a disk."""
+    descriptor = os.memfd_create("raywarden", os.MFD_CLOEXEC)
+    try:
+        os.write(descriptor, content)
+        yield f"/proc/self/fd/{descriptor}"
+    finally:
+        os.close(descriptor)
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """uvicorn's protocol with a deadline and a size limit for the header of every request.
+
+    uvicorn starts its only timer when a response is complete: a client that connects and sends nothing, or a header
+    one byte at a time, would hold its connection for ever.
+    """
+
+    header_timeout: float = 10.0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn's own
+        super().connection_made(transport)
+        self._header_bytes = 0
+        self._in_header = True
+        self._deadline = self.loop.call_later(self.header_timeout, transport.close)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._deadline.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._in_header:
+            self._header_bytes += len(data)
+        super().data_received(data)
+        if self._in_header and self._header_bytes > _MAX_HEADER_BYTES:
+            self.transport.close()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        if not self._in_header:
+            self._in_header = True
+            self._header_bytes = 0
+            self._deadline = self.loop.call_later(self.header_timeout, self.transport.close)
+
+    def on_headers_complete(self) -> None:
+        self._in_header = False
+        self._deadline.cancel()
+        super().on_headers_complete()
+
+
+class Listener(uvicorn.Server):
+    """One port. Signals are left to `serve`, which has more than one of these to end."""
+
+    def capture_signals(self) -> Any:
+        return nullcontext()
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on, also where the settings asked for any."""
+        return int(self.servers[0].sockets[0].getsockname()[1])
+
+
+def listener(app: FastAPI, port: int, settings: Settings, context: ssl.SSLContext | None = None) -> Listener:
+    """A port of ours for `app`, with TLS where a context is given."""
+
+    class Protocol(BoundedProtocol):
+        header_timeout = settings.header_timeout_seconds
+
+    return Listener(
+        uvicorn.Config(
+            app,
+            host=str(settings.host),
+            port=port,
+            http=Protocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            date_header=False,
+            timeout_keep_alive=settings.keep_alive_seconds,
+            timeout_graceful_shutdown=settings.shutdown_seconds,
+            limit_concurrency=settings.max_connections,
+            ssl_context_factory=(lambda _config, _default: context) if context else None,
+        )
+    )
+
+
+async def serve(listeners: Iterable[Listener], readiness: Readiness, settings: Settings, stop: asyncio.Event) -> None:
+    """Run until `stop`: ready once every port listens; then unready, a pause for load balancers to notice, and the end.
+
+    SIGTERM and SIGINT set `stop`. Open requests are answered within `shutdown_seconds`.
+    """
+    log = structlog.get_logger()
+    listeners = tuple(listeners)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    running = [asyncio.create_task(one.serve()) for one in listeners]
+    try:
+        while not all(one.started for one in listeners):
+            if any(task.done() for task in running):
+                raise SystemExit("a port could not be opened; the log says which")
+            await asyncio.sleep(0.01)
+        readiness.set(True)
+        log.info("ready", ports=[one.port for one in listeners])
+        await stop.wait()
+        readiness.set(False)
+        log.info("draining", seconds=settings.drain_seconds)
+        await asyncio.sleep(settings.drain_seconds)
+    finally:
+        for one in listeners:
+            one.should_exit = True
+        await asyncio.gather(*running, return_exceptions=True)
+        log.info("stopped")

@@ -1,0 +1,139 @@
+"""Settings in, running objects out: the only place that picks adapters and reads the clock."""
+
+import asyncio
+import ssl
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import structlog
+
+from policies.config import Policy, PolicyError
+from policies.model import Signer
+from policies.untrusted_yaml import UntrustedYamlError, load_all
+from webhook import __version__
+from webhook.app import Readiness, admission_app, operations_app
+from webhook.manifests import Manifest, read
+from webhook.namespaces import NamespaceManifests
+from webhook.observe import Metrics, Observer
+from webhook.ports import Namespaces
+from webhook.review import Reviewer
+from webhook.serving import Listener, listener, new_generation, serve, serving_authority, serving_context, tls_context
+from webhook.settings import Settings
+
+_DEV_NAMES = ("localhost", "127.0.0.1", "::1")
+# Stands where a real signer's CA would, in reviews that no pod will ever come of.
+_NO_CA = "-----BEGIN CERTIFICATE-----\n(the signer's CA)\n-----END CERTIFICATE-----\n"
+
+
+class SetupError(Exception):
+    """RayWarden cannot start as it is set up; the message says what to change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Everything that serves, put together and not yet started. `ca` is what clients must trust (PEM)."""
+
+    admission: Listener
+    operations: Listener
+    readiness: Readiness
+    settings: Settings
+    ca: bytes
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until `stop` is set, or SIGTERM or SIGINT sets it."""
+        await serve((self.admission, self.operations), self.readiness, self.settings, stop)
+
+
+def offline_reviewer(
+    policy_file: Path | None, namespaces: Namespaces, today: Callable[[], date] | None = None
+) -> Reviewer:
+    """A reviewer that needs neither cluster nor keys, for the command line."""
+    settings = Settings()
+    return Reviewer(load_policy(policy_file), _signer(settings, _NO_CA), namespaces, today or _today)
+
+
+def dev_server(settings: Settings) -> Server:
+    """A server that needs no cluster: seed in memory, serving certificate for localhost."""
+    authority = serving_authority(new_generation(_now()))
+    context = serving_context(authority, _DEV_NAMES, _now())
+    structlog.get_logger().warning("development mode: the seed is in memory and ends with this process")
+    return _server(settings, authority.pem, authority.pem, context)
+
+
+def server(settings: Settings) -> Server:
+    """A server with the certificate it was given."""
+    files = (settings.tls_cert_file, settings.tls_key_file, settings.signer_ca_file)
+    if None in files:
+        raise SetupError(
+            "set RAYWARDEN_TLS_CERT_FILE, RAYWARDEN_TLS_KEY_FILE and RAYWARDEN_SIGNER_CA_FILE, or start with --dev"
+        )
+    cert, key, signer_ca = (str(file) for file in files)
+    try:
+        context = tls_context(cert, key)
+        ca = Path(signer_ca).read_bytes()
+    except OSError as error:
+        # ssl.SSLError is an OSError too: a key that does not fit its certificate ends here as well.
+        raise SetupError(f"the serving certificate cannot be used: {error}") from None
+    return _server(settings, ca, Path(cert).read_bytes(), context)
+
+
+def load_policy(file: Path | None) -> Policy:
+    """The policy in `file`, the default policy for None; raises SetupError with every problem and its place."""
+    if file is None:
+        return Policy.parse(None)
+    try:
+        documents = list(load_all(file.read_text()))
+        if len(documents) > 1:
+            raise PolicyError("a policy file holds one document")
+        return Policy.parse(documents[0] if documents else None)
+    except OSError as error:
+        raise SetupError(f"{file}: {error.strerror}") from None
+    except (PolicyError, UntrustedYamlError, UnicodeDecodeError) as error:
+        raise SetupError("\n".join(f"{file}: {line}" for line in str(error).splitlines())) from None
+
+
+def _server(settings: Settings, signer_ca: bytes, ca: bytes, context: ssl.SSLContext) -> Server:
+    observer = Observer(Metrics(), time.perf_counter)
+    readiness = Readiness(observer.metrics)
+    reviewer = Reviewer(
+        load_policy(settings.policy_file), _signer(settings, signer_ca.decode()), _namespaces(settings), _today
+    )
+    return Server(
+        admission=listener(admission_app(reviewer, observer, settings), settings.admission_port, settings, context),
+        operations=listener(operations_app(readiness, observer), settings.operations_port, settings),
+        readiness=readiness,
+        settings=settings,
+        ca=ca,
+    )
+
+
+def _signer(settings: Settings, ca: str) -> Signer:
+    port = settings.signer_url.rpartition(":")[2]
+    return Signer(
+        image=settings.enroll_image,
+        url=settings.signer_url,
+        ca=ca,
+        namespace=settings.namespace,
+        port=int(port) if port.isdecimal() else 443,
+        version=__version__,
+    )
+
+
+def _namespaces(settings: Settings) -> Namespaces:
+    if settings.namespaces_file is None:
+        return NamespaceManifests(())
+    found = list(read(str(settings.namespaces_file)))
+    if broken := [one for one in found if not isinstance(one, Manifest)]:
+        raise SetupError(f"{broken[0].source}: {broken[0].why}")
+    return NamespaceManifests(one.document for one in found if isinstance(one, Manifest))
+
+
+def _today() -> date:
+    return _now().date()
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
