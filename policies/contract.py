@@ -3,15 +3,17 @@
 The mutation `ray-tls` writes it, the rules `tls-on` and `reserved-names` hold every pod against it.
 """
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Any
 
 from policies.model import Facts, Injection, Signer
-from policies.pointer import Pointer
+from policies.pod import ENROLL_CONTAINER, Container, Pod
 from policies.reading import elements, mapping, text
-from policies.workload import ENROLL_CONTAINER, OPT_IN_CLUSTER_LABEL, Container, Pod, Workload
+from policies.workload import OPT_IN_CLUSTER_LABEL, RAY_CLUSTER_LABEL, Workload
 
 MARKER_LABEL = "raywarden.io/tls"
 MANAGED = "managed"
@@ -36,7 +38,17 @@ RAY_TLS_VARIABLES = {
     "RAY_TLS_CA_CERT": f"{TLS_DIRECTORY}/ca.crt",
 }
 
-TLS_MOUNT = {"name": TLS_VOLUME, "mountPath": TLS_DIRECTORY, "readOnly": True}
+POD_IP_VARIABLE: Mapping[str, Any] = {
+    "name": POD_IP,
+    "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "status.podIP"}},
+}
+# The variables of a Ray container, in order: the pod IP first, because others are expanded from it.
+VARIABLES: tuple[Mapping[str, Any], ...] = (
+    POD_IP_VARIABLE,
+    *({"name": name, "value": value} for name, value in RAY_TLS_VARIABLES.items()),
+)
+
+TLS_MOUNT: Mapping[str, Any] = {"name": TLS_VOLUME, "mountPath": TLS_DIRECTORY, "readOnly": True}
 
 # KubeRay appends these to every init container of a pod it builds (`setInitContainerEnvVars`).
 _ADDED_BY_KUBERAY = frozenset({"FQ_RAY_IP", "RAY_IP"})
@@ -74,8 +86,8 @@ def tls_by(workload: Workload) -> TlsBy:
 
 def _kuberay_mounts_tls(pod: Pod) -> bool:
     """KubeRay's mTLS as it shows in a pod: volume `ray-tls` from the Secret it names after the cluster."""
-    cluster = text(pod.labels.get("ray.io/cluster"))
-    secrets = {f"ray-head-secret-{cluster}", f"ray-worker-secret-{cluster}"}
+    cluster = text(pod.labels.get(RAY_CLUSTER_LABEL))
+    secrets = (f"ray-head-secret-{cluster}", f"ray-worker-secret-{cluster}")
     return bool(cluster) and any(
         volume.get("name") == "ray-tls" and mapping(volume.get("secret")).get("secretName") in secrets
         for _, volume in pod.volumes
@@ -85,21 +97,11 @@ def _kuberay_mounts_tls(pod: Pod) -> bool:
 def _hand_made(pod: Pod) -> bool:
     """All four Ray TLS variables are set, TLS is on by them, and the files are not ours."""
     ray = pod.ray_container
-    if ray is None or any(mount.get("name") == TLS_VOLUME for _, mount in ray.mounts):
+    if ray is None or not ray.variable_names >= RAY_TLS_VARIABLES.keys():
         return False
-    values = {text(entry.get("name")): entry for _, entry in ray.env}
-    return values.keys() >= RAY_TLS_VARIABLES.keys() and values["RAY_USE_TLS"].get("value") in RAY_READS_AS_ON
-
-
-def variables() -> Iterator[dict[str, Any]]:
-    """The variables of a Ray container, in order: the pod IP first, because others are expanded from it."""
-    yield pod_ip_variable()
-    for name, value in RAY_TLS_VARIABLES.items():
-        yield {"name": name, "value": value}
-
-
-def pod_ip_variable() -> dict[str, Any]:
-    return {"name": POD_IP, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "status.podIP"}}}
+    _, last = ray.variables["RAY_USE_TLS"][-1]
+    ours = any(mount.get("name") == TLS_VOLUME for _, mount in ray.mounts)
+    return text(last.get("value")) in RAY_READS_AS_ON and not ours
 
 
 def own_secret(holder: Pod | Workload) -> str:
@@ -128,7 +130,7 @@ def enroll_container(pod: Pod, facts: Facts) -> dict[str, Any]:
         "command": ["raywarden", "enroll"],
         "args": ["--key-mode", mode],
         "env": [
-            pod_ip_variable(),
+            POD_IP_VARIABLE,
             {"name": "RAYWARDEN_SIGNER_URL", "value": signer.url},
             {"name": "RAYWARDEN_SIGNER_CA", "value": signer.ca},
         ],
@@ -211,29 +213,33 @@ def same_contract(container: Mapping[str, Any], ours: Mapping[str, Any]) -> bool
     return conforms(theirs, expected)
 
 
-def signer_of(signer: Signer) -> dict[str, str]:
-    """What of the signer stands in a pod, for the `raywarden.io/injected` hint."""
-    return {"image": signer.image, "url": signer.url, "ca": signer.ca}
+def contract_hash(signer: Signer, injection: Injection) -> str:
+    """Twelve hexadecimal digits that change when what we inject would; for the `raywarden.io/injected` hint."""
+    content = json.dumps([signer.image, signer.url, signer.ca, injection.model_dump(mode="json")])
+    return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 
-def normal_path(path: str) -> Pointer:
+def normal_path(path: str) -> tuple[str, ...]:
     """A mount path as its parts, with `//`, `.`, `..` and trailing slashes resolved, to be compared as a tree."""
-    parts: list[str | int] = []
+    parts: list[str] = []
     for part in path.split("/"):
         if part == "..":
             del parts[-1:]
         elif part not in ("", "."):
             parts.append(part)
-    return Pointer(parts)
+    return tuple(parts)
 
 
-def overlaps_tls_directory(path: str) -> bool:
-    """`path` is our directory, lies in it, or holds it."""
-    ours, theirs = normal_path(TLS_DIRECTORY), normal_path(path)
-    shorter = min(len(ours), len(theirs))
-    return ours[:shorter] == theirs[:shorter]
+_TLS_PATH = normal_path(TLS_DIRECTORY)
 
 
 def is_tls_directory(path: Any) -> bool:
     """`path` is a mount path that comes down to our directory."""
-    return normal_path(text(path)) == normal_path(TLS_DIRECTORY)
+    return isinstance(path, str) and normal_path(path) == _TLS_PATH
+
+
+def overlaps_tls_directory(path: str) -> bool:
+    """`path` is our directory, lies in it, or holds it."""
+    theirs = normal_path(path)
+    shorter = min(len(_TLS_PATH), len(theirs))
+    return _TLS_PATH[:shorter] == theirs[:shorter]

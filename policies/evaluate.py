@@ -1,23 +1,21 @@
 """The two loops: every mutation in order over one draft, every rule over one object."""
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import orjson
 
 from policies.config import Policy
-from policies.contract import INJECTED_ANNOTATION, MANAGED, MARKER_LABEL, TlsBy, signer_of, tls_by
+from policies.contract import INJECTED_ANNOTATION, MANAGED, MARKER_LABEL, TlsBy, tls_by
 from policies.draft import Draft, Operation
-from policies.model import Facts, Injection, Mode, Rule, Signer, Violation
+from policies.model import Facts, Mode, Rule, Violation
+from policies.pod import Role
 from policies.pointer import ROOT, Pointer
 from policies.reading import mapping, text
 from policies.registry import MUTATIONS
-from policies.workload import Kind, Role, Workload
+from policies.workload import Kind, Workload
 
 _ANNOTATION = Pointer(("metadata", "annotations", INJECTED_ANNOTATION))
 
@@ -64,7 +62,7 @@ def mutate(kind: Kind, document: Mapping[str, Any], facts: Facts) -> Mutated:
         written = len(draft.operations)
         try:
             with draft.all_or_nothing():
-                warnings += mutation.mutate(draft, Workload(workload.kind, draft.document), facts)
+                warnings += mutation.mutate(draft, workload, facts)
         except Exception:
             failed.append(mutation.id)
         if len(draft.operations) > written:
@@ -96,8 +94,8 @@ def _hint(draft: Draft, changed: list[str], facts: Facts) -> str:
     if stored:
         return stored
     names = [mutation.id for mutation in MUTATIONS if mutation.id in changed or mutation.id in _named(draft)]
-    hint = {"version": facts.signer.version, "hash": _fingerprint(facts.signer, facts.injection), "mutations": names}
-    return json.dumps(hint)
+    hint = {"version": facts.signer.version, "hash": facts.contract_hash, "mutations": names}
+    return orjson.dumps(hint).decode()
 
 
 def _named(draft: Draft) -> list[Any]:
@@ -107,13 +105,6 @@ def _named(draft: Draft) -> list[Any]:
     except ValueError:
         return []
     return names if isinstance(names, list) else []
-
-
-@lru_cache(maxsize=8)
-def _fingerprint(signer: Signer, injection: Injection) -> str:
-    """Twelve hexadecimal digits that change when what we inject would."""
-    content = json.dumps([signer_of(signer), injection.model_dump(mode="json")], sort_keys=True)
-    return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 
 def validate(kind: Kind, document: Mapping[str, Any], policy: Policy, facts: Facts) -> Verdict:

@@ -8,6 +8,7 @@ Source: `ray-operator/controllers/ray/common/pod.go`, `rayjob_controller.go`, `r
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from policies.pod import Role
 from policies.reading import elements, mapping, text
 from policies.workload import (
     GROUP_LABEL,
@@ -16,7 +17,6 @@ from policies.workload import (
     RAY_CLUSTER_LABEL,
     Cluster,
     Group,
-    Role,
     Workload,
 )
 

@@ -11,8 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from policies.draft import Draft
+from policies.pod import Pod, Role
 from policies.pointer import Pointer
-from policies.workload import Pod, Role, Workload
+from policies.reading import mapping
+from policies.workload import Workload
 
 
 class Profile(IntEnum):
@@ -119,6 +121,7 @@ class Facts:
     today: date
     signer: Signer
     injection: Injection = field(default_factory=Injection)
+    contract_hash: str = ""
     before: Workload | None = None
 
     def only_marks(self, workload: Workload) -> bool:
@@ -158,9 +161,9 @@ class Mutation(Configured):
     def mutate(self, draft: Draft, workload: Workload, facts: Facts) -> Iterator[str]:
         """Write the default through `draft`; yields warnings for the author.
 
-        `workload` is the view of `draft.document` as it was when this mutation's turn came. Written twice, nothing
-        changes; on UPDATE only what `facts.before` already had is written again, so that the spec KubeRay hashes
-        never changes by our doing.
+        `workload` is the view of the object as it was sent; what other mutations wrote is in `draft` alone. Written
+        twice, nothing changes; on UPDATE only what `facts.before` already had is written again, so that the spec
+        KubeRay hashes never changes by our doing.
         """
 
     def pods(self, workload: Workload) -> Iterator[Pod]:
@@ -168,11 +171,19 @@ class Mutation(Configured):
         return (pod for pod in workload.pods if pod.role in self.roles)
 
 
-def set_default(draft: Draft, pointer: Pointer, value: Any, before: Any, place: Pointer) -> None:
-    """Write `value` at `pointer` unless the author wrote something there.
+def sticky(defaults: Mapping[str, Any], before: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """The part of `defaults` that may be written into an object of which `before` is the stored version.
 
-    `before` is the stored container, pod or group this one continues, None for a new one. Where there is one, the
-    default is written only if `before` has it at `place` too: what was stored without it stays without it.
+    All of them where nothing was stored; else those that stand there already: what was stored without a default stays
+    without it.
     """
-    if pointer.read(draft.document) is None and (before is None or place.read(before) == value):
-        draft.set(pointer, value)
+    if before is None:
+        return defaults
+    kept: dict[str, Any] = {}
+    for name, value in defaults.items():
+        if isinstance(value, dict):
+            if part := sticky(value, mapping(before.get(name))):
+                kept[name] = part
+        elif before.get(name) == value:
+            kept[name] = value
+    return kept

@@ -13,7 +13,12 @@ class Pointer(tuple[str | int, ...]):
         return Pointer((*self, token))
 
     def __str__(self) -> str:
-        return "".join("/" + str(token).replace("~", "~0").replace("/", "~1") for token in self)
+        if not self:
+            return ""
+        plain = "/".join(map(str, self))
+        if "~" not in plain and plain.count("/") < len(self):
+            return "/" + plain
+        return "".join(["/" + str(token).replace("~", "~0").replace("/", "~1") for token in self])
 
     def __repr__(self) -> str:
         return f"Pointer({str(self)!r})"

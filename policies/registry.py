@@ -33,11 +33,12 @@ RULES: tuple[type[Rule], ...] = (
 )
 
 MUTATIONS: tuple[Mutation, ...] = (
-    RayTls(),
     PodSecurity(),
     NodeIpAddress(),
     ServiceType(),
     TokenAutomount(),
     AuthToken(),
     EnrollEgress(),
+    # Last, because it puts a container first in a list and so moves the others away from where the view has them.
+    RayTls(),
 )

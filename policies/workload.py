@@ -6,10 +6,10 @@ Source: KubeRay `ray-operator/apis/ray/v1` and `controllers/ray/common/pod.go`.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
+from policies.pod import Container, Pod, Role
 from policies.pointer import ROOT, Pointer
 from policies.reading import elements, mapping, text
 
@@ -20,9 +20,6 @@ GROUP_LABEL = "ray.io/group"
 ORIGIN_KIND_LABEL = "ray.io/originated-from-crd"
 OPT_IN_CLUSTER_LABEL = "raywarden.io/cluster"
 OPT_IN_ROLE_LABEL = "raywarden.io/role"
-
-RAY_CONTAINER_NAMES = frozenset({"autoscaler", "wait-gcs-ready", "ray-job-submitter", "ray-history-collector"})
-ENROLL_CONTAINER = "raywarden-enroll"
 
 # Where each kind keeps the RayClusterSpec it stands for.
 _CLUSTER_SPEC = {
@@ -45,16 +42,6 @@ _TEMPLATE_KINDS = {
 }
 
 
-class Role(StrEnum):
-    """What a pod does for its Ray cluster."""
-
-    HEAD = "head"
-    WORKER = "worker"
-    CLIENT = "client"
-    SUBMITTER = "submitter"
-    CLEANUP = "redis-cleanup"
-
-
 @dataclass(frozen=True)
 class Kind:
     """A group, version and kind as the API server names them; the core group is the empty string."""
@@ -68,117 +55,6 @@ class Kind:
         """The kind a manifest claims for itself."""
         group, _, version = text(document.get("apiVersion")).rpartition("/")
         return cls(group, version, text(document.get("kind")))
-
-
-class Container:
-    """One container of a pod, from any of its lists, or the options KubeRay makes one from."""
-
-    def __init__(self, raw: Mapping[str, Any], pointer: Pointer, listed: str) -> None:
-        self.raw = raw
-        self.pointer = pointer
-        self.listed = listed
-        self.name = text(raw.get("name"))
-        self.image = text(raw.get("image"))
-
-    @property
-    def env(self) -> Iterator[tuple[int, Mapping[str, Any]]]:
-        return elements(self.raw.get("env"))
-
-    @property
-    def mounts(self) -> Iterator[tuple[int, Mapping[str, Any]]]:
-        return elements(self.raw.get("volumeMounts"))
-
-    @property
-    def security_context(self) -> Mapping[str, Any]:
-        return mapping(self.raw.get("securityContext"))
-
-    def variables(self, name: str) -> list[tuple[int, Mapping[str, Any]]]:
-        """Every entry of `env` with this name: Kubernetes lets the last one win, and so there should be only one."""
-        return [(index, entry) for index, entry in self.env if entry.get("name") == name]
-
-
-class Pod:
-    """A pod, or the template of one: `pointer` is where its `metadata` and `spec` are."""
-
-    def __init__(self, raw: Mapping[str, Any], pointer: Pointer, role: Role, group: str) -> None:
-        self.raw = raw
-        self.pointer = pointer
-        self.role = role
-        self.group = group
-
-    @property
-    def title(self) -> str:
-        """How messages name it; free of list positions, so that a violation keeps its words when groups move."""
-        return {Role.WORKER: f"worker group {self.group}"}.get(self.role, str(self.role))
-
-    @cached_property
-    def metadata(self) -> Mapping[str, Any]:
-        return mapping(self.raw.get("metadata"))
-
-    @cached_property
-    def labels(self) -> Mapping[str, Any]:
-        return mapping(self.metadata.get("labels"))
-
-    @cached_property
-    def annotations(self) -> Mapping[str, Any]:
-        return mapping(self.metadata.get("annotations"))
-
-    @cached_property
-    def spec(self) -> Mapping[str, Any]:
-        return mapping(self.raw.get("spec"))
-
-    @property
-    def spec_pointer(self) -> Pointer:
-        return self.pointer / "spec"
-
-    @property
-    def security_context(self) -> Mapping[str, Any]:
-        return mapping(self.spec.get("securityContext"))
-
-    @property
-    def volumes(self) -> Iterator[tuple[int, Mapping[str, Any]]]:
-        return elements(self.spec.get("volumes"))
-
-    @cached_property
-    def containers(self) -> tuple[Container, ...]:
-        """Containers, init containers and ephemeral containers, in this order."""
-        return tuple(
-            Container(raw, self.spec_pointer / listed / index, listed)
-            for listed in ("containers", "initContainers", "ephemeralContainers")
-            for index, raw in elements(self.spec.get(listed))
-        )
-
-    @cached_property
-    def ray_container(self) -> Container | None:
-        """The container Ray runs in: the first one, always (KubeRay `utils.RayContainerIndex`)."""
-        first = next(iter(self.containers), None)
-        return first if first and first.pointer == self.spec_pointer / "containers" / 0 else None
-
-    @cached_property
-    def ray_containers(self) -> tuple[Container, ...]:
-        """Every container that speaks to Ray and so needs its TLS variables and files."""
-        ray = self.ray_container
-        if ray is None:
-            return ()
-        return tuple(
-            container
-            for container in self.containers
-            if container.listed != "ephemeralContainers"
-            and container.name != ENROLL_CONTAINER
-            and (container is ray or container.name in RAY_CONTAINER_NAMES or container.image == ray.image != "")
-        )
-
-    @cached_property
-    def _by_name(self) -> dict[str, Container]:
-        return {container.name: container for container in reversed(self.containers)}
-
-    def title_of(self, container: Container) -> str:
-        """How messages name one of its containers."""
-        return f"container {container.name or '(unnamed)'} of the {self.title}"
-
-    def container(self, name: str) -> Container | None:
-        """The first container of this name, in any list."""
-        return self._by_name.get(name)
 
 
 class Group:
@@ -257,6 +133,9 @@ class Workload:
     def __init__(self, kind: str, document: Mapping[str, Any]) -> None:
         self.kind = kind
         self.document = document
+        self.metadata = mapping(document.get("metadata"))
+        self.labels = mapping(self.metadata.get("labels"))
+        self.annotations = mapping(self.metadata.get("annotations"))
 
     @classmethod
     def of(cls, kind: Kind, document: Mapping[str, Any]) -> "Workload | None":
@@ -267,18 +146,6 @@ class Workload:
         if (kind.group, kind.kind) == ("", "Pod") or (kind.group, kind.kind) in _TEMPLATE_KINDS:
             return workload if workload.pods else None
         return None
-
-    @cached_property
-    def metadata(self) -> Mapping[str, Any]:
-        return mapping(self.document.get("metadata"))
-
-    @cached_property
-    def labels(self) -> Mapping[str, Any]:
-        return mapping(self.metadata.get("labels"))
-
-    @cached_property
-    def annotations(self) -> Mapping[str, Any]:
-        return mapping(self.metadata.get("annotations"))
 
     @property
     def name(self) -> str:
@@ -302,20 +169,17 @@ class Workload:
     @property
     def containers(self) -> Iterator[tuple[Container, str]]:
         """Every container there is or will be, each with its title: those of all pods, then KubeRay's options."""
-        for pod in self.pods:
-            for container in pod.containers:
-                yield container, pod.title_of(container)
-        for options in self.cluster.options if self.cluster else ():
-            yield options, str(options.pointer[-1])
+        yield from ((container, pod.title_of(container)) for pod in self.pods for container in pod.containers)
+        yield from self._options()
 
     @property
     def ray_containers(self) -> Iterator[tuple[Container, str]]:
         """The containers that speak to Ray, each with its title; KubeRay's options become such containers."""
-        for pod in self.pods:
-            for container in pod.ray_containers:
-                yield container, pod.title_of(container)
-        for options in self.cluster.options if self.cluster else ():
-            yield options, str(options.pointer[-1])
+        yield from ((container, pod.title_of(container)) for pod in self.pods for container in pod.ray_containers)
+        yield from self._options()
+
+    def _options(self) -> Iterator[tuple[Container, str]]:
+        return ((options, str(options.pointer[-1])) for options in (self.cluster.options if self.cluster else ()))
 
     @cached_property
     def _by_part(self) -> dict[tuple[Role, str], Pod]:

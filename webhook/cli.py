@@ -58,11 +58,14 @@ def main() -> None:
 @app.command()
 def serve(
     dev: Annotated[bool, typer.Option("--dev", help="No cluster: seed in memory, certificate for localhost.")] = False,
+    ca_file: Annotated[Path | None, typer.Option(help="Write the CA that clients must trust to this file.")] = None,
 ) -> None:
     """Answer AdmissionReviews over HTTPS until SIGTERM. Settings are RAYWARDEN_... environment variables."""
     settings = _settings()
     set_up_logging(settings.log_level)
     server = wiring.dev_server(settings) if dev else wiring.server(settings)
+    if ca_file:
+        ca_file.write_bytes(server.ca)
     uvloop.run(server.run(asyncio.Event()))
 
 

@@ -83,7 +83,7 @@ def _injected(request: dict[str, Any], operations: Sequence[Any]) -> list[str]:
     lines: list[str] = []
     for pod in workload.pods:
         inits = [container.name for container in pod.containers if container.listed == "initContainers"]
-        tls = [container.name for container in pod.ray_containers if container.variables("RAY_USE_TLS")]
+        tls = [container.name for container in pod.ray_containers if "RAY_USE_TLS" in container.variables]
         parts = [f"TLS in {', '.join(tls)}"] if tls else []
         parts += [f"init containers {', '.join(inits)}"] if inits else []
         group = workload.cluster.groups[len(lines)] if workload.cluster else None

@@ -7,6 +7,7 @@ from typing import Any
 
 from policies import evaluate
 from policies.config import Policy
+from policies.contract import contract_hash
 from policies.evaluate import Mutated, Verdict
 from policies.model import Facts, Signer, Violation
 from policies.workload import Kind, Workload
@@ -38,6 +39,7 @@ class Reviewer:
         self._signer = signer
         self._namespaces = namespaces
         self._today = today
+        self._contract_hash = contract_hash(signer, policy.inject)
 
     def mutate(self, request: AdmissionRequest) -> Decision:
         """The defaults to write. Always allowed: what is wrong is for `validate` to refuse."""
@@ -88,6 +90,7 @@ class Reviewer:
             today=self._today(),
             signer=self._signer,
             injection=self._policy.inject,
+            contract_hash=self._contract_hash,
             before=_workload(request.gvk, before),
         )
 

@@ -4,13 +4,12 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from policies.draft import Draft
-from policies.model import Facts, Mutation, set_default
-from policies.pointer import ROOT
+from policies.model import Facts, Mutation, sticky
 from policies.version import cluster_version
 from policies.workload import Workload
 
 _FIRST_WITH_TOKENS = (2, 52, 0)
-_MODE = ROOT / "authOptions" / "mode"
+_DEFAULT = {"authOptions": {"mode": "token"}}
 
 
 class AuthToken(Mutation):
@@ -33,4 +32,4 @@ class AuthToken(Mutation):
             yield "token authentication is left off: it needs Ray 2.52 or later (spec.rayVersion)"
             return
         with draft.all_or_nothing():
-            set_default(draft, cluster.pointer / "authOptions" / "mode", "token", before, _MODE)
+            draft.fill(cluster.pointer, sticky(_DEFAULT, before))

@@ -29,10 +29,10 @@ class EnrollEgress(Mutation):
         with draft.all_or_nothing():
             for place, stored in _rule_lists(policy, facts):
                 pointer = Pointer((*_NETWORK_POLICY, *place))
-                for rule in _rules(facts):
-                    written = pointer.read(draft.document) or []
-                    if rule not in written and (stored is None or rule in stored):
-                        draft.append(pointer, rule)
+                written = pointer.read(workload.document)
+                present = written if isinstance(written, list) else []
+                rules = [rule for rule in _rules(facts) if rule not in present and (stored is None or rule in stored)]
+                draft.insert(pointer, len(present), rules)
         yield from ()
 
 

@@ -6,8 +6,9 @@ from typing import ClassVar
 from policies.contract import POD_IP_EXPANSION
 from policies.draft import Draft
 from policies.model import Facts, Mutation
+from policies.pod import Role
 from policies.reading import mapping, text
-from policies.workload import Cluster, Group, Role, Workload
+from policies.workload import Cluster, Group, Workload
 
 
 class NodeIpAddress(Mutation):

@@ -5,12 +5,12 @@ from typing import Any, ClassVar
 
 from policies.contract import user_of
 from policies.draft import Draft
-from policies.model import Facts, Mutation, set_default
-from policies.pointer import ROOT, Pointer
+from policies.model import Facts, Mutation, sticky
+from policies.pod import ENROLL_CONTAINER, Container, Pod, Role
 from policies.reading import mapping
-from policies.workload import ENROLL_CONTAINER, Container, Pod, Role, Workload
+from policies.workload import Workload
 
-_SECCOMP = {"type": "RuntimeDefault"}
+_POD_DEFAULTS = {"seccompProfile": {"type": "RuntimeDefault"}}
 
 
 class PodSecurity(Mutation):
@@ -30,30 +30,26 @@ class PodSecurity(Mutation):
         for pod in self.pods(workload):
             before = facts.counterpart(pod)
             with draft.all_or_nothing():
-                place = ROOT / "spec" / "securityContext" / "seccompProfile"
-                set_default(draft, Pointer((*pod.pointer, *place)), dict(_SECCOMP), before and before.raw, place)
+                defaults = sticky(_POD_DEFAULTS, before.security_context if before else None)
+                draft.fill(pod.spec_pointer / "securityContext", defaults)
                 for container in pod.containers:
                     if container.listed != "ephemeralContainers" and container.name != ENROLL_CONTAINER:
-                        _secure(draft, pod, container, before, facts)
+                        stored = before.container(container.name) if before else None
+                        defaults = sticky(_defaults(pod, container, facts), stored.security_context if stored else None)
+                        draft.fill(container.pointer / "securityContext", defaults)
         yield from ()
 
 
-def _secure(draft: Draft, pod: Pod, container: Container, before: Pod | None, facts: Facts) -> None:
-    stored = before.container(container.name) if before else None
-    for field, value in _defaults(pod, container, facts):
-        place = Pointer(("securityContext", *field))
-        set_default(draft, Pointer((*container.pointer, *place)), value, stored and stored.raw, place)
-
-
-def _defaults(pod: Pod, container: Container, facts: Facts) -> Iterator[tuple[tuple[str, ...], Any]]:
+def _defaults(pod: Pod, container: Container, facts: Facts) -> dict[str, Any]:
+    defaults: dict[str, Any] = {}
     context = container.security_context
     added = mapping(context.get("capabilities")).get("add")
     # The API server refuses these together with allowPrivilegeEscalation: false; our rules name the real reason.
     administers = isinstance(added, list) and ("SYS_ADMIN" in added or "CAP_SYS_ADMIN" in added)
-    escalates = administers or context.get("privileged") is True
-    if not escalates:
-        yield ("allowPrivilegeEscalation",), False
-        yield ("capabilities", "drop"), ["ALL"]
+    if not administers and context.get("privileged") is not True:
+        defaults["allowPrivilegeEscalation"] = False
+        defaults["capabilities"] = {"drop": ["ALL"]}
     user_is_open = pod.security_context.get("runAsNonRoot") is None and context.get("runAsNonRoot") is None
     if user_is_open and user_of(container, pod, facts.injection):
-        yield ("runAsNonRoot",), True
+        defaults["runAsNonRoot"] = True
+    return defaults

@@ -7,9 +7,10 @@ from typing import Any, ClassVar
 from policies import contract
 from policies.draft import Draft
 from policies.model import Facts, Mutation
+from policies.pod import ENROLL_CONTAINER, Container, Pod, Role
 from policies.pointer import Pointer
 from policies.reading import elements
-from policies.workload import ENROLL_CONTAINER, Container, Pod, Role, Workload
+from policies.workload import Workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,25 +82,15 @@ def _mark_template(draft: Draft, pod: Pod, secret: str) -> None:
 
 def _put_parts(draft: Draft, pod: Pod, parts: _Parts) -> None:
     for container in pod.ray_containers:
-        _set_variables(draft, container)
+        standing = container.variable_names
+        missing = [variable for variable in contract.VARIABLES if variable["name"] not in standing]
+        draft.insert(container.pointer / "env", 0, missing)
         _mount(draft, container)
     names = {volume.get("name") for _, volume in pod.volumes}
-    for volume in parts.volumes:
-        if volume["name"] not in names:
-            draft.append(pod.spec_pointer / "volumes", dict(volume))
+    volumes = [volume for volume in parts.volumes if volume["name"] not in names]
+    draft.insert(pod.spec_pointer / "volumes", _length(pod.spec.get("volumes")), volumes)
     if parts.init_container:
         _put_first(draft, pod, parts.init_container)
-
-
-def _set_variables(draft: Draft, container: Container) -> None:
-    env, at = container.pointer / "env", 0
-    for variable in contract.variables():
-        names = [entry.get("name") for _, entry in elements(env.read(draft.document))]
-        if variable["name"] in names:
-            at = max(at, names.index(variable["name"]) + 1)
-        else:
-            draft.insert(env, at, variable)
-            at += 1
 
 
 def _mount(draft: Draft, container: Container) -> None:
@@ -109,7 +100,12 @@ def _mount(draft: Draft, container: Container) -> None:
         for _, mount in container.mounts
     )
     if not any(taken):
-        draft.append(container.pointer / "volumeMounts", dict(contract.TLS_MOUNT))
+        mounts = container.pointer / "volumeMounts"
+        draft.insert(mounts, _length(container.raw.get("volumeMounts")), [contract.TLS_MOUNT])
+
+
+def _length(value: Any) -> int:
+    return len(value) if isinstance(value, list) else 0
 
 
 def _put_first(draft: Draft, pod: Pod, enroll: Mapping[str, Any]) -> None:
@@ -118,11 +114,11 @@ def _put_first(draft: Draft, pod: Pod, enroll: Mapping[str, Any]) -> None:
     ours = [(index, raw) for index, raw in listed if raw.get("name") == ENROLL_CONTAINER]
     if [index for index, _ in ours] == [0]:
         if not contract.conforms(ours[0][1], enroll):
-            draft.replace(init_containers / 0, dict(enroll))
+            draft.replace(init_containers / 0, enroll)
         return
     for index, _ in reversed(ours):
         draft.remove(init_containers / index)
-    draft.insert(init_containers, 0, dict(enroll))
+    draft.insert(init_containers, 0, [enroll])
 
 
 def _let_clean_up(draft: Draft, pod: Pod) -> None:

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from policies.draft import Draft
-from policies.model import Facts, Mutation, set_default
-from policies.pointer import ROOT
+from policies.model import Facts, Mutation, sticky
 from policies.workload import Workload
 
 
@@ -23,5 +22,5 @@ class ServiceType(Mutation):
         if workload.kind == "RayCluster" and cluster and cluster.head.raw and not facts.only_marks(workload):
             before = facts.before.cluster.head.raw if facts.before and facts.before.cluster else None
             with draft.all_or_nothing():
-                set_default(draft, cluster.head.pointer / "serviceType", "ClusterIP", before, ROOT / "serviceType")
+                draft.fill(cluster.head.pointer, sticky({"serviceType": "ClusterIP"}, before))
         yield from ()

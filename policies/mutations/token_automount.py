@@ -5,12 +5,12 @@ from typing import ClassVar
 
 from policies.contract import API_TOKEN_DIRECTORY
 from policies.draft import Draft
-from policies.model import Facts, Mutation, set_default
-from policies.pointer import ROOT, Pointer
+from policies.model import Facts, Mutation, sticky
+from policies.pod import Pod, Role
 from policies.reading import mapping
-from policies.workload import Pod, Role, Workload
+from policies.workload import Workload
 
-_FIELD = ROOT / "spec" / "automountServiceAccountToken"
+_DEFAULT = {"automountServiceAccountToken": False}
 
 
 class TokenAutomount(Mutation):
@@ -30,7 +30,7 @@ class TokenAutomount(Mutation):
             if pod.spec and not _needs_token(pod, workload) and not _has_token(pod):
                 before = facts.counterpart(pod)
                 with draft.all_or_nothing():
-                    set_default(draft, Pointer((*pod.pointer, *_FIELD)), False, before and before.raw, _FIELD)
+                    draft.fill(pod.spec_pointer, sticky(_DEFAULT, before.spec if before else None))
         yield from ()
 
 
@@ -40,7 +40,7 @@ def _needs_token(pod: Pod, workload: Workload) -> bool:
         return True
     if pod.role is Role.HEAD and ((cluster and cluster.autoscaling) or pod.container("autoscaler")):
         return True
-    return any(container.variables("RAY_ENABLE_K8S_TOKEN_AUTH") for container in pod.ray_containers)
+    return any("RAY_ENABLE_K8S_TOKEN_AUTH" in container.variable_names for container in pod.ray_containers)
 
 
 def _has_token(pod: Pod) -> bool:

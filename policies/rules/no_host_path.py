@@ -7,8 +7,9 @@ from pydantic import Field
 
 from policies.contract import normal_path
 from policies.model import Facts, Profile, Rule, Severity, Violation
+from policies.pod import Pod
 from policies.reading import mapping, text
-from policies.workload import Pod, Workload
+from policies.workload import Workload
 
 
 class NoHostPath(Rule):

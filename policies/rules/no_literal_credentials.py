@@ -14,15 +14,19 @@ from policies.workload import Workload
 
 _NAMES = re.compile(
     r"(?:^|_)(?:PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|CREDENTIALS?|(?:API|ACCESS|PRIVATE|SECRET|ENCRYPTION|ACCOUNT)_?KEY"
-    r"|ACCESS_KEY_(?:ID|SECRET))$",
-    re.IGNORECASE,
+    r"|ACCESS_KEY_(?:ID|SECRET))$"
 )
+# What every match of _NAMES ends in: most names of most manifests end in something else.
+_ENDINGS = ("PASSWORD", "PASSWD", "PASSPHRASE", "SECRET", "TOKEN", "CREDENTIAL", "CREDENTIALS", "KEY", "KEY_ID")
 # Credentials that can be told by their own form, whatever variable holds them.
 _VALUES = re.compile(
     r"AKIA[0-9A-Z]{16}|ASIA[0-9A-Z]{16}|LTAI[0-9A-Za-z]{12,24}|AIza[0-9A-Za-z_-]{35}|gh[pousr]_[0-9A-Za-z]{36}"
     r"|github_pat_\w{22,}|hf_[0-9A-Za-z]{30,}|xox[abprs]-[0-9A-Za-z-]{10,}|-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----"
-    r"|[a-z][a-z0-9+.-]{0,20}://[^/\s:@$]{0,200}:[^/\s@$(]{1,200}@"
 )
+# What every match of _VALUES, and every URL with a password, has in it.
+_MARKS = ("AKIA", "ASIA", "LTAI", "AIza", "gh", "hf_", "xox", "-----BEGIN", "@")
+_URL_WITH_PASSWORD = re.compile(r"://[^/\s:@$]{0,200}:[^/\s@$(]{1,200}@")
+_REFERENCE = re.compile(r"\$\(\w+\)")
 _HARMLESS = re.compile(r"(?:true|false|yes|no|on|off|none|null|[0-9]{0,9})", re.IGNORECASE)
 _FIX = "move it to a Secret and use valueFrom.secretKeyRef; for cloud access use RRSA, IRSA or Workload Identity"
 _RUNTIME_FIX = "take it out; give the Ray container a valueFrom.secretKeyRef, or RRSA, IRSA or Workload Identity"
@@ -47,11 +51,17 @@ class NoLiteralCredentials(Rule):
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
         for container, title in workload.containers:
-            for index, entry in container.env:
-                name, value = text(entry.get("name")), text(entry.get("value"))
-                if self._is_credential(name, value):
-                    place = container.pointer / "env" / index / "value"
-                    yield self.violation(f"{title} has a credential as a literal in {name}", place, _FIX)
+            # One look at all values together: most containers have none that could be a credential by its form.
+            listed = container.variables.values()
+            values = "\n".join([text(entry.get("value")) for entries in listed for _, entry in entries])
+            telling = any(mark in values for mark in _MARKS)
+            for name, entries in container.variables.items():
+                if not telling and not name.upper().endswith(_ENDINGS):
+                    continue
+                for index, entry in entries:
+                    if self._is_credential(name, text(entry.get("value"))):
+                        place = container.pointer / "env" / index / "value"
+                        yield self.violation(f"{title} has a credential as a literal in {name}", place, _FIX)
         yield from self._check_redis(workload)
         yield from self._check_runtime_environments(workload)
 
@@ -89,9 +99,18 @@ class NoLiteralCredentials(Rule):
 
     def _is_credential(self, name: str, value: str) -> bool:
         """A literal that is one by its name or by its form; `$(NAME)` refers to another variable and is none."""
-        if not value or name in self.allowed_variables or re.fullmatch(r"\$\(\w+\)", value):
+        if not value or not (_looks_secret(name, value) or _VALUES.search(value) or _has_password(value)):
             return False
-        return bool(_VALUES.search(value)) or (bool(_NAMES.search(name)) and not _HARMLESS.fullmatch(value))
+        return name not in self.allowed_variables and not _REFERENCE.fullmatch(value)
+
+
+def _looks_secret(name: str, value: str) -> bool:
+    upper = name.upper()
+    return upper.endswith(_ENDINGS) and bool(_NAMES.search(upper)) and not _HARMLESS.fullmatch(value)
+
+
+def _has_password(value: str) -> bool:
+    return "@" in value and bool(_URL_WITH_PASSWORD.search(value))
 
 
 # Places that hold the YAML of a job's runtime environment, or of Serve applications with one each.

@@ -4,9 +4,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from policies.model import Facts, Profile, Rule, Severity, Violation
+from policies.pod import Container, Pod
 from policies.pointer import Pointer
 from policies.reading import elements, mapping, text, texts
-from policies.workload import Container, Pod, Workload
+from policies.workload import Workload
 
 # Pod Security Standards, baseline.
 _CAPABILITIES = frozenset(

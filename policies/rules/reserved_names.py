@@ -6,8 +6,9 @@ from typing import ClassVar
 from policies import contract
 from policies.contract import RESERVED_PREFIX, TLS_VOLUME, TOKEN_VOLUME, TlsBy
 from policies.model import Facts, Profile, Rule, Severity, Violation
+from policies.pod import ENROLL_CONTAINER, Container, Pod
 from policies.reading import mapping, text
-from policies.workload import ENROLL_CONTAINER, Container, Pod, Workload
+from policies.workload import Workload
 
 _OUR_VOLUMES = frozenset({TLS_VOLUME, TOKEN_VOLUME})
 _ENV_PREFIX = "RAYWARDEN_"
@@ -62,16 +63,11 @@ class ReservedNames(Rule):
             yield self.violation(f"the {pod.title} sets {contract.MARKER_LABEL}", pointer, "delete the label")
 
     def _check_env(self, container: Container, title: str) -> Iterator[Violation]:
-        seen = False
-        for index, entry in container.env:
-            name = text(entry.get("name"))
-            if not name.startswith(_ENV_PREFIX):
-                continue
-            if not seen and entry == contract.pod_ip_variable():
-                seen = True
+        for name, entries in container.variables.items():
+            if not name.startswith(_ENV_PREFIX) or [entry for _, entry in entries] == [contract.POD_IP_VARIABLE]:
                 continue
             what = f"{title} sets {name}, a reserved name"
-            yield self.violation(what, container.pointer / "env" / index, f"delete {name}")
+            yield self.violation(what, container.pointer / "env" / entries[-1][0], f"delete {name}")
 
     def _check_mounts(self, container: Container, title: str, ray: bool) -> Iterator[Violation]:
         for index, mount in container.mounts:

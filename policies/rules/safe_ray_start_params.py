@@ -6,8 +6,9 @@ from typing import Any, ClassVar
 
 from policies.contract import POD_IP_EXPANSION, TlsBy, tls_by
 from policies.model import Facts, Profile, Rule, Severity, Violation
+from policies.pod import Role
 from policies.reading import mapping, text
-from policies.workload import Group, Role, Workload
+from policies.workload import Group, Workload
 
 _DISARMS = {
     "system-config": "turns TLS and authentication off inside Ray",

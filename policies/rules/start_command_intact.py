@@ -7,9 +7,10 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from policies.model import Facts, Profile, Rule, Severity, Violation
+from policies.pod import Container, Pod
 from policies.pointer import Pointer
 from policies.reading import mapping, text, texts
-from policies.workload import Container, Pod, Workload
+from policies.workload import Workload
 
 _OVERWRITE = "ray.io/overwrite-container-cmd"
 _TAKES_OVER = frozenset({"BASH_ENV", "ENV", "LD_PRELOAD", "LD_AUDIT", "PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP"})
@@ -52,11 +53,10 @@ class StartCommandIntact(Rule):
             yield self.violation(what, metadata / "annotations" / _OVERWRITE, "delete the annotation and the command")
 
     def _check_env(self, container: Container, title: str) -> Iterator[Violation]:
-        for index, entry in container.env:
-            name = text(entry.get("name"))
+        for name, entries in container.variables.items():
             if (name in _TAKES_OVER or name.startswith("BASH_FUNC_")) and name not in self.allowed_variables:
                 fix = f"delete {name}; put code into the image or the job's runtime_env"
-                place = container.pointer / "env" / index
+                place = container.pointer / "env" / entries[0][0]
                 yield self.violation(f"{title} sets {name}, which runs code before Ray", place, fix)
 
     def _check_commands(self, container: Container, title: str) -> Iterator[Violation]:

@@ -6,8 +6,9 @@ from typing import ClassVar
 from policies import contract
 from policies.contract import RAY_TLS_VARIABLES, TLS_VOLUME, TlsBy
 from policies.model import Facts, Profile, Rule, Severity, Violation
+from policies.pod import ENROLL_CONTAINER, Container, Pod, Role
 from policies.pointer import Pointer
-from policies.workload import ENROLL_CONTAINER, Container, Pod, Role, Workload
+from policies.workload import Workload
 
 # What the API server stores or starts as it stands; other kinds become a RayCluster or pods, which are looked at then.
 _FINAL = frozenset({"RayCluster", "Pod"})
@@ -60,7 +61,7 @@ class TlsOn(Rule):
     def _contradictions(self, container: Container, title: str) -> Iterator[Violation]:
         """A variable that is there has our value, as a literal, once: anything else is TLS off, or not our TLS."""
         for name, value in RAY_TLS_VARIABLES.items():
-            entries = container.variables(name)
+            entries = container.variables.get(name, [])
             pointer = container.pointer / "env" / entries[0][0] if entries else container.pointer
             fix = f"delete {name} from env; RayWarden sets it"
             if len(entries) > 1:
@@ -90,7 +91,7 @@ class TlsOn(Rule):
             yield from self._check_enrolment(pod, workload, facts)
 
     def _check_container(self, container: Container, pod: Pod) -> Iterator[Violation]:
-        missing = [name for name in RAY_TLS_VARIABLES if not container.variables(name)]
+        missing = [name for name in RAY_TLS_VARIABLES if name not in container.variables]
         title = pod.title_of(container)
         if missing:
             what = f"{title} does not set {', '.join(missing)}"

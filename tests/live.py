@@ -1,0 +1,86 @@
+"""A real server in a process of its own, as an operator starts it."""
+
+import json
+import os
+import signal
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_DEV = {
+    "RAYWARDEN_HOST": "127.0.0.1",
+    "RAYWARDEN_ADMISSION_PORT": "0",
+    "RAYWARDEN_OPERATIONS_PORT": "0",
+    "RAYWARDEN_DRAIN_SECONDS": "0",
+}
+_START_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Live:
+    """A running `raywarden serve`: where it listens, what to trust, and where it logs."""
+
+    process: subprocess.Popen[bytes]
+    log_file: Path
+    admission_port: int
+    operations_port: int
+    trust: ssl.SSLContext
+
+    @property
+    def admission(self) -> str:
+        return f"https://localhost:{self.admission_port}"
+
+    @property
+    def operations(self) -> str:
+        return f"http://127.0.0.1:{self.operations_port}"
+
+    def log(self) -> list[dict[str, Any]]:
+        return _events(self.log_file)
+
+    def stop(self) -> int:
+        """End it as the kubelet would; gives its exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=30)
+
+
+@contextmanager
+def serving(environment: Mapping[str, str] | None = None) -> Iterator[Live]:
+    """`raywarden serve --dev` on ports of the system's choice; ended, by its own id, with the block."""
+    with tempfile.TemporaryDirectory() as folder:
+        ca_file, log_file = Path(folder) / "ca.crt", Path(folder) / "log"
+        with log_file.open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "webhook", "serve", "--dev", "--ca-file", str(ca_file)],
+                env={**os.environ, **_DEV, **(environment or {})},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        try:
+            ports = _wait_for_ports(process, log_file)
+            yield Live(process, log_file, *ports, ssl.create_default_context(cafile=str(ca_file)))
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _wait_for_ports(process: subprocess.Popen[bytes], log_file: Path) -> tuple[int, int]:
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        for event in _events(log_file):
+            if event["event"] == "ready":
+                admission, operations = event["ports"]
+                return admission, operations
+        time.sleep(0.02)
+    raise AssertionError(f"the server did not get ready:\n{log_file.read_text()}")
+
+
+def _events(log_file: Path) -> list[dict[str, Any]]:
+    """Every whole line of the log; lines that are no JSON are a failure of the test."""
+    return [json.loads(line) for line in log_file.read_text().splitlines(keepends=True) if line.endswith("\n")]

@@ -1,0 +1,5 @@
+"""`python -m webhook` is `raywarden`."""
+
+from webhook.cli import main
+
+main()
