@@ -1,17 +1,24 @@
 """The policy file: which profile in which mode, single rules turned, parameters, exemptions, injection choices."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date
 from fnmatch import fnmatchcase
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from policies.model import Configured, Injection, Mode, Profile, Rule, Violation
 from policies.registry import RULES
 
 ProfileName = Literal["privileged", "baseline", "restricted"]
 NAMESPACE_LABELS = {mode: f"raywarden.io/{mode}" for mode in Mode}
+
+
+def _known_rules(names: Iterable[str]) -> Iterable[str]:
+    known = {rule.id for rule in RULES}
+    if unknown := [name for name in names if name not in known]:
+        raise ValueError(f"no rule is called {', '.join(unknown)}; rules are {', '.join(sorted(known))}")
+    return names
 
 
 class Profiles(Configured):
@@ -39,6 +46,17 @@ class Exemption(Configured):
     reason: str = Field(min_length=1)
     until: date | None = Field(None, description="the last day it holds")
 
+    @field_validator("rules")
+    @classmethod
+    def _known(cls, rules: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(_known_rules(rules))
+
+    @model_validator(mode="after")
+    def _names_something(self) -> Self:
+        if not (self.rules or self.namespaces or self.names or self.users):
+            raise ValueError("name at least one of rules, namespaces, names and users")
+        return self
+
     def covers(self, violation: Violation, namespace: str, name: str, user: str) -> bool:
         """This exemption is meant for this violation, in date or not."""
         return (not self.rules or violation.rule in self.rules) and all(
@@ -64,9 +82,7 @@ class PolicyFile(Configured):
     @field_validator("rules")
     @classmethod
     def _known(cls, rules: Mapping[str, RuleSettings]) -> Mapping[str, RuleSettings]:
-        known = {rule.id for rule in RULES}
-        if unknown := sorted(rules.keys() - known):
-            raise ValueError(f"no rule is called {', '.join(unknown)}; rules are {', '.join(sorted(known))}")
+        _known_rules(rules)
         return rules
 
 

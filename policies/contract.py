@@ -184,7 +184,9 @@ def conforms(container: Mapping[str, Any], ours: Mapping[str, Any]) -> bool:
     for name, value in _ADDED_BY_API_SERVER.items():
         if raw.get(name) == value:
             del raw[name]
-    raw["env"] = [e for _, e in elements(raw.get("env")) if not ("value" in e and e.get("name") in _ADDED_BY_KUBERAY)]
+    raw["env"] = [
+        e for _, e in elements(raw.get("env")) if not ("value" in e and text(e.get("name")) in _ADDED_BY_KUBERAY)
+    ]
     raw["volumeMounts"] = [
         mount
         for _, mount in elements(raw.get("volumeMounts"))
@@ -200,7 +202,7 @@ def same_contract(container: Mapping[str, Any], ours: Mapping[str, Any]) -> bool
     """
     today = {field: ours[field] for field in ("args", "resources", "imagePullPolicy")}
     theirs = {**container, **today, "image": ours["image"]}
-    names = [entry.get("name") for _, entry in elements(container.get("env"))]
+    names = [text(entry.get("name")) for _, entry in elements(container.get("env"))]
     if repository_of(text(container.get("image"))) != repository_of(ours["image"]):
         return False
     if [name for name in names if name not in _ADDED_BY_KUBERAY] != [entry["name"] for entry in ours["env"]]:

@@ -115,6 +115,8 @@ class Draft:
         index = pointer[-1]
         if depth != len(pointer) - 1 or not isinstance(elements, list) or not isinstance(index, int):
             raise Unreadable(pointer.parent, "a list", elements)
+        if index >= len(elements):
+            raise Unreadable(pointer, "an element", None)
         return elements, index
 
     def _put(self, parent: Any, pointer: Pointer, depth: int, value: Any) -> None:

@@ -167,8 +167,8 @@ class Mutation(Configured):
         """
 
     def pods(self, workload: Workload) -> Iterator[Pod]:
-        """The pods of `workload` that this mutation is for."""
-        return (pod for pod in workload.pods if pod.role in self.roles)
+        """The pods of `workload` that this mutation is for; one without a container to run Ray in is none."""
+        return (pod for pod in workload.pods if pod.role in self.roles and pod.ray_container)
 
 
 def sticky(defaults: Mapping[str, Any], before: Mapping[str, Any] | None) -> Mapping[str, Any]:

@@ -65,6 +65,7 @@ class _Reader:
             self._start([], event)
         elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
             done = self._open.pop()
+            done.merge()
             self._place(done.value, event)
             if done.anchor:
                 self._anchors[done.anchor] = done.value, self._nodes - done.nodes_before
@@ -116,27 +117,34 @@ class _Open:
         self.anchor = anchor
         self.nodes_before = nodes_before
         self.key: str | None = None
+        self._merged: list[dict[str, Any]] = []
 
     def put(self, value: Any, event: Any) -> None:
         assert isinstance(self.value, dict) and self.key is not None
         key, self.key = self.key, None
         if key == "<<":
-            merged = value if isinstance(value, list) else [value]
-            for part in merged:
+            for part in value if isinstance(value, list) else [value]:
                 if not isinstance(part, dict):
                     raise _error(event, "a merge key (<<) takes a mapping")
-                self.value.update({name: item for name, item in part.items() if name not in self.value})
+                self._merged.append(part)
         elif key in self.value:
             raise _error(event, f"the key {key} stands twice")
         else:
             self.value[key] = value
+
+    def merge(self) -> None:
+        """Take in what `<<` named; what the mapping says itself goes before, and earlier mappings before later ones."""
+        for part in self._merged:
+            for name, item in part.items():
+                self.value.setdefault(name, item)  # type: ignore[union-attr]  # only mappings have merge keys
 
 
 def _key(value: Any) -> str:
     """Keys are strings in JSON; `true:` and `1:` become "true" and "1", as kubectl makes them."""
     if isinstance(value, str):
         return value
-    return {True: "true", False: "false", None: "null"}[value] if value in (True, False, None) else str(value)
+    # In this order: True is also 1 to Python.
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _scalar(event: Any) -> Any:

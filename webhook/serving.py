@@ -83,7 +83,8 @@ class BoundedProtocol(HttpToolsProtocol):
     """uvicorn's protocol with a deadline and a size limit for the header of every request.
 
     uvicorn starts its only timer when a response is complete: a client that connects and sends nothing, or a header
-    one byte at a time, would hold its connection for ever.
+    one byte at a time, would hold its connection for ever. Such a connection is aborted: a polite end of TLS would
+    wait for the client once more.
     """
 
     header_timeout: float = 10.0
@@ -92,7 +93,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self._header_bytes = 0
         self._in_header = True
-        self._deadline = self.loop.call_later(self.header_timeout, transport.close)
+        self._deadline = self.loop.call_later(self.header_timeout, transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._deadline.cancel()
@@ -103,14 +104,14 @@ class BoundedProtocol(HttpToolsProtocol):
             self._header_bytes += len(data)
         super().data_received(data)
         if self._in_header and self._header_bytes > _MAX_HEADER_BYTES:
-            self.transport.close()
+            self.transport.abort()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         if not self._in_header:
             self._in_header = True
             self._header_bytes = 0
-            self._deadline = self.loop.call_later(self.header_timeout, self.transport.close)
+            self._deadline = self.loop.call_later(self.header_timeout, self.transport.abort)
 
     def on_headers_complete(self) -> None:
         self._in_header = False

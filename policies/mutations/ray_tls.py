@@ -9,7 +9,7 @@ from policies.draft import Draft
 from policies.model import Facts, Mutation
 from policies.pod import ENROLL_CONTAINER, Container, Pod, Role
 from policies.pointer import Pointer
-from policies.reading import elements
+from policies.reading import elements, text
 from policies.workload import Workload
 
 
@@ -45,17 +45,18 @@ class RayTls(Mutation):
     """
 
     id: ClassVar[str] = "ray-tls"
+    roles: ClassVar[frozenset[Role]] = Mutation.roles | {Role.CLEANUP}
 
     def mutate(self, draft: Draft, workload: Workload, facts: Facts) -> Iterator[str]:
         """Marks the cluster and completes each pod; a RayCluster in `marker` mode is only marked."""
         if workload.kind == "RayCluster":
             with draft.all_or_nothing():
                 draft.set(Pointer(("metadata", "labels", contract.MARKER_LABEL)), contract.MANAGED)
-        for pod in workload.pods:
+        for pod in self.pods(workload):
             with draft.all_or_nothing():
                 if pod.role is Role.CLEANUP:
                     _let_clean_up(draft, pod)
-                elif pod.role in self.roles:
+                else:
                     _inject(draft, workload, pod, facts)
         yield from ()
 
@@ -69,7 +70,7 @@ def _inject(draft: Draft, workload: Workload, pod: Pod, facts: Facts) -> None:
             return
     parts = _Parts.stored(before) if before else _Parts.fresh(pod, secret, facts)
     # A stored cluster without our volumes was created in `marker` mode: its pods are completed one by one.
-    if pod.ray_container and parts.volumes:
+    if parts.volumes:
         _put_parts(draft, pod, parts)
 
 
@@ -86,7 +87,7 @@ def _put_parts(draft: Draft, pod: Pod, parts: _Parts) -> None:
         missing = [variable for variable in contract.VARIABLES if variable["name"] not in standing]
         draft.insert(container.pointer / "env", 0, missing)
         _mount(draft, container)
-    names = {volume.get("name") for _, volume in pod.volumes}
+    names = {text(volume.get("name")) for _, volume in pod.volumes}
     volumes = [volume for volume in parts.volumes if volume["name"] not in names]
     draft.insert(pod.spec_pointer / "volumes", _length(pod.spec.get("volumes")), volumes)
     if parts.init_container:
@@ -113,7 +114,7 @@ def _put_first(draft: Draft, pod: Pod, enroll: Mapping[str, Any]) -> None:
     listed = list(elements(init_containers.read(draft.document)))
     ours = [(index, raw) for index, raw in listed if raw.get("name") == ENROLL_CONTAINER]
     if [index for index, _ in ours] == [0]:
-        if not contract.conforms(ours[0][1], enroll):
+        if ours[0][1] != enroll and not contract.conforms(ours[0][1], enroll):
             draft.replace(init_containers / 0, enroll)
         return
     for index, _ in reversed(ours):

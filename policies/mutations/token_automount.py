@@ -27,7 +27,7 @@ class TokenAutomount(Mutation):
         if facts.only_marks(workload):
             return
         for pod in self.pods(workload):
-            if pod.spec and not _needs_token(pod, workload) and not _has_token(pod):
+            if not _needs_token(pod, workload) and not _has_token(pod):
                 before = facts.counterpart(pod)
                 with draft.all_or_nothing():
                     draft.fill(pod.spec_pointer, sticky(_DEFAULT, before.spec if before else None))

@@ -8,6 +8,7 @@ from policies.contract import RAY_TLS_VARIABLES, TLS_VOLUME, TlsBy
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.pod import ENROLL_CONTAINER, Container, Pod, Role
 from policies.pointer import Pointer
+from policies.reading import text
 from policies.workload import Workload
 
 # What the API server stores or starts as it stands; other kinds become a RayCluster or pods, which are looked at then.
@@ -73,7 +74,7 @@ class TlsOn(Rule):
                 yield self._baseline(f'{title} sets {name} {found}, not to the literal "{value}"', pointer, fix)
 
     def _check_pod(self, pod: Pod, workload: Workload, facts: Facts) -> Iterator[Violation]:
-        volumes = {volume.get("name"): (index, volume) for index, volume in pod.volumes}
+        volumes = {text(volume.get("name")): (index, volume) for index, volume in pod.volumes}
         if workload.kind == "RayCluster" and facts.injection.ray_cluster == "marker" and TLS_VOLUME not in volumes:
             return
         for container in pod.ray_containers:
