@@ -10,9 +10,9 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Any
 
-from policies.model import Facts, Injection, Signer
-from policies.pod import ENROLL_CONTAINER, Container, Pod
-from policies.reading import elements, mapping, text
+from policies.model import Injection, Signer
+from policies.pod import Container, Pod, Role
+from policies.reading import mapping, text
 from policies.workload import OPT_IN_CLUSTER_LABEL, RAY_CLUSTER_LABEL, Workload
 
 MARKER_LABEL = "raywarden.io/tls"
@@ -38,10 +38,8 @@ RAY_TLS_VARIABLES = {
     "RAY_TLS_CA_CERT": f"{TLS_DIRECTORY}/ca.crt",
 }
 
-POD_IP_VARIABLE: Mapping[str, Any] = {
-    "name": POD_IP,
-    "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "status.podIP"}},
-}
+_POD_IP_FIELD = {"apiVersion": "v1", "fieldPath": "status.podIP"}
+POD_IP_VARIABLE: Mapping[str, Any] = {"name": POD_IP, "valueFrom": {"fieldRef": _POD_IP_FIELD}}
 # The variables of a Ray container, in order: the pod IP first, because others are expanded from it.
 VARIABLES: tuple[Mapping[str, Any], ...] = (
     POD_IP_VARIABLE,
@@ -49,14 +47,6 @@ VARIABLES: tuple[Mapping[str, Any], ...] = (
 )
 
 TLS_MOUNT: Mapping[str, Any] = {"name": TLS_VOLUME, "mountPath": TLS_DIRECTORY, "readOnly": True}
-
-# KubeRay appends these to every init container of a pod it builds (`setInitContainerEnvVars`).
-_ADDED_BY_KUBERAY = frozenset({"FQ_RAY_IP", "RAY_IP"})
-# What the API server fills in on any container.
-_ADDED_BY_API_SERVER = {"terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File"}
-# The key is readable by Ray's user alone where that user is known; by the pod's group where it has one; else by all
-# who can see the volume, which only Ray containers mount.
-_OWNER_ONLY, _GROUP, _EVERYONE = "0400", "0440", "0444"
 
 
 class TlsBy(StrEnum):
@@ -71,37 +61,62 @@ class TlsBy(StrEnum):
 def tls_by(workload: Workload) -> TlsBy:
     """Who sees to TLS, as the object itself says: our marker, KubeRay's `tlsOptions`, variables set by hand.
 
-    The marker comes first: an object that claims our care is held to our contract, whatever else it says.
+    The marker comes first: an object that claims our care is held to our contract, whatever else it says. What is set
+    up by hand, or by KubeRay, counts only when every pod has it: one that has not would be plaintext.
     """
-    if workload.labels.get(MARKER_LABEL) == MANAGED or any(OPT_IN_CLUSTER_LABEL in pod.labels for pod in workload.pods):
+    pods = [pod for pod in workload.pods if pod.role is not Role.SUBMITTER]
+    if workload.labels.get(MARKER_LABEL) == MANAGED or (workload.cluster is None and any(map(_opted_in, pods))):
         return TlsBy.RAYWARDEN
     if workload.cluster and workload.cluster.kuberay_tls:
         return TlsBy.KUBERAY
-    if any(_kuberay_mounts_tls(pod) for pod in workload.pods):
+    if workload.kind == "Pod" and pods and all(map(_set_up_by_kuberay, pods)):
         return TlsBy.KUBERAY
-    if any(_hand_made(pod) for pod in workload.pods):
+    if pods and all(map(_set_up_by_hand, pods)):
         return TlsBy.AUTHOR
     return TlsBy.NOBODY
 
 
-def _kuberay_mounts_tls(pod: Pod) -> bool:
-    """KubeRay's mTLS as it shows in a pod: volume `ray-tls` from the Secret it names after the cluster."""
+def _opted_in(pod: Pod) -> bool:
+    return OPT_IN_CLUSTER_LABEL in pod.labels
+
+
+def _set_up_by_kuberay(pod: Pod) -> bool:
+    """KubeRay's mTLS as it shows in a pod: volume `ray-tls` from the Secret it names after the cluster, in use."""
     cluster = text(pod.labels.get(RAY_CLUSTER_LABEL))
     secrets = (f"ray-head-secret-{cluster}", f"ray-worker-secret-{cluster}")
-    return bool(cluster) and any(
+    mounted = any(
         volume.get("name") == "ray-tls" and mapping(volume.get("secret")).get("secretName") in secrets
         for _, volume in pod.volumes
     )
+    return mounted and all(
+        all(_literals(container, name) == [value] for name, value in RAY_TLS_VARIABLES.items())
+        and any(
+            mount.get("name") == "ray-tls" and is_tls_directory(mount.get("mountPath")) for _, mount in container.mounts
+        )
+        for container in pod.ray_containers
+        if container.name != "ray-history-collector"
+    )
 
 
-def _hand_made(pod: Pod) -> bool:
-    """All four Ray TLS variables are set, TLS is on by them, and the files are not ours."""
+def _set_up_by_hand(pod: Pod) -> bool:
+    """All four Ray TLS variables are set, each once, TLS is on by them, and the files are not ours."""
     ray = pod.ray_container
     if ray is None or not ray.variable_names >= RAY_TLS_VARIABLES.keys():
         return False
-    _, last = ray.variables["RAY_USE_TLS"][-1]
+    once = all(len(ray.variables[name]) == 1 for name in RAY_TLS_VARIABLES)
     ours = any(mount.get("name") == TLS_VOLUME for _, mount in ray.mounts)
-    return text(last.get("value")) in RAY_READS_AS_ON and not ours
+    return once and not ours and _literals(ray, "RAY_USE_TLS")[0] in RAY_READS_AS_ON
+
+
+def _literals(container: Container, name: str) -> list[str]:
+    """The values a variable is given, the empty text for one that comes from elsewhere."""
+    return [text(entry.get("value")) for _, entry in container.variables.get(name, ())]
+
+
+def is_pod_ip(entry: Mapping[str, Any]) -> bool:
+    """`entry` is the variable we write, with or without the apiVersion the API server fills in."""
+    field = mapping(mapping(entry.get("valueFrom")).get("fieldRef"))
+    return entry.get("name") == POD_IP and field in ({"fieldPath": "status.podIP"}, _POD_IP_FIELD)
 
 
 def own_secret(holder: Pod | Workload) -> str:
@@ -119,48 +134,6 @@ def volumes(secret: str) -> Iterator[dict[str, Any]]:
     yield {"name": TOKEN_VOLUME, "projected": {"sources": [{"serviceAccountToken": token}], "defaultMode": 0o644}}
 
 
-def enroll_container(pod: Pod, facts: Facts) -> dict[str, Any]:
-    """The init container that makes the key, asks for the certificate and writes both for Ray to read."""
-    user, mode = _key_reader(pod, facts.injection)
-    signer = facts.signer
-    return {
-        "name": ENROLL_CONTAINER,
-        "image": signer.image,
-        "imagePullPolicy": "IfNotPresent",
-        "command": ["raywarden", "enroll"],
-        "args": ["--key-mode", mode],
-        "env": [
-            POD_IP_VARIABLE,
-            {"name": "RAYWARDEN_SIGNER_URL", "value": signer.url},
-            {"name": "RAYWARDEN_SIGNER_CA", "value": signer.ca},
-        ],
-        "resources": {
-            "requests": {"cpu": "50m", "memory": "64Mi"},
-            "limits": {"cpu": "500m", "memory": "128Mi"},
-        },
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-            "readOnlyRootFilesystem": True,
-            "runAsNonRoot": True,
-            **({"runAsUser": user} if user else {}),
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        "volumeMounts": [
-            {"name": TLS_VOLUME, "mountPath": TLS_DIRECTORY},
-            {"name": TOKEN_VOLUME, "mountPath": TOKEN_DIRECTORY, "readOnly": True},
-        ],
-    }
-
-
-def _key_reader(pod: Pod, injection: Injection) -> tuple[int | None, str]:
-    """The user to write the key as (None: the image's own), and the narrowest mode in which Ray can still read it."""
-    users = {user_of(container, pod, injection) for container in pod.ray_containers}
-    if len(users) == 1 and (user := users.pop()):
-        return user, _OWNER_ONLY
-    return None, _GROUP if isinstance(pod.security_context.get("fsGroup"), int) else _EVERYONE
-
-
 def user_of(container: Container, pod: Pod, injection: Injection) -> int | None:
     """The numeric user a container is known to run as: as the spec says, else as its image is known to; else None."""
     for context in (container.security_context, pod.security_context):
@@ -176,43 +149,6 @@ def repository_of(image: str) -> str:
     name = image.partition("@")[0].removeprefix("index.").removeprefix("docker.io/")
     path, slash, last = name.rpartition("/")
     return path + slash + last.partition(":")[0]
-
-
-def conforms(container: Mapping[str, Any], ours: Mapping[str, Any]) -> bool:
-    """`container` is the init container `ours`, give or take what KubeRay and the API server add to any container."""
-    raw = dict(container)
-    for name, value in _ADDED_BY_API_SERVER.items():
-        if raw.get(name) == value:
-            del raw[name]
-    raw["env"] = [
-        e for _, e in elements(raw.get("env")) if not ("value" in e and text(e.get("name")) in _ADDED_BY_KUBERAY)
-    ]
-    raw["volumeMounts"] = [
-        mount
-        for _, mount in elements(raw.get("volumeMounts"))
-        if mount.get("mountPath") != API_TOKEN_DIRECTORY or mount.get("readOnly") is not True
-    ]
-    return raw == ours
-
-
-def same_contract(container: Mapping[str, Any], ours: Mapping[str, Any]) -> bool:
-    """`container` is our init container as some version of us wrote it: another tag, signer or key mode, no more.
-
-    Enough for a stored RayCluster, which keeps what it was created with; its pods get today's on their way in.
-    """
-    today = {field: ours[field] for field in ("args", "resources", "imagePullPolicy")}
-    theirs = {**container, **today, "image": ours["image"]}
-    names = [text(entry.get("name")) for _, entry in elements(container.get("env"))]
-    if repository_of(text(container.get("image"))) != repository_of(ours["image"]):
-        return False
-    if [name for name in names if name not in _ADDED_BY_KUBERAY] != [entry["name"] for entry in ours["env"]]:
-        return False
-    theirs["env"] = ours["env"]
-    context = {**mapping(container.get("securityContext"))}
-    context.pop("runAsUser", None)
-    theirs["securityContext"] = context
-    expected = {**ours, "securityContext": {k: v for k, v in ours["securityContext"].items() if k != "runAsUser"}}
-    return conforms(theirs, expected)
 
 
 def contract_hash(signer: Signer, injection: Injection) -> str:
@@ -242,6 +178,10 @@ def is_tls_directory(path: Any) -> bool:
 
 def overlaps_tls_directory(path: str) -> bool:
     """`path` is our directory, lies in it, or holds it."""
-    theirs = normal_path(path)
-    shorter = min(len(_TLS_PATH), len(theirs))
-    return _TLS_PATH[:shorter] == theirs[:shorter]
+    return overlap(normal_path(path), _TLS_PATH)
+
+
+def overlap(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    """One of two paths is the other, or lies in it."""
+    shorter = min(len(one), len(other))
+    return one[:shorter] == other[:shorter]

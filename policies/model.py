@@ -55,7 +55,8 @@ class Violation:
     """One thing that is wrong, where, and what to write instead.
 
     `what` names places by container and group, never by list position: on UPDATE two versions of an object are
-    compared by it. `profile` is the level from which it counts; an `advisory` one never refuses, whatever the mode.
+    compared by it, and by `evidence`, the value itself where the words do not say it. `profile` is the level from
+    which it counts; an `advisory` one never refuses, whatever the mode.
     """
 
     rule: str
@@ -64,6 +65,7 @@ class Violation:
     fix: str
     profile: Profile
     advisory: bool = False
+    evidence: str = field(default="", repr=False)
 
     def __str__(self) -> str:
         return f"{self.rule}: {self.what} (at {self.pointer or '/'}). Fix: {self.fix}"
@@ -145,10 +147,18 @@ class Rule(Configured):
         """Every violation in `workload`; pure."""
 
     def violation(
-        self, what: str, pointer: Pointer, fix: str, *, profile: Profile | None = None, advisory: bool = False
+        self,
+        what: str,
+        pointer: Pointer,
+        fix: str,
+        *,
+        profile: Profile | None = None,
+        advisory: bool = False,
+        evidence: str = "",
     ) -> Violation:
+        """A violation of this rule, at its own profile unless another is named."""
         level = self.profile if profile is None else profile
-        return Violation(self.id, what, pointer, fix, profile=level, advisory=advisory)
+        return Violation(self.id, what, pointer, fix, level, advisory, evidence)
 
 
 class Mutation(Configured):

@@ -13,6 +13,8 @@ import yaml
 
 _MAX_DEPTH = 100
 _MAX_NODES = 1_000_000
+# A long text counts as several values, or an alias to one would come for nothing.
+_CHARACTERS_A_NODE = 100
 
 _NULL = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOLEANS = {
@@ -58,7 +60,7 @@ class _Reader:
     def take(self, event: Any) -> bool:
         """Take one event in; True when it ended the document."""
         if isinstance(event, yaml.ScalarEvent):
-            self._add(_scalar(event), event, 1)
+            self._add(_scalar(event), event, 1 + len(event.value) // _CHARACTERS_A_NODE)
         elif isinstance(event, yaml.MappingStartEvent):
             self._start({}, event)
         elif isinstance(event, yaml.SequenceStartEvent):
@@ -86,7 +88,7 @@ class _Reader:
         self._count(nodes, event)
         self._place(value, event)
         if isinstance(event, yaml.ScalarEvent) and event.anchor:
-            self._anchors[event.anchor] = value, 1
+            self._anchors[event.anchor] = value, nodes
 
     def _count(self, nodes: int, event: Any) -> None:
         """Aliases count as often as they are used: that is what whoever walks the result will pay."""

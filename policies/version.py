@@ -2,24 +2,15 @@
 
 import re
 
-from policies.reading import text
-from policies.workload import Cluster
-
-_VERSION = re.compile(r"v?(\d{1,6})\.(\d{1,6})\.(\d{1,6})(?![\d])")
+_VERSION = re.compile(r"v?(\d{1,6})\.(\d{1,6})(?:\.(\d{1,6}))?(?!\d)")
 
 RayVersion = tuple[int, int, int]
 
 
 def ray_version(value: str) -> RayVersion | None:
-    """`2.52.0`, `2.52.0-py310-gpu`, `v2.52.0rc1` -> (2, 52, 0); None where no version stands at the start."""
+    """`2.52.0`, `2.52`, `2.52.0-py310-gpu`, `v2.52.0rc1` -> (2, 52, 0); None where no version stands at the start."""
     found = _VERSION.match(value)
-    return (int(found[1]), int(found[2]), int(found[3])) if found else None
-
-
-def cluster_version(cluster: Cluster) -> RayVersion | None:
-    """The version a RayClusterSpec claims, else the one its head image is tagged with."""
-    ray = cluster.head.pod.ray_container
-    return ray_version(text(cluster.spec.get("rayVersion"))) or (image_version(ray.image) if ray else None)
+    return (int(found[1]), int(found[2]), int(found[3] or 0)) if found else None
 
 
 def image_version(image: str) -> RayVersion | None:

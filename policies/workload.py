@@ -147,6 +147,12 @@ class Workload:
             return workload if workload.pods else None
         return None
 
+    def continued(self, document: Mapping[str, Any]) -> "Workload":
+        """The view of `document` as a later version of this pod, also where its labels no longer say so."""
+        later = Workload(self.kind, document)
+        later.pods = tuple(Pod(document, pod.pointer, pod.role, pod.group) for pod in self.pods)
+        return later
+
     @property
     def name(self) -> str:
         return text(self.metadata.get("name")) or text(self.metadata.get("generateName"))
@@ -199,15 +205,17 @@ class Workload:
         pointer = ROOT if self.kind == "Pod" else ROOT / "spec" / "template"
         raw = mapping(pointer.read(self.document))
         labels = mapping(mapping(raw.get("metadata")).get("labels"))
-        if OPT_IN_CLUSTER_LABEL in labels:
-            yield Pod(raw, pointer, _role(labels.get(OPT_IN_ROLE_LABEL)), text(labels.get(OPT_IN_ROLE_LABEL)))
-        elif self.kind == "Pod" and RAY_CLUSTER_LABEL in labels:
-            yield Pod(raw, pointer, _role(labels.get(NODE_TYPE_LABEL)), text(labels.get(GROUP_LABEL)))
+        # KubeRay's label first: nobody can override it in a pod KubeRay makes.
+        if self.kind == "Pod" and RAY_CLUSTER_LABEL in labels:
+            role = _role(labels.get(NODE_TYPE_LABEL), Role.HEAD, Role.WORKER, Role.CLEANUP)
+            yield Pod(raw, pointer, role, text(labels.get(GROUP_LABEL)))
+        elif OPT_IN_CLUSTER_LABEL in labels:
+            role = _role(labels.get(OPT_IN_ROLE_LABEL), Role.HEAD, Role.WORKER, Role.CLIENT)
+            yield Pod(raw, pointer, role, text(labels.get(OPT_IN_ROLE_LABEL)))
         elif self.kind == "Pod" and ORIGIN_KIND_LABEL in labels:
             yield Pod(raw, pointer, Role.SUBMITTER, "")
 
 
-def _role(label: Any) -> Role:
-    """The role a label names; a pod that names none is taken for a worker, which gets every protection."""
-    name = text(label)
-    return Role(name) if name in set(Role) - {Role.SUBMITTER} else Role.WORKER
+def _role(label: Any, *known: Role) -> Role:
+    """The role a label names; a pod that names none of these is taken for a worker, which gets every protection."""
+    return next((role for role in known if role == label), Role.WORKER)

@@ -112,6 +112,16 @@ def opted_in_pod(role: str = "worker") -> Object:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"containers": [container("web")]}}
 
 
+def by_hand(document: Object) -> Object:
+    """A copy of a RayCluster with Ray's TLS set up by its author, in every group."""
+    values = {"RAY_USE_TLS": "1", "RAY_TLS_SERVER_CERT": "/tls/crt", "RAY_TLS_SERVER_KEY": "/tls/key"}
+    result = copy.deepcopy(document)
+    for group in (result["spec"]["headGroupSpec"], *result["spec"]["workerGroupSpecs"]):
+        ray = group["template"]["spec"]["containers"][0]
+        ray["env"] = [{"name": name, "value": value} for name, value in {**values, "RAY_TLS_CA_CERT": "/ca"}.items()]
+    return result
+
+
 MINIMAL = {
     "raycluster": ray_cluster,
     "rayjob": ray_job,

@@ -19,7 +19,7 @@ from policies.reading import mapping
 from policies.untrusted_yaml import load_all
 from tests import factory
 from tests.factory import Object
-from webhook.app import admission_app
+from webhook.app import Readiness, admission_app
 from webhook.dry_run import examine
 from webhook.manifests import Manifest
 from webhook.observe import Metrics, Observer
@@ -80,7 +80,8 @@ def test_the_server_gives_the_same_answer(name: str) -> None:
 
 def answer(path: str, review: Object) -> Any:
     async def ask() -> httpx.Response:
-        transport = httpx.ASGITransport(admission_app(_REVIEWER, Observer(Metrics(), time.perf_counter), Settings()))
+        observer = Observer(Metrics(), time.perf_counter)
+        transport = httpx.ASGITransport(admission_app(_REVIEWER, observer, Readiness(observer.metrics), Settings()))
         async with httpx.AsyncClient(transport=transport, base_url="https://localhost") as client:
             headers = {"Content-Type": "application/json"}
             return await client.post(path, content=orjson.dumps(review), headers=headers)

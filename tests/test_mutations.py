@@ -191,11 +191,17 @@ class TestRayTls:
         assert env(pod["spec"]["containers"][0]).items() >= TLS.items()
         assert denials(pod) == []
 
+    def test_an_author_cannot_opt_a_kuberay_pod_into_another_role(self) -> None:
+        pod = factory.worker_pod(**{"raywarden.io/cluster": "x", "raywarden.io/role": "redis-cleanup"})
+        assert after(pod)["spec"]["initContainers"][0]["name"] == "raywarden-enroll"
+
     def test_the_redis_clean_up_pod_does_not_wait_for_a_certificate(self) -> None:
         pod = after(factory.head_pod())
         pod["metadata"]["labels"]["ray.io/node-type"] = "redis-cleanup"
         assert after(pod)["spec"]["initContainers"] == []
-        assert denials(after(pod)) == []
+        for controller in ("system:serviceaccount:kube-system:job-controller", "system:kube-controller-manager"):
+            assert denials(after(pod), facts(user=controller)) == []
+        assert denials(after(pod)) == ["tls-on"], "a label is nobody's word"
 
 
 class TestKeyMode:
@@ -247,6 +253,18 @@ class TestOwnCertificate:
         assert [one["name"] for one in after(pod)["spec"]["initContainers"]] == ["wait-gcs-ready"]
         assert denials(after(pod)) == []
 
+    def test_the_authors_file_can_be_applied_again(self) -> None:
+        stored = after(self.cluster)
+        assert after(self.cluster, facts(OLD, stored)) == stored
+        assert denials(stored, facts(OLD, stored)) == []
+
+    def test_a_new_group_does_as_the_others_do(self) -> None:
+        enrolled = after(factory.ray_cluster())
+        grown = changed(enrolled, {"/metadata/annotations/raywarden.io~1tls-secret": "late"})
+        grown["spec"]["workerGroupSpecs"].append({**factory.cluster_spec()["workerGroupSpecs"][0], "groupName": "new"})
+        new = after(grown, facts(OLD, enrolled))["spec"]["workerGroupSpecs"][1]["template"]["spec"]
+        assert new["initContainers"][0]["name"] == "raywarden-enroll"
+
 
 class TestLeftAlone:
     def test_kuberays_own_mtls(self) -> None:
@@ -255,11 +273,7 @@ class TestLeftAlone:
         assert denials(cluster) == []
 
     def test_tls_set_up_by_hand(self) -> None:
-        cluster = factory.ray_cluster()
-        values = {**TLS, "RAY_TLS_CA_CERT": "/etc/ca/tls/ca.crt"}
-        cluster["spec"]["headGroupSpec"]["template"]["spec"]["containers"][0]["env"] = [
-            {"name": name, "value": value} for name, value in values.items()
-        ]
+        cluster = factory.by_hand(factory.ray_cluster())
         assert mutated(cluster).operations == []
         assert denials(cluster) == []
 
@@ -278,6 +292,14 @@ class TestLeftAlone:
         new = changed(old, {"/metadata/labels/raywarden.io~1tls": "managed"})
         assert mutated(new, facts(OLD, old)).operations == []
         assert {*denials(new, facts(OLD, old))} == {"tls-on"}
+
+    def test_one_decoy_group_by_hand_does_not_count(self) -> None:
+        cluster = factory.ray_cluster()
+        decoy = factory.by_hand(cluster)["spec"]["workerGroupSpecs"][0]
+        cluster["spec"]["workerGroupSpecs"].append({**decoy, "groupName": "decoy", "replicas": 0})
+        document = after(cluster)
+        assert env(template_of(document)["spec"]["containers"][0]).items() >= TLS.items()
+        assert {*denials(document)} == {"tls-on"}
 
     def test_pods_on_update(self) -> None:
         assert mutated(factory.head_pod(), facts(OLD, factory.head_pod())).operations == []
@@ -399,7 +421,9 @@ class TestSmallDefaults:
         assert after(own, asked)["spec"]["authOptions"] == {"mode": "disabled"}
         old = mutated(factory.ray_cluster(rayVersion="2.51.0"), asked)
         assert "authOptions" not in old.document["spec"]
-        assert "needs Ray 2.52" in old.warnings[0]
+        assert "only where spec.rayVersion is 2.52 or later" in old.warnings[0]
+        nightly = mutated(factory.ray_cluster(rayVersion="nightly"), asked)
+        assert "authOptions" not in nightly.document["spec"]
         assert "authOptions" not in after(factory.ray_cluster())["spec"]
 
     @pytest.mark.parametrize("mode", ["DenyAll", "DenyAllEgress", None])
@@ -419,6 +443,18 @@ class TestSmallDefaults:
     def test_open_egress_needs_no_rule(self) -> None:
         policy = {"mode": "DenyAllIngress"}
         assert after(factory.ray_cluster(networkPolicy=policy))["spec"]["networkPolicy"] == policy
+
+    def test_autoscaling_switched_on_later_gives_the_head_its_token(self) -> None:
+        stored = after(factory.ray_cluster())
+        scaling = changed(stored, {"/spec/enableInTreeAutoscaling": True})
+        document = after(scaling, facts(OLD, stored))
+        assert template_of(document, "head")["spec"]["automountServiceAccountToken"] is True
+        assert template_of(document, "worker")["spec"]["automountServiceAccountToken"] is False
+
+    def test_an_author_who_denies_the_autoscaler_its_token_is_told(self) -> None:
+        denied = {"/spec/headGroupSpec/template/spec/automountServiceAccountToken": False}
+        result = mutated(changed(factory.ray_cluster(enableInTreeAutoscaling=True), denied))
+        assert result.warnings == ("the head needs an API token: write automountServiceAccountToken: true",)
 
 
 class TestMarkerMode:
@@ -498,6 +534,102 @@ class TestUpdates:
         ray = "/spec/headGroupSpec/template/spec/containers/0"
         off = changed(self.stored, {f"{ray}/env/1": {"name": "RAY_USE_TLS", "value": "0"}})
         assert denials(after(off, facts(OLD, self.stored)), facts(OLD, self.stored)) == ["tls-on"]
+
+
+class TestTlsStays:
+    """Whatever an update says, and whether or not our mutation saw it, TLS is not taken away."""
+
+    stored = after(factory.ray_cluster())
+
+    def test_an_update_that_went_past_our_mutation(self) -> None:
+        assert denials(factory.ray_cluster(), facts(OLD, self.stored)) == ["tls-on"]
+
+    def test_the_mark_alone(self) -> None:
+        assert denials(changed(self.stored, {"/metadata/labels": None}), facts(OLD, self.stored)) == ["tls-on"]
+
+    def test_the_mark_of_a_template(self) -> None:
+        bare = changed(self.stored, {"/spec/headGroupSpec/template/metadata/labels": None})
+        assert denials(bare, facts(OLD, self.stored)) == ["tls-on"]
+
+    def test_for_tls_by_hand(self) -> None:
+        by_hand = changed(factory.by_hand(factory.ray_cluster()), {"/metadata/labels/raywarden.io~1tls": None})
+        assert denials(by_hand, facts(OLD, self.stored)) == ["tls-on"]
+
+    @pytest.mark.parametrize(
+        "old", [factory.by_hand(factory.ray_cluster()), factory.ray_cluster(tlsOptions={"enabled": True})]
+    )
+    def test_tls_of_others_neither(self, old: Object) -> None:
+        assert denials(factory.ray_cluster(), facts(OLD, old)) == ["tls-on"]
+
+    def test_nor_from_a_pod(self) -> None:
+        pod = after(factory.head_pod())
+        bare = changed(pod, {"/metadata/labels/raywarden.io~1tls": None})
+        assert {*denials(bare, facts(OLD, pod))} == {"tls-on", "reserved-names"}
+
+    @pytest.mark.parametrize("label", ["ray.io/cluster", "ray.io/node-type", "ray.io/group"])
+    @pytest.mark.parametrize("value", ["victim", None])
+    def test_a_pod_keeps_the_labels_it_came_with(self, label: str, value: str | None) -> None:
+        pod = after(factory.worker_pod())
+        moved = changed(pod, {f"/metadata/labels/{label.replace('/', '~1')}": value})
+        assert denials(moved, facts(OLD, pod)) == ["reserved-names"]
+
+    def test_a_pod_without_labels_is_judged_all_the_same(self) -> None:
+        pod = after(factory.worker_pod())
+        debug: Object = {"name": "debug", "image": "busybox:1.36", "securityContext": {"privileged": True}}
+        debug["volumeMounts"] = [{"name": "raywarden-tls", "mountPath": "/keys"}]
+        bare = changed(pod, {"/metadata/labels": None, "/spec/ephemeralContainers": [debug]})
+        assert {*denials(bare, facts(OLD, pod))} == {"no-privileged", "reserved-names", "tls-on"}
+
+
+class TestOthersOnOurContainer:
+    """Admission plugins and other webhooks touch every container; what ours does must not change, nor be undone."""
+
+    pod = after(factory.worker_pod())
+    first = "/spec/initContainers/0"
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"imagePullPolicy": "Always"},
+            {"resources/limits/ephemeral-storage": "1Gi"},
+            {"resources/requests/cpu": "100m"},
+            {"env/-": {"name": "HTTPS_PROXY", "value": "http://proxy:3128"}},
+            {"volumeMounts/-": {"name": "ca-bundle", "mountPath": "/etc/ssl/certs"}},
+            {"securityContext/seLinuxOptions": {"level": "s0:c1,c2"}},
+            {"env/0/valueFrom/fieldRef": {"fieldPath": "status.podIP"}},
+        ],
+    )
+    def test_what_is_harmless_is_left(self, change: Object) -> None:
+        pod = changed(self.pod, {f"{self.first}/{place}": value for place, value in change.items()})
+        assert mutated(pod).operations == []
+        assert denials(pod) == []
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"command": ["sh", "-c", "true"]},
+            {"args": ["--key-mode", "0777"]},
+            {"image": "registry.elsewhere/raywarden:0.1.0"},
+            {"lifecycle": {"postStart": {"exec": {"command": ["sh"]}}}},
+            {"restartPolicy": "Always"},
+            {"envFrom": [{"configMapRef": {"name": "x"}}]},
+            {"env/-": {"name": "PYTHONPATH", "value": "/tmp"}},
+            {"env/-": {"name": "RAYWARDEN_SIGNER_URL", "value": "https://elsewhere"}},
+            {"env/1/value": "https://elsewhere"},
+            {"volumeMounts/-": {"name": "x", "mountPath": "/etc/ray"}},
+            {"volumeMounts/-": {"name": "x", "mountPath": "/var/run/secrets/raywarden.io/token"}},
+            {"volumeMounts/0/subPath": "x"},
+            {"securityContext/runAsNonRoot": False},
+        ],
+    )
+    def test_what_is_not_is_replaced_or_else_refused(self, change: Object) -> None:
+        pod = changed(self.pod, {f"{self.first}/{place}": value for place, value in change.items()})
+        assert denials(pod) == ["tls-on"]
+        assert after(pod) == self.pod
+
+    def test_replicas_of_two_versions_agree(self) -> None:
+        newer = changed(self.pod, {f"{self.first}/image": "raywarden:0.2.0"})
+        assert denials(newer) == []
 
 
 class TestUnreadable:

@@ -132,6 +132,13 @@ class TestRatcheting:
         two = changed(factory.ray_cluster(), {ports: [{"hostPort": 80}, {"hostPort": 80}]})
         assert len(self.verdict(two, one)[0]) == 1
 
+    def test_the_same_words_about_another_value_are_new(self) -> None:
+        param = "/spec/headGroupSpec/rayStartParams/num-cpus"
+        old = changed(factory.ray_cluster(), {param: "1 "})
+        worse = changed(factory.ray_cluster(), {param: "1;export RAY_USE_TLS=0"})
+        assert len(self.verdict(worse, old)[0]) == 1
+        assert self.verdict(old, old)[0] == []
+
     def test_positions_do_not_matter(self) -> None:
         groups = "/spec/workerGroupSpecs"
         bad = changed(factory.ray_cluster(), {f"{groups}/0/template/spec/hostPID": True})
@@ -146,7 +153,8 @@ class TestRatcheting:
 class TestNeverRefused:
     def test_what_is_being_deleted(self) -> None:
         going = changed(OFFENDER, {"/metadata/deletionTimestamp": "2026-11-20T08:00:00Z"})
-        assert outcome(going) == "nothing"
+        assert outcome(going, operation="UPDATE", old=OFFENDER) == "nothing"
+        assert outcome(going) == "deny", "on the way in it is only a claim"
 
     def test_deleting(self) -> None:
         assert reviewer().validate(request(OFFENDER, "DELETE", OFFENDER)).response.allowed

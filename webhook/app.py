@@ -29,7 +29,7 @@ class Readiness:
         self._gauge.set(ready)
 
 
-def admission_app(reviewer: Reviewer, observer: Observer, settings: Settings) -> FastAPI:
+def admission_app(reviewer: Reviewer, observer: Observer, readiness: Readiness, settings: Settings) -> FastAPI:
     """`POST /mutate` and `POST /validate` for AdmissionReview v1; every other answer is problem+json (RFC 9457)."""
     app = _bare_app(observer)
 
@@ -44,7 +44,9 @@ def admission_app(reviewer: Reviewer, observer: Observer, settings: Settings) ->
             decision = review(admission)
             content = decision.response.encode()
             observer.decided(path, admission, decision, observer.clock() - started)
-            return Response(content, media_type="application/json")
+            # While we drain, the API server must not keep this connection for its next call.
+            headers = None if readiness.ready else {"Connection": "close"}
+            return Response(content, 200, headers, media_type="application/json")
 
         # A plain route: there is nothing in an AdmissionReview for FastAPI's parameter handling to do, at a cost.
         app.add_route(f"/{path}", admit, methods=["POST"])

@@ -4,7 +4,7 @@ import asyncio
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import orjson
 import typer
@@ -49,7 +49,7 @@ class RulesFormat(StrEnum):
 def main() -> None:
     """Entry point of the `raywarden` command."""
     try:
-        app()
+        app(prog_name="raywarden")
     except wiring.SetupError as error:
         print(f"raywarden: {error}", file=sys.stderr)
         sys.exit(_UNREADABLE)
@@ -87,6 +87,7 @@ def review(
     namespace: Annotated[str, typer.Option("--namespace", "-n", help="For manifests that name none.")] = "default",
     output: Annotated[Output, typer.Option("--output", "-o", help="How to report.")] = Output.TEXT,
     patch: Annotated[bool, typer.Option("--patch", help="Print the manifests as admission would store them.")] = False,
+    made: Annotated[bool, typer.Option("--made", help="With --patch: also what KubeRay makes of them.")] = False,
 ) -> None:
     """Put manifests through admission, offline. Exit code 0: clean, 1: denied, 2: something could not be read."""
     found = [one for source in sources for one in read(source)]
@@ -103,7 +104,7 @@ def review(
             unreadable.append(Unreadable(str(manifest), str(error)))
     skipped = len(manifests) - len(examined)
     if patch:
-        _print_patched(examined)
+        _print_patched(examined, made)
     elif output is Output.JSON:
         print(orjson.dumps(as_json(examined, unreadable, skipped), option=orjson.OPT_INDENT_2).decode())
     if output is Output.TEXT:
@@ -128,14 +129,23 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
         raise typer.Exit()
 
 
-def _print_patched(examined: list[Examined]) -> None:
+def _print_patched(examined: list[Examined], made: bool) -> None:
     for one in examined:
-        for outcome in (one.outcome, *one.becomes):
-            if outcome is not one.outcome:
-                print(f"---\n# {outcome.kind} that KubeRay would make of it")
-            else:
-                print(f"---\n# {one.manifest}")
-            yaml.safe_dump(outcome.document, sys.stdout, sort_keys=False, allow_unicode=True)
+        _print_document(f"{one.manifest}", one.outcome.document)
+        for outcome in one.becomes if made else ():
+            _print_document(f"{outcome.kind} that KubeRay makes of {one.manifest}", outcome.document)
+
+
+def _print_document(title: str, document: dict[str, Any]) -> None:
+    print(f"---\n# {title}")
+    yaml.dump(document, sys.stdout, _PlainDumper, sort_keys=False, allow_unicode=True)
+
+
+class _PlainDumper(yaml.SafeDumper):
+    """YAML without anchors: what two containers share is written out for both."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
 
 
 def _settings() -> Settings:

@@ -45,7 +45,9 @@ class Metrics:
                 buckets=_BUCKETS,
                 registry=self.registry,
             ),
-            "violations": counter("rule_violations", "violations found, by what was done about them", "rule", "action"),
+            "violations": counter(
+                "rule_violations", "objects that violated a rule, by what was done about it", "rule", "action"
+            ),
             "mutations": counter("mutations", "objects each mutation changed", "mutation"),
             "rule_failures": counter("rule_failures", "rules and mutations that raised on an object", "rule"),
             "rejected": counter("rejected_requests", "requests that were no AdmissionReview, by HTTP status", "status"),

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from policies.model import Mutation, Rule
 from policies.registry import MUTATIONS, RULES
+from webhook.settings import Settings
 
 
 def table() -> str:
@@ -19,6 +20,15 @@ def table() -> str:
 def markdown() -> str:
     """The whole reference, as `policies/README.md` has it."""
     return "\n".join(_markdown())
+
+
+def settings_table() -> str:
+    """The settings, as the README has them."""
+    lines = ["| variable | default | |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default is None else f"`{field.default}`"
+        lines.append(f"| `RAYWARDEN_{name.upper()}` | {default} | {field.description} |")
+    return "\n".join(lines)
 
 
 def _markdown() -> Iterator[str]:

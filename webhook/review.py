@@ -1,6 +1,6 @@
 """One request, one response: the same for the HTTPS server, the command line and the tests."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -67,9 +67,9 @@ class Reviewer:
         )
         return Decision(
             response,
-            denied=tuple(violation.rule for violation in verdict.denied),
-            warned=tuple(violation.rule for violation in verdict.warned),
-            exempted=tuple(violation.rule for violation, _ in verdict.exempted),
+            denied=_rules(verdict.denied),
+            warned=_rules(verdict.warned),
+            exempted=_rules(violation for violation, _ in verdict.exempted),
             failed=verdict.failed,
         )
 
@@ -97,6 +97,11 @@ class Reviewer:
 
 def _workload(kind: Kind, document: Mapping[str, Any] | None) -> Workload | None:
     return Workload.of(kind, document) if document is not None else None
+
+
+def _rules(violations: Iterable[Violation]) -> tuple[str, ...]:
+    """The rules violated, each once."""
+    return tuple(dict.fromkeys(violation.rule for violation in violations))
 
 
 def _shown(problems: tuple[Violation, ...] | tuple[str, ...]) -> list[str]:

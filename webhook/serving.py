@@ -5,6 +5,7 @@ import gc
 import os
 import secrets
 import signal
+import socket
 import ssl
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -120,42 +121,50 @@ class BoundedProtocol(HttpToolsProtocol):
 
 
 class Listener(uvicorn.Server):
-    """One port. Signals are left to `serve`, which has more than one of these to end."""
+    """One open port. Signals are left to `serve`, which has more than one of these to end."""
+
+    def __init__(self, config: uvicorn.Config, port: socket.socket) -> None:
+        super().__init__(config)
+        self._socket = port
+        self.port: int = port.getsockname()[1]
+
+    async def run_until_told(self) -> None:
+        """Serve until `should_exit` is set, and then until open requests are answered."""
+        await self.serve(sockets=[self._socket])
 
     def capture_signals(self) -> Any:
         return nullcontext()
 
-    @property
-    def port(self) -> int:
-        """The port that is listened on, also where the settings asked for any."""
-        return int(self.servers[0].sockets[0].getsockname()[1])
+
+def open_port(host: IPv4Address | IPv6Address, port: int) -> socket.socket:
+    """Listen on a port (0: any that is free); raises OSError."""
+    family = socket.AF_INET if host.version == 4 else socket.AF_INET6
+    dual = family == socket.AF_INET6 and host.is_unspecified and socket.has_dualstack_ipv6()
+    return socket.create_server((str(host), port), family=family, backlog=2048, dualstack_ipv6=dual)
 
 
-def listener(app: FastAPI, port: int, settings: Settings, context: ssl.SSLContext | None = None) -> Listener:
-    """A port of ours for `app`, with TLS where a context is given."""
+def listener(app: FastAPI, port: socket.socket, settings: Settings, context: ssl.SSLContext | None = None) -> Listener:
+    """A server for `app` on an open port, with TLS where a context is given."""
 
     class Protocol(BoundedProtocol):
         header_timeout = settings.header_timeout_seconds
 
-    return Listener(
-        uvicorn.Config(
-            app,
-            host=str(settings.host),
-            port=port,
-            http=Protocol,
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            date_header=False,
-            timeout_keep_alive=settings.keep_alive_seconds,
-            timeout_graceful_shutdown=settings.shutdown_seconds,
-            limit_concurrency=settings.max_connections,
-            ssl_context_factory=(lambda _config, _default: context) if context else None,
-        )
+    config = uvicorn.Config(
+        app,
+        http=Protocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        date_header=False,
+        timeout_keep_alive=settings.keep_alive_seconds,
+        timeout_graceful_shutdown=settings.shutdown_seconds,
+        limit_concurrency=settings.max_connections,
+        ssl_context_factory=(lambda _config, _default: context) if context else None,
     )
+    return Listener(config, port)
 
 
 def _settle_memory() -> None:
@@ -179,11 +188,9 @@ async def serve(listeners: Iterable[Listener], readiness: Readiness, settings: S
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    running = [asyncio.create_task(one.serve()) for one in listeners]
+    running = [asyncio.create_task(one.run_until_told()) for one in listeners]
     try:
         while not all(one.started for one in listeners):
-            if any(task.done() for task in running):
-                raise SystemExit("a port could not be opened; the log says which")
             await asyncio.sleep(0.01)
         _settle_memory()
         readiness.set(True)

@@ -43,4 +43,4 @@ class Settings(BaseSettings):
     max_connections: int = Field(1000, gt=0, description="concurrent connections; more get 503")
     drain_seconds: float = Field(5.0, ge=0, description="time between becoming unready and refusing new connections")
     shutdown_seconds: int = Field(20, ge=0, description="time for open requests to end after that")
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")

@@ -1,11 +1,14 @@
 """Settings in, running objects out: the only place that picks adapters and reads the clock."""
 
 import asyncio
+import os
+import socket
 import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import structlog
@@ -20,7 +23,16 @@ from webhook.namespaces import NamespaceManifests
 from webhook.observe import Metrics, Observer
 from webhook.ports import Namespaces
 from webhook.review import Reviewer
-from webhook.serving import Listener, listener, new_generation, serve, serving_authority, serving_context, tls_context
+from webhook.serving import (
+    Listener,
+    listener,
+    new_generation,
+    open_port,
+    serve,
+    serving_authority,
+    serving_context,
+    tls_context,
+)
 from webhook.settings import Settings
 
 _DEV_NAMES = ("localhost", "127.0.0.1", "::1")
@@ -56,7 +68,12 @@ def offline_reviewer(
 
 
 def dev_server(settings: Settings) -> Server:
-    """A server that needs no cluster: seed in memory, serving certificate for localhost."""
+    """A server that needs no cluster: seed in memory, serving certificate for localhost, on loopback, without drain.
+
+    What the settings say themselves about host and drain goes before.
+    """
+    chosen = {name: getattr(settings, name) for name in settings.model_fields_set}
+    settings = settings.model_copy(update={"host": IPv4Address("127.0.0.1"), "drain_seconds": 0, **chosen})
     authority = serving_authority(new_generation(_now()))
     context = serving_context(authority, _DEV_NAMES, _now())
     structlog.get_logger().warning("development mode: the seed is in memory and ends with this process")
@@ -102,12 +119,25 @@ def _server(settings: Settings, signer_ca: bytes, ca: bytes, context: ssl.SSLCon
         load_policy(settings.policy_file), _signer(settings, signer_ca.decode()), _namespaces(settings), _today
     )
     return Server(
-        admission=listener(admission_app(reviewer, observer, settings), settings.admission_port, settings, context),
-        operations=listener(operations_app(readiness, observer), settings.operations_port, settings),
+        admission=listener(
+            admission_app(reviewer, observer, readiness, settings), _open(settings, "admission"), settings, context
+        ),
+        operations=listener(operations_app(readiness, observer), _open(settings, "operations"), settings),
         readiness=readiness,
         settings=settings,
         ca=ca,
     )
+
+
+def _open(settings: Settings, which: str) -> socket.socket:
+    port: int = getattr(settings, f"{which}_port")
+    try:
+        return open_port(settings.host, port)
+    except OSError as error:
+        variable = f"RAYWARDEN_{which.upper()}_PORT"
+        raise SetupError(
+            f"port {port} cannot be opened ({os.strerror(error.errno or 0)}): set {variable} to another"
+        ) from None
 
 
 def _signer(settings: Settings, ca: str) -> Signer:

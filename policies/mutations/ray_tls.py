@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from policies import contract
+from policies import contract, enroll_container
 from policies.draft import Draft
 from policies.model import Facts, Mutation
 from policies.pod import ENROLL_CONTAINER, Container, Pod, Role
@@ -22,7 +22,7 @@ class _Parts:
 
     @classmethod
     def fresh(cls, pod: Pod, secret: str, facts: Facts) -> "_Parts":
-        enroll = None if secret else contract.enroll_container(pod, facts)
+        enroll = None if secret else enroll_container.build(pod, facts)
         return cls(tuple(contract.volumes(secret)), enroll)
 
     @classmethod
@@ -63,9 +63,10 @@ class RayTls(Mutation):
 
 def _inject(draft: Draft, workload: Workload, pod: Pod, facts: Facts) -> None:
     before = facts.counterpart(pod)
-    secret = contract.own_secret(pod) or contract.own_secret(workload)
+    # A new group of a stored cluster does as the other groups do: half a cluster with another CA is a broken cluster.
+    secret = contract.own_secret(pod) or contract.own_secret(facts.before or workload)
     if workload.kind == "RayCluster":
-        _mark_template(draft, pod, secret if before is None else "")
+        _mark_template(draft, pod, contract.own_secret(before) if before else secret)
         if before is None and facts.injection.ray_cluster == "marker":
             return
     parts = _Parts.stored(before) if before else _Parts.fresh(pod, secret, facts)
@@ -114,7 +115,7 @@ def _put_first(draft: Draft, pod: Pod, enroll: Mapping[str, Any]) -> None:
     listed = list(elements(init_containers.read(draft.document)))
     ours = [(index, raw) for index, raw in listed if raw.get("name") == ENROLL_CONTAINER]
     if [index for index, _ in ours] == [0]:
-        if ours[0][1] != enroll and not contract.conforms(ours[0][1], enroll):
+        if ours[0][1] != enroll and not enroll_container.is_current(ours[0][1], enroll):
             draft.replace(init_containers / 0, enroll)
         return
     for index, _ in reversed(ours):

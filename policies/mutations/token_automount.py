@@ -27,11 +27,23 @@ class TokenAutomount(Mutation):
         if facts.only_marks(workload):
             return
         for pod in self.pods(workload):
-            if not _needs_token(pod, workload) and not _has_token(pod):
-                before = facts.counterpart(pod)
+            before = facts.counterpart(pod)
+            if _needs_token(pod, workload):
+                if pod.spec.get("automountServiceAccountToken") is False:
+                    yield from _give_token_back(draft, pod, facts)
+            elif not _has_token(pod):
                 with draft.all_or_nothing():
                     draft.fill(pod.spec_pointer, sticky(_DEFAULT, before.spec if before else None))
-        yield from ()
+
+
+def _give_token_back(draft: Draft, pod: Pod, facts: Facts) -> Iterator[str]:
+    """What needed no token when it was stored has our false; what its author wrote is for its author to mend."""
+    before = facts.counterpart(pod)
+    if facts.before and before and not _needs_token(before, facts.before):
+        with draft.all_or_nothing():
+            draft.set(pod.spec_pointer / "automountServiceAccountToken", True)
+    else:
+        yield f"the {pod.title} needs an API token: write automountServiceAccountToken: true"
 
 
 def _needs_token(pod: Pod, workload: Workload) -> bool:

@@ -7,13 +7,14 @@ from pydantic import Field
 
 from policies.contract import normal_path
 from policies.model import Facts, Profile, Rule, Severity, Violation
-from policies.pod import Pod
+from policies.pod import Pod, Role
 from policies.reading import mapping, text
 from policies.workload import Workload
 
 
 class NoHostPath(Rule):
-    """Refuses hostPath volumes, unless they lie under an allowed prefix and every mount of them is read-only.
+    """Refuses hostPath volumes, unless they lie under an allowed prefix, every mount of them is read-only, and
+    they are no sockets, which a read-only mount does not close.
 
     Why: Ray runs whatever code is submitted to it; a writable path of the node is a way out of the pod.
     Fix: use a PersistentVolumeClaim or an emptyDir, or ask the administrator to allow the prefix.
@@ -27,16 +28,19 @@ class NoHostPath(Rule):
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
         for pod in workload.pods:
+            writers = _writers(pod, workload)
             for index, volume in pod.volumes:
                 if volume.get("hostPath") is None:
                     continue
-                path, name = text(mapping(volume["hostPath"]).get("path")), text(volume.get("name"))
+                source, name = mapping(volume["hostPath"]), text(volume.get("name"))
+                path = text(source.get("path"))
                 pointer = pod.spec_pointer / "volumes" / index / "hostPath"
-                if not self._allowed(path):
+                if not self._allowed(path) or source.get("type") == "Socket":
                     what = f"volume {name} of the {pod.title} is {path} of the node"
                     yield self.violation(what, pointer, "use a persistentVolumeClaim or an emptyDir" + self._offer())
-                elif writers := _writers(pod, name):
-                    what = f"volume {name} of the {pod.title} ({path} of the node) is mounted writable by {writers}"
+                elif name in writers:
+                    what = f"volume {name} of the {pod.title} ({path} of the node) is mounted writable"
+                    what += f" by {', '.join(writers[name])}"
                     yield self.violation(what, pointer, "write readOnly: true at each of its volumeMounts")
 
     def _allowed(self, path: str) -> bool:
@@ -50,9 +54,12 @@ class NoHostPath(Rule):
         return f", or a path under {', '.join(self.allowed_prefixes)}" if self.allowed_prefixes else ""
 
 
-def _writers(pod: Pod, volume: str) -> str:
-    return ", ".join(
-        container.name
-        for container in pod.containers
-        if any(mount.get("name") == volume and mount.get("readOnly") is not True for _, mount in container.mounts)
-    )
+def _writers(pod: Pod, workload: Workload) -> dict[str, list[str]]:
+    """Who mounts each volume of a pod so that it can be written; KubeRay's autoscaler is a container of the head."""
+    options = workload.cluster.options if workload.cluster and pod.role is Role.HEAD else ()
+    found: dict[str, list[str]] = {}
+    for container in (*pod.containers, *options):
+        for _, mount in container.mounts:
+            if mount.get("readOnly") is not True:
+                found.setdefault(text(mount.get("name")), []).append(container.name)
+    return found

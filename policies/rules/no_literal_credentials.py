@@ -8,16 +8,19 @@ from pydantic import Field
 
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.pointer import ROOT, Pointer
-from policies.reading import elements, mapping, text
+from policies.reading import elements, mapping, text, texts
 from policies.untrusted_yaml import UntrustedYamlError, load_all
 from policies.workload import Workload
 
 _NAMES = re.compile(
-    r"(?:^|_)(?:PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|CREDENTIALS?|(?:API|ACCESS|PRIVATE|SECRET|ENCRYPTION|ACCOUNT)_?KEY"
-    r"|ACCESS_KEY_(?:ID|SECRET))$"
+    r"PASSWORD$|(?:^|_)(?:PASSWD|PASSPHRASE|SECRET|TOKEN|CREDENTIALS?|CONNECTION_STRING"
+    r"|(?:API|ACCESS|PRIVATE|SECRET|ENCRYPTION|ACCOUNT)_?KEY|ACCESS_KEY_(?:ID|SECRET))$|_(?:PWD|PASS)$"
 )
 # What every match of _NAMES ends in: most names of most manifests end in something else.
-_ENDINGS = ("PASSWORD", "PASSWD", "PASSPHRASE", "SECRET", "TOKEN", "CREDENTIAL", "CREDENTIALS", "KEY", "KEY_ID")
+_ENDINGS = (
+    *("PASSWORD", "PASSWD", "PASSPHRASE", "SECRET", "TOKEN", "CREDENTIAL", "CREDENTIALS", "CONNECTION_STRING"),
+    *("KEY", "KEY_ID", "_PWD", "_PASS"),
+)
 # Credentials that can be told by their own form, whatever variable holds them.
 _VALUES = re.compile(
     r"AKIA[0-9A-Z]{16}|ASIA[0-9A-Z]{16}|LTAI[0-9A-Za-z]{12,24}|AIza[0-9A-Za-z_-]{35}|gh[pousr]_[0-9A-Za-z]{36}"
@@ -26,8 +29,10 @@ _VALUES = re.compile(
 # What every match of _VALUES, and every URL with a password, has in it.
 _MARKS = ("AKIA", "ASIA", "LTAI", "AIza", "gh", "hf_", "xox", "-----BEGIN", "@")
 _URL_WITH_PASSWORD = re.compile(r"://[^/\s:@$]{0,200}:[^/\s@$(]{1,200}@")
-_REFERENCE = re.compile(r"\$\(\w+\)")
-_HARMLESS = re.compile(r"(?:true|false|yes|no|on|off|none|null|[0-9]{0,9})", re.IGNORECASE)
+_REFERENCES = re.compile(r"(?:\$\(\w+\))+")
+# Switches, numbers, special tokens of language models, and what stands where no key is needed.
+_HARMLESS = re.compile(r"true|false|yes|no|on|off|none|null|empty|dummy|[0-9]{0,9}|<[^<>]{0,30}>", re.IGNORECASE)
+_PATH = re.compile(r"/[\w./-]+")
 _FIX = "move it to a Secret and use valueFrom.secretKeyRef; for cloud access use RRSA, IRSA or Workload Identity"
 _RUNTIME_FIX = "take it out; give the Ray container a valueFrom.secretKeyRef, or RRSA, IRSA or Workload Identity"
 # A manifest's own limit is far above; a runtime environment of this size is no longer read, and said not to be.
@@ -62,6 +67,10 @@ class NoLiteralCredentials(Rule):
                     if self._is_credential(name, text(entry.get("value"))):
                         place = container.pointer / "env" / index / "value"
                         yield self.violation(f"{title} has a credential as a literal in {name}", place, _FIX)
+            for field in ("command", "args"):
+                if any(_VALUES.search(word) or _has_password(word) for _, word in texts(container.raw.get(field))):
+                    what = f"a command of {title} has a credential in it"
+                    yield self.violation(what, container.pointer / field, _FIX)
         yield from self._check_redis(workload)
         yield from self._check_runtime_environments(workload)
 
@@ -96,17 +105,22 @@ class NoLiteralCredentials(Rule):
                 continue
             for name in names:
                 yield self.violation(f"{pointer[-1]} has a credential as a literal in {name}", pointer, _RUNTIME_FIX)
+            if not names and (_VALUES.search(content) or _has_password(content)):
+                yield self.violation(f"{pointer[-1]} has a credential in it", pointer, _RUNTIME_FIX)
 
     def _is_credential(self, name: str, value: str) -> bool:
         """A literal that is one by its name or by its form; `$(NAME)` refers to another variable and is none."""
         if not value or not (_looks_secret(name, value) or _VALUES.search(value) or _has_password(value)):
             return False
-        return name not in self.allowed_variables and not _REFERENCE.fullmatch(value)
+        return name not in self.allowed_variables and not _REFERENCES.fullmatch(value)
 
 
 def _looks_secret(name: str, value: str) -> bool:
     upper = name.upper()
-    return upper.endswith(_ENDINGS) and bool(_NAMES.search(upper)) and not _HARMLESS.fullmatch(value)
+    if not upper.endswith(_ENDINGS) or not _NAMES.search(upper) or _HARMLESS.fullmatch(value):
+        return False
+    # GOOGLE_APPLICATION_CREDENTIALS and its like name a file.
+    return not (upper.endswith(("CREDENTIAL", "CREDENTIALS")) and _PATH.fullmatch(value))
 
 
 def _has_password(value: str) -> bool:
@@ -132,4 +146,5 @@ def _variables(documents: list[Any]) -> Iterator[tuple[str, str]]:
         ]
         for holder in (document, *(mapping(part.get("runtime_env")) for part in (*applications, *deployments))):
             for name, value in mapping(holder.get("env_vars")).items():
-                yield name, str(value)
+                if isinstance(value, str):
+                    yield name, value

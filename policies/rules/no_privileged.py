@@ -43,11 +43,12 @@ _SYSCTLS = frozenset(
         "net.ipv4.tcp_wmem",
     }
 )
+_SELINUX_TYPES = frozenset({"", "container_t", "container_init_t", "container_kvm_t", "container_engine_t"})
 _APPARMOR_ANNOTATION = "container.apparmor.security.beta.kubernetes.io/"
 
 
 class NoPrivileged(Rule):
-    """Refuses privileged containers, added capabilities, unmasked /proc, unsafe sysctls and unconfined profiles.
+    """Refuses privileged containers, added capabilities, unmasked /proc, unsafe sysctls, unconfined profiles.
 
     Why: Ray executes any code that reaches it; a container with these rights hands that code the node.
     Fix: delete the field; most uses (profiling, FUSE, GPU access) have a device plugin or CSI driver that needs none.
@@ -93,6 +94,10 @@ class NoPrivileged(Rule):
             if mapping(context.get(field)).get("type") == "Unconfined":
                 what = f"{shown} is unconfined for {title}"
                 yield self.violation(what, pointer / field / "type", "write type: RuntimeDefault")
+        selinux = mapping(context.get("seLinuxOptions"))
+        if text(selinux.get("type")) not in _SELINUX_TYPES or text(selinux.get("user")) or text(selinux.get("role")):
+            what = f"{title} chooses its own SELinux type, user or role"
+            yield self.violation(what, pointer / "seLinuxOptions", "delete type, user and role from seLinuxOptions")
         if mapping(context.get("windowsOptions")).get("hostProcess") is True:
             place = pointer / "windowsOptions" / "hostProcess"
             yield self.violation(f"{title} is a Windows host process", place, "delete hostProcess")

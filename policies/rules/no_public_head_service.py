@@ -1,6 +1,7 @@
 """Ray's head and Serve are not on the internet."""
 
 from collections.abc import Iterator, Mapping
+from ipaddress import ip_network
 from typing import Any, ClassVar
 
 from pydantic import Field
@@ -8,7 +9,7 @@ from pydantic import Field
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.pointer import ROOT, Pointer
 from policies.reading import mapping, text, texts
-from policies.workload import Cluster, Workload
+from policies.workload import ORIGIN_KIND_LABEL, Cluster, Workload
 
 # What each cloud calls a load balancer without a public address.
 _INTERNAL = {
@@ -20,7 +21,9 @@ _INTERNAL = {
     "service.beta.kubernetes.io/azure-load-balancer-internal": "true",
 }
 _FIX = "write type ClusterIP and use kubectl port-forward, or an Ingress that asks who is there"
-_EVERYWHERE = frozenset({"0.0.0.0/0", "::/0"})
+# Public addresses a list of source ranges may let in and still be called a restriction: an IPv4 /8, an IPv6 /32.
+_MOST_RANGES = 1000
+_MOST_ADDRESSES = {4: 2**24, 6: 2**96}
 
 
 class NoPublicHeadService(Rule):
@@ -42,7 +45,7 @@ class NoPublicHeadService(Rule):
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
         if workload.cluster:
-            yield from self._check_head(workload.cluster)
+            yield from self._check_head(workload.cluster, _annotations_reach(workload))
         if workload.kind != "RayService":
             return
         serve = ROOT / "spec" / "serveService"
@@ -54,11 +57,11 @@ class NoPublicHeadService(Rule):
             fix = "ask the administrator to list the class in allowedGatewayClasses, or use upgradeStrategy NewCluster"
             yield self.violation(what, gateway, fix)
 
-    def _check_head(self, cluster: Cluster) -> Iterator[Violation]:
+    def _check_head(self, cluster: Cluster, annotated: bool) -> Iterator[Violation]:
         head, title = cluster.head, "the head service"
         service = mapping(head.raw.get("headService"))
-        annotations = mapping(cluster.spec.get("headServiceAnnotations"))
-        restricted = _is_restricted(service, annotations)
+        annotations = mapping(cluster.spec.get("headServiceAnnotations")) if annotated else {}
+        restricted = annotated and _is_restricted(service, annotations)
         yield from self._check_type(head.raw.get("serviceType"), restricted, head.pointer / "serviceType", title)
         yield from self._check_service(service, head.pointer / "headService", title, annotations)
 
@@ -80,9 +83,34 @@ class NoPublicHeadService(Rule):
             yield self.violation(f"{title} is a LoadBalancer open to everyone", pointer, fix)
 
 
+def _annotations_reach(workload: Workload) -> bool:
+    """KubeRay writes `headServiceAnnotations` only on the head service it makes for a RayCluster of its own right.
+
+    The services of a RayService, and the Serve service of a RayCluster that asks for one, take over the head's
+    serviceType and none of its annotations (`BuildHeadServiceForRayService`, `BuildServeService`).
+    """
+    serves = text(workload.annotations.get("ray.io/enable-serve-service")).lower() == "true"
+    of_service = "RayService" in (workload.kind, workload.labels.get(ORIGIN_KIND_LABEL))
+    return not serves and not of_service
+
+
 def _is_restricted(service: Mapping[str, Any], annotations: Mapping[str, Any]) -> bool:
     """A load balancer for this service has no public address, or lets in only some networks."""
     annotated = {**mapping(mapping(service.get("metadata")).get("annotations")), **annotations}
-    ranges = {value for _, value in texts(mapping(service.get("spec")).get("loadBalancerSourceRanges"))}
-    internal = any(annotated.get(key) == value for key, value in _INTERNAL.items())
-    return internal or bool(ranges and not ranges & _EVERYWHERE)
+    chosen = [annotated[key] == value for key, value in _INTERNAL.items() if key in annotated]
+    ranges = [value for _, value in texts(mapping(service.get("spec")).get("loadBalancerSourceRanges"))]
+    return (bool(chosen) and all(chosen)) or _lets_in_few(ranges)
+
+
+def _lets_in_few(ranges: list[str]) -> bool:
+    """There are ranges, all can be read, and together they hold few public addresses."""
+    try:
+        networks = [ip_network(one.strip(), strict=False) for one in ranges[:_MOST_RANGES]]
+    except ValueError:
+        return False
+    public = {4: 0, 6: 0}
+    for network in networks:
+        public[network.version] += 0 if network.is_private else network.num_addresses
+    return 0 < len(ranges) <= _MOST_RANGES and all(
+        count <= _MOST_ADDRESSES[version] for version, count in public.items()
+    )

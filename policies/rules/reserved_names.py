@@ -1,24 +1,28 @@
 """Names and places that RayWarden keeps for itself."""
 
-from collections.abc import Iterator
-from typing import ClassVar
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
 
 from policies import contract
 from policies.contract import RESERVED_PREFIX, TLS_VOLUME, TOKEN_VOLUME, TlsBy
 from policies.model import Facts, Profile, Rule, Severity, Violation
-from policies.pod import ENROLL_CONTAINER, Container, Pod
+from policies.pod import ENROLL_CONTAINER, Container, Pod, Role
+from policies.pointer import Pointer
 from policies.reading import mapping, text
-from policies.workload import Workload
+from policies.workload import GROUP_LABEL, NODE_TYPE_LABEL, RAY_CLUSTER_LABEL, Workload
 
 _OUR_VOLUMES = frozenset({TLS_VOLUME, TOKEN_VOLUME})
 _ENV_PREFIX = "RAYWARDEN_"
+_LABEL_PREFIX = "raywarden.io/"
+_FROZEN = frozenset({RAY_CLUSTER_LABEL, NODE_TYPE_LABEL, GROUP_LABEL})
 
 
 class ReservedNames(Rule):
     """Refuses RayWarden's names used for something else, and mounts that hide the certificate's directory.
 
-    Reserved are volumes and containers called `raywarden-...`, variables called `RAYWARDEN_...`, the label
-    `raywarden.io/tls`, and in clusters under RayWarden's care the directory /etc/ray/tls with all above and below it.
+    Reserved are volumes and containers called `raywarden-...`, variables called `RAYWARDEN_...`, labels called
+    `raywarden.io/...` in templates and groups, and in clusters under RayWarden's care the directory /etc/ray/tls with
+    all above and below it. The labels that put a pod into that care cannot be changed later.
     Why: another volume under our name, or over our directory, gives Ray a certificate of somebody else's choice; a
     sidecar that mounts our volume reads the pod's private key.
     Fix: rename it, or mount it elsewhere.
@@ -32,21 +36,33 @@ class ReservedNames(Rule):
         # A hand-made set-up may use the directory: it is Ray's documented one.
         ours = contract.tls_by(workload) in (TlsBy.RAYWARDEN, TlsBy.NOBODY)
         ray_containers = {container.pointer for container, _ in workload.ray_containers} if ours else set()
+        # An author's sidecar with the Ray image is no Ray container any more once only the Ray image was raised.
+        earlier = {container.name for container, _ in facts.before.ray_containers} if facts.before else set()
+        if facts.before and workload.kind == "Pod":
+            yield from self._check_frozen(workload, facts.before)
         for pod in workload.pods:
             yield from self._check_volumes(pod)
-            yield from self._check_labels(pod)
+            if workload.cluster and pod.role is not Role.SUBMITTER:
+                place = pod.pointer / "metadata" / "labels"
+                yield from self._check_labels(pod.labels, place, f"the {pod.title}", contract.MANAGED)
         for container, title in workload.containers:
             if container.name == ENROLL_CONTAINER and container.listed == "initContainers":
                 continue
             if container.name.startswith(RESERVED_PREFIX):
                 yield self.violation(f"{title} has a reserved name", container.pointer / "name", "rename it")
             yield from self._check_env(container, title)
-            yield from self._check_mounts(container, title, container.pointer in ray_containers)
+            ray = container.pointer in ray_containers or container.name in earlier
+            yield from self._check_mounts(container, title, ray)
         for group in workload.cluster.groups if workload.cluster else ():
-            marker = mapping(group.raw.get("labels")).get(contract.MARKER_LABEL)
-            if marker is not None:
-                pointer = group.pointer / "labels" / contract.MARKER_LABEL
-                yield self.violation(f"the {group.title} sets {contract.MARKER_LABEL}", pointer, "delete the label")
+            labels = mapping(group.raw.get("labels"))
+            yield from self._check_labels(labels, group.pointer / "labels", f"the {group.title}", allowed=None)
+
+    def _check_frozen(self, pod: Workload, before: Workload) -> Iterator[Violation]:
+        """The labels that put a pod into our care stay as they were when it came."""
+        for name in {**before.labels, **pod.labels}:
+            if (name in _FROZEN or name.startswith(_LABEL_PREFIX)) and pod.labels.get(name) != before.labels.get(name):
+                pointer = Pointer(("metadata", "labels", name))
+                yield self.violation(f"this update changes the label {name} of a pod", pointer, "leave it as it was")
 
     def _check_volumes(self, pod: Pod) -> Iterator[Violation]:
         expected = {volume["name"]: volume for volume in contract.volumes(contract.own_secret(pod))}
@@ -56,15 +72,18 @@ class ReservedNames(Rule):
                 what = f"volume {name} of the {pod.title} has a reserved name and another source"
                 yield self.violation(what, pod.spec_pointer / "volumes" / index, "rename the volume")
 
-    def _check_labels(self, pod: Pod) -> Iterator[Violation]:
-        marker = pod.labels.get(contract.MARKER_LABEL)
-        if marker not in (None, contract.MANAGED):
-            pointer = pod.pointer / "metadata" / "labels" / contract.MARKER_LABEL
-            yield self.violation(f"the {pod.title} sets {contract.MARKER_LABEL}", pointer, "delete the label")
+    def _check_labels(
+        self, labels: Mapping[str, Any], pointer: Pointer, title: str, allowed: str | None
+    ) -> Iterator[Violation]:
+        """KubeRay puts the labels of templates and groups on pods, where ours say whose care a pod is in."""
+        for name, value in labels.items():
+            ours = name == contract.MARKER_LABEL and value == allowed
+            if name.startswith(_LABEL_PREFIX) and not ours:
+                yield self.violation(f"{title} sets the label {name}", pointer / name, "delete the label")
 
     def _check_env(self, container: Container, title: str) -> Iterator[Violation]:
         for name, entries in container.variables.items():
-            if not name.startswith(_ENV_PREFIX) or [entry for _, entry in entries] == [contract.POD_IP_VARIABLE]:
+            if not name.startswith(_ENV_PREFIX) or (len(entries) == 1 and contract.is_pod_ip(entries[0][1])):
                 continue
             what = f"{title} sets {name}, a reserved name"
             yield self.violation(what, container.pointer / "env" / entries[-1][0], f"delete {name}")

@@ -7,8 +7,9 @@ from typing import Any, ClassVar
 from policies.contract import POD_IP_EXPANSION, TlsBy, tls_by
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.pod import Role
+from policies.pointer import Pointer
 from policies.reading import mapping, text
-from policies.workload import Group, Workload
+from policies.workload import Cluster, Group, Workload
 
 _DISARMS = {
     "system-config": "turns TLS and authentication off inside Ray",
@@ -20,7 +21,10 @@ _DISARMS = {
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 # One word as bash reads it: bare characters that mean themselves, '...' and "..." with nothing expanded inside.
 _BARE = r"[A-Za-z0-9_./:=,@%+\[\]-]"
-_WORD = re.compile(rf"""(?:{_BARE}|'[^'$`]*'|"(?:[^"$`\\!]|\\["\\])*")*""")
+# No backslash but before a quote: KubeRay reads JSON in a value and writes it anew, escapes undone.
+_WORD = re.compile(rf"""(?:{_BARE}|'[^'$`\\]*'|"(?:[^"$`\\!]|\\")*")*""")
+_SERVICE_NAME = re.compile(r"[a-z0-9.-]*")
+_REDIS = ("redisUsername", "redisPassword")
 _RESOURCE_NAME = re.compile(r"[^'$`\\\x00-\x1f]*")
 
 
@@ -46,6 +50,13 @@ class SafeRayStartParams(Rule):
             if ours:
                 yield from self._check_address(group, facts)
             yield from self._check_names(group)
+        if workload.cluster:
+            yield from self._check_pasted(workload.cluster)
+        for container, title in workload.ray_containers:
+            for name in ("REDIS_USERNAME", "REDIS_PASSWORD"):
+                for index, entry in container.variables.get(name, ()):
+                    place = container.pointer / "env" / index / "value"
+                    yield from self._check_blanks(f"{name} of {title}", text(entry.get("value")), place)
 
     def _check_param(self, group: Group, name: str, value: Any) -> Iterator[Violation]:
         pointer = group.pointer / "rayStartParams" / name
@@ -58,7 +69,7 @@ class SafeRayStartParams(Rule):
             yield self.violation(what, pointer, "write an option of `ray start` without its dashes")
         elif isinstance(value, str) and value != POD_IP_EXPANSION and not _WORD.fullmatch(value):
             what = f"{name} in rayStartParams of the {group.title} is not one plain word to the shell"
-            yield self.violation(what, pointer, "write the plain value; JSON goes in single quotes")
+            yield self.violation(what, pointer, "write the plain value; JSON goes in single quotes", evidence=value)
 
     def _check_address(self, group: Group, facts: Facts) -> Iterator[Violation]:
         address = text(group.start_params.get("node-ip-address"))
@@ -68,6 +79,25 @@ class SafeRayStartParams(Rule):
         what = f"node-ip-address of the {group.title} is one that no certificate holds"
         pointer = group.pointer / "rayStartParams" / "node-ip-address"
         yield self.violation(what, pointer, f"delete node-ip-address; RayWarden writes {POD_IP_EXPANSION}")
+
+    def _check_pasted(self, cluster: Cluster) -> Iterator[Violation]:
+        """Other values that KubeRay pastes into the same commands."""
+        place = Pointer(("headService", "metadata", "name"))
+        name = text(place.read(cluster.head.raw))
+        if not _SERVICE_NAME.fullmatch(name):
+            what = "the name of the head service is not plain text to the shell"
+            yield self.violation(what, Pointer((*cluster.head.pointer, *place)), "use a DNS name", evidence=name)
+        for field in _REDIS:
+            place = Pointer(("gcsFaultToleranceOptions", field, "value"))
+            pointer = Pointer((*cluster.pointer, *place))
+            yield from self._check_blanks(field, text(place.read(cluster.spec)), pointer)
+
+    def _check_blanks(self, title: str, value: str, pointer: Pointer) -> Iterator[Violation]:
+        """`--redis-password=$REDIS_PASSWORD` stands there without quotes: bash splits the value into words."""
+        if any(character in value for character in " \t\n*?["):
+            yield self.violation(
+                f"{title} is more than one word to the shell", pointer, "take the blanks out", evidence=value
+            )
 
     def _check_names(self, group: Group) -> Iterator[Violation]:
         """Names of resources and labels, which KubeRay turns into parameters too, the former in single quotes."""

@@ -9,12 +9,36 @@ from pydantic import Field
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.pod import Container, Pod
 from policies.pointer import Pointer
-from policies.reading import mapping, text, texts
+from policies.reading import text, texts
 from policies.workload import Workload
 
 _OVERWRITE = "ray.io/overwrite-container-cmd"
-_TAKES_OVER = frozenset({"BASH_ENV", "ENV", "LD_PRELOAD", "LD_AUDIT", "PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP"})
+# Read by bash, the dynamic linker or Python before Ray's first line runs.
+_TAKES_OVER = frozenset(
+    {
+        "BASHOPTS",
+        "BASH_ENV",
+        "ENV",
+        "LD_AUDIT",
+        "LD_PRELOAD",
+        "PROMPT_COMMAND",
+        "PS4",
+        "PYTHONHOME",
+        "PYTHONPATH",
+        "PYTHONPYCACHEPREFIX",
+        "PYTHONSTARTUP",
+        "PYTHONUSERBASE",
+        "SHELLOPTS",
+    }
+)
 _TOUCHES = re.compile(r"RAY_USE_TLS|RAY_TLS_\w*|RAY_AUTH_\w*|--system[-_]config")
+_REFERENCE = re.compile(r"\$\(([^()\s]+)\)")
+_COMMAND_PLACES = (
+    Pointer(("command",)),
+    Pointer(("args",)),
+    Pointer(("lifecycle", "postStart", "exec", "command")),
+    Pointer(("lifecycle", "preStop", "exec", "command")),
+)
 _OWN_START = re.compile(r"\bray\s+start\b")
 
 
@@ -61,23 +85,39 @@ class StartCommandIntact(Rule):
 
     def _check_commands(self, container: Container, title: str) -> Iterator[Violation]:
         for pointer, words in _commands(container):
-            found = sorted({match for _, word in words for match in _TOUCHES.findall(word)})
+            found = sorted({match for word in _with_variables(words, container) for match in _TOUCHES.findall(word)})
             if found:
                 what = f"a command of {title} touches {', '.join(found)}"
-                yield self.violation(what, pointer, "leave these to RayWarden and to spec.authOptions")
+                fix = "leave these to RayWarden and to spec.authOptions"
+                yield self.violation(what, pointer, fix, evidence="\n".join(words))
 
     def _check_own_start(self, pod: Pod) -> Iterator[Violation]:
         ray = pod.ray_container
-        for field in ("command", "args") if ray else ():
-            if ray and _OWN_START.search(" ".join(word for _, word in texts(ray.raw.get(field)))):
+        if ray is None:
+            return
+        for field in ("command", "args"):
+            words = [word for _, word in texts(ray.raw.get(field))]
+            # KubeRay adds no command of its own where this text stands in one (`BuildPod`), comments included.
+            if _OWN_START.search(" ".join(words)) or "ray start" in " ".join(words):
                 what = f"{pod.title_of(ray)} runs a ray start of its own, and KubeRay then adds none"
-                yield self.violation(what, ray.pointer / field, "write its options into rayStartParams")
+                fix = "write its options into rayStartParams"
+                yield self.violation(what, ray.pointer / field, fix, evidence="\n".join(words))
 
 
-def _commands(container: Container) -> Iterator[tuple[Pointer, list[tuple[int, str]]]]:
+def _with_variables(words: list[str], container: Container) -> Iterator[str]:
+    """The words of a command, and the literals Kubernetes puts into them for `$(NAME)`, however deep."""
+    waiting, seen = list(words), set[str]()
+    while waiting:
+        word = waiting.pop()
+        yield word
+        for name in _REFERENCE.findall(word):
+            if name not in seen:
+                seen.add(name)
+                waiting += [text(entry.get("value")) for _, entry in container.variables.get(name, ())]
+
+
+def _commands(container: Container) -> Iterator[tuple[Pointer, list[str]]]:
     """Every list of words a container may run: its command, arguments and lifecycle hooks."""
-    for field in ("command", "args"):
-        yield container.pointer / field, list(texts(container.raw.get(field)))
-    for hook in ("postStart", "preStop"):
-        place = Pointer(("lifecycle", hook, "exec", "command"))
-        yield Pointer((*container.pointer, *place)), list(texts(mapping(container.raw) and place.read(container.raw)))
+    for place in _COMMAND_PLACES:
+        if words := [word for _, word in texts(place.read(container.raw))]:
+            yield Pointer((*container.pointer, *place)), words

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import ClassVar
 
-from policies import contract
+from policies import contract, enroll_container
 from policies.contract import RAY_TLS_VARIABLES, TLS_VOLUME, TlsBy
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.pod import ENROLL_CONTAINER, Container, Pod, Role
@@ -32,7 +32,10 @@ class TlsOn(Rule):
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
         pods = [pod for pod in workload.pods if pod.role is not Role.SUBMITTER]
-        responsible = contract.tls_by(workload)
+        responsible, before = contract.tls_by(workload), _stored(facts)
+        if (before is TlsBy.RAYWARDEN and responsible is not before) or (before and responsible is TlsBy.NOBODY):
+            what, fix = "this update takes TLS away", "leave what sets it up as it was, or delete and create anew"
+            yield self._baseline(what, Pointer(), fix)
         if not pods or responsible is TlsBy.KUBERAY:
             return
         if responsible is TlsBy.AUTHOR:
@@ -41,8 +44,7 @@ class TlsOn(Rule):
         for container, title in workload.ray_containers:
             yield from self._contradictions(container, title)
         if responsible is TlsBy.RAYWARDEN and workload.kind in _FINAL:
-            for pod in pods:
-                yield from self._check_pod(pod, workload, facts)
+            yield from self._check_managed(workload, pods, facts)
         elif responsible is TlsBy.NOBODY and workload.kind in _FINAL:
             yield self._plaintext(workload, facts)
 
@@ -55,7 +57,7 @@ class TlsOn(Rule):
         if workload.kind == "RayCluster" and facts.operation == "CREATE":
             # Every new cluster is marked on its way in; without the mark our mutating webhook was not asked.
             what, fix = "RayWarden could not set up TLS on the way in", "create it again in a moment"
-            return self.violation(what, Pointer(), fix, profile=Profile.BASELINE)
+            return self._baseline(what, Pointer(), fix)
         what = "Ray's connections are plaintext: this cluster was created before RayWarden"
         return self.violation(what, Pointer(), "delete the RayCluster and create it again")
 
@@ -73,8 +75,20 @@ class TlsOn(Rule):
                 found = f'to "{shown}"' if isinstance(shown, str) else "from elsewhere"
                 yield self._baseline(f'{title} sets {name} {found}, not to the literal "{value}"', pointer, fix)
 
+    def _check_managed(self, workload: Workload, pods: list[Pod], facts: Facts) -> Iterator[Violation]:
+        if workload.cluster and workload.cluster.kuberay_tls:
+            pointer = workload.cluster.pointer / "tlsOptions" / "enabled"
+            what = "tlsOptions.enabled stands beside RayWarden's TLS, and KubeRay refuses the two together"
+            yield self._baseline(what, pointer, "delete tlsOptions, or create the RayCluster anew with it")
+        for pod in pods:
+            yield from self._check_pod(pod, workload, facts)
+
     def _check_pod(self, pod: Pod, workload: Workload, facts: Facts) -> Iterator[Violation]:
         volumes = {text(volume.get("name")): (index, volume) for index, volume in pod.volumes}
+        if pod.labels.get(contract.MARKER_LABEL) != contract.MANAGED and workload.cluster:
+            # Its pods would come without the label, and so without our care.
+            what = f"the template of the {pod.title} does not carry {contract.MARKER_LABEL}: {contract.MANAGED}"
+            yield self._baseline(what, pod.pointer / "metadata" / "labels", "leave the label as RayWarden wrote it")
         if workload.kind == "RayCluster" and facts.injection.ray_cluster == "marker" and TLS_VOLUME not in volumes:
             return
         for container in pod.ray_containers:
@@ -103,8 +117,8 @@ class TlsOn(Rule):
             yield self._baseline(what, container.pointer / "volumeMounts", _RECREATE)
 
     def _check_enrolment(self, pod: Pod, workload: Workload, facts: Facts) -> Iterator[Violation]:
-        ours = contract.enroll_container(pod, facts)
-        same = contract.conforms if workload.kind == "Pod" else contract.same_contract
+        ours = enroll_container.build(pod, facts)
+        same = enroll_container.conforms if workload.kind == "Pod" else enroll_container.was_ours
         inits = [container for container in pod.containers if container.listed == "initContainers"]
         if not inits or inits[0].name != ENROLL_CONTAINER:
             what = f"the first init container of the {pod.title} is not {ENROLL_CONTAINER}"
@@ -115,3 +129,9 @@ class TlsOn(Rule):
 
     def _baseline(self, what: str, pointer: Pointer, fix: str) -> Violation:
         return self.violation(what, pointer, fix, profile=Profile.BASELINE)
+
+
+def _stored(facts: Facts) -> TlsBy | None:
+    """Who sees to TLS in the stored object; None where nothing is stored, or nobody does."""
+    responsible = contract.tls_by(facts.before) if facts.before else TlsBy.NOBODY
+    return None if responsible is TlsBy.NOBODY else responsible
