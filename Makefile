@@ -10,6 +10,8 @@ help: ## Show what there is to make.
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 $(INSTALLED): tests/requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "RayWarden needs Python 3.11 or later: make PYTHON=python3.12 ..." >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r tests/requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
@@ -26,12 +28,11 @@ demo: $(INSTALLED) ## The same, and end after the table.
 test: $(INSTALLED) ## Run the tests.
 	$(BIN)/pytest -n auto
 
-check: $(INSTALLED) ## Lint, format, types, import contracts, generated files.
+check: $(INSTALLED) ## Lint, format, types, import contracts.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/raywarden rules --format markdown | diff -u policies/README.md -
 
 fmt: $(INSTALLED) ## Format the code.
 	$(BIN)/ruff check --fix-only --quiet .
@@ -41,7 +42,7 @@ golden: $(INSTALLED) ## Write the golden files anew; look at the difference befo
 	$(BIN)/pytest -n auto -q tests/test_golden.py --golden
 
 docs: $(INSTALLED) ## Write the generated references anew.
-	$(BIN)/raywarden rules --format markdown > policies/README.md
+	$(BIN)/python -m tests.docs
 
 bench: $(INSTALLED) ## Measure requests per second, latency, and where the time goes.
 	$(BIN)/python -m tests.bench

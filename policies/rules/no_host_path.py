@@ -13,9 +13,9 @@ from policies.workload import Workload
 
 
 class NoHostPath(Rule):
-    """Refuses hostPath volumes, unless they lie under an allowed prefix, every mount of them is read-only, and
-    they are no sockets, which a read-only mount does not close.
+    """Refuses hostPath volumes, but for read-only mounts under an allowed prefix.
 
+    A socket is refused there too: a read-only mount does not keep anybody from connecting to it.
     Why: Ray runs whatever code is submitted to it; a writable path of the node is a way out of the pod.
     Fix: use a PersistentVolumeClaim or an emptyDir, or ask the administrator to allow the prefix.
     """

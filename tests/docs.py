@@ -1,0 +1,41 @@
+"""The generated parts of the documentation: `make docs` writes them, a test holds the files against them."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from webhook import reference
+
+ROOT = Path(__file__).parent.parent
+_BLOCK = re.compile(r"(<!-- generated: (?P<what>[a-z ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def files() -> dict[Path, str]:
+    """Every file with generated parts, as it should be."""
+    readme = ROOT / "README.md"
+    return {
+        ROOT / "policies" / "README.md": reference.markdown(),
+        readme: _BLOCK.sub(lambda found: found[1] + _generated(found["what"]) + found[3], readme.read_text()),
+    }
+
+
+def _generated(what: str) -> str:
+    if what == "settings":
+        return reference.settings_table() + "\n"
+    return f"```text\n$ raywarden {what} --help\n{_help(what)}\n```\n"
+
+
+def _help(command: str) -> str:
+    plain = {"PATH": os.environ["PATH"], "COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1"}
+    ended = subprocess.run(
+        [sys.executable, "-m", "webhook", command, "--help"],
+        env=plain, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    return "\n".join(line.rstrip() for line in ended.stdout.strip("\n ").splitlines())
+
+
+if __name__ == "__main__":
+    for file, content in files().items():
+        file.write_text(content)
