@@ -1,7 +1,7 @@
 """Routes, and nothing but routes: bytes in, bytes out."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from http import HTTPStatus
 
 import orjson
@@ -103,21 +103,13 @@ async def _read_body(request: Request, settings: Settings) -> bytes:
     declared = request.headers.get("content-length", "0")
     if not declared.isdecimal() or int(declared) > settings.max_body_bytes:
         raise HTTPException(413, f"the limit is {settings.max_body_bytes} bytes")
-    return await _within(settings.body_timeout_seconds, _collect(request, settings.max_body_bytes))
-
-
-async def _collect(request: Request, limit: int) -> bytes:
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > limit:
-            raise HTTPException(413, f"the limit is {limit} bytes")
-    return bytes(body)
-
-
-async def _within(seconds: float, work: Awaitable[bytes]) -> bytes:
     try:
-        async with asyncio.timeout(seconds):
-            return await work
+        async with asyncio.timeout(settings.body_timeout_seconds):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > settings.max_body_bytes:
+                    raise HTTPException(413, f"the limit is {settings.max_body_bytes} bytes")
     except TimeoutError:
-        raise HTTPException(408, f"the body did not arrive within {seconds:g} seconds") from None
+        raise HTTPException(408, f"the body took longer than {settings.body_timeout_seconds:g} seconds") from None
+    return bytes(body)

@@ -1,0 +1,64 @@
+"""The house keeps its own rules: what is written is listed, and what is listed is documented."""
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from policies.registry import MUTATIONS, RULES
+
+ROOT = Path(__file__).parent.parent
+_NAME = re.compile(r"^([a-z0-9-]+)==(\S+)", re.MULTILINE)
+
+
+def modules(folder: str) -> set[str]:
+    return {file.stem for file in (ROOT / "policies" / folder).glob("*.py")} - {"__init__"}
+
+
+@pytest.mark.parametrize(("folder", "listed"), [("rules", RULES), ("mutations", [type(m) for m in MUTATIONS])])
+def test_every_file_is_one_listed_member_of_the_same_name(folder: str, listed: list[Any]) -> None:
+    assert {member.id.replace("-", "_") for member in listed} == modules(folder)
+    for member in listed:
+        assert member.__module__ == f"policies.{folder}.{member.id.replace('-', '_')}"
+        assert member.__name__ == "".join(part.capitalize() for part in member.id.split("-"))
+
+
+def test_ids_are_unique() -> None:
+    ids = [rule.id for rule in RULES] + [mutation.id for mutation in MUTATIONS]
+    assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
+def test_every_rule_says_what_why_and_what_to_write(rule: Any) -> None:
+    first, *rest = (rule.__doc__ or "").splitlines()
+    assert first.endswith(".") and first.startswith("Refuses ")
+    assert any(line.strip().startswith("Why: ") for line in rest)
+    assert any(line.strip().startswith("Fix: ") for line in rest)
+    assert all(field.description for field in rule.model_fields.values())
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.id)
+def test_every_mutation_says_what_it_writes(mutation: Any) -> None:
+    assert (mutation.__doc__ or "").splitlines()[0].endswith(".")
+
+
+@pytest.mark.parametrize("lock", ["requirements.lock", "tests/requirements.lock"])
+def test_every_dependency_is_locked_with_hashes(lock: str) -> None:
+    content = (ROOT / lock).read_text()
+    locked = dict(_NAME.findall(content))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    asked = project["project"]["dependencies"]
+    if lock.startswith("tests/"):
+        asked = [*asked, *project["dependency-groups"]["dev"]]
+    assert {re.split(r"[>=]", one)[0] for one in asked} <= locked.keys()
+    assert "--hash=sha256:" in content
+    assert "http:" not in content and "https:" not in content
+
+
+def test_what_runs_is_the_same_version_as_what_is_tested() -> None:
+    run, develop = (
+        dict(_NAME.findall((ROOT / lock).read_text())) for lock in ("requirements.lock", "tests/requirements.lock")
+    )
+    assert run.items() <= develop.items()
