@@ -1,11 +1,10 @@
 """The init container that enrols a pod: how it is made, and how it is known again after others touched it."""
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 from policies import contract
-from policies.model import Facts, Injection, Signer
+from policies.model import Facts, Injection
 from policies.pod import ENROLL_CONTAINER, Pod
 from policies.reading import elements, mapping, text, texts
 
@@ -21,13 +20,10 @@ _LOOKED_INTO = frozenset({"args", "env", "image", "securityContext", "volumeMoun
 _OURS_ALONE = ("PYTHON", "LD_", "RAYWARDEN_")
 
 
-def build(pod: Pod, facts: Facts) -> Mapping[str, Any]:
+def build(pod: Pod, facts: Facts) -> dict[str, Any]:
     """The init container that makes the key, asks for the certificate and writes both for Ray to read."""
-    return _build(facts.signer, *_key_reader(pod, facts.injection))
-
-
-@lru_cache(maxsize=64)
-def _build(signer: Signer, user: int | None, mode: str) -> Mapping[str, Any]:
+    user, mode = _key_reader(pod, facts.injection)
+    signer = facts.signer
     return {
         "name": ENROLL_CONTAINER,
         "image": signer.image,
@@ -35,7 +31,7 @@ def _build(signer: Signer, user: int | None, mode: str) -> Mapping[str, Any]:
         "command": ["raywarden", "enroll"],
         "args": ["--key-mode", mode],
         "env": [
-            contract.POD_IP_VARIABLE,
+            dict(contract.POD_IP_VARIABLE),
             {"name": "RAYWARDEN_SIGNER_URL", "value": signer.url},
             {"name": "RAYWARDEN_SIGNER_CA", "value": signer.ca},
         ],

@@ -85,7 +85,7 @@ def _mark_template(draft: Draft, pod: Pod, secret: str) -> None:
 def _put_parts(draft: Draft, pod: Pod, parts: _Parts) -> None:
     for container in pod.ray_containers:
         standing = container.variable_names
-        missing = [variable for variable in contract.VARIABLES if variable["name"] not in standing]
+        missing = [dict(variable) for variable in contract.VARIABLES if variable["name"] not in standing]
         draft.insert(container.pointer / "env", 0, missing)
         _mount(draft, container)
     names = {text(volume.get("name")) for _, volume in pod.volumes}
@@ -103,7 +103,7 @@ def _mount(draft: Draft, container: Container) -> None:
     )
     if not any(taken):
         mounts = container.pointer / "volumeMounts"
-        draft.insert(mounts, _length(container.raw.get("volumeMounts")), [contract.TLS_MOUNT])
+        draft.insert(mounts, _length(container.raw.get("volumeMounts")), [dict(contract.TLS_MOUNT)])
 
 
 def _length(value: Any) -> int:
