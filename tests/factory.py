@@ -158,14 +158,9 @@ def reviewer(policy: Mapping[str, Any] | None = None, *namespaces: Object) -> Re
     return Reviewer(Policy.parse(policy), SIGNER, NamespaceManifests(namespaces), lambda: TODAY)
 
 
-def request(
-    document: Object,
-    operation: str = "CREATE",
-    old: Object | None = None,
-    user: str = "kubernetes-admin",
-    **fields: Any,
-) -> AdmissionRequest:
-    return AdmissionRequest.model_validate(review(document, operation, old, user, **fields)["request"])
+def request(document: Object, *arguments: Any, **fields: Any) -> AdmissionRequest:
+    """The request in `review(...)`."""
+    return AdmissionRequest.model_validate(review(document, *arguments, **fields)["request"])
 
 
 def review(

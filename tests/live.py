@@ -3,16 +3,19 @@
 import json
 import os
 import signal
+import socket
 import ssl
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import httpx
 
 _DEV = {
     "RAYWARDEN_HOST": "127.0.0.1",
@@ -84,3 +87,24 @@ def _wait_for_ports(process: subprocess.Popen[bytes], log_file: Path) -> tuple[i
 def _events(log_file: Path) -> list[dict[str, Any]]:
     """Every whole line of the log; lines that are no JSON are a failure of the test."""
     return [json.loads(line) for line in log_file.read_text().splitlines(keepends=True) if line.endswith("\n")]
+
+
+def raw(live: Live) -> ssl.SSLSocket:
+    """A connection to the admission port, for those who do not want to speak HTTP properly."""
+    plain = socket.create_connection(("127.0.0.1", live.admission_port), timeout=10)
+    return live.trust.wrap_socket(plain, server_hostname="localhost")
+
+
+def read_all(connection: ssl.SSLSocket) -> bytes:
+    """Everything until the server hangs up, politely or not."""
+    received = b""
+    with suppress(ConnectionError):
+        while chunk := connection.recv(65536):
+            received += chunk
+    return received
+
+
+def metric(live: Live, line: str) -> float:
+    """The value of a metric, named with its labels as `/metrics` prints them; 0 where it is not there yet."""
+    text = httpx.get(f"{live.operations}/metrics").text
+    return next((float(found.rpartition(" ")[2]) for found in text.splitlines() if found.startswith(line)), 0.0)

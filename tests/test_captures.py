@@ -21,7 +21,7 @@ import yaml
 from policies.config import Policy
 from policies.registry import RULES
 from tests import factory
-from tests.test_mutations import TLS, env
+from tests.injection import TLS, env
 from tests.test_properties import lost
 from webhook.dry_run import examine
 from webhook.manifests import Manifest, Unreadable, read
