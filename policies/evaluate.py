@@ -23,6 +23,22 @@ _ANNOTATION = Pointer(("metadata", "annotations", INJECTED_ANNOTATION))
 
 
 @dataclass(frozen=True, slots=True)
+class Failure:
+    """A rule or mutation that raised, and where: the kind of error and its line, never a value from the object."""
+
+    member: str
+    at: str
+
+    @classmethod
+    def of(cls, member: str, error: Exception) -> "Failure":
+        trace = error.__traceback__
+        while trace and trace.tb_next:
+            trace = trace.tb_next
+        place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "nowhere"
+        return cls(member, f"{type(error).__name__} at {place}")
+
+
+@dataclass(frozen=True, slots=True)
 class Mutated:
     """The object as it will be, the operations that lead there, and which mutations made them.
 
@@ -33,7 +49,7 @@ class Mutated:
     operations: list[Operation] = field(default_factory=list)
     mutations: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
-    failed: tuple[str, ...] = ()
+    failed: tuple[Failure, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +64,7 @@ class Verdict:
     warned: tuple[Violation, ...] = ()
     audited: tuple[Violation, ...] = ()
     exempted: tuple[tuple[Violation, str], ...] = ()
-    failed: tuple[str, ...] = ()
+    failed: tuple[Failure, ...] = ()
 
 
 def mutate(kind: Kind, document: Mapping[str, Any], facts: Facts) -> Mutated:
@@ -59,14 +75,14 @@ def mutate(kind: Kind, document: Mapping[str, Any], facts: Facts) -> Mutated:
     draft = Draft(document)
     warnings: list[str] = []
     changed: list[str] = []
-    failed: list[str] = []
+    failed: list[Failure] = []
     for mutation in MUTATIONS:
         written = len(draft.operations)
         try:
             with draft.all_or_nothing():
                 warnings += mutation.mutate(draft, workload, facts)
-        except Exception:
-            failed.append(mutation.id)
+        except Exception as error:
+            failed.append(Failure.of(mutation.id, error))
         if len(draft.operations) > written:
             changed.append(mutation.id)
     if changed:
@@ -140,14 +156,14 @@ def _only_ends_something(workload: Workload, facts: Facts) -> bool:
     return facts.operation != "CREATE" and workload.metadata.get("deletionTimestamp") is not None
 
 
-def _violations(workload: Workload, policy: Policy, facts: Facts) -> tuple[list[Violation], list[str]]:
+def _violations(workload: Workload, policy: Policy, facts: Facts) -> tuple[list[Violation], list[Failure]]:
     found: list[Violation] = []
-    failed: list[str] = []
+    failed: list[Failure] = []
     for rule in policy.rules:
         try:
             found += rule.check(workload, facts)
-        except Exception:
-            failed.append(rule.id)
+        except Exception as error:
+            failed.append(Failure.of(rule.id, error))
             found.append(_unanswered(rule))
     return found, failed
 

@@ -203,7 +203,8 @@ def test_a_rule_that_raises_refuses_and_names_itself(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(RULES[1], "check", broken)
     verdict = reviewer().verdict(request(factory.head_pod()))
-    assert verdict.failed == ("no-host-access",)
+    assert [failure.member for failure in verdict.failed] == ["no-host-access"]
+    assert verdict.failed[0].at.startswith("RuntimeError at ") and "secret detail" not in verdict.failed[0].at
     assert any(v.rule == "no-host-access" and "this rule failed" in v.what for v in verdict.denied)
     assert not any("secret detail" in str(v) for v in verdict.denied)
 
@@ -219,7 +220,7 @@ def test_a_mutation_that_raises_is_left_out_and_named(monkeypatch: pytest.Monkey
     monkeypatch.setattr(type(last), "mutate", broken)
     document = factory.ray_cluster()
     result = evaluate.mutate(Kind.of(document), document, factory.facts())
-    assert result.failed == ("ray-tls",)
+    assert [failure.member for failure in result.failed] == ["ray-tls"]
     assert "half" not in result.document["metadata"]
     assert "pod-security" in result.mutations
 

@@ -79,7 +79,13 @@ def _bare_app(observer: Observer) -> FastAPI:
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
 
     async def problem(_request: Request, error: Exception) -> Response:
-        status, detail = (error.status_code, error.detail) if isinstance(error, HTTPException) else (500, "")
+        match error:
+            case HTTPException():
+                status, detail = error.status_code, error.detail
+            case ClientDisconnect():
+                status, detail = 400, "the client hung up"
+            case _:
+                status, detail = 500, "this is a defect of RayWarden"
         observer.rejected(status, detail)
         return _problem(status, detail)
 

@@ -94,7 +94,7 @@ def review(
     manifests = [one for one in found if isinstance(one, Manifest)]
     unreadable = [one for one in found if isinstance(one, Unreadable)]
     namespaces = NamespaceManifests(manifest.document for manifest in manifests)
-    reviewer = wiring.offline_reviewer(policy, namespaces)
+    reviewer = wiring.offline_reviewer(_settings(), policy, namespaces)
     examined: list[Examined] = []
     for manifest in manifests:
         try:

@@ -3,7 +3,6 @@
 import logging
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import orjson
 import structlog
@@ -17,44 +16,33 @@ _KINDS = frozenset({"Pod", "RayCluster", "RayJob", "RayService", "RayCronJob", "
 _BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 
 
-@dataclass(frozen=True, slots=True)
 class Metrics:
     """Every metric there is; names follow the API server's own admission metrics."""
 
-    registry: CollectorRegistry = field(default_factory=lambda: CollectorRegistry(auto_describe=True))
-    requests: Counter = field(init=False)
-    duration: Histogram = field(init=False)
-    violations: Counter = field(init=False)
-    mutations: Counter = field(init=False)
-    rule_failures: Counter = field(init=False)
-    rejected: Counter = field(init=False)
-    ready: Gauge = field(init=False)
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry(auto_describe=True)
+        self.requests = self._counter(
+            "admission_requests", "AdmissionReviews answered", "webhook", "kind", "operation", "allowed"
+        )
+        self.duration = Histogram(
+            "raywarden_admission_duration_seconds",
+            "time from a read request to its encoded answer",
+            ("webhook",),
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+        self.violations = self._counter(
+            "rule_violations", "objects that violated a rule, by what was done about it", "rule", "action"
+        )
+        self.mutations = self._counter("mutations", "objects each mutation changed", "mutation")
+        self.failures = self._counter("rule_failures", "rules and mutations that raised on an object", "rule")
+        self.rejected = self._counter(
+            "rejected_requests", "requests that were no AdmissionReview, by HTTP status", "status"
+        )
+        self.ready = Gauge("raywarden_ready", "1 when this replica takes requests", registry=self.registry)
 
-    def __post_init__(self) -> None:
-        def counter(name: str, text: str, *labels: str) -> Counter:
-            return Counter(f"raywarden_{name}", text, labels, registry=self.registry)
-
-        metrics = {
-            "requests": counter(
-                "admission_requests", "AdmissionReviews answered", "webhook", "kind", "operation", "allowed"
-            ),
-            "duration": Histogram(
-                "raywarden_admission_duration_seconds",
-                "time from a parsed request to its encoded answer",
-                ("webhook",),
-                buckets=_BUCKETS,
-                registry=self.registry,
-            ),
-            "violations": counter(
-                "rule_violations", "objects that violated a rule, by what was done about it", "rule", "action"
-            ),
-            "mutations": counter("mutations", "objects each mutation changed", "mutation"),
-            "rule_failures": counter("rule_failures", "rules and mutations that raised on an object", "rule"),
-            "rejected": counter("rejected_requests", "requests that were no AdmissionReview, by HTTP status", "status"),
-            "ready": Gauge("raywarden_ready", "1 when this replica takes requests", registry=self.registry),
-        }
-        for name, metric in metrics.items():
-            object.__setattr__(self, name, metric)
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"raywarden_{name}", text, labels, registry=self.registry)
 
 
 class Observer:
@@ -76,8 +64,9 @@ class Observer:
                 self.metrics.violations.labels(rule, action).inc()
         for mutation in decision.mutations:
             self.metrics.mutations.labels(mutation).inc()
-        for rule in decision.failed:
-            self.metrics.rule_failures.labels(rule).inc()
+        for failure in decision.failed:
+            self.metrics.failures.labels(failure.member).inc()
+            self._log.error("a rule or mutation failed", uid=request.uid, rule=failure.member, at=failure.at)
         self._log.info(
             "admission",
             webhook=webhook,
@@ -93,7 +82,7 @@ class Observer:
             warned=decision.warned,
             exempted=decision.exempted,
             mutations=decision.mutations,
-            failed=decision.failed,
+            failed=[failure.member for failure in decision.failed],
             milliseconds=round(seconds * 1000, 3),
         )
 

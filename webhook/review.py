@@ -8,7 +8,7 @@ from typing import Any
 from policies import evaluate
 from policies.config import Policy
 from policies.contract import contract_hash
-from policies.evaluate import Mutated, Verdict
+from policies.evaluate import Failure, Mutated, Verdict
 from policies.model import Facts, Signer, Violation
 from policies.workload import Kind, Workload
 from webhook.ports import Namespaces
@@ -28,7 +28,7 @@ class Decision:
     warned: tuple[str, ...] = ()
     mutations: tuple[str, ...] = ()
     exempted: tuple[str, ...] = ()
-    failed: tuple[str, ...] = ()
+    failed: tuple[Failure, ...] = ()
 
 
 class Reviewer:

@@ -185,22 +185,24 @@ async def serve(listeners: Iterable[Listener], readiness: Readiness, settings: S
     """
     log = structlog.get_logger()
     listeners = tuple(listeners)
-    loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     running = [asyncio.create_task(one.run_until_told()) for one in listeners]
+    stopped = asyncio.create_task(stop.wait())
     try:
-        while not all(one.started for one in listeners):
+        while not all(one.started or task.done() for one, task in zip(listeners, running, strict=True)):
             await asyncio.sleep(0.01)
         _settle_memory()
         readiness.set(True)
         log.info("ready", ports=[one.port for one in listeners])
-        await stop.wait()
+        # A port that ends on its own takes the others along: half a server is none.
+        await asyncio.wait((stopped, *running), return_when=asyncio.FIRST_COMPLETED)
         readiness.set(False)
         log.info("draining", seconds=settings.drain_seconds)
         await asyncio.sleep(settings.drain_seconds)
     finally:
+        stopped.cancel()
         for one in listeners:
             one.should_exit = True
-        await asyncio.gather(*running, return_exceptions=True)
+        await asyncio.gather(*running)
         log.info("stopped")

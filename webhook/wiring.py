@@ -5,11 +5,11 @@ import os
 import socket
 import ssl
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from ipaddress import IPv4Address
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -59,12 +59,9 @@ class Server:
         await serve((self.admission, self.operations), self.readiness, self.settings, stop)
 
 
-def offline_reviewer(
-    policy_file: Path | None, namespaces: Namespaces, today: Callable[[], date] | None = None
-) -> Reviewer:
+def offline_reviewer(settings: Settings, policy_file: Path | None, namespaces: Namespaces) -> Reviewer:
     """A reviewer that needs neither cluster nor keys, for the command line."""
-    settings = Settings()
-    return Reviewer(load_policy(policy_file), _signer(settings, _NO_CA), namespaces, today or _today)
+    return Reviewer(load_policy(policy_file), _signer(settings, _NO_CA), namespaces, _today)
 
 
 def dev_server(settings: Settings) -> Server:
@@ -141,13 +138,12 @@ def _open(settings: Settings, which: str) -> socket.socket:
 
 
 def _signer(settings: Settings, ca: str) -> Signer:
-    port = settings.signer_url.rpartition(":")[2]
     return Signer(
         image=settings.enroll_image,
         url=settings.signer_url,
         ca=ca,
         namespace=settings.namespace,
-        port=int(port) if port.isdecimal() else 443,
+        port=urlsplit(settings.signer_url).port or 443,
         version=__version__,
     )
 
