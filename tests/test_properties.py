@@ -124,7 +124,7 @@ def test_no_field_the_author_wrote_is_lost(document: Object) -> None:
 
 
 def lost(before: Any, after: Any) -> Iterator[Any]:
-    """Values of `before` that are nowhere in the same place of `after`; what has one of our names is ours to replace."""
+    """Values of `before` that are nowhere in the same place of `after`; what has one of our names may be replaced."""
     if isinstance(before, dict) and isinstance(after, dict):
         for name, value in before.items():
             if value is not None and name not in ("raywarden.io/tls", "raywarden.io/injected"):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import orjson
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
 from webhook.review import Decision
 from webhook.wire import AdmissionRequest
@@ -20,6 +20,8 @@ class Metrics:
     """Every metric there is; names follow the API server's own admission metrics."""
 
     def __init__(self) -> None:
+        # A second series for every one, with its time of birth, is no use to anybody who has the first.
+        disable_created_metrics()
         self.registry = CollectorRegistry(auto_describe=True)
         self.requests = self._counter(
             "admission_requests", "AdmissionReviews answered", "webhook", "kind", "operation", "allowed"
