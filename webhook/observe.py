@@ -21,7 +21,7 @@ class Metrics:
 
     def __init__(self) -> None:
         # A second series for every one, with its time of birth, is no use to anybody who has the first.
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # prometheus_client has no types for it
         self.registry = CollectorRegistry(auto_describe=True)
         self.requests = self._counter(
             "admission_requests", "AdmissionReviews answered", "webhook", "kind", "operation", "allowed"
