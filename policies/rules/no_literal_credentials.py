@@ -27,7 +27,7 @@ _VALUES = re.compile(
     r"|github_pat_\w{22,}|hf_[0-9A-Za-z]{30,}|xox[abprs]-[0-9A-Za-z-]{10,}|-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----"
 )
 # What every match of _VALUES, and every URL with a password, has in it.
-_MARKS = ("AKIA", "ASIA", "LTAI", "AIza", "gh", "hf_", "xox", "-----BEGIN", "@")
+_MARKS = ("AKIA", "ASIA", "LTAI", "AIza", "gh", "hf_", "xox", "PRIVATE KEY", "@")
 _URL_WITH_PASSWORD = re.compile(r"://[^/\s:@$]{0,200}:[^/\s@$(]{1,200}@")
 _REFERENCES = re.compile(r"(?:\$\(\w+\))+")
 # Switches, numbers, special tokens of language models, and what stands where no key is needed.
