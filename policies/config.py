@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Mapping
 from datetime import date
 from fnmatch import fnmatchcase
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from policies.model import Configured, Injection, Mode, Profile, Rule, Violation
+from policies.model import OFF, Configured, Injection, Mode, Profile, Rule, Violation
 from policies.registry import RULES
 
 ProfileName = Literal["privileged", "baseline", "restricted"]
@@ -32,7 +32,7 @@ class Profiles(Configured):
 class RuleSettings(Configured):
     """One rule turned to a mode of its own, whatever the profile, or given parameters."""
 
-    mode: Literal["enforce", "warn", "audit", "off"] | None = None
+    mode: Annotated[Literal["enforce", "warn", "audit", "off"] | None, OFF] = None
     parameters: Mapping[str, Any] = {}
 
 
@@ -118,9 +118,10 @@ class Policy:
         return modes
 
     def exemption(self, violation: Violation, namespace: str, name: str, user: str, today: date) -> Exemption | None:
-        """The first exemption in force that covers the violation."""
-        covering = (e for e in self.file.exemptions if e.covers(violation, namespace, name, user))
-        return next((exemption for exemption in covering if exemption.holds(today)), None)
+        """The first exemption that covers the violation, in force if there is one."""
+        covering = [one for one in self.file.exemptions if one.covers(violation, namespace, name, user)]
+        # One that ended is returned too, where no other holds: its end is worth a word.
+        return next((one for one in covering if one.holds(today)), covering[0] if covering else None)
 
     def _profile(self, mode: Mode, labels: Mapping[str, str]) -> Profile:
         floor = Profile.named(getattr(self.file.profiles, mode))
@@ -142,7 +143,21 @@ class Policy:
             raise PolicyError(_places(error, f"rules.{rule.id}.parameters.")) from None
 
 
+# What pydantic says in its own terms, in the terms of who wrote the file.
+_SAID = {
+    "extra_forbidden": "there is no such field",
+    "model_type": "write a mapping",
+    "model_attributes_type": "write a mapping",
+    "dict_type": "write a mapping",
+    "mapping_type": "write a mapping",
+    "tuple_type": "write a list",
+}
+
+
 def _places(error: ValidationError, prefix: str = "") -> str:
-    return "\n".join(
-        f"{prefix}{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}" for problem in error.errors()
-    )
+    lines = []
+    for problem in error.errors():
+        place = prefix + ".".join(str(part) for part in problem["loc"])
+        said = _SAID.get(problem["type"], problem["msg"].removeprefix("Value error, "))
+        lines.append(f"{place.rstrip('.')}: {said}" if place else said)
+    return "\n".join(lines)

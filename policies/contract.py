@@ -49,6 +49,9 @@ VARIABLES: tuple[Mapping[str, Any], ...] = (
 TLS_MOUNT: Mapping[str, Any] = {"name": TLS_VOLUME, "mountPath": TLS_DIRECTORY, "readOnly": True}
 
 
+_GIVEN_TLS_BY_KUBERAY = frozenset({"autoscaler", "wait-gcs-ready"})
+
+
 class TlsBy(StrEnum):
     """Who sees to TLS in a workload."""
 
@@ -89,12 +92,12 @@ def _set_up_by_kuberay(pod: Pod) -> bool:
         for _, volume in pod.volumes
     )
     return mounted and all(
-        all(_literals(container, name) == [value] for name, value in RAY_TLS_VARIABLES.items())
+        speaks_tls(container)
         and any(
             mount.get("name") == "ray-tls" and is_tls_directory(mount.get("mountPath")) for _, mount in container.mounts
         )
         for container in pod.ray_containers
-        if container.name != "ray-history-collector"
+        if container is pod.ray_container or container.name in _GIVEN_TLS_BY_KUBERAY
     )
 
 
@@ -106,6 +109,11 @@ def _set_up_by_hand(pod: Pod) -> bool:
     once = all(len(ray.variables[name]) == 1 for name in RAY_TLS_VARIABLES)
     ours = any(mount.get("name") == TLS_VOLUME for _, mount in ray.mounts)
     return once and not ours and _literals(ray, "RAY_USE_TLS")[0] in RAY_READS_AS_ON
+
+
+def speaks_tls(container: Container) -> bool:
+    """All four Ray TLS variables stand there with our values, each once."""
+    return all(_literals(container, name) == [value] for name, value in RAY_TLS_VARIABLES.items())
 
 
 def _literals(container: Container, name: str) -> list[str]:

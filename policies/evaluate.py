@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -193,9 +193,11 @@ class _Sorted:
         if not modes:
             return
         exemption = policy.exemption(violation, facts.namespace, name, facts.user, facts.today)
-        if exemption:
+        if exemption and exemption.holds(facts.today):
             self.exempted.append((violation, exemption.reason))
             return
+        if exemption:
+            violation = replace(violation, what=f"{violation.what} (an exemption from this ended on {exemption.until})")
         if Mode.ENFORCE in modes and not known:
             self.denied.append(violation)
         elif Mode.ENFORCE in modes or Mode.WARN in modes:

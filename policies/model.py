@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from enum import IntEnum, StrEnum
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from policies.draft import Draft
@@ -77,6 +77,10 @@ class Configured(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
 
 
+# In YAML an unquoted `off` is the boolean.
+OFF = BeforeValidator(lambda value: "off" if value is False else value)
+
+
 class NonRootImage(Configured):
     """Images known to run as this numeric user, so that `runAsNonRoot` cannot break them."""
 
@@ -90,10 +94,10 @@ class Injection(Configured):
     ray_cluster: Literal["full", "marker"] = Field(
         "full", description="`marker` writes only the marker and node-ip-address into RayClusters; pods get the rest"
     )
-    node_ip_address: Literal["pod-ip", "fqdn", "off"] = Field(
+    node_ip_address: Annotated[Literal["pod-ip", "fqdn", "off"], OFF] = Field(
         "pod-ip", description="`fqdn` names the head by its service where Ray can start that way, else the pod IP"
     )
-    auth: Literal["off", "token"] = Field(
+    auth: Annotated[Literal["off", "token"], OFF] = Field(
         "off", description="`token` asks KubeRay for token authentication where the Ray version has it (2.52)"
     )
     non_root_images: tuple[NonRootImage, ...] = (NonRootImage(image="rayproject/*", uid=1000),)

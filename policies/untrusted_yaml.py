@@ -105,7 +105,7 @@ class _Reader:
             top.value.append(value)
         elif top.key is None:
             if isinstance(value, dict | list):
-                raise _error(event, "a key is a list or a mapping")
+                raise _error(event, "a key is a list or a mapping (a Helm template is rendered first: helm template)")
             top.key = _key(value)
         else:
             top.put(value, event)

@@ -71,11 +71,39 @@ def test_what_cannot_be_read_ends_with_two_and_says_why(tmp_path: Path, name: st
     assert "1 reviewed, 1 denied" in ended.stdout, "the rest is reviewed all the same"
 
 
-@pytest.mark.parametrize("source", ["nowhere.yaml", "."])
-def test_nothing_to_read_is_an_error(tmp_path: Path, source: str) -> None:
+@pytest.mark.parametrize(
+    ("source", "says"), [("nowhere.yaml", "No such file or directory"), (".", "no Kubernetes object in it")]
+)
+def test_nothing_to_read_is_an_error(tmp_path: Path, source: str, says: str) -> None:
     ended = run("review", str(tmp_path / source))
     assert ended.returncode == 2
-    assert "could not be read" in ended.stdout
+    assert f"could not be read: {says}" in ended.stdout
+
+
+@pytest.mark.parametrize("stdin", ["", "# nothing\n---\n", "replicas: 3\n"])
+def test_an_empty_pipe_does_not_pass_for_a_clean_one(stdin: str) -> None:
+    ended = run("review", "-", stdin=stdin)
+    assert ended.returncode == 2
+    assert "-: could not be read: no Kubernetes object in it" in ended.stdout
+
+
+@pytest.mark.parametrize("content", ["kind: RayCluster\n", "just text\n", "[1, 2]\n", "apiVersion: v1\nkind: [a]\n"])
+def test_what_claims_to_be_an_object_and_is_none(content: str) -> None:
+    ended = run("review", "-", stdin=content)
+    assert ended.returncode == 2
+    assert "not a Kubernetes object: write apiVersion and kind" in ended.stdout
+
+
+def test_a_values_file_beside_manifests_is_passed_over(tmp_path: Path) -> None:
+    write(tmp_path, "values.yaml", {"replicas": 3})
+    write(tmp_path, "a.yaml", factory.ray_cluster())
+    assert run("review", str(tmp_path)).returncode == 0
+
+
+def test_made_goes_with_patch() -> None:
+    ended = run("review", "--made", "deploy/examples")
+    assert ended.returncode == 2
+    assert "--made goes with --patch" in ended.stderr
 
 
 def test_standard_input_takes_helms_output() -> None:
@@ -140,7 +168,7 @@ def test_a_policy_of_ones_own(tmp_path: Path) -> None:
     policy = write(tmp_path, "policy.yaml", {"rules": {"no-such": {}}})
     ended = run("review", "--policy", policy, manifest)
     assert ended.returncode == 2
-    assert f"raywarden: {policy}: rules: Value error, no rule is called no-such" in ended.stderr
+    assert f"raywarden: {policy}: rules: no rule is called no-such" in ended.stderr
 
 
 def test_admission_reviews_can_be_reviewed_again() -> None:

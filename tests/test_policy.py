@@ -106,6 +106,11 @@ class TestExemptions:
     def test_cover_what_they_say(self, exemption: Object, expected: str) -> None:
         assert outcome(OFFENDER, {"exemptions": [{**exemption, "reason": "profiling run"}]}) == expected
 
+    def test_say_so_when_they_have_ended(self) -> None:
+        policy = {"exemptions": [{"rules": ["no-host-access"], "reason": "profiling run", "until": "2026-11-01"}]}
+        message = reviewer(policy).validate(request(OFFENDER)).response.message
+        assert "the head sets hostNetwork (an exemption from this ended on 2026-11-01)" in message
+
     def test_leave_their_reason_in_the_audit_log(self) -> None:
         policy = {"exemptions": [{"rules": ["no-host-access"], "reason": "profiling run"}]}
         response = reviewer(policy).validate(request(OFFENDER)).response
@@ -228,25 +233,32 @@ def test_a_mutation_that_raises_is_left_out_and_named(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     ("document", "says"),
     [
-        ({"rules": {"no-such-rule": {}}}, "rules: Value error, no rule is called no-such-rule"),
+        ({"rules": {"no-such-rule": {}}}, "rules: no rule is called no-such-rule"),
         ({"rules": {"tls-on": {"mode": "maybe"}}}, "rules.tls-on.mode: Input should be"),
-        ({"rules": {"tls-on": {"parameters": {"a": 1}}}}, "rules.tls-on.parameters.a: Extra inputs"),
+        ({"rules": {"tls-on": {"parameters": {"a": 1}}}}, "rules.tls-on.parameters.a: there is no such field"),
         ({"rules": {"ray-version-floor": {"parameters": {"denyBelow": "new"}}}}, "write a version of three numbers"),
         ({"profiles": {"enforce": "strict"}}, "profiles.enforce: Input should be"),
         ({"exemptions": [{"rules": ["tls-on"]}]}, "exemptions.0.reason: Field required"),
-        ({"exemptions": [{"reason": "because"}]}, "exemptions.0: Value error, name at least one"),
+        ({"exemptions": [{"reason": "because"}]}, "exemptions.0: name at least one"),
         ({"exemptions": [{"rules": ["tls-off"], "reason": "because"}]}, "no rule is called tls-off"),
         ({"inject": {"nodeIpAddress": "dns"}}, "inject.nodeIpAddress: Input should be"),
         ({"inject": {"nonRootImages": [{"image": "a", "uid": 0}]}}, "inject.nonRootImages.0.uid"),
-        ({"colour": "red"}, "colour: Extra inputs"),
+        ({"colour": "red"}, "colour: there is no such field"),
         ({"apiVersion": "raywarden.io/v2"}, "apiVersion: Input should be"),
-        (["a"], "Input should be"),
+        (["a"], "write a mapping"),
+        ({"rules": {"tls-on": "warn"}}, "rules.tls-on: write a mapping"),
+        ({"exemptions": [{"rules": "tls-on", "reason": "because"}]}, "exemptions.0.rules: write a list"),
     ],
 )
 def test_a_wrong_policy_says_where_and_what(document: Any, says: str) -> None:
     with pytest.raises(PolicyError) as caught:
         Policy.parse(document)
     assert says in str(caught.value)
+
+
+def test_an_unquoted_off_is_off() -> None:
+    file = Policy.parse({"rules": {"tls-on": {"mode": False}}, "inject": {"auth": False, "nodeIpAddress": False}}).file
+    assert (file.rules["tls-on"].mode, file.inject.auth, file.inject.node_ip_address) == ("off", "off", "off")
 
 
 def test_an_empty_policy_is_the_default_one() -> None:

@@ -5,11 +5,13 @@ and for a denied one what the message `says`, where it points (`at`), and which 
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import yaml
+from pydantic import BaseModel, ConfigDict
 
+from policies.evaluate import Verdict
 from policies.registry import RULES
 from tests import factory
 
@@ -17,14 +19,32 @@ _FIXTURES = Path(__file__).parent / "fixtures" / "rules"
 _ALL = sorted(_FIXTURES.glob("*/*/*.yaml"))
 
 
+class Fixture(BaseModel):
+    """What a fixture file may hold; see above."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    base: Literal[tuple(factory.MINIMAL)]  # type: ignore[valid-type]  # the names are made at run time
+    change: dict[str, Any] = {}
+    policy: dict[str, Any] | None = None
+    says: str = ""
+    at: str | None = None
+    also: tuple[str, ...] = ()
+    warns: str | None = None
+
+
+def load(file: Path) -> Fixture:
+    return Fixture.model_validate(yaml.safe_load(file.read_text()))
+
+
 def fixtures(kind: str) -> pytest.MarkDecorator:
     files = [file for file in _ALL if file.parent.name == kind]
     return pytest.mark.parametrize("file", files, ids=lambda file: f"{file.parent.parent.name}/{file.stem}")
 
 
-def reviewed(fixture: dict[str, Any]) -> Any:
-    document = factory.changed(factory.MINIMAL[fixture["base"]](), fixture.get("change", {}))
-    reviewer = factory.reviewer(fixture.get("policy"))
+def reviewed(fixture: Fixture) -> Verdict:
+    document = factory.changed(factory.MINIMAL[fixture.base](), fixture.change)
+    reviewer = factory.reviewer(fixture.policy)
     mutated = reviewer.mutated(factory.request(document))
     assert mutated.failed == ()
     return reviewer.verdict(factory.request(dict(mutated.document)))
@@ -32,24 +52,22 @@ def reviewed(fixture: dict[str, Any]) -> Any:
 
 @fixtures("denied")
 def test_denied(file: Path) -> None:
-    rule, fixture = file.parent.parent.name, yaml.safe_load(file.read_text())
+    rule, fixture = file.parent.parent.name, load(file)
+    assert fixture.says, "a denied fixture names what the message says"
     verdict = reviewed(fixture)
-    assert {violation.rule for violation in verdict.denied} == {rule, *fixture.get("also", ())}
+    assert {violation.rule for violation in verdict.denied} == {rule, *fixture.also}
     ours = [violation for violation in verdict.denied if violation.rule == rule]
-    assert any(
-        fixture["says"] in violation.what and fixture.get("at", str(violation.pointer)) == str(violation.pointer)
-        for violation in ours
-    ), ours
+    assert any(fixture.says in one.what and fixture.at in (None, str(one.pointer)) for one in ours), ours
     assert all(violation.fix for violation in ours)
 
 
 @fixtures("allowed")
 def test_allowed(file: Path) -> None:
-    fixture = yaml.safe_load(file.read_text())
+    fixture = load(file)
     verdict = reviewed(fixture)
     assert verdict.denied == ()
     warned = [violation.what for violation in verdict.warned]
-    assert any(fixture["warns"] in what for what in warned) if "warns" in fixture else warned == []
+    assert any(fixture.warns in what for what in warned) if fixture.warns else warned == []
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,12 @@ import httpx
 import jsonpatch
 import orjson
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from tests import factory
 from tests.live import Live, metric, raw, serving
+from webhook.serving import new_generation, serving_authority
 
 JSON = {"Content-Type": "application/json"}
 POST = b"POST /mutate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -212,7 +216,28 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
 def test_it_does_not_start_without_a_certificate() -> None:
     ended = run("serve")
     assert ended.returncode == 2
-    assert "set RAYWARDEN_TLS_CERT_FILE" in ended.stderr and "--dev" in ended.stderr
+    assert "set RAYWARDEN_TLS_CERT_FILE and RAYWARDEN_TLS_KEY_FILE and RAYWARDEN_SIGNER_CA_FILE, or" in ended.stderr
+
+
+def test_it_does_not_start_with_a_ca_that_is_none(tmp_path: Path) -> None:
+    now = datetime.now(UTC)
+    authority = serving_authority(new_generation(now))
+    key = ec.generate_private_key(ec.SECP256R1())
+    leaf = authority.issue(key.public_key(), ("localhost",), now, now + timedelta(days=1), 1)
+    files = {name: tmp_path / name for name in ("cert", "key", "ca")}
+    files["cert"].write_bytes(leaf.public_bytes(Encoding.PEM))
+    files["key"].write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    files["ca"].write_text("kind: Secret\n")
+    environment = {
+        "RAYWARDEN_TLS_CERT_FILE": str(files["cert"]),
+        "RAYWARDEN_TLS_KEY_FILE": str(files["key"]),
+        "RAYWARDEN_SIGNER_CA_FILE": str(files["ca"]),
+    }
+    ended = run("serve", **environment)
+    assert (ended.returncode, ended.stderr) == (2, f"raywarden: {files['ca']}: no certificate in PEM form\n")
+    files["key"].write_bytes(authority.pem)
+    ended = run("serve", **environment)
+    assert f"certificate {files['cert']} and key {files['key']} cannot be used together" in ended.stderr
 
 
 def test_it_does_not_start_with_a_wrong_policy(tmp_path: Path) -> None:
@@ -220,7 +245,7 @@ def test_it_does_not_start_with_a_wrong_policy(tmp_path: Path) -> None:
     policy.write_text("rules:\n  tls-of: {mode: warn}\n")
     ended = run("serve", "--dev", RAYWARDEN_POLICY_FILE=str(policy))
     assert ended.returncode == 2
-    assert f"{policy}: rules: Value error, no rule is called tls-of" in ended.stderr
+    assert f"{policy}: rules: no rule is called tls-of" in ended.stderr
 
 
 def test_it_does_not_start_with_wrong_settings() -> None:

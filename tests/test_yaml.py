@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from policies.untrusted_yaml import UntrustedYamlError, load_all
 
-# PyYAML writes y and n without quotes, which kubectl reads as booleans, as its YAML library does.
+# PyYAML writes y, n and 0E0 without quotes, which kubectl reads as booleans and a number, as its YAML library does.
 _texts = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"])).filter(
-    lambda text: text.lower() not in "yn"
+    lambda text: text.lower() not in "yn" and text[:1] not in "+-.0123456789"
 )
 _keys = st.text(st.characters(codec="ascii", min_codepoint=97)).filter(lambda text: text not in "yn")
 _json = st.recursive(

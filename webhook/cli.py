@@ -19,8 +19,9 @@ from webhook.manifests import Manifest, Unreadable, read
 from webhook.namespaces import NamespaceManifests
 from webhook.observe import set_up_logging
 from webhook.report import as_json, as_text
+from webhook.review import Reviewer
 from webhook.settings import Settings
-from webhook.wire import BadReviewError
+from webhook.wire import BadReviewError, parse
 
 _CLEAN, _DENIED, _UNREADABLE = 0, 1, 2
 
@@ -65,7 +66,10 @@ def serve(
     set_up_logging(settings.log_level)
     server = wiring.dev_server(settings) if dev else wiring.server(settings)
     if ca_file:
-        ca_file.write_bytes(server.ca)
+        try:
+            ca_file.write_bytes(server.ca)
+        except OSError as error:
+            raise wiring.SetupError(f"{ca_file}: {error.strerror}") from None
     uvloop.run(server.run(asyncio.Event()))
 
 
@@ -77,7 +81,10 @@ def demo(
     """Start a development server, send it AdmissionReviews over HTTPS, and show what comes back."""
     settings = _settings()
     set_up_logging("error")
-    uvloop.run(run_demo(wiring.dev_server(settings), examples, keep_serving))
+    reviews = {file.stem: _review_in(file) for file in sorted(examples.glob("*.json"))}
+    if not reviews:
+        raise wiring.SetupError(f"{examples}: no AdmissionReviews (*.json) in this folder")
+    uvloop.run(run_demo(wiring.dev_server(settings), reviews, keep_serving))
 
 
 @app.command()
@@ -86,23 +93,22 @@ def review(
     policy: Annotated[Path | None, typer.Option(help="Policy file; the default policy without it.")] = None,
     namespace: Annotated[str, typer.Option("--namespace", "-n", help="For manifests that name none.")] = "default",
     output: Annotated[Output, typer.Option("--output", "-o", help="How to report.")] = Output.TEXT,
-    patch: Annotated[bool, typer.Option("--patch", help="Print the manifests as admission would store them.")] = False,
+    patch: Annotated[
+        bool, typer.Option("--patch", help="Print the manifests as admission would store them; report on stderr.")
+    ] = False,
     made: Annotated[bool, typer.Option("--made", help="With --patch: also what KubeRay makes of them.")] = False,
 ) -> None:
     """Put manifests through admission, offline. Exit code 0: clean, 1: denied, 2: something could not be read."""
+    if made and not patch:
+        raise wiring.SetupError("--made goes with --patch")
     found = [one for source in sources for one in read(source)]
     manifests = [one for one in found if isinstance(one, Manifest)]
-    unreadable = [one for one in found if isinstance(one, Unreadable)]
     namespaces = NamespaceManifests(manifest.document for manifest in manifests)
     reviewer = wiring.offline_reviewer(_settings(), policy, namespaces)
-    examined: list[Examined] = []
-    for manifest in manifests:
-        try:
-            if one := examine(reviewer, manifest, namespace):
-                examined.append(one)
-        except BadReviewError as error:
-            unreadable.append(Unreadable(str(manifest), str(error)))
-    skipped = len(manifests) - len(examined)
+    outcomes = [_examine(reviewer, manifest, namespace) for manifest in manifests]
+    examined = [one for one in outcomes if isinstance(one, Examined)]
+    unreadable = [one for one in (*found, *outcomes) if isinstance(one, Unreadable)]
+    skipped = outcomes.count(None)
     if patch:
         _print_patched(examined, made)
     elif output is Output.JSON:
@@ -112,6 +118,13 @@ def review(
             # With --patch standard output is the manifests' alone, ready for `kubectl apply -f -`.
             print(line, file=sys.stderr if patch else sys.stdout)
     raise typer.Exit(_UNREADABLE if unreadable else _CLEAN if all(one.allowed for one in examined) else _DENIED)
+
+
+def _examine(reviewer: Reviewer, manifest: Manifest, namespace: str) -> Examined | Unreadable | None:
+    try:
+        return examine(reviewer, manifest, namespace)
+    except BadReviewError as error:
+        return Unreadable(str(manifest), str(error))
 
 
 @app.command()
@@ -146,6 +159,14 @@ class _PlainDumper(yaml.SafeDumper):
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
+
+
+def _review_in(file: Path) -> Any:
+    try:
+        parse(body := file.read_bytes())
+    except (BadReviewError, OSError) as error:
+        raise wiring.SetupError(f"{file}: {error}") from None
+    return orjson.loads(body)
 
 
 def _settings() -> Settings:

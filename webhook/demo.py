@@ -4,8 +4,7 @@ import asyncio
 import base64
 import ssl
 import sys
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import httpx
@@ -20,8 +19,8 @@ from policies.workload import RAY_GROUP, Kind, Workload
 from webhook.wiring import Server
 
 
-async def run_demo(server: Server, examples: Path, keep_serving: bool) -> None:
-    """Serve, send every AdmissionReview of `examples` to `/mutate` and the result to `/validate`, print a table."""
+async def run_demo(server: Server, reviews: Mapping[str, Any], keep_serving: bool) -> None:
+    """Serve, send every AdmissionReview to `/mutate` and the result to `/validate`, print a table."""
     stop = asyncio.Event()
     serving = asyncio.create_task(server.run(stop))
     # Where the output is no terminal, rich would fold everything at 80 columns.
@@ -30,7 +29,7 @@ async def run_demo(server: Server, examples: Path, keep_serving: bool) -> None:
         while not server.readiness.ready and not serving.done():
             await asyncio.sleep(0.01)
         if not serving.done():
-            await _present(server, sorted(examples.glob("*.json")), console)
+            await _present(server, reviews, console)
         if keep_serving and not serving.done():
             console.print(f"\nServing on {_url(server)} and http://127.0.0.1:{server.operations.port}. Ctrl-C ends it.")
             await serving
@@ -39,15 +38,15 @@ async def run_demo(server: Server, examples: Path, keep_serving: bool) -> None:
         await serving
 
 
-async def _present(server: Server, files: Sequence[Path], console: Console) -> None:
+async def _present(server: Server, reviews: Mapping[str, Any], console: Console) -> None:
     table = Table(title="AdmissionReviews over HTTPS, and the answers", show_lines=True)
     table.add_column("example", overflow="fold", max_width=26)
     table.add_column("verdict")
     table.add_column("injected by /mutate, and each message of /validate", overflow="fold")
     context = ssl.create_default_context(cadata=server.ca.decode())
     async with httpx.AsyncClient(base_url=_url(server), verify=context) as client:
-        for file in files:
-            table.add_row(file.stem, *await _row(client, orjson.loads(file.read_bytes())))
+        for name, review in reviews.items():
+            table.add_row(name, *await _row(client, review))
     console.print(table)
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import orjson
 
-from policies.reading import mapping
 from policies.untrusted_yaml import UntrustedYamlError, load_all
 
 _SUFFIXES = frozenset({".yaml", ".yml", ".json"})
@@ -38,18 +37,24 @@ class Unreadable:
 def read(source: str) -> Iterator[Manifest | Unreadable]:
     """Every object in a file, in the manifests below a folder, or on standard input (`-`).
 
-    Documents of a stream, items of a List and the rest of a file after a bad document are all looked at; documents
-    that are no Kubernetes objects (no `apiVersion` and `kind`, as in a values file) are passed over.
+    Documents of a stream, items of a List and the rest of a folder after a bad file are all looked at. Mappings that
+    are no Kubernetes objects (neither `apiVersion` nor `kind`, as in a values file) are passed over, but a source
+    without any object is an error: an empty pipe must not pass for a clean one.
     """
+    found = False
+    for one in _read(source):
+        found = True
+        yield one
+    if not found:
+        yield Unreadable(source, "no Kubernetes object in it")
+
+
+def _read(source: str) -> Iterator[Manifest | Unreadable]:
+    path = Path(source)
     if source == "-":
         yield from _objects("stdin", sys.stdin.buffer.read(_MAX_BYTES + 1))
-        return
-    path = Path(source)
-    if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.suffix in _SUFFIXES and file.is_file())
-        if not files:
-            yield Unreadable(source, "no .yaml, .yml or .json files in this folder")
-        for file in files:
+    elif path.is_dir():
+        for file in sorted(file for file in path.rglob("*") if file.suffix in _SUFFIXES and file.is_file()):
             yield from _file(file)
     else:
         yield from _file(path)
@@ -96,8 +101,12 @@ def _items(document: Any) -> Iterator[dict[str, Any]]:
     """The objects in a document; Lists may hold Lists, to any depth."""
     waiting = [document]
     while waiting:
-        found = mapping(waiting.pop())
-        if isinstance(found.get("items"), list) and str(found.get("kind")).endswith("List"):
+        found = waiting.pop()
+        if found is None or (isinstance(found, dict) and "kind" not in found and "apiVersion" not in found):
+            continue
+        if not isinstance(found, dict) or not all(isinstance(found.get(name), str) for name in ("kind", "apiVersion")):
+            raise UntrustedYamlError("not a Kubernetes object: write apiVersion and kind")
+        if isinstance(found.get("items"), list) and found["kind"].endswith("List"):
             waiting += reversed(found["items"])
-        elif isinstance(found.get("kind"), str) and isinstance(found.get("apiVersion"), str):
-            yield dict(found)
+        else:
+            yield found

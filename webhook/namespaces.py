@@ -19,5 +19,8 @@ class NamespaceManifests:
                     name: value for name, value in labels.items() if isinstance(value, str)
                 }
 
+    def __bool__(self) -> bool:
+        return bool(self._labels)
+
     def labels(self, namespace: str) -> Mapping[str, str]:
         return self._labels.get(namespace, {})

@@ -1,10 +1,10 @@
 """The only reader of the environment."""
 
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, IPvAnyAddress
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -13,7 +13,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="RAYWARDEN_", frozen=True, extra="ignore")
 
-    host: IPv4Address | IPv6Address = Field(IPv4Address("0.0.0.0"), description="address to listen on")
+    host: IPvAnyAddress = Field(IPv4Address("0.0.0.0"), description="address to listen on")
     admission_port: int = Field(8443, ge=0, le=65535, description="`/mutate` and `/validate`, over TLS; 0 picks one")
     operations_port: int = Field(
         8080, ge=0, le=65535, description="`/livez`, `/readyz` and `/metrics`, plain; 0 picks one"

@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import structlog
+from cryptography import x509
 
 from policies.config import Policy, PolicyError
 from policies.model import Signer
@@ -80,18 +81,28 @@ def dev_server(settings: Settings) -> Server:
 def server(settings: Settings) -> Server:
     """A server with the certificate it was given."""
     files = (settings.tls_cert_file, settings.tls_key_file, settings.signer_ca_file)
-    if None in files:
-        raise SetupError(
-            "set RAYWARDEN_TLS_CERT_FILE, RAYWARDEN_TLS_KEY_FILE and RAYWARDEN_SIGNER_CA_FILE, or start with --dev"
-        )
+    names = ("RAYWARDEN_TLS_CERT_FILE", "RAYWARDEN_TLS_KEY_FILE", "RAYWARDEN_SIGNER_CA_FILE")
+    if missing := [name for name, file in zip(names, files, strict=True) if file is None]:
+        raise SetupError(f"set {' and '.join(missing)}, or start with --dev")
     cert, key, signer_ca = (str(file) for file in files)
     try:
         context = tls_context(cert, key)
-        ca = Path(signer_ca).read_bytes()
     except OSError as error:
         # ssl.SSLError is an OSError too: a key that does not fit its certificate ends here as well.
-        raise SetupError(f"the serving certificate cannot be used: {error}") from None
-    return _server(settings, ca, Path(cert).read_bytes(), context)
+        raise SetupError(f"certificate {cert} and key {key} cannot be used together: {error}") from None
+    return _server(settings, _certificates(signer_ca), Path(cert).read_bytes(), context)
+
+
+def _certificates(file: str) -> bytes:
+    """The PEM certificates in a file, which must hold at least one."""
+    try:
+        content = Path(file).read_bytes()
+        x509.load_pem_x509_certificates(content)
+    except OSError as error:
+        raise SetupError(f"{file}: {error.strerror}") from None
+    except ValueError:
+        raise SetupError(f"{file}: no certificate in PEM form") from None
+    return content
 
 
 def load_policy(file: Path | None) -> Policy:
@@ -105,7 +116,9 @@ def load_policy(file: Path | None) -> Policy:
         return Policy.parse(documents[0] if documents else None)
     except OSError as error:
         raise SetupError(f"{file}: {error.strerror}") from None
-    except (PolicyError, UntrustedYamlError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError:
+        raise SetupError(f"{file}: not UTF-8 text") from None
+    except (PolicyError, UntrustedYamlError) as error:
         raise SetupError("\n".join(f"{file}: {line}" for line in str(error).splitlines())) from None
 
 
@@ -154,7 +167,10 @@ def _namespaces(settings: Settings) -> Namespaces:
     found = list(read(str(settings.namespaces_file)))
     if broken := [one for one in found if not isinstance(one, Manifest)]:
         raise SetupError(f"{broken[0].source}: {broken[0].why}")
-    return NamespaceManifests(one.document for one in found if isinstance(one, Manifest))
+    namespaces = NamespaceManifests(one.document for one in found if isinstance(one, Manifest))
+    if not namespaces:
+        raise SetupError(f"{settings.namespaces_file}: no Namespace in it")
+    return namespaces
 
 
 def _today() -> date:

@@ -19,11 +19,12 @@ class _Parts:
 
     volumes: tuple[Mapping[str, Any], ...]
     init_container: Mapping[str, Any] | None
+    from_stored: bool
 
     @classmethod
     def fresh(cls, pod: Pod, secret: str, facts: Facts) -> "_Parts":
         enroll = None if secret else enroll_container.build(pod, facts)
-        return cls(tuple(contract.volumes(secret)), enroll)
+        return cls(tuple(contract.volumes(secret)), enroll, from_stored=False)
 
     @classmethod
     def stored(cls, before: Pod) -> "_Parts":
@@ -33,6 +34,14 @@ class _Parts:
         return cls(
             tuple(volume for _, volume in before.volumes if volume.get("name") in names),
             enroll.raw if enroll and enroll.listed == "initContainers" else None,
+            from_stored=True,
+        )
+
+    def holds(self, container: Mapping[str, Any]) -> bool:
+        """`container` needs no replacement: it is what was stored, or else ours of today with others' additions."""
+        ours = self.init_container
+        return container == ours or (
+            ours is not None and not self.from_stored and enroll_container.is_current(container, ours)
         )
 
 
@@ -63,8 +72,7 @@ class RayTls(Mutation):
 
 def _inject(draft: Draft, workload: Workload, pod: Pod, facts: Facts) -> None:
     before = facts.counterpart(pod)
-    # A new group of a stored cluster does as the other groups do: half a cluster with another CA is a broken cluster.
-    secret = contract.own_secret(pod) or contract.own_secret(facts.before or workload)
+    secret = contract.own_secret(pod) or _cluster_secret(workload, facts)
     if workload.kind == "RayCluster":
         _mark_template(draft, pod, contract.own_secret(before) if before else secret)
         if before is None and facts.injection.ray_cluster == "marker":
@@ -73,6 +81,13 @@ def _inject(draft: Draft, workload: Workload, pod: Pod, facts: Facts) -> None:
     # A stored cluster without our volumes was created in `marker` mode: its pods are completed one by one.
     if parts.volumes:
         _put_parts(draft, pod, parts)
+
+
+def _cluster_secret(workload: Workload, facts: Facts) -> str:
+    """A new group of a stored cluster does as its other groups do: half a cluster with another CA is a broken one."""
+    if facts.before is None or not facts.before.pods:
+        return contract.own_secret(workload)
+    return contract.own_secret(facts.before.pods[0])
 
 
 def _mark_template(draft: Draft, pod: Pod, secret: str) -> None:
@@ -92,7 +107,7 @@ def _put_parts(draft: Draft, pod: Pod, parts: _Parts) -> None:
     volumes = [volume for volume in parts.volumes if volume["name"] not in names]
     draft.insert(pod.spec_pointer / "volumes", _length(pod.spec.get("volumes")), volumes)
     if parts.init_container:
-        _put_first(draft, pod, parts.init_container)
+        _put_first(draft, pod, parts)
 
 
 def _mount(draft: Draft, container: Container) -> None:
@@ -110,17 +125,17 @@ def _length(value: Any) -> int:
     return len(value) if isinstance(value, list) else 0
 
 
-def _put_first(draft: Draft, pod: Pod, enroll: Mapping[str, Any]) -> None:
+def _put_first(draft: Draft, pod: Pod, parts: _Parts) -> None:
     init_containers = pod.spec_pointer / "initContainers"
     listed = list(elements(init_containers.read(draft.document)))
     ours = [(index, raw) for index, raw in listed if raw.get("name") == ENROLL_CONTAINER]
     if [index for index, _ in ours] == [0]:
-        if ours[0][1] != enroll and not enroll_container.is_current(ours[0][1], enroll):
-            draft.replace(init_containers / 0, enroll)
+        if not parts.holds(ours[0][1]):
+            draft.replace(init_containers / 0, parts.init_container)
         return
     for index, _ in reversed(ours):
         draft.remove(init_containers / index)
-    draft.insert(init_containers, 0, [enroll])
+    draft.insert(init_containers, 0, [parts.init_container])
 
 
 def _let_clean_up(draft: Draft, pod: Pod) -> None:

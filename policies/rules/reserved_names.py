@@ -24,7 +24,8 @@ class ReservedNames(Rule):
     `raywarden.io/...` in templates and groups, and in clusters under RayWarden's care the directory /etc/ray/tls with
     all above and below it. The labels that put a pod into that care cannot be changed later.
     Why: another volume under our name, or over our directory, gives Ray a certificate of somebody else's choice; a
-    sidecar that mounts our volume reads the pod's private key.
+    sidecar that mounts our volume reads the pod's private key. One that speaks to Ray may have it: with all four TLS
+    variables set, and the volume mounted, as RayWarden does it in Ray's own containers.
     Fix: rename it, or mount it elsewhere.
     """
 
@@ -36,8 +37,6 @@ class ReservedNames(Rule):
         # A hand-made set-up may use the directory: it is Ray's documented one.
         ours = contract.tls_by(workload) in (TlsBy.RAYWARDEN, TlsBy.NOBODY)
         ray_containers = {container.pointer for container, _ in workload.ray_containers} if ours else set()
-        # An author's sidecar with the Ray image is no Ray container any more once only the Ray image was raised.
-        earlier = {container.name for container, _ in facts.before.ray_containers} if facts.before else set()
         if facts.before and workload.kind == "Pod":
             yield from self._check_frozen(workload, facts.before)
         for pod in workload.pods:
@@ -51,7 +50,7 @@ class ReservedNames(Rule):
             if container.name.startswith(RESERVED_PREFIX):
                 yield self.violation(f"{title} has a reserved name", container.pointer / "name", "rename it")
             yield from self._check_env(container, title)
-            ray = container.pointer in ray_containers or container.name in earlier
+            ray = container.pointer in ray_containers or contract.speaks_tls(container)
             yield from self._check_mounts(container, title, ray)
         for group in workload.cluster.groups if workload.cluster else ():
             labels = mapping(group.raw.get("labels"))

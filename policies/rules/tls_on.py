@@ -34,8 +34,9 @@ class TlsOn(Rule):
         pods = [pod for pod in workload.pods if pod.role is not Role.SUBMITTER]
         responsible, before = contract.tls_by(workload), _stored(facts)
         if (before is TlsBy.RAYWARDEN and responsible is not before) or (before and responsible is TlsBy.NOBODY):
-            what, fix = "this update takes TLS away", "leave what sets it up as it was, or delete and create anew"
-            yield self._baseline(what, Pointer(), fix)
+            fix = "send it again in a moment, so that RayWarden can keep it; to do without, delete and create anew"
+            yield self._baseline("this update takes TLS away", Pointer(), fix)
+            return
         if not pods or responsible is TlsBy.KUBERAY:
             return
         if responsible is TlsBy.AUTHOR:
@@ -58,8 +59,8 @@ class TlsOn(Rule):
             # Every new cluster is marked on its way in; without the mark our mutating webhook was not asked.
             what, fix = "RayWarden could not set up TLS on the way in", "create it again in a moment"
             return self._baseline(what, Pointer(), fix)
-        what = "Ray's connections are plaintext: this cluster was created before RayWarden"
-        return self.violation(what, Pointer(), "delete the RayCluster and create it again")
+        what = "Ray's connections are plaintext: this cluster is not in RayWarden's care"
+        return self.violation(what, Pointer(), "if it was created before RayWarden came, delete it and create it again")
 
     def _contradictions(self, container: Container, title: str) -> Iterator[Violation]:
         """A variable that is there has our value, as a literal, once: anything else is TLS off, or not our TLS."""
@@ -89,7 +90,7 @@ class TlsOn(Rule):
             # Its pods would come without the label, and so without our care.
             what = f"the template of the {pod.title} does not carry {contract.MARKER_LABEL}: {contract.MANAGED}"
             yield self._baseline(what, pod.pointer / "metadata" / "labels", "leave the label as RayWarden wrote it")
-        if workload.kind == "RayCluster" and facts.injection.ray_cluster == "marker" and TLS_VOLUME not in volumes:
+        if TLS_VOLUME not in volumes and _completed_later(pod, workload, facts):
             return
         for container in pod.ray_containers:
             yield from self._check_container(container, pod)
@@ -118,17 +119,32 @@ class TlsOn(Rule):
 
     def _check_enrolment(self, pod: Pod, workload: Workload, facts: Facts) -> Iterator[Violation]:
         ours = enroll_container.build(pod, facts)
-        same = enroll_container.conforms if workload.kind == "Pod" else enroll_container.was_ours
+        new = workload.kind == "Pod" and facts.operation == "CREATE"
+        same = enroll_container.conforms if new else enroll_container.was_ours
         inits = [container for container in pod.containers if container.listed == "initContainers"]
         if not inits or inits[0].name != ENROLL_CONTAINER:
             what = f"the first init container of the {pod.title} is not {ENROLL_CONTAINER}"
             yield self._baseline(what, pod.spec_pointer / "initContainers", _RECREATE)
+        elif new and contract.repository_of(inits[0].image) != contract.repository_of(ours["image"]):
+            what = f"init container {ENROLL_CONTAINER} of the {pod.title} has the image {inits[0].image}"
+            fix = f"it is {ours['image']}; for a mirror's name the administrator sets RAYWARDEN_ENROLL_IMAGE"
+            yield self._baseline(what, inits[0].pointer / "image", fix)
         elif not same(inits[0].raw, ours):
             what = f"init container {ENROLL_CONTAINER} of the {pod.title} is not the one RayWarden injects"
             yield self._baseline(what, inits[0].pointer, _RECREATE)
 
     def _baseline(self, what: str, pointer: Pointer, fix: str) -> Violation:
         return self.violation(what, pointer, fix, profile=Profile.BASELINE)
+
+
+def _completed_later(pod: Pod, workload: Workload, facts: Facts) -> bool:
+    """A RayCluster of `marker` mode, also one that was created so before the mode was changed."""
+    if workload.kind != "RayCluster":
+        return False
+    before = facts.counterpart(pod)
+    return facts.injection.ray_cluster == "marker" or (
+        before is not None and all(volume.get("name") != TLS_VOLUME for _, volume in before.volumes)
+    )
 
 
 def _stored(facts: Facts) -> TlsBy | None:
