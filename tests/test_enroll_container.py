@@ -2,8 +2,11 @@
 
 import pytest
 
+from policies.config import Policy
+from policies.evaluate import validate
+from policies.workload import Kind
 from tests import factory
-from tests.factory import Object, changed
+from tests.factory import Object, changed, facts
 from tests.injection import after, denials, mutated
 
 
@@ -52,6 +55,29 @@ class TestOthersOnOurContainer:
         pod = changed(self.pod, {f"{self.first}/{place}": value for place, value in change.items()})
         assert denials(pod) == ["tls-on"]
         assert after(pod) == self.pod
+
+    def test_a_mirrors_name_is_told_to_the_administrator(self) -> None:
+        pod = changed(self.pod, {f"{self.first}/image": "mirror.internal/raywarden:0.1.0"})
+        verdict = validate(Kind.of(pod), pod, Policy.parse(None), facts())
+        assert "the administrator sets RAYWARDEN_ENROLL_IMAGE" in verdict.denied[0].fix
+
+    def test_a_pod_stored_by_another_version_is_left_in_peace(self) -> None:
+        old = changed(
+            self.pod, {f"{self.first}/image": "elsewhere/raywarden:0.0.1", f"{self.first}/env/1/value": "https://x"}
+        )
+        labelled = changed(old, {"/metadata/labels/team": "a"})
+        verdict = validate(Kind.of(old), labelled, Policy.parse(None), facts("UPDATE", old))
+        assert (verdict.denied, verdict.warned) == ((), ())
+
+    @pytest.mark.parametrize(
+        "stored", [{"securityContext": None}, {"env": None}, {"volumeMounts": "none"}, {"args": 5}]
+    )
+    def test_a_stored_oddity_is_kept_like_everything_stored(self, stored: Object) -> None:
+        cluster = after(factory.ray_cluster())
+        place = "/spec/headGroupSpec/template/spec/initContainers/0"
+        old = changed(cluster, {f"{place}/{field}": value for field, value in stored.items()})
+        old["spec"]["headGroupSpec"]["template"]["spec"]["initContainers"][0] |= stored
+        assert after(cluster, facts("UPDATE", old)) == old
 
     def test_replicas_of_two_versions_agree(self) -> None:
         newer = changed(self.pod, {f"{self.first}/image": "raywarden:0.2.0"})

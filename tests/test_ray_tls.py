@@ -5,6 +5,9 @@ from typing import Any
 import kubernetes_validate
 import pytest
 
+from policies.config import Policy
+from policies.evaluate import validate
+from policies.workload import Kind
 from tests import factory
 from tests.factory import IMAGE, Object, changed, container, facts
 from tests.injection import OLD, TLS, after, denials, env, mutated, only, template_of
@@ -74,6 +77,12 @@ class TestRayTls:
         for one in (only(head, "autoscaler"), only(worker, "wait-gcs-ready", "initContainers")):
             assert env(one).items() >= TLS.items()
             assert one["volumeMounts"] == [{"name": "raywarden-tls", "mountPath": "/etc/ray/tls", "readOnly": True}]
+
+    def test_a_sidecar_whose_image_stayed_behind_keeps_what_it_has(self) -> None:
+        pod = changed(factory.head_pod(), {"/spec/containers/-": container("side")})
+        stored = after(pod)
+        raised = changed(stored, {"/spec/containers/0/image": "rayproject/ray:2.56.0"})
+        assert denials(after(raised)) == []
 
     def test_a_sidecar_with_another_image_gets_nothing(self) -> None:
         pod = changed(factory.head_pod(), {"/spec/containers/-": container("logs", image="fluent-bit:3")})
@@ -218,6 +227,10 @@ class TestOwnCertificate:
         grown["spec"]["workerGroupSpecs"].append({**factory.cluster_spec()["workerGroupSpecs"][0], "groupName": "new"})
         new = after(grown, facts(OLD, enrolled))["spec"]["workerGroupSpecs"][1]["template"]["spec"]
         assert new["initContainers"][0]["name"] == "raywarden-enroll"
+        # And again, when the annotation stands in the stored object.
+        late = changed(enrolled, {"/metadata/annotations/raywarden.io~1tls-secret": "late"})
+        new = after(grown, facts(OLD, late))["spec"]["workerGroupSpecs"][1]["template"]["spec"]
+        assert new["initContainers"][0]["name"] == "raywarden-enroll"
 
 
 class TestLeftAlone:
@@ -225,6 +238,19 @@ class TestLeftAlone:
         cluster = factory.ray_cluster(tlsOptions={"enabled": True})
         assert mutated(cluster).operations == []
         assert denials(cluster) == []
+
+    def test_pods_of_kuberays_own_mtls(self) -> None:
+        pod = changed(factory.head_pod(), {"/metadata/labels/raywarden.io~1tls": None})
+        mount = {"name": "ray-tls", "mountPath": "/etc/ray/tls", "readOnly": True}
+        for one in pod["spec"]["containers"]:
+            one |= {"env": [{"name": name, "value": value} for name, value in TLS.items()], "volumeMounts": [mount]}
+        pod["spec"] |= {
+            "volumes": [{"name": "ray-tls", "secret": {"secretName": "ray-head-secret-demo"}}],
+            "initContainers": [container("wait-for-tls-ip-san", volumeMounts=[mount])],
+        }
+        assert mutated(pod).operations == []
+        verdict = validate(Kind.of(pod), pod, Policy.parse(None), facts())
+        assert (verdict.denied, verdict.warned) == ((), ())
 
     def test_tls_set_up_by_hand(self) -> None:
         cluster = factory.by_hand(factory.ray_cluster())

@@ -4,6 +4,9 @@ import copy
 
 import pytest
 
+from policies.config import Policy
+from policies.evaluate import validate
+from policies.workload import Kind
 from tests import factory
 from tests.factory import Object, changed, facts
 from tests.injection import OLD, TLS, after, denials, env, mutated, template_of
@@ -29,7 +32,8 @@ class TestMarkerMode:
         stored = after(factory.ray_cluster(), self.given)
         assert mutated(stored, facts(OLD, stored)).operations == []
         scaled = changed(stored, {"/spec/workerGroupSpecs/0/replicas": 3})
-        assert denials(scaled, facts(OLD, stored)) == []
+        verdict = validate(Kind.of(scaled), scaled, Policy.parse(None), facts(OLD, stored))
+        assert (verdict.denied, verdict.warned) == ((), ())
 
 
 class TestUpdates:

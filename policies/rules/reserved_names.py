@@ -36,7 +36,7 @@ class ReservedNames(Rule):
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
         # A hand-made set-up may use the directory: it is Ray's documented one.
         ours = contract.tls_by(workload) in (TlsBy.RAYWARDEN, TlsBy.NOBODY)
-        ray_containers = {container.pointer for container, _ in workload.ray_containers} if ours else set()
+        ray_containers = {container.pointer for container, _ in workload.ray_containers}
         if facts.before and workload.kind == "Pod":
             yield from self._check_frozen(workload, facts.before)
         for pod in workload.pods:
@@ -50,7 +50,7 @@ class ReservedNames(Rule):
             if container.name.startswith(RESERVED_PREFIX):
                 yield self.violation(f"{title} has a reserved name", container.pointer / "name", "rename it")
             yield from self._check_env(container, title)
-            ray = container.pointer in ray_containers or contract.speaks_tls(container)
+            ray = ours and (container.pointer in ray_containers or contract.speaks_tls(container))
             yield from self._check_mounts(container, title, ray)
         for group in workload.cluster.groups if workload.cluster else ():
             labels = mapping(group.raw.get("labels"))
