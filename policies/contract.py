@@ -181,7 +181,8 @@ _TLS_PATH = normal_path(TLS_DIRECTORY)
 
 def is_tls_directory(path: Any) -> bool:
     """`path` is a mount path that comes down to our directory."""
-    return isinstance(path, str) and normal_path(path) == _TLS_PATH
+    # Whatever comes down to it has its last part in it; most paths have not.
+    return isinstance(path, str) and "tls" in path and normal_path(path) == _TLS_PATH
 
 
 def overlaps_tls_directory(path: str) -> bool:

@@ -57,4 +57,4 @@ def _summary(member: type[Rule] | type[Mutation]) -> str:
 
 def _paragraphs(member: type[Rule] | type[Mutation]) -> str:
     """The docstring with a break before `Why:` and `Fix:`."""
-    return re.sub(r"\n(?=(?:Why|Fix):)", "\n\n", inspect.cleandoc(member.__doc__ or ""))
+    return re.sub(r"\n+(?=(?:Why|Fix):)", "\n\n", inspect.cleandoc(member.__doc__ or ""))

@@ -9,7 +9,7 @@ from policies.draft import Draft
 from policies.model import Facts, Mutation
 from policies.pod import ENROLL_CONTAINER, Container, Pod, Role
 from policies.pointer import Pointer
-from policies.reading import elements, text
+from policies.reading import text
 from policies.workload import Workload
 
 
@@ -126,15 +126,15 @@ def _length(value: Any) -> int:
 
 
 def _put_first(draft: Draft, pod: Pod, parts: _Parts) -> None:
+    listed = [container for container in pod.containers if container.listed == "initContainers"]
+    ours = [container for container in listed if container.name == ENROLL_CONTAINER]
     init_containers = pod.spec_pointer / "initContainers"
-    listed = list(elements(init_containers.read(draft.document)))
-    ours = [(index, raw) for index, raw in listed if raw.get("name") == ENROLL_CONTAINER]
-    if [index for index, _ in ours] == [0]:
-        if not parts.holds(ours[0][1]):
+    if [container.pointer for container in ours] == [init_containers / 0]:
+        if not parts.holds(ours[0].raw):
             draft.replace(init_containers / 0, parts.init_container)
         return
-    for index, _ in reversed(ours):
-        draft.remove(init_containers / index)
+    for container in reversed(ours):
+        draft.remove(container.pointer)
     draft.insert(init_containers, 0, [parts.init_container])
 
 
