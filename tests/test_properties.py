@@ -22,7 +22,8 @@ _words = st.sampled_from(
         "'", "\u0000", "é", "2026-11-20T00:00:00Z",
     ]
 )  # fmt: skip
-_scalars = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | _words
+# Integers beyond 64 bits are floats when they come off the wire.
+_scalars = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | _words
 _names = _words | st.sampled_from(
     ["name", "value", "valueFrom", "env", "mountPath", "containers", "spec", "metadata", "labels", "securityContext"]
 )
@@ -140,20 +141,10 @@ def lost(before: Any, after: Any) -> Iterator[Any]:
 
 @given(_json)
 def test_any_json_in_place_of_the_review_is_a_review_or_a_bad_request(document: Any) -> None:
-    body = orjson.dumps(clipped(document))
     try:
-        parse(body)
+        parse(orjson.dumps(document))
     except BadReviewError as error:
         assert str(error)
-
-
-def clipped(value: Any) -> Any:
-    """JSON numbers beyond 64 bits are floats on the wire, as the API server's own decoder has it."""
-    if isinstance(value, dict):
-        return {name: clipped(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [clipped(item) for item in value]
-    return float(value) if isinstance(value, int) and abs(value) >= 2**63 else value
 
 
 @given(

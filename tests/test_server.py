@@ -97,6 +97,14 @@ def test_what_is_no_review_gets_a_problem(
     assert (problem["type"], problem["status"]) == ("about:blank", status)
 
 
+def test_numbers_beyond_64_bits_come_and_go(client: httpx.Client) -> None:
+    volume = {"name": "raywarden-tls", "emptyDir": {"sizeLimit": 1}}
+    pod = factory.changed(factory.head_pod(), {"/spec/volumes": [volume]})
+    body = orjson.dumps(factory.review(pod, "UPDATE", pod)).replace(b'"sizeLimit":1', b'"sizeLimit":' + b"9" * 40)
+    for path in ("/mutate", "/validate"):
+        assert client.post(path, content=body).status_code == 200
+
+
 def test_charset_parameters_are_fine(client: httpx.Client) -> None:
     review = orjson.dumps(factory.review(factory.ray_cluster()))
     response = client.post("/mutate", content=review, headers={"Content-Type": "Application/JSON; charset=utf-8"})
