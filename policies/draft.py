@@ -131,7 +131,7 @@ class Draft:
         before = parent.get(name)
         if before is not None and type(before) is type(value) and before == value:
             return
-        path = str(Pointer(pointer[: depth + 1]))
+        path = str(pointer if depth + 1 == len(pointer) else Pointer(pointer[: depth + 1]))
         self._operations.append({"op": "add" if before is None else "replace", "path": path, "value": value})
         self._undo.append((parent.__setitem__, (name, parent[name])) if name in parent else (parent.pop, (name,)))
         parent[name] = value
@@ -142,6 +142,7 @@ class Draft:
         Every container on the way is one of ours afterwards: copied, and attached to the working copy.
         """
         node: Any = self._root
+        owned = self._owned
         for level in range(depth):
             token = pointer[level]
             try:
@@ -152,11 +153,11 @@ class Draft:
                 raise Unreadable(Pointer(pointer[:level]), "an object", node) from None
             if child is None:
                 return node, level
-            if id(child) not in self._owned:
+            if id(child) not in owned:
                 if not isinstance(child, dict | list):
                     raise Unreadable(Pointer(pointer[: level + 1]), "an object or a list", child)
                 child = child.copy()
-                self._owned[id(child)] = child
+                owned[id(child)] = child
                 node[token] = child
             node = child
         return node, depth
