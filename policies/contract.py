@@ -47,8 +47,7 @@ VARIABLES: tuple[Mapping[str, Any], ...] = (
 )
 
 TLS_MOUNT: Mapping[str, Any] = {"name": TLS_VOLUME, "mountPath": TLS_DIRECTORY, "readOnly": True}
-
-
+# Beside the Ray container; its other init containers, made of the same image, get no TLS of KubeRay's.
 _GIVEN_TLS_BY_KUBERAY = frozenset({"autoscaler", "wait-gcs-ready"})
 
 

@@ -12,7 +12,6 @@ class Unreadable(Exception):
     """The document has a shape at `pointer` that no Kubernetes object has, so nothing can be written there."""
 
     def __init__(self, pointer: Pointer, expected: str, found: Any) -> None:
-        self.pointer = pointer
         super().__init__(f"{pointer or '/'} is {_shape(found)}, not {expected}")
 
 

@@ -1,6 +1,5 @@
 """JSON pointers by division: ``ROOT / "spec" / "containers" / 0`` is ``/spec/containers/0``."""
 
-from collections.abc import Iterator
 from typing import Any
 
 
@@ -26,11 +25,6 @@ class Pointer(tuple[str | int, ...]):
     @property
     def parent(self) -> "Pointer":
         return Pointer(self[:-1])
-
-    def ancestors(self) -> Iterator["Pointer"]:
-        """Every place above this one, outermost first; the root is not among them."""
-        for depth in range(1, len(self)):
-            yield Pointer(self[:depth])
 
     def read(self, document: Any) -> Any:
         """The value found here, or None where the way to it is missing or has another shape."""

@@ -69,6 +69,10 @@ class TestOthersOnOurContainer:
         verdict = validate(Kind.of(old), labelled, Policy.parse(None), facts("UPDATE", old))
         assert (verdict.denied, verdict.warned) == ((), ())
 
+    def test_but_its_init_container_cannot_be_changed_to_something_else(self) -> None:
+        other = changed(self.pod, {f"{self.first}/image": "elsewhere/raywarden:0.1.0"})
+        assert denials(other, facts("UPDATE", self.pod)) == ["tls-on"]
+
     @pytest.mark.parametrize(
         "stored", [{"securityContext": None}, {"env": None}, {"volumeMounts": "none"}, {"args": 5}]
     )

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from policies.workload import Workload
 from tests import factory
 from tests.factory import Object
+from tests.injection import lost
 from webhook.review import Decision, Reviewer
 from webhook.wire import AdmissionRequest, AdmissionResponse, BadReviewError, parse, request_in
 
@@ -122,21 +123,6 @@ def test_so_is_an_update_of_one_broken_object_to_another(new: Object, old: Objec
 def test_no_field_the_author_wrote_is_lost(document: Object) -> None:
     after = _reviewers[0].mutated(factory.request(document)).document
     assert not list(lost(document, after))
-
-
-def lost(before: Any, after: Any) -> Iterator[Any]:
-    """Values of `before` that are nowhere in the same place of `after`; what has one of our names may be replaced."""
-    if isinstance(before, dict) and isinstance(after, dict):
-        for name, value in before.items():
-            if value is not None and name not in ("raywarden.io/tls", "raywarden.io/injected"):
-                yield from lost(value, after.get(name))
-    elif isinstance(before, list) and isinstance(after, list):
-        for value in before:
-            ours = isinstance(value, dict) and value.get("name") == "raywarden-enroll"
-            if not ours and all(list(lost(value, kept)) for kept in after):
-                yield value
-    elif before != after:
-        yield before
 
 
 @given(_json)

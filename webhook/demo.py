@@ -79,14 +79,15 @@ def _injected(request: dict[str, Any], operations: Sequence[Any]) -> list[str]:
     if workload is None:
         made_of_it = request["kind"]["group"] == RAY_GROUP
         return ["nothing injected" + ("; the RayCluster that KubeRay makes of it is" if made_of_it else "")]
-    lines: list[str] = []
+    groups = workload.cluster.groups if workload.cluster else ()
+    addresses = {group.title: group.start_params.get("node-ip-address") for group in groups}
+    lines = []
     for pod in workload.pods:
         inits = [container.name for container in pod.containers if container.listed == "initContainers"]
         tls = [container.name for container in pod.ray_containers if "RAY_USE_TLS" in container.variables]
         parts = [f"TLS in {', '.join(tls)}"] if tls else []
         parts += [f"init containers {', '.join(inits)}"] if inits else []
-        group = workload.cluster.groups[len(lines)] if workload.cluster else None
-        parts += [f"node-ip-address {group.start_params.get('node-ip-address')}"] if group else []
+        parts += [f"node-ip-address {addresses[pod.title]}"] if pod.title in addresses else []
         lines.append(f"{pod.title}: {'; '.join(parts)}")
     return [*lines, f"{len(operations)} operations"]
 

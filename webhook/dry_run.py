@@ -55,11 +55,8 @@ def examine(reviewer: Reviewer, manifest: Manifest, namespace: str) -> Examined 
     if request.object is None or Workload.of(request.gvk, request.object) is None:
         return None
     outcome = _admit(reviewer, request)
-    if request.gvk.kind in ("Pod", "RayCluster", "RayJob", "RayService", "RayCronJob"):
-        found = {(violation.rule, violation.what) for violation in (*outcome.denied, *outcome.warned)}
-        becomes = tuple(_unreported(made, found) for made in _descend(reviewer, outcome))
-    else:
-        becomes = ()
+    found = {(violation.rule, violation.what) for violation in (*outcome.denied, *outcome.warned)}
+    becomes = tuple(_unreported(made, found) for made in _descend(reviewer, outcome))
     return Examined(manifest, outcome, becomes)
 
 

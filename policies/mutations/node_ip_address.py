@@ -30,7 +30,7 @@ class NodeIpAddress(Mutation):
             yield f"the head keeps its pod IP as node-ip-address, not its service name: {obstacle}"
         for group in cluster.groups:
             by_name = mode == "fqdn" and not obstacle and group.role is Role.HEAD
-            address = head_fqdn(cluster, workload, facts) if by_name else "" if mode == "off" else POD_IP_EXPANSION
+            address = _head_fqdn(cluster, workload, facts) if by_name else "" if mode == "off" else POD_IP_EXPANSION
             with draft.all_or_nothing():
                 _write(draft, group, _stored_address(group, address, facts))
 
@@ -50,7 +50,7 @@ def _stored_address(group: Group, otherwise: str, facts: Facts) -> str:
     return otherwise
 
 
-def head_fqdn(cluster: Cluster, workload: Workload, facts: Facts) -> str:
+def _head_fqdn(cluster: Cluster, workload: Workload, facts: Facts) -> str:
     """The name of the head service as KubeRay makes it (`GenerateHeadServiceName`)."""
     service = mapping(mapping(cluster.head.raw.get("headService")).get("metadata"))
     name = text(service.get("name")) or f"{workload.name}-head-svc"

@@ -27,11 +27,11 @@ class TokenAutomount(Mutation):
         if facts.only_marks(workload):
             return
         for pod in self.pods(workload):
-            before = facts.counterpart(pod)
             if _needs_token(pod, workload):
                 if pod.spec.get("automountServiceAccountToken") is False:
                     yield from _give_token_back(draft, pod, facts)
             elif not _has_token(pod):
+                before = facts.counterpart(pod)
                 with draft.all_or_nothing():
                     draft.fill(pod.spec_pointer, sticky(_DEFAULT, before.spec if before else None))
 

@@ -119,13 +119,16 @@ class TlsOn(Rule):
 
     def _check_enrolment(self, pod: Pod, workload: Workload, facts: Facts) -> Iterator[Violation]:
         ours = enroll_container.build(pod, facts)
-        new = workload.kind == "Pod" and facts.operation == "CREATE"
-        same = enroll_container.conforms if new else enroll_container.was_ours
+        final = workload.kind == "Pod"
+        same = enroll_container.conforms if final else enroll_container.was_ours
         inits = [container for container in pod.containers if container.listed == "initContainers"]
         if not inits or inits[0].name != ENROLL_CONTAINER:
             what = f"the first init container of the {pod.title} is not {ENROLL_CONTAINER}"
             yield self._baseline(what, pod.spec_pointer / "initContainers", _RECREATE)
-        elif new and contract.repository_of(inits[0].image) != contract.repository_of(ours["image"]):
+        elif final and _unchanged(inits[0], pod, facts):
+            # A running pod stored by another version of us; only what an update changes is looked at again.
+            return
+        elif final and contract.repository_of(inits[0].image) != contract.repository_of(ours["image"]):
             what = f"init container {ENROLL_CONTAINER} of the {pod.title} has the image {inits[0].image}"
             fix = f"it is {ours['image']}; for a mirror's name the administrator sets RAYWARDEN_ENROLL_IMAGE"
             yield self._baseline(what, inits[0].pointer / "image", fix)
@@ -145,6 +148,12 @@ def _completed_later(pod: Pod, workload: Workload, facts: Facts) -> bool:
     return facts.injection.ray_cluster == "marker" or (
         before is not None and all(volume.get("name") != TLS_VOLUME for _, volume in before.volumes)
     )
+
+
+def _unchanged(enroll: Container, pod: Pod, facts: Facts) -> bool:
+    before = facts.counterpart(pod)
+    stored = before.container(ENROLL_CONTAINER) if before else None
+    return stored is not None and stored.raw == enroll.raw
 
 
 def _stored(facts: Facts) -> TlsBy | None:
