@@ -1,17 +1,19 @@
 """Certificate authorities derived from the seed, byte for byte the same on every replica, and what they issue."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from ipaddress import IPv4Address, IPv6Address
+from functools import cached_property
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import NameOID
 
+from certs.identity import Cluster
+from certs.profile import AUTHORITY_LIFETIME, BACKDATED, PublicKey
 from certs.seed import Generation
 
 _SALT = b"raywarden/v1"
@@ -27,27 +29,30 @@ class Authority:
     """A certificate authority: its certificate, and the key only this process holds."""
 
     certificate: x509.Certificate
-    _key: ec.EllipticCurvePrivateKey
+    _key: ec.EllipticCurvePrivateKey = field(repr=False)
 
     @property
     def pem(self) -> bytes:
         return self.certificate.public_bytes(Encoding.PEM)
 
+    @cached_property
+    def _key_identifier(self) -> x509.AuthorityKeyIdentifier:
+        subject = self.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
+        return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(subject.value)
+
     def issue(
         self,
-        public_key: ec.EllipticCurvePublicKey,
-        names: Iterable[str | IPv4Address | IPv6Address],
-        not_before: datetime,
-        not_after: datetime,
+        public_key: PublicKey,
+        names: Iterable[x509.GeneralName],
+        usages: Iterable[x509.ObjectIdentifier],
+        validity: tuple[datetime, datetime],
         serial: int,
     ) -> x509.Certificate:
-        """A server certificate for `public_key` that holds `names` (DNS names and addresses) and never outlives its CA.
+        """A certificate for `public_key` that holds `names` and never outlives its authority.
 
         The subject is empty, so the alternative names are critical (RFC 5280 4.2.1.6).
         """
-        general = [x509.DNSName(name) if isinstance(name, str) else x509.IPAddress(name) for name in names]
-        issuer_key = self.certificate.public_key()
-        assert isinstance(issuer_key, ec.EllipticCurvePublicKey)
+        not_before, not_after = validity
         builder = (
             x509.CertificateBuilder()
             .subject_name(x509.Name([]))
@@ -56,47 +61,61 @@ class Authority:
             .serial_number(serial)
             .not_valid_before(not_before)
             .not_valid_after(min(not_after, self.certificate.not_valid_after_utc))
-            .add_extension(x509.SubjectAlternativeName(general), critical=True)
+            .add_extension(x509.SubjectAlternativeName(names), critical=True)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(_key_usage(sign_certificates=False), critical=True)
-            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key), critical=False)
+            .add_extension(key_usage(sign_certificates=False), critical=True)
+            .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+            .add_extension(self._key_identifier, critical=False)
         )
         return builder.sign(self._key, hashes.SHA256(), ecdsa_deterministic=True)
 
 
-def derive(
-    generation: Generation,
-    purpose: str,
-    parts: Iterable[str],
-    common_name: str,
-    not_before: datetime,
-    not_after: datetime,
-) -> Authority:
-    """The authority that `generation` gives for `purpose` and `parts`; equal arguments give equal bytes.
+def serving_authority(generation: Generation) -> Authority:
+    """The CA behind our own ports: what webhook configurations carry as `caBundle` and pods trust for enrolment."""
+    name = _name((NameOID.COMMON_NAME, "RayWarden serving CA"))
+    return _derive(generation, ("serving",), name, generation.activated)
+
+
+def cluster_authority(generation: Generation, cluster: Cluster) -> Authority:
+    """The CA of one Ray cluster. To be signed by it *is* to be a member: Ray asks nothing else of a certificate."""
+    purpose = "opted-in" if cluster.opted_in else "cluster"
+    name = _name(
+        (NameOID.ORGANIZATION_NAME, "RayWarden"),
+        (NameOID.ORGANIZATIONAL_UNIT_NAME, cluster.namespace),
+        (NameOID.COMMON_NAME, cluster.name),
+    )
+    return _derive(generation, (purpose, cluster.namespace, cluster.name, cluster.uid), name, cluster.created)
+
+
+def _derive(generation: Generation, info: tuple[str, ...], name: x509.Name, since: datetime) -> Authority:
+    """The authority that `generation` gives for `info`; equal arguments give equal bytes.
 
     Key: HKDF-SHA256 (RFC 5869) reduced to a scalar as in FIPS 186-5 A.2.1; signature: deterministic ECDSA (RFC 6979).
     """
-    parts = tuple(parts)
-    key = ec.derive_private_key(_scalar(_expand(generation, 48, purpose, *parts)), _CURVE)
-    serial = int.from_bytes(_expand(generation, _SERIAL_BYTES, purpose, *parts, "serial")) or 1
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+    key = ec.derive_private_key(_scalar(_expand(generation, 48, info)), _CURVE)
+    serial = int.from_bytes(_expand(generation, _SERIAL_BYTES, (*info, "serial"))) or 1
+    start = since - BACKDATED
     builder = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(serial)
-        .not_valid_before(not_before)
-        .not_valid_after(not_after)
+        .not_valid_before(start)
+        .not_valid_after(start + AUTHORITY_LIFETIME)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_key_usage(sign_certificates=True), critical=True)
+        .add_extension(key_usage(sign_certificates=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )
     return Authority(builder.sign(key, hashes.SHA256(), ecdsa_deterministic=True), key)
 
 
-def _expand(generation: Generation, length: int, *info: str) -> bytes:
+def _name(*attributes: tuple[x509.ObjectIdentifier, str]) -> x509.Name:
+    # RFC 5280 (appendix A.1) allows 64 characters in each; a name cut short is still told apart by its key.
+    return x509.Name([x509.NameAttribute(oid, text[:64]) for oid, text in attributes])
+
+
+def _expand(generation: Generation, length: int, info: tuple[str, ...]) -> bytes:
     """`length` bytes of HKDF output; each part of `info` is preceded by its length, so that no two lists look alike."""
     encoded = b"".join(len(part).to_bytes(4) + part for part in (text.encode() for text in info))
     return HKDF(algorithm=hashes.SHA256(), length=length, salt=_SALT, info=encoded).derive(generation.secret)
@@ -107,7 +126,8 @@ def _scalar(material: bytes) -> int:
     return int.from_bytes(material) % (_ORDER - 1) + 1
 
 
-def _key_usage(*, sign_certificates: bool) -> x509.KeyUsage:
+def key_usage(*, sign_certificates: bool) -> x509.KeyUsage:
+    """The key usage of an authority, or of what it issues."""
     return x509.KeyUsage(
         digital_signature=not sign_certificates,
         content_commitment=False,

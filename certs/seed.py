@@ -1,21 +1,124 @@
-"""The one secret everything else is derived from."""
+"""The one secret everything else is derived from, in generations."""
 
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
 SEED_BYTES = 32
+
+_NAME_FORMAT = "%Y%m%dT%H%M%SZ"
+_RETIRED = ".retired"
+
+
+class SeedError(ValueError):
+    """The seed cannot be used as it is; the message lists everything that is wrong with it, and no byte of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
     """One generation of the seed: 32 random bytes and the time from which new clusters use them.
 
-    The secret is left out of `repr`, so that it cannot reach a log or a traceback.
+    A retired one signs nothing any more and is still trusted, while clusters restart pod by pod. The secret is left
+    out of `repr`, so that it cannot reach a log or a traceback.
     """
 
     activated: datetime
     secret: bytes = field(repr=False)
+    retired: bool = False
 
     def __post_init__(self) -> None:
         if len(self.secret) != SEED_BYTES:
             raise ValueError(f"a seed generation is {SEED_BYTES} bytes, not {len(self.secret)}")
+
+    @property
+    def name(self) -> str:
+        """The time of activation, as `20261120T080000Z`."""
+        return self.activated.astimezone(UTC).strftime(_NAME_FORMAT)
+
+
+def _time(name: str) -> datetime | None:
+    try:
+        time = datetime.strptime(name, _NAME_FORMAT).replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    # strptime also takes `2026112T8000Z`, and two names for one time are one too many.
+    return time if time.strftime(_NAME_FORMAT) == name else None
+
+
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """All generations, oldest first; at least one of them signs."""
+
+    generations: tuple[Generation, ...]
+
+    def __post_init__(self) -> None:
+        ordered = tuple(sorted(self.generations, key=lambda generation: generation.activated))
+        names = [generation.name for generation in ordered]
+        if len(set(names)) < len(names):
+            raise SeedError("two generations have the same name")
+        if all(generation.retired for generation in ordered):
+            raise SeedError("no generation is left that signs")
+        object.__setattr__(self, "generations", ordered)
+
+    @classmethod
+    def parse(cls, entries: Mapping[str, bytes]) -> "Seed":
+        """The seed in the entries of a Secret: `20261120T080000Z`, or `20261120T080000Z.retired`, to 32 bytes each.
+
+        Raises SeedError with every problem.
+        """
+        generations, problems = [], []
+        for name, secret in sorted(entries.items()):
+            activated = _time(name.removesuffix(_RETIRED))
+            if activated is None:
+                problems.append(f"entry {name!r} is not named by a time of activation, as 20261120T080000Z")
+            elif len(secret) != SEED_BYTES:
+                problems.append(f"entry {name!r} holds {len(secret)} bytes, not {SEED_BYTES}")
+            else:
+                generations.append(Generation(activated, secret, retired=name.endswith(_RETIRED)))
+        if problems:
+            raise SeedError("; ".join(problems))
+        if not generations:
+            raise SeedError("there is no generation in it")
+        return cls(tuple(generations))
+
+    @property
+    def entries(self) -> dict[str, bytes]:
+        """What `parse` reads."""
+        return {
+            generation.name + (_RETIRED if generation.retired else ""): generation.secret
+            for generation in self.generations
+        }
+
+    @property
+    def serving(self) -> Generation:
+        """The generation our own certificates come from: the oldest that signs, so that adding one changes nothing."""
+        return self._signing[0]
+
+    @property
+    def _signing(self) -> tuple[Generation, ...]:
+        return tuple(generation for generation in self.generations if not generation.retired)
+
+    def for_cluster(self, created: datetime) -> Generation:
+        """The generation of a cluster created then: the newest activated by that time, else the oldest left.
+
+        So a new generation never touches a cluster that runs, and taking one away re-keys its clusters.
+        """
+        fitting = [generation for generation in self._signing if generation.activated <= created]
+        return fitting[-1] if fitting else self._signing[0]
+
+    def with_generation(self, generation: Generation) -> "Seed":
+        """The seed with one more generation."""
+        return Seed((*self.generations, generation))
+
+    def retire(self, name: str) -> "Seed":
+        """The seed with a generation that signs no more and is still trusted; KeyError for a name it does not have."""
+        retired = replace(self._named(name), retired=True)
+        return Seed(tuple(retired if one.name == name else one for one in self.generations))
+
+    def without(self, name: str) -> "Seed":
+        """The seed without a generation; KeyError for a name it does not have."""
+        dropped = self._named(name)
+        return Seed(tuple(one for one in self.generations if one is not dropped))
+
+    def _named(self, name: str) -> Generation:
+        return {generation.name: generation for generation in self.generations}[name]

@@ -20,6 +20,8 @@ MANAGED = "managed"
 SECRET_ANNOTATION = "raywarden.io/tls-secret"
 INJECTED_ANNOTATION = "raywarden.io/injected"
 
+# Whom a pod's token is for: no other service takes it, and we take no other.
+AUDIENCE = "raywarden.io"
 RESERVED_PREFIX = "raywarden-"
 TLS_VOLUME = "raywarden-tls"
 TOKEN_VOLUME = "raywarden-token"
@@ -137,7 +139,7 @@ def volumes(secret: str) -> Iterator[dict[str, Any]]:
         yield {"name": TLS_VOLUME, "secret": {"secretName": secret, "defaultMode": 0o644}}
         return
     yield {"name": TLS_VOLUME, "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}}
-    token = {"path": "token", "audience": "raywarden.io", "expirationSeconds": 600}
+    token = {"path": "token", "audience": AUDIENCE, "expirationSeconds": 600}
     yield {"name": TOKEN_VOLUME, "projected": {"sources": [{"serviceAccountToken": token}], "defaultMode": 0o644}}
 
 

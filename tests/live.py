@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +20,11 @@ import httpx
 _DEV = {
     "RAYWARDEN_HOST": "127.0.0.1",
     "RAYWARDEN_ADMISSION_PORT": "0",
+    "RAYWARDEN_ENROLMENT_PORT": "0",
     "RAYWARDEN_OPERATIONS_PORT": "0",
     "RAYWARDEN_DRAIN_SECONDS": "0",
 }
+_COMMAND = (sys.executable, "-m", "webhook", "serve", "--dev")
 _START_SECONDS = 30
 
 
@@ -32,7 +34,10 @@ class Live:
 
     process: subprocess.Popen[bytes]
     log_file: Path
+    ca_file: Path
+    token_dir: Path
     admission_port: int
+    enrolment_port: int
     operations_port: int
     trust: ssl.SSLContext
 
@@ -41,8 +46,16 @@ class Live:
         return f"https://localhost:{self.admission_port}"
 
     @property
+    def enrolment(self) -> str:
+        return f"https://localhost:{self.enrolment_port}"
+
+    @property
     def operations(self) -> str:
         return f"http://127.0.0.1:{self.operations_port}"
+
+    def token(self, pod: str, namespace: str = "team-a") -> str:
+        """The token of one of the pods in `objects`."""
+        return (self.token_dir / namespace / pod / "token").read_text()
 
     def log(self) -> list[dict[str, Any]]:
         return _events(self.log_file)
@@ -54,32 +67,40 @@ class Live:
 
 
 @contextmanager
-def serving(environment: Mapping[str, str] | None = None) -> Iterator[Live]:
-    """`raywarden serve --dev` on ports of the system's choice; ended, by its own id, with the block."""
+def serving(environment: Mapping[str, str] | None = None, objects: Iterable[Any] = ()) -> Iterator[Live]:
+    """`raywarden serve --dev` on ports of the system's choice; ended, by its own id, with the block.
+
+    `objects` are the live objects of its cluster.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        ca_file, log_file = Path(folder) / "ca.crt", Path(folder) / "log"
+        ca_file, log_file, token_dir = Path(folder) / "ca.crt", Path(folder) / "log", Path(folder) / "tokens"
+        cluster = {}
+        if listed := list(objects):
+            cluster["RAYWARDEN_OBJECTS_FILE"] = str(objects_file := Path(folder) / "objects.json")
+            objects_file.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": listed}))
         with log_file.open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "webhook", "serve", "--dev", "--ca-file", str(ca_file)],
-                env={**os.environ, **_DEV, **(environment or {})},
+                [*_COMMAND, "--ca-file", str(ca_file), "--token-dir", str(token_dir)],
+                env={**os.environ, **_DEV, **cluster, **(environment or {})},
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
         try:
             ports = _wait_for_ports(process, log_file)
-            yield Live(process, log_file, *ports, ssl.create_default_context(cafile=str(ca_file)))
+            trust = ssl.create_default_context(cafile=str(ca_file))
+            yield Live(process, log_file, ca_file, token_dir, *ports, trust)
         finally:
             process.kill()
             process.wait()
 
 
-def _wait_for_ports(process: subprocess.Popen[bytes], log_file: Path) -> tuple[int, int]:
+def _wait_for_ports(process: subprocess.Popen[bytes], log_file: Path) -> tuple[int, int, int]:
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         for event in _events(log_file):
             if event["event"] == "ready":
-                admission, operations = event["ports"]
-                return admission, operations
+                admission, enrolment, operations = event["ports"]
+                return admission, enrolment, operations
         time.sleep(0.02)
     raise AssertionError(f"the server did not get ready:\n{log_file.read_text()}")
 

@@ -19,12 +19,14 @@ from policies.reading import mapping
 from policies.untrusted_yaml import load_all
 from tests import factory
 from tests.factory import Object
-from webhook.app import Readiness, admission_app
+from webhook.app import admission_app
 from webhook.dry_run import examine
 from webhook.manifests import Manifest
 from webhook.observe import Metrics, Observer
+from webhook.readiness import Readiness
 from webhook.report import as_json
 from webhook.settings import Settings
+from webhook.trust import Trust
 
 _FOLDER = Path(__file__).parent / "golden"
 _REVIEWER = factory.reviewer()
@@ -80,8 +82,9 @@ def test_the_server_gives_the_same_answer(name: str) -> None:
 
 def answer(path: str, review: Object) -> Any:
     async def ask() -> httpx.Response:
-        observer = Observer(Metrics(), time.perf_counter)
-        transport = httpx.ASGITransport(admission_app(_REVIEWER, observer, Readiness(observer.metrics), Settings()))
+        observer = Observer(Metrics(Trust(None, 1)), time.perf_counter)
+        app = admission_app(_REVIEWER, observer, Readiness(lambda ready: None), Settings())
+        transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="https://localhost") as client:
             headers = {"Content-Type": "application/json"}
             return await client.post(path, content=orjson.dumps(review), headers=headers)

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,9 @@ import httpx
 import jsonpatch
 import orjson
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from tests import factory
 from tests.live import Live, metric, raw, serving
-from webhook.serving import new_generation, serving_authority
 
 JSON = {"Content-Type": "application/json"}
 POST = b"POST /mutate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -82,8 +78,8 @@ def test_a_kuberay_worker_waits_for_its_head_over_tls(client: httpx.Client) -> N
         (b"{}", JSON, 400, "not an admission.k8s.io/v1 AdmissionReview"),
         (b"null", JSON, 400, "not an admission.k8s.io/v1 AdmissionReview"),
         (b'{"apiVersion":"admission.k8s.io/v1beta1","kind":"AdmissionReview","request":{}}', JSON, 400, "apiVersion"),
-        (b"{}", {"Content-Type": "text/plain"}, 415, "send an AdmissionReview as application/json"),
-        (b"{}", {"Content-Type": ""}, 415, "send an AdmissionReview as application/json"),
+        (b"{}", {"Content-Type": "text/plain"}, 415, "send application/json"),
+        (b"{}", {"Content-Type": ""}, 415, "send application/json"),
     ],
 )
 def test_what_is_no_review_gets_a_problem(
@@ -221,31 +217,13 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
     )
 
 
-def test_it_does_not_start_without_a_certificate() -> None:
-    ended = run("serve")
+def test_it_does_not_start_without_a_cluster(tmp_path: Path) -> None:
+    ended = run("serve", HOME=str(tmp_path))
     assert ended.returncode == 2
-    assert "set RAYWARDEN_TLS_CERT_FILE and RAYWARDEN_TLS_KEY_FILE and RAYWARDEN_SIGNER_CA_FILE, or" in ended.stderr
-
-
-def test_it_does_not_start_with_a_ca_that_is_none(tmp_path: Path) -> None:
-    now = datetime.now(UTC)
-    authority = serving_authority(new_generation(now))
-    key = ec.generate_private_key(ec.SECP256R1())
-    leaf = authority.issue(key.public_key(), ("localhost",), now, now + timedelta(days=1), 1)
-    files = {name: tmp_path / name for name in ("cert", "key", "ca")}
-    files["cert"].write_bytes(leaf.public_bytes(Encoding.PEM))
-    files["key"].write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    files["ca"].write_text("kind: Secret\n")
-    environment = {
-        "RAYWARDEN_TLS_CERT_FILE": str(files["cert"]),
-        "RAYWARDEN_TLS_KEY_FILE": str(files["key"]),
-        "RAYWARDEN_SIGNER_CA_FILE": str(files["ca"]),
-    }
-    ended = run("serve", **environment)
-    assert (ended.returncode, ended.stderr) == (2, f"raywarden: {files['ca']}: no certificate in PEM form\n")
-    files["key"].write_bytes(authority.pem)
-    ended = run("serve", **environment)
-    assert f"certificate {files['cert']} and key {files['key']} cannot be used together" in ended.stderr
+    assert ended.stderr.startswith(
+        "raywarden: no Kubernetes configuration: in a pod, mount the service account's token"
+    )
+    assert ended.stderr.endswith("or start with --dev\n")
 
 
 def test_it_does_not_start_with_a_wrong_policy(tmp_path: Path) -> None:
@@ -276,7 +254,7 @@ def test_policy_and_namespaces_come_from_files(tmp_path: Path) -> None:
         "apiVersion: v1\nkind: Namespace\nmetadata: {name: strict, labels: {raywarden.io/enforce: baseline}}\n"
     )
     offender = factory.changed(factory.ray_cluster(), {"/spec/headGroupSpec/serviceType": "LoadBalancer"})
-    files = {"RAYWARDEN_POLICY_FILE": str(policy), "RAYWARDEN_NAMESPACES_FILE": str(namespaces)}
+    files = {"RAYWARDEN_POLICY_FILE": str(policy), "RAYWARDEN_OBJECTS_FILE": str(namespaces)}
     with serving(files) as live, httpx.Client(base_url=live.admission, verify=live.trust, headers=JSON) as client:
 
         def allowed(namespace: str) -> Any:

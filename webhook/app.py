@@ -1,7 +1,7 @@
 """Routes, and nothing but routes: bytes in, bytes out."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 
 import orjson
@@ -11,22 +11,13 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from webhook.observe import Metrics, Observer
+from webhook import enrolment
+from webhook.observe import Observer
+from webhook.readiness import Readiness
 from webhook.review import Decision, Reviewer
 from webhook.settings import Settings
+from webhook.signing import Signing
 from webhook.wire import AdmissionRequest, BadReviewError, parse
-
-
-class Readiness:
-    """Whether this replica should be sent requests; false until it serves, and again from the first signal on."""
-
-    def __init__(self, metrics: Metrics) -> None:
-        self._gauge = metrics.ready
-        self.set(False)
-
-    def set(self, ready: bool) -> None:
-        self.ready = ready
-        self._gauge.set(ready)
 
 
 def admission_app(reviewer: Reviewer, observer: Observer, readiness: Readiness, settings: Settings) -> FastAPI:
@@ -35,7 +26,7 @@ def admission_app(reviewer: Reviewer, observer: Observer, readiness: Readiness, 
 
     def route(path: str, review: Callable[[AdmissionRequest], Decision]) -> None:
         async def admit(request: Request) -> Response:
-            body = await _read_body(request, settings)
+            body = await _read_body(request, settings.max_body_bytes, settings.body_timeout_seconds)
             started = observer.clock()
             try:
                 admission = parse(body)
@@ -56,6 +47,27 @@ def admission_app(reviewer: Reviewer, observer: Observer, readiness: Readiness, 
     return app
 
 
+def enrolment_app(signing: Signing, observer: Observer, settings: Settings) -> FastAPI:
+    """`POST /v1/certificates`: a bearer token and `{"csr": PEM}` in, `certificate` and `caBundle` (PEM) out."""
+    app = _bare_app(observer)
+
+    async def certificates(request: Request) -> Response:
+        started = observer.clock()
+        try:
+            token = enrolment.bearer(request)
+            body = await _read_body(request, settings.max_enrolment_bytes, settings.body_timeout_seconds)
+            issued = await signing.sign(token, enrolment.parse(body), enrolment.peer(request))
+        except enrolment.REFUSALS as error:
+            refusal = enrolment.refusal(error)
+            observer.refused(refusal, observer.clock() - started)
+            return _problem(refusal.status, refusal.detail, refusal.headers)
+        observer.issued(issued, observer.clock() - started)
+        return Response(enrolment.encode(issued), 200, media_type="application/json")
+
+    app.add_route("/v1/certificates", certificates, methods=["POST"])
+    return app
+
+
 def operations_app(readiness: Readiness, observer: Observer) -> FastAPI:
     """`GET /livez`, `/readyz` and `/metrics`, for the kubelet and Prometheus."""
     app = _bare_app(observer)
@@ -66,7 +78,9 @@ def operations_app(readiness: Readiness, observer: Observer) -> FastAPI:
 
     @app.get("/readyz")
     async def readyz() -> Response:
-        return PlainTextResponse("ok\n") if readiness.ready else PlainTextResponse("not ready\n", status_code=503)
+        if readiness.ready:
+            return PlainTextResponse("ok\n")
+        return PlainTextResponse(f"not ready: {', '.join(readiness.lacks)}\n", status_code=503)
 
     @app.get("/metrics")
     async def metrics() -> Response:
@@ -81,13 +95,13 @@ def _bare_app(observer: Observer) -> FastAPI:
     async def problem(_request: Request, error: Exception) -> Response:
         match error:
             case HTTPException():
-                status, detail = error.status_code, error.detail
+                status, detail, headers = error.status_code, error.detail, error.headers
             case ClientDisconnect():
-                status, detail = 400, "the client hung up"
+                status, detail, headers = 400, "the client hung up", None
             case _:
-                status, detail = 500, "this is a defect of RayWarden"
+                status, detail, headers = 500, "this is a defect of RayWarden", None
         observer.rejected(status, detail)
-        return _problem(status, detail)
+        return _problem(status, detail, headers or {})
 
     app.add_exception_handler(HTTPException, problem)
     app.add_exception_handler(ClientDisconnect, problem)
@@ -95,27 +109,27 @@ def _bare_app(observer: Observer) -> FastAPI:
     return app
 
 
-def _problem(status: int, detail: str) -> Response:
+def _problem(status: int, detail: str, headers: Mapping[str, str]) -> Response:
     """RFC 9457. Whoever sent what we did not read whole is told to hang up: the rest of it is not worth having."""
     document = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
-    headers = {"Connection": "close"} if status in (408, 413) else None
-    return Response(orjson.dumps(document), status, headers, media_type="application/problem+json")
+    end = {"Connection": "close"} if status in (408, 413) else {}
+    return Response(orjson.dumps(document), status, {**headers, **end}, media_type="application/problem+json")
 
 
-async def _read_body(request: Request, settings: Settings) -> bytes:
+async def _read_body(request: Request, most: int, seconds: float) -> bytes:
     """The request's body: JSON by its type, within the limits of size (before it is read whole) and time."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise HTTPException(415, "send an AdmissionReview as application/json")
+        raise HTTPException(415, "send application/json")
     declared = request.headers.get("content-length", "0")
-    if not declared.isdecimal() or int(declared) > settings.max_body_bytes:
-        raise HTTPException(413, f"the limit is {settings.max_body_bytes} bytes")
+    if not declared.isdecimal() or int(declared) > most:
+        raise HTTPException(413, f"the limit is {most} bytes")
     body = bytearray()
     try:
-        async with asyncio.timeout(settings.body_timeout_seconds):
+        async with asyncio.timeout(seconds):
             async for chunk in request.stream():
                 body += chunk
-                if len(body) > settings.max_body_bytes:
-                    raise HTTPException(413, f"the limit is {settings.max_body_bytes} bytes")
+                if len(body) > most:
+                    raise HTTPException(413, f"the limit is {most} bytes")
     except TimeoutError:
-        raise HTTPException(408, f"the body took longer than {settings.body_timeout_seconds:g} seconds") from None
+        raise HTTPException(408, f"the body took longer than {seconds:g} seconds") from None
     return bytes(body)

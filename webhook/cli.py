@@ -2,7 +2,9 @@
 
 import asyncio
 import sys
+from collections.abc import Awaitable, Mapping
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,13 +17,15 @@ from pydantic import ValidationError
 from webhook import __version__, reference, wiring
 from webhook.demo import run_demo
 from webhook.dry_run import Examined, examine
+from webhook.enroll_command import enroll_command
 from webhook.manifests import Manifest, Unreadable, read
 from webhook.namespaces import NamespaceManifests
 from webhook.observe import set_up_logging
 from webhook.report import as_json, as_text
 from webhook.review import Reviewer
-from webhook.settings import Settings
+from webhook.settings import Settings, SetupError
 from webhook.wire import BadReviewError, parse
+from webhook.wiring import Server
 
 _CLEAN, _DENIED, _UNREADABLE = 0, 1, 2
 
@@ -31,6 +35,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.command("enroll")(enroll_command)
 
 
 class Output(StrEnum):
@@ -51,7 +56,7 @@ def main() -> None:
     """Entry point of the `raywarden` command."""
     try:
         app(prog_name="raywarden")
-    except wiring.SetupError as error:
+    except SetupError as error:
         print(f"raywarden: {error}", file=sys.stderr)
         sys.exit(_UNREADABLE)
 
@@ -59,18 +64,29 @@ def main() -> None:
 @app.command()
 def serve(
     dev: Annotated[bool, typer.Option("--dev", help="No cluster: seed in memory, certificate for localhost.")] = False,
-    ca_file: Annotated[Path | None, typer.Option(help="Write the CA that clients must trust to this file.")] = None,
+    ca_file: Annotated[Path | None, typer.Option(help="Keep the CA that clients must trust in this file.")] = None,
+    token_dir: Annotated[
+        Path | None, typer.Option(help="With --dev: write a token for each pod to FOLDER/NAMESPACE/POD/token.")
+    ] = None,
 ) -> None:
-    """Answer AdmissionReviews over HTTPS until SIGTERM. Settings are RAYWARDEN_... environment variables."""
+    """Answer AdmissionReviews and sign certificates until SIGTERM. Settings are RAYWARDEN_... environment variables."""
     settings = _settings()
     set_up_logging(settings.log_level)
-    server = wiring.dev_server(settings) if dev else wiring.server(settings)
-    if ca_file:
-        try:
-            ca_file.write_bytes(server.ca)
-        except OSError as error:
-            raise wiring.SetupError(f"{ca_file}: {error.strerror}") from None
-    uvloop.run(server.run(asyncio.Event()))
+    if token_dir and not dev:
+        raise SetupError("--token-dir goes with --dev: in a cluster the kubelet hands out tokens")
+    told = partial(_write, ca_file) if ca_file else None
+    uvloop.run(_serve(wiring.dev_server(settings, token_dir, told) if dev else wiring.server(settings, told)))
+
+
+async def _serve(server: Awaitable[Server]) -> None:
+    await (await server).run(asyncio.Event())
+
+
+def _write(file: Path, content: bytes) -> None:
+    try:
+        file.write_bytes(content)
+    except OSError as error:
+        raise SetupError(f"{file}: {error.strerror}") from None
 
 
 @app.command()
@@ -83,8 +99,12 @@ def demo(
     set_up_logging("error")
     reviews = {file.stem: _review_in(file) for file in sorted(examples.glob("*.json"))}
     if not reviews:
-        raise wiring.SetupError(f"{examples}: no AdmissionReviews (*.json) in this folder")
-    uvloop.run(run_demo(wiring.dev_server(settings), reviews, keep_serving))
+        raise SetupError(f"{examples}: no AdmissionReviews (*.json) in this folder")
+    uvloop.run(_demo(settings, reviews, keep_serving))
+
+
+async def _demo(settings: Settings, reviews: Mapping[str, Any], keep_serving: bool) -> None:
+    await run_demo(await wiring.dev_server(settings), reviews, keep_serving)
 
 
 @app.command()
@@ -100,7 +120,7 @@ def review(
 ) -> None:
     """Put manifests through admission, offline. Exit code 0: clean, 1: denied, 2: something could not be read."""
     if made and not patch:
-        raise wiring.SetupError("--made goes with --patch")
+        raise SetupError("--made goes with --patch")
     found = [one for source in sources for one in read(source)]
     manifests = [one for one in found if isinstance(one, Manifest)]
     namespaces = NamespaceManifests(manifest.document for manifest in manifests)
@@ -165,7 +185,7 @@ def _review_in(file: Path) -> Any:
     try:
         parse(body := file.read_bytes())
     except (BadReviewError, OSError) as error:
-        raise wiring.SetupError(f"{file}: {error}") from None
+        raise SetupError(f"{file}: {error}") from None
     return orjson.loads(body)
 
 
@@ -174,4 +194,4 @@ def _settings() -> Settings:
         return Settings()
     except ValidationError as error:
         problems = (f"RAYWARDEN_{'.'.join(map(str, p['loc'])).upper()}: {p['msg']}" for p in error.errors())
-        raise wiring.SetupError("\n".join(problems)) from None
+        raise SetupError("\n".join(problems)) from None

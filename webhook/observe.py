@@ -2,13 +2,20 @@
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from datetime import datetime
 
 import orjson
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
+from certs.seed import Seed
+from webhook.enrolment import Refusal
 from webhook.review import Decision
+from webhook.signing import Issued
+from webhook.trust import Trust
 from webhook.wire import AdmissionRequest
 
 # Labels must not grow with what strangers send: other kinds are counted as one.
@@ -19,10 +26,11 @@ _BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.
 class Metrics:
     """Every metric there is; names follow the API server's own admission metrics."""
 
-    def __init__(self) -> None:
+    def __init__(self, trust: Trust) -> None:
         # A second series for every one, with its time of birth, is no use to anybody who has the first.
         disable_created_metrics()  # type: ignore[no-untyped-call]  # prometheus_client has no types for it
         self.registry = CollectorRegistry(auto_describe=True)
+        self.registry.register(_CaCache(trust))
         self.requests = self._counter(
             "admission_requests", "AdmissionReviews answered", "webhook", "kind", "operation", "allowed"
         )
@@ -41,10 +49,41 @@ class Metrics:
         self.rejected = self._counter(
             "rejected_requests", "requests that were no AdmissionReview, by HTTP status", "status"
         )
+        self.enrolments = self._counter("enrolments", "enrolments answered", "outcome")
+        self.enrolment_duration = Histogram(
+            "raywarden_enrolment_duration_seconds",
+            "time from a request for a certificate to its answer",
+            buckets=(*_BUCKETS, 2.5, 5.0, 10.0),
+            registry=self.registry,
+        )
+        self.expires = Gauge(
+            "raywarden_expires_timestamp_seconds", "when the first of each kind ends", ("what",), registry=self.registry
+        )
+        self.generations = Gauge(
+            "raywarden_seed_generations", "generations of the seed in use", ("state",), registry=self.registry
+        )
+        self.upkeep_failures = self._counter("upkeep_failures", "problems met while keeping up with what is stored")
         self.ready = Gauge("raywarden_ready", "1 when this replica takes requests", registry=self.registry)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"raywarden_{name}", text, labels, registry=self.registry)
+
+
+class _CaCache(Collector):
+    """The cache of cluster CAs, read when it is asked for; it begins anew with another seed."""
+
+    def __init__(self, trust: Trust) -> None:
+        self._trust = trust
+
+    def collect(self) -> Iterator[Metric]:
+        cache = self._trust.authorities if self._trust.seed else None
+        lookups = CounterMetricFamily("raywarden_ca_cache_lookups", "look-ups of a cluster's CA", labels=("found",))
+        lookups.add_metric(["true"], cache.hits if cache else 0)
+        lookups.add_metric(["false"], cache.misses if cache else 0)
+        yield lookups
+        evictions = cache.evictions if cache else 0
+        yield CounterMetricFamily("raywarden_ca_cache_evictions", "CAs dropped for want of room", evictions)
+        yield GaugeMetricFamily("raywarden_ca_cache_size", "CAs in memory", len(cache) if cache else 0)
 
 
 class Observer:
@@ -87,6 +126,50 @@ class Observer:
             failed=[failure.member for failure in decision.failed],
             milliseconds=round(seconds * 1000, 3),
         )
+
+    def issued(self, issued: Issued, seconds: float) -> None:
+        """A certificate was signed after `seconds`."""
+        self._answered("issued", seconds)
+        identity = issued.identity
+        self._log.info(
+            "certificate issued",
+            namespace=identity.cluster.namespace,
+            pod=identity.pod,
+            cluster=identity.cluster.name,
+            role=identity.role,
+            serial=f"{issued.serial:x}",
+            not_after=issued.not_after.isoformat(),
+            milliseconds=round(seconds * 1000, 3),
+        )
+
+    def refused(self, refusal: Refusal, seconds: float) -> None:
+        """An enrolment was refused after `seconds`."""
+        self._answered(refusal.outcome, seconds)
+        self._log.warning("enrolment refused", outcome=refusal.outcome, status=refusal.status, reason=refusal.reason)
+
+    def _answered(self, outcome: str, seconds: float) -> None:
+        self.metrics.enrolments.labels(outcome).inc()
+        self.metrics.enrolment_duration.observe(seconds)
+
+    def seed_adopted(self, seed: Seed) -> None:
+        """Another seed is in use now."""
+        retired = sum(generation.retired for generation in seed.generations)
+        self.metrics.generations.labels("retired").set(retired)
+        self.metrics.generations.labels("signing").set(len(seed.generations) - retired)
+        self._log.info("seed adopted", generations=list(seed.entries))
+
+    def expires(self, what: str, ends: datetime) -> None:
+        """The first thing of this kind ends then."""
+        self.metrics.expires.labels(what).set(ends.timestamp())
+
+    def ca_bundle_written(self) -> None:
+        """Our webhook configurations did not have our CA, and have it now."""
+        self._log.info("caBundle written")
+
+    def upkeep_failed(self, problem: str) -> None:
+        """What is stored could not be followed; what was known stays in use."""
+        self.metrics.upkeep_failures.inc()
+        self._log.error("upkeep failed", reason=problem)
 
     def rejected(self, status: int, reason: str) -> None:
         """A request was turned away before it could be reviewed."""

@@ -36,10 +36,14 @@ class Reviewer:
 
     def __init__(self, policy: Policy, signer: Signer, namespaces: Namespaces, today: Callable[[], date]) -> None:
         self._policy = policy
-        self._signer = signer
         self._namespaces = namespaces
         self._today = today
-        self._contract_hash = contract_hash(signer, policy.inject)
+        self.inject(signer)
+
+    def inject(self, signer: Signer) -> None:
+        """Have pods enrol with this signer from now on."""
+        self._signer = signer
+        self._contract_hash = contract_hash(signer, self._policy.inject)
 
     def mutate(self, request: AdmissionRequest) -> Decision:
         """The defaults to write. Always allowed: what is wrong is for `validate` to refuse."""

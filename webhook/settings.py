@@ -7,6 +7,12 @@ from typing import Literal
 from pydantic import Field, IPvAnyAddress
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+
+
+class SetupError(Exception):
+    """RayWarden cannot start as it is set up; the message says what to change."""
+
 
 class Settings(BaseSettings):
     """What an operator may turn, each as `RAYWARDEN_<NAME>`. Policy is not here: it has a file of its own."""
@@ -15,21 +21,65 @@ class Settings(BaseSettings):
 
     host: IPvAnyAddress = Field(IPv4Address("0.0.0.0"), description="address to listen on")
     admission_port: int = Field(8443, ge=0, le=65535, description="`/mutate` and `/validate`, over TLS; 0 picks one")
+    enrolment_port: int = Field(8444, ge=0, le=65535, description="`/v1/certificates`, over TLS; 0 picks one")
     operations_port: int = Field(
         8080, ge=0, le=65535, description="`/livez`, `/readyz` and `/metrics`, plain; 0 picks one"
     )
     policy_file: Path | None = Field(None, description="policy file (YAML); without it the default policy holds")
-    namespaces_file: Path | None = Field(None, description="Namespace manifests whose labels choose profiles (YAML)")
-    tls_cert_file: Path | None = Field(None, description="serving certificate chain (PEM); not needed with `--dev`")
+    objects_file: Path | None = Field(
+        None,
+        description="with `--dev`, the Kubernetes objects that exist (YAML or JSON): Namespaces, whose labels choose "
+        "profiles, and Pods, Services and RayClusters for enrolment",
+    )
+    kubeconfig: Path | None = Field(None, description="how to reach the API server from outside the cluster")
+    namespace: str = Field("raywarden-system", pattern=_LABEL, description="namespace RayWarden runs in")
+    seed_dir: Path | None = Field(
+        None, description="folder with the seed, one file a generation; without it, the Secret `raywarden-seed`"
+    )
+    admission_service: str = Field("raywarden", pattern=_LABEL, description="Service in front of the admission port")
+    serving_names: str = Field("", description="further names and addresses of our serving certificate, by comma")
+    webhook_configuration: str = Field(
+        "raywarden",
+        description="name of our two webhook configurations; empty: their caBundle is not ours to write",
+    )
+    tls_cert_file: Path | None = Field(
+        None, description="serving certificate chain (PEM), where it shall not come from the seed; read again on change"
+    )
     tls_key_file: Path | None = Field(None, description="its private key (PEM)")
-    signer_ca_file: Path | None = Field(None, description="CA that pods trust for enrolment (PEM)")
+    signer_ca_file: Path | None = Field(None, description="its CA, which pods then trust for enrolment (PEM)")
     signer_url: str = Field(
         "https://raywarden-enroll.raywarden-system.svc:8444",
         pattern=r"^https://",
         description="enrolment, as pods reach it",
     )
     enroll_image: str = Field("raywarden:latest", min_length=1, description="image of the injected init container")
-    namespace: str = Field("raywarden-system", min_length=1, description="namespace RayWarden runs in")
+    root_cert_file: Path | None = Field(
+        None, description="an own CA (PEM, with those above it) that vouches for cluster CAs to the outside"
+    )
+    root_key_file: Path | None = Field(None, description="its private key (PEM)")
+    trust_domain: str = Field(
+        "cluster.local", pattern=r"^[a-z0-9._-]+$", description="SPIFFE trust domain of the names in certificates"
+    )
+    certificate_days: int = Field(
+        730,
+        ge=1,
+        le=3650,
+        description="life of a pod's certificate; it must outlast the pod, because Ray never reads its files again",
+    )
+    ca_cache_size: int = Field(10_000, gt=0, description="cluster CAs kept in memory")
+    address_wait_seconds: float = Field(
+        5.0, ge=0, le=30, description="an enrolment waits this long for the API server to know the pod's address"
+    )
+    require_peer_address: bool = Field(
+        False,
+        description="refuse enrolments from other addresses than the pod's; not for networks that hide it",
+    )
+    enrolments_per_minute: int = Field(10, gt=0, description="certificates one pod may ask for in a minute")
+    max_enrolments: int = Field(500, gt=0, description="enrolments at once; more get 503 and come again")
+    max_enrolment_bytes: int = Field(32 * 1024, gt=0, description="larger enrolments get 413")
+    upkeep_seconds: float = Field(
+        10.0, gt=0, le=60, description="how often the seed, our certificate and the caBundle are looked at"
+    )
     max_body_bytes: int = Field(8 * 1024 * 1024, gt=0, description="larger requests get 413")
     body_timeout_seconds: float = Field(5.0, gt=0, description="a request body that takes longer gets 408")
     header_timeout_seconds: float = Field(

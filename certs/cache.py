@@ -1,0 +1,63 @@
+"""The CAs in use, in memory: bounded, counted, each derived once."""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from threading import Lock
+
+from certs.authority import Authority, cluster_authority
+from certs.identity import Cluster
+from certs.root import Root
+from certs.seed import Seed
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterTrust:
+    """What a cluster's pods get beside their own certificate (PEM).
+
+    `bundle`: the cluster's CA of every generation, the one that signs first. Ray lets in every certificate of every CA
+    in that file, so nothing above a cluster's own CAs is ever in it. `chain`: what leads from `authority` up to an
+    organisation's root; empty without one.
+    """
+
+    authority: Authority
+    bundle: bytes
+    chain: bytes
+
+
+class Authorities:
+    """The CAs of clusters under one seed: the least recently used leave when there are more than `capacity`.
+
+    Derivation is behind a lock: many pods of one new cluster cost one derivation.
+    """
+
+    def __init__(self, seed: Seed, root: Root | None = None, capacity: int = 10_000) -> None:
+        self.seed = seed
+        self.root = root
+        self.hits = self.misses = self.evictions = 0
+        self._capacity = capacity
+        self._lock = Lock()
+        self._kept: OrderedDict[Cluster, ClusterTrust] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def of(self, cluster: Cluster) -> ClusterTrust:
+        """The trust of a cluster, derived now or before."""
+        with self._lock:
+            if (kept := self._kept.get(cluster)) is not None:
+                self.hits += 1
+                self._kept.move_to_end(cluster)
+                return kept
+            self.misses += 1
+            derived = self._kept[cluster] = self._derive(cluster)
+            if len(self._kept) > self._capacity:
+                self._kept.popitem(last=False)
+                self.evictions += 1
+            return derived
+
+    def _derive(self, cluster: Cluster) -> ClusterTrust:
+        signing = self.seed.for_cluster(cluster.created)
+        authority = cluster_authority(signing, cluster)
+        others = (cluster_authority(one, cluster) for one in self.seed.generations if one is not signing)
+        bundle = authority.pem + b"".join(other.pem for other in others)
+        return ClusterTrust(authority, bundle, self.root.vouch(authority) if self.root else b"")

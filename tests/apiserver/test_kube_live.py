@@ -1,0 +1,247 @@
+"""The adapters over a real API server, with real tokens and no more rights than they need."""
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager, suppress
+from datetime import datetime
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from certs.identity import Caller, Service
+from tests.apiserver.conftest import ControlPlane
+from tests.apiserver.rights import CLUSTER_RULES, OWN_RULES, REGISTRATION, grant, granted, without
+from tests.kube_conversation import problem, talk
+from webhook.kube_api import KubeApi
+from webhook.kube_live import KubeLive, KubeSeedStore, KubeWebhookConfigurations
+from webhook.kube_request import ExpiredError, InvalidError, Resource
+from webhook.ports import ConflictError
+
+pytestmark = [pytest.mark.apiserver, pytest.mark.xdist_group("apiserver")]
+
+AUDIENCE = "raywarden.io"
+RAY_CLUSTERS = Resource("ray.io", "v1", "rayclusters")
+NAMESPACES = Resource("", "v1", "namespaces")
+KINDS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
+
+
+@pytest.fixture
+def namespace(control_plane: ControlPlane) -> str:
+    """A namespace of this test's own, with the service account `raywarden`."""
+    name = f"ns-{uuid4().hex[:8]}"
+    control_plane.make("/api/v1/namespaces", {"metadata": {"name": name, "labels": {"raywarden.io/enforce": "x"}}})
+    control_plane.make(f"/api/v1/namespaces/{name}/serviceaccounts", {"metadata": {"name": "raywarden"}})
+    return name
+
+
+def pod(control_plane: ControlPlane, namespace: str, name: str) -> dict[str, Any]:
+    spec = {"serviceAccountName": "raywarden", "containers": [{"name": "ray", "image": "ray"}]}
+    return control_plane.make(f"/api/v1/namespaces/{namespace}/pods", {"metadata": {"name": name}, "spec": spec})
+
+
+def bound_token(control_plane: ControlPlane, made: Mapping[str, Any], audience: str = AUDIENCE) -> str:
+    """A token bound to a pod, as it is projected into it."""
+    namespace, name, uid = (made["metadata"][key] for key in ("namespace", "name", "uid"))
+    bound = {"apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid}
+    return control_plane.token(namespace, "raywarden", audiences=[audience], boundObjectRef=bound)
+
+
+def register(control_plane: ControlPlane, name: str) -> None:
+    """Webhook configurations that nothing is sent to, without a caBundle."""
+    for kind in KINDS:
+        webhook = {
+            "name": "one.raywarden.io",
+            "clientConfig": {"url": "https://127.0.0.1:1/"},
+            "sideEffects": "None",
+            "admissionReviewVersions": ["v1"],
+        }
+        path = f"/apis/{REGISTRATION}/v1/{kind.lower()}s"
+        control_plane.admin.delete(f"{path}/{name}")
+        control_plane.make(path, {"metadata": {"name": name}, "webhooks": [webhook, {**webhook, "name": "two.x.io"}]})
+
+
+def as_raywarden(
+    control_plane: ControlPlane, namespace: str, conversation: Callable[[KubeApi], Coroutine[Any, Any, None]]
+) -> None:
+    """Talk to the API server as the service account `raywarden`, with a real token of its own."""
+    kubeconfig = control_plane.kubeconfig(namespace, control_plane.token(namespace, "raywarden"))
+
+    async def main() -> None:
+        async with await KubeApi.connect(kubeconfig) as api:
+            await conversation(api)
+
+    talk(main())
+
+
+@asynccontextmanager
+async def running(api: KubeApi) -> AsyncIterator[KubeLive]:
+    live = KubeLive(api, retry_seconds=0.2)
+    task = asyncio.create_task(live.run())
+    try:
+        await asyncio.wait_for(live.wait_synced(), 20)
+        yield live
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+def test_only_a_live_pods_token_for_us_has_a_caller(control_plane: ControlPlane, namespace: str) -> None:
+    grant(control_plane, namespace, CLUSTER_RULES, OWN_RULES)
+    made, gone = pod(control_plane, namespace, "worker-0"), pod(control_plane, namespace, "worker-1")
+    good, late = bound_token(control_plane, made), bound_token(control_plane, gone)
+    others = (
+        bound_token(control_plane, made, "https://kubernetes.default.svc.cluster.local"),
+        control_plane.token(namespace, "raywarden", audiences=[AUDIENCE]),
+        *("garbage", "", " ", "two words", "\n", "é", "x" * 100_000),
+        good[:-8] + "AAAAAAAA",
+    )
+    answer = control_plane.admin.delete(f"/api/v1/namespaces/{namespace}/pods/worker-1?gracePeriodSeconds=0")
+    assert answer.is_success, answer.text
+
+    async def main(api: KubeApi) -> None:
+        live = KubeLive(api)
+        await granted(lambda: live.caller(good))
+        assert await live.caller(good) == Caller(namespace, "raywarden", "worker-0", made["metadata"]["uid"])
+        for token in (*others, late):
+            assert await live.caller(token) is None
+        found = await live.pod(namespace, "worker-0")
+        assert found and (found.uid, found.service_account) == (made["metadata"]["uid"], "raywarden")
+        assert await live.pod(namespace, "worker-1") is None
+        assert await live.pod(namespace, "../pods/worker-0") is None
+        assert await live.pod(namespace, "x?y=1#é ") is None
+
+    as_raywarden(control_plane, namespace, main)
+
+
+def test_memory_keeps_up_and_kuberay_may_come_later(control_plane: ControlPlane, namespace: str) -> None:
+    grant(control_plane, namespace, CLUSTER_RULES, OWN_RULES)
+
+    async def main(api: KubeApi) -> None:
+        await granted(lambda: api.get(NAMESPACES, "", namespace))
+        async with running(api) as live:
+            assert live.labels(namespace)["raywarden.io/enforce"] == "x"
+            mine = await live.opted_in_cluster(namespace, "mine")
+            assert mine and mine.opted_in and isinstance(mine.created, datetime)
+            service = {"metadata": {"name": "head"}, "spec": {"selector": {"a": "b"}, "ports": [{"port": 1}]}}
+            control_plane.make(f"/api/v1/namespaces/{namespace}/services", service)
+            await _until(lambda: live.services(namespace), [Service("head", {"a": "b"})])
+            made = await asyncio.to_thread(install_kuberay, control_plane, namespace)
+            uid = made["metadata"]["uid"]
+            cluster = await live.ray_cluster(namespace, "c", uid)
+            assert cluster and cluster.head_services == ("c-head-svc",)
+            assert await live.ray_cluster(namespace, "c", "another") is None
+            path = f"/apis/ray.io/v1/namespaces/{namespace}/rayclusters"
+            assert isinstance(await problem(anext(api.watch(RAY_CLUSTERS, "1"))), ExpiredError)
+            control_plane.admin.delete(f"{path}/c")
+            await _until(lambda: live.ray_cluster(namespace, "c", uid), None)
+
+    as_raywarden(control_plane, namespace, main)
+
+
+async def _until(ask: Callable[[], Coroutine[Any, Any, Any]], expected: Any) -> None:
+    async with asyncio.timeout(20):
+        while (answer := await ask()) != expected:
+            if isinstance(answer, tuple) and list(answer) == expected:
+                return
+            await asyncio.sleep(0.02)
+
+
+def install_kuberay(control_plane: ControlPlane, namespace: str) -> dict[str, Any]:
+    """A minimal CustomResourceDefinition, and a RayCluster as soon as there can be one."""
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    names = {"kind": "RayCluster", "listKind": "RayClusterList", "plural": "rayclusters", "singular": "raycluster"}
+    spec = {"group": "ray.io", "scope": "Namespaced", "names": names, "versions": [version]}
+    path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    control_plane.make(path, {"metadata": {"name": "rayclusters.ray.io"}, "spec": spec})
+    ray_cluster = {"apiVersion": "ray.io/v1", "kind": "RayCluster", "metadata": {"name": "c"}, "spec": {}}
+    while True:
+        answer = control_plane.admin.post(f"/apis/ray.io/v1/namespaces/{namespace}/rayclusters", json=ray_cluster)
+        if answer.status_code != 404:
+            made: dict[str, Any] = answer.json()
+            return made
+
+
+def test_two_stores_agree_on_one_seed(control_plane: ControlPlane, namespace: str) -> None:
+    grant(control_plane, namespace, CLUSTER_RULES, OWN_RULES)
+
+    async def main(api: KubeApi) -> None:
+        one, two = KubeSeedStore(api, namespace), KubeSeedStore(api, namespace)
+        await granted(one.load)
+        assert await one.load() is None
+        entries = {"20261120T080000Z": bytes(range(32))}
+        await one.create(entries)
+        with pytest.raises(ConflictError):
+            await two.create({"20261120T080000Z": bytes(32)})
+        stored = await two.load()
+        assert stored and stored.entries == entries
+        more = {**entries, "20261121T080000Z": bytes(32)}
+        await one.replace(stored, more)
+        with pytest.raises(ConflictError):
+            await two.replace(stored, entries)
+        found = await two.load()
+        assert found and found.entries == more
+
+    as_raywarden(control_plane, namespace, main)
+
+
+def test_the_api_server_trusts_our_ca(control_plane: ControlPlane, namespace: str) -> None:
+    grant(control_plane, namespace, CLUSTER_RULES, OWN_RULES)
+    register(control_plane, "raywarden")
+    ca = control_plane.ca.read_bytes()
+
+    def stored(kind: str) -> dict[str, Any]:
+        document: dict[str, Any] = control_plane.admin.get(f"/apis/{REGISTRATION}/v1/{kind.lower()}s/raywarden").json()
+        return document
+
+    async def main(api: KubeApi) -> None:
+        configurations = KubeWebhookConfigurations(api, "raywarden")
+        await granted(lambda: configurations.trust(ca))
+        versions = [stored(kind)["metadata"]["resourceVersion"] for kind in KINDS]
+        assert await configurations.trust(ca) is False
+        assert [stored(kind)["metadata"]["resourceVersion"] for kind in KINDS] == versions
+        bundles = [webhook["clientConfig"]["caBundle"] for kind in KINDS for webhook in stored(kind)["webhooks"]]
+        assert bundles == [base64.b64encode(ca).decode()] * 4
+        register(control_plane, "raywarden")
+        assert await configurations.trust(ca) is True
+        resource = Resource(REGISTRATION, "v1", f"{KINDS[0].lower()}s")
+        stale = {"op": "test", "path": "/metadata/resourceVersion", "value": versions[0]}
+        assert isinstance(await problem(api.patch(resource, "", "raywarden", [stale])), InvalidError)
+
+    as_raywarden(control_plane, namespace, main)
+
+
+@pytest.mark.parametrize(
+    ("resource", "refused"),
+    [
+        ("pods", "get pods in namespace {}"),
+        ("tokenreviews", "create tokenreviews.authentication.k8s.io"),
+        ("secrets", "get secrets in namespace {}"),
+        ("services", "list services"),
+        ("rayclusters", "get rayclusters.ray.io in namespace {}"),
+        ("mutatingwebhookconfigurations", f"get mutatingwebhookconfigurations.{REGISTRATION}"),
+    ],
+)
+def test_a_right_that_is_missing_is_named(
+    control_plane: ControlPlane, namespace: str, resource: str, refused: str
+) -> None:
+    grant(control_plane, namespace, without(CLUSTER_RULES, resource), without(OWN_RULES, resource))
+
+    async def main(api: KubeApi) -> None:
+        live, services = KubeLive(api), Resource("", "v1", "services")
+        await granted(lambda: api.get(NAMESPACES, "", namespace))
+        asked: dict[str, Callable[[], Awaitable[Any]]] = {
+            "pods": lambda: live.pod(namespace, "x"),
+            "tokenreviews": lambda: live.caller("x"),
+            "secrets": KubeSeedStore(api, namespace).load,
+            "services": lambda: anext(api.pages(services)),
+            "rayclusters": lambda: live.ray_cluster(namespace, "x", "x"),
+            "mutatingwebhookconfigurations": lambda: KubeWebhookConfigurations(api, "raywarden").trust(b""),
+        }
+        expected = f"the service account may not {refused.format(namespace)}: grant it with RBAC"
+        assert str(await problem(asked[resource]())).startswith(expected)
+
+    as_raywarden(control_plane, namespace, main)

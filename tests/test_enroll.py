@@ -1,0 +1,288 @@
+"""The init container's program, as a process, against the real server and against bad ones."""
+
+import http.server
+import json
+import os
+import resource
+import ssl
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from certs.seed import Seed
+from tests import cluster
+from tests.factory import changed
+from tests.live import Live, serving
+from webhook.serving_certificate import DerivedCertificate
+from webhook.trust import Trust
+from webhook.wiring import _now
+
+POD, ADDRESS = "demo-head-abcde", "127.0.0.1"
+
+
+@pytest.fixture(scope="module")
+def live() -> Iterator[Live]:
+    stranger = changed(cluster.pod("spoof", uid="p"), {"/metadata/ownerReferences": []})
+    with serving({"RAYWARDEN_ENROLMENTS_PER_MINUTE": "1000"}, [*cluster.objects(), stranger]) as running:
+        yield running
+
+
+class Place:
+    """A pod's volumes in a folder: token, `/etc/ray/tls`, termination log."""
+
+    def __init__(self, folder: Path, token: str) -> None:
+        self.token, self.tls, self.log = folder / "token", folder / "tls", folder / "termination-log"
+        self.token.write_text(token)
+        self.tls.mkdir()
+        self.log.touch()
+
+    def command(self, *arguments: str) -> list[str]:
+        files = ["--token-file", str(self.token), "--directory", str(self.tls), "--termination-log", str(self.log)]
+        return [sys.executable, "-m", "webhook", "enroll", *files, *arguments]
+
+    def enroll(self, url: str, ca: str, *arguments: str, address: str = ADDRESS, **environment: str) -> tuple[int, str]:
+        """Run it; gives the exit code and what it said."""
+        ours = {"RAYWARDEN_SIGNER_URL": url, "RAYWARDEN_SIGNER_CA": ca, "RAYWARDEN_POD_IP": address}
+        ended = subprocess.run(
+            self.command(*arguments),
+            env={"PATH": os.environ["PATH"], **ours, **environment},
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        return ended.returncode, ended.stdout + ended.stderr
+
+
+@pytest.fixture
+def place(tmp_path: Path, live: Live) -> Place:
+    return Place(tmp_path, live.token(POD))
+
+
+def test_it_leaves_key_chain_and_bundle_for_ray_to_read(place: Place, live: Live) -> None:
+    code, said = place.enroll(live.enrolment, live.ca_file.read_text())
+    assert (code, place.log.read_text()) == (0, "")
+    assert said.startswith("enrolled 127.0.0.1 in ") and "the certificate ends 20" in said
+    assert sorted(file.name for file in place.tls.iterdir()) == ["ca.crt", "tls.crt", "tls.key"]
+    modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in place.tls.iterdir()}
+    assert modes == {"ca.crt": 0o444, "tls.crt": 0o444, "tls.key": 0o400}
+    key = load_pem_private_key((place.tls / "tls.key").read_bytes(), None)
+    leaf = x509.load_pem_x509_certificate((place.tls / "tls.crt").read_bytes())
+    assert leaf.public_key() == key.public_key()
+
+
+@pytest.mark.parametrize("mode", ["0400", "0440", "0444"])
+def test_the_key_has_the_mode_it_was_told_whatever_the_umask(place: Place, live: Live, mode: str) -> None:
+    before = os.umask(0o077)
+    try:
+        code, _ = place.enroll(live.enrolment, live.ca_file.read_text(), "--key-mode", mode)
+    finally:
+        os.umask(before)
+    assert code == 0
+    assert stat.S_IMODE((place.tls / "tls.key").stat().st_mode) == int(mode, 8)
+
+
+def test_a_restarted_init_container_replaces_what_is_there(place: Place, live: Live) -> None:
+    keys = []
+    (place.tls / ".tls.key.new").write_text("left behind")
+    for _ in range(2):
+        assert place.enroll(live.enrolment, live.ca_file.read_text())[0] == 0
+        keys.append((place.tls / "tls.key").read_bytes())
+    assert keys[0] != keys[1]
+    assert len(list(place.tls.iterdir())) == 3
+
+
+def test_it_is_quick_and_imports_neither_server_nor_client(place: Place, live: Live) -> None:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert place.enroll(live.enrolment, live.ca_file.read_text())[0] == 0
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    print(f"CPU: {after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime:.3f} s")
+    listing = "import sys, webhook.enroll_command; print(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", listing], capture_output=True, text=True, check=True).stdout.split()
+    heavy = {"fastapi", "starlette", "uvicorn", "uvloop", "kubernetes", "aiohttp", "pydantic", "httpx", "structlog"}
+    assert not heavy & set(modules)
+
+
+def test_proxies_in_the_environment_are_not_asked(place: Place, live: Live) -> None:
+    proxies = {name: "http://127.0.0.1:9" for name in ("https_proxy", "HTTPS_PROXY", "all_proxy")}
+    assert place.enroll(live.enrolment, live.ca_file.read_text(), **proxies)[0] == 0
+
+
+def test_a_refusal_ends_it_at_once_with_the_reason(tmp_path: Path, live: Live) -> None:
+    place = Place(tmp_path, live.token("spoof"))
+    code, said = place.enroll(live.enrolment, live.ca_file.read_text())
+    reason = "refused (403): the pod has the label ray.io/cluster: demo but is not owned by that RayCluster\n"
+    assert (code, said, place.log.read_text()) == (1, f"raywarden enroll: {reason}", reason)
+    assert not list(place.tls.iterdir())
+
+
+def test_an_address_the_certificate_does_not_hold_ends_it(place: Place, live: Live) -> None:
+    code, _ = place.enroll(live.enrolment, live.ca_file.read_text(), address="10.0.0.99")
+    assert code == 1
+    assert place.log.read_text() == "the certificate does not hold this pod's address 10.0.0.99\n"
+    assert not list(place.tls.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("url", "ca", "address", "reason"),
+    [
+        ("http://localhost:1", "", ADDRESS, "RAYWARDEN_SIGNER_URL is no https URL: http://localhost:1\n"),
+        ("https://localhost:1", "no PEM", ADDRESS, "RAYWARDEN_SIGNER_CA holds no certificate in PEM form\n"),
+        ("https://localhost:1", "", ADDRESS, "RAYWARDEN_SIGNER_CA holds no certificate in PEM form\n"),
+        ("https://localhost:1", "", "nowhere", "RAYWARDEN_POD_IP is no IP address: 'nowhere'\n"),
+        ("", "", "", "RAYWARDEN_POD_IP is no IP address: ''\n"),
+        ("", "", ADDRESS, "RAYWARDEN_SIGNER_URL is no https URL: \n"),
+    ],
+)
+def test_wrong_settings_end_it_at_once(place: Place, url: str, ca: str, address: str, reason: str) -> None:
+    code, _ = place.enroll(url, ca, address=address)
+    assert (code, place.log.read_text()) == (1, reason)
+
+
+@pytest.mark.parametrize(
+    ("port", "reason"), [(1, "https://localhost:1: Connection refused"), (0, "")], ids=["closed", "untrusted"]
+)
+def test_it_gives_up_at_its_deadline_and_says_why(place: Place, live: Live, port: int, reason: str) -> None:
+    trust = Trust(None, 1)
+    trust.adopt(Seed((cluster.NEXT_GENERATION,)))
+    url = f"https://localhost:{port}" if port else live.enrolment
+    code, _ = place.enroll(url, trust.serving_ca.decode(), "--deadline", "1")
+    assert code == 1
+    expected = reason or f"{url}: its certificate is not trusted: self-signed certificate in certificate chain"
+    said = place.log.read_text()
+    assert said.startswith("no certificate within 1 s: https://localhost:")
+    assert expected in said or "unable to get local issuer certificate" in said
+
+
+def test_without_a_token_it_waits_for_one_and_then_says_so(place: Place, live: Live) -> None:
+    place.token.write_text("\n")
+    code, _ = place.enroll(live.enrolment, live.ca_file.read_text(), "--deadline", "1")
+    assert (code, place.log.read_text()) == (1, f"no certificate within 1 s: there is no token in {place.token}\n")
+
+
+def test_a_folder_it_cannot_write_is_named(place: Place, live: Live) -> None:
+    place.tls.rmdir()
+    code, _ = place.enroll(live.enrolment, live.ca_file.read_text())
+    assert (code, place.log.read_text()) == (
+        1,
+        f"{place.tls / 'ca.crt'} cannot be written: No such file or directory\n",
+    )
+
+
+Answer = Callable[[int], tuple[int, dict[str, str], bytes]]
+
+
+@contextmanager
+def signer(answer: Answer) -> Iterator[tuple[str, str, list[str]]]:
+    """An HTTPS server that answers the n-th request by `answer(n)`; gives URL, CA and the tokens it was shown."""
+    trust, tokens = Trust(None, 1), []
+    trust.adopt(cluster.SEED)
+    certificate = DerivedCertificate(trust, ("localhost",))
+    certificate.keep(_now())
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            tokens.append(self.headers["Authorization"])
+            status, headers, body = answer(len(tokens))
+            self.send_response(status)
+            for name, value in {**headers, "Content-Length": str(len(body))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.socket = certificate.context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"https://localhost:{server.server_port}", trust.serving_ca.decode(), tokens
+        server.shutdown()
+        thread.join()
+
+
+def always(body: bytes) -> Answer:
+    return lambda n: (200, {}, body)
+
+
+def problem(detail: str) -> bytes:
+    return json.dumps({"detail": detail}).encode()
+
+
+def test_it_comes_again_as_often_as_it_takes(place: Place) -> None:
+    statuses = {1: 503, 2: 429, 3: 500, 4: 408}
+    with signer(lambda n: (statuses.get(n, 403), {"Retry-After": "0"}, problem(f"number {n}"))) as (url, ca, tokens):
+        code, _ = place.enroll(url, ca, "--deadline", "20")
+    assert (code, len(tokens), place.log.read_text()) == (1, 5, "refused (403): number 5\n")
+
+
+def test_it_waits_as_long_as_it_is_asked_to_unless_that_is_too_long(place: Place) -> None:
+    with signer(lambda n: (503, {"Retry-After": "30"}, problem("not yet"))) as (url, ca, tokens):
+        code, _ = place.enroll(url, ca, "--deadline", "5")
+    assert (code, len(tokens), place.log.read_text()) == (1, 1, "no certificate within 5 s: 503: not yet\n")
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"null", b"[]", b"{}", b'{"certificate": 1, "caBundle": 2}', b"\xff", b"<html>", b"[" * 100_000]
+)
+def test_an_answer_from_somebody_else_is_no_certificate(place: Place, body: bytes) -> None:
+    with signer(always(body)) as (url, ca, _):
+        code, _ = place.enroll(url, ca, "--deadline", "1")
+    assert (code, place.log.read_text()) == (1, "no certificate within 1 s: the answer is not one of RayWarden\n")
+
+
+def test_a_certificate_that_does_not_fit_is_not_written(place: Place, live: Live) -> None:
+    assert place.enroll(live.enrolment, live.ca_file.read_text())[0] == 0
+    chain, bundle = ((place.tls / name).read_text() for name in ("tls.crt", "ca.crt"))
+    before = {file.name: file.read_bytes() for file in place.tls.iterdir()}
+    foreign = Trust(None, 1)
+    foreign.adopt(Seed((cluster.NEXT_GENERATION,)))
+    answers = [
+        ({"certificate": chain, "caBundle": bundle}, "the certificate is for another key"),
+        ({"certificate": chain, "caBundle": foreign.serving_ca.decode()}, "does not verify against its CA bundle"),
+        ({"certificate": "", "caBundle": bundle}, "cannot be read"),
+    ]
+    for answer, reason in answers:
+        with signer(always(json.dumps(answer).encode())) as (url, ca, _):
+            code, _ = place.enroll(url, ca)
+        assert code == 1
+        assert reason in place.log.read_text()
+    assert {file.name: file.read_bytes() for file in place.tls.iterdir()} == before
+
+
+def test_what_a_server_says_is_one_printable_line(place: Place) -> None:
+    with signer(lambda n: (403, {}, problem("a\nb\x1b[31m" + "x" * 5000))) as (url, ca, _):
+        place.enroll(url, ca)
+    said = place.log.read_text()
+    assert said.startswith("refused (403): a b [31mxxx") and said.count("\n") == 1 and len(said) < 1100
+
+
+def test_the_token_is_read_anew_for_every_attempt(tmp_path: Path) -> None:
+    place = Place(tmp_path, "first")
+
+    def answer(number: int) -> tuple[int, dict[str, str], bytes]:
+        place.token.write_text("second")
+        return (503, {}, b"") if number == 1 else (403, {}, b"")
+
+    with signer(answer) as (url, ca, tokens):
+        place.enroll(url, ca)
+    assert tokens == ["Bearer first", "Bearer second"]
+
+
+def test_only_tls_1_2_and_later_will_do(place: Place) -> None:
+    from webhook.enroll import _trusting
+
+    trust = Trust(None, 1)
+    trust.adopt(cluster.SEED)
+    context = _trusting(trust.serving_ca.decode())
+    assert context.minimum_version == ssl.TLSVersion.TLSv1_2
+    assert context.verify_mode == ssl.CERT_REQUIRED and context.check_hostname
+    assert len(context.get_ca_certs()) == 1, "our CA and no other"

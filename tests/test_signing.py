@@ -1,0 +1,192 @@
+"""The decision itself, with the API server as it can be: slow, away, or ahead of us."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from ipaddress import ip_address
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from certs.cache import Authorities
+from certs.csr import CsrError
+from certs.identity import Address, Caller, Cluster, Domains, NotAllowedError, Pod, Service
+from tests import cluster
+from tests.factory import Object, changed
+from webhook.kube_objects import pod_of
+from webhook.manifest_cluster import ManifestCluster
+from webhook.ports import UnavailableError
+from webhook.settings import Settings
+from webhook.signing import Issued, NotYetError, Signing, TooOftenError, UnauthenticatedError
+
+KEY = ec.generate_private_key(ec.SECP256R1())
+CSR = (
+    x509.CertificateSigningRequestBuilder()
+    .subject_name(x509.Name([]))
+    .sign(KEY, hashes.SHA256())
+    .public_bytes(Encoding.PEM)
+)
+
+
+class Live(ManifestCluster):
+    """The objects of `cluster.objects()` with tokens 0, 1, ... for its pods, and a pod that can change."""
+
+    def __init__(self, *replies: Object | None) -> None:
+        numbers = map(str, range(100))
+        super().__init__(cluster.objects(), lambda: next(numbers))
+        self._replies = [pod_of(reply) if reply else None for reply in replies]
+        self.looks = 0
+        self.away = False
+
+    async def caller(self, token: str) -> Caller | None:
+        if self.away:
+            raise UnavailableError("connection refused")
+        return await super().caller(token)
+
+    async def pod(self, namespace: str, name: str) -> Pod | None:
+        self.looks += 1
+        if self._replies:
+            return self._replies[min(self.looks, len(self._replies)) - 1]
+        return await super().pod(namespace, name)
+
+
+def signing(live: Live | None = None, clock: Callable[[], float] = lambda: 0.0, **settings: Any) -> Signing:
+    authorities = Authorities(cluster.SEED)
+    return Signing(
+        live or Live(), lambda: authorities, Domains(), Settings(**settings), lambda: cluster.NOW, clock, lambda: 7
+    )
+
+
+def sign(signer: Signing, token: str = "0", csr: bytes = CSR, peer: Address | None = None) -> Issued:
+    return asyncio.run(signer.sign(token, csr, peer))
+
+
+def test_a_certificate_for_the_key_in_the_request_and_the_identity_of_the_pod() -> None:
+    issued = sign(signing())
+    (leaf,) = x509.load_pem_x509_certificates(issued.chain)
+    assert leaf.public_key() == KEY.public_key()
+    assert leaf.serial_number == issued.serial == 7
+    assert not list(leaf.subject)
+    assert (issued.not_after - cluster.NOW).days == 730
+    assert (issued.identity.cluster.name, issued.identity.pod) == ("demo", "demo-head-abcde")
+
+
+def test_the_life_of_a_certificate_is_the_operators_choice() -> None:
+    assert (sign(signing(certificate_days=30)).not_after - cluster.NOW).days == 30
+
+
+def test_a_client_certificate_cannot_serve() -> None:
+    (leaf,) = x509.load_pem_x509_certificates(sign(signing(), "4").chain)
+    usages = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    assert list(usages) == [ExtendedKeyUsageOID.CLIENT_AUTH]
+
+
+def test_an_unknown_token_gets_nothing() -> None:
+    with pytest.raises(UnauthenticatedError):
+        sign(signing(), "nobody's")
+
+
+def test_nobody_learns_of_his_csr_before_he_has_shown_a_token() -> None:
+    with pytest.raises(UnauthenticatedError):
+        sign(signing(), "nobody's", b"nonsense")
+    with pytest.raises(CsrError):
+        sign(signing(), "0", b"nonsense")
+
+
+def test_it_waits_until_the_address_is_known() -> None:
+    live = Live(cluster.pod(address=""), cluster.pod(address=""), cluster.pod(address="10.0.0.7"))
+    issued = sign(signing(live))
+    assert "10.0.0.7" in [str(name.value) for name in issued.identity.names]
+    assert live.looks == 3
+
+
+def test_it_does_not_wait_for_ever() -> None:
+    seconds = iter(range(1000))
+    with pytest.raises(NotYetError, match="does not know the pod's IP address yet"):
+        sign(signing(Live(cluster.pod(address="")), lambda: float(next(seconds)), address_wait_seconds=3))
+
+
+def test_a_pod_that_vanishes_while_we_wait_gets_none() -> None:
+    with pytest.raises(NotAllowedError, match="does not exist any more"):
+        sign(signing(Live(cluster.pod(address=""), None)))
+    with pytest.raises(NotAllowedError, match="does not exist any more"):
+        sign(signing(Live(cluster.pod(address=""), cluster.pod(uid="reborn"))))
+
+
+def test_a_cluster_that_is_gone_has_no_members() -> None:
+    orphan = changed(cluster.pod(), {"/metadata/ownerReferences/0/uid": "of-another-life"})
+    with pytest.raises(NotAllowedError, match="RayCluster demo that owns the pod does not exist"):
+        sign(signing(Live(orphan)))
+
+
+def test_the_peer_can_be_held_to_the_address_of_the_pod() -> None:
+    strict = signing(require_peer_address=True)
+    sign(strict, peer=ip_address("127.0.0.1"))
+    for peer in (ip_address("127.0.0.9"), None):
+        with pytest.raises(NotAllowedError, match="does not come from an address of the pod"):
+            sign(strict, peer=peer)
+        sign(signing(), peer=peer)
+
+
+def test_a_pod_asks_only_so_often_and_others_do_not_pay_for_it() -> None:
+    now = 0.0
+    signer = signing(clock=lambda: now, enrolments_per_minute=3)
+    for _ in range(3):
+        sign(signer)
+    with pytest.raises(TooOftenError) as raised:
+        sign(signer)
+    assert raised.value.seconds == 20
+    sign(signer, "1")
+    now = 20.0
+    sign(signer)
+
+
+def test_strangers_cost_the_api_server_only_so_much() -> None:
+    stranger, live = ip_address("10.9.9.9"), Live()
+    signer = signing(live)
+    outcomes: list[type[Exception]] = []
+    for _ in range(80):
+        with pytest.raises((UnauthenticatedError, TooOftenError)) as raised:
+            sign(signer, "guess", peer=stranger)
+        outcomes.append(raised.type)
+    assert outcomes == [UnauthenticatedError] * 60 + [TooOftenError] * 20
+    sign(signer, "0", peer=ip_address("10.9.9.8"))
+
+
+def test_an_api_server_that_is_away_is_no_refusal_and_no_strangers_fault() -> None:
+    live = Live()
+    signer = signing(live)
+    live.away = True
+    for _ in range(100):
+        with pytest.raises(UnavailableError):
+            sign(signer)
+    live.away = False
+    sign(signer)
+
+
+def test_only_so_many_at_once() -> None:
+    async def crowd() -> tuple[Any, ...]:
+        signer = signing(Live(cluster.pod(address=""), cluster.pod()), max_enrolments=1)
+        waiting = asyncio.gather(*(signer.sign(token, CSR, None) for token in ("0", "1")), return_exceptions=True)
+        return (*await waiting, await signer.sign("0", CSR, None))
+
+    first, second, later = asyncio.run(crowd())
+    assert isinstance(second, NotYetError) and "too many pods enrol at once" in str(second)
+    assert isinstance(first, Issued) and isinstance(later, Issued)
+
+
+def test_services_are_asked_of_the_pods_namespace_only() -> None:
+    class Watched(Live):
+        async def services(self, namespace: str) -> Iterable[Service]:
+            assert namespace == "team-a"
+            return [Service("mine", {"ray.io/cluster": "demo"})]
+
+        async def ray_cluster(self, namespace: str, name: str, uid: str) -> Cluster | None:
+            assert (namespace, name, uid) == ("team-a", "demo", cluster.CLUSTER_UID)
+            return await super().ray_cluster(namespace, name, uid)
+
+    assert "mine.team-a.svc" in [str(name.value) for name in sign(signing(Watched())).identity.names]

@@ -1,0 +1,198 @@
+"""The ports of enrolment, seed and webhook configurations over a real API server."""
+
+import asyncio
+import base64
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from certs.identity import Caller, Cluster, Pod, Service
+from policies.contract import AUDIENCE
+from policies.reading import elements, mapping, text
+from webhook.kube_api import KubeApi, backoff
+from webhook.kube_objects import caller_of, opted_in_cluster_of, pod_of, ray_cluster_of, service_of
+from webhook.kube_request import InvalidError, Resource
+from webhook.ports import ConflictError, StoredSeed, UnavailableError
+from webhook.watch_cache import WatchCache
+
+T = TypeVar("T")
+
+_NAMESPACES = Resource("", "v1", "namespaces")
+_PODS = Resource("", "v1", "pods")
+_RAY_CLUSTERS = Resource("ray.io", "v1", "rayclusters")
+_SECRETS = Resource("", "v1", "secrets")
+_SERVICES = Resource("", "v1", "services")
+_TOKEN_REVIEWS = Resource("authentication.k8s.io", "v1", "tokenreviews")
+_CONFIGURATIONS = tuple(
+    Resource("admissionregistration.k8s.io", "v1", plural)
+    for plural in ("mutatingwebhookconfigurations", "validatingwebhookconfigurations")
+)
+_SEED = "raywarden-seed"
+_PATCH_ATTEMPTS = 5
+_PATCH_PAUSE_SECONDS = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class _Namespace:
+    """What is kept of a namespace: its labels, and the cluster without KubeRay that any name in it stands for."""
+
+    labels: Mapping[str, str]
+    unnamed: Cluster
+
+
+class KubeLive:
+    """`ports.LiveObjects` and `ports.Namespaces`; `run` has to run beside them.
+
+    Namespaces, Services and RayClusters come from memory. Tokens and pods are asked for every time: who may enrol
+    hangs on them, and memory may be behind.
+    """
+
+    def __init__(self, api: KubeApi, *, retry_seconds: float = 30.0) -> None:
+        self._api = api
+        self._namespaces = WatchCache(api, _NAMESPACES, _namespace_of, retry_seconds=retry_seconds)
+        self._services = WatchCache(api, _SERVICES, service_of, retry_seconds=retry_seconds)
+        self._clusters = WatchCache(api, _RAY_CLUSTERS, ray_cluster_of, retry_seconds=retry_seconds)
+
+    async def run(self) -> None:
+        """Keep up with the API server until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for cache in (self._namespaces, self._services, self._clusters):
+                group.create_task(cache.run())
+
+    async def wait_synced(self) -> None:
+        """Until everything has been listed once."""
+        for cache in (self._namespaces, self._services, self._clusters):
+            await cache.synced.wait()
+
+    def labels(self, namespace: str) -> Mapping[str, str]:
+        known = self._namespaces.get("", namespace)
+        return known.labels if known else {}
+
+    async def caller(self, token: str) -> Caller | None:
+        # The API server calls an empty one a bad request, which would look as if it were our fault.
+        if not token:
+            return None
+        question = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenReview",
+            "spec": {"token": token, "audiences": [AUDIENCE]},
+        }
+        answer = await self._api.review(_TOKEN_REVIEWS, question)
+        return caller_of(answer.get("status"), AUDIENCE)
+
+    async def pod(self, namespace: str, name: str) -> Pod | None:
+        return await self._live(_PODS, namespace, name, pod_of)
+
+    async def ray_cluster(self, namespace: str, name: str, uid: str) -> Cluster | None:
+        cluster = self._clusters.get(namespace, name)
+        if cluster is None or cluster.uid != uid:
+            cluster = await self._live(_RAY_CLUSTERS, namespace, name, ray_cluster_of)
+        return cluster if cluster and cluster.uid == uid else None
+
+    async def opted_in_cluster(self, namespace: str, name: str) -> Cluster | None:
+        known = self._namespaces.get("", namespace) or await self._live(_NAMESPACES, "", namespace, _namespace_of)
+        return replace(known.unnamed, name=name) if known else None
+
+    async def services(self, namespace: str) -> Iterable[Service]:
+        # None yet is not none: a certificate without its names would stay with the pod for life.
+        if not self._services.synced.is_set():
+            raise UnavailableError(f"the {_SERVICES} have not been listed yet")
+        return self._services.in_namespace(namespace)
+
+    async def _live(
+        self, resource: Resource, namespace: str, name: str, convert: Callable[[Mapping[str, Any]], T]
+    ) -> T | None:
+        document = await self._api.get(resource, namespace, name)
+        try:
+            return convert(document) if document is not None else None
+        except ValueError as error:
+            raise UnavailableError(f"get {resource}: {namespace}/{name} cannot be understood ({error})") from error
+
+
+class KubeSeedStore:
+    """`ports.SeedStore`: the Secret `raywarden-seed` in our own namespace."""
+
+    def __init__(self, api: KubeApi, namespace: str) -> None:
+        self._api = api
+        self._namespace = namespace
+
+    async def load(self) -> StoredSeed | None:
+        secret = await self._api.get(_SECRETS, self._namespace, _SEED)
+        if secret is None:
+            return None
+        entries = {name: _decoded(value) for name, value in mapping(secret.get("data")).items()}
+        return StoredSeed(entries, _version(secret))
+
+    async def create(self, entries: Mapping[str, bytes]) -> None:
+        metadata = {"name": _SEED, "namespace": self._namespace, "labels": {"app.kubernetes.io/name": "raywarden"}}
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque"}
+        await self._api.create(_SECRETS, self._namespace, {**secret, "data": _encoded(entries)})
+
+    async def replace(self, stored: StoredSeed, entries: Mapping[str, bytes]) -> None:
+        # Read once more, so that labels and annotations of others stay; the server compares the versions again.
+        secret = await self._api.get(_SECRETS, self._namespace, _SEED)
+        if secret is None or _version(secret) != stored.version:
+            raise ConflictError(f"the Secret {self._namespace}/{_SEED} has changed since it was read")
+        await self._api.replace(_SECRETS, self._namespace, _SEED, {**secret, "data": _encoded(entries)})
+
+
+class KubeWebhookConfigurations:
+    """`ports.WebhookConfigurations`: the mutating and the validating one of the same name."""
+
+    def __init__(self, api: KubeApi, name: str) -> None:
+        self._api = api
+        self._name = name
+
+    async def trust(self, ca: bytes) -> bool:
+        bundle = base64.b64encode(ca).decode()
+        written = [await self._trust(resource, bundle) for resource in _CONFIGURATIONS]
+        return any(written)
+
+    async def _trust(self, resource: Resource, bundle: str) -> bool:
+        for attempt in range(1, _PATCH_ATTEMPTS + 1):
+            configuration = await self._api.get(resource, "", self._name)
+            if configuration is None:
+                raise UnavailableError(f"there is no {self._name} among {resource}: apply deploy/base")
+            operations = tuple(_with_bundle(configuration, bundle))
+            if not operations:
+                return False
+            try:
+                await self._api.patch(resource, "", self._name, (_unchanged(configuration), *operations))
+                return True
+            except (ConflictError, InvalidError):
+                await asyncio.sleep(backoff(attempt, _PATCH_PAUSE_SECONDS))
+        raise UnavailableError(
+            f"the caBundle of {self._name} in {resource} cannot be written: it changes all the time, or is refused"
+        )
+
+
+def _namespace_of(document: Mapping[str, Any]) -> _Namespace:
+    labels = mapping(mapping(document.get("metadata")).get("labels"))
+    return _Namespace({name: text(value) for name, value in labels.items()}, opted_in_cluster_of(document, ""))
+
+
+def _version(document: Mapping[str, Any]) -> str:
+    return text(mapping(document.get("metadata")).get("resourceVersion"))
+
+
+def _decoded(value: Any) -> bytes:
+    """The bytes of an entry; none where it is not base64, which is no seed either."""
+    try:
+        return base64.b64decode(text(value), validate=True)
+    except ValueError:
+        return b""
+
+
+def _encoded(entries: Mapping[str, bytes]) -> dict[str, str]:
+    return {name: base64.b64encode(value).decode() for name, value in entries.items()}
+
+
+def _with_bundle(configuration: Mapping[str, Any], bundle: str) -> Iterator[Mapping[str, Any]]:
+    for index, webhook in elements(configuration.get("webhooks")):
+        if mapping(webhook.get("clientConfig")).get("caBundle") != bundle:
+            yield {"op": "add", "path": f"/webhooks/{index}/clientConfig/caBundle", "value": bundle}
+
+
+def _unchanged(configuration: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The operation that fails where the object was changed since, so that no index means another webhook."""
+    return {"op": "test", "path": "/metadata/resourceVersion", "value": _version(configuration)}

@@ -1,0 +1,112 @@
+"""What is asked of the Kubernetes API, and what it means when the answer is no."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+import orjson
+
+from policies.reading import mapping, text
+from webhook.ports import ConflictError, UnavailableError
+
+# RBAC says `User "..." cannot get resource "pods" ...`; quotas and admission webhooks answer 403 in other words.
+_RBAC_REFUSAL = re.compile(r" cannot \w+ resource ")
+
+
+class NotFoundError(UnavailableError):
+    """There is no such object, or the API server does not know the resource."""
+
+
+class ExpiredError(UnavailableError):
+    """What was asked for has left the API server's memory: list anew."""
+
+
+class InvalidError(UnavailableError):
+    """The object cannot be changed like this; a JSON Patch whose `test` failed is answered so, too."""
+
+
+class BusyError(UnavailableError):
+    """No answer, or not now: the same request may work a moment later.
+
+    `pause` is how many seconds the server asked us to wait.
+    """
+
+    def __init__(self, message: str, pause: float = 0.0) -> None:
+        super().__init__(message)
+        self.pause = pause
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A kind of object by its place in the API; the core group is ""."""
+
+    group: str
+    version: str
+    plural: str
+
+    def __str__(self) -> str:
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
+    def path(self, namespace: str = "", name: str = "") -> str:
+        """The path of all objects, of those in a namespace, or of one.
+
+        Raises NotFoundError for a name that no object can have.
+        """
+        root = ("apis", self.group) if self.group else ("api",)
+        scope = ("namespaces", namespace) if namespace else ()
+        return "/" + "/".join(map(_segment, (*root, self.version, *scope, self.plural, *((name,) if name else ()))))
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request; `verb` is what RBAC calls it. The body is left out of `repr`: it may hold a token or the seed."""
+
+    verb: str
+    method: str
+    resource: Resource
+    namespace: str = ""
+    name: str = ""
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: Any = field(default=None, repr=False)
+    content_type: str = "application/json"
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.resource}" + (f" in namespace {self.namespace}" if self.namespace else "")
+
+
+def refusal(request: Request, status: int, retry_after: str, content: bytes) -> Exception:
+    """The exception for an answer of 400 and above. No word of the answer gets into it: it may quote what was sent."""
+    if status == 409:
+        return ConflictError(f"{request}: somebody else was faster")
+    if status == 403:
+        return UnavailableError(_forbidden(request, content))
+    if status == 401:
+        return UnavailableError(f"{request}: the API server does not accept our credentials (401)")
+    if status == 429 or status >= 500:
+        return BusyError(f"{request}: the API server answered {status}", _seconds(retry_after))
+    known = {404: NotFoundError, 410: ExpiredError, 422: InvalidError}
+    return known.get(status, UnavailableError)(f"{request}: the API server answered {status}")
+
+
+def _forbidden(request: Request, content: bytes) -> str:
+    try:
+        message = text(mapping(orjson.loads(content)).get("message"))
+    except ValueError:
+        message = ""
+    if _RBAC_REFUSAL.search(message):
+        return f"the service account may not {request}: grant it with RBAC (deploy/base shows how)"
+    return f"{request}: refused, and not by RBAC (403): look at quotas and admission webhooks"
+
+
+def _seconds(retry_after: str) -> float:
+    return float(retry_after) if retry_after.isdecimal() and retry_after.isascii() else 0.0
+
+
+def _segment(name: str) -> str:
+    # Quoting is not enough: the API server splits the path after decoding it. Source: k8s.io/apimachinery,
+    # IsValidPathSegmentName.
+    if name in (".", "..") or "/" in name or "%" in name:
+        raise NotFoundError(f"no object can be called {name[:100]!r}")
+    return quote(name, safe="", errors="replace")

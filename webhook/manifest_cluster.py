@@ -1,0 +1,66 @@
+"""A cluster that is a set of manifests: what the development server takes for the API server."""
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from certs.identity import Caller, Cluster, Pod, Service
+from policies.reading import mapping, text
+from webhook.kube_objects import opted_in_cluster_of, pod_of, ray_cluster_of, service_of
+from webhook.namespaces import NamespaceManifests
+
+
+class ManifestCluster:
+    """Namespaces, Pods, Services and RayClusters as they stand in manifests, and a token for every pod.
+
+    Raises ValueError for a live object that lacks what the API server would have given it.
+    """
+
+    def __init__(self, documents: Iterable[Mapping[str, Any]], new_token: Callable[[], str]) -> None:
+        listed = list(documents)
+        self._labels = NamespaceManifests(listed)
+        self._namespaces = {_key(one)[1]: one for one in _of("v1", "Namespace", listed)}
+        self._pods = {_key(one): pod_of(one) for one in _of("v1", "Pod", listed)}
+        self._clusters = {_key(one): ray_cluster_of(one) for one in _of("ray.io/v1", "RayCluster", listed)}
+        self._services: dict[str, list[Service]] = {}
+        for one in _of("v1", "Service", listed):
+            self._services.setdefault(_key(one)[0], []).append(service_of(one))
+        self._tokens = {new_token(): pod for pod in self._pods.values()}
+
+    def write_tokens(self, folder: Path) -> None:
+        """Each pod's token to `<folder>/<namespace>/<pod>/token`, as the kubelet would mount it; raises OSError."""
+        for token, pod in self._tokens.items():
+            file = folder / pod.namespace / pod.name / "token"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch(mode=0o600)
+            file.write_text(token)
+
+    def labels(self, namespace: str) -> Mapping[str, str]:
+        return self._labels.labels(namespace)
+
+    async def caller(self, token: str) -> Caller | None:
+        pod = self._tokens.get(token)
+        return Caller(pod.namespace, pod.service_account, pod.name, pod.uid) if pod else None
+
+    async def pod(self, namespace: str, name: str) -> Pod | None:
+        return self._pods.get((namespace, name))
+
+    async def ray_cluster(self, namespace: str, name: str, uid: str) -> Cluster | None:
+        cluster = self._clusters.get((namespace, name))
+        return cluster if cluster and cluster.uid == uid else None
+
+    async def opted_in_cluster(self, namespace: str, name: str) -> Cluster | None:
+        found = self._namespaces.get(namespace)
+        return opted_in_cluster_of(found, name) if found else None
+
+    async def services(self, namespace: str) -> Iterable[Service]:
+        return self._services.get(namespace, ())
+
+
+def _of(api_version: str, kind: str, documents: Iterable[Mapping[str, Any]]) -> Iterable[Mapping[str, Any]]:
+    return (one for one in documents if (one.get("apiVersion"), one.get("kind")) == (api_version, kind))
+
+
+def _key(document: Mapping[str, Any]) -> tuple[str, str]:
+    metadata = mapping(document.get("metadata"))
+    return text(metadata.get("namespace")), text(metadata.get("name"))

@@ -1,0 +1,129 @@
+"""The certificate of our own ports: made in memory, or mounted; renewed in place while connections go on."""
+
+import os
+import secrets
+import ssl
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Protocol
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from certs.authority import Authority
+from certs.profile import SERVER, Profile
+from webhook.ports import UnavailableError
+from webhook.signing import random_serial
+from webhook.trust import Trust
+
+_LEAF = Profile(timedelta(days=7))
+
+
+class ServingCertificate(Protocol):
+    """A TLS context whose certificate is kept fresh. New handshakes use what was loaded last."""
+
+    context: ssl.SSLContext
+
+    @property
+    def ca(self) -> bytes:
+        """What clients must trust (PEM)."""
+        ...
+
+    def keep(self, now: datetime) -> datetime:
+        """Renew it where that is due; gives when it ends. Raises UnavailableError where it cannot be read."""
+        ...
+
+
+class DerivedCertificate:
+    """A leaf of the serving CA, for a key that exists in this process only; renewed at half its life."""
+
+    def __init__(self, trust: Trust, names: Sequence[str]) -> None:
+        self.context = tls_context()
+        self._trust = trust
+        self._names = [_general_name(name) for name in names]
+        self._issuer: Authority | None = None
+        self._ends = datetime.min.replace(tzinfo=UTC)
+
+    @property
+    def ca(self) -> bytes:
+        return self._trust.serving_ca
+
+    def keep(self, now: datetime) -> datetime:
+        if self._issuer is not self._trust.serving or now > self._ends - _LEAF.lifetime / 2:
+            self._issuer = self._trust.serving
+            self._ends = self._load_leaf(self._issuer, now)
+        return self._ends
+
+    def _load_leaf(self, issuer: Authority, now: datetime) -> datetime:
+        key = ec.generate_private_key(ec.SECP256R1())
+        serial = random_serial(secrets.randbits)
+        leaf = issuer.issue(key.public_key(), self._names, SERVER, _LEAF.validity(now), serial)
+        key_pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        with _in_memory(key_pem + leaf.public_bytes(Encoding.PEM)) as path:
+            self.context.load_cert_chain(path, path)
+        return leaf.not_valid_after_utc
+
+
+class MountedCertificate:
+    """A certificate that somebody else makes and renews, in files (PEM)."""
+
+    def __init__(self, certificate: Path, key: Path, ca: Path) -> None:
+        self.context = tls_context()
+        self._certificate, self._key, self._ca = certificate, key, ca
+        self._loaded = self._ca_pem = b""
+        self._ends = datetime.min.replace(tzinfo=UTC)
+
+    @property
+    def ca(self) -> bytes:
+        return self._ca_pem
+
+    def keep(self, now: datetime) -> datetime:
+        try:
+            content = self._certificate.read_bytes() + self._key.read_bytes() + self._ca.read_bytes()
+            if content != self._loaded:
+                self._load()
+                self._loaded = content
+        except OSError as error:
+            # ssl.SSLError is an OSError too: a key that does not fit its certificate ends here as well.
+            files = f"certificate {self._certificate}, key {self._key} and CA {self._ca}"
+            raise UnavailableError(f"{files} cannot be used together: {error}") from None
+        except ValueError:
+            raise UnavailableError(f"{self._ca}, {self._certificate}: no certificate in PEM form") from None
+        return self._ends
+
+    def _load(self) -> None:
+        ca = self._ca.read_bytes()
+        x509.load_pem_x509_certificates(ca)
+        self.context.load_cert_chain(self._certificate, self._key)
+        self._ends = x509.load_pem_x509_certificate(self._certificate.read_bytes()).not_valid_after_utc
+        self._ca_pem = ca
+
+
+def tls_context() -> ssl.SSLContext:
+    """TLS 1.2 and 1.3, HTTP/1.1 only: what the API server speaks to a service. It has no certificate yet."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def _general_name(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+@contextmanager
+def _in_memory(content: bytes) -> Iterator[str]:
+    """`content` as a path: OpenSSL's loader takes only files, and a key must not lie on a disk."""
+    descriptor = os.memfd_create("raywarden", os.MFD_CLOEXEC)
+    try:
+        os.write(descriptor, content)
+        yield f"/proc/self/fd/{descriptor}"
+    finally:
+        os.close(descriptor)
