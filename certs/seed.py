@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 SEED_BYTES = 32
 
-_NAME_FORMAT = "%Y%m%dT%H%M%SZ"
-_RETIRED = ".retired"
+_TIME_FORMAT = "%Y%m%dT%H%M%SZ"
+_RETIRED = ".retired."
 
 
 class SeedError(ValueError):
@@ -18,13 +18,13 @@ class SeedError(ValueError):
 class Generation:
     """One generation of the seed: 32 random bytes and the time from which new clusters use them.
 
-    A retired one signs nothing any more and is still trusted, while clusters restart pod by pod. The secret is left
-    out of `repr`, so that it cannot reach a log or a traceback.
+    One that was retired signs nothing since then and is still trusted, while clusters restart pod by pod. The secret
+    is left out of `repr`, so that it cannot reach a log or a traceback.
     """
 
     activated: datetime
     secret: bytes = field(repr=False)
-    retired: bool = False
+    retired: datetime | None = None
 
     def __post_init__(self) -> None:
         if len(self.secret) != SEED_BYTES:
@@ -33,16 +33,25 @@ class Generation:
     @property
     def name(self) -> str:
         """The time of activation, as `20261120T080000Z`."""
-        return self.activated.astimezone(UTC).strftime(_NAME_FORMAT)
+        return _text(self.activated)
+
+    @property
+    def entry(self) -> str:
+        """The name it is stored under: a retired one bears the time of that, too."""
+        return self.name + (f"{_RETIRED}{_text(self.retired)}" if self.retired else "")
+
+
+def _text(time: datetime) -> str:
+    return time.astimezone(UTC).strftime(_TIME_FORMAT)
 
 
 def _time(name: str) -> datetime | None:
     try:
-        time = datetime.strptime(name, _NAME_FORMAT).replace(tzinfo=UTC)
+        time = datetime.strptime(name, _TIME_FORMAT).replace(tzinfo=UTC)
     except ValueError:
         return None
     # strptime also takes `2026112T8000Z`, and two names for one time are one too many.
-    return time if time.strftime(_NAME_FORMAT) == name else None
+    return time if time.strftime(_TIME_FORMAT) == name else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,19 +71,20 @@ class Seed:
 
     @classmethod
     def parse(cls, entries: Mapping[str, bytes]) -> "Seed":
-        """The seed in the entries of a Secret: `20261120T080000Z`, or `20261120T080000Z.retired`, to 32 bytes each.
+        """The seed in the entries of a Secret, each named by its generation's time of activation, with 32 bytes in it.
 
-        Raises SeedError with every problem.
+        `20261120T080000Z.retired.20270101T000000Z` is one that was retired. Raises SeedError with every problem.
         """
         generations, problems = [], []
-        for name, secret in sorted(entries.items()):
-            activated = _time(name.removesuffix(_RETIRED))
-            if activated is None:
-                problems.append(f"entry {name!r} is not named by a time of activation, as 20261120T080000Z")
+        for entry, secret in sorted(entries.items()):
+            name, was_retired, then = entry.partition(_RETIRED)
+            activated, retired = _time(name), _time(then) if was_retired else None
+            if activated is None or (was_retired and retired is None):
+                problems.append(f"entry {entry!r} is not named by a time of activation, as 20261120T080000Z")
             elif len(secret) != SEED_BYTES:
-                problems.append(f"entry {name!r} holds {len(secret)} bytes, not {SEED_BYTES}")
+                problems.append(f"entry {entry!r} holds {len(secret)} bytes, not {SEED_BYTES}")
             else:
-                generations.append(Generation(activated, secret, retired=name.endswith(_RETIRED)))
+                generations.append(Generation(activated, secret, retired))
         if problems:
             raise SeedError("; ".join(problems))
         if not generations:
@@ -84,35 +94,34 @@ class Seed:
     @property
     def entries(self) -> dict[str, bytes]:
         """What `parse` reads."""
-        return {
-            generation.name + (_RETIRED if generation.retired else ""): generation.secret
-            for generation in self.generations
-        }
+        return {generation.entry: generation.secret for generation in self.generations}
 
     @property
     def serving(self) -> Generation:
         """The generation our own certificates come from: the oldest that signs, so that adding one changes nothing."""
-        return self._signing[0]
+        return self.signing()[0]
 
-    @property
-    def _signing(self) -> tuple[Generation, ...]:
-        return tuple(generation for generation in self.generations if not generation.retired)
+    def signing(self, at: datetime | None = None) -> tuple[Generation, ...]:
+        """The generations that sign, now or `at` an earlier time; those forgotten since are not among them."""
+        return tuple(one for one in self.generations if one.retired is None or (at is not None and at < one.retired))
 
-    def for_cluster(self, created: datetime) -> Generation:
+    def for_cluster(self, created: datetime, at: datetime | None = None) -> Generation:
         """The generation of a cluster created then: the newest activated by that time, else the oldest left.
 
-        So a new generation never touches a cluster that runs, and taking one away re-keys its clusters.
+        So a new generation never touches a cluster that runs, and taking one away re-keys its clusters. `at` is as in
+        `signing`.
         """
-        fitting = [generation for generation in self._signing if generation.activated <= created]
-        return fitting[-1] if fitting else self._signing[0]
+        signing = self.signing(at)
+        fitting = [generation for generation in signing if generation.activated <= created]
+        return fitting[-1] if fitting else signing[0]
 
     def with_generation(self, generation: Generation) -> "Seed":
         """The seed with one more generation."""
         return Seed((*self.generations, generation))
 
-    def retire(self, name: str) -> "Seed":
+    def retire(self, name: str, now: datetime) -> "Seed":
         """The seed with a generation that signs no more and is still trusted; KeyError for a name it does not have."""
-        retired = replace(self._named(name), retired=True)
+        retired = replace(self._named(name), retired=now)
         return Seed(tuple(retired if one.name == name else one for one in self.generations))
 
     def without(self, name: str) -> "Seed":

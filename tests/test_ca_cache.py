@@ -59,7 +59,7 @@ def test_a_cluster_trusts_its_own_cas_of_every_generation_and_nothing_above() ->
 def test_bundles_overlap_through_a_whole_rotation() -> None:
     """At each step the CA that signs is one that all pods started since the step before already trust."""
     seeds = [SEED, SEED.with_generation(NEXT_GENERATION)]
-    seeds.append(seeds[-1].retire(GENERATION.name))
+    seeds.append(seeds[-1].retire(GENERATION.name, NEXT_GENERATION.activated))
     seeds.append(seeds[-1].without(GENERATION.name))
     steps = [Authorities(seed).of(CLUSTER) for seed in seeds]
     assert steps[0].authority.pem == steps[1].authority.pem, "a rotation touches no running cluster"

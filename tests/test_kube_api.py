@@ -26,7 +26,7 @@ def pod(name: str, **more: Any) -> dict[str, Any]:
     return {"metadata": {"namespace": "ray", "name": name}, **more}
 
 
-async def pages(api: KubeApi, resource: Resource, **options: float) -> list[Page]:
+async def pages(api: KubeApi, resource: Resource, **options: Any) -> list[Page]:
     return [page async for page in api.pages(resource, **options)]
 
 

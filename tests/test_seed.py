@@ -16,7 +16,7 @@ def at(month: int) -> datetime:
 
 
 def test_entries_come_back_as_they_were_stored() -> None:
-    entries = {"20260101T000000Z.retired": b"a" * 32, "20260601T000000Z": b"b" * 32}
+    entries = {"20260101T000000Z.retired.20260701T000000Z": b"a" * 32, "20260601T000000Z": b"b" * 32}
     assert Seed.parse(entries).entries == entries
 
 
@@ -30,8 +30,10 @@ def test_entries_come_back_as_they_were_stored() -> None:
         ({"20261301T000000Z": b"a" * 32}, "not named by a time"),
         ({"2026111T8000Z": b"a" * 32}, "not named by a time"),
         ({"20260101T000000Z.old": b"a" * 32}, "not named by a time"),
-        ({"20260101T000000Z": b"a" * 32, "20260101T000000Z.retired": b"b" * 32}, "the same name"),
-        ({"20260101T000000Z.retired": b"a" * 32}, "no generation is left that signs"),
+        ({"20260101T000000Z.retired": b"a" * 32}, "not named by a time"),
+        ({"20260101T000000Z.retired.": b"a" * 32}, "not named by a time"),
+        ({"20260101T000000Z": b"a" * 32, "20260101T000000Z.retired.20260701T000000Z": b"b" * 32}, "the same name"),
+        ({"20260101T000000Z.retired.20260701T000000Z": b"a" * 32}, "no generation is left that signs"),
         ({"x": b"a" * 32, "20260101T000000Z": b"y"}, "holds 1 bytes, not 32; entry 'x' is not named"),
     ],
 )
@@ -60,7 +62,7 @@ def test_a_new_generation_touches_neither_running_clusters_nor_our_own_ports() -
 
 
 def test_a_retired_generation_signs_nothing_and_stays_known() -> None:
-    seed = BOTH.retire(OLD.name)
+    seed = BOTH.retire(OLD.name, at(8))
     assert seed.for_cluster(at(3)) is NEW and seed.serving is NEW
     assert [generation.secret for generation in seed.generations] == [OLD.secret, NEW.secret]
     assert seed.without(OLD.name).generations == (NEW,)
@@ -68,11 +70,11 @@ def test_a_retired_generation_signs_nothing_and_stays_known() -> None:
 
 def test_the_last_generation_that_signs_cannot_go() -> None:
     with pytest.raises(SeedError, match="no generation is left that signs"):
-        BOTH.retire(OLD.name).retire(NEW.name)
+        BOTH.retire(OLD.name, at(8)).retire(NEW.name, at(8))
     with pytest.raises(SeedError, match="no generation is left"):
         Seed((OLD,)).without(OLD.name)
     with pytest.raises(KeyError):
-        BOTH.retire("20300101T000000Z")
+        BOTH.retire("20300101T000000Z", at(8))
 
 
 def test_the_secret_shows_nowhere() -> None:

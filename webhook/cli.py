@@ -1,4 +1,4 @@
-"""The command line: `raywarden serve | demo | review | rules`."""
+"""The command line: `raywarden serve | demo | review | rules | ca | enroll`."""
 
 import asyncio
 import sys
@@ -12,9 +12,8 @@ import orjson
 import typer
 import uvloop
 import yaml
-from pydantic import ValidationError
 
-from webhook import __version__, reference, wiring
+from webhook import __version__, ca_command, reference, wiring
 from webhook.demo import run_demo
 from webhook.dry_run import Examined, examine
 from webhook.enroll_command import enroll_command
@@ -23,7 +22,7 @@ from webhook.namespaces import NamespaceManifests
 from webhook.observe import set_up_logging
 from webhook.report import as_json, as_text
 from webhook.review import Reviewer
-from webhook.settings import Settings, SetupError
+from webhook.settings import Settings, SetupError, from_environment
 from webhook.wire import BadReviewError, parse
 from webhook.wiring import Server
 
@@ -36,6 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("enroll")(enroll_command)
+app.add_typer(ca_command.app)
 
 
 class Output(StrEnum):
@@ -70,7 +70,7 @@ def serve(
     ] = None,
 ) -> None:
     """Answer AdmissionReviews and sign certificates until SIGTERM. Settings are RAYWARDEN_... environment variables."""
-    settings = _settings()
+    settings = from_environment()
     set_up_logging(settings.log_level)
     if token_dir and not dev:
         raise SetupError("--token-dir goes with --dev: in a cluster the kubelet hands out tokens")
@@ -95,7 +95,7 @@ def demo(
     keep_serving: Annotated[bool, typer.Option(help="Go on serving after the table, until Ctrl-C.")] = False,
 ) -> None:
     """Start a development server, send it AdmissionReviews over HTTPS, and show what comes back."""
-    settings = _settings()
+    settings = from_environment()
     set_up_logging("error")
     reviews = {file.stem: _review_in(file) for file in sorted(examples.glob("*.json"))}
     if not reviews:
@@ -124,7 +124,7 @@ def review(
     found = [one for source in sources for one in read(source)]
     manifests = [one for one in found if isinstance(one, Manifest)]
     namespaces = NamespaceManifests(manifest.document for manifest in manifests)
-    reviewer = wiring.offline_reviewer(_settings(), policy, namespaces)
+    reviewer = wiring.offline_reviewer(from_environment(), policy, namespaces)
     outcomes = [_examine(reviewer, manifest, namespace) for manifest in manifests]
     examined = [one for one in outcomes if isinstance(one, Examined)]
     unreadable = [one for one in (*found, *outcomes) if isinstance(one, Unreadable)]
@@ -187,11 +187,3 @@ def _review_in(file: Path) -> Any:
     except (BadReviewError, OSError) as error:
         raise SetupError(f"{file}: {error}") from None
     return orjson.loads(body)
-
-
-def _settings() -> Settings:
-    try:
-        return Settings()
-    except ValidationError as error:
-        problems = (f"RAYWARDEN_{'.'.join(map(str, p['loc'])).upper()}: {p['msg']}" for p in error.errors())
-        raise SetupError("\n".join(problems)) from None

@@ -2,16 +2,18 @@
 
 import asyncio
 import base64
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from certs.identity import Caller, Cluster, Pod, Service
 from policies.contract import AUDIENCE
 from policies.reading import elements, mapping, text
+from policies.workload import OPT_IN_CLUSTER_LABEL, RAY_CLUSTER_LABEL
 from webhook.kube_api import KubeApi, backoff
 from webhook.kube_objects import caller_of, opted_in_cluster_of, pod_of, ray_cluster_of, service_of
-from webhook.kube_request import InvalidError, Resource
+from webhook.kube_request import InvalidError, NotFoundError, Resource
 from webhook.ports import ConflictError, StoredSeed, UnavailableError
 from webhook.watch_cache import WatchCache
 
@@ -107,6 +109,31 @@ class KubeLive:
             return convert(document) if document is not None else None
         except ValueError as error:
             raise UnavailableError(f"get {resource}: {namespace}/{name} cannot be understood ({error})") from error
+
+
+class KubeObjectLists:
+    """`ports.ObjectLists`, asked for anew every time."""
+
+    def __init__(self, api: KubeApi) -> None:
+        self._api = api
+
+    async def ray_clusters(self) -> Sequence[Mapping[str, Any]]:
+        try:
+            return await self._all(_RAY_CLUSTERS)
+        except NotFoundError:
+            return ()
+
+    async def namespaces(self) -> Sequence[Mapping[str, Any]]:
+        return await self._all(_NAMESPACES)
+
+    async def ray_pods(self) -> Sequence[Mapping[str, Any]]:
+        # A selector knows no "or"; a pod with both labels is KubeRay's.
+        kuberay = await self._all(_PODS, RAY_CLUSTER_LABEL)
+        return [*kuberay, *await self._all(_PODS, f"{OPT_IN_CLUSTER_LABEL},!{RAY_CLUSTER_LABEL}")]
+
+    async def _all(self, resource: Resource, labels: str = "") -> Sequence[Mapping[str, Any]]:
+        async with aclosing(self._api.pages(resource, labels=labels)) as pages:
+            return [item async for page in pages for item in page.items]
 
 
 class KubeSeedStore:

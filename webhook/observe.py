@@ -153,7 +153,7 @@ class Observer:
 
     def seed_adopted(self, seed: Seed) -> None:
         """Another seed is in use now."""
-        retired = sum(generation.retired for generation in seed.generations)
+        retired = sum(generation.retired is not None for generation in seed.generations)
         self.metrics.generations.labels("retired").set(retired)
         self.metrics.generations.labels("signing").set(len(seed.generations) - retired)
         self._log.info("seed adopted", generations=list(seed.entries))

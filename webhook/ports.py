@@ -1,8 +1,8 @@
 """What we ask of the world, as small as it can be said. Consumers name the port; `wiring` picks the adapter."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from certs.identity import Caller, Cluster, Pod, Service
 
@@ -68,6 +68,22 @@ class SeedStore(Protocol):
 
     async def replace(self, stored: StoredSeed, entries: Mapping[str, bytes]) -> None:
         """Store `entries` in place of what was read; raises ConflictError where that has changed since."""
+        ...
+
+
+class ObjectLists(Protocol):
+    """Everything there is of a kind, raw as JSON has it. Every call may raise UnavailableError."""
+
+    async def ray_clusters(self) -> Sequence[Mapping[str, Any]]:
+        """The RayClusters of all namespaces."""
+        ...
+
+    async def namespaces(self) -> Sequence[Mapping[str, Any]]:
+        """All namespaces."""
+        ...
+
+    async def ray_pods(self) -> Sequence[Mapping[str, Any]]:
+        """The pods of all Ray clusters, with KubeRay and without."""
         ...
 
 

@@ -3,8 +3,7 @@
 import os
 import secrets
 import ssl
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -45,7 +44,7 @@ class DerivedCertificate:
         self.context = tls_context()
         self._trust = trust
         self._names = [_general_name(name) for name in names]
-        self._issuer: Authority | None = None
+        self._issuer: x509.Certificate | None = None
         self._ends = datetime.min.replace(tzinfo=UTC)
 
     @property
@@ -53,9 +52,10 @@ class DerivedCertificate:
         return self._trust.serving_ca
 
     def keep(self, now: datetime) -> datetime:
-        if self._issuer is not self._trust.serving or now > self._ends - _LEAF.lifetime / 2:
-            self._issuer = self._trust.serving
-            self._ends = self._load_leaf(self._issuer, now)
+        issuer = self._trust.serving
+        if issuer.certificate != self._issuer or now > self._ends - _LEAF.lifetime / 2:
+            self._ends = self._load_leaf(issuer, now)
+            self._issuer = issuer.certificate
         return self._ends
 
     def _load_leaf(self, issuer: Authority, now: datetime) -> datetime:
@@ -63,8 +63,7 @@ class DerivedCertificate:
         serial = random_serial(secrets.randbits)
         leaf = issuer.issue(key.public_key(), self._names, SERVER, _LEAF.validity(now), serial)
         key_pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        with _in_memory(key_pem + leaf.public_bytes(Encoding.PEM)) as path:
-            self.context.load_cert_chain(path, path)
+        _load(self.context, key_pem + leaf.public_bytes(Encoding.PEM))
         return leaf.not_valid_after_utc
 
 
@@ -74,7 +73,8 @@ class MountedCertificate:
     def __init__(self, certificate: Path, key: Path, ca: Path) -> None:
         self.context = tls_context()
         self._certificate, self._key, self._ca = certificate, key, ca
-        self._loaded = self._ca_pem = b""
+        self._loaded: tuple[bytes, ...] = ()
+        self._ca_pem = b""
         self._ends = datetime.min.replace(tzinfo=UTC)
 
     @property
@@ -82,25 +82,26 @@ class MountedCertificate:
         return self._ca_pem
 
     def keep(self, now: datetime) -> datetime:
+        files = f"certificate {self._certificate}, key {self._key} and CA {self._ca}"
         try:
-            content = self._certificate.read_bytes() + self._key.read_bytes() + self._ca.read_bytes()
+            content = tuple(file.read_bytes() for file in (self._certificate, self._key, self._ca))
             if content != self._loaded:
-                self._load()
+                self._take(*content)
                 self._loaded = content
         except OSError as error:
             # ssl.SSLError is an OSError too: a key that does not fit its certificate ends here as well.
-            files = f"certificate {self._certificate}, key {self._key} and CA {self._ca}"
             raise UnavailableError(f"{files} cannot be used together: {error}") from None
         except ValueError:
-            raise UnavailableError(f"{self._ca}, {self._certificate}: no certificate in PEM form") from None
+            raise UnavailableError(f"{files}: one of them holds no certificate in PEM form") from None
         return self._ends
 
-    def _load(self) -> None:
-        ca = self._ca.read_bytes()
+    def _take(self, certificate: bytes, key: bytes, ca: bytes) -> None:
         x509.load_pem_x509_certificates(ca)
-        self.context.load_cert_chain(self._certificate, self._key)
-        self._ends = x509.load_pem_x509_certificate(self._certificate.read_bytes()).not_valid_after_utc
-        self._ca_pem = ca
+        leaf = x509.load_pem_x509_certificate(certificate)
+        # Files change one after the other. A pair that does not fit would take the context's good one away.
+        for context in (tls_context(), self.context):
+            _load(context, certificate + b"\n" + key)
+        self._ends, self._ca_pem = leaf.not_valid_after_utc, ca
 
 
 def tls_context() -> ssl.SSLContext:
@@ -118,12 +119,14 @@ def _general_name(name: str) -> x509.GeneralName:
         return x509.DNSName(name)
 
 
-@contextmanager
-def _in_memory(content: bytes) -> Iterator[str]:
-    """`content` as a path: OpenSSL's loader takes only files, and a key must not lie on a disk."""
+def _load(context: ssl.SSLContext, pem: bytes) -> None:
+    """Have `context` use a key and its certificates from now on. OpenSSL's loader takes only files, and a key must not
+    lie on a disk.
+    """
     descriptor = os.memfd_create("raywarden", os.MFD_CLOEXEC)
     try:
-        os.write(descriptor, content)
-        yield f"/proc/self/fd/{descriptor}"
+        os.write(descriptor, pem)
+        path = f"/proc/self/fd/{descriptor}"
+        context.load_cert_chain(path, path)
     finally:
         os.close(descriptor)

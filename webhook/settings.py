@@ -4,7 +4,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, IPvAnyAddress
+from pydantic import Field, IPvAnyAddress, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 _LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
@@ -94,3 +94,12 @@ class Settings(BaseSettings):
     drain_seconds: float = Field(5.0, ge=0, description="time between becoming unready and refusing new connections")
     shutdown_seconds: int = Field(20, ge=0, description="time for open requests to end after that")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
+
+
+def from_environment() -> Settings:
+    """The settings as the environment has them; raises SetupError with everything that is wrong."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        problems = (f"RAYWARDEN_{'.'.join(map(str, p['loc'])).upper()}: {p['msg']}" for p in error.errors())
+        raise SetupError("\n".join(problems)) from None

@@ -5,9 +5,10 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -16,13 +17,14 @@ from urllib.parse import urlsplit
 import structlog
 
 from certs.identity import Domains
+from certs.profile import Profile
 from certs.root import Root, RootError
 from certs.seed import SEED_BYTES
 from policies.model import Signer
 from webhook import __version__
 from webhook.app import admission_app, enrolment_app, operations_app
 from webhook.kube_api import KubeApi
-from webhook.kube_live import KubeLive, KubeSeedStore, KubeWebhookConfigurations
+from webhook.kube_live import KubeLive, KubeObjectLists, KubeSeedStore, KubeWebhookConfigurations
 from webhook.manifest_cluster import ManifestCluster
 from webhook.manifests import Manifest, read
 from webhook.observe import Metrics, Observer
@@ -30,6 +32,7 @@ from webhook.policy_file import load_policy
 from webhook.ports import LiveObjects, Namespaces, SeedStore, UnavailableError, WebhookConfigurations
 from webhook.readiness import Readiness
 from webhook.review import Reviewer
+from webhook.rotation import Rotation
 from webhook.seed_store import DirectorySeedStore, MemorySeedStore
 from webhook.serving import Listener, listener, open_port, serve
 from webhook.serving_certificate import DerivedCertificate, MountedCertificate, ServingCertificate
@@ -118,6 +121,19 @@ async def server(settings: Settings, told: Callable[[bytes], None] | None = None
         upkeep=partial(_follow, api, live),
     )
     return _server(settings, around, told)
+
+
+@asynccontextmanager
+async def rotation(settings: Settings) -> AsyncIterator[Rotation]:
+    """The seed of the cluster that the user's kubeconfig names, to look at and to rotate."""
+    try:
+        api = await KubeApi.connect(settings.kubeconfig)
+    except UnavailableError as error:
+        raise SetupError(str(error)) from None
+    async with api:
+        seeds = DirectorySeedStore(settings.seed_dir) if settings.seed_dir else KubeSeedStore(api, settings.namespace)
+        profile = Profile(timedelta(days=settings.certificate_days))
+        yield Rotation(seeds, KubeObjectLists(api), profile, _now, _new_secret)
 
 
 async def _follow(api: KubeApi, live: KubeLive, readiness: Readiness) -> None:

@@ -1,0 +1,350 @@
+"""Seed, serving certificate and caBundle, kept in step with what is stored."""
+
+import asyncio
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from certs.authority import Authority, serving_authority
+from certs.profile import SERVER
+from certs.seed import Seed
+from tests import cluster
+from tests.live import metric, serving
+from webhook.observe import Metrics, Observer
+from webhook.ports import ConflictError, StoredSeed, UnavailableError, WebhookConfigurations
+from webhook.readiness import Readiness
+from webhook.seed_store import DirectorySeedStore, MemorySeedStore
+from webhook.serving_certificate import DerivedCertificate, MountedCertificate, ServingCertificate
+from webhook.trust import Trust
+from webhook.upkeep import Upkeep
+
+ROTATED = cluster.SEED.with_generation(cluster.NEXT_GENERATION)
+
+
+class Configurations:
+    """Webhook configurations that count what is written, and can be away."""
+
+    def __init__(self) -> None:
+        self.bundle = b""
+        self.writes = 0
+        self.away = False
+
+    async def trust(self, ca: bytes) -> bool:
+        if self.away:
+            raise UnavailableError("connection refused")
+        written = ca != self.bundle
+        self.bundle = ca
+        self.writes += written
+        return written
+
+
+class Replica:
+    """One replica's upkeep over a store."""
+
+    def __init__(
+        self, store: Any, configurations: WebhookConfigurations | None = None, secret: bytes = b"s" * 32
+    ) -> None:
+        self.trust = Trust(None, 100)
+        self.readiness = Readiness(lambda ready: None)
+        self.readiness.met("open ports")
+        self.told: list[bytes] = []
+        self.now = cluster.NOW
+        self.certificate: ServingCertificate = DerivedCertificate(self.trust, ("localhost",))
+        self.upkeep = Upkeep(
+            store,
+            self.trust,
+            self.certificate,
+            configurations,
+            self.readiness,
+            Observer(Metrics(self.trust), time.perf_counter),
+            self.told.append,
+            lambda: self.now,
+            lambda: secret,
+            period=10,
+        )
+
+    def once(self) -> str:
+        return asyncio.run(self.upkeep.once())
+
+
+def test_the_first_replica_makes_the_seed_and_the_others_read_it() -> None:
+    store = MemorySeedStore()
+    first, second = Replica(store, secret=b"1" * 32), Replica(store, secret=b"2" * 32)
+    assert (first.once(), second.once()) == ("", "")
+    assert first.trust.seed == second.trust.seed
+    assert first.trust.serving_ca == second.trust.serving_ca
+    assert first.readiness.ready and second.readiness.ready
+
+
+def test_whoever_loses_the_race_takes_the_winners_seed() -> None:
+    class Race(MemorySeedStore):
+        async def create(self, entries: Mapping[str, bytes]) -> None:
+            await super().create(cluster.SEED.entries)
+            raise ConflictError("somebody else was first")
+
+    loser = Replica(Race())
+    assert loser.once() == ""
+    assert loser.trust.seed == cluster.SEED
+
+
+def test_a_seed_that_was_deleted_is_put_back() -> None:
+    store = MemorySeedStore()
+    replica = Replica(store)
+    replica.once()
+    store._stored = None
+    assert replica.once() == ""
+    assert Seed.parse(asyncio.run(store.load()).entries) == replica.trust.seed  # type: ignore[union-attr]  # it is stored
+
+
+def stored(seed: Seed) -> MemorySeedStore:
+    store = MemorySeedStore()
+    store._stored = StoredSeed(seed.entries, "1")
+    return store
+
+
+def test_a_malformed_seed_is_never_taken_nor_replaced() -> None:
+    store = stored(cluster.SEED)
+    new, running = Replica(store), Replica(store)
+    running.once()
+    store._stored = broken = StoredSeed({"seed": b"x"}, "2")
+    assert "entry 'seed' is not named by" in new.once()
+    assert not new.readiness.ready and "seed" in new.readiness.lacks
+    assert "entry 'seed' is not named by" in running.once()
+    assert running.readiness.ready and running.trust.seed == cluster.SEED
+    assert asyncio.run(store.load()) is broken
+
+
+def test_without_an_api_server_what_is_there_goes_on_and_is_renewed() -> None:
+    class Store(MemorySeedStore):
+        away = False
+
+        async def load(self) -> StoredSeed | None:
+            if self.away:
+                raise UnavailableError("connection refused")
+            return await super().load()
+
+    store, configurations = Store(), Configurations()
+    replica = Replica(store, configurations)
+    assert replica.once() == ""
+    first = leaf_of(replica.certificate)
+    store.away = configurations.away = True
+    replica.now += timedelta(days=6)
+    assert replica.once() == "connection refused; connection refused"
+    assert leaf_of(replica.certificate) != first
+    assert replica.readiness.ready
+
+
+def test_the_ca_bundle_is_written_once_and_again_when_somebody_changed_it() -> None:
+    configurations = Configurations()
+    replica = Replica(stored(cluster.SEED), configurations)
+    for _ in range(3):
+        replica.once()
+    assert (configurations.writes, configurations.bundle) == (1, replica.trust.serving_ca)
+    configurations.bundle = b"garbage"
+    replica.once()
+    assert (configurations.writes, configurations.bundle) == (2, replica.trust.serving_ca)
+
+
+def test_it_is_not_ready_before_the_api_server_trusts_it() -> None:
+    configurations = Configurations()
+    configurations.away = True
+    replica = Replica(stored(cluster.SEED), configurations)
+    replica.once()
+    assert replica.readiness.lacks == ("webhook configurations",)
+    configurations.away = False
+    replica.once()
+    assert replica.readiness.ready
+
+
+def test_a_rotation_reaches_the_bundle_before_any_certificate_of_the_new_ca() -> None:
+    store, configurations = stored(cluster.SEED), Configurations()
+    replica = Replica(store, configurations)
+    replica.once()
+    leaf = leaf_of(replica.certificate)
+    store._stored = StoredSeed(ROTATED.entries, "2")
+    replica.once()
+    assert configurations.bundle == replica.told[-1] == replica.trust.serving_ca
+    assert len(x509.load_pem_x509_certificates(replica.trust.serving_ca)) == 2
+    assert leaf_of(replica.certificate) == leaf, "a rotation renews no certificate"
+    retired = ROTATED.retire(cluster.GENERATION.name, cluster.NEXT_GENERATION.activated)
+    store._stored = StoredSeed(retired.entries, "3")
+    replica.once()
+    assert leaf_of(replica.certificate) != leaf
+    assert configurations.writes == 2, "the CA that signs now was in the bundle already"
+
+
+def test_no_key_of_a_forgotten_generation_stays() -> None:
+    replica = Replica(store := stored(ROTATED))
+    replica.once()
+    before = replica.trust.authorities
+    store._stored = StoredSeed(ROTATED.without(cluster.GENERATION.name).entries, "2")
+    replica.once()
+    assert replica.trust.authorities is not before
+    assert replica.trust.seed and cluster.GENERATION not in replica.trust.seed.generations
+
+
+def leaf_of(certificate: ServingCertificate) -> bytes:
+    return handshake(certificate.context, certificate.ca)[1]
+
+
+def handshake(context: ssl.SSLContext, ca: bytes) -> tuple[Callable[[bytes], bytes], bytes]:
+    """A connection to `context`, as a function that says something and hears it; and the certificate it met (DER)."""
+    client = ssl.create_default_context(cadata=ca.decode())
+    client.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ours, theirs = context.wrap_bio(incoming, outgoing, server_side=True), client.wrap_bio(outgoing, incoming)
+    done: set[ssl.SSLObject] = set()
+    for _ in range(6):
+        for side in (theirs, ours):
+            try:
+                side.do_handshake()
+                done.add(side)
+            except ssl.SSLWantReadError:
+                pass
+    assert done == {ours, theirs} and theirs.version() == "TLSv1.3"
+
+    def talk(said: bytes) -> bytes:
+        ours.write(said)
+        return theirs.read()
+
+    certificate = theirs.getpeercert(binary_form=True)
+    assert certificate
+    return talk, certificate
+
+
+def test_a_leaf_is_renewed_in_place_and_open_connections_go_on() -> None:
+    trust = Trust(None, 1)
+    trust.adopt(cluster.SEED)
+    certificate = DerivedCertificate(trust, ("localhost", "127.0.0.1"))
+    ends = certificate.keep(cluster.NOW)
+    context = certificate.context
+    talk, first = handshake(context, certificate.ca)
+    assert certificate.keep(cluster.NOW + timedelta(days=3)) == ends, "it is not due yet"
+    assert certificate.keep(cluster.NOW + timedelta(days=4)) > ends
+    assert certificate.context is context
+    assert talk(b"still here") == b"still here"
+    assert handshake(context, certificate.ca)[1] != first
+
+
+def test_a_leaf_is_verified_by_the_ca_and_holds_our_names() -> None:
+    trust = Trust(None, 1)
+    trust.adopt(ROTATED)
+    certificate = DerivedCertificate(trust, ("raywarden.raywarden-system.svc", "10.0.0.1"))
+    certificate.keep(cluster.NOW)
+    leaf = x509.load_der_x509_certificate(leaf_of(certificate))
+    leaf.verify_directly_issued_by(x509.load_pem_x509_certificates(certificate.ca)[0])
+    names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert [str(name.value) for name in names] == ["raywarden.raywarden-system.svc", "10.0.0.1"]
+
+
+class Files:
+    """A serving certificate as somebody else mounts it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.certificate, self.key, self.ca = (folder / name for name in ("tls.crt", "tls.key", "ca.crt"))
+
+    def write(self, authority: Authority, now: datetime) -> None:
+        key = ec.generate_private_key(ec.SECP256R1())
+        names, validity = [x509.DNSName("localhost")], (now - timedelta(hours=1), now + timedelta(days=9))
+        leaf = authority.issue(key.public_key(), names, SERVER, validity, 7)
+        self.certificate.write_bytes(leaf.public_bytes(Encoding.PEM))
+        self.key.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        self.ca.write_bytes(authority.pem)
+
+    def mounted(self) -> MountedCertificate:
+        return MountedCertificate(self.certificate, self.key, self.ca)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    files = Files(tmp_path)
+    files.write(serving_authority(cluster.GENERATION), cluster.NOW)
+    return files
+
+
+def test_a_mounted_certificate_is_read_again_when_it_changes(files: Files) -> None:
+    mounted = files.mounted()
+    ends = mounted.keep(cluster.NOW)
+    first = leaf_of(mounted)
+    assert mounted.keep(cluster.NOW) == ends and leaf_of(mounted) == first
+    files.write(serving_authority(cluster.NEXT_GENERATION), cluster.NOW + timedelta(days=5))
+    assert mounted.keep(cluster.NOW) > ends
+    assert leaf_of(mounted) != first and mounted.ca == serving_authority(cluster.NEXT_GENERATION).pem
+
+
+def test_a_mounted_certificate_that_is_half_written_leaves_the_last_one_in_use(files: Files) -> None:
+    mounted = files.mounted()
+    mounted.keep(cluster.NOW)
+    first, key = leaf_of(mounted), files.key.read_bytes()
+    files.write(serving_authority(cluster.GENERATION), cluster.NOW)
+    files.key.write_bytes(key)
+    with pytest.raises(UnavailableError, match="cannot be used together"):
+        mounted.keep(cluster.NOW)
+    assert leaf_of(mounted) == first
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "why"),
+    [
+        ("ca", b"kind: Secret\n", "no certificate in PEM form"),
+        ("certificate", b"", "no certificate in PEM form"),
+        ("key", b"", "cannot be used together"),
+        ("key", None, "cannot be used together: .*No such file"),
+    ],
+)
+def test_it_does_not_start_with_a_certificate_that_will_not_do(
+    files: Files, name: str, content: bytes | None, why: str
+) -> None:
+    file: Path = getattr(files, name)
+    file.unlink() if content is None else file.write_bytes(content)
+    with pytest.raises(UnavailableError, match=why):
+        files.mounted().keep(cluster.NOW)
+
+
+def test_a_folder_is_read_as_a_secret_volume_lies_in_it(tmp_path: Path) -> None:
+    (tmp_path / "..2026_11_20").mkdir()
+    (tmp_path / "..2026_11_20" / "20260101T000000Z").write_bytes(b"a" * 32)
+    (tmp_path / "..data").symlink_to("..2026_11_20")
+    (tmp_path / "20260101T000000Z").symlink_to("..data/20260101T000000Z")
+    found = asyncio.run(DirectorySeedStore(tmp_path).load())
+    assert found and found.entries == {"20260101T000000Z": b"a" * 32}
+
+
+def test_a_folder_without_a_seed_is_no_place_to_make_one(tmp_path: Path) -> None:
+    replica = Replica(DirectorySeedStore(tmp_path))
+    assert "put a file of 32 random bytes there" in replica.once()
+    gone = Replica(DirectorySeedStore(tmp_path / "gone"))
+    assert "cannot be read: No such file or directory" in gone.once()
+
+
+def test_a_running_server_follows_its_seed(tmp_path: Path) -> None:
+    for name, secret in cluster.SEED.entries.items():
+        (tmp_path / name).write_bytes(secret)
+    environment = {"RAYWARDEN_SEED_DIR": str(tmp_path), "RAYWARDEN_UPKEEP_SECONDS": "0.1"}
+    with serving(environment, cluster.objects()) as live:
+        before = live.ca_file.read_bytes()
+        (tmp_path / cluster.NEXT_GENERATION.name).write_bytes(cluster.NEXT_GENERATION.secret)
+        wait(lambda: metric(live, 'raywarden_seed_generations{state="signing"}') == 2)
+        wait(lambda: live.ca_file.read_bytes() != before)
+        assert live.ca_file.read_bytes().startswith(before)
+        (tmp_path / "rubbish").write_bytes(b"")
+        wait(lambda: metric(live, "raywarden_upkeep_failures_total") == 1)
+        (failure,) = [event for event in live.log() if event["event"] == "upkeep failed"]
+        assert "entry 'rubbish' is not named by a time of activation" in failure["reason"]
+        assert metric(live, "raywarden_ready") == 1
+
+
+def wait(condition: Callable[[], bool], seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
