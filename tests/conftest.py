@@ -1,9 +1,12 @@
 """Options and profiles for every test."""
 
 import os
+from collections.abc import Generator
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.secrecy import leaked
 
 settings.register_profile("explore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 # Where a change is judged, the same examples every time; new ones are for people at work to find.
@@ -18,3 +21,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture
 def rewrite_golden(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--golden"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test whose output or traceback holds a private key or a token has failed, whatever else it found."""
+    report = yield
+    if secret := leaked(report.longreprtext, *(content for _, content in report.sections)):
+        report.outcome = "failed"
+        report.longrepr = f"{secret} in the output of this test"
+        report.sections = []
+    return report

@@ -146,7 +146,7 @@ def test_outcomes_are_counted_and_logged(live: Live, client: httpx.Client) -> No
     assert metric(live, "raywarden_ca_cache_size") >= 1
     (event,) = [event for event in live.log() if event.get("pod") == "demo-worker-2"]
     assert (event["event"], event["cluster"], event["role"]) == ("certificate issued", "demo", "worker")
-    assert metric(live, 'raywarden_expires_timestamp_seconds{what="serving certificate"}') > time.time()
+    assert metric(live, 'raywarden_expires_timestamp_seconds{what="serving_certificate"}') > time.time()
 
 
 def test_one_pod_asks_only_so_often() -> None:

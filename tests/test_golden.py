@@ -26,7 +26,6 @@ from webhook.observe import Metrics, Observer
 from webhook.readiness import Readiness
 from webhook.report import as_json
 from webhook.settings import Settings
-from webhook.trust import Trust
 
 _FOLDER = Path(__file__).parent / "golden"
 _REVIEWER = factory.reviewer()
@@ -82,7 +81,7 @@ def test_the_server_gives_the_same_answer(name: str) -> None:
 
 def answer(path: str, review: Object) -> Any:
     async def ask() -> httpx.Response:
-        observer = Observer(Metrics(Trust(None, 1)), time.perf_counter)
+        observer = Observer(Metrics(), time.perf_counter)
         app = admission_app(_REVIEWER, observer, Readiness(lambda ready: None), Settings())
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="https://localhost") as client:

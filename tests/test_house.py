@@ -1,6 +1,7 @@
 """The house keeps its own rules: what is written is listed, and what is listed is documented."""
 
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from policies.registry import MUTATIONS, RULES
+from tests.secrecy import leaked
 
 ROOT = Path(__file__).parent.parent
 _NAME = re.compile(r"^([a-z0-9-]+)==(\S+)", re.MULTILINE)
@@ -62,3 +64,10 @@ def test_what_runs_is_the_same_version_as_what_is_tested() -> None:
         dict(_NAME.findall((ROOT / lock).read_text())) for lock in ("requirements.lock", "tests/requirements.lock")
     )
     assert run.items() <= develop.items()
+
+
+def test_no_file_of_ours_holds_a_key_or_a_token() -> None:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    files = [ROOT / name for name in listed.split("\0") if name] or list(ROOT.glob("[a-z]*/**/*.*"))
+    assert len(files) > 100
+    assert [str(file) for file in files if file.is_file() and leaked(file.read_text(errors="replace"))] == []

@@ -223,7 +223,6 @@ def test_it_does_not_start_without_a_cluster(tmp_path: Path) -> None:
     assert ended.stderr.startswith(
         "raywarden: no Kubernetes configuration: in a pod, mount the service account's token"
     )
-    assert ended.stderr.endswith("or start with --dev\n")
 
 
 def test_it_does_not_start_with_a_wrong_policy(tmp_path: Path) -> None:

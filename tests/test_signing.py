@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 from ipaddress import ip_address
 from typing import Any
 
@@ -15,6 +16,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from certs.cache import Authorities
 from certs.csr import CsrError
 from certs.identity import Address, Caller, Cluster, Domains, NotAllowedError, Pod, Service
+from certs.profile import Profile
 from tests import cluster
 from tests.factory import Object, changed
 from webhook.kube_objects import pod_of
@@ -54,10 +56,19 @@ class Live(ManifestCluster):
         return await super().pod(namespace, name)
 
 
-def signing(live: Live | None = None, clock: Callable[[], float] = lambda: 0.0, **settings: Any) -> Signing:
-    authorities = Authorities(cluster.SEED)
+def signing(
+    live: Live | None = None, clock: Callable[[], float] = lambda: 0.0, days: int = 730, **settings: Any
+) -> Signing:
+    authorities, profile = Authorities(cluster.SEED), Profile(timedelta(days=days))
     return Signing(
-        live or Live(), lambda: authorities, Domains(), Settings(**settings), lambda: cluster.NOW, clock, lambda: 7
+        live or Live(),
+        lambda: authorities,
+        Domains(),
+        profile,
+        Settings(**settings),
+        lambda: cluster.NOW,
+        clock,
+        lambda: 7,
     )
 
 
@@ -76,7 +87,7 @@ def test_a_certificate_for_the_key_in_the_request_and_the_identity_of_the_pod() 
 
 
 def test_the_life_of_a_certificate_is_the_operators_choice() -> None:
-    assert (sign(signing(certificate_days=30)).not_after - cluster.NOW).days == 30
+    assert (sign(signing(days=30)).not_after - cluster.NOW).days == 30
 
 
 def test_a_client_certificate_cannot_serve() -> None:

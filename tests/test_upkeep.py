@@ -64,11 +64,10 @@ class Replica:
             self.certificate,
             configurations,
             self.readiness,
-            Observer(Metrics(self.trust), time.perf_counter),
+            Observer(Metrics(), time.perf_counter),
             self.told.append,
             lambda: self.now,
             lambda: secret,
-            period=10,
         )
 
     def once(self) -> str:
@@ -225,11 +224,13 @@ def test_a_leaf_is_renewed_in_place_and_open_connections_go_on() -> None:
     trust = Trust(None, 1)
     trust.adopt(cluster.SEED)
     certificate = DerivedCertificate(trust, ("localhost", "127.0.0.1"))
-    ends = certificate.keep(cluster.NOW)
-    context = certificate.context
+    certificate.keep(cluster.NOW)
+    context, ends = certificate.context, certificate.ends
     talk, first = handshake(context, certificate.ca)
-    assert certificate.keep(cluster.NOW + timedelta(days=3)) == ends, "it is not due yet"
-    assert certificate.keep(cluster.NOW + timedelta(days=4)) > ends
+    certificate.keep(cluster.NOW + timedelta(days=3))
+    assert certificate.ends == ends, "it is not due yet"
+    certificate.keep(cluster.NOW + timedelta(days=4))
+    assert ends and certificate.ends and certificate.ends > ends
     assert certificate.context is context
     assert talk(b"still here") == b"still here"
     assert handshake(context, certificate.ca)[1] != first
@@ -273,11 +274,13 @@ def files(tmp_path: Path) -> Files:
 
 def test_a_mounted_certificate_is_read_again_when_it_changes(files: Files) -> None:
     mounted = files.mounted()
-    ends = mounted.keep(cluster.NOW)
-    first = leaf_of(mounted)
-    assert mounted.keep(cluster.NOW) == ends and leaf_of(mounted) == first
+    mounted.keep(cluster.NOW)
+    first, ends = leaf_of(mounted), mounted.ends
+    mounted.keep(cluster.NOW)
+    assert mounted.ends == ends and leaf_of(mounted) == first
     files.write(serving_authority(cluster.NEXT_GENERATION), cluster.NOW + timedelta(days=5))
-    assert mounted.keep(cluster.NOW) > ends
+    mounted.keep(cluster.NOW)
+    assert ends and mounted.ends and mounted.ends > ends
     assert leaf_of(mounted) != first and mounted.ca == serving_authority(cluster.NEXT_GENERATION).pem
 
 

@@ -60,5 +60,5 @@ async def _load(kubeconfig: Path | None, configuration: "Configuration") -> None
             raise UnavailableError(f"kubeconfig {kubeconfig} cannot be used ({kind}): check it with kubectl") from None
         raise UnavailableError(
             "no Kubernetes configuration: in a pod, mount the service account's token; elsewhere, set KUBECONFIG "
-            f"to a file that kubectl can use ({kind})"
+            f"to a file that kubectl can use ({kind}); `raywarden serve --dev` needs none"
         ) from None

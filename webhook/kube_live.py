@@ -101,6 +101,9 @@ class KubeLive:
             raise UnavailableError(f"the {_SERVICES} have not been listed yet")
         return self._services.in_namespace(namespace)
 
+    def ray_clusters(self) -> Iterable[Cluster]:
+        return self._clusters.values()
+
     async def _live(
         self, resource: Resource, namespace: str, name: str, convert: Callable[[Mapping[str, Any]], T]
     ) -> T | None:

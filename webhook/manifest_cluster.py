@@ -7,7 +7,9 @@ from typing import Any
 from certs.identity import Caller, Cluster, Pod, Service
 from policies.reading import mapping, text
 from webhook.kube_objects import opted_in_cluster_of, pod_of, ray_cluster_of, service_of
+from webhook.manifests import Manifest, read
 from webhook.namespaces import NamespaceManifests
+from webhook.settings import SetupError
 
 
 class ManifestCluster:
@@ -27,7 +29,23 @@ class ManifestCluster:
             self._services.setdefault(_key(one)[0], []).append(service_of(one))
         self._tokens = {new_token(): pod for pod in self._pods.values()}
 
-    def write_tokens(self, folder: Path) -> None:
+    @classmethod
+    def load(cls, file: Path | None, token_dir: Path | None, new_token: Callable[[], str]) -> "ManifestCluster":
+        """The cluster in a file, an empty one for None, with its tokens below `token_dir`; raises SetupError."""
+        found = list(read(str(file))) if file else []
+        if broken := [one for one in found if not isinstance(one, Manifest)]:
+            raise SetupError(f"{broken[0].source}: {broken[0].why}")
+        try:
+            cluster = cls((one.document for one in found if isinstance(one, Manifest)), new_token)
+            if token_dir:
+                cluster._write_tokens(token_dir)
+        except OSError as error:
+            raise SetupError(f"{token_dir}: {error.strerror}") from None
+        except ValueError as error:
+            raise SetupError(f"{file}: not an object as the API server stores it: {error}") from None
+        return cluster
+
+    def _write_tokens(self, folder: Path) -> None:
         """Each pod's token to `<folder>/<namespace>/<pod>/token`, as the kubelet would mount it; raises OSError."""
         for token, pod in self._tokens.items():
             file = folder / pod.namespace / pod.name / "token"
@@ -55,6 +73,9 @@ class ManifestCluster:
 
     async def services(self, namespace: str) -> Iterable[Service]:
         return self._services.get(namespace, ())
+
+    def ray_clusters(self) -> Iterable[Cluster]:
+        return self._clusters.values()
 
 
 def _of(api_version: str, kind: str, documents: Iterable[Mapping[str, Any]]) -> Iterable[Mapping[str, Any]]:

@@ -3,7 +3,6 @@
 import logging
 import sys
 from collections.abc import Callable, Iterator
-from datetime import datetime
 
 import orjson
 import structlog
@@ -24,13 +23,14 @@ _BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.
 
 
 class Metrics:
-    """Every metric there is; names follow the API server's own admission metrics."""
+    """Every metric there is, with those that `collectors` look up; names follow the API server's own for admission."""
 
-    def __init__(self, trust: Trust) -> None:
+    def __init__(self, *collectors: Collector) -> None:
         # A second series for every one, with its time of birth, is no use to anybody who has the first.
         disable_created_metrics()  # type: ignore[no-untyped-call]  # prometheus_client has no types for it
         self.registry = CollectorRegistry(auto_describe=True)
-        self.registry.register(_CaCache(trust))
+        for collector in collectors:
+            self.registry.register(collector)
         self.requests = self._counter(
             "admission_requests", "AdmissionReviews answered", "webhook", "kind", "operation", "allowed"
         )
@@ -56,9 +56,6 @@ class Metrics:
             buckets=(*_BUCKETS, 2.5, 5.0, 10.0),
             registry=self.registry,
         )
-        self.expires = Gauge(
-            "raywarden_expires_timestamp_seconds", "when the first of each kind ends", ("what",), registry=self.registry
-        )
         self.generations = Gauge(
             "raywarden_seed_generations", "generations of the seed in use", ("state",), registry=self.registry
         )
@@ -69,7 +66,7 @@ class Metrics:
         return Counter(f"raywarden_{name}", text, labels, registry=self.registry)
 
 
-class _CaCache(Collector):
+class CaCache(Collector):
     """The cache of cluster CAs, read when it is asked for; it begins anew with another seed."""
 
     def __init__(self, trust: Trust) -> None:
@@ -157,10 +154,6 @@ class Observer:
         self.metrics.generations.labels("retired").set(retired)
         self.metrics.generations.labels("signing").set(len(seed.generations) - retired)
         self._log.info("seed adopted", generations=list(seed.entries))
-
-    def expires(self, what: str, ends: datetime) -> None:
-        """The first thing of this kind ends then."""
-        self.metrics.expires.labels(what).set(ends.timestamp())
 
     def ca_bundle_written(self) -> None:
         """Our webhook configurations did not have our CA, and have it now."""

@@ -46,6 +46,10 @@ class LiveObjects(Protocol):
         """The Services of a namespace."""
         ...
 
+    def ray_clusters(self) -> Iterable[Cluster]:
+        """All RayClusters, from memory."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class StoredSeed:

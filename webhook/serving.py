@@ -128,12 +128,12 @@ def _settle_memory() -> None:
 
 async def serve(
     listeners: Iterable[Listener],
-    upkeep: Iterable[Callable[[], Awaitable[None]]],
+    tasks: Iterable[Callable[[], Awaitable[None]]],
     readiness: Readiness,
     settings: Settings,
     stop: asyncio.Event,
 ) -> None:
-    """Run until `stop`: every port and, beside them, `upkeep`; then unready, a pause for load balancers, and the end.
+    """Run until `stop`: every port and, beside them, `tasks`; then unready, a pause for load balancers, and the end.
 
     SIGTERM and SIGINT set `stop`. Open requests are answered within `shutdown_seconds`.
     """
@@ -142,7 +142,7 @@ async def serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     running = [asyncio.create_task(one.run_until_told()) for one in listeners]
-    keeping = [asyncio.ensure_future(one()) for one in upkeep]
+    keeping = [asyncio.ensure_future(one()) for one in tasks]
     keeping.append(asyncio.ensure_future(_announce(listeners, readiness)))
     stopped = asyncio.create_task(stop.wait())
     try:

@@ -3,11 +3,12 @@
 import os
 import secrets
 import ssl
-from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -16,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from certs.authority import Authority
 from certs.profile import SERVER, Profile
 from webhook.ports import UnavailableError
+from webhook.settings import Settings, SetupError
 from webhook.signing import random_serial
 from webhook.trust import Trust
 
@@ -26,14 +28,15 @@ class ServingCertificate(Protocol):
     """A TLS context whose certificate is kept fresh. New handshakes use what was loaded last."""
 
     context: ssl.SSLContext
+    ends: datetime | None
 
     @property
     def ca(self) -> bytes:
         """What clients must trust (PEM)."""
         ...
 
-    def keep(self, now: datetime) -> datetime:
-        """Renew it where that is due; gives when it ends. Raises UnavailableError where it cannot be read."""
+    def keep(self, now: datetime) -> None:
+        """Renew it where that is due, and set when it `ends`; raises UnavailableError where it cannot be read."""
         ...
 
 
@@ -45,18 +48,17 @@ class DerivedCertificate:
         self._trust = trust
         self._names = [_general_name(name) for name in names]
         self._issuer: x509.Certificate | None = None
-        self._ends = datetime.min.replace(tzinfo=UTC)
+        self.ends: datetime | None = None
 
     @property
     def ca(self) -> bytes:
         return self._trust.serving_ca
 
-    def keep(self, now: datetime) -> datetime:
+    def keep(self, now: datetime) -> None:
         issuer = self._trust.serving
-        if issuer.certificate != self._issuer or now > self._ends - _LEAF.lifetime / 2:
-            self._ends = self._load_leaf(issuer, now)
+        if issuer.certificate != self._issuer or self.ends is None or now > self.ends - _LEAF.lifetime / 2:
+            self.ends = self._load_leaf(issuer, now)
             self._issuer = issuer.certificate
-        return self._ends
 
     def _load_leaf(self, issuer: Authority, now: datetime) -> datetime:
         key = ec.generate_private_key(ec.SECP256R1())
@@ -75,13 +77,13 @@ class MountedCertificate:
         self._certificate, self._key, self._ca = certificate, key, ca
         self._loaded: tuple[bytes, ...] = ()
         self._ca_pem = b""
-        self._ends = datetime.min.replace(tzinfo=UTC)
+        self.ends: datetime | None = None
 
     @property
     def ca(self) -> bytes:
         return self._ca_pem
 
-    def keep(self, now: datetime) -> datetime:
+    def keep(self, now: datetime) -> None:
         files = f"certificate {self._certificate}, key {self._key} and CA {self._ca}"
         try:
             content = tuple(file.read_bytes() for file in (self._certificate, self._key, self._ca))
@@ -93,7 +95,6 @@ class MountedCertificate:
             raise UnavailableError(f"{files} cannot be used together: {error}") from None
         except ValueError:
             raise UnavailableError(f"{files}: one of them holds no certificate in PEM form") from None
-        return self._ends
 
     def _take(self, certificate: bytes, key: bytes, ca: bytes) -> None:
         x509.load_pem_x509_certificates(ca)
@@ -101,7 +102,33 @@ class MountedCertificate:
         # Files change one after the other. A pair that does not fit would take the context's good one away.
         for context in (tls_context(), self.context):
             _load(context, certificate + b"\n" + key)
-        self._ends, self._ca_pem = leaf.not_valid_after_utc, ca
+        self.ends, self._ca_pem = leaf.not_valid_after_utc, ca
+
+
+def serving_certificate(settings: Settings, trust: Trust, now: datetime) -> ServingCertificate:
+    """The certificate that the settings ask for; raises SetupError where it is to be mounted and is not right."""
+    files = {
+        "RAYWARDEN_TLS_CERT_FILE": settings.tls_cert_file,
+        "RAYWARDEN_TLS_KEY_FILE": settings.tls_key_file,
+        "RAYWARDEN_SIGNER_CA_FILE": settings.signer_ca_file,
+    }
+    given = [file for file in files.values() if file]
+    if not given:
+        return DerivedCertificate(trust, tuple(_serving_names(settings)))
+    if len(given) < len(files):
+        raise SetupError(f"{', '.join(files)} go together")
+    mounted = MountedCertificate(*given)
+    try:
+        mounted.keep(now)
+    except UnavailableError as error:
+        raise SetupError(str(error)) from None
+    return mounted
+
+
+def _serving_names(settings: Settings) -> Iterator[str]:
+    yield f"{settings.admission_service}.{settings.namespace}.svc"
+    yield urlsplit(settings.signer_url).hostname or ""
+    yield from filter(None, map(str.strip, settings.serving_names.split(",")))
 
 
 def tls_context() -> ssl.SSLContext:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -66,6 +66,7 @@ class Signing:
         live: LiveObjects,
         authorities: Callable[[], Authorities],
         domains: Domains,
+        profile: Profile,
         settings: Settings,
         now: Callable[[], datetime],
         clock: Callable[[], float],
@@ -74,7 +75,7 @@ class Signing:
         self._live = live
         self._authorities = authorities
         self._domains = domains
-        self._profile = Profile(timedelta(days=settings.certificate_days))
+        self._profile = profile
         self._address_wait = settings.address_wait_seconds
         self._check_peer = settings.require_peer_address
         self._now = now

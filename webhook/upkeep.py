@@ -18,7 +18,7 @@ SEED, CERTIFICATE, CONFIGURATIONS = "seed", "serving certificate", "webhook conf
 
 
 class Upkeep:
-    """A loop that looks at everything every `period` seconds, sooner while something is missing.
+    """A loop that looks at everything, more often while something is missing.
 
     `configurations` is None where their caBundle is not ours to write. `changed` is told of each new CA (PEM) of ours,
     before anybody can meet a certificate of it.
@@ -35,7 +35,6 @@ class Upkeep:
         changed: Callable[[bytes], None],
         now: Callable[[], datetime],
         new_secret: Callable[[], bytes],
-        period: float,
     ) -> None:
         self._store = store
         self._trust = trust
@@ -46,19 +45,18 @@ class Upkeep:
         self._changed = changed
         self._now = now
         self._new_secret = new_secret
-        self._period = period
         self._ca = b""
         readiness.expect(SEED, CERTIFICATE, *((CONFIGURATIONS,) if configurations else ()))
 
-    async def run(self) -> None:
-        """Never ends. What cannot be done now is said once, and tried again."""
+    async def run(self, period: float) -> None:
+        """Look every `period` seconds, and never end. What cannot be done now is said once, and tried again."""
         said, pause = "", _FIRST_RETRY_SECONDS
         while True:
             problem = await self.once()
             if problem and problem != said:
                 self._observer.upkeep_failed(problem)
             said = problem
-            pause = min(2 * pause, self._period) if problem else self._period
+            pause = min(2 * pause, period) if problem else period
             await asyncio.sleep(pause)
 
     async def once(self) -> str:
@@ -93,8 +91,7 @@ class Upkeep:
     async def _keep_certificate(self) -> None:
         if self._trust.seed is None:
             return
-        ends = self._certificate.keep(self._now())
-        self._observer.expires("serving certificate", ends)
+        self._certificate.keep(self._now())
         if self._certificate.ca != self._ca:
             self._ca = self._certificate.ca
             self._changed(self._ca)

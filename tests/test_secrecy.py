@@ -1,0 +1,96 @@
+"""No key, token or seed leaves the process that holds it, on any of the ways out there are."""
+
+import base64
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+
+from certs.authority import cluster_authority, serving_authority
+from certs.identity import Cluster
+from tests import cluster
+from tests.live import Live, serving
+from tests.secrecy import leaked
+
+PODS = ("demo-head-abcde", "demo-worker-1", "web-0")
+
+
+def test_the_guard_itself_finds_what_it_looks_for() -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    for form in (PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL):
+        pem = key.private_bytes(Encoding.PEM, form, NoEncryption()).decode()
+        assert leaked(f"before\n{pem}") == leaked(repr(pem)) == "a private key"
+    part = base64.urlsafe_b64encode(b'{"alg":"RS256","kid":"x"}').decode().rstrip("=")
+    assert leaked("fine", f"token={part}.{part}.{'s' * 40}") == "a service account token"
+    assert leaked("Authorization: Bearer " + "x" * 43) == "a bearer token"
+    assert leaked("-----BEGIN PRIVATE KEY-----", "Bearer wrong", "-----BEGIN CERTIFICATE-----\nMIIBszCCAVmg") is None
+
+
+@pytest.fixture
+def busy(tmp_path: Path) -> Iterator[tuple[Live, list[str]]]:
+    """A talkative server after enrolments good and bad; and what everybody who took part was told."""
+    (seed := tmp_path / "seed").mkdir()
+    (seed / cluster.GENERATION.name).write_bytes(cluster.GENERATION.secret)
+    environment = {"RAYWARDEN_SEED_DIR": str(seed), "RAYWARDEN_LOG_LEVEL": "debug", "RAYWARDEN_UPKEEP_SECONDS": "0.1"}
+    with serving(environment, cluster.objects()) as live:
+        told = [enrolled(live, pod, tmp_path / pod) for pod in PODS]
+        (seed / "broken").write_bytes(cluster.GENERATION.secret)
+        with httpx.Client(base_url=live.enrolment, verify=live.trust) as client:
+            for pod in PODS:
+                for body in (b"{}", b'{"csr": "x"}', live.token(pod).encode(), b" " * 40_000):
+                    headers = {"Authorization": f"Bearer {live.token(pod)}", "Content-Type": "application/json"}
+                    told.append(client.post("/v1/certificates", content=body, headers=headers).text)
+                told.append(client.get(f"/{live.token(pod)}").text)
+        told.append(httpx.get(f"{live.operations}/metrics").text)
+        yield live, told
+
+
+def enrolled(live: Live, pod: str, directory: Path) -> str:
+    """Enrol a pod, once well and once for an address it has not; gives everything that was said."""
+    directory.mkdir()
+    (log := directory / "log").touch()
+    said = ""
+    for address in ("10.0.0.1", "127.0.0.2" if pod == "demo-worker-1" else "127.0.0.1"):
+        token_file = live.token_dir / "team-a" / pod / "token"
+        files = ["--token-file", str(token_file), "--directory", str(directory), "--termination-log", str(log)]
+        ours = {"RAYWARDEN_SIGNER_URL": live.enrolment, "RAYWARDEN_SIGNER_CA": live.ca_file.read_text()}
+        ended = subprocess.run(
+            [sys.executable, "-m", "webhook", "enroll", *files],
+            env={"PATH": os.environ["PATH"], "RAYWARDEN_POD_IP": address, **ours},
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        said += ended.stdout + ended.stderr + log.read_text()
+    return said
+
+
+def test_no_way_out_carries_a_secret(busy: tuple[Live, list[str]], tmp_path: Path) -> None:
+    live, told = busy
+    live.stop()
+    said = live.log_file.read_text() + "".join(told)
+    assert "certificate issued" in said and "enrolment refused" in said and "raywarden_enrolments" in said
+    assert leaked(said) is None
+    for what, secret in secrets(live, tmp_path).items():
+        assert secret not in said, what
+
+
+def secrets(live: Live, folder: Path) -> dict[str, str]:
+    """Every secret of this run, in the forms it could be printed in."""
+    seed = cluster.GENERATION.secret
+    found = {"seed hex": seed.hex(), "seed base64": base64.b64encode(seed).decode(), "seed repr": repr(seed)[2:-1]}
+    ray = Cluster("team-a", "demo", cluster.CLUSTER_UID, cluster.START)
+    keys = {pod: load_pem_private_key((folder / pod / "tls.key").read_bytes(), None) for pod in PODS}
+    keys |= {"cluster CA": cluster_authority(cluster.GENERATION, ray)._key}
+    keys |= {"serving CA": serving_authority(cluster.GENERATION)._key}
+    for name, key in keys.items():
+        assert isinstance(key, ec.EllipticCurvePrivateKey)
+        scalar = key.private_numbers().private_value
+        found |= {f"{name} decimal": str(scalar), f"{name} hex": f"{scalar:x}"}
+        der = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+        found[f"{name} base64"] = base64.b64encode(der).decode()[60:120]
+    return found | {f"token of {pod}": live.token(pod) for pod in PODS}

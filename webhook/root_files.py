@@ -1,0 +1,21 @@
+"""An organisation's own CA, mounted as files."""
+
+from datetime import datetime
+
+from certs.root import Root, RootError
+from webhook.settings import Settings, SetupError
+
+
+def load_root(settings: Settings, now: datetime) -> Root | None:
+    """The root in the files that the settings name, None where they name none; raises SetupError."""
+    certificate, key = settings.root_cert_file, settings.root_key_file
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        raise SetupError("RAYWARDEN_ROOT_CERT_FILE and RAYWARDEN_ROOT_KEY_FILE go together")
+    try:
+        return Root.load(certificate.read_bytes(), key.read_bytes(), now)
+    except OSError as error:
+        raise SetupError(f"{error.filename}: {error.strerror}") from None
+    except RootError as error:
+        raise SetupError(f"root {certificate}, {key}: {error}") from None
