@@ -23,6 +23,6 @@ COPY --from=build /opt/raywarden /opt/raywarden
 ENV PATH=/opt/raywarden/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 # Numeric, so that runAsNonRoot can be checked without the image's user database.
 USER 65532:65532
-EXPOSE 8443 8080
+EXPOSE 8443 8444 8080
 ENTRYPOINT ["raywarden"]
 CMD ["serve"]

@@ -20,10 +20,10 @@ $(INSTALLED): tests/requirements.lock pyproject.toml
 install: $(INSTALLED) ## Set up .venv from the lock file.
 
 run: $(INSTALLED) ## Start a server, show it at work on deploy/examples, keep serving until Ctrl-C.
-	$(BIN)/raywarden demo deploy/examples --keep-serving
+	$(BIN)/raywarden demo deploy/examples --objects deploy/dev-cluster.yaml --keep-serving
 
 demo: $(INSTALLED) ## The same, and end after the table.
-	$(BIN)/raywarden demo deploy/examples
+	$(BIN)/raywarden demo deploy/examples --objects deploy/dev-cluster.yaml
 
 test: $(INSTALLED) ## Run the tests.
 	$(BIN)/pytest -n auto

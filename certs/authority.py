@@ -36,36 +36,36 @@ class Authority:
         return self.certificate.public_bytes(Encoding.PEM)
 
     @cached_property
-    def _key_identifier(self) -> x509.AuthorityKeyIdentifier:
-        subject = self.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
-        return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(subject.value)
+    def _template(self) -> x509.CertificateBuilder:
+        """What all its certificates have in common. Their subject is empty, so that the names have to be critical."""
+        subject = self.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+        identifier = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(subject)
+        return (
+            x509.CertificateBuilder()
+            .subject_name(x509.Name([]))
+            .issuer_name(self.certificate.subject)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(key_usage(sign_certificates=False), critical=True)
+            .add_extension(identifier, critical=False)
+        )
 
     def issue(
         self,
         public_key: PublicKey,
         names: Iterable[x509.GeneralName],
-        usages: Iterable[x509.ObjectIdentifier],
+        usages: x509.ExtendedKeyUsage,
         validity: tuple[datetime, datetime],
         serial: int,
     ) -> x509.Certificate:
-        """A certificate for `public_key` that holds `names` and never outlives its authority.
-
-        The subject is empty, so the alternative names are critical (RFC 5280 4.2.1.6).
-        """
+        """A certificate for `public_key` that holds `names` (RFC 5280 4.2.1.6) and never outlives its authority."""
         not_before, not_after = validity
         builder = (
-            x509.CertificateBuilder()
-            .subject_name(x509.Name([]))
-            .issuer_name(self.certificate.subject)
-            .public_key(public_key)
+            self._template.public_key(public_key)
             .serial_number(serial)
             .not_valid_before(not_before)
             .not_valid_after(min(not_after, self.certificate.not_valid_after_utc))
             .add_extension(x509.SubjectAlternativeName(names), critical=True)
-            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(key_usage(sign_certificates=False), critical=True)
-            .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
-            .add_extension(self._key_identifier, critical=False)
+            .add_extension(usages, critical=False)
         )
         return builder.sign(self._key, hashes.SHA256(), ecdsa_deterministic=True)
 

@@ -15,7 +15,8 @@ _CLUSTER_LABEL = "ray.io/cluster"
 _NODE_TYPE_LABEL = "ray.io/node-type"
 _OPT_IN_CLUSTER_LABEL = "raywarden.io/cluster"
 _OPT_IN_ROLE_LABEL = "raywarden.io/role"
-_LOOPBACK: tuple[Address, ...] = (ip_address("127.0.0.1"), ip_address("::1"))
+# Ray's own processes and drivers dial these (localhost alone does not replace 127.0.0.1).
+_LOOPBACK = (x509.IPAddress(ip_address("127.0.0.1")), x509.IPAddress(ip_address("::1")), x509.DNSName("localhost"))
 # RFC 1035 labels, as the API server demands of Services. A name in a RayCluster is only checked when its Service is
 # made: without this, `*` or a whole foreign host name would do.
 _SERVICE_NAME = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -176,14 +177,13 @@ def identify(
     uri = f"spiffe://{domains.trust}/ns/{pod.namespace}/ray/{cluster.name}/{claim.role}"
     names: list[x509.GeneralName] = [x509.IPAddress(address) for address in pod.addresses]
     if claim.role is not Role.CLIENT:
-        names += [x509.IPAddress(address) for address in _LOOPBACK]
+        names += _LOOPBACK
         names += map(x509.DNSName, _host_names(claim.role, pod, cluster, services, domains))
     names.append(x509.UniformResourceIdentifier(uri))
     return Identity(pod.name, cluster, claim.role, tuple(dict.fromkeys(names)))
 
 
 def _host_names(role: Role, pod: Pod, cluster: Cluster, services: Iterable[Service], domains: Domains) -> Iterator[str]:
-    yield "localhost"
     ours = cluster.head_services if role is Role.HEAD else ()
     selecting = sorted(service.name for service in services if service.selects(pod))[:_MAX_SERVICES]
     for name in dict.fromkeys((*ours, *selecting)):

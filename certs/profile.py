@@ -22,10 +22,10 @@ _MIN_RSA_BITS, _MAX_RSA_BITS = 2048, 8192
 _MIN_RSA_EXPONENT = 65537
 _ACCEPTED = "use EC P-256 or P-384, or RSA of 2048 to 8192 bits"
 
-SERVER = (ExtendedKeyUsageOID.SERVER_AUTH,)
+SERVER = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
 # Every Ray process dials and is dialled with the same certificate; one usage alone fails.
-_MEMBER = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
-_CLIENT = (ExtendedKeyUsageOID.CLIENT_AUTH,)
+_MEMBER = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
+_CLIENT = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Profile:
         return now - BACKDATED, now + self.lifetime
 
 
-def usages(role: Role) -> tuple[x509.ObjectIdentifier, ...]:
+def usages(role: Role) -> x509.ExtendedKeyUsage:
     """The extended key usages of a role."""
     return _CLIENT if role is Role.CLIENT else _MEMBER
 

@@ -30,7 +30,7 @@ def _generated(what: str) -> str:
 def _help(command: str) -> str:
     plain = {"PATH": os.environ["PATH"], "COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1"}
     ended = subprocess.run(
-        [sys.executable, "-m", "webhook", command, "--help"],
+        [sys.executable, "-m", "webhook", *command.split(), "--help"],
         env=plain, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     return "\n".join(line.rstrip() for line in ended.stdout.strip("\n ").splitlines())

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Mapping
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import orjson
@@ -92,19 +93,25 @@ def _write(file: Path, content: bytes) -> None:
 @app.command()
 def demo(
     examples: Annotated[Path, typer.Argument(help="Folder of AdmissionReviews (JSON).", exists=True, file_okay=False)],
+    objects: Annotated[
+        Path | None, typer.Option(help="Live objects (YAML); the pods among them enrol.", exists=True, dir_okay=False)
+    ] = None,
     keep_serving: Annotated[bool, typer.Option(help="Go on serving after the table, until Ctrl-C.")] = False,
 ) -> None:
-    """Start a development server, send it AdmissionReviews over HTTPS, and show what comes back."""
+    """Start a development server, send it AdmissionReviews over HTTPS, have pods enrol, and show what comes back."""
     settings = from_environment()
     set_up_logging("error")
     reviews = {file.stem: _review_in(file) for file in sorted(examples.glob("*.json"))}
     if not reviews:
         raise SetupError(f"{examples}: no AdmissionReviews (*.json) in this folder")
-    uvloop.run(_demo(settings, reviews, keep_serving))
+    uvloop.run(_demo(settings, reviews, objects, keep_serving))
 
 
-async def _demo(settings: Settings, reviews: Mapping[str, Any], keep_serving: bool) -> None:
-    await run_demo(await wiring.dev_server(settings), reviews, keep_serving)
+async def _demo(settings: Settings, reviews: Mapping[str, Any], objects: Path | None, keep_serving: bool) -> None:
+    with TemporaryDirectory() as folder:
+        settings = settings.model_copy(update={"objects_file": objects})
+        server = await wiring.dev_server(settings, Path(folder))
+        await run_demo(server, reviews, objects, Path(folder), keep_serving)
 
 
 @app.command()

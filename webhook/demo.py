@@ -5,6 +5,7 @@ import base64
 import ssl
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,11 +17,17 @@ from rich.text import Text
 
 from policies.reading import mapping
 from policies.workload import RAY_GROUP, Kind, Workload
+from webhook.demo_enrolment import enrolments
 from webhook.wiring import Server
 
 
-async def run_demo(server: Server, reviews: Mapping[str, Any], keep_serving: bool) -> None:
-    """Serve, send every AdmissionReview to `/mutate` and the result to `/validate`, print a table."""
+async def run_demo(
+    server: Server, reviews: Mapping[str, Any], objects: Path | None, token_dir: Path, keep_serving: bool
+) -> None:
+    """Serve, send every AdmissionReview to `/mutate` and the result to `/validate`, have the pods of `objects` enrol.
+
+    Prints a table of each.
+    """
     stop = asyncio.Event()
     serving = asyncio.create_task(server.run(stop))
     # Where the output is no terminal, rich would fold everything at 80 columns.
@@ -30,6 +37,8 @@ async def run_demo(server: Server, reviews: Mapping[str, Any], keep_serving: boo
             await asyncio.sleep(0.01)
         if not serving.done():
             await _present(server, reviews, console)
+            if objects:
+                console.print(await enrolments(server, objects, token_dir))
         if keep_serving and not serving.done():
             console.print(f"\nServing on {_url(server)} and http://127.0.0.1:{server.operations.port}. Ctrl-C ends it.")
             await serving

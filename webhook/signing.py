@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from ipaddress import ip_address
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -85,8 +86,10 @@ class Signing:
         self._per_pod = RateLimit(settings.enrolments_per_minute, 60, clock)
         self._refused = RateLimit(_REFUSALS_PER_MINUTE, 60, clock)
 
-    async def sign(self, token: str, request: bytes, peer: Address | None) -> Issued:
+    async def sign(self, token: str, request: bytes, peer: str) -> Issued:
         """A certificate for the pod `token` is bound to, with the public key in `request` (PKCS #10, PEM).
+
+        `peer` is the address the request comes from.
 
         Raises UnauthenticatedError, TooOftenError, CsrError, NotAllowedError, NotYetError and UnavailableError.
         """
@@ -108,14 +111,14 @@ class Signing:
         chain = certificate.public_bytes(Encoding.PEM) + trust.chain
         return Issued(identity, chain, trust.bundle, certificate.not_valid_after_utc, serial)
 
-    async def _identity(self, caller: Caller, peer: Address | None) -> Identity:
+    async def _identity(self, caller: Caller, peer: str) -> Identity:
         claim, pod = await self._pod(caller)
-        if self._check_peer and peer not in pod.addresses:
+        if self._check_peer and not _is_one_of(peer, pod.addresses):
             raise NotAllowedError("the request does not come from an address of the pod; is there a proxy between?")
         cluster = await self._cluster(claim, pod)
         return identify(claim, pod, cluster, await self._live.services(pod.namespace), self._domains)
 
-    async def _caller(self, token: str, peer: Address | None) -> Caller:
+    async def _caller(self, token: str, peer: str) -> Caller:
         if seconds := self._refused.wait(peer):
             raise TooOftenError(seconds)
         caller = await self._live.caller(token)
@@ -146,6 +149,15 @@ class Signing:
         if claim.uid:
             return await self._live.ray_cluster(pod.namespace, claim.cluster, claim.uid)
         return await self._live.opted_in_cluster(pod.namespace, claim.cluster)
+
+
+def _is_one_of(peer: str, addresses: tuple[Address, ...]) -> bool:
+    try:
+        address = ip_address(peer)
+    except ValueError:
+        return False
+    # On a socket for both families IPv4 comes as ::ffff:10.0.0.1.
+    return (getattr(address, "ipv4_mapped", None) or address) in addresses
 
 
 def random_serial(randbits: Callable[[int], int]) -> int:

@@ -101,7 +101,7 @@ async def dev_server(
     settings = settings.model_copy(update={**defaults, **chosen})
     cluster = ManifestCluster.load(settings.objects_file, token_dir, partial(secrets.token_urlsafe, 32))
     seeds = DirectorySeedStore(settings.seed_dir) if settings.seed_dir else MemorySeedStore()
-    structlog.get_logger().warning("development mode: the cluster is a set of manifests", seed=str(settings.seed_dir))
+    structlog.get_logger().warning("development mode: manifests stand for the cluster")
     return _server(settings, Surroundings(cluster, cluster, seeds), told)
 
 

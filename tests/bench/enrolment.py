@@ -1,0 +1,154 @@
+"""How fast is enrolment, beside the bare cryptography in it, and what does it keep in memory?"""
+
+import itertools
+import json
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from ipaddress import ip_address
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from certs.authority import key_usage
+from tests import cluster
+from tests.bench import load
+from tests.factory import Object
+from tests.live import Live, metric, serving
+
+_PODS = 10_000
+_REQUESTS = 4000
+_UNLIMITED = {"RAYWARDEN_ENROLMENTS_PER_MINUTE": "1000000"}
+_WAYS = {"connections kept": load.over_kept_connections, "one connection each": load.over_new_connections}
+_KEYS: dict[str, Callable[[], ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey]] = {
+    "P-256": lambda: ec.generate_private_key(ec.SECP256R1()),
+    "RSA-2048": lambda: rsa.generate_private_key(65537, 2048),
+}
+
+
+def main() -> None:
+    """Print rates, and memory before and after."""
+    csrs = {name: _csr(make()) for name, make in _KEYS.items()}
+    with serving(_UNLIMITED, _one_cluster()) as live:
+        _print_rates(live, csrs)
+    with serving(_UNLIMITED, _many_clusters()) as live:
+        _print_memory(live, csrs["P-256"])
+
+
+def _csr(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bytes:
+    request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
+    return request.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
+
+
+def _print_rates(live: Live, csrs: dict[str, bytes]) -> None:
+    print(f"\n{'enrolments, one process':<28}{'at once':>8}{'per s':>8}{'p50 ms':>8}{'p99 ms':>8}{'of bare':>9}")
+    for name, csr in csrs.items():
+        bare = _bare(csr)
+        print(f"{'bare cryptography ' + name:<28}{'':>8}{bare:>8.0f}")
+        requests = _requests(live, csr, "demo")
+        for title, send in (
+            ("connections kept", load.over_kept_connections),
+            ("one connection each", load.over_new_connections),
+        ):
+            for at_once in (1, 50):
+                _, *runs = [
+                    send(live, live.enrolment_port, requests, at_once, number) for number in (400, *[_REQUESTS] * 3)
+                ]
+                share = sorted(run.rate for run in runs)[1] / bare
+                print(f"{title + ' ' + name:<28}{at_once:>8}{load.figures(runs)}{share:>9.0%}")
+
+
+def _bare(csr: bytes) -> float:
+    """How often a second one core can do the least there is to do, with `cryptography` alone; best of five."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "bare")])
+    identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key())
+
+    def once() -> float:
+        started = time.perf_counter()
+        for serial in range(1, 1001):
+            _sign(x509.load_pem_x509_csr(csr), issuer, identifier, key, serial)
+        return 1000 / (time.perf_counter() - started)
+
+    return max(once() for _ in range(5))
+
+
+def _sign(
+    request: x509.CertificateSigningRequest,
+    issuer: x509.Name,
+    identifier: x509.AuthorityKeyIdentifier,
+    key: ec.EllipticCurvePrivateKey,
+    serial: int,
+) -> bytes:
+    """A certificate like that of a worker, for a CSR whose signature is good."""
+    assert request.is_signature_valid
+    names = [x509.IPAddress(ip_address(address)) for address in ("10.0.0.1", "127.0.0.1", "::1")]
+    uri = "spiffe://cluster.local/ns/team-a/ray/demo/worker"
+    usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([]))
+        .issuer_name(issuer)
+        .public_key(request.public_key())
+        .serial_number(serial)
+        .not_valid_before(cluster.NOW)
+        .not_valid_after(cluster.NOW + timedelta(days=1))
+        .add_extension(
+            x509.SubjectAlternativeName([*names, x509.DNSName("localhost"), x509.UniformResourceIdentifier(uri)]), True
+        )
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(key_usage(sign_certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+        .add_extension(identifier, critical=False)
+    )
+    return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
+
+
+def _requests(live: Live, csr: bytes, prefix: str) -> Iterator[bytes]:
+    """Enrolments of all pods of a kind, one after the other and over again."""
+    body = json.dumps({"csr": csr.decode()}).encode()
+    tokens = [file.read_text() for file in sorted((live.token_dir / "team-a").glob(f"{prefix}-*/token"))]
+    headers = ({"Authorization": f"Bearer {token}"} for token in tokens)
+    return itertools.cycle([load.request("/v1/certificates", one, body) for one in headers])
+
+
+def _print_memory(live: Live, csr: bytes) -> None:
+    print(f"\n{'resident memory of the server':<44}{'MiB':>8}")
+    print(f"{'before':<44}{_resident(live):>8.1f}")
+    for title, prefix in (
+        (f"{_PODS} certificates, one cluster", "demo"),
+        (f"{_PODS} certificates, {_PODS} clusters", "each"),
+    ):
+        for times in ("", ", once more"):
+            load.over_kept_connections(live, live.enrolment_port, _requests(live, csr, prefix), 50, _PODS)
+            print(f"{title + times:<44}{_resident(live):>8.1f}")
+    print(f"{'CAs in memory':<44}{metric(live, 'raywarden_ca_cache_size'):>8.0f}")
+
+
+def _resident(live: Live) -> float:
+    with open(f"/proc/{live.process.pid}/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS")) / 1024
+
+
+def _one_cluster(pods: int = 1000) -> list[Object]:
+    return [
+        cluster.namespace(),
+        cluster.ray_cluster(),
+        *(_pod(number, "demo", cluster.CLUSTER_UID) for number in range(pods)),
+    ]
+
+
+def _many_clusters() -> list[Object]:
+    objects = _one_cluster(_PODS)
+    for number in range(_PODS):
+        name = f"each-{number:05}"
+        objects += [cluster.ray_cluster(name, f"uid-of-{name}"), _pod(number, name, f"uid-of-{name}")]
+    return objects
+
+
+def _pod(number: int, name: str, uid: str) -> Object:
+    address = f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"
+    return cluster.pod(f"{name}-{number:05}", "worker", address, f"{name}-{number}", name, uid)

@@ -1,0 +1,127 @@
+"""One client process, as fast as it can."""
+
+import asyncio
+import statistics
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import uvloop
+
+from tests.live import Live
+
+
+@dataclass(frozen=True)
+class Run:
+    """What came of a number of requests: seconds in all, seconds of each, and the last answer's body."""
+
+    seconds: float
+    took: Sequence[float]
+    last: bytes
+
+    @property
+    def rate(self) -> float:
+        return len(self.took) / self.seconds
+
+
+def figures(runs: Sequence[Run]) -> str:
+    """Median requests per second of the runs, p50 and p99 in milliseconds over all of them."""
+    cuts = statistics.quantiles([seconds for run in runs for seconds in run.took], n=100)
+    return f"{statistics.median(run.rate for run in runs):>8.0f}{cuts[49] * 1e3:>8.2f}{cuts[98] * 1e3:>8.2f}"
+
+
+def request(path: str, headers: Mapping[str, str], body: bytes) -> bytes:
+    """An HTTP/1.1 POST of JSON."""
+    lines = [f"POST {path} HTTP/1.1", "Host: localhost", "Content-Type: application/json"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode() + body
+
+
+def over_kept_connections(live: Live, port: int, requests: Iterator[bytes], connections: int, count: int) -> Run:
+    """Send `count` requests over so many connections, each again as soon as it is answered."""
+
+    async def main() -> Run:
+        callers = [_Caller(requests, count // connections) for _ in range(connections)]
+        for caller in callers:
+            await _connect(live, port, caller)
+        started = time.perf_counter()
+        for caller in callers:
+            caller.begin()
+        await asyncio.gather(*(caller.done for caller in callers))
+        return _run(started, callers)
+
+    return uvloop.run(main())
+
+
+def over_new_connections(live: Live, port: int, requests: Iterator[bytes], at_once: int, count: int) -> Run:
+    """Send `count` requests, each on a connection of its own with a whole TLS handshake, so many at once."""
+
+    async def main() -> Run:
+        places, callers = asyncio.Semaphore(at_once), [_Caller(requests, 1) for _ in range(count)]
+
+        async def call(caller: _Caller) -> None:
+            async with places:
+                caller.sent = time.perf_counter()
+                await _connect(live, port, caller)
+                caller.send()
+                await caller.done
+
+        started = time.perf_counter()
+        await asyncio.gather(*map(call, callers))
+        return _run(started, callers)
+
+    return uvloop.run(main())
+
+
+def _run(started: float, callers: Sequence["_Caller"]) -> Run:
+    seconds = time.perf_counter() - started
+    return Run(seconds, [took for caller in callers for took in caller.took], callers[-1].answer)
+
+
+async def _connect(live: Live, port: int, caller: "_Caller") -> None:
+    await asyncio.get_running_loop().create_connection(lambda: caller, "localhost", port, ssl=live.trust)
+
+
+class _Caller(asyncio.Protocol):
+    """One connection that sends the next request as soon as the answer is there."""
+
+    def __init__(self, requests: Iterator[bytes], count: int) -> None:
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.took: list[float] = []
+        self.sent = 0.0
+        self.answer = b""
+        self._requests = requests
+        self._left = count
+        self._received = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports do everything asyncio's do, but do not derive from them.
+        self._transport = cast(asyncio.WriteTransport, transport)
+
+    def begin(self) -> None:
+        self.sent = time.perf_counter()
+        self.send()
+
+    def send(self) -> None:
+        self._transport.write(next(self._requests))
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        head, found, body = self._received.partition(b"\r\n\r\n")
+        if not found or len(body) < int(head.lower().partition(b"content-length: ")[2].partition(b"\r")[0]):
+            return
+        self.took.append(time.perf_counter() - self.sent)
+        self._received, self.answer = b"", body
+        self._left -= 1
+        if not head.startswith(b"HTTP/1.1 200"):
+            self.done.set_exception(AssertionError(head.decode()))
+        elif self._left:
+            self.begin()
+        else:
+            self._transport.close()
+            self.done.set_result(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.done.done():
+            self.done.set_exception(exc or ConnectionError("the server hung up"))
