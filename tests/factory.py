@@ -155,7 +155,7 @@ def facts(
 
 
 def reviewer(policy: Mapping[str, Any] | None = None, *namespaces: Object) -> Reviewer:
-    return Reviewer(Policy.parse(policy), SIGNER, NamespaceManifests(namespaces), lambda: TODAY)
+    return Reviewer(Policy.parse(policy), lambda: SIGNER, NamespaceManifests(namespaces), lambda: TODAY)
 
 
 def request(document: Object, *arguments: Any, **fields: Any) -> AdmissionRequest:

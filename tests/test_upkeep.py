@@ -180,6 +180,16 @@ def test_a_rotation_reaches_the_bundle_before_any_certificate_of_the_new_ca() ->
     assert configurations.writes == 2, "the CA that signs now was in the bundle already"
 
 
+def test_pods_trust_a_new_ca_from_its_activation_on_whichever_replica_they_meet() -> None:
+    replica = Replica(stored(ROTATED))
+    replica.once()
+    activated = cluster.NEXT_GENERATION.activated
+    old, both = serving_authority(cluster.GENERATION).pem, replica.trust.serving_ca
+    assert replica.trust.pod_ca(activated - timedelta(seconds=1)) == old
+    assert replica.trust.pod_ca(activated) == both != old
+    assert replica.trust.pod_ca(cluster.GENERATION.activated - timedelta(days=1)) == old, "the clock went back"
+
+
 def test_no_key_of_a_forgotten_generation_stays() -> None:
     replica = Replica(store := stored(ROTATED))
     replica.once()

@@ -75,7 +75,7 @@ def serve(
     set_up_logging(settings.log_level)
     if token_dir and not dev:
         raise SetupError("--token-dir goes with --dev: in a cluster the kubelet hands out tokens")
-    told = partial(_write, ca_file) if ca_file else None
+    told = partial(_write, ca_file)
     uvloop.run(_serve(wiring.dev_server(settings, token_dir, told) if dev else wiring.server(settings, told)))
 
 
@@ -83,9 +83,10 @@ async def _serve(server: Awaitable[Server]) -> None:
     await (await server).run(asyncio.Event())
 
 
-def _write(file: Path, content: bytes) -> None:
+def _write(file: Path | None, content: bytes) -> None:
     try:
-        file.write_bytes(content)
+        if file:
+            file.write_bytes(content)
     except OSError as error:
         raise SetupError(f"{file}: {error.strerror}") from None
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 from typing import Any
 
 from policies import evaluate
@@ -34,16 +35,14 @@ class Decision:
 class Reviewer:
     """Gathers the facts for a request, lets `policies` decide, and puts the decision into an AdmissionResponse."""
 
-    def __init__(self, policy: Policy, signer: Signer, namespaces: Namespaces, today: Callable[[], date]) -> None:
+    def __init__(
+        self, policy: Policy, signer: Callable[[], Signer], namespaces: Namespaces, today: Callable[[], date]
+    ) -> None:
         self._policy = policy
+        self._signer = signer
         self._namespaces = namespaces
         self._today = today
-        self.inject(signer)
-
-    def inject(self, signer: Signer) -> None:
-        """Have pods enrol with this signer from now on."""
-        self._signer = signer
-        self._contract_hash = contract_hash(signer, self._policy.inject)
+        self._hash_of = lru_cache(maxsize=4)(lambda signer: contract_hash(signer, policy.inject))
 
     def mutate(self, request: AdmissionRequest) -> Decision:
         """The defaults to write. Always allowed: what is wrong is for `validate` to refuse."""
@@ -85,6 +84,7 @@ class Reviewer:
 
     def _facts(self, request: AdmissionRequest) -> Facts:
         before = request.old_object if request.operation == "UPDATE" else None
+        signer = self._signer()
         return Facts(
             operation=request.operation,
             # The request's namespace is the true one; the one in the object is whatever its author wrote.
@@ -92,9 +92,9 @@ class Reviewer:
             namespace_labels=self._namespaces.labels(request.namespace),
             user=request.user_info.username,
             today=self._today(),
-            signer=self._signer,
+            signer=signer,
             injection=self._policy.inject,
-            contract_hash=self._contract_hash,
+            contract_hash=self._hash_of(signer),
             before=_workload(request.gvk, before),
         )
 

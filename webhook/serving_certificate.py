@@ -35,6 +35,10 @@ class ServingCertificate(Protocol):
         """What clients must trust (PEM)."""
         ...
 
+    def pod_ca(self, now: datetime) -> bytes:
+        """What a pod that starts now must trust for enrolment (PEM)."""
+        ...
+
     def keep(self, now: datetime) -> None:
         """Renew it where that is due, and set when it `ends`; raises UnavailableError where it cannot be read."""
         ...
@@ -53,6 +57,9 @@ class DerivedCertificate:
     @property
     def ca(self) -> bytes:
         return self._trust.serving_ca
+
+    def pod_ca(self, now: datetime) -> bytes:
+        return self._trust.pod_ca(now)
 
     def keep(self, now: datetime) -> None:
         issuer = self._trust.serving
@@ -81,6 +88,9 @@ class MountedCertificate:
 
     @property
     def ca(self) -> bytes:
+        return self._ca_pem
+
+    def pod_ca(self, now: datetime) -> bytes:
         return self._ca_pem
 
     def keep(self, now: datetime) -> None:

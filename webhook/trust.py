@@ -1,5 +1,7 @@
 """The seed in use, and everything that follows from it."""
 
+from datetime import datetime
+
 from certs.authority import Authority, serving_authority
 from certs.cache import Authorities
 from certs.root import Root
@@ -21,7 +23,7 @@ class Trust:
         self.seed = seed
         self._authorities = Authorities(seed, self.root, self._cache_size)
         self._serving = serving_authority(seed.serving)
-        self._serving_ca = b"".join(serving_authority(one).pem for one in seed.generations)
+        self._serving_cas = tuple((one.activated, serving_authority(one).pem) for one in seed.generations)
         return True
 
     # Nothing asks for these before a seed is there: our ports have no certificate until then.
@@ -38,4 +40,12 @@ class Trust:
     @property
     def serving_ca(self) -> bytes:
         """What clients of ours must trust (PEM): the serving CA of every generation, oldest first."""
-        return self._serving_ca
+        return b"".join(pem for _, pem in self._serving_cas)
+
+    def pod_ca(self, now: datetime) -> bytes:
+        """The same for pods that start now: of generations that are activated.
+
+        A replica refuses a pod that another one gave another CA. By the time of its activation all of them know of a
+        generation, so that they change over at one moment.
+        """
+        return b"".join(pem for activated, pem in self._serving_cas if activated <= now) or self._serving.pem

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from functools import partial
+from functools import lru_cache, partial
 from ipaddress import IPv4Address
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -45,7 +45,7 @@ _CACHES = "watch caches"
 _DEV_NAMES = ("localhost", "127.0.0.1", "::1")
 # Pods connect, enrol and go: an idle connection on that port is nobody's.
 _ENROLMENT_KEEP_ALIVE_SECONDS = 5
-# Stands where a real signer's CA would, in reviews that no pod will ever come of, and until the seed is known.
+# Stands where a real signer's CA would, in reviews that no pod will ever come of.
 _NO_CA = b"-----BEGIN CERTIFICATE-----\n(the signer's CA)\n-----END CERTIFICATE-----\n"
 
 
@@ -85,11 +85,12 @@ class Server:
 
 def offline_reviewer(settings: Settings, policy_file: Path | None, namespaces: Namespaces) -> Reviewer:
     """A reviewer that needs neither cluster nor keys, for the command line."""
-    return Reviewer(load_policy(policy_file), _signer(settings, _NO_CA), namespaces, _today)
+    signer = _signer(settings, _NO_CA)
+    return Reviewer(load_policy(policy_file), lambda: signer, namespaces, _today)
 
 
 async def dev_server(
-    settings: Settings, token_dir: Path | None = None, told: Callable[[bytes], None] | None = None
+    settings: Settings, token_dir: Path | None = None, told: Callable[[bytes], None] = lambda ca: None
 ) -> Server:
     """A server that needs no cluster: seed in memory, serving certificate for localhost, on loopback, without drain.
 
@@ -105,7 +106,7 @@ async def dev_server(
     return _server(settings, Surroundings(cluster, cluster, seeds), told)
 
 
-async def server(settings: Settings, told: Callable[[bytes], None] | None = None) -> Server:
+async def server(settings: Settings, told: Callable[[bytes], None] = lambda ca: None) -> Server:
     """A server in a cluster, or beside one by kubeconfig. `told` gets the CA that clients must trust (PEM)."""
     api = await _connect(settings)
     live = KubeLive(api)
@@ -146,22 +147,17 @@ async def _follow(api: KubeApi, live: KubeLive, readiness: Readiness) -> None:
         readiness.met(_CACHES)
 
 
-def _server(settings: Settings, around: Surroundings, told: Callable[[bytes], None] | None) -> Server:
+def _server(settings: Settings, around: Surroundings, told: Callable[[bytes], None]) -> Server:
     policy, profile = load_policy(settings.policy_file), _profile(settings)
     trust = Trust(load_root(settings, _now()), settings.ca_cache_size)
     certificate = serving_certificate(settings, trust, _now())
     lifetimes = Lifetimes(around.live.ray_clusters, profile, trust.root, lambda: certificate.ends, _now)
     observer = Observer(Metrics(CaCache(trust), lifetimes), time.perf_counter)
     readiness = Readiness(lambda ready: observer.metrics.ready.set(ready))
-    reviewer = Reviewer(policy, _signer(settings, _NO_CA), around.namespaces, _today)
-
-    def changed(ca: bytes) -> None:
-        reviewer.inject(_signer(settings, ca))
-        if told:
-            told(ca)
-
+    signer = lru_cache(maxsize=4)(partial(_signer, settings))
+    reviewer = Reviewer(policy, lambda: signer(certificate.pod_ca(_now())), around.namespaces, _today)
     upkeep = Upkeep(
-        around.seeds, trust, certificate, around.configurations, readiness, observer, changed, _now, _new_secret
+        around.seeds, trust, certificate, around.configurations, readiness, observer, told, _now, _new_secret
     )
     tasks: list[Callable[[], Awaitable[None]]] = [partial(upkeep.run, settings.upkeep_seconds)]
     if around.follow:
