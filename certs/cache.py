@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from threading import Lock
 
 from certs.authority import Authority, cluster_authority
-from certs.identity import Cluster
+from certs.identity import Cluster, Domains
 from certs.root import Root
 from certs.seed import Seed
+
+_DOMAINS = Domains()
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +32,12 @@ class Authorities:
     Derivation is behind a lock: many pods of one new cluster cost one derivation.
     """
 
-    def __init__(self, seed: Seed, root: Root | None = None, capacity: int = 10_000) -> None:
-        self.seed = seed
-        self.root = root
+    def __init__(
+        self, seed: Seed, root: Root | None = None, domains: Domains = _DOMAINS, capacity: int = 10_000
+    ) -> None:
+        self._seed = seed
+        self._root = root
+        self._domains = domains
         self.hits = self.misses = self.evictions = 0
         self._capacity = capacity
         self._lock = Lock()
@@ -56,8 +61,15 @@ class Authorities:
             return derived
 
     def _derive(self, cluster: Cluster) -> ClusterTrust:
-        signing = self.seed.for_cluster(cluster.created)
+        signing = self._seed.for_cluster(cluster.created)
         authority = cluster_authority(signing, cluster)
-        others = (cluster_authority(one, cluster) for one in self.seed.generations if one is not signing)
+        others = (cluster_authority(one, cluster) for one in self._seed.generations if one is not signing)
         bundle = authority.pem + b"".join(other.pem for other in others)
-        return ClusterTrust(authority, bundle, self.root.vouch(authority) if self.root else b"")
+        return ClusterTrust(authority, bundle, self._vouched(authority, cluster.namespace))
+
+    def _vouched(self, authority: Authority, namespace: str) -> bytes:
+        """What leads up to the root; good for names of Services in the namespace, and for `localhost`."""
+        if self._root is None:
+            return b""
+        services = f"{namespace}.svc"
+        return self._root.vouch(authority, (services, f"{services}.{self._domains.cluster}", "localhost"))

@@ -20,8 +20,9 @@ _LOOPBACK = (x509.IPAddress(ip_address("127.0.0.1")), x509.IPAddress(ip_address(
 # RFC 1035 labels, as the API server demands of Services. A name in a RayCluster is only checked when its Service is
 # made: without this, `*` or a whole foreign host name would do.
 _SERVICE_NAME = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
-# A certificate has to fit into a TLS handshake, however many Services somebody lets select one pod.
-_MAX_SERVICES = 50
+# A certificate has to fit into a TLS handshake, however many Services somebody lets select one pod: gRPC gives up on
+# chains of some 12 kB.
+_MAX_NAME_BYTES = 4096
 
 
 class NotAllowedError(Exception):
@@ -75,7 +76,8 @@ class Cluster:
     """What a certificate authority belongs to.
 
     A live RayCluster; or, for Ray without KubeRay (`opted_in`), a name in a live namespace, whose uid and time of
-    creation it then bears. `head_services` are the names KubeRay gives the Services of its head.
+    creation it then bears. `ended`: it is being deleted. `head_services` are the names KubeRay gives the Services of
+    its head.
     """
 
     namespace: str
@@ -83,6 +85,7 @@ class Cluster:
     uid: str
     created: datetime
     opted_in: bool = False
+    ended: bool = field(default=False, compare=False)
     head_services: tuple[str, ...] = field(default=(), compare=False)
 
 
@@ -99,10 +102,15 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Domains:
-    """The DNS domain of the Kubernetes cluster and the SPIFFE trust domain."""
+    """The DNS domain of the Kubernetes cluster and the SPIFFE trust domain.
+
+    `short_names`: names of Services also without `.svc`. Not where a root from outside vouches for them: `mail.dev` is
+    a Service in the namespace dev, and somebody's host.
+    """
 
     cluster: str = "cluster.local"
     trust: str = "cluster.local"
+    short_names: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,11 +178,14 @@ def identify(
     """The identity of a pod in the live cluster it claims to be of; raises NotAllowedError.
 
     `services` are those of the pod's namespace. KubeRay's own names come first, then those of Services that select
-    the pod, in the order of their names; of those, 50.
+    the pod, in the order of their names, until 4 kB are full.
     """
-    if cluster is None or (claim.uid and cluster.uid != claim.uid):
-        raise NotAllowedError(f"the RayCluster {claim.cluster} that owns the pod does not exist any more")
-    uri = f"spiffe://{domains.trust}/ns/{pod.namespace}/ray/{cluster.name}/{claim.role}"
+    if cluster is None or cluster.ended or (claim.uid and cluster.uid != claim.uid):
+        what = f"the RayCluster {claim.cluster} that owns the pod" if claim.uid else f"the namespace {pod.namespace}"
+        raise NotAllowedError(f"{what} does not exist any more, or is being deleted")
+    # A name in a namespace is not the RayCluster of that name, whoever asks from outside.
+    kind = "ray-opted-in" if cluster.opted_in else "ray"
+    uri = f"spiffe://{domains.trust}/ns/{pod.namespace}/{kind}/{cluster.name}/{claim.role}"
     names: list[x509.GeneralName] = [x509.IPAddress(address) for address in pod.addresses]
     if claim.role is not Role.CLIENT:
         names += _LOOPBACK
@@ -185,10 +196,14 @@ def identify(
 
 def _host_names(role: Role, pod: Pod, cluster: Cluster, services: Iterable[Service], domains: Domains) -> Iterator[str]:
     ours = cluster.head_services if role is Role.HEAD else ()
-    selecting = sorted(service.name for service in services if service.selects(pod))[:_MAX_SERVICES]
+    selecting = sorted(service.name for service in services if service.selects(pod))
+    room = _MAX_NAME_BYTES
     for name in dict.fromkeys((*ours, *selecting)):
         if _SERVICE_NAME.fullmatch(name):
-            yield name
-            yield f"{name}.{pod.namespace}"
-            yield f"{name}.{pod.namespace}.svc"
-            yield f"{name}.{pod.namespace}.svc.{domains.cluster}"
+            full = f"{name}.{pod.namespace}.svc"
+            short = (name, f"{name}.{pod.namespace}") if domains.short_names else ()
+            forms = (*short, full, f"{full}.{domains.cluster}")
+            room -= sum(map(len, forms))
+            if room < 0:
+                return
+            yield from forms

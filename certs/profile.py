@@ -19,7 +19,8 @@ AUTHORITY_LIFETIME = timedelta(days=3650)
 
 _CURVES = (ec.SECP256R1, ec.SECP384R1)
 _MIN_RSA_BITS, _MAX_RSA_BITS = 2048, 8192
-_MIN_RSA_EXPONENT = 65537
+# Larger exponents are as good, and make verifying slow.
+_RSA_EXPONENT = 65537
 _ACCEPTED = "use EC P-256 or P-384, or RSA of 2048 to 8192 bits"
 
 SERVER = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
@@ -53,8 +54,8 @@ def key_problems(key: CertificatePublicKeyTypes) -> Iterator[str]:
         case rsa.RSAPublicKey():
             if not _MIN_RSA_BITS <= key.key_size <= _MAX_RSA_BITS:
                 yield f"RSA of {key.key_size} bits is not supported: {_ACCEPTED}"
-            if key.public_numbers().e < _MIN_RSA_EXPONENT:
-                yield f"the RSA exponent {key.public_numbers().e} is too small: use {_MIN_RSA_EXPONENT}"
+            if key.public_numbers().e != _RSA_EXPONENT:
+                yield f"the RSA exponent is not {_RSA_EXPONENT}"
         case _:
             kind = type(key).__name__.removesuffix("PublicKey").lstrip("_")
             yield f"{kind} keys are not supported: {_ACCEPTED}"

@@ -1,15 +1,18 @@
 """An organisation's own CA above ours: it vouches for cluster CAs to those who verify from outside."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
+from itertools import pairwise
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from certs.authority import Authority, key_usage
+
+_CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 
 RootKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
 
@@ -42,27 +45,43 @@ class Root:
             raise RootError("no unencrypted private key in PEM form") from None
         if not isinstance(private, RootKey):
             raise RootError("the private key is neither EC, RSA nor Ed25519")
-        if problems := tuple(_problems(chain[0], private, now)):
+        if problems := (*_problems(chain[0], private, now), *_chain_problems(chain)):
             raise RootError("; ".join(problems))
         return cls(chain, private)
 
-    def vouch(self, authority: Authority) -> bytes:
-        """A certificate for a cluster CA's own name and key, signed by this root, and the chain above it (PEM)."""
+    def vouch(self, authority: Authority, domains: Iterable[str]) -> bytes:
+        """A certificate for a cluster CA's own name and key, signed by this root, and the chain above it (PEM).
+
+        It is good for names below `domains` alone: who may make Services in a namespace must not get the names of
+        others vouched for. Empty where the root ended before the cluster was born.
+        """
         theirs = authority.certificate
+        not_before = max(theirs.not_valid_before_utc, self.certificate.not_valid_before_utc)
+        not_after = min(theirs.not_valid_after_utc, self.certificate.not_valid_after_utc)
+        if not_before >= not_after:
+            return b""
+        permitted = [x509.DNSName(domain) for domain in domains]
         builder = (
             x509.CertificateBuilder()
             .subject_name(theirs.subject)
             .issuer_name(self.certificate.subject)
             .public_key(theirs.public_key())
-            .serial_number(theirs.serial_number)
-            .not_valid_before(max(theirs.not_valid_before_utc, self.certificate.not_valid_before_utc))
-            .not_valid_after(min(theirs.not_valid_after_utc, self.certificate.not_valid_after_utc))
+            .serial_number(self._serial(theirs))
+            .not_valid_before(not_before)
+            .not_valid_after(not_after)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(key_usage(sign_certificates=True), critical=True)
+            .add_extension(x509.NameConstraints(permitted, None), critical=True)
             .add_extension(theirs.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value, critical=False)
             .add_extension(_key_identifier(self.certificate), critical=False)
         )
         return self._signed(builder).public_bytes(Encoding.PEM) + self.chain
+
+    def _serial(self, theirs: x509.Certificate) -> int:
+        """The same on every replica, and another one once the root was renewed (RFC 5280 4.1.2.2)."""
+        digest = hashes.Hash(hashes.SHA256())
+        digest.update(theirs.fingerprint(hashes.SHA256()) + self.certificate.fingerprint(hashes.SHA256()))
+        return int.from_bytes(digest.finalize()[:19]) or 1
 
     def _signed(self, builder: x509.CertificateBuilder) -> x509.Certificate:
         """Signed so that every replica gets the same bytes."""
@@ -77,6 +96,7 @@ class Root:
 
 def _problems(certificate: x509.Certificate, key: RootKey, now: datetime) -> Iterator[str]:
     public = PublicFormat.SubjectPublicKeyInfo
+    yield from _weaknesses(key)
     if certificate.public_key().public_bytes(Encoding.DER, public) != key.public_key().public_bytes(
         Encoding.DER, public
     ):
@@ -96,6 +116,22 @@ def _problems(certificate: x509.Certificate, key: RootKey, now: datetime) -> Ite
         yield "its path length 0 allows no CA below it"
     if not usage.key_cert_sign:
         yield "its key usage does not allow to sign certificates"
+
+
+def _weaknesses(key: RootKey) -> Iterator[str]:
+    if isinstance(key, rsa.RSAPrivateKey) and key.key_size < 2048:
+        yield f"RSA of {key.key_size} bits is too weak"
+    if isinstance(key, ec.EllipticCurvePrivateKey) and not isinstance(key.curve, _CURVES):
+        yield f"curve {key.curve.name} is not supported"
+
+
+def _chain_problems(chain: list[x509.Certificate]) -> Iterator[str]:
+    for below, above in pairwise(chain):
+        try:
+            below.verify_directly_issued_by(above)
+        except (ValueError, TypeError, InvalidSignature):
+            issuer = above.subject.rfc4514_string()
+            yield f"{below.subject.rfc4514_string()} is not issued by {issuer}, which follows it"
 
 
 def _key_identifier(certificate: x509.Certificate) -> x509.AuthorityKeyIdentifier:

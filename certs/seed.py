@@ -50,8 +50,9 @@ def _time(name: str) -> datetime | None:
         time = datetime.strptime(name, _TIME_FORMAT).replace(tzinfo=UTC)
     except ValueError:
         return None
-    # strptime also takes `2026112T8000Z`, and two names for one time are one too many.
-    return time if time.strftime(_TIME_FORMAT) == name else None
+    # strptime also takes `2026112T8000Z`, and two names for one time are one too many. A certificate of a seed lives
+    # ten years, and X.509 knows no year 10000.
+    return time if time.strftime(_TIME_FORMAT) == name and 2000 <= time.year < 9000 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +66,11 @@ class Seed:
         names = [generation.name for generation in ordered]
         if len(set(names)) < len(names):
             raise SeedError("two generations have the same name")
+        secrets = [generation.secret for generation in ordered]
+        if len(set(secrets)) < len(secrets) or any(len(set(secret)) == 1 for secret in secrets):
+            raise SeedError("two generations have the same bytes, or one has the same byte throughout")
         if all(generation.retired for generation in ordered):
-            raise SeedError("no generation is left that signs")
+            raise SeedError("no generation is left that signs: add one first")
         object.__setattr__(self, "generations", ordered)
 
     @classmethod
@@ -114,6 +118,10 @@ class Seed:
         signing = self.signing(at)
         fitting = [generation for generation in signing if generation.activated <= created]
         return fitting[-1] if fitting else signing[0]
+
+    def shares_with(self, other: "Seed") -> bool:
+        """Whether one secret is in both."""
+        return bool({one.secret for one in self.generations} & {one.secret for one in other.generations})
 
     def with_generation(self, generation: Generation) -> "Seed":
         """The seed with one more generation."""

@@ -13,8 +13,15 @@ CLUSTER_UID = "22222222-0000-4000-8000-000000000002"
 POD_UID = "33333333-0000-4000-8000-000000000003"
 START = datetime(2026, 11, 20, 8, tzinfo=UTC)
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
-GENERATION = Generation(datetime(2026, 11, 1, tzinfo=UTC), bytes(range(32)))
-NEXT_GENERATION = Generation(datetime(2026, 12, 1, tzinfo=UTC), bytes(range(32, 64)))
+
+
+def secret(number: int) -> bytes:
+    """The secret of a generation, another one for each number."""
+    return bytes(range(32 * number, 32 * (number + 1)))
+
+
+GENERATION = Generation(datetime(2026, 11, 1, tzinfo=UTC), secret(0))
+NEXT_GENERATION = Generation(datetime(2026, 12, 1, tzinfo=UTC), secret(1))
 SEED = Seed((GENERATION,))
 
 

@@ -49,7 +49,7 @@ def test_any_sound_hash_will_do(algorithm: hashes.HashAlgorithm) -> None:
         (ec.generate_private_key(ec.SECP256K1()), None, "curve secp256k1 is not supported"),
         (ec.generate_private_key(ec.SECP224R1()), None, "curve secp224r1 is not supported"),
         (rsa.generate_private_key(65537, 1024), None, "RSA of 1024 bits is not supported"),
-        (rsa.generate_private_key(3, 2048), None, "the RSA exponent 3 is too small: use 65537"),
+        (rsa.generate_private_key(3, 2048), None, "the RSA exponent is not 65537"),
         (dsa.generate_private_key(2048), None, "DSA keys are not supported"),
     ],
     ids=["P-521", "K-256", "P-224", "RSA-1024", "RSA-e3", "DSA"],
@@ -106,6 +106,22 @@ def test_what_is_no_request_is_refused(nonsense: bytes) -> None:
 
 
 DERS = [x509.load_pem_x509_csr(request(key)).public_bytes(Encoding.DER) for key in (P256,)]
+
+
+def test_a_request_of_another_version_is_refused() -> None:
+    der = bytearray(DERS[0])
+    der[der.index(b"\x02\x01\x00") + 2] = 1
+    with pytest.raises(CsrError, match="not a certificate signing request"):
+        public_key(in_pem(bytes(der)))
+
+
+def test_the_signature_of_a_key_that_is_refused_anyway_is_not_looked_at() -> None:
+    huge = rsa.generate_private_key(3, 1024)
+    der = bytearray(x509.load_pem_x509_csr(request(huge)).public_bytes(Encoding.DER))
+    der[-1] ^= 1
+    with pytest.raises(CsrError) as raised:
+        public_key(in_pem(bytes(der)))
+    assert not any("signature" in problem for problem in raised.value.problems)
 
 
 @given(st.data())

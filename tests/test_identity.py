@@ -11,7 +11,7 @@ from tests.factory import Object, changed
 from webhook.kube_objects import caller_of, opted_in_cluster_of, pod_of, ray_cluster_of, service_of
 
 
-def identity(document: Object, ray_cluster: Object | None = None, *services: Object, **domains: str) -> Identity:
+def identity(document: Object, ray_cluster: Object | None = None, *services: Object, **domains: Any) -> Identity:
     pod = pod_of(document)
     claim = membership(cluster.caller(document), pod)
     if claim.uid:
@@ -56,7 +56,7 @@ def test_a_worker_does_not_hold_the_names_of_the_head() -> None:
 
 def test_a_client_gets_no_name_it_could_serve_under() -> None:
     found = identity(cluster.opted_in_pod("web", "client", "10.0.0.9"))
-    assert names(found) == ["10.0.0.9", "spiffe://cluster.local/ns/team-a/ray/django/client"]
+    assert names(found) == ["10.0.0.9", "spiffe://cluster.local/ns/team-a/ray-opted-in/django/client"]
 
 
 def test_names_follow_the_services_that_select_the_pod() -> None:
@@ -95,10 +95,24 @@ def test_what_no_service_can_be_called_is_no_name(name: str) -> None:
 
 
 def test_a_certificate_stays_small_however_many_services_select_the_pod() -> None:
-    services = [cluster.service(f"s{number:04}", **{"ray.io/cluster": "demo"}) for number in range(1000)]
-    found = names(identity(cluster.pod(), None, *services))
-    assert "demo-head-svc" in found and "s0000" in found
-    assert len(found) < 220
+    for length in (5, 63):
+        services = [cluster.service(f"s{number:0{length - 1}}", **{"ray.io/cluster": "demo"}) for number in range(1000)]
+        found = names(identity(cluster.pod(), None, *services))
+        assert "demo-head-svc" in found and services[0]["metadata"]["name"] in found
+        assert 3000 < sum(map(len, found)) < 4500
+
+
+def test_under_a_root_names_that_others_may_own_are_left_out() -> None:
+    services = [cluster.service("mail", **{"ray.io/cluster": "demo"})]
+    found = names(identity(cluster.pod(), None, *services, short_names=False))
+    assert {"mail.team-a.svc", "mail.team-a.svc.cluster.local", "demo-head-svc.team-a.svc"} <= set(found)
+    assert not {"mail", "mail.team-a", "demo-head-svc"} & set(found)
+
+
+def test_a_cluster_that_is_being_deleted_has_no_new_members() -> None:
+    dying = changed(cluster.ray_cluster(), {"/metadata/deletionTimestamp": cluster.CREATED})
+    with pytest.raises(NotAllowedError, match="does not exist any more, or is being deleted"):
+        identity(cluster.pod(), dying)
 
 
 def test_domains_are_the_administrators() -> None:

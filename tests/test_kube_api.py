@@ -76,7 +76,7 @@ async def test_lists_are_read_by_pages(fake: FakeKubeApi, api: KubeApi) -> None:
         ["pod-6"],
     ]
     assert {page.version for page in found} == {str(fake.version)}
-    assert [seen.query["limit"] for seen in fake.seen] == ["500"] * 3
+    assert [seen.query["limit"] for seen in fake.seen] == ["50"] * 3
     assert [seen.query.get("continue") for seen in fake.seen] == [None, "page 3+/=", "page 6+/="]
     fake.faults += [says(b'{"metadata": {"continue": "x"}, "items": []}'), fails(410)]
     assert isinstance(await problem(pages(api, PODS)), ExpiredError)

@@ -1,9 +1,15 @@
 """The limits of a request in size and time, over a real socket."""
 
+import socket
+import ssl
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 
+import orjson
 import pytest
 
+from tests import factory
 from tests.live import Live, metric, raw, read_all, serving
 
 POST = b"POST /mutate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -11,7 +17,7 @@ POST = b"POST /mutate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/j
 
 @pytest.fixture(scope="module")
 def live() -> Iterator[Live]:
-    with serving({"RAYWARDEN_BODY_TIMEOUT_SECONDS": "1", "RAYWARDEN_HEADER_TIMEOUT_SECONDS": "1"}) as running:
+    with serving({"RAYWARDEN_BODY_TIMEOUT_SECONDS": "1", "RAYWARDEN_WAIT_SECONDS": "1"}) as running:
         yield running
 
 
@@ -63,3 +69,79 @@ def test_a_header_without_end_is_cut_off(live: Live) -> None:
         connection.sendall(b"GET / HTTP/1.1\r\n")
         for number in range(3000):
             connection.sendall(f"X-{number}: {'a' * 1000}\r\n".encode())
+
+
+def test_an_answer_that_is_not_read_is_not_waited_for(live: Live) -> None:
+    body = orjson.dumps(factory.examples()["01-good-raycluster"])
+    request = POST + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    plain = socket.socket()
+    plain.settimeout(35)
+    plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    plain.connect(("127.0.0.1", live.admission_port))
+    started = time.monotonic()
+    with live.trust.wrap_socket(plain, server_hostname="localhost") as connection, suppress(OSError):
+        while time.monotonic() - started < 30:
+            connection.sendall(request)
+            time.sleep(0.004)  # one request at a time is another rule
+    assert time.monotonic() - started < 30
+
+
+def test_trailers_are_not_kept(live: Live) -> None:
+    before = resident(live)
+    with raw(live) as connection:
+        connection.sendall(POST + b"Transfer-Encoding: chunked\r\n\r\n0\r\n")
+        assert send_until_cut_off(connection, b"x: y\r\n" * 10_000) < 10
+    assert resident(live) - before < 50_000
+
+
+def test_one_request_at_a_time(live: Live) -> None:
+    before = resident(live)
+    with raw(live) as connection:
+        assert send_until_cut_off(connection, b"GET /other HTTP/1.1\r\nHost: localhost\r\n\r\n" * 2000) < 10
+    assert resident(live) - before < 50_000
+
+
+def test_a_second_request_before_the_answer_is_a_bad_request(live: Live) -> None:
+    with raw(live) as connection:
+        connection.sendall(b"GET /other HTTP/1.1\r\nHost: localhost\r\n\r\n" * 2)
+        assert read_all(connection).startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize("sent", [b"{", b"\r\n"], ids=["a byte of the body", "an empty line"])
+def test_an_answered_connection_is_not_held_by_a_byte(live: Live, sent: bytes) -> None:
+    head = b"POST /other HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n\r\n"
+    whole = b"GET /other HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with raw(live) as connection:
+        connection.sendall(head if sent == b"{" else whole)
+        answer = connection.recv(65536) + connection.recv(65536)
+        assert answer.startswith(b"HTTP/1.1 404 ") and answer.endswith(b"}")
+        started = time.monotonic()
+        for _ in range(20):
+            with suppress(OSError):
+                connection.sendall(sent)
+            time.sleep(0.05)
+        assert read_all(connection) == b""
+        assert time.monotonic() - started < 5
+
+
+def test_a_tls_handshake_that_does_not_come_is_not_waited_for(live: Live) -> None:
+    with socket.create_connection(("127.0.0.1", live.enrolment_port), timeout=20) as connection:
+        started = time.monotonic()
+        with suppress(ConnectionError):
+            assert connection.recv(1) == b""
+        assert time.monotonic() - started < 10
+
+
+def send_until_cut_off(connection: ssl.SSLSocket, block: bytes) -> float:
+    """Send a block again and again; gives the seconds for which that worked, 20 at most."""
+    started = time.monotonic()
+    with suppress(OSError):
+        while time.monotonic() - started < 20:
+            connection.sendall(block)
+    return time.monotonic() - started
+
+
+def resident(live: Live) -> int:
+    """Resident memory of the server in KiB."""
+    with open(f"/proc/{live.process.pid}/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))

@@ -29,7 +29,9 @@ def pods(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         usage = ["-addext", "keyUsage=critical,keyCertSign", "-subj", "/O=Example Corp/CN=Root"]
         subprocess.run([*ROOT, *usage, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True)
         environment = {"RAYWARDEN_ROOT_CERT_FILE": str(certificate), "RAYWARDEN_ROOT_KEY_FILE": str(key)}
-    with serving(environment, cluster.objects()) as live:
+    # As many names as a certificate may hold: gRPC gives up on chains that are too long.
+    crowd = [cluster.service(f"{number:03}".rjust(63, "s"), **{"ray.io/cluster": "demo"}) for number in range(100)]
+    with serving(environment, [*cluster.objects(), *crowd]) as live:
         for pod in ADDRESSES:
             enroll(live, pod, folder / pod)
     yield folder

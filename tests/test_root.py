@@ -19,8 +19,10 @@ from certs.profile import SERVER
 from certs.root import Root, RootError
 from tests.cluster import NOW, SEED, START
 
+DOMAINS = ("team-a.svc", "localhost")
 CLUSTER = Cluster("team-a", "demo", "uid", START)
 KEY = ec.generate_private_key(ec.SECP384R1())
+WEAK, KOBLITZ = rsa.generate_private_key(65537, 1024), ec.generate_private_key(ec.SECP256K1())
 
 
 def certificate(
@@ -70,6 +72,9 @@ def private(key: Any = KEY, password: bytes = b"") -> bytes:
         (certificate(ca=False), private(), "it is no CA certificate"),
         (certificate(ca=None), private(), "it does not say that it is a CA"),
         (certificate(ca=False, signs=False), private(), "no CA certificate; its key usage"),
+        (certificate(WEAK), private(WEAK), "RSA of 1024 bits is too weak"),
+        (certificate(KOBLITZ), private(KOBLITZ), "curve secp256k1 is not supported"),
+        (certificate() + certificate(WEAK), private(), "is not issued by CN=Example Corp Root, which follows it"),
     ],
 )
 def test_a_root_that_will_not_do_is_refused_with_every_reason(certificates: bytes, key: bytes, problem: str) -> None:
@@ -93,7 +98,7 @@ def test_the_outside_verifies_up_to_the_root_and_the_inside_trusts_the_cluster_a
     assert trust.bundle == Authorities(SEED).of(CLUSTER).bundle, "the root is in no bundle"
     leaf_key = ec.generate_private_key(ec.SECP256R1())
     validity = (NOW - timedelta(hours=1), NOW + timedelta(days=30))
-    leaf = trust.authority.issue(leaf_key.public_key(), [x509.DNSName("localhost")], SERVER, validity, 5)
+    leaf = trust.authority.issue(leaf_key.public_key(), [x509.DNSName("demo-head-svc.team-a.svc")], SERVER, validity, 5)
     files = {"leaf": leaf.public_bytes(Encoding.PEM), "chain": trust.chain, "inside": trust.bundle}
     files["outside"] = certificate(key, identified=identified)
     for name, content in files.items():
@@ -103,6 +108,33 @@ def test_the_outside_verifies_up_to_the_root_and_the_inside_trusts_the_cluster_a
         command += ["-CAfile", anchor, "-untrusted", "chain", "leaf"]
         ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert ended.stdout == "leaf: OK\n", ended.stderr
+
+
+@pytest.mark.parametrize("name", ["intranet", "mail.dev", "demo-head-svc.team-b.svc", "team-a.svc.example.com"])
+def test_it_vouches_for_names_of_the_namespace_alone(tmp_path: Path, name: str) -> None:
+    trust = Authorities(SEED, Root.load(certificate(), private(), NOW)).of(CLUSTER)
+    key = ec.generate_private_key(ec.SECP256R1())
+    validity = (NOW - timedelta(hours=1), NOW + timedelta(days=30))
+    leaf = trust.authority.issue(key.public_key(), [x509.DNSName(name)], SERVER, validity, 5)
+    (tmp_path / "leaf").write_bytes(leaf.public_bytes(Encoding.PEM))
+    (tmp_path / "chain").write_bytes(trust.chain)
+    (tmp_path / "root").write_bytes(certificate())
+    command = ["openssl", "verify", "-attime", str(int(NOW.timestamp())), "-CAfile", "root", "-untrusted", "chain"]
+    ended = subprocess.run([*command, "leaf"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ended.returncode != 0 and "permitted subtree violation" in ended.stdout + ended.stderr
+
+
+def test_a_root_that_has_ended_breaks_nothing() -> None:
+    late = Cluster("team-a", "late", "uid", NOW + timedelta(days=1000))
+    trust = Authorities(SEED, Root.load(certificate(), private(), NOW)).of(late)
+    assert (trust.chain, bool(trust.bundle)) == (b"", True)
+
+
+def test_a_renewed_root_gives_other_serials() -> None:
+    old, new = (Root.load(certificate(end=NOW + timedelta(days=days)), private(), NOW) for days in (100, 200))
+    authority = Authorities(SEED).of(CLUSTER).authority
+    serials = [x509.load_pem_x509_certificate(one.vouch(authority, DOMAINS)).serial_number for one in (old, old, new)]
+    assert serials[0] == serials[1] != serials[2]
 
 
 def test_what_it_vouches_for_does_not_outlive_it() -> None:
@@ -115,7 +147,7 @@ def test_what_it_vouches_for_does_not_outlive_it() -> None:
 def test_the_chain_leads_up_to_the_root_without_it() -> None:
     above = Root.load(certificate(), private(), NOW)
     middle = Authorities(SEED, above).of(CLUSTER).authority
-    intermediate = x509.load_pem_x509_certificates(above.vouch(middle))[0].public_bytes(Encoding.PEM)
+    intermediate = x509.load_pem_x509_certificates(above.vouch(middle, DOMAINS))[0].public_bytes(Encoding.PEM)
     assert above.chain == b""
     both = Root([*x509.load_pem_x509_certificates(intermediate + certificate())], KEY)
     assert both.chain == intermediate

@@ -23,8 +23,8 @@ from webhook.rotation import Rotation
 from webhook.seed_store import MemorySeedStore
 from webhook.settings import SetupError
 
-OLD = Generation(datetime(2026, 1, 1, tzinfo=UTC), b"a" * 32)
-NEW = Generation(datetime(2026, 6, 1, tzinfo=UTC), b"b" * 32)
+OLD = Generation(datetime(2026, 1, 1, tzinfo=UTC), cluster.secret(2))
+NEW = Generation(datetime(2026, 6, 1, tzinfo=UTC), cluster.secret(3))
 BORN_UNDER_OLD = Cluster("team-a", "demo", "uid", datetime(2026, 3, 1, tzinfo=UTC))
 PROFILE = Profile(timedelta(days=730))
 
@@ -87,7 +87,7 @@ def store(seed: Seed) -> MemorySeedStore:
 
 
 def rotation(seeds: MemorySeedStore, *pods: Object, now: datetime = cluster.NOW) -> Rotation:
-    return Rotation(seeds, Objects(*pods), PROFILE, lambda: now, lambda: b"n" * 32)
+    return Rotation(seeds, Objects(*pods), PROFILE, lambda: now, lambda: cluster.secret(4))
 
 
 def said(inventory: Inventory) -> str:
@@ -138,6 +138,13 @@ def test_a_whole_rotation_as_an_operator_does_it() -> None:
     assert "restart" not in said(forgotten)
 
 
+def test_a_generation_is_not_revoked_before_its_successor_is_active() -> None:
+    seeds = store(cluster.SEED)
+    added = asyncio.run(rotation(seeds).rotate())
+    with pytest.raises(SetupError, match=f"{added.name} is not active yet: wait until 2026-11-20 12:05:00 UTC"):
+        asyncio.run(rotation(seeds).retire(cluster.GENERATION.name))
+
+
 def test_what_ends_soon_is_said() -> None:
     late = datetime(2028, 10, 1, tzinfo=UTC)
     inventory = asyncio.run(rotation(store(cluster.SEED), *PODS, now=late).inventory())
@@ -167,8 +174,8 @@ def test_a_clusters_cas_can_be_shown_to_its_clients() -> None:
     [
         (lambda one: one.retire("20200101T000000Z"), "there is no such generation; there are 20261101T000000Z"),
         (lambda one: one.forget("x"), "there is no such generation"),
-        (lambda one: one.retire("20261101T000000Z"), "no generation is left that signs: rotate first"),
-        (lambda one: one.forget("20261101T000000Z"), "no generation is left that signs: rotate first"),
+        (lambda one: one.retire("20261101T000000Z"), "no generation is left that signs: add one first"),
+        (lambda one: one.forget("20261101T000000Z"), "no generation is left that signs: add one first"),
         (lambda one: one.trust("nowhere", "demo"), "there is no namespace nowhere"),
     ],
 )

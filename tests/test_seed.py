@@ -6,8 +6,9 @@ import pytest
 
 from certs.seed import Generation, Seed, SeedError
 
-OLD = Generation(datetime(2026, 1, 1, tzinfo=UTC), b"a" * 32)
-NEW = Generation(datetime(2026, 6, 1, tzinfo=UTC), b"b" * 32)
+A, B = (bytes(range(number, number + 32)) for number in (65, 100))
+OLD = Generation(datetime(2026, 1, 1, tzinfo=UTC), A)
+NEW = Generation(datetime(2026, 6, 1, tzinfo=UTC), B)
 BOTH = Seed((NEW, OLD))
 
 
@@ -16,7 +17,7 @@ def at(month: int) -> datetime:
 
 
 def test_entries_come_back_as_they_were_stored() -> None:
-    entries = {"20260101T000000Z.retired.20260701T000000Z": b"a" * 32, "20260601T000000Z": b"b" * 32}
+    entries = {"20260101T000000Z.retired.20260701T000000Z": A, "20260601T000000Z": B}
     assert Seed.parse(entries).entries == entries
 
 
@@ -26,15 +27,19 @@ def test_entries_come_back_as_they_were_stored() -> None:
         ({}, "there is no generation in it"),
         ({"20260101T000000Z": b"short"}, "entry '20260101T000000Z' holds 5 bytes, not 32"),
         ({"20260101T000000Z": b""}, "holds 0 bytes"),
-        ({"seed": b"a" * 32}, "entry 'seed' is not named by a time of activation"),
-        ({"20261301T000000Z": b"a" * 32}, "not named by a time"),
-        ({"2026111T8000Z": b"a" * 32}, "not named by a time"),
-        ({"20260101T000000Z.old": b"a" * 32}, "not named by a time"),
-        ({"20260101T000000Z.retired": b"a" * 32}, "not named by a time"),
-        ({"20260101T000000Z.retired.": b"a" * 32}, "not named by a time"),
-        ({"20260101T000000Z": b"a" * 32, "20260101T000000Z.retired.20260701T000000Z": b"b" * 32}, "the same name"),
-        ({"20260101T000000Z.retired.20260701T000000Z": b"a" * 32}, "no generation is left that signs"),
-        ({"x": b"a" * 32, "20260101T000000Z": b"y"}, "holds 1 bytes, not 32; entry 'x' is not named"),
+        ({"seed": A}, "entry 'seed' is not named by a time of activation"),
+        ({"20261301T000000Z": A}, "not named by a time"),
+        ({"2026111T8000Z": A}, "not named by a time"),
+        ({"20260101T000000Z.old": A}, "not named by a time"),
+        ({"20260101T000000Z.retired": A}, "not named by a time"),
+        ({"20260101T000000Z.retired.": A}, "not named by a time"),
+        ({"20260101T000000Z": A, "20260101T000000Z.retired.20260701T000000Z": B}, "the same name"),
+        ({"20260101T000000Z.retired.20260701T000000Z": A}, "no generation is left that signs"),
+        ({"20260101T000000Z": A, "20260601T000000Z": A}, "two generations have the same bytes"),
+        ({"20260101T000000Z": bytes(32)}, "or one has the same byte throughout"),
+        ({"99991231T235959Z": A}, "not named by a time"),
+        ({"19991231T235959Z": A}, "not named by a time"),
+        ({"x": A, "20260101T000000Z": b"y"}, "holds 1 bytes, not 32; entry 'x' is not named"),
     ],
 )
 def test_a_malformed_seed_says_everything_that_is_wrong_and_no_byte_of_it(
@@ -43,7 +48,7 @@ def test_a_malformed_seed_says_everything_that_is_wrong_and_no_byte_of_it(
     with pytest.raises(SeedError) as raised:
         Seed.parse(entries)
     assert problem in str(raised.value)
-    assert "aaa" not in str(raised.value)
+    assert "ABC" not in str(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -79,6 +84,6 @@ def test_the_last_generation_that_signs_cannot_go() -> None:
 
 def test_the_secret_shows_nowhere() -> None:
     for shown in (repr(OLD), repr(BOTH), str(BOTH)):
-        assert "aaaa" not in shown and "secret" not in shown
+        assert "ABCD" not in shown and "secret" not in shown
     with pytest.raises(ValueError, match="32 bytes, not 3"):
         Generation(OLD.activated, b"abc")

@@ -93,6 +93,14 @@ def test_what_is_no_review_gets_a_problem(
     assert (problem["type"], problem["status"]) == ("about:blank", status)
 
 
+def test_objects_nested_deeper_than_any_parser_goes_are_reviewed(client: httpx.Client) -> None:
+    deep = b'{"f:a":' * 5000 + b"{}" + b"}" * 5000
+    review = factory.review(factory.changed(factory.ray_cluster(), {"/metadata/managedFields": [{"fieldsV1": 4711}]}))
+    body = orjson.dumps(review).replace(b"4711", deep)
+    for path in ("/mutate", "/validate"):
+        assert client.post(path, content=body).status_code == 200
+
+
 def test_numbers_beyond_64_bits_come_and_go(client: httpx.Client) -> None:
     volume = {"name": "raywarden-tls", "emptyDir": {"sizeLimit": 1}}
     pod = factory.changed(factory.head_pod(), {"/spec/volumes": [volume]})

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
-from datetime import timedelta
+from contextlib import suppress
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -40,10 +41,12 @@ class Live(ManifestCluster):
         numbers = map(str, range(100))
         super().__init__(cluster.objects(), lambda: next(numbers))
         self._replies = [pod_of(reply) if reply else None for reply in replies]
-        self.looks = 0
+        self.looks = self.reviews = 0
         self.away = False
 
     async def caller(self, token: str) -> Caller | None:
+        await asyncio.sleep(0)
+        self.reviews += 1
         if self.away:
             raise UnavailableError("connection refused")
         return await super().caller(token)
@@ -56,7 +59,11 @@ class Live(ManifestCluster):
 
 
 def signing(
-    live: Live | None = None, clock: Callable[[], float] = lambda: 0.0, days: int = 730, **settings: Any
+    live: Live | None = None,
+    clock: Callable[[], float] = lambda: 0.0,
+    days: int = 730,
+    now: datetime = cluster.NOW,
+    **settings: Any,
 ) -> Signing:
     authorities, profile = Authorities(cluster.SEED), Profile(timedelta(days=days))
     return Signing(
@@ -65,7 +72,7 @@ def signing(
         Domains(),
         profile,
         Settings(**settings),
-        lambda: cluster.NOW,
+        lambda: now,
         clock,
         lambda: 7,
     )
@@ -156,16 +163,40 @@ def test_a_pod_asks_only_so_often_and_others_do_not_pay_for_it() -> None:
     sign(signer)
 
 
-def test_strangers_cost_the_api_server_only_so_much() -> None:
-    stranger, live = "10.9.9.9", Live()
-    signer = signing(live)
-    outcomes: list[type[Exception]] = []
-    for _ in range(80):
-        with pytest.raises((UnauthenticatedError, TooOftenError)) as raised:
-            sign(signer, "guess", peer=stranger)
-        outcomes.append(raised.type)
-    assert outcomes == [UnauthenticatedError] * 60 + [TooOftenError] * 20
-    sign(signer, "0", peer="10.9.9.8")
+def test_strangers_cost_the_api_server_only_so_much_one_by_one_or_all_at_once() -> None:
+    async def crowd(signer: Signing, number: int) -> list[Any]:
+        return await asyncio.gather(
+            *(signer.sign("guess", CSR, "10.9.9.9") for _ in range(number)), return_exceptions=True
+        )
+
+    for number in (1, 200):
+        signer = signing()
+        outcomes = [type(outcome) for _ in range(200 // number) for outcome in asyncio.run(crowd(signer, number))]
+        assert outcomes.count(UnauthenticatedError) == 120
+        assert outcomes.count(TooOftenError) == 80
+        assert sign(signer, "0", peer="10.9.9.8").identity.pod
+
+
+def test_a_pod_that_asks_too_often_costs_no_more_than_a_stranger() -> None:
+    live = Live()
+    signer = signing(live, enrolments_per_minute=3)
+    asked = 0
+    for _ in range(300):
+        with suppress(TooOftenError):
+            sign(signer)
+            asked += 1
+    assert (asked, live.reviews) == (3, 123)
+
+
+def test_who_gets_his_certificate_pays_nothing() -> None:
+    signer = signing(enrolments_per_minute=1000)
+    for _ in range(500):
+        sign(signer, peer="10.9.9.9")
+
+
+def test_a_ca_that_has_ended_signs_nothing() -> None:
+    with pytest.raises(NotAllowedError, match="has ended on 2036-11-17: create the cluster anew"):
+        sign(signing(now=cluster.NOW + timedelta(days=3700)))
 
 
 def test_an_api_server_that_is_away_is_no_refusal_and_no_strangers_fault() -> None:

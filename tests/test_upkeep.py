@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from certs.authority import Authority, serving_authority
+from certs.identity import Domains
 from certs.profile import SERVER
 from certs.seed import Seed
 from tests import cluster
@@ -50,9 +51,9 @@ class Replica:
     """One replica's upkeep over a store."""
 
     def __init__(
-        self, store: Any, configurations: WebhookConfigurations | None = None, secret: bytes = b"s" * 32
+        self, store: Any, configurations: WebhookConfigurations | None = None, secret: bytes = cluster.secret(5)
     ) -> None:
-        self.trust = Trust(None, 100)
+        self.trust = Trust(None, Domains(), 100)
         self.readiness = Readiness(lambda ready: None)
         self.readiness.met("open ports")
         self.told: list[bytes] = []
@@ -76,7 +77,7 @@ class Replica:
 
 def test_the_first_replica_makes_the_seed_and_the_others_read_it() -> None:
     store = MemorySeedStore()
-    first, second = Replica(store, secret=b"1" * 32), Replica(store, secret=b"2" * 32)
+    first, second = Replica(store, secret=cluster.secret(6)), Replica(store, secret=cluster.secret(7))
     assert (first.once(), second.once()) == ("", "")
     assert first.trust.seed == second.trust.seed
     assert first.trust.serving_ca == second.trust.serving_ca
@@ -136,9 +137,62 @@ def test_without_an_api_server_what_is_there_goes_on_and_is_renewed() -> None:
     first = leaf_of(replica.certificate)
     store.away = configurations.away = True
     replica.now += timedelta(days=6)
-    assert replica.once() == "connection refused; connection refused"
+    assert replica.once() == "connection refused"
     assert leaf_of(replica.certificate) != first
     assert replica.readiness.ready
+
+
+def test_the_api_server_is_told_of_a_new_ca_before_our_certificate_is_of_it() -> None:
+    store, configurations = stored(cluster.SEED), Configurations()
+    replica = Replica(store, configurations)
+    replica.once()
+    leaf = leaf_of(replica.certificate)
+    store._stored = StoredSeed(ROTATED.without(cluster.GENERATION.name).entries, "2")
+    configurations.away, replica.now = True, cluster.NEXT_GENERATION.activated
+    assert replica.once() == "connection refused"
+    renewed = x509.load_der_x509_certificate(leaf_of(replica.certificate))
+    assert renewed.issuer == x509.load_der_x509_certificate(leaf).issuer
+    renewed.verify_directly_issued_by(x509.load_pem_x509_certificate(configurations.bundle))
+    configurations.away = False
+    assert replica.once() == ""
+    x509.load_der_x509_certificate(leaf_of(replica.certificate)).verify_directly_issued_by(
+        x509.load_pem_x509_certificate(configurations.bundle)
+    )
+
+
+def test_a_replica_that_cannot_see_the_seed_takes_no_bundle_back() -> None:
+    class Store(MemorySeedStore):
+        async def load(self) -> StoredSeed | None:
+            raise UnavailableError("connection refused")
+
+    configurations = Configurations()
+    behind = Replica(stored(cluster.SEED), configurations)
+    behind.once()
+    configurations.bundle = b"what a replica that has seen more has written"
+    behind.upkeep._store = Store()
+    behind.once()
+    assert configurations.bundle.startswith(b"what a replica")
+
+
+def test_a_seed_made_anew_beside_a_running_replica_is_united_with_its_own() -> None:
+    store = MemorySeedStore()
+    running = Replica(store, secret=cluster.secret(6))
+    running.once()
+    before = running.trust.serving.certificate
+    store._stored = None
+    fresh = Replica(store, secret=cluster.secret(7))
+    fresh.now += timedelta(days=1)
+    fresh.once()
+    assert running.once() == fresh.once() == ""
+    assert running.trust.seed == fresh.trust.seed
+    assert len(asyncio.run(store.load()).entries) == 2  # type: ignore[union-attr]  # it is stored
+    assert running.trust.serving.certificate == before, "what clusters run on goes on"
+
+
+def test_a_ca_that_is_not_valid_now_signs_nothing() -> None:
+    replica = Replica(stored(Seed((cluster.NEXT_GENERATION,))))
+    assert "the CA of our own ports is valid from 2026-11-30 to 2036-11-27: add a generation" in replica.once()
+    assert "serving certificate" in replica.readiness.lacks
 
 
 def test_the_ca_bundle_is_written_once_and_again_when_somebody_changed_it() -> None:
@@ -173,7 +227,8 @@ def test_a_rotation_reaches_the_bundle_before_any_certificate_of_the_new_ca() ->
     assert configurations.bundle == replica.told[-1] == replica.trust.serving_ca
     assert len(x509.load_pem_x509_certificates(replica.trust.serving_ca)) == 2
     assert leaf_of(replica.certificate) == leaf, "a rotation renews no certificate"
-    retired = ROTATED.retire(cluster.GENERATION.name, cluster.NEXT_GENERATION.activated)
+    replica.now = cluster.NEXT_GENERATION.activated
+    retired = ROTATED.retire(cluster.GENERATION.name, replica.now)
     store._stored = StoredSeed(retired.entries, "3")
     replica.once()
     assert leaf_of(replica.certificate) != leaf
@@ -231,7 +286,7 @@ def handshake(context: ssl.SSLContext, ca: bytes) -> tuple[Callable[[bytes], byt
 
 
 def test_a_leaf_is_renewed_in_place_and_open_connections_go_on() -> None:
-    trust = Trust(None, 1)
+    trust = Trust(None, Domains(), 1)
     trust.adopt(cluster.SEED)
     certificate = DerivedCertificate(trust, ("localhost", "127.0.0.1"))
     certificate.keep(cluster.NOW)
@@ -247,7 +302,7 @@ def test_a_leaf_is_renewed_in_place_and_open_connections_go_on() -> None:
 
 
 def test_a_leaf_is_verified_by_the_ca_and_holds_our_names() -> None:
-    trust = Trust(None, 1)
+    trust = Trust(None, Domains(), 1)
     trust.adopt(ROTATED)
     certificate = DerivedCertificate(trust, ("raywarden.raywarden-system.svc", "10.0.0.1"))
     certificate.keep(cluster.NOW)
@@ -325,11 +380,11 @@ def test_it_does_not_start_with_a_certificate_that_will_not_do(
 
 def test_a_folder_is_read_as_a_secret_volume_lies_in_it(tmp_path: Path) -> None:
     (tmp_path / "..2026_11_20").mkdir()
-    (tmp_path / "..2026_11_20" / "20260101T000000Z").write_bytes(b"a" * 32)
+    (tmp_path / "..2026_11_20" / "20260101T000000Z").write_bytes(cluster.secret(2))
     (tmp_path / "..data").symlink_to("..2026_11_20")
     (tmp_path / "20260101T000000Z").symlink_to("..data/20260101T000000Z")
     found = asyncio.run(DirectorySeedStore(tmp_path).load())
-    assert found and found.entries == {"20260101T000000Z": b"a" * 32}
+    assert found and found.entries == {"20260101T000000Z": cluster.secret(2)}
 
 
 def test_a_folder_without_a_seed_is_no_place_to_make_one(tmp_path: Path) -> None:

@@ -210,3 +210,17 @@ async def test_one_object_that_cannot_be_read_is_left_out_and_named(fake: FakeKu
         await until(lambda: len(cache) == 0)
         fake.put("services", service("bad", 5))
         await until(lambda: list(cache.values()) == [5])
+
+
+@conversation
+async def test_an_object_nested_deeper_than_any_parser_goes_blinds_nobody(fake: FakeKubeApi, api: KubeApi) -> None:
+    deep = '{"f:a":' * 3000 + "{}" + "}" * 3000
+    listed = (
+        f'{{"metadata":{{"resourceVersion":"1"}},"items":[{{"metadata":{{"namespace":"evil","name":"deep",'
+        f'"managedFields":[{{"fieldsV1":{deep}}}]}},"spec":{{"port":7}}}},'
+        f'{{"metadata":{{"namespace":"ray","name":"a"}},"spec":{{"port":1}}}}]}}'
+    )
+    fake.faults.append(says(listed.encode()))
+    cache = WatchCache(api, SERVICES, port_of)
+    async with running(cache):
+        assert (cache.get("ray", "a"), cache.get("evil", "deep")) == (1, 7)

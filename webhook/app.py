@@ -58,12 +58,13 @@ def enrolment_app(signing: Signing, observer: Observer, settings: Settings) -> F
     async def certificates(request: Request) -> Response:
         started = observer.clock()
         try:
-            token = enrolment.bearer(request)
+            # Read before anything is answered: who still sends would not see the answer.
             body = await _read_body(request, settings.max_enrolment_bytes, settings.body_timeout_seconds)
-            issued = await signing.sign(token, enrolment.parse(body), enrolment.peer(request))
+            token = enrolment.bearer(request)
+            issued = await signing.sign(token, enrolment.parse(body), _peer(request))
         except enrolment.REFUSALS as error:
             refusal = enrolment.refusal(error)
-            observer.refused(refusal, observer.clock() - started)
+            observer.refused(refusal, _peer(request), observer.clock() - started)
             return _problem(refusal.status, refusal.detail, refusal.headers)
         observer.issued(issued, observer.clock() - started)
         return Response(enrolment.encode(issued), 200, media_type="application/json")
@@ -96,7 +97,7 @@ def operations_app(readiness: Readiness, observer: Observer) -> FastAPI:
 def _bare_app(observer: Observer) -> FastAPI:
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, telemetry=_NO_TELEMETRY)
 
-    async def problem(_request: Request, error: Exception) -> Response:
+    async def problem(request: Request, error: Exception) -> Response:
         match error:
             case HTTPException():
                 status, detail, headers = error.status_code, error.detail, error.headers
@@ -104,13 +105,18 @@ def _bare_app(observer: Observer) -> FastAPI:
                 status, detail, headers = 400, "the client hung up", None
             case _:
                 status, detail, headers = 500, "this is a defect of RayWarden", None
-        observer.rejected(status, detail)
+        observer.rejected(status, detail, _peer(request))
         return _problem(status, detail, headers or {})
 
     app.add_exception_handler(HTTPException, problem)
     app.add_exception_handler(ClientDisconnect, problem)
     app.add_exception_handler(Exception, problem)
     return app
+
+
+def _peer(request: Request) -> str:
+    """The address a request comes from; empty where there is none."""
+    return request.client.host if request.client else ""
 
 
 def _problem(status: int, detail: str, headers: Mapping[str, str]) -> Response:

@@ -11,7 +11,6 @@ from typing import Annotated, Any
 
 import orjson
 import typer
-import uvloop
 import yaml
 
 from webhook import __version__, ca_command, reference, wiring
@@ -23,6 +22,7 @@ from webhook.namespaces import NamespaceManifests
 from webhook.observe import set_up_logging
 from webhook.report import as_json, as_text
 from webhook.review import Reviewer
+from webhook.serving import run
 from webhook.settings import Settings, SetupError, from_environment
 from webhook.wire import BadReviewError, parse
 from webhook.wiring import Server
@@ -76,7 +76,7 @@ def serve(
     if token_dir and not dev:
         raise SetupError("--token-dir goes with --dev: in a cluster the kubelet hands out tokens")
     told = partial(_write, ca_file)
-    uvloop.run(_serve(wiring.dev_server(settings, token_dir, told) if dev else wiring.server(settings, told)))
+    run(_serve(wiring.dev_server(settings, token_dir, told) if dev else wiring.server(settings, told)))
 
 
 async def _serve(server: Awaitable[Server]) -> None:
@@ -105,7 +105,7 @@ def demo(
     reviews = {file.stem: _review_in(file) for file in sorted(examples.glob("*.json"))}
     if not reviews:
         raise SetupError(f"{examples}: no AdmissionReviews (*.json) in this folder")
-    uvloop.run(_demo(settings, reviews, objects, keep_serving))
+    run(_demo(settings, reviews, objects, keep_serving))
 
 
 async def _demo(settings: Settings, reviews: Mapping[str, Any], objects: Path | None, keep_serving: bool) -> None:

@@ -12,7 +12,7 @@ from datetime import datetime
 from http.client import HTTPException, HTTPSConnection
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -69,8 +69,7 @@ def enroll(enrolment: Enrolment, surroundings: Surroundings) -> datetime:
 
     Nothing is written before the certificate has been verified. Raises EnrollError.
     """
-    if not enrolment.url.startswith("https://"):
-        raise EnrollError(f"RAYWARDEN_SIGNER_URL is no https URL: {enrolment.url}")
+    _parsed(enrolment.url)
     context = _trusting(enrolment.ca)
     key = ec.generate_private_key(ec.SECP256R1())
     started, attempt = surroundings.clock(), 0
@@ -107,7 +106,7 @@ def _ask(
     enrolment: Enrolment, context: ssl.SSLContext, key: ec.EllipticCurvePrivateKey, seconds: float
 ) -> tuple[bytes, bytes]:
     """Ask once; gives the chain and the CA bundle (PEM)."""
-    url = urlsplit(enrolment.url)
+    url = _parsed(enrolment.url)
     request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
     body = json.dumps({"csr": request.public_bytes(Encoding.PEM).decode()})
     # Read anew for every attempt: the kubelet renews it.
@@ -119,7 +118,7 @@ def _ask(
         response = connection.getresponse()
         answer = response.read(_MAX_ANSWER_BYTES)
         status, after = response.status, response.headers.get("Retry-After", "")
-    except (OSError, HTTPException) as error:
+    except (OSError, HTTPException, UnicodeError) as error:
         raise _TryAgainError(f"{enrolment.url}: {_reason(error)}") from None
     finally:
         connection.close()
@@ -128,6 +127,17 @@ def _ask(
     if status != 200:
         raise EnrollError(f"refused ({status}): {_detail(answer)}")
     return _certificates(answer)
+
+
+def _parsed(url: str) -> SplitResult:
+    """The parts of the URL; reading `port` is what finds out that it is none."""
+    try:
+        parts = urlsplit(url)
+        if parts.scheme == "https" and parts.hostname and (parts.port or 443) > 0:
+            return parts
+    except ValueError:
+        pass
+    raise EnrollError(f"RAYWARDEN_SIGNER_URL is no https URL: {url}")
 
 
 def _token(file: Path) -> str:
@@ -207,8 +217,12 @@ def _replace(file: Path, content: bytes, mode: int) -> None:
     draft = file.with_name(f".{file.name}.new")
     draft.unlink(missing_ok=True)
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "wb") as opened:
-        opened.write(content)
-        # Past the umask: Ray must be able to read what the mode says it can.
-        os.fchmod(descriptor, mode)
-    draft.replace(file)
+    try:
+        with os.fdopen(descriptor, "wb") as opened:
+            opened.write(content)
+            # Past the umask: Ray must be able to read what the mode says it can.
+            os.fchmod(descriptor, mode)
+        draft.replace(file)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise

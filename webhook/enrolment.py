@@ -14,7 +14,7 @@ from webhook.ports import UnavailableError
 from webhook.signing import Issued, NotYetError, TooOftenError, UnauthenticatedError
 
 # RFC 6750: b64token. Projected tokens are JWTs of one or two kilobytes.
-_BEARER = re.compile(r"[Bb]earer +([A-Za-z0-9._~+/-]{1,16384}=*)")
+_BEARER = re.compile(r"(?i:bearer) +([A-Za-z0-9._~+/-]{1,16384}=*)")
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="raywarden"'}
 
 
@@ -77,11 +77,6 @@ def bearer(request: Request) -> str:
     if found is None:
         raise UnauthenticatedError("no bearer token")
     return found[1]
-
-
-def peer(request: Request) -> str:
-    """The address a request comes from; empty where there is none."""
-    return request.client.host if request.client else ""
 
 
 def parse(body: bytes) -> bytes:

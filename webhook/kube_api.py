@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import aiohttp
-import orjson
 
 from policies.reading import mapping, text
+from webhook import json_text
 from webhook.kube_config import client
 from webhook.kube_request import BusyError, NotFoundError, Request, Resource, refusal
 from webhook.ports import UnavailableError
@@ -28,7 +28,8 @@ _LIST_SECONDS = 30.0
 _WATCH_SECONDS = 240.0
 # A server that does not end a watch as it was asked to is gone, or no API server.
 _WATCH_GRACE_SECONDS = 15.0
-_PAGE = 500
+# Objects may have more than a megabyte each, and everybody can make some.
+_PAGE = 50
 _ATTEMPTS = 4
 _FIRST_PAUSE_SECONDS = 0.1
 # An object may have 1.5 MiB in etcd's protobuf; as JSON no event comes near this.
@@ -91,7 +92,7 @@ class KubeApi:
     async def pages(
         self, resource: Resource, *, seconds: float = _LIST_SECONDS, labels: str = ""
     ) -> AsyncGenerator[Page, None]:
-        """All objects in all namespaces, or those a label selector selects, 500 at a time; `seconds` for each page."""
+        """All objects in all namespaces, or those a label selector selects, 50 at a time; `seconds` for each page."""
         query = {"limit": str(_PAGE), **({"labelSelector": labels} if labels else {})}
         while True:
             document = await self._read(Request("list", "GET", resource, query=query), seconds)
@@ -223,7 +224,7 @@ def _network_problem(error: Exception) -> str:
 
 def _document(request: Request, content: bytes) -> Mapping[str, Any]:
     try:
-        document = orjson.loads(content)
+        document = json_text.loads(content)
     except ValueError:
         document = None
     if not isinstance(document, dict):

@@ -4,7 +4,7 @@ import asyncio
 import base64
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar
 
 from certs.identity import Caller, Cluster, Pod, Service
@@ -34,24 +34,16 @@ _PATCH_ATTEMPTS = 5
 _PATCH_PAUSE_SECONDS = 0.05
 
 
-@dataclass(frozen=True, slots=True)
-class _Namespace:
-    """What is kept of a namespace: its labels, and the cluster without KubeRay that any name in it stands for."""
-
-    labels: Mapping[str, str]
-    unnamed: Cluster
-
-
 class KubeLive:
     """`ports.LiveObjects` and `ports.Namespaces`; `run` has to run beside them.
 
-    Namespaces, Services and RayClusters come from memory. Tokens and pods are asked for every time: who may enrol
-    hangs on them, and memory may be behind.
+    Labels of namespaces, Services and the list of RayClusters come from memory. What decides who is signed by which CA
+    is asked for every time: memory may be behind.
     """
 
     def __init__(self, api: KubeApi, *, retry_seconds: float = 30.0) -> None:
         self._api = api
-        self._namespaces = WatchCache(api, _NAMESPACES, _namespace_of, retry_seconds=retry_seconds)
+        self._namespaces = WatchCache(api, _NAMESPACES, _labels, retry_seconds=retry_seconds)
         self._services = WatchCache(api, _SERVICES, service_of, retry_seconds=retry_seconds)
         self._clusters = WatchCache(api, _RAY_CLUSTERS, ray_cluster_of, retry_seconds=retry_seconds)
 
@@ -67,8 +59,7 @@ class KubeLive:
             await cache.synced.wait()
 
     def labels(self, namespace: str) -> Mapping[str, str]:
-        known = self._namespaces.get("", namespace)
-        return known.labels if known else {}
+        return self._namespaces.get("", namespace) or {}
 
     async def caller(self, token: str) -> Caller | None:
         # The API server calls an empty one a bad request, which would look as if it were our fault.
@@ -86,14 +77,11 @@ class KubeLive:
         return await self._live(_PODS, namespace, name, pod_of)
 
     async def ray_cluster(self, namespace: str, name: str, uid: str) -> Cluster | None:
-        cluster = self._clusters.get(namespace, name)
-        if cluster is None or cluster.uid != uid:
-            cluster = await self._live(_RAY_CLUSTERS, namespace, name, ray_cluster_of)
+        cluster = await self._live(_RAY_CLUSTERS, namespace, name, ray_cluster_of)
         return cluster if cluster and cluster.uid == uid else None
 
     async def opted_in_cluster(self, namespace: str, name: str) -> Cluster | None:
-        known = self._namespaces.get("", namespace) or await self._live(_NAMESPACES, "", namespace, _namespace_of)
-        return replace(known.unnamed, name=name) if known else None
+        return await self._live(_NAMESPACES, "", namespace, partial(opted_in_cluster_of, name=name))
 
     async def services(self, namespace: str) -> Iterable[Service]:
         # None yet is not none: a certificate without its names would stay with the pod for life.
@@ -196,9 +184,9 @@ class KubeWebhookConfigurations:
         )
 
 
-def _namespace_of(document: Mapping[str, Any]) -> _Namespace:
+def _labels(document: Mapping[str, Any]) -> Mapping[str, str]:
     labels = mapping(mapping(document.get("metadata")).get("labels"))
-    return _Namespace({name: text(value) for name, value in labels.items()}, opted_in_cluster_of(document, ""))
+    return {name: text(value) for name, value in labels.items()}
 
 
 def _version(document: Mapping[str, Any]) -> str:

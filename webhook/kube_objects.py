@@ -11,6 +11,8 @@ from policies.reading import elements, mapping, text, texts
 # KubeRay names the head Service of these after them, too (`utils.GenerateHeadServiceName`).
 _HEAD_SERVICE_OWNERS = ("RayService", "RayJob")
 _SERVICE_ACCOUNT = "system:serviceaccount:"
+_MAX_LABELS = 64
+_MAX_NAME = 63
 _POD_NAME = "authentication.kubernetes.io/pod-name"
 _POD_UID = "authentication.kubernetes.io/pod-uid"
 
@@ -59,20 +61,30 @@ def ray_cluster_of(document: Mapping[str, Any]) -> Cluster:
         name=name,
         uid=text(metadata.get("uid")),
         created=created_of(document),
-        head_services=tuple(filter(None, services)),
+        ended="deletionTimestamp" in metadata,
+        head_services=tuple(service for service in services if 0 < len(service) <= _MAX_NAME),
     )
 
 
 def opted_in_cluster_of(namespace: Mapping[str, Any], name: str) -> Cluster:
     """A cluster of Ray without KubeRay, in a Namespace object."""
     metadata = mapping(namespace.get("metadata"))
-    return Cluster(text(metadata.get("name")), name, text(metadata.get("uid")), created_of(namespace), opted_in=True)
+    return Cluster(
+        namespace=text(metadata.get("name")),
+        name=name,
+        uid=text(metadata.get("uid")),
+        created=created_of(namespace),
+        opted_in=True,
+        ended="deletionTimestamp" in metadata,
+    )
 
 
 def service_of(document: Mapping[str, Any]) -> Service:
     """A Service object."""
     name = text(mapping(document.get("metadata")).get("name"))
-    return Service(name, _strings(mapping(document.get("spec")).get("selector")))
+    selector = _strings(mapping(document.get("spec")).get("selector"))
+    # No pod has so many labels; and these are kept in memory, whoever made them.
+    return Service(name, selector if len(selector) <= _MAX_LABELS else {})
 
 
 def created_of(document: Mapping[str, Any]) -> datetime:

@@ -26,6 +26,10 @@ class RateLimit:
         if len(self._buckets) > self._MAX_KEYS:
             self._buckets.popitem(last=False)
 
+    def refund(self, key: Hashable) -> None:
+        """One request of `key` did not count."""
+        self._buckets[key] = (min(float(self._burst), self._level(key) + 1), self._clock())
+
     def wait(self, key: Hashable) -> int:
         """Whole seconds until `key` may ask again; 0 for now."""
         return math.ceil(max(0.0, 1 - self._level(key)) / self._rate)

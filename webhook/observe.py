@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 
 from certs.seed import Seed
 from webhook.enrolment import Refusal
+from webhook.limits import RateLimit
 from webhook.review import Decision
 from webhook.signing import Issued
 from webhook.trust import Trust
@@ -47,7 +48,7 @@ class Metrics:
         self.mutations = self._counter("mutations", "objects each mutation changed", "mutation")
         self.failures = self._counter("rule_failures", "rules and mutations that raised on an object", "rule")
         self.rejected = self._counter(
-            "rejected_requests", "requests that were no AdmissionReview, by HTTP status", "status"
+            "rejected_requests", "requests that were neither AdmissionReview nor enrolment, by HTTP status", "status"
         )
         self.enrolments = self._counter("enrolments", "enrolments answered", "outcome")
         self.enrolment_duration = Histogram(
@@ -90,6 +91,8 @@ class Observer:
         self.metrics = metrics
         self.clock = clock
         self._log = structlog.get_logger()
+        # Everything is counted; but who is refused often must not fill the disk with it.
+        self._refusal_lines = RateLimit(30, 60, clock)
 
     def decided(self, webhook: str, request: AdmissionRequest, decision: Decision, seconds: float) -> None:
         """One admission request was answered after `seconds`."""
@@ -139,10 +142,16 @@ class Observer:
             milliseconds=round(seconds * 1000, 3),
         )
 
-    def refused(self, refusal: Refusal, seconds: float) -> None:
-        """An enrolment was refused after `seconds`."""
+    def refused(self, refusal: Refusal, peer: str, seconds: float) -> None:
+        """An enrolment from the address `peer` was refused after `seconds`."""
         self._answered(refusal.outcome, seconds)
-        self._log.warning("enrolment refused", outcome=refusal.outcome, status=refusal.status, reason=refusal.reason)
+        outcome, reason = refusal.outcome, refusal.reason
+        self._warn("enrolment refused", peer, outcome=outcome, status=refusal.status, reason=reason)
+
+    def _warn(self, event: str, peer: str, **fields: object) -> None:
+        if not self._refusal_lines.wait((event, peer)):
+            self._refusal_lines.spend((event, peer))
+            self._log.warning(event, peer=peer, **fields)
 
     def _answered(self, outcome: str, seconds: float) -> None:
         self.metrics.enrolments.labels(outcome).inc()
@@ -164,10 +173,10 @@ class Observer:
         self.metrics.upkeep_failures.inc()
         self._log.error("upkeep failed", reason=problem)
 
-    def rejected(self, status: int, reason: str) -> None:
-        """A request was turned away before it could be reviewed."""
+    def rejected(self, status: int, reason: str, peer: str) -> None:
+        """A request from the address `peer` was turned away before it could be reviewed."""
         self.metrics.rejected.labels(str(status)).inc()
-        self._log.warning("rejected request", status=status, reason=reason)
+        self._warn("rejected request", peer, status=status, reason=reason)
 
 
 def set_up_logging(level: str) -> None:

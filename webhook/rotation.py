@@ -98,7 +98,7 @@ class Rotation:
             names = ", ".join(generation.name for generation in seed.generations)
             raise SetupError(f"there is no such generation; there are {names}") from None
         except SeedError as error:
-            raise SetupError(f"{error}: rotate first") from None
+            raise SetupError(str(error)) from None
         except ConflictError:
             raise SetupError("somebody else has changed the seed meanwhile: look again, and try again") from None
         except UnavailableError as error:
@@ -107,7 +107,11 @@ class Rotation:
 
 
 def _retire(seed: Seed, name: str, now: datetime) -> Seed:
-    return seed.retire(name, now)
+    changed = seed.retire(name, now)
+    # Not every replica may know the next one yet, and its CA may not be valid.
+    if (following := changed.serving).activated > now:
+        raise SeedError(f"{following.name} is not active yet: wait until {following.activated:%F %T} UTC")
+    return changed
 
 
 def _without(seed: Seed, name: str) -> Seed:

@@ -1,11 +1,12 @@
-"""The ports: bounded in header size and time, drained before they end."""
+"""The ports: opened, served, drained before they end."""
 
 import asyncio
 import gc
+import resource
 import signal
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import nullcontext
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
@@ -13,52 +14,18 @@ from typing import Any
 import structlog
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from webhook.bounded_protocol import BoundedLoop, BoundedProtocol
 from webhook.readiness import Readiness
 from webhook.settings import Settings
 
-_MAX_HEADER_BYTES = 64 * 1024
 
-
-class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol with a deadline and a size limit for the header of every request.
-
-    uvicorn starts its only timer when a response is complete: a client that connects and sends nothing, or a header
-    one byte at a time, would hold its connection for ever. Such a connection is aborted: a polite end of TLS would
-    wait for the client once more.
-    """
-
-    header_timeout: float = 10.0
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn's own
-        super().connection_made(transport)
-        self._header_bytes = 0
-        self._in_header = True
-        self._deadline = self.loop.call_later(self.header_timeout, transport.abort)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._deadline.cancel()
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        if self._in_header:
-            self._header_bytes += len(data)
-        super().data_received(data)
-        if self._in_header and self._header_bytes > _MAX_HEADER_BYTES:
-            self.transport.abort()
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        if not self._in_header:
-            self._in_header = True
-            self._header_bytes = 0
-            self._deadline = self.loop.call_later(self.header_timeout, self.transport.abort)
-
-    def on_headers_complete(self) -> None:
-        self._in_header = False
-        self._deadline.cancel()
-        super().on_headers_complete()
+def run(main: Coroutine[Any, Any, None]) -> None:
+    """Run a server until it ends, with as many open files as the system lets it have."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    with asyncio.Runner(loop_factory=BoundedLoop) as runner:
+        runner.run(main)
 
 
 class Listener(uvicorn.Server):
@@ -95,7 +62,7 @@ def listener(
     """A server for `app` on an open port, with TLS where a context is given; `keep_alive` in seconds."""
 
     class Protocol(BoundedProtocol):
-        header_timeout = settings.header_timeout_seconds
+        wait_seconds = settings.wait_seconds
 
     config = uvicorn.Config(
         app,

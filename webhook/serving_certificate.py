@@ -39,8 +39,11 @@ class ServingCertificate(Protocol):
         """What a pod that starts now must trust for enrolment (PEM)."""
         ...
 
-    def keep(self, now: datetime) -> None:
-        """Renew it where that is due, and set when it `ends`; raises UnavailableError where it cannot be read."""
+    def keep(self, now: datetime, may_change: bool = True) -> None:
+        """Renew it where that is due, and set when it `ends`; raises UnavailableError where there is none to be had.
+
+        Where its issuer may not change, it is renewed by the one it has.
+        """
         ...
 
 
@@ -51,7 +54,7 @@ class DerivedCertificate:
         self.context = tls_context()
         self._trust = trust
         self._names = [_general_name(name) for name in names]
-        self._issuer: x509.Certificate | None = None
+        self._issuer: Authority | None = None
         self.ends: datetime | None = None
 
     @property
@@ -61,13 +64,20 @@ class DerivedCertificate:
     def pod_ca(self, now: datetime) -> bytes:
         return self._trust.pod_ca(now)
 
-    def keep(self, now: datetime) -> None:
-        issuer = self._trust.serving
-        if issuer.certificate != self._issuer or self.ends is None or now > self.ends - _LEAF.lifetime / 2:
+    def keep(self, now: datetime, may_change: bool = True) -> None:
+        issuer = self._trust.serving if may_change or self._issuer is None else self._issuer
+        same = self._issuer is not None and self._issuer.certificate == issuer.certificate
+        if not same or self.ends is None or now > self.ends - _LEAF.lifetime / 2:
             self.ends = self._load_leaf(issuer, now)
-            self._issuer = issuer.certificate
+            self._issuer = issuer
 
     def _load_leaf(self, issuer: Authority, now: datetime) -> datetime:
+        ca = issuer.certificate
+        if not ca.not_valid_before_utc <= now < ca.not_valid_after_utc:
+            raise UnavailableError(
+                f"the CA of our own ports is valid from {ca.not_valid_before_utc:%F} to {ca.not_valid_after_utc:%F}: "
+                "add a generation with raywarden ca rotate, and revoke the oldest"
+            )
         key = ec.generate_private_key(ec.SECP256R1())
         serial = random_serial(secrets.randbits)
         leaf = issuer.issue(key.public_key(), self._names, SERVER, _LEAF.validity(now), serial)
@@ -93,7 +103,7 @@ class MountedCertificate:
     def pod_ca(self, now: datetime) -> bytes:
         return self._ca_pem
 
-    def keep(self, now: datetime) -> None:
+    def keep(self, now: datetime, may_change: bool = True) -> None:
         files = f"certificate {self._certificate}, key {self._key} and CA {self._ca}"
         try:
             content = tuple(file.read_bytes() for file in (self._certificate, self._key, self._ca))

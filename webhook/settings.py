@@ -82,8 +82,8 @@ class Settings(BaseSettings):
     )
     max_body_bytes: int = Field(8 * 1024 * 1024, gt=0, description="larger requests get 413")
     body_timeout_seconds: float = Field(5.0, gt=0, description="a request body that takes longer gets 408")
-    header_timeout_seconds: float = Field(
-        10.0, gt=0, description="a connection without a whole request header is closed"
+    wait_seconds: float = Field(
+        10.0, gt=0, description="a connection that does not bring its request header, or take its answer, is closed"
     )
     keep_alive_seconds: int = Field(
         130,

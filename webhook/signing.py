@@ -24,12 +24,12 @@ from certs.identity import (
 )
 from certs.profile import Profile, PublicKey, usages
 from webhook.limits import RateLimit
-from webhook.ports import LiveObjects
+from webhook.ports import LiveObjects, UnavailableError
 from webhook.settings import Settings
 
 _FIRST_LOOK_SECONDS, _LAST_LOOK_SECONDS = 0.05, 0.5
-# Each refused token costs the API server a look, so strangers get only so many; those behind one address share them.
-_REFUSALS_PER_MINUTE = 60
+# Whatever is refused has cost the API server a look. Those behind one address share these.
+_REFUSALS_PER_MINUTE = 120
 
 
 class UnauthenticatedError(Exception):
@@ -95,18 +95,28 @@ class Signing:
         """
         if self._at_once >= self._most_at_once:
             raise NotYetError("too many pods enrol at once")
+        # Paid before the API server is asked, and paid back where nobody is to blame: a burst pays like a trickle.
+        _spend(self._refused, peer)
         self._at_once += 1
         try:
-            caller = await self._caller(token, peer)
+            caller = await self._caller(token)
             key = csr.public_key(request)
-            return self._issue(key, await self._identity(caller, peer))
+            issued = self._issue(key, await self._identity(caller, peer))
+        except (NotYetError, UnavailableError):
+            self._refused.refund(peer)
+            raise
         finally:
             self._at_once -= 1
+        self._refused.refund(peer)
+        return issued
 
     def _issue(self, key: PublicKey, identity: Identity) -> Issued:
         trust = self._authorities().of(identity.cluster)
-        serial = self._new_serial()
-        validity = self._profile.validity(self._now())
+        ends = trust.authority.certificate.not_valid_after_utc
+        now, serial = self._now(), self._new_serial()
+        if now >= ends:
+            raise NotAllowedError(f"the CA of this cluster has ended on {ends:%F}: create the cluster anew")
+        validity = self._profile.validity(now)
         certificate = trust.authority.issue(key, identity.names, usages(identity.role), validity, serial)
         chain = certificate.public_bytes(Encoding.PEM) + trust.chain
         return Issued(identity, chain, trust.bundle, certificate.not_valid_after_utc, serial)
@@ -118,16 +128,11 @@ class Signing:
         cluster = await self._cluster(claim, pod)
         return identify(claim, pod, cluster, await self._live.services(pod.namespace), self._domains)
 
-    async def _caller(self, token: str, peer: str) -> Caller:
-        if seconds := self._refused.wait(peer):
-            raise TooOftenError(seconds)
+    async def _caller(self, token: str) -> Caller:
         caller = await self._live.caller(token)
         if caller is None:
-            self._refused.spend(peer)
             raise UnauthenticatedError("the token is not valid for us, or not bound to a pod")
-        if seconds := self._per_pod.wait(caller.pod_uid):
-            raise TooOftenError(seconds)
-        self._per_pod.spend(caller.pod_uid)
+        _spend(self._per_pod, caller.pod_uid)
         return caller
 
     async def _pod(self, caller: Caller) -> tuple[Membership, Pod]:
@@ -149,6 +154,12 @@ class Signing:
         if claim.uid:
             return await self._live.ray_cluster(pod.namespace, claim.cluster, claim.uid)
         return await self._live.opted_in_cluster(pod.namespace, claim.cluster)
+
+
+def _spend(limit: RateLimit, key: str) -> None:
+    if seconds := limit.wait(key):
+        raise TooOftenError(seconds)
+    limit.spend(key)
 
 
 def _is_one_of(peer: str, addresses: tuple[Address, ...]) -> bool:

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from certs.authority import Authority, serving_authority
 from certs.cache import Authorities
+from certs.identity import Domains
 from certs.root import Root
 from certs.seed import Seed
 
@@ -11,9 +12,10 @@ from certs.seed import Seed
 class Trust:
     """What is derived from the current seed: CAs of clusters, and the CA of our own ports."""
 
-    def __init__(self, root: Root | None, cache_size: int) -> None:
+    def __init__(self, root: Root | None, domains: Domains, cache_size: int) -> None:
         self.root = root
         self.seed: Seed | None = None
+        self._domains = domains
         self._cache_size = cache_size
 
     def adopt(self, seed: Seed) -> bool:
@@ -21,7 +23,7 @@ class Trust:
         if seed == self.seed:
             return False
         self.seed = seed
-        self._authorities = Authorities(seed, self.root, self._cache_size)
+        self._authorities = Authorities(seed, self.root, self._domains, self._cache_size)
         self._serving = serving_authority(seed.serving)
         self._serving_cas = tuple((one.activated, serving_authority(one).pem) for one in seed.generations)
         return True

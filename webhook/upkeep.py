@@ -1,9 +1,10 @@
 """Keeps what runs in step with what is stored: the seed, our serving certificate, the caBundle."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 
 from certs.seed import Generation, Seed, SeedError
 from webhook.observe import Observer
@@ -20,8 +21,8 @@ SEED, CERTIFICATE, CONFIGURATIONS = "seed", "serving certificate", "webhook conf
 class Upkeep:
     """A loop that looks at everything, more often while something is missing.
 
-    `configurations` is None where their caBundle is not ours to write. `changed` is told of each new CA (PEM) of ours,
-    before anybody can meet a certificate of it.
+    `configurations` is None where their caBundle is not ours to write. The API server is told of a new CA before our
+    certificate is of it. `changed` is told of each CA (PEM) of ours.
     """
 
     def __init__(
@@ -61,21 +62,28 @@ class Upkeep:
 
     async def once(self) -> str:
         """Look at everything once; gives what went wrong, in which case the last good state stays in use."""
-        problems = []
-        for step in (self._keep_seed, self._keep_certificate, self._keep_configurations):
-            try:
-                await step()
-            except (UnavailableError, SeedError) as error:
-                problems.append(str(error))
-        return "; ".join(problems)
+        problem = await _problem(self._keep_seed)
+        # A replica that cannot see the seed may be behind: it must not take back what others have written.
+        unwritten = problem or await _problem(self._keep_configurations)
+        uncertain = await _problem(partial(self._keep_certificate, may_change=not unwritten))
+        return "; ".join(dict.fromkeys(filter(None, (unwritten, uncertain))))
 
     async def _keep_seed(self) -> None:
         stored = await self._store.load()
         if stored is None:
             stored = await self._first_seed()
-        if self._trust.adopt(seed := Seed.parse(stored.entries)):
+        seed = Seed.parse(stored.entries)
+        if self._trust.seed and not seed.shares_with(self._trust.seed):
+            seed = await self._reunited(stored, seed, self._trust.seed)
+        if self._trust.adopt(seed):
             self._observer.seed_adopted(seed)
         self._readiness.met(SEED)
+
+    async def _reunited(self, stored: StoredSeed, seed: Seed, ours: Seed) -> Seed:
+        """Somebody deleted the seed, and a replica that started then has made another: keep what clusters run on."""
+        both = Seed((*seed.generations, *ours.generations))
+        await self._store.replace(stored, both.entries)
+        return both
 
     async def _first_seed(self) -> StoredSeed:
         """Store a seed where there is none: the one in use, should somebody have deleted it, else a new one."""
@@ -88,17 +96,25 @@ class Upkeep:
             raise UnavailableError("the seed was deleted as soon as it was there")
         return stored
 
-    async def _keep_certificate(self) -> None:
+    async def _keep_configurations(self) -> None:
+        if self._configurations and self._trust.seed:
+            if await self._configurations.trust(self._certificate.ca):
+                self._observer.ca_bundle_written()
+            self._readiness.met(CONFIGURATIONS)
+
+    async def _keep_certificate(self, may_change: bool) -> None:
         if self._trust.seed is None:
             return
-        self._certificate.keep(self._now())
+        self._certificate.keep(self._now(), may_change)
         if self._certificate.ca != self._ca:
             self._ca = self._certificate.ca
             self._changed(self._ca)
         self._readiness.met(CERTIFICATE)
 
-    async def _keep_configurations(self) -> None:
-        if self._configurations and self._ca:
-            if await self._configurations.trust(self._ca):
-                self._observer.ca_bundle_written()
-            self._readiness.met(CONFIGURATIONS)
+
+async def _problem(step: Callable[[], Awaitable[None]]) -> str:
+    try:
+        await step()
+    except (UnavailableError, ConflictError, SeedError) as error:
+        return str(error)
+    return ""

@@ -11,6 +11,7 @@ from pydantic.alias_generators import to_camel
 
 from policies.draft import Operation
 from policies.workload import Kind
+from webhook import json_text
 
 
 class BadReviewError(Exception):
@@ -85,8 +86,8 @@ class AdmissionResponse:
 def parse(body: bytes) -> AdmissionRequest:
     """The request in an AdmissionReview; raises BadReviewError."""
     try:
-        document = orjson.loads(body)
-    except orjson.JSONDecodeError:
+        document = json_text.loads(body)
+    except ValueError:
         raise BadReviewError("the body is not JSON") from None
     return request_in(document)
 

@@ -149,9 +149,11 @@ async def _follow(api: KubeApi, live: KubeLive, readiness: Readiness) -> None:
 
 def _server(settings: Settings, around: Surroundings, told: Callable[[bytes], None]) -> Server:
     policy, profile = load_policy(settings.policy_file), _profile(settings)
-    trust = Trust(load_root(settings, _now()), settings.ca_cache_size)
+    root = load_root(settings, _now())
+    domains = Domains(policy.inject.cluster_domain, settings.trust_domain, short_names=root is None)
+    trust = Trust(root, domains, settings.ca_cache_size)
     certificate = serving_certificate(settings, trust, _now())
-    lifetimes = Lifetimes(around.live.ray_clusters, profile, trust.root, lambda: certificate.ends, _now)
+    lifetimes = Lifetimes(around.live.ray_clusters, profile, root, lambda: certificate.ends, _now)
     observer = Observer(Metrics(CaCache(trust), lifetimes), time.perf_counter)
     readiness = Readiness(lambda ready: observer.metrics.ready.set(ready))
     signer = lru_cache(maxsize=4)(partial(_signer, settings))
@@ -163,7 +165,6 @@ def _server(settings: Settings, around: Surroundings, told: Callable[[bytes], No
     if around.follow:
         readiness.expect(_CACHES)
         tasks.append(partial(around.follow, readiness))
-    domains = Domains(policy.inject.cluster_domain, settings.trust_domain)
     signing = Signing(
         around.live, lambda: trust.authorities, domains, profile, settings, _now, time.monotonic, _new_serial
     )
