@@ -131,7 +131,12 @@ class FakeKubeApi:
         return web.json_response(stored) if stored else _status(404, "not found")
 
     def _list(self, request: web.BaseRequest, place: Place, _body: Any) -> web.Response:
-        items = [document for (plural, _, _), document in sorted(self.objects.items()) if plural == place.plural]
+        selector = request.query.get("labelSelector", "")
+        items = [
+            document
+            for (plural, _, _), document in sorted(self.objects.items())
+            if plural == place.plural and _selected(document, selector)
+        ]
         start = int(request.query.get("continue", "page 0+/=").removeprefix("page ").removesuffix("+/="))
         end = start + (self.page_size or int(request.query["limit"]))
         metadata = {"resourceVersion": str(self.version)}
@@ -190,6 +195,12 @@ def _verb(request: web.BaseRequest, place: Place) -> str:
     if request.method == "GET" and not place.name:
         return "watch" if "watch" in request.query else "list"
     return {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch"}[request.method]
+
+
+def _selected(document: Mapping[str, Any], selector: str) -> bool:
+    """Whether the labels named in a selector exist, or do not where there is a `!` before them."""
+    labels = document["metadata"].get("labels", {})
+    return all((term.lstrip("!") in labels) is not term.startswith("!") for term in filter(None, selector.split(",")))
 
 
 def _status(code: int, message: str) -> web.Response:
