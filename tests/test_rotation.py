@@ -143,6 +143,8 @@ def test_a_generation_is_not_revoked_before_its_successor_is_active() -> None:
     added = asyncio.run(rotation(seeds).rotate())
     with pytest.raises(SetupError, match=f"{added.name} is not active yet: wait until 2026-11-20 12:05:00 UTC"):
         asyncio.run(rotation(seeds).retire(cluster.GENERATION.name))
+    with pytest.raises(SetupError, match="is not active yet"):
+        asyncio.run(rotation(seeds).forget(cluster.GENERATION.name))
 
 
 def test_what_ends_soon_is_said() -> None:

@@ -243,6 +243,8 @@ def test_pods_trust_a_new_ca_from_its_activation_on_whichever_replica_they_meet(
     assert replica.trust.pod_ca(activated - timedelta(seconds=1)) == old
     assert replica.trust.pod_ca(activated) == both != old
     assert replica.trust.pod_ca(cluster.GENERATION.activated - timedelta(days=1)) == old, "the clock went back"
+    replica.trust.adopt(ROTATED.retire(cluster.GENERATION.name, cluster.NOW))
+    assert replica.trust.pod_ca(cluster.NOW) == both, "whatever serves is trusted"
 
 
 def test_no_key_of_a_forgotten_generation_stays() -> None:

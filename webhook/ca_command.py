@@ -49,7 +49,8 @@ def rotate(kubeconfig: Kubeconfig = None) -> None:
     generation = _run(kubeconfig, Rotation.rotate)
     minutes = int(LEAD.total_seconds() // 60)
     print(f"added {generation.name}: clusters created in {minutes} minutes and later will use it")
-    print("to move older ones: restart their pods, revoke the older generation, restart them again, and forget it")
+    print(f"to move older ones, in {minutes} minutes: restart their pods, revoke the older generation,")
+    print("restart them again, and forget it")
 
 
 @app.command()

@@ -5,6 +5,7 @@ Its typed models are not used: they drop the fields they do not know, and import
 
 import asyncio
 import math
+import os
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -218,7 +219,9 @@ def _network_problem(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return f"the API server's certificate is not to be trusted ({error.certificate_error})"
     if isinstance(error, aiohttp.ClientConnectorError):
-        return f"the API server cannot be reached at {error.host}:{error.port} ({error.os_error.strerror})"
+        return (
+            f"the API server cannot be reached at {error.host}:{error.port} ({os.strerror(error.os_error.errno or 0)})"
+        )
     return f"the connection to the API server broke ({type(error).__name__})"
 
 

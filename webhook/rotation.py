@@ -51,7 +51,7 @@ class Rotation:
 
     async def forget(self, name: str) -> Inventory:
         """Delete a generation; gives what is in use then."""
-        return await self._inventory(await self._change(partial(_without, name=name)))
+        return await self._inventory(await self._change(partial(_without, name=name, now=self._now())))
 
     async def trust(self, namespace: str, name: str) -> tuple[Cluster, ClusterTrust]:
         """The CAs of a RayCluster, or of Ray without KubeRay where there is no RayCluster of that name."""
@@ -107,12 +107,15 @@ class Rotation:
 
 
 def _retire(seed: Seed, name: str, now: datetime) -> Seed:
-    changed = seed.retire(name, now)
-    # Not every replica may know the next one yet, and its CA may not be valid.
-    if (following := changed.serving).activated > now:
-        raise SeedError(f"{following.name} is not active yet: wait until {following.activated:%F %T} UTC")
-    return changed
+    return _served_now(seed.retire(name, now), now)
 
 
-def _without(seed: Seed, name: str) -> Seed:
-    return seed.without(name)
+def _without(seed: Seed, name: str, now: datetime) -> Seed:
+    return _served_now(seed.without(name), now)
+
+
+def _served_now(seed: Seed, now: datetime) -> Seed:
+    """`seed`, if our own ports can be of it already: else replicas and pods would not trust each other's CA yet."""
+    if seed.serving.activated > now:
+        raise SeedError(f"{seed.serving.name} is not active yet: wait until {seed.serving.activated:%F %T} UTC")
+    return seed

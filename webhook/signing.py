@@ -27,7 +27,7 @@ from webhook.limits import RateLimit
 from webhook.ports import LiveObjects, UnavailableError
 from webhook.settings import Settings
 
-_FIRST_LOOK_SECONDS, _LAST_LOOK_SECONDS = 0.05, 0.5
+_FIRST_LOOK_SECONDS, _LAST_LOOK_SECONDS = 0.05, 1.0
 # Whatever is refused has cost the API server a look. Those behind one address share these.
 _REFUSALS_PER_MINUTE = 120
 

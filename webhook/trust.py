@@ -50,4 +50,5 @@ class Trust:
         A replica refuses a pod that another one gave another CA. By the time of its activation all of them know of a
         generation, so that they change over at one moment.
         """
-        return b"".join(pem for activated, pem in self._serving_cas if activated <= now) or self._serving.pem
+        serving = self._serving.pem
+        return b"".join(pem for activated, pem in self._serving_cas if activated <= now or pem == serving)

@@ -14,6 +14,7 @@ from webhook.serving_certificate import ServingCertificate
 from webhook.trust import Trust
 
 _FIRST_RETRY_SECONDS = 0.5
+_UNREADY_PAUSE_SECONDS = 3.0
 
 SEED, CERTIFICATE, CONFIGURATIONS = "seed", "serving certificate", "webhook configurations"
 
@@ -57,7 +58,9 @@ class Upkeep:
             if problem and problem != said:
                 self._observer.upkeep_failed(problem)
             said = problem
-            pause = min(2 * pause, period) if problem else period
+            # While something is missing nobody can use us.
+            most = period if self._readiness.ready else min(_UNREADY_PAUSE_SECONDS, period)
+            pause = min(2 * pause, most) if problem else period
             await asyncio.sleep(pause)
 
     async def once(self) -> str:

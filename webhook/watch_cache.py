@@ -19,6 +19,7 @@ _WATCH_SECONDS = 240.0
 _SHORT_SECONDS = 0.5
 _FIRST_PAUSE_SECONDS = 0.5
 _MAX_PAUSE_SECONDS = 30.0
+_UNSYNCED_PAUSE_SECONDS = 3.0
 _SYNCED = "in sync"
 
 
@@ -80,7 +81,13 @@ class WatchCache(Generic[T]):
                 # Falling behind once is nobody's fault; whoever expires again at once must not make us hammer.
                 if not (isinstance(error, ExpiredError) and self._failures == 1):
                     self._tell(str(error))
-                    await asyncio.sleep(backoff(self._failures, _FIRST_PAUSE_SECONDS, self._retry_seconds))
+                    # Nobody can use us before the first list is there.
+                    most = (
+                        self._retry_seconds
+                        if self.synced.is_set()
+                        else min(_UNSYNCED_PAUSE_SECONDS, self._retry_seconds)
+                    )
+                    await asyncio.sleep(backoff(self._failures, _FIRST_PAUSE_SECONDS, most))
 
     async def _list(self) -> None:
         """Swap everything at once for a fresh list: nobody ever sees half of one."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from tests.apiserver.conftest import ControlPlane
+from tests.apiserver.control_plane import ControlPlane
 from webhook.ports import UnavailableError
 
 REGISTRATION = "admissionregistration.k8s.io"

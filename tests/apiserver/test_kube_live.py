@@ -11,7 +11,8 @@ from uuid import uuid4
 import pytest
 
 from certs.identity import Caller, Service
-from tests.apiserver.conftest import ControlPlane
+from tests.apiserver.control_plane import ControlPlane
+from tests.apiserver.installation import define_ray_clusters
 from tests.apiserver.rights import CLUSTER_RULES, OWN_RULES, REGISTRATION, grant, granted, without
 from tests.kube_conversation import problem, talk
 from webhook.kube_api import KubeApi
@@ -150,19 +151,10 @@ async def _until(ask: Callable[[], Coroutine[Any, Any, Any]], expected: Any) -> 
 
 
 def install_kuberay(control_plane: ControlPlane, namespace: str) -> dict[str, Any]:
-    """A minimal CustomResourceDefinition, and a RayCluster as soon as there can be one."""
-    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
-    names = {"kind": "RayCluster", "listKind": "RayClusterList", "plural": "rayclusters", "singular": "raycluster"}
-    spec = {"group": "ray.io", "scope": "Namespaced", "names": names, "versions": [version]}
-    path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-    control_plane.make(path, {"metadata": {"name": "rayclusters.ray.io"}, "spec": spec})
+    """KubeRay's CustomResourceDefinition, and a RayCluster."""
+    define_ray_clusters(control_plane)
     ray_cluster = {"apiVersion": "ray.io/v1", "kind": "RayCluster", "metadata": {"name": "c"}, "spec": {}}
-    while True:
-        answer = control_plane.admin.post(f"/apis/ray.io/v1/namespaces/{namespace}/rayclusters", json=ray_cluster)
-        if answer.status_code != 404:
-            made: dict[str, Any] = answer.json()
-            return made
+    return control_plane.make(f"/apis/ray.io/v1/namespaces/{namespace}/rayclusters", ray_cluster)
 
 
 def test_two_stores_agree_on_one_seed(control_plane: ControlPlane, namespace: str) -> None:

@@ -1,0 +1,161 @@
+"""A kube-apiserver on its etcd, as processes of our own: started, asked, and taken away for a while."""
+
+import ssl
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+
+from tests.apiserver.free_ports import free_port
+from tests.apiserver.pki import Pki, signing_keys
+from tests.kube_conversation import write_kubeconfig
+
+_START_SECONDS = 60
+_ISSUER = "https://kubernetes.default.svc.cluster.local"
+
+
+class ControlPlane:
+    """A running API server with RBAC and no controllers; `admin` may do anything."""
+
+    def __init__(self, folder: Path, assets: Path) -> None:
+        pki, port, etcd = Pki(folder), free_port(), f"http://127.0.0.1:{free_port()}"
+        certificate, key = pki.certify("admin", "system:masters")
+        context = ssl.create_default_context(cafile=pki.ca)
+        context.load_cert_chain(certificate, key)
+        self.server, self.ca, self.folder = f"https://127.0.0.1:{port}", pki.ca, folder
+        self.admin = httpx.Client(base_url=self.server, verify=context, trust_env=False)
+        user = {"client-certificate": str(certificate), "client-key": str(key)}
+        self.admin_kubeconfig = self._kubeconfig("admin", user)
+        self._etcd = _Program(folder, assets / "etcd", _etcd_flags(folder, etcd))
+        self._api_server = _Program(folder, assets / "kube-apiserver", _api_server_flags(folder, pki, etcd, port))
+
+    def __enter__(self) -> Self:
+        self._etcd.start()
+        self._start_api_server()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.admin.close()
+        self._api_server.kill()
+        self._etcd.kill()
+
+    def make(self, path: str, document: Mapping[str, Any]) -> dict[str, Any]:
+        """POST as the admin; gives what was stored."""
+        answer = self.admin.post(path, json=document)
+        assert answer.is_success, answer.text
+        made: dict[str, Any] = answer.json()
+        return made
+
+    def patch(self, path: str, document: Mapping[str, Any]) -> None:
+        """Change an object as the admin (RFC 7386)."""
+        answer = self.admin.patch(path, json=document, headers={"Content-Type": "application/merge-patch+json"})
+        assert answer.is_success, answer.text
+
+    def delete(self, path: str) -> None:
+        """Delete an object as the admin, at once, whether it exists or not."""
+        answer = self.admin.delete(path, params={"gracePeriodSeconds": 0})
+        assert answer.is_success or answer.status_code == 404, answer.text
+
+    def get(self, path: str) -> dict[str, Any]:
+        """An object as the admin sees it; empty where there is none."""
+        answer = self.admin.get(path)
+        found: dict[str, Any] = answer.json() if answer.is_success else {}
+        assert found or answer.status_code == 404, answer.text
+        return found
+
+    def token(self, namespace: str, account: str, **spec: Any) -> str:
+        """A service account token, as the kubelet asks for it."""
+        path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token"
+        token: str = self.make(path, {"spec": {"expirationSeconds": 600, **spec}})["status"]["token"]
+        return token
+
+    def kubeconfig(self, name: str, token: str) -> Path:
+        """A kubeconfig for whoever holds this token."""
+        return self._kubeconfig(name, {"token": token})
+
+    @contextmanager
+    def outage(self) -> Iterator[None]:
+        """No API server meanwhile; then it is back where it was, with everything it had stored."""
+        self._api_server.kill()
+        try:
+            yield
+        finally:
+            self._start_api_server()
+
+    def _kubeconfig(self, name: str, user: Mapping[str, str]) -> Path:
+        cluster = {"server": self.server, "certificate-authority": str(self.ca)}
+        return write_kubeconfig(self.folder / f"{name}.kubeconfig", cluster, user)
+
+    def _start_api_server(self) -> None:
+        self._api_server.start()
+        deadline = time.monotonic() + _START_SECONDS
+        while time.monotonic() < deadline and self._api_server.running:
+            try:
+                if self.admin.get("/readyz").text == "ok":
+                    return
+            except httpx.TransportError:
+                pass
+            time.sleep(0.1)
+        raise AssertionError(f"kube-apiserver did not get ready:\n{self._api_server.log.read_text()[-3000:]}")
+
+
+class _Program:
+    """A program that is started again and again with the same flags, and ended by its own id."""
+
+    def __init__(self, folder: Path, program: Path, flags: Mapping[str, Any]) -> None:
+        self.log = folder / f"{program.name}.log"
+        self._command = [str(program), *(f"--{name.replace('_', '-')}={value}" for name, value in flags.items())]
+        self._environment = {"HOME": str(folder)}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(self._command, env=self._environment, stdout=log, stderr=log)
+
+    def kill(self) -> None:
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+
+
+def _etcd_flags(folder: Path, client: str) -> dict[str, Any]:
+    peer = f"http://127.0.0.1:{free_port()}"
+    return {
+        "data_dir": folder / "etcd",
+        "listen_client_urls": client,
+        "advertise_client_urls": client,
+        "listen_peer_urls": peer,
+        "initial_advertise_peer_urls": peer,
+        "initial_cluster": f"default={peer}",
+        "unsafe_no_fsync": "true",
+    }
+
+
+def _api_server_flags(folder: Path, pki: Pki, etcd: str, port: int) -> dict[str, Any]:
+    certificate, key = pki.certify("server")
+    signing_key, public_key = signing_keys(folder)
+    return {
+        "etcd_servers": etcd,
+        "bind_address": "127.0.0.1",
+        "advertise_address": "127.0.0.1",
+        "secure_port": port,
+        "endpoint_reconciler_type": "none",
+        "service_cluster_ip_range": "10.0.0.0/24",
+        "authorization_mode": "RBAC",
+        "client_ca_file": pki.ca,
+        "tls_cert_file": certificate,
+        "tls_private_key_file": key,
+        "cert_dir": folder,
+        "service_account_issuer": _ISSUER,
+        "service_account_signing_key_file": signing_key,
+        "service_account_key_file": public_key,
+        "api_audiences": _ISSUER,
+    }

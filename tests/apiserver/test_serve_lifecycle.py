@@ -1,0 +1,133 @@
+"""Starting together, starting early, and the API server going away: replicas of each test's own."""
+
+import base64
+import ssl
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import httpx
+import pytest
+from cryptography import x509
+
+from tests.apiserver.control_plane import ControlPlane
+from tests.apiserver.installation import Installation, until
+from tests.apiserver.pods import csr, give_address, make_cluster, make_pods, token_for
+from tests.apiserver.replica import Replica, replicas
+from tests.factory import Object, head_pod, review
+
+pytestmark = [pytest.mark.apiserver, pytest.mark.xdist_group("apiserver")]
+
+_UNREGISTERED = (
+    "there is no raywarden among mutatingwebhookconfigurations.admissionregistration.k8s.io: apply deploy/base"
+)
+
+
+@pytest.fixture
+def installation(control_plane: ControlPlane) -> Iterator[Installation]:
+    """One of this test's own, never used before."""
+    made = Installation.make(control_plane)
+    yield made
+    made.unregister()
+
+
+def test_replicas_that_start_together_agree_on_one_seed(
+    control_plane: ControlPlane, installation: Installation
+) -> None:
+    with replicas(installation, 2) as pair:
+        for replica in pair:
+            replica.wait_missing("webhook configurations")
+            replica.wait_logged("upkeep failed", reason=_UNREGISTERED)
+        stored = control_plane.get(installation.secret)
+        (secret,) = stored["data"].values()
+        assert len(base64.b64decode(secret)) == 32
+        installation.register(*pair)
+        for replica in pair:
+            replica.wait_ready()
+            assert [event["ports"] for event in replica.log("ready")] == [list(replica.ports)]
+            assert [event["generations"] for event in replica.log("seed adopted")] == [list(stored["data"])]
+        assert control_plane.get(installation.secret) == stored, "nobody has written it again"
+        (bundle,) = installation.bundles()
+        (authority,) = x509.load_pem_x509_certificates(bundle)
+        leaves = [served(replica) for replica in pair]
+        for leaf in leaves:
+            leaf.verify_directly_issued_by(authority)
+        assert leaves[0].public_key() != leaves[1].public_key(), "a key never leaves its process"
+        assert any(replica.log("caBundle written") for replica in pair)
+        assert [replica.stop() for replica in pair] == [0, 0]
+
+
+def served(replica: Replica) -> x509.Certificate:
+    """The certificate a replica shows to whoever calls it."""
+    address = ("127.0.0.1", replica.ports[0])
+    return x509.load_pem_x509_certificate(ssl.get_server_certificate(address, timeout=10).encode())
+
+
+def test_while_the_api_server_is_away_admission_answers_and_enrolment_asks_for_patience(
+    control_plane: ControlPlane, installation: Installation
+) -> None:
+    with replicas(installation, 1) as (replica,):
+        installation.register(replica, replica)
+        replica.wait_ready()
+        installation.wait_effective()
+        cluster = make_cluster(control_plane, installation.team())
+        head, worker = make_pods(control_plane, cluster)
+        give_address(control_plane, head, "10.1.0.1")
+        token, trust = token_for(control_plane, head), installation.trust()
+        before = replica.enrol(trust, token, csr())
+        assert before.status_code == 200
+        with control_plane.outage():
+            assert_patient(replica, trust, token)
+            assert not replica.missing, "it is of use still"
+        after = replica.enrol(trust, token, csr())
+        assert (after.status_code, after.json()["caBundle"]) == (200, before.json()["caBundle"])
+        assert_everything_is_followed_again(installation, replica, worker)
+
+
+def assert_patient(replica: Replica, trust: ssl.SSLContext, token: str) -> None:
+    for _ in range(3):
+        answer = replica.mutate(trust, review(head_pod()))
+        assert answer.json()["response"]["patch"]
+    refused = replica.enrol(trust, token, csr())
+    assert (refused.status_code, refused.headers["Retry-After"]) == (503, "2")
+    assert refused.json()["detail"] == "the API server cannot be asked now"
+    replica.wait_logged("enrolment refused", outcome="unavailable", status=503)
+
+
+def assert_everything_is_followed_again(installation: Installation, replica: Replica, worker: Object) -> None:
+    """The caBundle, and what is in memory: a Service made now is among the names of a pod that enrols soon."""
+    control_plane, namespace = installation.control_plane, worker["metadata"]["namespace"]
+    good = installation.bundles()
+    installation.spoil()
+    until(lambda: installation.bundles() == good)
+    spec = {"selector": {"ray.io/node-type": "worker"}, "ports": [{"port": 1}]}
+    control_plane.make(f"/api/v1/namespaces/{namespace}/services", {"metadata": {"name": "late"}, "spec": spec})
+    give_address(control_plane, worker, "10.1.0.2")
+
+    def names() -> list[str]:
+        answer = replica.enrol(installation.trust(), token_for(control_plane, worker), csr())
+        leaf = x509.load_pem_x509_certificate(answer.json()["certificate"].encode())
+        found = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        return found.get_values_for_type(x509.DNSName)
+
+    until(lambda: "late" in names())
+
+
+def test_a_server_that_is_first_waits_for_the_api_server(
+    control_plane: ControlPlane, installation: Installation
+) -> None:
+    with ExitStack() as stack:
+        with control_plane.outage():
+            (early,) = stack.enter_context(replicas(installation, 1))
+            early.wait_missing("watch caches", "seed", "serving certificate", "webhook configurations")
+            assert httpx.get(f"{early.operations}/livez", trust_env=False).status_code == 200
+            until(lambda: early.log("upkeep failed"))
+            time.sleep(2)
+            (failed,) = early.log("upkeep failed")
+            address = control_plane.server.removeprefix("https://")
+            said = f"get secrets in namespace {installation.namespace}: the API server cannot be reached at {address}"
+            assert failed["reason"].startswith(said)
+        early.wait_missing("webhook configurations")
+        installation.register(early, early)
+        early.wait_ready()
+        assert early.stop() == 0
