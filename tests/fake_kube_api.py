@@ -124,7 +124,14 @@ class FakeKubeApi:
         if verb == "watch":
             return await self._watch(request, place)
         body = await request.json() if request.can_read_body else None
-        return getattr(self, f"_{verb}")(request, place, body)  # type: ignore[no-any-return]
+        do = {
+            "get": self._get,
+            "list": self._list,
+            "create": self._create,
+            "update": self._update,
+            "patch": self._patch,
+        }
+        return do[verb](request, place, body)
 
     def _get(self, _request: web.BaseRequest, place: Place, _body: Any) -> web.Response:
         stored = self.objects.get((place.plural, place.namespace, place.name))
