@@ -167,9 +167,8 @@ def _general_name(name: str) -> x509.GeneralName:
 
 
 def _load(context: ssl.SSLContext, pem: bytes) -> None:
-    """Have `context` use a key and its certificates from now on. OpenSSL's loader takes only files, and a key must not
-    lie on a disk.
-    """
+    """Have `context` use a key and its certificates from now on."""
+    # OpenSSL's loader takes only files, and a key must not lie on a disk.
     descriptor = os.memfd_create("raywarden", os.MFD_CLOEXEC)
     try:
         os.write(descriptor, pem)

@@ -37,7 +37,11 @@ class Settings(BaseSettings):
         None, description="folder with the seed, one file a generation; without it, the Secret `raywarden-seed`"
     )
     admission_service: str = Field("raywarden", pattern=_LABEL, description="Service in front of the admission port")
-    serving_names: str = Field("", description="further names and addresses of our serving certificate, by comma")
+    serving_names: str = Field(
+        "",
+        pattern=r"^[A-Za-z0-9.:, -]*$",
+        description="further names and addresses of our serving certificate, by comma",
+    )
     webhook_configuration: str = Field(
         "raywarden",
         description="name of our two webhook configurations; empty: their caBundle is not ours to write",
@@ -49,7 +53,7 @@ class Settings(BaseSettings):
     signer_ca_file: Path | None = Field(None, description="its CA, which pods then trust for enrolment (PEM)")
     signer_url: str = Field(
         "https://raywarden-enroll.raywarden-system.svc:8444",
-        pattern=r"^https://",
+        pattern=r"^https://(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9.-]+)(:[0-9]{1,5})?(/\S*)?$",
         description="enrolment, as pods reach it",
     )
     enroll_image: str = Field("raywarden:latest", min_length=1, description="image of the injected init container")
