@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certs.csr import CsrError, public_key
+from tests.openssl import needs_openssl
 
 P256 = ec.generate_private_key(ec.SECP256R1())
 NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "whoever")])
@@ -89,6 +90,7 @@ def test_who_asks_for_a_ca_is_refused() -> None:
         public_key(request(P256, None, x509.BasicConstraints(ca=True, path_length=None)))
 
 
+@needs_openssl
 def test_a_request_made_by_openssl_is_taken(tmp_path: Path) -> None:
     files = [str(tmp_path / name) for name in ("key", "csr")]
     command = ["openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]

@@ -13,6 +13,9 @@ import pytest
 
 from tests import cluster
 from tests.live import Live, serving
+from tests.openssl import needs_openssl
+
+pytestmark = needs_openssl
 
 HEAD, WORKER, STRANGER = "demo-head-abcde", "demo-worker-1", "web-0"
 ADDRESSES = {HEAD: "127.0.0.1", WORKER: "127.0.0.2", STRANGER: "127.0.0.1"}

@@ -18,6 +18,7 @@ from certs.identity import Cluster
 from certs.profile import SERVER
 from certs.root import Root, RootError
 from tests.cluster import NOW, SEED, START
+from tests.openssl import needs_openssl
 
 DOMAINS = ("team-a.svc", "localhost")
 CLUSTER = Cluster("team-a", "demo", "uid", START)
@@ -83,6 +84,7 @@ def test_a_root_that_will_not_do_is_refused_with_every_reason(certificates: byte
     assert "PRIVATE KEY" not in str(raised.value)
 
 
+@needs_openssl
 @pytest.mark.parametrize(
     "key",
     [KEY, rsa.generate_private_key(65537, 2048), ed25519.Ed25519PrivateKey.generate()],
@@ -110,6 +112,7 @@ def test_the_outside_verifies_up_to_the_root_and_the_inside_trusts_the_cluster_a
         assert ended.stdout == "leaf: OK\n", ended.stderr
 
 
+@needs_openssl
 @pytest.mark.parametrize("name", ["intranet", "mail.dev", "demo-head-svc.team-b.svc", "team-a.svc.example.com"])
 def test_it_vouches_for_names_of_the_namespace_alone(tmp_path: Path, name: str) -> None:
     trust = Authorities(SEED, Root.load(certificate(), private(), NOW)).of(CLUSTER)
