@@ -197,7 +197,8 @@ def test_the_demonstration_shows_every_example() -> None:
     ended = subprocess.run(
         [sys.executable, "-m", "webhook", "demo", "deploy/examples"],
         env={"PATH": "/usr/bin:/bin", "RAYWARDEN_HOST": "127.0.0.1"}
-        | {"RAYWARDEN_ADMISSION_PORT": "0", "RAYWARDEN_OPERATIONS_PORT": "0", "RAYWARDEN_DRAIN_SECONDS": "0"},
+        | {f"RAYWARDEN_{port}_PORT": "0" for port in ("ADMISSION", "ENROLMENT", "OPERATIONS")}
+        | {"RAYWARDEN_DRAIN_SECONDS": "0"},
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -248,7 +248,8 @@ def test_it_does_not_start_with_wrong_settings() -> None:
 
 
 def test_it_does_not_start_on_a_port_that_is_taken(live: Live) -> None:
-    ended = run("serve", "--dev", RAYWARDEN_ADMISSION_PORT=str(live.admission_port), RAYWARDEN_OPERATIONS_PORT="0")
+    others = {"RAYWARDEN_ENROLMENT_PORT": "0", "RAYWARDEN_OPERATIONS_PORT": "0"}
+    ended = run("serve", "--dev", RAYWARDEN_ADMISSION_PORT=str(live.admission_port), **others)
     assert ended.returncode == 2
     taken = f"raywarden: port {live.admission_port} cannot be opened (Address already in use)"
     assert f"{taken}: set RAYWARDEN_ADMISSION_PORT to another" in ended.stderr
