@@ -1,6 +1,7 @@
 """An organisation's own CA above ours: it vouches for cluster CAs to those who verify from outside."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import datetime
 from itertools import pairwise
 
@@ -126,12 +127,16 @@ def _weaknesses(key: RootKey) -> Iterator[str]:
 
 
 def _chain_problems(chain: list[x509.Certificate]) -> Iterator[str]:
-    for below, above in pairwise(chain):
+    for number, (below, above) in enumerate(pairwise(chain), start=1):
+        issuer = above.subject.rfc4514_string()
         try:
             below.verify_directly_issued_by(above)
         except (ValueError, TypeError, InvalidSignature):
-            issuer = above.subject.rfc4514_string()
             yield f"{below.subject.rfc4514_string()} is not issued by {issuer}, which follows it"
+        with suppress(x509.ExtensionNotFound):
+            length = above.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length
+            if length is not None and length <= number:
+                yield f"the path length {length} of {issuer} is too short for what is below it"
 
 
 def _key_identifier(certificate: x509.Certificate) -> x509.AuthorityKeyIdentifier:

@@ -65,7 +65,7 @@ class Seed:
         ordered = tuple(sorted(self.generations, key=lambda generation: generation.activated))
         names = [generation.name for generation in ordered]
         if len(set(names)) < len(names):
-            raise SeedError("two generations have the same name")
+            raise SeedError("two generations have the same name: store one of them under another time")
         secrets = [generation.secret for generation in ordered]
         if len(set(secrets)) < len(secrets) or any(len(set(secret)) == 1 for secret in secrets):
             raise SeedError("two generations have the same bytes, or one has the same byte throughout")

@@ -136,11 +136,15 @@ def test_without_any_configuration_it_says_what_to_do() -> None:
 )
 def test_a_kubeconfig_that_cannot_be_used_is_named_and_not_quoted(tmp_path: Path, content: str) -> None:
     file = tmp_path / "config"
-    for path in (file, tmp_path / "missing"):
-        file.write_text(content)
-        error = asyncio.run(problem(KubeApi.connect(path)))
-        assert str(error).startswith(f"kubeconfig {path} cannot be used (")
-        assert str(error).endswith("): check it with kubectl")
+    file.write_text(content)
+    error = asyncio.run(problem(KubeApi.connect(file)))
+    assert str(error).startswith(f"kubeconfig {file} cannot be used (")
+    assert str(error).endswith("): check it with kubectl")
+
+
+def test_a_kubeconfig_that_is_not_there_is_named(tmp_path: Path) -> None:
+    error = asyncio.run(problem(KubeApi.connect(tmp_path / "missing")))
+    assert str(error) == f"kubeconfig {tmp_path / 'missing'}: no such file"
 
 
 def test_certificates_that_are_none_are_said_so(tmp_path: Path) -> None:

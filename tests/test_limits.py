@@ -4,7 +4,7 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import orjson
 import pytest
@@ -58,10 +58,11 @@ def test_a_header_that_does_not_come_is_not_waited_for(live: Live, sent: bytes) 
 
 def test_a_second_header_that_does_not_come_is_not_waited_for(live: Live) -> None:
     with raw(live) as connection:
-        connection.sendall(b"GET /other HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        assert connection.recv(65536).startswith(b"HTTP/1.1 404 ")
+        body = orjson.dumps(factory.review(factory.ray_cluster()))
+        connection.sendall(POST + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
         connection.sendall(b"GET /other HTTP/1.1\r\nHost: loc")
-        assert b"HTTP" not in read_all(connection)
+        assert b"HTTP/1.1" not in read_all(connection)
 
 
 def test_a_header_without_end_is_cut_off(live: Live) -> None:
@@ -84,6 +85,30 @@ def test_an_answer_that_is_not_read_is_not_waited_for(live: Live) -> None:
             connection.sendall(request)
             time.sleep(0.004)  # one request at a time is another rule
     assert time.monotonic() - started < 30
+
+
+def test_idle_connections_make_room() -> None:
+    with serving({"RAYWARDEN_MAX_CONNECTIONS": "20"}) as live, ExitStack() as held:
+        body = orjson.dumps(factory.review(factory.ray_cluster()))
+        for _ in range(60):
+            held.enter_context(raw(live))
+        with raw(live) as connection:
+            connection.sendall(POST + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
+def test_headers_are_counted(live: Live) -> None:
+    with raw(live) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"a: b\r\n" * 101)
+        assert read_all(connection).startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize("first", [b"CONNECT x:80", b"GET http://a", b"GET http://[", b"GET /" + b"x" * 70_000])
+def test_a_first_line_that_nobody_can_read_breaks_nothing(live: Live, first: bytes) -> None:
+    with raw(live) as connection, suppress(OSError):
+        connection.sendall(first + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert not read_all(connection).startswith(b"HTTP/1.1 5")
+    assert "Traceback" not in live.log_file.read_text() and "AttributeError" not in live.log_file.read_text()
 
 
 def test_trailers_are_not_kept(live: Live) -> None:

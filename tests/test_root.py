@@ -140,6 +140,27 @@ def test_a_renewed_root_gives_other_serials() -> None:
     assert serials[0] == serials[1] != serials[2]
 
 
+def test_a_chain_whose_path_length_leaves_no_room_is_refused() -> None:
+    upper = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Example Corp Root")])
+    above, below = (x509.load_pem_x509_certificate(certificate(upper, path_length=1)), KEY)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Intermediate")]))
+        .issuer_name(name)
+        .public_key(below.public_key())
+        .serial_number(2)
+        .not_valid_before(NOW - timedelta(days=1))
+        .not_valid_after(NOW + timedelta(days=1))
+        .add_extension(x509.BasicConstraints(True, None), critical=True)
+        .add_extension(key_usage(sign_certificates=True), critical=True)
+    )
+    chain = [builder.sign(upper, hashes.SHA256()), above]
+    pem = b"".join(one.public_bytes(Encoding.PEM) for one in chain)
+    with pytest.raises(RootError, match="the path length 1 of CN=Example Corp Root is too short"):
+        Root.load(pem, private(), NOW)
+
+
 def test_what_it_vouches_for_does_not_outlive_it() -> None:
     root = Root.load(certificate(), private(), NOW)
     (vouched,) = x509.load_pem_x509_certificates(Authorities(SEED, root).of(CLUSTER).chain)

@@ -169,11 +169,11 @@ def test_strangers_cost_the_api_server_only_so_much_one_by_one_or_all_at_once() 
             *(signer.sign("guess", CSR, "10.9.9.9") for _ in range(number)), return_exceptions=True
         )
 
-    for number in (1, 200):
-        signer = signing()
-        outcomes = [type(outcome) for _ in range(200 // number) for outcome in asyncio.run(crowd(signer, number))]
-        assert outcomes.count(UnauthenticatedError) == 120
-        assert outcomes.count(TooOftenError) == 80
+    for number in (1, 700):
+        signer = signing(max_enrolments=1000)
+        outcomes = [type(outcome) for _ in range(700 // number) for outcome in asyncio.run(crowd(signer, number))]
+        assert outcomes.count(UnauthenticatedError) == 600
+        assert outcomes.count(TooOftenError) == 100
         assert sign(signer, "0", peer="10.9.9.8").identity.pod
 
 
@@ -181,11 +181,38 @@ def test_a_pod_that_asks_too_often_costs_no_more_than_a_stranger() -> None:
     live = Live()
     signer = signing(live, enrolments_per_minute=3)
     asked = 0
-    for _ in range(300):
+    for _ in range(700):
         with suppress(TooOftenError):
             sign(signer)
             asked += 1
-    assert (asked, live.reviews) == (3, 123)
+    assert (asked, live.reviews) == (3, 603)
+
+
+def test_all_of_an_ipv6_network_pay_together() -> None:
+    signer = signing()
+    outcomes = []
+    for number in range(700):
+        with pytest.raises((UnauthenticatedError, TooOftenError)) as raised:
+            sign(signer, "guess", peer=f"fd00:1:2:3::{number:x}")
+        outcomes.append(raised.type)
+    assert outcomes.count(TooOftenError) == 100
+    sign(signer, peer="fd00:1:2:4::1")
+
+
+def test_who_hangs_up_pays_nothing() -> None:
+    async def hang_up(signer: Signing) -> None:
+        task = asyncio.create_task(signer.sign("0", CSR, "10.9.9.9"))
+        await asyncio.sleep(0)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    signer = signing(Live(cluster.pod(address="")))
+    for _ in range(700):
+        asyncio.run(hang_up(signer))
+    sign(signing(), peer="10.9.9.9")
+    with pytest.raises(UnauthenticatedError):
+        sign(signer, "guess", peer="10.9.9.9")
 
 
 def test_who_gets_his_certificate_pays_nothing() -> None:

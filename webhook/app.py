@@ -120,10 +120,10 @@ def _peer(request: Request) -> str:
 
 
 def _problem(status: int, detail: str, headers: Mapping[str, str]) -> Response:
-    """RFC 9457. Whoever sent what we did not read whole is told to hang up: the rest of it is not worth having."""
+    """RFC 9457. Whoever was told no may come again on another connection: this one would only be held."""
     document = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
-    end = {"Connection": "close"} if status in (408, 413) else {}
-    return Response(orjson.dumps(document), status, {**headers, **end}, media_type="application/problem+json")
+    content, headers = orjson.dumps(document), {**headers, "Connection": "close"}
+    return Response(content, status, headers, media_type="application/problem+json")
 
 
 async def _read_body(request: Request, most: int, seconds: float) -> bytes:

@@ -6,7 +6,8 @@ from typing import Any
 import uvloop
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-_MAX_HEADER_BYTES = 64 * 1024
+_MAX_HEADER_BYTES = 32 * 1024
+_MAX_HEADERS = 100
 # Both before and after HTTP: until then a connection is a socket that no limit of ours sees.
 _TLS_SECONDS = 5.0
 # For whom did not keep to the rules, time to read that.
@@ -27,6 +28,7 @@ class BoundedProtocol(HttpToolsProtocol):
     """
 
     wait_seconds: float = 10.0
+    most_connections: int = 1000
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn's own
         super().connection_made(transport)
@@ -35,7 +37,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._asked = False
         self._reader: asyncio.TimerHandle | None = None
         self._deadline: asyncio.TimerHandle | None = None
+        self._waiting_since = self.loop.time()
         self._wait()
+        self._make_room()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._wait_no_more()
@@ -67,12 +71,20 @@ class BoundedProtocol(HttpToolsProtocol):
         if not self._in_header:
             raise _RefusedError("no trailers")
         super().on_header(name, value)
+        if len(self.headers) > _MAX_HEADERS:
+            raise _RefusedError("too many headers")
 
     def on_headers_complete(self) -> None:
+        super().on_headers_complete()
         self._in_header = False
         self._asked = True
         self._wait_no_more()
-        super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._waiting_since = self.loop.time()
+        if self.transport.is_closing():
+            self.loop.call_later(self.wait_seconds, self.transport.abort)
 
     def send_400_response(self, msg: str) -> None:
         super().send_400_response(msg)
@@ -86,6 +98,21 @@ class BoundedProtocol(HttpToolsProtocol):
         super().resume_writing()
         if self._reader:
             self._reader.cancel()
+
+    def _make_room(self) -> None:
+        """Where there are too many connections, end the one that has waited longest to be asked something.
+
+        uvicorn's own limit counts them only once a header is complete, and then refuses whoever comes: idle strangers
+        would keep the API server out.
+        """
+        if len(self.connections) > self.most_connections:
+            waiting = [one for one in self.connections if isinstance(one, BoundedProtocol) and one.waits]
+            min(waiting, key=lambda one: one._waiting_since, default=self).transport.abort()
+
+    @property
+    def waits(self) -> bool:
+        """Whether no request is being answered."""
+        return self._in_header or self.cycle.response_complete
 
     def _wait(self) -> None:
         self._deadline = self.loop.call_later(self.wait_seconds, self.transport.abort)

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from webhook import ca_report, wiring
 from webhook.ca_inventory import Inventory
+from webhook.observe import set_up_logging
 from webhook.rotation import LEAD, Rotation
 from webhook.settings import SetupError, from_environment
 
@@ -94,6 +95,7 @@ def _cut_off(inventory: Inventory, name: str, forget: bool) -> Iterator[str]:
 
 def _run(kubeconfig: Path | None, action: Callable[[Rotation], Awaitable[T]]) -> T:
     settings = from_environment()
+    set_up_logging("error")
     if kubeconfig:
         settings = settings.model_copy(update={"kubeconfig": kubeconfig})
 

@@ -40,7 +40,8 @@ async def run_demo(
             if objects:
                 console.print(await enrolments(server, objects, token_dir))
         if keep_serving and not serving.done():
-            console.print(f"\nServing on {_url(server)} and http://127.0.0.1:{server.operations.port}. Ctrl-C ends it.")
+            ports = f"{_url(server)} (admission), https://localhost:{server.enrolment.port} (enrolment)"
+            console.print(f"\nServing on {ports} and http://127.0.0.1:{server.operations.port}. Ctrl-C ends it.")
             await serving
     finally:
         stop.set()

@@ -34,11 +34,12 @@ class EnrollError(Exception):
 
 
 class _TryAgainError(Exception):
-    """This attempt failed, another may not. `after`: seconds the server asked to wait."""
+    """This attempt failed, another may not. `answered`: by the server, which asked to wait for `after` seconds."""
 
-    def __init__(self, reason: str, after: float = 0.0) -> None:
+    def __init__(self, reason: str, after: float = 0.0, *, answered: bool = False) -> None:
         super().__init__(reason)
         self.after = after
+        self.answered = answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +71,11 @@ def enroll(enrolment: Enrolment, surroundings: Surroundings) -> datetime:
     Nothing is written before the certificate has been verified. Raises EnrollError.
     """
     _parsed(enrolment.url)
+    if not enrolment.directory.is_dir():
+        raise EnrollError(f"{enrolment.directory} is no folder")
     context = _trusting(enrolment.ca)
     key = ec.generate_private_key(ec.SECP256R1())
-    started, attempt = surroundings.clock(), 0
+    started, attempt, answered = surroundings.clock(), 0, ""
     while True:
         left = enrolment.deadline - (surroundings.clock() - started)
         try:
@@ -81,11 +84,13 @@ def enroll(enrolment: Enrolment, surroundings: Surroundings) -> datetime:
             _write(enrolment, chain, bundle, key)
             return not_after
         except _TryAgainError as failure:
+            # What the server said tells more than that the last attempt was cut short.
+            answered = str(failure) if failure.answered else answered
             # Pods of one cluster start together: without the jitter they would also come back together.
             pause = min(_LAST_PAUSE, _FIRST_PAUSE * 2**attempt) * (0.5 + surroundings.chance() / 2)
             pause = max(pause, failure.after)
             if surroundings.clock() - started + pause > enrolment.deadline:
-                raise EnrollError(f"no certificate within {enrolment.deadline:g} s: {failure}") from None
+                raise EnrollError(f"no certificate within {enrolment.deadline:g} s: {answered or failure}") from None
             surroundings.sleep(pause)
             attempt += 1
 
@@ -123,7 +128,10 @@ def _ask(
     finally:
         connection.close()
     if status in _RETRIED:
-        raise _TryAgainError(f"{status}: {_detail(answer)}", min(float(after), 60.0) if after.isdecimal() else 0.0)
+        pause = min(float(after), 60.0) if after.isdecimal() else 0.0
+        raise _TryAgainError(f"{status}: {_detail(answer)}", pause, answered=True)
+    if status == 404:
+        raise EnrollError(f"nobody enrols at {enrolment.url}: is RAYWARDEN_SIGNER_URL the enrolment port?")
     if status != 200:
         raise EnrollError(f"refused ({status}): {_detail(answer)}")
     return _certificates(answer)

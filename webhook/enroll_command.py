@@ -42,6 +42,7 @@ def enroll_command(
     surroundings = Surroundings(lambda: datetime.now(UTC), time.monotonic, time.sleep, random.random)
     started = time.monotonic()
     try:
+        _check_set(RAYWARDEN_SIGNER_URL=signer_url, RAYWARDEN_SIGNER_CA=signer_ca, RAYWARDEN_POD_IP=pod_ip)
         address = _address(pod_ip)
         enrolment = Enrolment(signer_url, signer_ca, address, token_file, directory, int(key_mode, 8), deadline)
         not_after = enroll(enrolment, surroundings)
@@ -49,6 +50,11 @@ def enroll_command(
         _say_why(termination_log, str(error))
         raise typer.Exit(1) from None
     print(f"enrolled {pod_ip} in {time.monotonic() - started:.3f} s; the certificate ends {not_after:%F}")
+
+
+def _check_set(**given: str) -> None:
+    if missing := [name for name, value in given.items() if not value.strip()]:
+        raise EnrollError(f"not set: {', '.join(missing)}")
 
 
 def _address(text: str) -> IPv4Address | IPv6Address:

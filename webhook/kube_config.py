@@ -52,6 +52,8 @@ def _in_cluster(configuration: "Configuration") -> bool:
 async def _load(kubeconfig: Path | None, configuration: "Configuration") -> None:
     from kubernetes.aio.config import load_kube_config
 
+    if kubeconfig and not kubeconfig.is_file():
+        raise UnavailableError(f"kubeconfig {kubeconfig}: no such file")
     try:
         await load_kube_config(  # type: ignore[no-untyped-call]  # it has no types
             str(kubeconfig) if kubeconfig else None, client_configuration=configuration, persist_config=False
@@ -63,5 +65,5 @@ async def _load(kubeconfig: Path | None, configuration: "Configuration") -> None
             raise UnavailableError(f"kubeconfig {kubeconfig} cannot be used ({kind}): check it with kubectl") from None
         raise UnavailableError(
             "no Kubernetes configuration: in a pod, mount the service account's token; elsewhere, set KUBECONFIG "
-            f"to a file that kubectl can use ({kind}); `raywarden serve --dev` needs none"
+            f"to a file that kubectl can use ({kind})"
         ) from None

@@ -20,6 +20,8 @@ class ManifestCluster:
 
     def __init__(self, documents: Iterable[Mapping[str, Any]], new_token: Callable[[], str]) -> None:
         listed = list(documents)
+        for one in listed:
+            _check(one)
         self._labels = NamespaceManifests(listed)
         self._namespaces = {_key(one)[1]: one for one in _of("v1", "Namespace", listed)}
         self._pods = {_key(one): pod_of(one) for one in _of("v1", "Pod", listed)}
@@ -68,14 +70,24 @@ class ManifestCluster:
         return cluster if cluster and cluster.uid == uid else None
 
     async def opted_in_cluster(self, namespace: str, name: str) -> Cluster | None:
-        found = self._namespaces.get(namespace)
-        return opted_in_cluster_of(found, name) if found else None
+        metadata = mapping(self._namespaces.get(namespace, {}).get("metadata"))
+        # A namespace whose labels alone are of interest need not say when it was made.
+        complete = "uid" in metadata and "creationTimestamp" in metadata
+        return opted_in_cluster_of(self._namespaces[namespace], name) if complete else None
 
     async def services(self, namespace: str) -> Iterable[Service]:
         return self._services.get(namespace, ())
 
     def ray_clusters(self) -> Iterable[Cluster]:
         return self._clusters.values()
+
+
+def _check(document: Mapping[str, Any]) -> None:
+    kind, metadata = text(document.get("kind")), mapping(document.get("metadata"))
+    wanted = {"RayCluster": ("uid", "creationTimestamp"), "Pod": ("uid",)}
+    for field in wanted.get(kind, ()):
+        if not text(metadata.get(field)):
+            raise ValueError(f"{kind} {text(metadata.get('name'))} has no metadata.{field}")
 
 
 def _of(api_version: str, kind: str, documents: Iterable[Mapping[str, Any]]) -> Iterable[Mapping[str, Any]]:

@@ -205,6 +205,8 @@ def set_up_logging(level: str) -> None:
             ],
         )
     )
+    # uvicorn warns of every request that is none, as often as somebody likes to send one.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     logging.basicConfig(handlers=[handler], level=max(threshold, logging.WARNING), force=True)
 
 

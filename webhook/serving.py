@@ -63,6 +63,7 @@ def listener(
 
     class Protocol(BoundedProtocol):
         wait_seconds = settings.wait_seconds
+        most_connections = settings.max_connections
 
     config = uvicorn.Config(
         app,
@@ -76,7 +77,6 @@ def listener(
         date_header=False,
         timeout_keep_alive=keep_alive or settings.keep_alive_seconds,
         timeout_graceful_shutdown=settings.shutdown_seconds,
-        limit_concurrency=settings.max_connections,
         ssl_context_factory=(lambda _config, _default: context) if context else None,
     )
     return Listener(config, port)

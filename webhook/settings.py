@@ -94,7 +94,7 @@ class Settings(BaseSettings):
         gt=90,
         description="idle connections are kept this long; the API server keeps them 90 s and must close first",
     )
-    max_connections: int = Field(1000, gt=0, description="concurrent connections; more get 503")
+    max_connections: int = Field(1000, gt=0, description="connections of one port; the idlest makes room for more")
     drain_seconds: float = Field(5.0, ge=0, description="time between becoming unready and refusing new connections")
     shutdown_seconds: int = Field(20, ge=0, description="time for open requests to end after that")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from ipaddress import ip_address
+from ipaddress import IPv6Address, IPv6Network, ip_address
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -24,12 +24,13 @@ from certs.identity import (
 )
 from certs.profile import Profile, PublicKey, usages
 from webhook.limits import RateLimit
-from webhook.ports import LiveObjects, UnavailableError
+from webhook.ports import LiveObjects
 from webhook.settings import Settings
 
 _FIRST_LOOK_SECONDS, _LAST_LOOK_SECONDS = 0.05, 1.0
-# Whatever is refused has cost the API server a look. Those behind one address share these.
-_REFUSALS_PER_MINUTE = 120
+# Whatever is refused has cost the API server a look. Those behind one address share these; so many of them may also ask
+# at once.
+_REFUSALS_PER_MINUTE = 600
 
 
 class UnauthenticatedError(Exception):
@@ -95,20 +96,21 @@ class Signing:
         """
         if self._at_once >= self._most_at_once:
             raise NotYetError("too many pods enrol at once")
-        # Paid before the API server is asked, and paid back where nobody is to blame: a burst pays like a trickle.
-        _spend(self._refused, peer)
+        # Paid before the API server is asked, so that a burst pays like a trickle; paid back where nobody is to blame.
+        payer, refused = _network(peer), False
+        _spend(self._refused, payer)
         self._at_once += 1
         try:
             caller = await self._caller(token)
             key = csr.public_key(request)
-            issued = self._issue(key, await self._identity(caller, peer))
-        except (NotYetError, UnavailableError):
-            self._refused.refund(peer)
+            return self._issue(key, await self._identity(caller, peer))
+        except (UnauthenticatedError, TooOftenError, csr.CsrError, NotAllowedError):
+            refused = True
             raise
         finally:
             self._at_once -= 1
-        self._refused.refund(peer)
-        return issued
+            if not refused:
+                self._refused.refund(payer)
 
     def _issue(self, key: PublicKey, identity: Identity) -> Issued:
         trust = self._authorities().of(identity.cluster)
@@ -123,7 +125,7 @@ class Signing:
 
     async def _identity(self, caller: Caller, peer: str) -> Identity:
         claim, pod = await self._pod(caller)
-        if self._check_peer and not _is_one_of(peer, pod.addresses):
+        if self._check_peer and _address(peer) not in pod.addresses:
             raise NotAllowedError("the request does not come from an address of the pod; is there a proxy between?")
         cluster = await self._cluster(claim, pod)
         return identify(claim, pod, cluster, await self._live.services(pod.namespace), self._domains)
@@ -162,13 +164,20 @@ def _spend(limit: RateLimit, key: str) -> None:
     limit.spend(key)
 
 
-def _is_one_of(peer: str, addresses: tuple[Address, ...]) -> bool:
+def _address(peer: str) -> Address | None:
     try:
         address = ip_address(peer)
     except ValueError:
-        return False
+        return None
     # On a socket for both families IPv4 comes as ::ffff:10.0.0.1.
-    return (getattr(address, "ipv4_mapped", None) or address) in addresses
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def _network(peer: str) -> str:
+    """Whom to make pay: an IPv4 address, or the /64 that everybody with an IPv6 address has all of."""
+    if ":" in peer and isinstance(address := _address(peer), IPv6Address):
+        return str(IPv6Network((address, 64), strict=False))
+    return peer
 
 
 def random_serial(randbits: Callable[[int], int]) -> int:
