@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 from tests import cluster
 from tests.factory import changed
 from tests.live import Live, metric, serving
+from webhook.enrolment import refusal
+from webhook.ports import UnavailableError
 
 PATH = "/v1/certificates"
 NUMBERS = range(1000)
@@ -149,6 +151,13 @@ def test_outcomes_are_counted_and_logged(live: Live, client: httpx.Client) -> No
     (event,) = [event for event in live.log() if event.get("pod") == "demo-worker-2"]
     assert (event["event"], event["cluster"], event["role"]) == ("certificate issued", "demo", "worker")
     assert metric(live, 'raywarden_expires_timestamp_seconds{what="serving_certificate"}') > time.time()
+
+
+def test_an_api_server_that_is_away_is_worth_another_try_and_nobodys_business() -> None:
+    answer = refusal(UnavailableError("get pods: the API server cannot be reached at 10.96.0.1:443"))
+    assert (answer.status, answer.headers, answer.outcome) == (503, {"Retry-After": "2"}, "unavailable")
+    assert answer.detail == "the API server cannot be asked now"
+    assert "10.96.0.1" in answer.reason, "the operator reads it in the log"
 
 
 def test_one_pod_asks_only_so_often() -> None:

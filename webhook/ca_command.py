@@ -86,11 +86,11 @@ def show(
 def _cut_off(inventory: Inventory, name: str, forget: bool) -> Iterator[str]:
     """Which pods will not be able to talk to those that start afterwards."""
     for entry in inventory.clusters:
-        for generation in inventory.seed.generations:
-            if generation.name == name:
-                pods = entry.signed_by(generation) if forget else entry.unaware if entry.generation is generation else 0
-                if pods:
-                    yield f"{entry.title}: {pods} of {len(entry.pods)} pods will be cut off from pods that start later"
+        pods = entry.signed_by(name)
+        if not forget:
+            pods = entry.unaware if entry.generation.name == name else 0
+        if pods:
+            yield f"{entry.title}: {pods} of {len(entry.pods)} pods will be cut off from pods that start later"
 
 
 def _run(kubeconfig: Path | None, action: Callable[[Rotation], Awaitable[T]]) -> T:

@@ -41,9 +41,9 @@ class ClusterEntry:
         """How many pods do not trust every CA that may sign next."""
         return sum(pod.unaware for pod in self.pods)
 
-    def signed_by(self, generation: Generation) -> int:
-        """How many pods have a certificate of this generation."""
-        return sum(pod.signer is generation for pod in self.pods)
+    def signed_by(self, name: str) -> int:
+        """How many pods have a certificate of the generation of this name."""
+        return sum(pod.signer is not None and pod.signer.name == name for pod in self.pods)
 
     @property
     def ends(self) -> datetime:
