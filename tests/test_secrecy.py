@@ -1,9 +1,6 @@
 """No key, token or seed leaves the process that holds it, on any of the ways out there are."""
 
 import base64
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from certs.authority import cluster_authority, serving_authority
 from certs.identity import Cluster
 from tests import cluster
+from tests.init_container import Place
 from tests.live import Live, serving
 from tests.secrecy import leaked
 
@@ -52,21 +50,11 @@ def busy(tmp_path: Path) -> Iterator[tuple[Live, list[str]]]:
 
 
 def enrolled(live: Live, pod: str, directory: Path) -> str:
-    """Enrol a pod, once well and once for an address it has not; gives everything that was said."""
+    """Enrol a pod, once for an address it has not and once well; gives everything that was said."""
     directory.mkdir()
-    (log := directory / "log").touch()
-    said = ""
-    for address in ("10.0.0.1", "127.0.0.2" if pod == "demo-worker-1" else "127.0.0.1"):
-        token_file = live.token_dir / "team-a" / pod / "token"
-        files = ["--token-file", str(token_file), "--directory", str(directory), "--termination-log", str(log)]
-        ours = {"RAYWARDEN_SIGNER_URL": live.enrolment, "RAYWARDEN_SIGNER_CA": live.ca_file.read_text()}
-        ended = subprocess.run(
-            [sys.executable, "-m", "webhook", "enroll", *files],
-            env={"PATH": os.environ["PATH"], "RAYWARDEN_POD_IP": address, **ours},
-            capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
-        said += ended.stdout + ended.stderr + log.read_text()
-    return said
+    place, own = Place(directory, live.token(pod)), "127.0.0.2" if pod == "demo-worker-1" else "127.0.0.1"
+    said = [place.enroll(live.enrolment, live.ca_file.read_text(), address=one)[1] for one in ("10.0.0.1", own)]
+    return "".join(said) + place.log.read_text()
 
 
 def test_no_way_out_carries_a_secret(busy: tuple[Live, list[str]], tmp_path: Path) -> None:
@@ -84,7 +72,7 @@ def secrets(live: Live, folder: Path) -> dict[str, str]:
     seed = cluster.GENERATION.secret
     found = {"seed hex": seed.hex(), "seed base64": base64.b64encode(seed).decode(), "seed repr": repr(seed)[2:-1]}
     ray = Cluster("team-a", "demo", cluster.CLUSTER_UID, cluster.START)
-    keys = {pod: load_pem_private_key((folder / pod / "tls.key").read_bytes(), None) for pod in PODS}
+    keys = {pod: load_pem_private_key((folder / pod / "tls" / "tls.key").read_bytes(), None) for pod in PODS}
     keys |= {"cluster CA": cluster_authority(cluster.GENERATION, ray)._key}
     keys |= {"serving CA": serving_authority(cluster.GENERATION)._key}
     for name, key in keys.items():
