@@ -53,7 +53,7 @@ def _signature_problems(request: x509.CertificateSigningRequest) -> Iterator[str
 
 def _extension_problems(request: x509.CertificateSigningRequest) -> Iterator[str]:
     try:
-        asked = [extension.oid.dotted_string for extension in request.extensions]
+        asked = len(request.extensions)
     except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
         yield "its extensions cannot be read: leave them out"
         return

@@ -16,6 +16,8 @@ PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 # Clocks of pods and nodes differ; a certificate of this very second would be refused by some.
 BACKDATED = timedelta(hours=1)
 AUTHORITY_LIFETIME = timedelta(days=3650)
+# What ends within this time is reported: enough to plan a restart.
+SOON = timedelta(days=60)
 
 _CURVES = (ec.SECP256R1, ec.SECP384R1)
 _MIN_RSA_BITS, _MAX_RSA_BITS = 2048, 8192

@@ -5,7 +5,7 @@ import json
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from aiohttp import web
 
 from tests.fake_kube_api import FakeKubeApi
 from webhook.kube_api import KubeApi
+from webhook.kube_live import KubeLive
 from webhook.ports import UnavailableError
 
 TOKEN = "the-token-of-our-own-service-account"
@@ -73,6 +74,20 @@ def conversation(test: Callable[[FakeKubeApi, KubeApi], Coroutine[Any, Any, None
 
     run.__name__, run.__doc__ = test.__name__, test.__doc__
     return run
+
+
+@asynccontextmanager
+async def following(api: KubeApi) -> AsyncIterator[KubeLive]:
+    """The live view of a cluster, in step with it."""
+    live = KubeLive(api, retry_seconds=0.05)
+    task = asyncio.create_task(live.run())
+    try:
+        await asyncio.wait_for(live.wait_synced(), 20)
+        yield live
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
 
 def free_port() -> int:

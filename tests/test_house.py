@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from certs import identity
+from policies import workload
+from policies.pod import Role
 from policies.registry import MUTATIONS, RULES
 from tests.secrecy import leaked
 
@@ -71,3 +74,13 @@ def test_no_file_of_ours_holds_a_key_or_a_token() -> None:
     files += [file for file in ROOT.iterdir() if file.is_file()]
     assert len(files) > 100
     assert [str(file) for file in files if leaked(file.read_text(errors="replace"))] == []
+
+
+def test_admission_and_enrolment_speak_of_the_same_labels() -> None:
+    """`policies` and `certs` must not know each other, so each has these words for itself."""
+    assert identity._CLUSTER_LABEL == workload.RAY_CLUSTER_LABEL
+    assert identity._NODE_TYPE_LABEL == workload.NODE_TYPE_LABEL
+    assert identity._OPT_IN_CLUSTER_LABEL == workload.OPT_IN_CLUSTER_LABEL
+    assert identity._OPT_IN_ROLE_LABEL == workload.OPT_IN_ROLE_LABEL
+    roles = {str(role) for role in identity.Role}
+    assert roles == {str(role) for role in (Role.HEAD, Role.WORKER, Role.CLIENT)}

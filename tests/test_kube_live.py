@@ -1,9 +1,7 @@
 """The ports over a Kubernetes API, against a server on a real socket."""
 
-import asyncio
 import base64
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +10,7 @@ import pytest
 from certs.identity import Caller, Cluster, Pod, Service
 from certs.seed import Seed, SeedError
 from tests.fake_kube_api import FakeKubeApi, fails
-from tests.kube_conversation import conversation, problem, until
+from tests.kube_conversation import conversation, following, problem, until
 from webhook.kube_api import KubeApi
 from webhook.kube_live import KubeLive, KubeSeedStore, KubeWebhookConfigurations
 from webhook.ports import ConflictError, LiveObjects, Namespaces, SeedStore, StoredSeed, WebhookConfigurations
@@ -39,19 +37,6 @@ def bearer(*audiences: str, **extra: str) -> Mapping[str, Any]:
         "extra": {f"authentication.kubernetes.io/{name.replace('_', '-')}": [value] for name, value in extra.items()},
     }
     return {"authenticated": True, "audiences": list(audiences), "user": user}
-
-
-@asynccontextmanager
-async def running(api: KubeApi) -> AsyncIterator[KubeLive]:
-    live = KubeLive(api, retry_seconds=0.05)
-    task = asyncio.create_task(live.run())
-    try:
-        await asyncio.wait_for(live.wait_synced(), 20)
-        yield live
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 @conversation
@@ -97,7 +82,7 @@ async def test_ray_clusters_are_read_every_time(fake: FakeKubeApi, api: KubeApi)
     assert await live.ray_cluster("ray", "d", "uid-1") is None
     fake.put("rayclusters", {"metadata": {"name": "d", "namespace": "ray", "uid": "uid-1"}})
     assert "cannot be understood" in str(await problem(live.ray_cluster("ray", "d", "uid-1")))
-    async with running(api) as running_live:
+    async with following(api) as running_live:
         assert [cluster.name for cluster in running_live.ray_clusters()] == ["c"], (
             "the other one has no time of creation"
         )
@@ -111,7 +96,7 @@ async def test_namespaces_have_labels_and_stand_for_clusters(fake: FakeKubeApi, 
     expected = Cluster("ray", "mine", "uid-9", CREATED_AT, opted_in=True)
     assert await idle.opted_in_cluster("ray", "mine") == expected
     assert await idle.opted_in_cluster("gone", "mine") is None
-    async with running(api) as live:
+    async with following(api) as live:
         namespaces: Namespaces = live
         assert namespaces.labels("ray") == {"raywarden.io/enforce": "baseline"} and namespaces.labels("gone") == {}
         fake.put("namespaces", {"metadata": metadata("ray", uid="uid-10")})
@@ -127,7 +112,7 @@ async def test_services_come_from_memory_and_not_before_they_are_known(fake: Fak
     for namespace in ("ray", "other"):
         fake.put("services", {"metadata": metadata("head", namespace), "spec": {"selector": {"a": namespace}}})
     assert str(await problem(KubeLive(api).services("ray"))) == "the services have not been listed yet"
-    async with running(api) as live:
+    async with following(api) as live:
         assert list(await live.services("ray")) == [Service("head", {"a": "ray"})]
         assert list(await live.services("none")) == []
 
@@ -135,7 +120,7 @@ async def test_services_come_from_memory_and_not_before_they_are_known(fake: Fak
 @conversation
 async def test_it_is_in_sync_without_kuberay(fake: FakeKubeApi, api: KubeApi) -> None:
     fake.unknown = {"rayclusters"}
-    async with running(api) as live:
+    async with following(api) as live:
         assert await live.ray_cluster("ray", "c", "uid-1") is None
         fake.unknown = set()
         fake.put("rayclusters", ray_cluster("c", "uid-1"))

@@ -2,20 +2,18 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from certs.authority import cluster_authority
 from certs.identity import Cluster
-from certs.profile import Profile
+from certs.profile import SOON, Profile
 from certs.rotation import Standing, standing
 from certs.seed import Generation, Seed
 from policies.pod import ENROLL_CONTAINER
 from policies.reading import elements, mapping, text
 from policies.workload import OPT_IN_CLUSTER_LABEL, RAY_CLUSTER_LABEL
 from webhook.kube_objects import created_of, opted_in_cluster_of, ray_cluster_of
-
-_SOON = timedelta(days=60)
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ class Inventory:
 
     def ends_soon(self, entry: ClusterEntry) -> bool:
         """Whether something of it ends within 60 days."""
-        return entry.ends < self.now + _SOON
+        return entry.ends < self.now + SOON
 
 
 def take(

@@ -1,17 +1,14 @@
 """What ends when, as metrics. Ray never reads its files again: what ends has to be known long before."""
 
 from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from certs.identity import Cluster
-from certs.profile import AUTHORITY_LIFETIME, BACKDATED, Profile
+from certs.profile import AUTHORITY_LIFETIME, BACKDATED, SOON, Profile
 from certs.root import Root
-
-# What ends within this time is reported: enough to plan a restart.
-SOON = timedelta(days=60)
 
 
 class Lifetimes(Collector):

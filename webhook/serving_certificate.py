@@ -1,7 +1,6 @@
 """The certificate of our own ports: made in memory, or mounted; renewed in place while connections go on."""
 
 import os
-import secrets
 import ssl
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
@@ -18,7 +17,6 @@ from certs.authority import Authority
 from certs.profile import SERVER, Profile
 from webhook.ports import UnavailableError
 from webhook.settings import Settings, SetupError
-from webhook.signing import random_serial
 from webhook.trust import Trust
 
 _LEAF = Profile(timedelta(days=7))
@@ -79,7 +77,7 @@ class DerivedCertificate:
                 "add a generation with raywarden ca rotate, and revoke the oldest"
             )
         key = ec.generate_private_key(ec.SECP256R1())
-        serial = random_serial(secrets.randbits)
+        serial = x509.random_serial_number()
         leaf = issuer.issue(key.public_key(), self._names, SERVER, _LEAF.validity(now), serial)
         key_pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         _load(self.context, key_pem + leaf.public_bytes(Encoding.PEM))

@@ -178,8 +178,3 @@ def _network(peer: str) -> str:
     if ":" in peer and isinstance(address := _address(peer), IPv6Address):
         return str(IPv6Network((address, 64), strict=False))
     return peer
-
-
-def random_serial(randbits: Callable[[int], int]) -> int:
-    """A positive serial number of at most 20 octets with more than 64 random bits (RFC 5280 4.1.2.2)."""
-    return randbits(152) | 1 << 152

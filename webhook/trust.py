@@ -13,7 +13,7 @@ class Trust:
     """What is derived from the current seed: CAs of clusters, and the CA of our own ports."""
 
     def __init__(self, root: Root | None, domains: Domains, cache_size: int) -> None:
-        self.root = root
+        self._root = root
         self.seed: Seed | None = None
         self._domains = domains
         self._cache_size = cache_size
@@ -23,7 +23,7 @@ class Trust:
         if seed == self.seed:
             return False
         self.seed = seed
-        self._authorities = Authorities(seed, self.root, self._domains, self._cache_size)
+        self._authorities = Authorities(seed, self._root, self._domains, self._cache_size)
         self._serving = serving_authority(seed.serving)
         self._serving_cas = tuple((one.activated, serving_authority(one).pem) for one in seed.generations)
         return True

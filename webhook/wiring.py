@@ -15,6 +15,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import structlog
+from cryptography.x509 import random_serial_number
 
 from certs.identity import Domains
 from certs.profile import Profile
@@ -37,7 +38,7 @@ from webhook.seed_store import DirectorySeedStore, MemorySeedStore
 from webhook.serving import Listener, listener, open_port, serve
 from webhook.serving_certificate import ServingCertificate, serving_certificate
 from webhook.settings import Settings, SetupError
-from webhook.signing import Signing, random_serial
+from webhook.signing import Signing
 from webhook.trust import Trust
 from webhook.upkeep import Upkeep
 
@@ -166,7 +167,7 @@ def _server(settings: Settings, around: Surroundings, told: Callable[[bytes], No
         readiness.expect(_CACHES)
         tasks.append(partial(around.follow, readiness))
     signing = Signing(
-        around.live, lambda: trust.authorities, domains, profile, settings, _now, time.monotonic, _new_serial
+        around.live, lambda: trust.authorities, domains, profile, settings, _now, time.monotonic, random_serial_number
     )
     admission = admission_app(reviewer, observer, readiness, settings)
     enrolment = enrolment_app(signing, observer, settings)
@@ -212,10 +213,6 @@ def _profile(settings: Settings) -> Profile:
 
 def _new_secret() -> bytes:
     return secrets.token_bytes(SEED_BYTES)
-
-
-def _new_serial() -> int:
-    return random_serial(secrets.randbits)
 
 
 def _today() -> date:

@@ -2,8 +2,7 @@
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from datetime import datetime
 from typing import Any
 from uuid import uuid4
@@ -14,7 +13,7 @@ from certs.identity import Caller, Service
 from tests.apiserver.control_plane import ControlPlane
 from tests.apiserver.installation import define_ray_clusters
 from tests.apiserver.rights import CLUSTER_RULES, OWN_RULES, REGISTRATION, grant, granted, without
-from tests.kube_conversation import problem, talk
+from tests.kube_conversation import following, problem, talk
 from webhook.kube_api import KubeApi
 from webhook.kube_live import KubeLive, KubeSeedStore, KubeWebhookConfigurations
 from webhook.kube_request import ExpiredError, InvalidError, Resource
@@ -76,19 +75,6 @@ def as_raywarden(
     talk(main())
 
 
-@asynccontextmanager
-async def running(api: KubeApi) -> AsyncIterator[KubeLive]:
-    live = KubeLive(api, retry_seconds=0.2)
-    task = asyncio.create_task(live.run())
-    try:
-        await asyncio.wait_for(live.wait_synced(), 20)
-        yield live
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-
-
 def test_only_a_live_pods_token_for_us_has_a_caller(control_plane: ControlPlane, namespace: str) -> None:
     grant(control_plane, namespace, CLUSTER_RULES, OWN_RULES)
     made, gone = pod(control_plane, namespace, "worker-0"), pod(control_plane, namespace, "worker-1")
@@ -122,7 +108,7 @@ def test_memory_keeps_up_and_kuberay_may_come_later(control_plane: ControlPlane,
 
     async def main(api: KubeApi) -> None:
         await granted(lambda: api.get(NAMESPACES, "", namespace))
-        async with running(api) as live:
+        async with following(api) as live:
             assert live.labels(namespace)["raywarden.io/enforce"] == "x"
             mine = await live.opted_in_cluster(namespace, "mine")
             assert mine and mine.opted_in and isinstance(mine.created, datetime)

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from ipaddress import ip_address
 from tempfile import TemporaryDirectory
 
@@ -91,14 +92,10 @@ def _print_rates(live: Live, csrs: dict[str, bytes]) -> None:
         alone = uvloop.run(_without_http(csr))
         print(f"{'token to chain ' + name:<28}{'':>8}{alone:>8.0f}{'':>16}{alone / bare:>9.0%}")
         requests = _requests(live, csr, "demo")
-        for title, send in (
-            ("connections kept", load.over_kept_connections),
-            ("one connection each", load.over_new_connections),
-        ):
+        for title, send in _WAYS.items():
             for at_once in (1, 50):
-                _, *runs = [
-                    send(live, live.enrolment_port, requests, at_once, number) for number in (400, *[_REQUESTS] * 3)
-                ]
+                ask = partial(send, live, live.enrolment_port, requests, at_once)
+                _, *runs = [ask(number) for number in (400, _REQUESTS, _REQUESTS, _REQUESTS)]
                 share = sorted(run.rate for run in runs)[1] / bare
                 print(f"{title + ' ' + name:<28}{at_once:>8}{load.figures(runs)}{share:>9.0%}")
 
