@@ -11,6 +11,7 @@ from policies.config import Policy
 from policies.contract import INJECTED_ANNOTATION, MANAGED, MARKER_LABEL, TlsBy, tls_by
 from policies.draft import Draft, Operation
 from policies.model import Facts, Mode, Rule, Violation
+from policies.neighbour import Neighbour
 from policies.pod import Role
 from policies.pointer import ROOT, Pointer
 from policies.reading import mapping, text
@@ -131,37 +132,50 @@ def validate(kind: Kind, document: Mapping[str, Any], policy: Policy, facts: Fac
     On UPDATE a violation the stored object already had warns where it would refuse (ratcheting). An object that is
     being deleted is never refused, and neither is KubeRay's Redis clean-up pod: both only stand in the way of an end.
     """
-    workload = Workload.of(kind, document)
-    if workload is None and facts.before and facts.before.kind == "Pod":
-        # A pod that was in our care is judged once more, lest it take off the labels that put it there.
-        workload = facts.before.continued(document)
-    if workload is None or _only_ends_something(workload, facts):
+    subject = _subject(kind, document, facts)
+    if subject is None or _only_ends_something(subject, facts):
         return Verdict()
-    violations, failed = _violations(workload, policy, facts)
-    stored = Counter(_identity(v) for v in _violations(facts.before, policy, facts)[0]) if facts.before else Counter()
+    violations, failed = _violations(subject, policy, facts)
+    before = _stored(kind, facts)
+    stored = Counter(_identity(v) for v in _violations(before, policy, facts)[0]) if before else Counter()
     verdict = _Sorted()
     for violation in violations:
         known = stored[_identity(violation)] > 0
         stored[_identity(violation)] -= 1
-        verdict.sort(violation, known, workload.name, policy, facts)
+        verdict.sort(violation, known, subject.name, policy, facts)
     return Verdict(
         tuple(verdict.denied), tuple(verdict.warned), tuple(verdict.audited), tuple(verdict.exempted), tuple(failed)
     )
 
 
-def _only_ends_something(workload: Workload, facts: Facts) -> bool:
-    if any(pod.role is Role.CLEANUP for pod in workload.pods):
-        # KubeRay has a Job make it; a label alone is nobody's word.
-        return facts.user in _JOB_CONTROLLERS
-    return facts.operation != "CREATE" and workload.metadata.get("deletionTimestamp") is not None
+def _subject(kind: Kind, document: Mapping[str, Any], facts: Facts) -> Workload | Neighbour | None:
+    workload = Workload.of(kind, document)
+    if workload is None and facts.before and facts.before.kind == "Pod":
+        # A pod that was in our care is judged once more, lest it take off the labels that put it there.
+        workload = facts.before.continued(document)
+    return workload or Neighbour.of(kind, document)
 
 
-def _violations(workload: Workload, policy: Policy, facts: Facts) -> tuple[list[Violation], list[Failure]]:
+def _stored(kind: Kind, facts: Facts) -> Workload | Neighbour | None:
+    return facts.before or (Neighbour.of(kind, facts.stored) if facts.stored is not None else None)
+
+
+def _only_ends_something(subject: Workload | Neighbour, facts: Facts) -> bool:
+    if isinstance(subject, Workload) and any(pod.role is Role.CLEANUP for pod in subject.pods):
+        # KubeRay makes a Job, and the job controller its pod; a label alone is nobody's word.
+        return facts.user in (_JOB_CONTROLLERS if subject.kind == "Pod" else facts.neighbourhood.rights.operators)
+    return facts.operation != "CREATE" and subject.metadata.get("deletionTimestamp") is not None
+
+
+def _violations(subject: Workload | Neighbour, policy: Policy, facts: Facts) -> tuple[list[Violation], list[Failure]]:
     found: list[Violation] = []
     failed: list[Failure] = []
     for rule in policy.rules:
         try:
-            found += rule.check(workload, facts)
+            if isinstance(subject, Workload):
+                found += rule.check(subject, facts)
+            else:
+                found += rule.check_neighbour(subject, facts)
         except Exception as error:
             failed.append(Failure.of(rule.id, error))
             found.append(_unanswered(rule))
@@ -189,7 +203,7 @@ class _Sorted:
     exempted: list[tuple[Violation, str]] = field(default_factory=list)
 
     def sort(self, violation: Violation, known: bool, name: str, policy: Policy, facts: Facts) -> None:
-        modes = policy.modes(violation, facts.namespace_labels)
+        modes = policy.modes(violation, facts.neighbourhood.labels)
         if not modes:
             return
         exemption = policy.exemption(violation, facts.namespace, name, facts.user, facts.today)

@@ -22,6 +22,8 @@ from policies.workload import (
 
 # KubeRay ends the names of what it makes with five random characters.
 _RANDOM = "xxxxx"
+# Who makes the pods of a dry run; the real one is whoever the cluster's RBAC lets run KubeRay.
+OPERATOR = "kuberay-operator (dry run)"
 _ORIGIN_NAME_LABEL = "ray.io/originated-from-cr-name"
 
 
@@ -61,17 +63,29 @@ def pods_of(cluster: Workload) -> Iterator[dict[str, Any]]:
             yield _ray_pod(cluster, cluster.cluster, group)
 
 
-def _ray_pod(workload: Workload, cluster: Cluster, group: Group) -> dict[str, Any]:
-    labels = {
+def labels_of_pods(workload: Workload) -> Iterator[dict[str, Any]]:
+    """The labels of the pods of each group of a RayCluster."""
+    return (_labels_of_pod(workload, group) for group in (workload.cluster.groups if workload.cluster else ()))
+
+
+def _labels_of_pod(workload: Workload, group: Group) -> dict[str, Any]:
+    return {
         "app.kubernetes.io/created-by": "kuberay-operator",
+        "app.kubernetes.io/name": "kuberay",
+        "ray.io/is-ray-node": "yes",
+        "ray.io/identifier": f"{workload.name}-{group.role}",
         **_labels(mapping(group.raw.get("template"))),
         **mapping(group.raw.get("labels")),
         RAY_CLUSTER_LABEL: workload.name,
         NODE_TYPE_LABEL: str(group.role),
         GROUP_LABEL: group.name,
     }
+
+
+def _ray_pod(workload: Workload, cluster: Cluster, group: Group) -> dict[str, Any]:
     owner = {"apiVersion": "ray.io/v1", "kind": "RayCluster", "name": workload.name, "uid": "", "controller": True}
     part = "head" if group.role is Role.HEAD else f"{group.name}-worker"
+    labels = _labels_of_pod(workload, group)
     metadata = {"generateName": f"{workload.name}-{part}-", "labels": labels, "ownerReferences": [owner]}
     spec = dict(group.pod.spec)
     if group.role is Role.WORKER:

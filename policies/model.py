@@ -1,7 +1,7 @@
 """The words rules and mutations speak: violation, facts, rule, mutation."""
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from enum import IntEnum, StrEnum
@@ -11,6 +11,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from policies.draft import Draft
+from policies.neighbour import Neighbour
+from policies.neighbourhood import Neighbourhood
 from policies.pod import Pod, Role
 from policies.pointer import Pointer
 from policies.reading import mapping
@@ -118,17 +120,22 @@ class Signer:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Everything a decision may rest on beside the object itself, gathered before the first rule runs."""
+    """Everything a decision may rest on beside the object itself, gathered before the first rule runs.
+
+    On UPDATE `stored` is the object as it is now, and `before` the view of it where it is a workload.
+    """
 
     operation: str
     namespace: str
-    namespace_labels: Mapping[str, str]
     user: str
     today: date
     signer: Signer
+    groups: Collection[str] = ()
+    neighbourhood: Neighbourhood = field(default_factory=Neighbourhood)
     injection: Injection = field(default_factory=Injection)
     contract_hash: str = ""
     before: Workload | None = None
+    stored: Mapping[str, Any] | None = None
 
     def only_marks(self, workload: Workload) -> bool:
         """`workload` is a new RayCluster that is only to be marked: its pods are completed one by one."""
@@ -140,15 +147,22 @@ class Facts:
 
 
 class Rule(Configured):
-    """What is refused. Fields are its parameters; the docstring, with `Why:` and `Fix:`, is its documentation."""
+    """What is refused. Fields are its parameters; the docstring, with `Why:` and `Fix:`, is its documentation.
+
+    A rule looks at workloads, at what stands beside them, or at both.
+    """
 
     id: ClassVar[str]
     profile: ClassVar[Profile]
     severity: ClassVar[Severity]
 
-    @abstractmethod
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
         """Every violation in `workload`; pure."""
+        return iter(())
+
+    def check_neighbour(self, neighbour: Neighbour, facts: Facts) -> Iterator[Violation]:
+        """Every violation in `neighbour`; pure."""
+        return iter(())
 
     def violation(
         self,
@@ -163,6 +177,10 @@ class Rule(Configured):
         """A violation of this rule, at its own profile unless another is named."""
         level = self.profile if profile is None else profile
         return Violation(self.id, what, pointer, fix, level, advisory, evidence)
+
+    def unknown(self, what: str, pointer: Pointer, fix: str) -> Violation:
+        """A word to the author where a fact is missing, so that nobody takes silence for a yes."""
+        return self.violation(what, pointer, fix, advisory=True)
 
 
 class Mutation(Configured):

@@ -4,6 +4,7 @@ The only module that knows where pods are in each kind. Views are typed, the obj
 Source: KubeRay `ray-operator/apis/ray/v1` and `controllers/ray/common/pod.go`.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +12,7 @@ from typing import Any
 
 from policies.pod import Container, Pod, Role
 from policies.pointer import ROOT, Pointer
-from policies.reading import elements, mapping, text
+from policies.reading import elements, mapping, text, texts
 
 RAY_GROUP = "ray.io"
 RAY_CLUSTER_LABEL = "ray.io/cluster"
@@ -20,6 +21,7 @@ GROUP_LABEL = "ray.io/group"
 ORIGIN_KIND_LABEL = "ray.io/originated-from-crd"
 OPT_IN_CLUSTER_LABEL = "raywarden.io/cluster"
 OPT_IN_ROLE_LABEL = "raywarden.io/role"
+_RAY_START = re.compile(r"\bray\s+start\b")
 
 # Where each kind keeps the RayClusterSpec it stands for.
 _CLUSTER_SPEC = {
@@ -32,12 +34,16 @@ _SUBMITTER_TEMPLATE = {
     "RayJob": ROOT / "spec" / "submitterPodTemplate",
     "RayCronJob": ROOT / "spec" / "jobTemplate" / "submitterPodTemplate",
 }
-# Kinds that make pods of a template; theirs are ours only when the template opts in by label.
+_BARE_TEMPLATE = {"Pod": ROOT, "CronJob": ROOT / "spec" / "jobTemplate" / "spec" / "template"}
+# Kinds that make pods of a template; theirs are ours when the template has the label of a Ray cluster,
+# or starts Ray without one.
 _TEMPLATE_KINDS = {
+    ("", "ReplicationController"),
     ("apps", "Deployment"),
     ("apps", "StatefulSet"),
     ("apps", "ReplicaSet"),
     ("apps", "DaemonSet"),
+    ("batch", "CronJob"),
     ("batch", "Job"),
 }
 
@@ -202,11 +208,11 @@ class Workload:
             yield Pod(template, place, Role.SUBMITTER, "")
 
     def _bare_pods(self) -> Iterator[Pod]:
-        pointer = ROOT if self.kind == "Pod" else ROOT / "spec" / "template"
+        pointer = _BARE_TEMPLATE.get(self.kind, ROOT / "spec" / "template")
         raw = mapping(pointer.read(self.document))
         labels = mapping(mapping(raw.get("metadata")).get("labels"))
         # KubeRay's label first: nobody can override it in a pod KubeRay makes.
-        if self.kind == "Pod" and RAY_CLUSTER_LABEL in labels:
+        if RAY_CLUSTER_LABEL in labels:
             role = _role(labels.get(NODE_TYPE_LABEL), Role.HEAD, Role.WORKER, Role.CLEANUP)
             yield Pod(raw, pointer, role, text(labels.get(GROUP_LABEL)))
         elif OPT_IN_CLUSTER_LABEL in labels:
@@ -214,6 +220,18 @@ class Workload:
             yield Pod(raw, pointer, role, text(labels.get(OPT_IN_ROLE_LABEL)))
         elif self.kind == "Pod" and ORIGIN_KIND_LABEL in labels:
             yield Pod(raw, pointer, Role.SUBMITTER, "")
+        elif starts_ray(raw):
+            yield Pod(raw, pointer, Role.WORKER, "")
+
+
+def starts_ray(pod: Mapping[str, Any]) -> bool:
+    """A container of this pod, or template of one, runs `ray start`, in words that say so."""
+    return any(
+        _RAY_START.search(" ".join(word for _, word in texts(container.get(field))))
+        for listed in ("containers", "initContainers")
+        for _, container in elements(mapping(pod.get("spec")).get(listed))
+        for field in ("command", "args")
+    )
 
 
 def _role(label: Any, *known: Role) -> Role:

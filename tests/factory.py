@@ -11,7 +11,7 @@ import orjson
 from policies.config import Policy
 from policies.model import Facts, Injection, Signer
 from policies.workload import Kind, Workload
-from webhook.namespaces import NamespaceManifests
+from webhook.manifest_neighbourhoods import ManifestNeighbourhoods
 from webhook.review import Reviewer
 from webhook.wire import AdmissionRequest
 
@@ -144,7 +144,6 @@ def facts(
     return Facts(
         operation=operation,
         namespace=namespace,
-        namespace_labels={},
         user=user,
         today=TODAY,
         signer=SIGNER,
@@ -155,7 +154,7 @@ def facts(
 
 
 def reviewer(policy: Mapping[str, Any] | None = None, *namespaces: Object) -> Reviewer:
-    return Reviewer(Policy.parse(policy), lambda: SIGNER, NamespaceManifests(namespaces), lambda: TODAY)
+    return Reviewer(Policy.parse(policy), lambda: SIGNER, ManifestNeighbourhoods(namespaces), lambda: TODAY)
 
 
 def request(document: Object, *arguments: Any, **fields: Any) -> AdmissionRequest:

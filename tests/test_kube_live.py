@@ -13,7 +13,7 @@ from tests.fake_kube_api import FakeKubeApi, fails
 from tests.kube_conversation import conversation, following, problem, until
 from webhook.kube_api import KubeApi
 from webhook.kube_live import KubeLive, KubeSeedStore, KubeWebhookConfigurations
-from webhook.ports import ConflictError, LiveObjects, Namespaces, SeedStore, StoredSeed, WebhookConfigurations
+from webhook.ports import ConflictError, LiveObjects, Neighbourhoods, SeedStore, StoredSeed, WebhookConfigurations
 
 CREATED = "2026-11-20T08:00:00Z"
 CREATED_AT = datetime(2026, 11, 20, 8, tzinfo=UTC)
@@ -92,19 +92,22 @@ async def test_ray_clusters_are_read_every_time(fake: FakeKubeApi, api: KubeApi)
 async def test_namespaces_have_labels_and_stand_for_clusters(fake: FakeKubeApi, api: KubeApi) -> None:
     idle = KubeLive(api)
     fake.put("namespaces", {"metadata": metadata("ray", uid="uid-9", labels={"raywarden.io/enforce": "baseline"})})
-    assert idle.labels("ray") == {}
+    assert idle.around("ray").labels == {}
     expected = Cluster("ray", "mine", "uid-9", CREATED_AT, opted_in=True)
     assert await idle.opted_in_cluster("ray", "mine") == expected
     assert await idle.opted_in_cluster("gone", "mine") is None
     async with following(api) as live:
-        namespaces: Namespaces = live
-        assert namespaces.labels("ray") == {"raywarden.io/enforce": "baseline"} and namespaces.labels("gone") == {}
+        neighbourhoods: Neighbourhoods = live
+        assert (
+            neighbourhoods.around("ray").labels == {"raywarden.io/enforce": "baseline"}
+            and neighbourhoods.around("gone").labels == {}
+        )
         fake.put("namespaces", {"metadata": metadata("ray", uid="uid-10")})
         again = await live.opted_in_cluster("ray", "mine")
         assert again and again.uid == "uid-10", "a namespace made again is another one, whatever memory says"
         await until(lambda: len(fake.watches("namespaces")) == 1)
         fake.put("namespaces", {"metadata": metadata("ray", labels={})})
-        await until(lambda: live.labels("ray") == {})
+        await until(lambda: live.around("ray").labels == {})
 
 
 @conversation

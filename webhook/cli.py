@@ -17,8 +17,8 @@ from webhook import __version__, ca_command, reference, wiring
 from webhook.demo import run_demo
 from webhook.dry_run import Examined, examine
 from webhook.enroll_command import enroll_command
+from webhook.manifest_neighbourhoods import ManifestNeighbourhoods
 from webhook.manifests import Manifest, Unreadable, read
-from webhook.namespaces import NamespaceManifests
 from webhook.observe import set_up_logging
 from webhook.report import as_json, as_text
 from webhook.review import Reviewer
@@ -131,8 +131,8 @@ def review(
         raise SetupError("--made goes with --patch")
     found = [one for source in sources for one in read(source)]
     manifests = [one for one in found if isinstance(one, Manifest)]
-    namespaces = NamespaceManifests(manifest.document for manifest in manifests)
-    reviewer = wiring.offline_reviewer(from_environment(), policy, namespaces)
+    neighbourhoods = ManifestNeighbourhoods((manifest.document for manifest in manifests), namespace)
+    reviewer = wiring.offline_reviewer(from_environment(), policy, neighbourhoods)
     outcomes = [_examine(reviewer, manifest, namespace) for manifest in manifests]
     examined = [one for one in outcomes if isinstance(one, Examined)]
     unreadable = [one for one in (*found, *outcomes) if isinstance(one, Unreadable)]

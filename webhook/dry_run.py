@@ -60,7 +60,7 @@ def examine(reviewer: Reviewer, manifest: Manifest, namespace: str) -> Examined 
     return Examined(manifest, outcome, becomes)
 
 
-def _request(document: dict[str, Any], namespace: str) -> AdmissionRequest:
+def _request(document: dict[str, Any], namespace: str, user: str = "") -> AdmissionRequest:
     if document.get("kind") == "AdmissionReview":
         return request_in(document)
     metadata = mapping(document.get("metadata"))
@@ -72,6 +72,7 @@ def _request(document: dict[str, Any], namespace: str) -> AdmissionRequest:
             "operation": "CREATE",
             "name": text(metadata.get("name")),
             "namespace": text(metadata.get("namespace")) or namespace,
+            "userInfo": {"username": user},
             "object": document,
             "dryRun": True,
         }
@@ -99,7 +100,7 @@ def _admit(reviewer: Reviewer, request: AdmissionRequest) -> Outcome:
 def _descend(reviewer: Reviewer, outcome: Outcome) -> Iterator[Outcome]:
     """What KubeRay makes of an admitted object, each admitted in its turn."""
     for document in _children(Workload(outcome.kind, outcome.document)):
-        made = _admit(reviewer, _request(document, outcome.namespace))
+        made = _admit(reviewer, _request(document, outcome.namespace, kuberay.OPERATOR))
         yield made
         yield from _descend(reviewer, made)
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from certs.identity import Caller, Cluster, Pod, Service
 from policies.contract import AUDIENCE
+from policies.neighbourhood import Neighbourhood
 from policies.reading import elements, mapping, text
 from policies.workload import OPT_IN_CLUSTER_LABEL, RAY_CLUSTER_LABEL
 from webhook.kube_api import KubeApi, backoff
@@ -35,7 +36,7 @@ _PATCH_PAUSE_SECONDS = 0.05
 
 
 class KubeLive:
-    """`ports.LiveObjects` and `ports.Namespaces`; `run` has to run beside them.
+    """`ports.LiveObjects` and `ports.Neighbourhoods`; `run` has to run beside them.
 
     Labels of namespaces, Services and the list of RayClusters come from memory. What decides who is signed by which CA
     is asked for every time: memory may be behind.
@@ -58,8 +59,9 @@ class KubeLive:
         for cache in (self._namespaces, self._services, self._clusters):
             await cache.synced.wait()
 
-    def labels(self, namespace: str) -> Mapping[str, str]:
-        return self._namespaces.get("", namespace) or {}
+    def around(self, namespace: str) -> Neighbourhood:
+        labels = self._namespaces.get("", namespace)
+        return Neighbourhood(metadata=None if labels is None else {"labels": labels})
 
     async def caller(self, token: str) -> Caller | None:
         # The API server calls an empty one a bad request, which would look as if it were our fault.

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from certs.identity import Caller, Cluster, Pod, Service
+from policies.neighbourhood import Neighbourhood
 from policies.reading import mapping, text
 from webhook.kube_objects import opted_in_cluster_of, pod_of, ray_cluster_of, service_of
+from webhook.manifest_neighbourhoods import ManifestNeighbourhoods
 from webhook.manifests import Manifest, read
-from webhook.namespaces import NamespaceManifests
 from webhook.settings import SetupError
 
 
@@ -22,7 +23,7 @@ class ManifestCluster:
         listed = list(documents)
         for one in listed:
             _check(one)
-        self._labels = NamespaceManifests(listed)
+        self._neighbourhoods = ManifestNeighbourhoods(listed)
         self._namespaces = {_key(one)[1]: one for one in _of("v1", "Namespace", listed)}
         self._pods = {_key(one): pod_of(one) for one in _of("v1", "Pod", listed)}
         self._clusters = {_key(one): ray_cluster_of(one) for one in _of("ray.io/v1", "RayCluster", listed)}
@@ -55,8 +56,8 @@ class ManifestCluster:
             file.touch(mode=0o600)
             file.write_text(token)
 
-    def labels(self, namespace: str) -> Mapping[str, str]:
-        return self._labels.labels(namespace)
+    def around(self, namespace: str) -> Neighbourhood:
+        return self._neighbourhoods.around(namespace)
 
     async def caller(self, token: str) -> Caller | None:
         pod = self._tokens.get(token)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from certs.identity import Caller, Cluster, Pod, Service
+from policies.neighbourhood import Neighbourhood
 
 
 class UnavailableError(Exception):
@@ -15,11 +16,11 @@ class ConflictError(Exception):
     """Somebody else changed the object since it was read."""
 
 
-class Namespaces(Protocol):
-    """The labels of namespaces, from memory: the admission path makes no API call."""
+class Neighbourhoods(Protocol):
+    """What the rules may know of a namespace, from memory: the admission path makes no API call."""
 
-    def labels(self, namespace: str) -> Mapping[str, str]:
-        """The labels of `namespace`; empty where nothing is known of it, so that the policy's own profiles hold."""
+    def around(self, namespace: str) -> Neighbourhood:
+        """What is known of `namespace`, at a cost that does not grow with what the cluster holds."""
         ...
 
 

@@ -1,18 +1,17 @@
 """One request, one response: the same for the HTTPS server, the command line and the tests."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
-from typing import Any
 
 from policies import evaluate
 from policies.config import Policy
 from policies.contract import contract_hash
 from policies.evaluate import Failure, Mutated, Verdict
 from policies.model import Facts, Signer, Violation
-from policies.workload import Kind, Workload
-from webhook.ports import Namespaces
+from policies.workload import Workload
+from webhook.ports import Neighbourhoods
 from webhook.wire import AdmissionRequest, AdmissionResponse
 
 # Beyond these an answer helps nobody, and an attacker could make it as large as he likes.
@@ -36,11 +35,11 @@ class Reviewer:
     """Gathers the facts for a request, lets `policies` decide, and puts the decision into an AdmissionResponse."""
 
     def __init__(
-        self, policy: Policy, signer: Callable[[], Signer], namespaces: Namespaces, today: Callable[[], date]
+        self, policy: Policy, signer: Callable[[], Signer], neighbourhoods: Neighbourhoods, today: Callable[[], date]
     ) -> None:
         self._policy = policy
         self._signer = signer
-        self._namespaces = namespaces
+        self._neighbourhoods = neighbourhoods
         self._today = today
         self._hash_of = lru_cache(maxsize=4)(lambda signer: contract_hash(signer, policy.inject))
 
@@ -89,18 +88,16 @@ class Reviewer:
             operation=request.operation,
             # The request's namespace is the true one; the one in the object is whatever its author wrote.
             namespace=request.namespace,
-            namespace_labels=self._namespaces.labels(request.namespace),
             user=request.user_info.username,
+            groups=request.user_info.groups,
+            neighbourhood=self._neighbourhoods.around(request.namespace),
             today=self._today(),
             signer=signer,
             injection=self._policy.inject,
             contract_hash=self._hash_of(signer),
-            before=_workload(request.gvk, before),
+            before=Workload.of(request.gvk, before) if before is not None else None,
+            stored=before,
         )
-
-
-def _workload(kind: Kind, document: Mapping[str, Any] | None) -> Workload | None:
-    return Workload.of(kind, document) if document is not None else None
 
 
 def _rules(violations: Iterable[Violation]) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ class _GroupVersionKind(_Envelope):
 
 class _UserInfo(_Envelope):
     username: str = ""
+    groups: tuple[str, ...] = ()
 
 
 class AdmissionRequest(_Envelope):

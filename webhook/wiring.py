@@ -29,7 +29,7 @@ from webhook.lifetimes import Lifetimes
 from webhook.manifest_cluster import ManifestCluster
 from webhook.observe import CaCache, Metrics, Observer
 from webhook.policy_file import load_policy
-from webhook.ports import LiveObjects, Namespaces, SeedStore, UnavailableError, WebhookConfigurations
+from webhook.ports import LiveObjects, Neighbourhoods, SeedStore, UnavailableError, WebhookConfigurations
 from webhook.readiness import Readiness
 from webhook.review import Reviewer
 from webhook.root_files import load_root
@@ -55,7 +55,7 @@ class Surroundings:
     """What the server stands in: the cluster, where the seed is, and what follows the cluster where that is needed."""
 
     live: LiveObjects
-    namespaces: Namespaces
+    neighbourhoods: Neighbourhoods
     seeds: SeedStore
     configurations: WebhookConfigurations | None = None
     follow: Callable[[Readiness], Awaitable[None]] | None = None
@@ -84,10 +84,10 @@ class Server:
         await serve(listeners, self.tasks, self.readiness, self.settings, stop)
 
 
-def offline_reviewer(settings: Settings, policy_file: Path | None, namespaces: Namespaces) -> Reviewer:
+def offline_reviewer(settings: Settings, policy_file: Path | None, neighbourhoods: Neighbourhoods) -> Reviewer:
     """A reviewer that needs neither cluster nor keys, for the command line."""
     signer = _signer(settings, _NO_CA)
-    return Reviewer(load_policy(policy_file), lambda: signer, namespaces, _today)
+    return Reviewer(load_policy(policy_file), lambda: signer, neighbourhoods, _today)
 
 
 async def dev_server(
@@ -114,7 +114,7 @@ async def server(settings: Settings, told: Callable[[bytes], None] = lambda ca: 
     ours = bool(settings.webhook_configuration) and settings.tls_cert_file is None
     around = Surroundings(
         live=live,
-        namespaces=live,
+        neighbourhoods=live,
         seeds=_seeds(settings, api),
         configurations=KubeWebhookConfigurations(api, settings.webhook_configuration) if ours else None,
         follow=partial(_follow, api, live),
@@ -158,7 +158,7 @@ def _server(settings: Settings, around: Surroundings, told: Callable[[bytes], No
     observer = Observer(Metrics(CaCache(trust), lifetimes), time.perf_counter)
     readiness = Readiness(lambda ready: observer.metrics.ready.set(ready))
     signer = lru_cache(maxsize=4)(partial(_signer, settings))
-    reviewer = Reviewer(policy, lambda: signer(certificate.pod_ca(_now())), around.namespaces, _today)
+    reviewer = Reviewer(policy, lambda: signer(certificate.pod_ca(_now())), around.neighbourhoods, _today)
     upkeep = Upkeep(
         around.seeds, trust, certificate, around.configurations, readiness, observer, told, _now, _new_secret
     )

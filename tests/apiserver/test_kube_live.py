@@ -109,7 +109,7 @@ def test_memory_keeps_up_and_kuberay_may_come_later(control_plane: ControlPlane,
     async def main(api: KubeApi) -> None:
         await granted(lambda: api.get(NAMESPACES, "", namespace))
         async with following(api) as live:
-            assert live.labels(namespace)["raywarden.io/enforce"] == "x"
+            assert live.around(namespace).labels["raywarden.io/enforce"] == "x"
             mine = await live.opted_in_cluster(namespace, "mine")
             assert mine and mine.opted_in and isinstance(mine.created, datetime)
             service = {"metadata": {"name": "head"}, "spec": {"selector": {"a": "b"}, "ports": [{"port": 1}]}}

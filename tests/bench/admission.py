@@ -15,7 +15,7 @@ from policies.config import Policy
 from policies.model import Signer
 from tests.bench import load
 from tests.live import Live, serving
-from webhook.namespaces import NamespaceManifests
+from webhook.manifest_neighbourhoods import ManifestNeighbourhoods
 from webhook.review import Reviewer
 from webhook.wire import parse
 
@@ -39,7 +39,7 @@ def _print_stages(bodies: dict[str, bytes]) -> None:
     signer = Signer(
         "raywarden:0", "https://raywarden-enroll.raywarden-system.svc:8444", ca, "raywarden-system", 8444, "0"
     )
-    reviewer = Reviewer(Policy.parse(None), lambda: signer, NamespaceManifests(()), lambda: date(2026, 11, 20))
+    reviewer = Reviewer(Policy.parse(None), lambda: signer, ManifestNeighbourhoods(()), lambda: date(2026, 11, 20))
     for name, body in bodies.items():
         for path, review in (("mutate", reviewer.mutate), ("validate", reviewer.validate)):
             sent = body if path == "mutate" else _mutated(body, reviewer)

@@ -1,0 +1,89 @@
+"""What clouds call things: load balancers that are not public, access lists, and credentials that need no key.
+
+Sources: documentation of Alibaba Cloud's controller manager, AWS Load Balancer Controller, GKE, cloud-provider-azure.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Cloud:
+    """One cloud.
+
+    `internal`: annotations of a Service, any of which makes its load balancer an internal one. `access_list`: those
+    that all together restrict it to an access list (None: any value). `source_ranges`: those that hold CIDRs.
+    `credential`: names of variables and forms of values that are this cloud's keys; `keyless`: what to use instead.
+    """
+
+    name: str
+    internal: Mapping[str, str]
+    credential: re.Pattern[str]
+    keyless: str
+    access_list: Mapping[str, str | None] = field(default_factory=dict)
+    source_ranges: tuple[str, ...] = ()
+
+
+CLOUDS = (
+    Cloud(
+        name="Alibaba Cloud",
+        internal={"service.beta.kubernetes.io/alibaba-cloud-loadbalancer-address-type": "intranet"},
+        access_list={
+            "service.beta.kubernetes.io/alibaba-cloud-loadbalancer-acl-status": "on",
+            "service.beta.kubernetes.io/alibaba-cloud-loadbalancer-acl-type": "white",
+            "service.beta.kubernetes.io/alibaba-cloud-loadbalancer-acl-id": None,
+        },
+        credential=re.compile(r"ALIBABA_?CLOUD|ALIYUN|^OSS_|LTAI", re.IGNORECASE),
+        keyless="RRSA: annotate the pod's ServiceAccount with pod-identity.alibabacloud.com/role-name",
+    ),
+    Cloud(
+        name="AWS",
+        internal={
+            "service.beta.kubernetes.io/aws-load-balancer-internal": "true",
+            "service.beta.kubernetes.io/aws-load-balancer-scheme": "internal",
+        },
+        credential=re.compile(r"AWS_|AKIA|ASIA", re.IGNORECASE),
+        keyless="IRSA: annotate the pod's ServiceAccount with eks.amazonaws.com/role-arn",
+    ),
+    Cloud(
+        name="Google Cloud",
+        internal={
+            "cloud.google.com/load-balancer-type": "Internal",
+            "networking.gke.io/load-balancer-type": "Internal",
+        },
+        credential=re.compile(r"GOOGLE|GCP_|GCLOUD|AIza"),
+        keyless="Workload Identity: annotate the pod's ServiceAccount with iam.gke.io/gcp-service-account",
+    ),
+    Cloud(
+        name="Azure",
+        internal={"service.beta.kubernetes.io/azure-load-balancer-internal": "true"},
+        credential=re.compile(r"AZURE", re.IGNORECASE),
+        keyless="Workload Identity: label the pod azure.workload.identity/use: true and annotate its ServiceAccount "
+        "with azure.workload.identity/client-id",
+        source_ranges=("service.beta.kubernetes.io/azure-allowed-ip-ranges",),
+    ),
+)
+
+INTERNAL = {name: value for cloud in CLOUDS for name, value in cloud.internal.items()}
+# The last one is Kubernetes' own, for every cloud (`v1.AnnotationLoadBalancerSourceRangesKey`).
+SOURCE_RANGES = (
+    *(name for cloud in CLOUDS for name in cloud.source_ranges),
+    "service.beta.kubernetes.io/load-balancer-source-ranges",
+)
+ACCESS_LISTS = tuple(cloud.access_list for cloud in CLOUDS if cloud.access_list)
+# Quotas of Kubernetes itself, of scheduler-plugins, and of ACK's scheduler, by group and kind.
+QUOTA_KINDS = frozenset(
+    {
+        ("", "ResourceQuota"),
+        ("scheduling.sigs.k8s.io", "ElasticQuota"),
+        ("scheduling.sigs.k8s.io", "ElasticQuotaTree"),
+        ("scheduling.x-k8s.io", "ElasticQuota"),
+    }
+)
+
+
+def keyless_access(words: Iterable[str]) -> str:
+    """What to use instead of a key, for the cloud that a variable's name or value belongs to; empty for no cloud's."""
+    found = [cloud.keyless for cloud in CLOUDS if any(cloud.credential.search(word) for word in words)]
+    return found[0] if found else ""

@@ -1,0 +1,91 @@
+"""What manifests say about the cluster they belong to: all that the development server and the command line know."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from policies import kuberay
+from policies.clouds import QUOTA_KINDS
+from policies.neighbourhood import (
+    Binding,
+    LiveCluster,
+    LiveService,
+    Neighbourhood,
+    Rights,
+    Role,
+    namespaces_in_quota,
+)
+from policies.network_policy import NetworkPolicy
+from policies.reading import mapping, text
+from policies.workload import RAY_GROUP, Kind, Workload
+
+_RBAC = "rbac.authorization.k8s.io"
+
+
+class ManifestNeighbourhoods:
+    """`ports.Neighbourhoods` over a set of manifests.
+
+    What no manifest speaks of is not known, rather than not there: nobody commits a whole cluster to one folder.
+    `namespace` is that of manifests that name none.
+    """
+
+    def __init__(self, documents: Iterable[Any], namespace: str = "default") -> None:
+        self._default = namespace
+        self._metadata: dict[str, Mapping[str, Any]] = {}
+        self._clusters: dict[str, dict[str, LiveCluster]] = defaultdict(dict)
+        self._services: dict[str, dict[str, LiveService]] = defaultdict(dict)
+        self._policies: dict[str, list[NetworkPolicy]] = defaultdict(list)
+        self._quotas: dict[str, list[str]] = defaultdict(list)
+        roles: dict[str, Role] = {}
+        bindings: list[Binding] = []
+        for document in map(mapping, documents):
+            kind = Kind.of(document)
+            if (kind.group, kind.kind) == (_RBAC, "ClusterRole"):
+                roles[_name(document)] = Role.of(document)
+            elif (kind.group, kind.kind) == (_RBAC, "ClusterRoleBinding"):
+                bindings.append(Binding.of(document))
+            else:
+                self._take(kind, document)
+        self._rights = Rights.of(roles, bindings) if bindings else kuberay_alone()
+
+    def around(self, namespace: str) -> Neighbourhood:
+        """What the manifests say about `namespace`."""
+        services = self._services.get(namespace, {})
+        return Neighbourhood(
+            metadata=self._metadata.get(namespace),
+            ray_clusters=self._clusters.get(namespace),
+            services=services or None,
+            public_services=[service for service in services.values() if service.public],
+            network_policies=self._policies.get(namespace),
+            quotas=self._quotas.get(namespace),
+            rights=self._rights,
+        )
+
+    def _take(self, kind: Kind, document: Mapping[str, Any]) -> None:
+        namespace = text(mapping(document.get("metadata")).get("namespace")) or self._default
+        workload = Workload.of(kind, document) if kind.group == RAY_GROUP else None
+        if workload:
+            made = document if workload.kind == "RayCluster" else kuberay.cluster_of(workload)
+            if made:
+                cluster = LiveCluster.of(made)
+                self._clusters[namespace][cluster.name] = cluster
+            return
+        match (kind.group, kind.kind):
+            case ("", "Namespace"):
+                self._metadata[_name(document)] = mapping(document.get("metadata"))
+            case ("", "Service"):
+                self._services[namespace][_name(document)] = LiveService.of(document)
+            case ("networking.k8s.io", "NetworkPolicy"):
+                self._policies[namespace].append(NetworkPolicy.of(document))
+            case quota if quota in QUOTA_KINDS:
+                for name in namespaces_in_quota(document) or {namespace}:
+                    self._quotas[name or namespace].append(_name(document))
+
+
+def kuberay_alone() -> Rights:
+    """What is known without RBAC: that pods KubeRay is thought to make are KubeRay's."""
+    return Rights(operators=frozenset({kuberay.OPERATOR}))
+
+
+def _name(document: Mapping[str, Any]) -> str:
+    return text(mapping(document.get("metadata")).get("name"))
