@@ -7,11 +7,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from policies.model import OFF, Configured, Injection, Mode, Profile, Rule, Violation
+from policies.model import NAMESPACE_LABELS, OFF, Configured, Injection, Mode, Profile, Rule, Violation
 from policies.registry import RULES
 
 ProfileName = Literal["privileged", "baseline", "restricted"]
-NAMESPACE_LABELS = {mode: f"raywarden.io/{mode}" for mode in Mode}
 
 
 def _known_rules(names: Iterable[str]) -> Iterable[str]:

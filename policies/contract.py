@@ -10,7 +10,8 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Any
 
-from policies.model import Injection, Signer
+from policies.image import repository_of
+from policies.model import Facts, Injection, Signer
 from policies.pod import Container, Pod, Role
 from policies.reading import mapping, text
 from policies.workload import OPT_IN_CLUSTER_LABEL, RAY_CLUSTER_LABEL, Workload
@@ -19,6 +20,7 @@ MARKER_LABEL = "raywarden.io/tls"
 MANAGED = "managed"
 SECRET_ANNOTATION = "raywarden.io/tls-secret"
 INJECTED_ANNOTATION = "raywarden.io/injected"
+OPT_OUT = "raywarden.io/inject"
 
 # Whom a pod's token is for: no other service takes it, and we take no other.
 AUDIENCE = "raywarden.io"
@@ -112,6 +114,37 @@ def _set_up_by_hand(pod: Pod) -> bool:
     return once and not ours and _literals(ray, "RAY_USE_TLS")[0] in RAY_READS_AS_ON
 
 
+def opts_out(holder: Pod | Workload) -> str:
+    """Where the object asks to be left alone, `labels` or `annotations`; empty where it does not."""
+    written = {"labels": holder.labels, "annotations": holder.annotations}
+    return next((place for place, words in written.items() if words.get(OPT_OUT, "true") != "true"), "")
+
+
+def is_let_off(workload: Workload, facts: Facts) -> bool:
+    """A new RayCluster or pod that asks to be left alone, in a namespace where the administrator allows that."""
+    patterns = facts.injection.opt_out_namespaces
+    return bool(opts_out(workload)) and any(fnmatchcase(facts.namespace, pattern) for pattern in patterns)
+
+
+def is_completed_later(pod: Pod, workload: Workload, facts: Facts) -> bool:
+    """What is missing in `pod` will be written when it is made: here it is a template, of somebody in our care."""
+    if workload.kind == "Pod":
+        return False
+    responsible = tls_by(workload)
+    if workload.kind != "RayCluster":
+        cared_for = TlsBy.RAYWARDEN if workload.cluster is None else TlsBy.NOBODY
+        return pod.role is Role.SUBMITTER or responsible in (cared_for, TlsBy.RAYWARDEN)
+    return responsible in (TlsBy.RAYWARDEN, TlsBy.NOBODY) and _is_only_marked(pod, facts)
+
+
+def _is_only_marked(pod: Pod, facts: Facts) -> bool:
+    """A RayCluster of `marker` mode, also one that was created so before the mode was changed."""
+    before = facts.counterpart(pod)
+    return facts.injection.ray_cluster == "marker" or (
+        before is not None and all(volume.get("name") != TLS_VOLUME for _, volume in before.volumes)
+    )
+
+
 def speaks_tls(container: Container) -> bool:
     """All four Ray TLS variables stand there with our values, each once."""
     return all(_literals(container, name) == [value] for name, value in RAY_TLS_VARIABLES.items())
@@ -151,13 +184,6 @@ def user_of(container: Container, pod: Pod, injection: Injection) -> int | None:
             return user
     repository = repository_of(container.image)
     return next((known.uid for known in injection.non_root_images if fnmatchcase(repository, known.image)), None)
-
-
-def repository_of(image: str) -> str:
-    """An image reference without tag, digest and Docker Hub's own name: `docker.io/team/ray:2.52.0` -> `team/ray`."""
-    name = image.partition("@")[0].removeprefix("index.").removeprefix("docker.io/")
-    path, slash, last = name.rpartition("/")
-    return path + slash + last.partition(":")[0]
 
 
 def contract_hash(signer: Signer, injection: Injection) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from policies import contract
+from policies.image import repository_of
 from policies.model import Facts, Injection
 from policies.pod import ENROLL_CONTAINER, Pod
 from policies.reading import elements, mapping, text, texts
@@ -71,7 +72,7 @@ def conforms(container: Mapping[str, Any], ours: Mapping[str, Any]) -> bool:
     image = text(container.get("image"))
     return (
         _same_shape(container, ours)
-        and contract.repository_of(image) == contract.repository_of(ours["image"])
+        and repository_of(image) == repository_of(ours["image"])
         and container.get("args") == ours["args"]
         and _has_variables(container, ours["env"])
         and _holds(container.get("securityContext"), ours["securityContext"])

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from policies.config import Policy
-from policies.contract import INJECTED_ANNOTATION, MANAGED, MARKER_LABEL, TlsBy, tls_by
+from policies.contract import INJECTED_ANNOTATION, MANAGED, MARKER_LABEL, TlsBy, is_let_off, tls_by
 from policies.draft import Draft, Operation
 from policies.model import Facts, Mode, Rule, Violation
 from policies.neighbour import Neighbour
@@ -101,6 +101,8 @@ def _ours_to_mutate(workload: Workload, facts: Facts) -> bool:
     if workload.kind == "RayCluster" and facts.operation == "UPDATE":
         return facts.before is not None and facts.before.labels.get(MARKER_LABEL) == MANAGED
     if facts.operation != "CREATE":
+        return False
+    if is_let_off(workload, facts):
         return False
     if workload.kind == "RayCluster":
         return tls_by(workload) in (TlsBy.NOBODY, TlsBy.RAYWARDEN)

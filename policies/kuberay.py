@@ -1,7 +1,7 @@
 """What KubeRay makes of what its users write: RayCluster from RayJob, pods from RayCluster.
 
 As much of it as admission can see: names, labels, owner, and the containers KubeRay adds, with the environment and
-mounts it copies into them. Commands, probes and resources are left out: no rule asks for them in pods of KubeRay's.
+mounts it copies into them. Commands and probes are left out: no rule asks for them in pods of KubeRay's.
 Source: `ray-operator/controllers/ray/common/pod.go`, `rayjob_controller.go`, `rayservice_controller.go` (KubeRay 1.7).
 """
 
@@ -88,9 +88,15 @@ def _ray_pod(workload: Workload, cluster: Cluster, group: Group) -> dict[str, An
     labels = _labels_of_pod(workload, group)
     metadata = {"generateName": f"{workload.name}-{part}-", "labels": labels, "ownerReferences": [owner]}
     spec = dict(group.pod.spec)
+    autoscaled = cluster.autoscaling and group.role is Role.HEAD
+    if autoscaled and not text(spec.get("serviceAccountName")):
+        spec["serviceAccountName"] = workload.name
+    ray, *others = spec["containers"]
+    ray = _asking(ray, workload, cluster)
     if group.role is Role.WORKER:
-        spec["initContainers"] = [*(raw for _, raw in elements(spec.get("initContainers"))), _wait_for_gcs(group)]
-    spec["containers"] = [*spec["containers"], *_sidecars(cluster, group)]
+        spec["initContainers"] = [*(raw for _, raw in elements(spec.get("initContainers"))), _wait_for_gcs(ray)]
+    made = (_asking(sidecar, workload, cluster) for sidecar in _sidecars(cluster, group, autoscaled))
+    spec["containers"] = [ray, *others, *made]
     return _pod(group.raw.get("template"), metadata, spec)
 
 
@@ -105,21 +111,39 @@ def _labels(template: Mapping[str, Any]) -> Mapping[str, Any]:
     return mapping(mapping(template.get("metadata")).get("labels"))
 
 
-def _wait_for_gcs(group: Group) -> dict[str, Any]:
-    ray = group.pod.ray_container
-    assert ray is not None
-    copied = {
-        field: ray.raw[field] for field in ("image", "env", "volumeMounts", "securityContext") if field in ray.raw
-    }
-    return {"name": "wait-gcs-ready", **copied}
+def _asking(container: Mapping[str, Any], workload: Workload, cluster: Cluster) -> dict[str, Any]:
+    """A container with what `authOptions.mode: token` adds to it, where its author has not (`configureTokenAuth`)."""
+    options = mapping(cluster.spec.get("authOptions"))
+    if options.get("mode") != "token":
+        return dict(container)
+    present = {entry.get("name") for _, entry in elements(container.get("env"))}
+    token = {"secretKeyRef": {"name": text(options.get("secretName")) or workload.name, "key": "auth_token"}}
+    added: list[dict[str, Any]] = [{"name": "RAY_AUTH_MODE", "value": "token"}]
+    if options.get("enableK8sTokenAuth") is True:
+        added.append({"name": "RAY_ENABLE_K8S_TOKEN_AUTH", "value": "true"})
+    else:
+        added.append({"name": "RAY_AUTH_TOKEN", "valueFrom": token})
+    missing = [entry for entry in added if entry["name"] not in present]
+    return {**container, "env": [*(raw for _, raw in elements(container.get("env"))), *missing]}
 
 
-def _sidecars(cluster: Cluster, group: Group) -> Iterator[dict[str, Any]]:
+def _wait_for_gcs(ray: Mapping[str, Any]) -> dict[str, Any]:
+    copied = {field: ray[field] for field in ("image", "env", "volumeMounts", "securityContext") if field in ray}
+    return {"name": "wait-gcs-ready", **copied, "resources": _size("200m", "256Mi")}
+
+
+def _sidecars(cluster: Cluster, group: Group, autoscaled: bool) -> Iterator[dict[str, Any]]:
     ray = group.pod.ray_container
+    autoscaler = {"name": "autoscaler", "image": ray.image if ray else "", "resources": _size("500m", "512Mi")}
     for options in cluster.options:
         if options.name == "ray-history-collector":
             yield dict(options.raw)
-        elif cluster.autoscaling and group.role is Role.HEAD and ray:
-            yield {"image": ray.image, **options.raw}
-    if cluster.autoscaling and group.role is Role.HEAD and ray and not cluster.spec.get("autoscalerOptions"):
-        yield {"name": "autoscaler", "image": ray.image}
+        elif autoscaled:
+            yield {**autoscaler, **options.raw}
+    if autoscaled and not cluster.spec.get("autoscalerOptions"):
+        yield autoscaler
+
+
+def _size(cpu: str, memory: str) -> dict[str, Any]:
+    size = {"cpu": cpu, "memory": memory}
+    return {"requests": size, "limits": dict(size)}

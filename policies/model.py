@@ -43,6 +43,9 @@ class Mode(StrEnum):
     AUDIT = "audit"
 
 
+NAMESPACE_LABELS = {mode: f"raywarden.io/{mode}" for mode in Mode}
+
+
 class Severity(StrEnum):
     """How bad it is, in the eyes of the rule's author; what is done about it is the operator's choice."""
 
@@ -103,6 +106,9 @@ class Injection(Configured):
         "off", description="`token` asks KubeRay for token authentication where the Ray version has it (2.52)"
     )
     non_root_images: tuple[NonRootImage, ...] = (NonRootImage(image="rayproject/*", uid=1000),)
+    opt_out_namespaces: tuple[str, ...] = Field(
+        (), description='patterns of namespaces where `raywarden.io/inject: "false"` on a RayCluster is honoured'
+    )
     cluster_domain: str = Field("cluster.local", pattern=r"^[a-z0-9.-]+$")
 
 

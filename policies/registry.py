@@ -8,29 +8,69 @@ from policies.mutations.pod_security import PodSecurity
 from policies.mutations.ray_tls import RayTls
 from policies.mutations.service_type import ServiceType
 from policies.mutations.token_automount import TokenAutomount
+from policies.rules.auth_on import AuthOn
+from policies.rules.dedicated_service_account import DedicatedServiceAccount
+from policies.rules.namespace_isolation import NamespaceIsolation
+from policies.rules.namespace_quota import NamespaceQuota
+from policies.rules.network_policy_present import NetworkPolicyPresent
+from policies.rules.no_ca_key_in_pods import NoCaKeyInPods
+from policies.rules.no_code_hooks import NoCodeHooks
 from policies.rules.no_host_access import NoHostAccess
 from policies.rules.no_host_path import NoHostPath
 from policies.rules.no_literal_credentials import NoLiteralCredentials
+from policies.rules.no_open_ingress import NoOpenIngress
+from policies.rules.no_opt_out import NoOptOut
+from policies.rules.no_privilege_escalation import NoPrivilegeEscalation
 from policies.rules.no_privileged import NoPrivileged
 from policies.rules.no_public_head_service import NoPublicHeadService
+from policies.rules.no_public_ray_service import NoPublicRayService
+from policies.rules.no_root import NoRoot
+from policies.rules.no_token_automount import NoTokenAutomount
+from policies.rules.one_job_one_cluster import OneJobOneCluster
+from policies.rules.operator_made_pods import OperatorMadePods
+from policies.rules.pinned_images import PinnedImages
 from policies.rules.ray_version_floor import RayVersionFloor
 from policies.rules.reserved_names import ReservedNames
+from policies.rules.resource_limits import ResourceLimits
 from policies.rules.safe_ray_start_params import SafeRayStartParams
 from policies.rules.start_command_intact import StartCommandIntact
 from policies.rules.tls_on import TlsOn
+from policies.rules.trusted_images import TrustedImages
 
-RULES: tuple[type[Rule], ...] = (
+# Each is refused from its level on: this is what the profiles are. `trusted-images` is off until it is given a list.
+BASELINE: tuple[type[Rule], ...] = (
     NoPublicHeadService,
+    NoPublicRayService,
+    NoOpenIngress,
     NoHostAccess,
     NoHostPath,
     NoPrivileged,
-    TlsOn,
     ReservedNames,
     StartCommandIntact,
     SafeRayStartParams,
-    NoLiteralCredentials,
+    NoCodeHooks,
+    OperatorMadePods,
     RayVersionFloor,
+    TrustedImages,
+    NoLiteralCredentials,
+    NoOptOut,
 )
+RESTRICTED: tuple[type[Rule], ...] = (
+    TlsOn,
+    AuthOn,
+    NoRoot,
+    NoPrivilegeEscalation,
+    NoCaKeyInPods,
+    NetworkPolicyPresent,
+    PinnedImages,
+    ResourceLimits,
+    NamespaceQuota,
+    DedicatedServiceAccount,
+    NoTokenAutomount,
+    NamespaceIsolation,
+    OneJobOneCluster,
+)
+RULES = BASELINE + RESTRICTED
 
 MUTATIONS: tuple[Mutation, ...] = (
     PodSecurity(),

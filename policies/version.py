@@ -2,9 +2,14 @@
 
 import re
 
+from policies.image import repository_of, tag_of
+
 _VERSION = re.compile(r"v?(\d{1,6})\.(\d{1,6})(?:\.(\d{1,6}))?(?!\d)")
 
 RayVersion = tuple[int, int, int]
+
+# The first with token authentication.
+TOKENS_SINCE: RayVersion = (2, 52, 0)
 
 
 def ray_version(value: str) -> RayVersion | None:
@@ -15,5 +20,5 @@ def ray_version(value: str) -> RayVersion | None:
 
 def image_version(image: str) -> RayVersion | None:
     """The version a Ray image is tagged with (`rayproject/ray:2.52.0-gpu`); other images number their own releases."""
-    repository, _, tag = image.partition("@")[0].rpartition("/")[2].partition(":")
-    return ray_version(tag) if repository == "ray" or repository.startswith("ray-") else None
+    name = repository_of(image).rpartition("/")[2]
+    return ray_version(tag_of(image)) if name == "ray" or name.startswith("ray-") else None

@@ -163,6 +163,18 @@ class Workload:
     def name(self) -> str:
         return text(self.metadata.get("name")) or text(self.metadata.get("generateName"))
 
+    @property
+    def is_of_kuberay(self) -> bool:
+        """A pod KubeRay made of an object that has been judged itself, by its labels; `operator-made-pods` asks on."""
+        return self.kind == "Pod" and (RAY_CLUSTER_LABEL in self.labels or ORIGIN_KIND_LABEL in self.labels)
+
+    @property
+    def is_bare(self) -> bool:
+        """Pods, or templates of pods, that start Ray without a label of KubeRay's or ours."""
+        return self.kind not in _CLUSTER_SPEC and not any(
+            name in pod.labels for pod in self.pods for name in (RAY_CLUSTER_LABEL, OPT_IN_CLUSTER_LABEL)
+        )
+
     @cached_property
     def cluster(self) -> Cluster | None:
         """The RayClusterSpec in it; None for pods, and for a RayJob that uses an existing cluster."""

@@ -1,7 +1,7 @@
 """Valid minimums of every kind, and the facts around them."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import orjson
 
 from policies.config import Policy
 from policies.model import Facts, Injection, Signer
+from policies.reading import mapping, text
 from policies.workload import Kind, Workload
 from webhook.manifest_neighbourhoods import ManifestNeighbourhoods
 from webhook.review import Reviewer
@@ -28,20 +29,24 @@ SIGNER = Signer(
 )
 EXAMPLES = Path(__file__).parent.parent / "deploy" / "examples"
 IMAGE = "rayproject/ray:2.55.1"
+OPERATOR = "system:serviceaccount:ray-system:kuberay-operator"
+_CLUSTER_UID = "0b7b9c1e-0000-4000-8000-000000000001"
 
 
 def container(name: str, **fields: Any) -> Object:
-    return {"name": name, "image": IMAGE, **fields}
+    size = {"cpu": "1", "memory": "4Gi"}
+    return {"name": name, "image": IMAGE, "resources": {"requests": dict(size), "limits": dict(size)}, **fields}
 
 
 def template(name: str) -> Object:
-    return {"spec": {"containers": [container(name)]}}
+    return {"spec": {"serviceAccountName": "ray", "containers": [container(name)]}}
 
 
 def cluster_spec() -> Object:
     worker = {"groupName": "small", "replicas": 1, "minReplicas": 0, "maxReplicas": 3, "rayStartParams": {}}
     return {
         "rayVersion": "2.55.1",
+        "authOptions": {"mode": "token"},
         "headGroupSpec": {"rayStartParams": {}, "template": template("ray-head")},
         "workerGroupSpecs": [{**worker, "template": template("ray-worker")}],
     }
@@ -76,13 +81,15 @@ def ray_cron_job(**fields: Any) -> Object:
 
 def head_pod(**labels: str) -> Object:
     """A head pod as KubeRay makes it of a managed cluster."""
+    owner = {"apiVersion": "ray.io/v1", "kind": "RayCluster", "name": "demo", "uid": _CLUSTER_UID, "controller": True}
     ours = {"ray.io/cluster": "demo", "ray.io/node-type": "head", "ray.io/group": "headgroup"}
     metadata = {
         "generateName": "demo-head-",
         "namespace": "team-a",
         "labels": {**ours, "raywarden.io/tls": "managed", **labels},
+        "ownerReferences": [owner],
     }
-    spec = {"containers": [container("ray-head"), container("autoscaler")]}
+    spec = {"serviceAccountName": "ray", "containers": [asking("ray-head"), asking("autoscaler")]}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 
 
@@ -90,8 +97,15 @@ def worker_pod(**labels: str) -> Object:
     """A worker pod as KubeRay makes it of a managed cluster."""
     pod = head_pod(**{"ray.io/node-type": "worker", "ray.io/group": "small"}, **labels)
     pod["metadata"]["generateName"] = "demo-small-worker-"
-    pod["spec"] = {"containers": [container("ray-worker")], "initContainers": [container("wait-gcs-ready")]}
+    pod["spec"] |= {"containers": [asking("ray-worker")], "initContainers": [asking("wait-gcs-ready")]}
     return pod
+
+
+def asking(name: str) -> Object:
+    """A container as KubeRay completes it for `authOptions.mode: token`."""
+    secret = {"secretKeyRef": {"name": "demo", "key": "auth_token"}}
+    env = [{"name": "RAY_AUTH_MODE", "value": "token"}, {"name": "RAY_AUTH_TOKEN", "valueFrom": secret}]
+    return container(name, env=env)
 
 
 def submitter_pod() -> Object:
@@ -101,7 +115,7 @@ def submitter_pod() -> Object:
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": metadata,
-        "spec": {"containers": [container("ray-job-submitter")]},
+        "spec": {"serviceAccountName": "ray", "containers": [container("ray-job-submitter")]},
     }
 
 
@@ -109,7 +123,83 @@ def opted_in_pod(role: str = "worker") -> Object:
     """A pod of Ray without KubeRay."""
     labels = {"raywarden.io/cluster": "django", "raywarden.io/role": role}
     metadata = {"generateName": "web-", "namespace": "team-a", "labels": labels}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"containers": [container("web")]}}
+    spec = {"serviceAccountName": "web", "containers": [asking("web")]}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+
+
+def service(**fields: Any) -> Object:
+    spec = {"selector": {"app": "web"}, "ports": [{"port": 80}], **fields}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "team-a"}, "spec": spec}
+
+
+def ingress() -> Object:
+    backend = {"service": {"name": "web", "port": {"number": 80}}}
+    path = {"path": "/", "pathType": "Prefix", "backend": backend}
+    spec = {"ingressClassName": "nginx", "rules": [{"host": "web.example", "http": {"paths": [path]}}]}
+    metadata = {"name": "web", "namespace": "team-a"}
+    return {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": metadata, "spec": spec}
+
+
+def http_route() -> Object:
+    spec = {"parentRefs": [{"name": "outside"}], "rules": [{"backendRefs": [{"name": "web", "port": 80}]}]}
+    metadata = {"name": "web", "namespace": "team-a"}
+    return {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": metadata, "spec": spec}
+
+
+def tcp_route() -> Object:
+    return {**http_route(), "apiVersion": "gateway.networking.k8s.io/v1alpha2", "kind": "TCPRoute"}
+
+
+def route() -> Object:
+    spec = {"to": {"kind": "Service", "name": "web"}, "port": {"targetPort": 8080}}
+    metadata = {"name": "web", "namespace": "team-a"}
+    return {"apiVersion": "route.openshift.io/v1", "kind": "Route", "metadata": metadata, "spec": spec}
+
+
+def network_policy() -> Object:
+    """Lets the pods of a namespace reach each other, and nobody else."""
+    spec = {"podSelector": {}, "policyTypes": ["Ingress"], "ingress": [{"from": [{"podSelector": {}}]}]}
+    metadata = {"name": "inside", "namespace": "team-a"}
+    return {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": metadata, "spec": spec}
+
+
+def endpoint_slice() -> Object:
+    labels = {"kubernetes.io/service-name": "web"}
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": "web-1", "namespace": "team-a", "labels": labels},
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": ["10.0.0.7"]}],
+        "ports": [{"port": 80}],
+    }
+
+
+def namespace() -> Object:
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team-a", "labels": {}}}
+
+
+def _may(name: str, users: list[Object], *rules: tuple[str, str, str]) -> tuple[Object, Object]:
+    """A ClusterRole and the binding that gives it to `users`; a rule is group, resource and verb."""
+    listed = [{"apiGroups": [group], "resources": [resource], "verbs": [verb]} for group, resource, verb in rules]
+    version, reference = "rbac.authorization.k8s.io/v1", {"kind": "ClusterRole", "name": name}
+    role = {"apiVersion": version, "kind": "ClusterRole", "metadata": {"name": name}, "rules": listed}
+    binding = {"apiVersion": version, "kind": "ClusterRoleBinding", "metadata": {"name": name}}
+    return role, {**binding, "roleRef": reference, "subjects": users}
+
+
+def surroundings() -> list[Object]:
+    """A namespace in order, with KubeRay and an administrator in the cluster."""
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "ray", "namespace": "team-a"}}
+    live = ray_cluster()
+    live["metadata"]["uid"] = _CLUSTER_UID
+    account = {"kind": "ServiceAccount", "namespace": "ray-system", "name": "kuberay-operator"}
+    works = (("ray.io", "rayclusters/status", "update"), ("", "pods", "create"))
+    admins: Object = {"kind": "Group", "name": "system:masters"}
+    return [
+        namespace(), quota, live, network_policy(),
+        *_may("kuberay-operator", [account], *works), *_may("cluster-admin", [admins], ("*", "*", "*")),
+    ]  # fmt: skip
 
 
 def by_hand(document: Object) -> Object:
@@ -132,13 +222,23 @@ MINIMAL = {
     "submitter-pod": submitter_pod,
     "opted-in-pod": opted_in_pod,
 }
+NEIGHBOURS = {
+    "service": service,
+    "ingress": ingress,
+    "httproute": http_route,
+    "tcproute": tcp_route,
+    "route": route,
+    "networkpolicy": network_policy,
+    "endpointslice": endpoint_slice,
+    "namespace": namespace,
+}
 
 
 def facts(
     operation: str = "CREATE",
     before: Object | None = None,
     namespace: str = "team-a",
-    user: str = "kubernetes-admin",
+    user: str = OPERATOR,
     **inject: Any,
 ) -> Facts:
     return Facts(
@@ -147,14 +247,23 @@ def facts(
         user=user,
         today=TODAY,
         signer=SIGNER,
+        neighbourhood=ManifestNeighbourhoods(surroundings(), complete=True).around(namespace),
         injection=Injection.model_validate(inject),
         contract_hash="0123456789ab",
         before=Workload.of(Kind.of(before), before) if before else None,
+        stored=before,
     )
 
 
-def reviewer(policy: Mapping[str, Any] | None = None, *namespaces: Object) -> Reviewer:
-    return Reviewer(Policy.parse(policy), lambda: SIGNER, ManifestNeighbourhoods(namespaces), lambda: TODAY)
+def reviewer(policy: Mapping[str, Any] | None = None, *around: Object) -> Reviewer:
+    """One that knows the `surroundings`, and what is `around` beside or in place of them."""
+    known = ManifestNeighbourhoods([*surroundings(), *around], complete=True)
+    return Reviewer(Policy.parse(policy), lambda: SIGNER, known, lambda: TODAY)
+
+
+def ignorant_reviewer(policy: Mapping[str, Any] | None = None) -> Reviewer:
+    """One that knows nothing of the cluster."""
+    return Reviewer(Policy.parse(policy), lambda: SIGNER, ManifestNeighbourhoods(()), lambda: TODAY)
 
 
 def request(document: Object, *arguments: Any, **fields: Any) -> AdmissionRequest:
@@ -166,19 +275,20 @@ def review(
     document: Object,
     operation: str = "CREATE",
     old: Object | None = None,
-    user: str = "kubernetes-admin",
+    user: str = "",
+    groups: Sequence[str] = (),
     **fields: Any,
 ) -> Object:
-    """The AdmissionReview the API server would send."""
+    """The AdmissionReview the API server would send; pods of a Ray cluster come from KubeRay's operator."""
     kind = Kind.of(document)
-    metadata = document.get("metadata")
-    metadata = metadata if isinstance(metadata, dict) else {}
+    metadata = mapping(document.get("metadata"))
+    of_kuberay = kind.kind == "Pod" and "ray.io/cluster" in mapping(metadata.get("labels"))
     body = {
         "uid": "3f1c8a52-8a3e-4f0e-9a37-1a4f0b7f7a10",
         "kind": {"group": kind.group, "version": kind.version, "kind": kind.kind},
         "operation": operation,
-        "namespace": "team-a",
-        "userInfo": {"username": user},
+        "namespace": text(metadata.get("name" if kind.kind == "Namespace" else "namespace")) or "team-a",
+        "userInfo": {"username": user or (OPERATOR if of_kuberay else "author"), "groups": list(groups)},
         "object": document,
         "oldObject": old,
         "dryRun": False,

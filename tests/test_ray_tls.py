@@ -244,12 +244,13 @@ class TestLeftAlone:
         mount = {"name": "ray-tls", "mountPath": "/etc/ray/tls", "readOnly": True}
         for one in pod["spec"]["containers"]:
             one |= {"env": [{"name": name, "value": value} for name, value in TLS.items()], "volumeMounts": [mount]}
+            one["env"].append({"name": "RAY_AUTH_MODE", "value": "token"})
         pod["spec"] |= {
             "volumes": [{"name": "ray-tls", "secret": {"secretName": "ray-head-secret-demo"}}],
             "initContainers": [container("wait-for-tls-ip-san", volumeMounts=[mount])],
         }
         assert mutated(pod).operations == []
-        verdict = validate(Kind.of(pod), pod, Policy.parse(None), facts())
+        verdict = validate(Kind.of(pod), pod, Policy.parse({"profiles": {"warn": "baseline"}}), facts())
         assert (verdict.denied, verdict.warned) == ((), ())
 
     def test_tls_set_up_by_hand(self) -> None:

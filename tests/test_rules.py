@@ -1,7 +1,10 @@
 """Every rule against its fixtures: a valid minimum plus one change, through the whole review.
 
-A fixture names its `base`, the `change` made to it (JSON pointer: value), a `policy` where the default one will not do,
-and for a denied one what the message `says`, where it points (`at`), and which rules refuse it `also`.
+A fixture names its `base`, the `change` made to it (JSON pointer: value), the profile it is held to (`enforce`) or a
+`policy` where the default one will not do, the `user` and `groups` that ask, further objects that stand `around`, and
+`unknown` where nothing is known of the cluster. For an update, `before` makes what is stored of the base, and `change`
+what is sent of that. For a denied one it names what the message `says`, where it points (`at`), and which rules refuse
+it `also`.
 """
 
 from pathlib import Path
@@ -14,8 +17,10 @@ from pydantic import BaseModel, ConfigDict
 from policies.evaluate import Verdict
 from policies.registry import RULES
 from tests import factory
+from webhook.wire import AdmissionRequest
 
 _FIXTURES = Path(__file__).parent / "fixtures" / "rules"
+_BASES = {**factory.MINIMAL, **factory.NEIGHBOURS}
 _ALL = sorted(_FIXTURES.glob("*/*/*.yaml"))
 
 
@@ -24,9 +29,15 @@ class Fixture(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    base: Literal[tuple(factory.MINIMAL)]  # type: ignore[valid-type]  # the names are made at run time
+    base: Literal[tuple(_BASES)]  # type: ignore[valid-type]  # the names are made at run time
     change: dict[str, Any] = {}
-    policy: dict[str, Any] | None = None
+    before: dict[str, Any] | None = None
+    enforce: Literal["baseline", "restricted"] = "baseline"
+    policy: dict[str, Any] = {}
+    user: str = ""
+    groups: tuple[str, ...] = ()
+    around: tuple[dict[str, Any], ...] = ()
+    unknown: bool = False
     says: str = ""
     at: str | None = None
     also: tuple[str, ...] = ()
@@ -43,11 +54,23 @@ def fixtures(kind: str) -> pytest.MarkDecorator:
 
 
 def reviewed(fixture: Fixture) -> Verdict:
-    document = factory.changed(factory.MINIMAL[fixture.base](), fixture.change)
-    reviewer = factory.reviewer(fixture.policy)
-    mutated = reviewer.mutated(factory.request(document))
+    policy = {"profiles": {"enforce": fixture.enforce}, **fixture.policy}
+    reviewer = factory.reviewer(policy, *fixture.around)
+    if fixture.unknown:
+        reviewer = factory.ignorant_reviewer(policy)
+    base, stored = _BASES[fixture.base](), None
+    if fixture.before is not None:
+        old = factory.request(factory.changed(base, fixture.before))
+        base = stored = dict(reviewer.mutated(old).document)
+    document = factory.changed(base, fixture.change)
+
+    def asked(sent: factory.Object) -> AdmissionRequest:
+        operation = "CREATE" if stored is None else "UPDATE"
+        return factory.request(sent, operation, stored, fixture.user, fixture.groups)
+
+    mutated = reviewer.mutated(asked(document))
     assert mutated.failed == ()
-    return reviewer.verdict(factory.request(dict(mutated.document)))
+    return reviewer.verdict(asked(dict(mutated.document)))
 
 
 @fixtures("denied")

@@ -23,7 +23,7 @@ class ManifestCluster:
         listed = list(documents)
         for one in listed:
             _check(one)
-        self._neighbourhoods = ManifestNeighbourhoods(listed)
+        self._neighbourhoods = ManifestNeighbourhoods(listed, complete=bool(listed))
         self._namespaces = {_key(one)[1]: one for one in _of("v1", "Namespace", listed)}
         self._pods = {_key(one): pod_of(one) for one in _of("v1", "Pod", listed)}
         self._clusters = {_key(one): ray_cluster_of(one) for one in _of("ray.io/v1", "RayCluster", listed)}

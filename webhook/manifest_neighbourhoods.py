@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from policies import kuberay
@@ -25,12 +26,13 @@ _RBAC = "rbac.authorization.k8s.io"
 class ManifestNeighbourhoods:
     """`ports.Neighbourhoods` over a set of manifests.
 
-    What no manifest speaks of is not known, rather than not there: nobody commits a whole cluster to one folder.
-    `namespace` is that of manifests that name none.
+    What no manifest speaks of is not known, rather than not there: nobody commits a whole cluster to one folder. Where
+    they are `complete`, they are the cluster. `namespace` is that of manifests that name none.
     """
 
-    def __init__(self, documents: Iterable[Any], namespace: str = "default") -> None:
+    def __init__(self, documents: Iterable[Any], namespace: str = "default", *, complete: bool = False) -> None:
         self._default = namespace
+        self._complete = complete
         self._metadata: dict[str, Mapping[str, Any]] = {}
         self._clusters: dict[str, dict[str, LiveCluster]] = defaultdict(dict)
         self._services: dict[str, dict[str, LiveService]] = defaultdict(dict)
@@ -46,18 +48,24 @@ class ManifestNeighbourhoods:
                 bindings.append(Binding.of(document))
             else:
                 self._take(kind, document)
-        self._rights = Rights.of(roles, bindings) if bindings else kuberay_alone()
+        rights = Rights.of(roles, bindings)
+        # Pods that a dry run makes are KubeRay's, whoever that is.
+        self._rights = replace(
+            rights, operators=rights.operators | {kuberay.OPERATOR}, complete=complete or bool(bindings)
+        )
 
     def around(self, namespace: str) -> Neighbourhood:
         """What the manifests say about `namespace`."""
-        services = self._services.get(namespace, {})
+        nothing = Neighbourhood(ray_clusters={}, services={}, network_policies=(), quotas=())
+        unsaid = nothing if self._complete else Neighbourhood()
+        services = self._services.get(namespace, unsaid.services)
         return Neighbourhood(
             metadata=self._metadata.get(namespace),
-            ray_clusters=self._clusters.get(namespace),
-            services=services or None,
-            public_services=[service for service in services.values() if service.public],
-            network_policies=self._policies.get(namespace),
-            quotas=self._quotas.get(namespace),
+            ray_clusters=self._clusters.get(namespace, unsaid.ray_clusters),
+            services=services,
+            public_services=[one for one in services.values() if one.public] if services is not None else None,
+            network_policies=self._policies.get(namespace, unsaid.network_policies),
+            quotas=self._quotas.get(namespace, unsaid.quotas),
             rights=self._rights,
         )
 
@@ -80,11 +88,6 @@ class ManifestNeighbourhoods:
             case quota if quota in QUOTA_KINDS:
                 for name in namespaces_in_quota(document) or {namespace}:
                     self._quotas[name or namespace].append(_name(document))
-
-
-def kuberay_alone() -> Rights:
-    """What is known without RBAC: that pods KubeRay is thought to make are KubeRay's."""
-    return Rights(operators=frozenset({kuberay.OPERATOR}))
 
 
 def _name(document: Mapping[str, Any]) -> str:

@@ -6,10 +6,9 @@ from typing import ClassVar
 from policies.draft import Draft
 from policies.model import Facts, Mutation, sticky
 from policies.reading import text
-from policies.version import ray_version
+from policies.version import TOKENS_SINCE, ray_version
 from policies.workload import Workload
 
-_FIRST_WITH_TOKENS = (2, 52, 0)
 _NONE = (0, 0, 0)
 _DEFAULT = {"authOptions": {"mode": "token"}}
 
@@ -30,7 +29,7 @@ class AuthToken(Mutation):
         before = facts.before.cluster.spec if facts.before and facts.before.cluster else None
         if before is None and (facts.injection.auth != "token" or facts.only_marks(workload)):
             return
-        if before is None and (ray_version(text(cluster.spec.get("rayVersion"))) or _NONE) < _FIRST_WITH_TOKENS:
+        if before is None and (ray_version(text(cluster.spec.get("rayVersion"))) or _NONE) < TOKENS_SINCE:
             yield "token authentication is left off: KubeRay allows it only where spec.rayVersion is 2.52 or later"
             return
         with draft.all_or_nothing():

@@ -3,11 +3,10 @@
 from collections.abc import Iterator
 from typing import ClassVar
 
-from policies.contract import API_TOKEN_DIRECTORY
+from policies.api_token import has_token, needs_token
 from policies.draft import Draft
 from policies.model import Facts, Mutation, sticky
-from policies.pod import Pod, Role
-from policies.reading import mapping
+from policies.pod import Pod
 from policies.workload import Workload
 
 _DEFAULT = {"automountServiceAccountToken": False}
@@ -27,10 +26,10 @@ class TokenAutomount(Mutation):
         if facts.only_marks(workload):
             return
         for pod in self.pods(workload):
-            if _needs_token(pod, workload):
+            if needs_token(pod, workload):
                 if pod.spec.get("automountServiceAccountToken") is False:
                     yield from _give_token_back(draft, pod, facts)
-            elif not _has_token(pod):
+            elif not has_token(pod):
                 before = facts.counterpart(pod)
                 with draft.all_or_nothing():
                     draft.fill(pod.spec_pointer, sticky(_DEFAULT, before.spec if before else None))
@@ -39,23 +38,8 @@ class TokenAutomount(Mutation):
 def _give_token_back(draft: Draft, pod: Pod, facts: Facts) -> Iterator[str]:
     """What needed no token when it was stored has our false; what its author wrote is for its author to mend."""
     before = facts.counterpart(pod)
-    if facts.before and before and not _needs_token(before, facts.before):
+    if facts.before and before and not needs_token(before, facts.before):
         with draft.all_or_nothing():
             draft.set(pod.spec_pointer / "automountServiceAccountToken", True)
     else:
         yield f"the {pod.title} needs an API token: write automountServiceAccountToken: true"
-
-
-def _needs_token(pod: Pod, workload: Workload) -> bool:
-    cluster = workload.cluster
-    if cluster and mapping(cluster.spec.get("authOptions")).get("enableK8sTokenAuth") is True:
-        return True
-    if pod.role is Role.HEAD and ((cluster and cluster.autoscaling) or pod.container("autoscaler")):
-        return True
-    return any("RAY_ENABLE_K8S_TOKEN_AUTH" in container.variable_names for container in pod.ray_containers)
-
-
-def _has_token(pod: Pod) -> bool:
-    return any(
-        mount.get("mountPath") == API_TOKEN_DIRECTORY for container in pod.containers for _, mount in container.mounts
-    )

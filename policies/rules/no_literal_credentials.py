@@ -2,14 +2,15 @@
 
 import re
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from pydantic import Field
 
+from policies.clouds import keyless_access
 from policies.model import Facts, Profile, Rule, Severity, Violation
-from policies.pointer import ROOT, Pointer
-from policies.reading import elements, mapping, text, texts
-from policies.untrusted_yaml import UntrustedYamlError, load_all
+from policies.pointer import Pointer
+from policies.reading import text, texts
+from policies.runtime_env import runtime_environments
 from policies.workload import Workload
 
 _NAMES = re.compile(
@@ -33,10 +34,8 @@ _REFERENCES = re.compile(r"(?:\$\(\w+\))+")
 # Switches, numbers, special tokens of language models, and what stands where no key is needed.
 _HARMLESS = re.compile(r"true|false|yes|no|on|off|none|null|empty|dummy|[0-9]{0,9}|<[^<>]{0,30}>", re.IGNORECASE)
 _PATH = re.compile(r"/[\w./-]+")
-_FIX = "move it to a Secret and use valueFrom.secretKeyRef; for cloud access use RRSA, IRSA or Workload Identity"
-_RUNTIME_FIX = "take it out; give the Ray container a valueFrom.secretKeyRef, or RRSA, IRSA or Workload Identity"
-# A manifest's own limit is far above; a runtime environment of this size is no longer read, and said not to be.
-_MAX_YAML = 256 * 1024
+_FIX = "move it to a Secret and use valueFrom.secretKeyRef"
+_RUNTIME_FIX = "take it out, and give the Ray container a valueFrom.secretKeyRef"
 
 
 class NoLiteralCredentials(Rule):
@@ -64,9 +63,10 @@ class NoLiteralCredentials(Rule):
                 if not telling and not name.upper().endswith(_ENDINGS):
                     continue
                 for index, entry in entries:
-                    if self._is_credential(name, text(entry.get("value"))):
+                    if self._is_credential(name, value := text(entry.get("value"))):
                         place = container.pointer / "env" / index / "value"
-                        yield self.violation(f"{title} has a credential as a literal in {name}", place, _FIX)
+                        what = f"{title} has a credential as a literal in {name}"
+                        yield self.violation(what, place, _FIX + _no_key_at_all(name, value))
             for field in ("command", "args"):
                 if any(_VALUES.search(word) or _has_password(word) for _, word in texts(container.raw.get(field))):
                     what = f"a command of {title} has a credential in it"
@@ -89,30 +89,28 @@ class NoLiteralCredentials(Rule):
                     yield self.violation("the Redis password is a literal in rayStartParams", pointer, fix)
 
     def _check_runtime_environments(self, workload: Workload) -> Iterator[Violation]:
-        for pointer in _RUNTIME_ENVIRONMENTS:
-            content = text(pointer.read(workload.document))
-            if not content:
+        for found in runtime_environments(workload):
+            if found.problem:
+                what = f"{found.field} cannot be read, so nothing can be said for it ({found.problem})"
+                yield self.violation(what, found.pointer, "write plain YAML")
                 continue
-            try:
-                if len(content) > _MAX_YAML:
-                    raise UntrustedYamlError(f"longer than {_MAX_YAML} characters")
-                names = [
-                    name for name, value in _variables(list(load_all(content))) if self._is_credential(name, value)
-                ]
-            except UntrustedYamlError as error:
-                what = f"{pointer[-1]} cannot be read, so nothing can be said for it ({error})"
-                yield self.violation(what, pointer, "write plain YAML")
-                continue
+            names = [name for name, value in found.variables if self._is_credential(name, value)]
             for name in names:
-                yield self.violation(f"{pointer[-1]} has a credential as a literal in {name}", pointer, _RUNTIME_FIX)
-            if not names and (_VALUES.search(content) or _has_password(content)):
-                yield self.violation(f"{pointer[-1]} has a credential in it", pointer, _RUNTIME_FIX)
+                what = f"{found.field} has a credential as a literal in {name}"
+                yield self.violation(what, found.pointer, _RUNTIME_FIX + _no_key_at_all(name))
+            if not names and (_VALUES.search(found.content) or _has_password(found.content)):
+                yield self.violation(f"{found.field} has a credential in it", found.pointer, _RUNTIME_FIX)
 
     def _is_credential(self, name: str, value: str) -> bool:
         """A literal that is one by its name or by its form; `$(NAME)` refers to another variable and is none."""
         if not value or not (_looks_secret(name, value) or _VALUES.search(value) or _has_password(value)):
             return False
         return name not in self.allowed_variables and not _REFERENCES.fullmatch(value)
+
+
+def _no_key_at_all(*words: str) -> str:
+    keyless = keyless_access(words)
+    return f"; or no key at all, by {keyless}" if keyless else ""
 
 
 def _looks_secret(name: str, value: str) -> bool:
@@ -125,26 +123,3 @@ def _looks_secret(name: str, value: str) -> bool:
 
 def _has_password(value: str) -> bool:
     return "@" in value and bool(_URL_WITH_PASSWORD.search(value))
-
-
-# Places that hold the YAML of a job's runtime environment, or of Serve applications with one each.
-_RUNTIME_ENVIRONMENTS = (
-    ROOT / "spec" / "runtimeEnvYAML",
-    ROOT / "spec" / "jobTemplate" / "runtimeEnvYAML",
-    ROOT / "spec" / "serveConfigV2",
-)
-
-
-def _variables(documents: list[Any]) -> Iterator[tuple[str, str]]:
-    """The `env_vars` of a runtime environment, or of every application and deployment of a Serve config."""
-    for document in map(mapping, documents):
-        applications = [application for _, application in elements(document.get("applications"))]
-        deployments = [
-            mapping(deployment.get("ray_actor_options"))
-            for application in applications
-            for _, deployment in elements(application.get("deployments"))
-        ]
-        for holder in (document, *(mapping(part.get("runtime_env")) for part in (*applications, *deployments))):
-            for name, value in mapping(holder.get("env_vars")).items():
-                if isinstance(value, str):
-                    yield name, value

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
+from policies.commands import commands, expanded
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.pod import Container, Pod
 from policies.pointer import Pointer
@@ -32,13 +33,6 @@ _TAKES_OVER = frozenset(
     }
 )
 _TOUCHES = re.compile(r"RAY_USE_TLS|RAY_TLS_\w*|RAY_AUTH_\w*|--system[-_]config")
-_REFERENCE = re.compile(r"\$\(([^()\s]+)\)")
-_COMMAND_PLACES = (
-    Pointer(("command",)),
-    Pointer(("args",)),
-    Pointer(("lifecycle", "postStart", "exec", "command")),
-    Pointer(("lifecycle", "preStop", "exec", "command")),
-)
 _OWN_START = re.compile(r"\bray\s+start\b")
 
 
@@ -84,8 +78,8 @@ class StartCommandIntact(Rule):
                 yield self.violation(f"{title} sets {name}, which runs code before Ray", place, fix)
 
     def _check_commands(self, container: Container, title: str) -> Iterator[Violation]:
-        for pointer, words in _commands(container):
-            found = sorted({match for word in _with_variables(words, container) for match in _TOUCHES.findall(word)})
+        for pointer, words in commands(container):
+            found = sorted({match for word in expanded(words, container) for match in _TOUCHES.findall(word)})
             if found:
                 what = f"a command of {title} touches {', '.join(found)}"
                 fix = "leave these to RayWarden and to spec.authOptions"
@@ -102,22 +96,3 @@ class StartCommandIntact(Rule):
                 what = f"{pod.title_of(ray)} runs a ray start of its own, and KubeRay then adds none"
                 fix = "write its options into rayStartParams"
                 yield self.violation(what, ray.pointer / field, fix, evidence="\n".join(words))
-
-
-def _with_variables(words: list[str], container: Container) -> Iterator[str]:
-    """The words of a command, and the literals Kubernetes puts into them for `$(NAME)`, however deep."""
-    waiting, seen = list(words), set[str]()
-    while waiting:
-        word = waiting.pop()
-        yield word
-        for name in _REFERENCE.findall(word):
-            if name not in seen:
-                seen.add(name)
-                waiting += [text(entry.get("value")) for _, entry in container.variables.get(name, ())]
-
-
-def _commands(container: Container) -> Iterator[tuple[Pointer, list[str]]]:
-    """Every list of words a container may run: its command, arguments and lifecycle hooks."""
-    for place in _COMMAND_PLACES:
-        if words := [word for _, word in texts(place.read(container.raw))]:
-            yield Pointer((*container.pointer, *place)), words

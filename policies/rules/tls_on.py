@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from policies import contract, enroll_container
 from policies.contract import RAY_TLS_VARIABLES, TLS_VOLUME, TlsBy
+from policies.image import repository_of
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.pod import ENROLL_CONTAINER, Container, Pod, Role
 from policies.pointer import Pointer
@@ -46,7 +47,7 @@ class TlsOn(Rule):
             yield from self._contradictions(container, title)
         if responsible is TlsBy.RAYWARDEN and workload.kind in _FINAL:
             yield from self._check_managed(workload, pods, facts)
-        elif responsible is TlsBy.NOBODY and workload.kind in _FINAL:
+        elif responsible is TlsBy.NOBODY and (workload.kind in _FINAL or workload.is_bare):
             yield self._plaintext(workload, facts)
 
     def _by_hand(self, pod: Pod) -> Violation:
@@ -55,7 +56,10 @@ class TlsOn(Rule):
         return self.violation(what, pod.spec_pointer, fix)
 
     def _plaintext(self, workload: Workload, facts: Facts) -> Violation:
-        if workload.kind == "RayCluster" and facts.operation == "CREATE":
+        if workload.is_bare:
+            fix = "let a RayCluster start Ray, or label the pods raywarden.io/cluster and raywarden.io/role"
+            return self.violation("Ray's connections are plaintext: nobody sees to its TLS", Pointer(), fix)
+        if workload.kind == "RayCluster" and facts.operation == "CREATE" and not contract.is_let_off(workload, facts):
             # Every new cluster is marked on its way in; without the mark our mutating webhook was not asked.
             what, fix = "RayWarden could not set up TLS on the way in", "create it again in a moment"
             return self._baseline(what, Pointer(), fix)
@@ -90,7 +94,7 @@ class TlsOn(Rule):
             # Its pods would come without the label, and so without our care.
             what = f"the template of the {pod.title} does not carry {contract.MARKER_LABEL}: {contract.MANAGED}"
             yield self._baseline(what, pod.pointer / "metadata" / "labels", "leave the label as RayWarden wrote it")
-        if TLS_VOLUME not in volumes and _completed_later(pod, workload, facts):
+        if TLS_VOLUME not in volumes and contract.is_completed_later(pod, workload, facts):
             return
         for container in pod.ray_containers:
             yield from self._check_container(container, pod)
@@ -128,7 +132,7 @@ class TlsOn(Rule):
         elif final and _unchanged(inits[0], pod, facts):
             # A running pod stored by another version of us; only what an update changes is looked at again.
             return
-        elif final and contract.repository_of(inits[0].image) != contract.repository_of(ours["image"]):
+        elif final and repository_of(inits[0].image) != repository_of(ours["image"]):
             what = f"init container {ENROLL_CONTAINER} of the {pod.title} has the image {inits[0].image}"
             fix = f"it is {ours['image']}; for a mirror's name the administrator sets RAYWARDEN_ENROLL_IMAGE"
             yield self._baseline(what, inits[0].pointer / "image", fix)
@@ -138,16 +142,6 @@ class TlsOn(Rule):
 
     def _baseline(self, what: str, pointer: Pointer, fix: str) -> Violation:
         return self.violation(what, pointer, fix, profile=Profile.BASELINE)
-
-
-def _completed_later(pod: Pod, workload: Workload, facts: Facts) -> bool:
-    """A RayCluster of `marker` mode, also one that was created so before the mode was changed."""
-    if workload.kind != "RayCluster":
-        return False
-    before = facts.counterpart(pod)
-    return facts.injection.ray_cluster == "marker" or (
-        before is not None and all(volume.get("name") != TLS_VOLUME for _, volume in before.volumes)
-    )
 
 
 def _unchanged(enroll: Container, pod: Pod, facts: Facts) -> bool:

@@ -1,0 +1,38 @@
+"""What a container may run: its command, arguments and lifecycle hooks, with what Kubernetes puts into them."""
+
+import re
+from collections.abc import Iterator
+
+from policies.pod import Container
+from policies.pointer import Pointer
+from policies.reading import text, texts
+
+_REFERENCE = re.compile(r"\$\(([^()\s]+)\)")
+_PLACES = (
+    Pointer(("command",)),
+    Pointer(("args",)),
+    Pointer(("lifecycle", "postStart", "exec", "command")),
+    Pointer(("lifecycle", "preStop", "exec", "command")),
+    Pointer(("livenessProbe", "exec", "command")),
+    Pointer(("readinessProbe", "exec", "command")),
+    Pointer(("startupProbe", "exec", "command")),
+)
+
+
+def commands(container: Container) -> Iterator[tuple[Pointer, list[str]]]:
+    """Every list of words a container may run, and where it stands."""
+    for place in _PLACES:
+        if words := [word for _, word in texts(place.read(container.raw))]:
+            yield Pointer((*container.pointer, *place)), words
+
+
+def expanded(words: list[str], container: Container) -> Iterator[str]:
+    """The words of a command, and the literals Kubernetes puts into them for `$(NAME)`, however deep."""
+    waiting, seen = list(words), set[str]()
+    while waiting:
+        word = waiting.pop()
+        yield word
+        for name in _REFERENCE.findall(word):
+            if name not in seen:
+                seen.add(name)
+                waiting += [text(entry.get("value")) for _, entry in container.variables.get(name, ())]

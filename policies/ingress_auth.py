@@ -1,0 +1,75 @@
+"""How an Ingress says that it asks who is there, in the words of the controllers that read it.
+
+Sources: documentation of ingress-nginx, AWS Load Balancer Controller, HAProxy's and the community's HAProxy ingress.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from policies.exposure import lets_in_few
+from policies.reading import text
+
+_ANY: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """An annotation with one of `values` (any, where there are none) turns authentication on, unless `undone`."""
+
+    annotation: str
+    values: tuple[str, ...] = _ANY
+    undone: tuple[str, tuple[str, ...]] = ("", _ANY)
+
+    def holds(self, annotations: Mapping[str, Any]) -> bool:
+        value = text(annotations.get(self.annotation))
+        other, undoing = self.undone
+        on = value in self.values if self.values else bool(value)
+        return on and text(annotations.get(other)) not in undoing
+
+
+_NGINX = "nginx.ingress.kubernetes.io"
+_ALB = "alb.ingress.kubernetes.io"
+_HAPROXY = "haproxy-ingress.github.io"
+ASKING = (
+    Asking(f"{_NGINX}/auth-url"),
+    Asking(f"{_NGINX}/auth-secret"),
+    Asking(
+        f"{_NGINX}/auth-tls-secret",
+        undone=(f"{_NGINX}/auth-tls-verify-client", ("off", "optional", "optional_no_ca")),
+    ),
+    Asking(f"{_ALB}/auth-type", ("oidc", "cognito"), (f"{_ALB}/auth-on-unauthenticated-request", ("allow",))),
+    Asking(f"{_HAPROXY}/auth-url"),
+    Asking(f"{_HAPROXY}/auth-secret"),
+    Asking(f"{_HAPROXY}/oauth"),
+    Asking("haproxy.org/auth-type", ("basic-auth",)),
+)
+# Lists of networks that are let in; few of them are as good as asking.
+_NETWORKS = (
+    f"{_NGINX}/whitelist-source-range",
+    f"{_NGINX}/allowlist-source-range",
+    f"{_ALB}/inbound-cidrs",
+    f"{_HAPROXY}/allowlist-source-range",
+    "haproxy.router.openshift.io/ip_whitelist",
+    "haproxy.router.openshift.io/ip_allowlist",
+)
+# Configuration in words of the controller's own: whoever writes it can turn off all that the others turn on.
+_SNIPPETS = ("-snippet", "-snippets", "/config-backend", "/config-frontend", "/backend-config-snippet")
+
+
+def asks(annotations: Mapping[str, Any]) -> bool:
+    """The controller will ask who is there, or let in few networks."""
+    if annotations.get(f"{_NGINX}/satisfy") == "any":
+        # Either is enough then: a list of everyone's networks beside a password is no password.
+        return _lets_in_few(annotations)
+    return any(asking.holds(annotations) for asking in ASKING) or _lets_in_few(annotations)
+
+
+def snippets(annotations: Mapping[str, Any]) -> list[str]:
+    """The annotations that hold configuration in the controller's own language."""
+    return [name for name in annotations if name.endswith(_SNIPPETS)]
+
+
+def _lets_in_few(annotations: Mapping[str, Any]) -> bool:
+    listed = [one for name in _NETWORKS for one in text(annotations.get(name)).replace(",", " ").split()]
+    return lets_in_few(listed)

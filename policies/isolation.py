@@ -1,0 +1,100 @@
+"""Can anybody reach the pods of a Ray cluster? By KubeRay's own NetworkPolicies, or those of the namespace."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from policies.exposure import RAY_PORTS
+from policies.kuberay import labels_of_pods
+from policies.model import Facts
+from policies.network_policy import lets_everyone_in
+from policies.pod import Role
+from policies.pointer import Pointer
+from policies.reading import elements, mapping, text
+from policies.workload import Cluster, Workload
+
+# Modes of `spec.networkPolicy` that close what comes in; the default is the first.
+_CLOSED = ("DenyAll", "DenyAllIngress")
+
+
+class Isolation(Enum):
+    """What NetworkPolicies do for a set of pods."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Isolated:
+    """Pods that share their labels, how they are called, and what NetworkPolicies do for them."""
+
+    title: str
+    by: Isolation
+
+
+def isolation(workload: Workload, facts: Facts) -> Iterator[Isolated]:
+    """What NetworkPolicies do for each group of a cluster, or for a pod."""
+    for title, labels in _labels(workload):
+        yield Isolated(title, _by_kuberay(workload.cluster) or _by_namespace(labels, facts))
+
+
+def is_closed(workload: Workload, facts: Facts) -> bool:
+    """All of its pods are known to be closed to strangers."""
+    return all(one.by is Isolation.CLOSED for one in isolation(workload, facts)) and not any(open_rules(workload))
+
+
+def own_policy(cluster: Cluster | None) -> Mapping[str, Any] | None:
+    """`spec.networkPolicy`, of which KubeRay makes a NetworkPolicy for each group; None where there is none."""
+    found = cluster.spec.get("networkPolicy") if cluster else None
+    return found if isinstance(found, dict) else None
+
+
+def open_rules(workload: Workload) -> Iterator[Pointer]:
+    """Where `spec.networkPolicy` has a rule of its author's that lets everyone reach Ray's ports."""
+    policy, cluster = own_policy(workload.cluster), workload.cluster
+    if policy is None or cluster is None:
+        return
+    places = [Pointer(("head",)), Pointer(("worker",))]
+    places += [Pointer(("workerGroups", index)) for index, _ in elements(policy.get("workerGroups"))]
+    for place in places:
+        for index, rule in elements(mapping(place.read(policy)).get("ingressRules")):
+            if lets_everyone_in(rule, RAY_PORTS):
+                yield Pointer((*cluster.pointer, "networkPolicy", *place, "ingressRules", index))
+
+
+def foreign_policies(workload: Workload, facts: Facts) -> list[str]:
+    """NetworkPolicies that stand where KubeRay would write its own, and which it then leaves alone (KubeRay 1.7)."""
+    if own_policy(workload.cluster) is None or workload.cluster is None or workload.kind != "RayCluster":
+        return []
+    names = {f"{workload.name}-{_policy_suffix(group.role, group.name)}" for group in workload.cluster.groups}
+    standing = facts.neighbourhood.network_policies or ()
+    return sorted(policy.name for policy in standing if policy.name in names and policy.owner != workload.name)
+
+
+def _policy_suffix(role: Role, name: str) -> str:
+    return "head" if role is Role.HEAD else f"workers-{name}"
+
+
+def _labels(workload: Workload) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    if workload.cluster:
+        titles = (group.title for group in workload.cluster.groups)
+        yield from zip(titles, labels_of_pods(workload), strict=True)
+    else:
+        yield from ((pod.title, pod.labels) for pod in workload.pods)
+
+
+def _by_kuberay(cluster: Cluster | None) -> Isolation | None:
+    policy = own_policy(cluster)
+    closed = policy is not None and (text(policy.get("mode")) or _CLOSED[0]) in _CLOSED
+    return Isolation.CLOSED if closed else None
+
+
+def _by_namespace(labels: Mapping[str, Any], facts: Facts) -> Isolation:
+    policies = facts.neighbourhood.network_policies
+    if policies is None:
+        return Isolation.UNKNOWN
+    selecting = [policy for policy in policies if policy.selects(labels)]
+    opened = any(any(policy.open_rules(*RAY_PORTS)) for policy in selecting)
+    return Isolation.CLOSED if any(policy.isolates for policy in selecting) and not opened else Isolation.OPEN

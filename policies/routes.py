@@ -1,0 +1,86 @@
+"""Where Ingresses, Gateway API routes and OpenShift Routes lead."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from policies.neighbour import Neighbour
+from policies.pointer import ROOT, Pointer
+from policies.reading import elements, mapping, text
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """A Service that something outside is led to, by its number or name of port (None: not said)."""
+
+    namespace: str
+    service: str
+    port: int | str | None
+    pointer: Pointer
+
+
+def backends(neighbour: Neighbour) -> Iterator[Backend]:
+    """Every Service a route leads to; the namespace is empty where it is the route's own."""
+    match neighbour.kind:
+        case "Ingress":
+            return _of_ingress(neighbour.spec)
+        case "Route":
+            return _of_openshift(neighbour.spec)
+        case "HTTPRoute" | "GRPCRoute" | "TCPRoute" | "TLSRoute":
+            return _of_gateway(neighbour.spec)
+    return iter(())
+
+
+def gateways(neighbour: Neighbour, namespace: str) -> Iterator[str]:
+    """The Gateways a route of the Gateway API hangs on, as `namespace/name`."""
+    for _, parent in elements(neighbour.spec.get("parentRefs")):
+        yield f"{text(parent.get('namespace')) or namespace}/{text(parent.get('name'))}"
+
+
+def _of_ingress(spec: Mapping[str, Any]) -> Iterator[Backend]:
+    place = ROOT / "spec"
+    for name in ("defaultBackend", "backend"):
+        if name in spec:
+            yield from _ingress_backend(mapping(spec.get(name)), place / name)
+    for index, rule in elements(spec.get("rules")):
+        for number, path in elements(mapping(rule.get("http")).get("paths")):
+            pointer = place / "rules" / index / "http" / "paths" / number / "backend"
+            yield from _ingress_backend(mapping(path.get("backend")), pointer)
+
+
+def _ingress_backend(backend: Mapping[str, Any], pointer: Pointer) -> Iterator[Backend]:
+    service = mapping(backend.get("service"))
+    port = mapping(service.get("port"))
+    if name := text(service.get("name")):
+        yield Backend("", name, _port(port.get("number")) or _port(port.get("name")), pointer)
+    elif name := text(backend.get("serviceName")):
+        yield Backend("", name, _port(backend.get("servicePort")), pointer)
+
+
+def _of_openshift(spec: Mapping[str, Any]) -> Iterator[Backend]:
+    port = _port(mapping(spec.get("port")).get("targetPort"))
+    yield Backend("", text(mapping(spec.get("to")).get("name")), port, ROOT / "spec" / "to")
+    for index, other in elements(spec.get("alternateBackends")):
+        yield Backend("", text(other.get("name")), port, ROOT / "spec" / "alternateBackends" / index)
+
+
+def _of_gateway(spec: Mapping[str, Any]) -> Iterator[Backend]:
+    for index, rule in elements(spec.get("rules")):
+        pointer = ROOT / "spec" / "rules" / index
+        yield from _references(rule.get("backendRefs"), pointer / "backendRefs")
+        for number, one in elements(rule.get("filters")):
+            # What is mirrored is asked just as well.
+            mirror = mapping(mapping(one.get("requestMirror")).get("backendRef"))
+            yield from _references([mirror], pointer / "filters" / number / "requestMirror" / "backendRef")
+
+
+def _references(references: Any, pointer: Pointer) -> Iterator[Backend]:
+    for index, reference in elements(references):
+        if text(reference.get("kind")) in ("", "Service") and text(reference.get("name")):
+            place = pointer / index if pointer[-1] == "backendRefs" else pointer
+            namespace, name = text(reference.get("namespace")), text(reference.get("name"))
+            yield Backend(namespace, name, _port(reference.get("port")), place)
+
+
+def _port(value: Any) -> int | str | None:
+    return value if isinstance(value, int | str) and value and not isinstance(value, bool) else None

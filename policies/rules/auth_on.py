@@ -1,0 +1,103 @@
+"""Ray asks who is there."""
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from pydantic import Field
+
+from policies.contract import TlsBy, tls_by
+from policies.image import repository_of
+from policies.isolation import is_closed
+from policies.model import Facts, Profile, Rule, Severity, Violation
+from policies.pod import Container, Pod, Role
+from policies.reading import mapping, text
+from policies.version import TOKENS_SINCE, ray_version
+from policies.workload import Cluster, Workload
+
+_MODE = "RAY_AUTH_MODE"
+_TOKEN = "token"
+_OFF = frozenset({"", "disabled"})
+_LOOPBACK = ("127.0.0.1", "localhost")
+_FIX = "write authOptions: {mode: token} into the cluster's spec (Ray 2.52 or later)"
+
+
+class AuthOn(Rule):
+    """Refuses Ray without token authentication, unless a proxy that asks stands before a dashboard that is closed.
+
+    Token authentication is `authOptions.mode: token`, or RAY_AUTH_MODE exactly `token` where Ray runs. A value
+    that Ray silently reads as off is refused from `baseline` on. A proxy counts where it runs beside the head with
+    `dashboard-host: 127.0.0.1`, and NetworkPolicies close the pods: the agent on 52365 listens to everyone.
+    Why: with TLS alone `POST http://POD:52365/api/job_agent/jobs/` runs a command for any pod that can reach it
+    (CVE-2023-48022, never fixed by default).
+    Fix: `authOptions: {mode: token}` in the cluster's spec.
+    """
+
+    id: ClassVar[str] = "auth-on"
+    profile: ClassVar[Profile] = Profile.RESTRICTED
+    severity: ClassVar[Severity] = Severity.HIGH
+
+    proxies: tuple[str, ...] = Field(
+        ("kube-rbac-proxy", "oauth2-proxy", "oauth-proxy", "ose-oauth-proxy", "ose-oauth-proxy-rhel9"),
+        description="last parts of the names of images that ask who is there",
+    )
+
+    def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
+        wrong = list(self._check_values(workload))
+        yield from wrong
+        cluster, pods = workload.cluster, _speakers(workload)
+        if wrong or not pods or (cluster and _asks_for_tokens(cluster, workload, facts)):
+            return
+        # Who serves has to ask; who only calls is turned away without a token.
+        without = [pod for pod in pods if pod.ray_container and not _has_token_mode(pod.ray_container)]
+        if not without or (cluster and self._is_proxied(cluster) and is_closed(workload, facts)):
+            return
+        titles = " and the ".join(pod.title for pod in without)
+        place = cluster.pointer / "authOptions" if cluster else without[0].spec_pointer
+        yield self.violation(f"whoever reaches the {titles} runs code there: Ray does not ask who it is", place, _FIX)
+
+    def _check_values(self, workload: Workload) -> Iterator[Violation]:
+        """What an author wrote into RAY_AUTH_MODE, which goes before what KubeRay would write."""
+        for container, title in workload.ray_containers:
+            entries = container.variables.get(_MODE, [])
+            for index, entry in entries:
+                place, value = container.pointer / "env" / index, text(entry.get("value"))
+                fix = f"delete {_MODE} and write authOptions: {{mode: token}}"
+                if entry.get("valueFrom") is not None:
+                    yield self.violation(f"{title} takes {_MODE} from elsewhere", place, fix, profile=Profile.BASELINE)
+                elif value != _TOKEN and (value not in _OFF or len(entries) > 1):
+                    what = f'{title} sets {_MODE} to "{value}", which Ray does not read as token'
+                    yield self.violation(what, place, fix, profile=Profile.BASELINE)
+                elif value in _OFF and _mode(workload.cluster) == _TOKEN:
+                    what = f"{title} turns off by {_MODE} what authOptions turns on"
+                    yield self.violation(what, place, fix, profile=Profile.BASELINE)
+
+    def _is_proxied(self, cluster: Cluster) -> bool:
+        names = (repository_of(container.image).rpartition("/")[2] for container in cluster.head.pod.containers)
+        return cluster.head.start_params.get("dashboard-host") in _LOOPBACK and any(
+            name in self.proxies for name in names
+        )
+
+
+def _speakers(workload: Workload) -> list[Pod]:
+    """The pods that serve Ray's ports, or talk to them."""
+    silent = (Role.SUBMITTER, Role.CLEANUP)
+    return [pod for pod in workload.pods if pod.role not in silent and pod.ray_container]
+
+
+def _mode(cluster: Cluster | None) -> str:
+    return text(mapping(cluster.spec.get("authOptions")).get("mode")) if cluster else ""
+
+
+def _asks_for_tokens(cluster: Cluster, workload: Workload, facts: Facts) -> bool:
+    """KubeRay is asked for tokens, or will be when the RayCluster is made and `auth-token` completes it."""
+    if _mode(cluster) == _TOKEN:
+        return True
+    version = ray_version(text(cluster.spec.get("rayVersion")))
+    made_later = workload.kind != "RayCluster" and tls_by(workload) in (TlsBy.NOBODY, TlsBy.RAYWARDEN)
+    by_default = facts.injection.auth == _TOKEN and facts.injection.ray_cluster == "full"
+    new_enough = version is not None and version >= TOKENS_SINCE
+    return made_later and by_default and new_enough and cluster.spec.get("authOptions") is None
+
+
+def _has_token_mode(container: Container) -> bool:
+    return [text(entry.get("value")) for _, entry in container.variables.get(_MODE, ())] == [_TOKEN]

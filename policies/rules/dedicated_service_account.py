@@ -1,0 +1,38 @@
+"""Ray has an identity of its own."""
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from policies.model import Facts, Profile, Rule, Severity, Violation
+from policies.pod import Pod, Role
+from policies.reading import text
+from policies.workload import Workload
+
+
+class DedicatedServiceAccount(Rule):
+    """Refuses Ray pods that run as the service account `default`.
+
+    The head of an autoscaling cluster gets one of its own from KubeRay.
+    Why: what anybody grants to `default` for a pod of theirs, every Ray job of the namespace has, and cloud roles are
+    bound to service accounts.
+    Fix: `serviceAccountName` in the template of each group.
+    """
+
+    id: ClassVar[str] = "dedicated-service-account"
+    profile: ClassVar[Profile] = Profile.RESTRICTED
+    severity: ClassVar[Severity] = Severity.LOW
+
+    def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
+        for pod in workload.pods:
+            account = text(pod.spec.get("serviceAccountName")) or text(pod.spec.get("serviceAccount"))
+            if account not in ("", "default") or (not account and _kuberay_makes_one(pod, workload)):
+                continue
+            where = "submitterPodTemplate" if pod.role is Role.SUBMITTER else "template"
+            fix = f"write serviceAccountName: ray into the spec of the {where}, and kubectl create serviceaccount ray"
+            what = f"the {pod.title} runs as the service account default"
+            yield self.violation(what, pod.spec_pointer / "serviceAccountName", fix)
+
+
+def _kuberay_makes_one(pod: Pod, workload: Workload) -> bool:
+    """For the head alone, so that its autoscaler may change the RayCluster (`GetHeadGroupServiceAccountName`)."""
+    return pod.role is Role.HEAD and workload.cluster is not None and workload.cluster.autoscaling

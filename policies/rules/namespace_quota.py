@@ -1,0 +1,31 @@
+"""A namespace with Ray in it cannot take the whole cluster."""
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from policies.model import Facts, Profile, Rule, Severity, Violation
+from policies.pointer import ROOT
+from policies.workload import Workload
+
+
+class NamespaceQuota(Rule):
+    """Refuses Ray in a namespace that no ResourceQuota, ElasticQuota or ElasticQuotaTree is over.
+
+    Why: an autoscaling cluster grows until something stops it, and stolen compute is what attackers of Ray are after.
+    Fix: a ResourceQuota in the namespace.
+    """
+
+    id: ClassVar[str] = "namespace-quota"
+    profile: ClassVar[Profile] = Profile.RESTRICTED
+    severity: ClassVar[Severity] = Severity.LOW
+
+    def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
+        if workload.is_of_kuberay:
+            return
+        quotas, place = facts.neighbourhood.quotas, ROOT / "metadata" / "namespace"
+        name = facts.namespace
+        fix = f"ask for one: kubectl create quota ray --namespace={name} --hard=cpu=64,memory=256Gi,pods=100"
+        if quotas is None:
+            yield self.unknown(f"whether a quota is over the namespace {name} is not known here", place, fix)
+        elif not quotas:
+            yield self.violation(f"no quota is over the namespace {name}", place, fix)

@@ -1,0 +1,77 @@
+"""Nobody reaches Ray's pods but who is meant to."""
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+from policies.exposure import RAY_PORTS
+from policies.isolation import Isolation, foreign_policies, isolation, open_rules
+from policies.model import Facts, Profile, Rule, Severity, Violation
+from policies.neighbour import Neighbour
+from policies.network_policy import NetworkPolicy
+from policies.pointer import ROOT, Pointer
+from policies.workload import Workload
+
+_LABELS = ("ray.io/", "raywarden.io/")
+
+
+class NetworkPolicyPresent(Rule):
+    """Refuses Ray whose pods no NetworkPolicy closes, and NetworkPolicies that open Ray's ports to everyone.
+
+    Closed they are by `spec.networkPolicy` in the modes DenyAll and DenyAllIngress, of which KubeRay (from 1.7, with
+    its feature gate) makes the policies, or by a NetworkPolicy of the namespace that selects them. Policies add up: one
+    that lets everyone in opens what others close.
+    Why: TLS and tokens leave the dashboard agent (52365), metrics and Ray Serve in plain HTTP; what cannot be reached
+    need not be trusted.
+    Fix: `networkPolicy: {mode: DenyAllIngress}` in the cluster's spec, or a NetworkPolicy.
+    """
+
+    id: ClassVar[str] = "network-policy-present"
+    profile: ClassVar[Profile] = Profile.RESTRICTED
+    severity: ClassVar[Severity] = Severity.MEDIUM
+
+    def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
+        if workload.is_of_kuberay:
+            return
+        place, fix = _place(workload), _fix(workload)
+        found: dict[Isolation, list[str]] = {}
+        for one in isolation(workload, facts):
+            found.setdefault(one.by, []).append(one.title)
+        if titles := found.get(Isolation.OPEN):
+            yield self.violation(f"no NetworkPolicy closes the {' and the '.join(titles)}", place, fix)
+        if titles := found.get(Isolation.UNKNOWN):
+            what = f"whether a NetworkPolicy closes the {' and the '.join(titles)} is not known here"
+            yield self.unknown(what, place, fix)
+        for pointer in open_rules(workload):
+            what = "a rule of spec.networkPolicy lets everyone reach Ray's ports"
+            yield self.violation(what, pointer, "write from: with the pods that need it, or ports: without Ray's")
+        for name in foreign_policies(workload, facts):
+            what = f"the NetworkPolicy {name} is not KubeRay's, which then writes none of that name"
+            yield self.violation(what, place, f"delete it: kubectl delete networkpolicy {name}")
+
+    def check_neighbour(self, neighbour: Neighbour, facts: Facts) -> Iterator[Violation]:
+        if neighbour.kind != "NetworkPolicy":
+            return
+        policy = NetworkPolicy.of(neighbour.document)
+        if _selects_ray(policy, neighbour, facts):
+            for pointer in policy.open_rules(*RAY_PORTS):
+                what = "this policy lets everyone reach Ray's ports"
+                fix = "write from: with the pods that need it, ports: without Ray's, or a podSelector without its pods"
+                yield self.violation(what, pointer, fix)
+
+
+def _selects_ray(policy: NetworkPolicy, neighbour: Neighbour, facts: Facts) -> bool:
+    """By the labels it names, or because pods of a live cluster carry them."""
+    if any(label in str(policy.selector) for label in _LABELS):
+        return True
+    clusters: Any = (facts.neighbourhood.ray_clusters or {}).values()
+    return any(policy.selects(labels) for cluster in clusters for labels in cluster.pod_labels)
+
+
+def _place(workload: Workload) -> Pointer:
+    return workload.cluster.pointer / "networkPolicy" if workload.cluster else ROOT
+
+
+def _fix(workload: Workload) -> str:
+    if workload.cluster:
+        return "write networkPolicy: {mode: DenyAllIngress}, or a NetworkPolicy that selects the label ray.io/cluster"
+    return "write a NetworkPolicy that selects the labels of these pods"

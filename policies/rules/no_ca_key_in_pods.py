@@ -1,0 +1,84 @@
+"""No pod of Ray holds a CA's private key."""
+
+import re
+from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from policies.model import Facts, Profile, Rule, Severity, Violation
+from policies.pod import Container, Pod
+from policies.pointer import Pointer
+from policies.reading import elements, mapping, text
+from policies.workload import Workload
+
+_CA_KEY = re.compile(
+    r"(?:root[-_.]?)?ca(?:[-_.]?(?:private|tls))?[-_.]?key(?:\.pem|\.key)?|(?:root[-_.]?)?ca\.key\.pem", re.I
+)
+_CA_SECRET = re.compile(
+    r"(?:.*[-.])?(?:root[-.]?)?ca(?:[-.](?:tls|secret|key|keys|pair|key-pair|keypair))?(?:-.*)?", re.I
+)
+_CERTIFICATE = re.compile(r".*\.(?:crt|cert|pem|cer)", re.I)
+_FIX = "mount the certificate alone, with items: [{key: ca.crt, path: ca.crt}]; RayWarden signs for the pods"
+
+
+class NoCaKeyInPods(Rule):
+    """Refuses Secrets with a CA's private key in Ray pods, as the `ca-tls` of Ray's own documentation.
+
+    What is in a Secret is never looked at: its name tells, and the keys that are taken from it.
+    Why: whoever runs code in the pod, which is what Ray is for, signs certificates for anybody with it, and so lets
+    them into every cluster that trusts the CA.
+    Fix: mount the certificate alone; RayWarden signs a certificate for each pod, and the CA's key stays with it.
+    """
+
+    id: ClassVar[str] = "no-ca-key-in-pods"
+    profile: ClassVar[Profile] = Profile.RESTRICTED
+    severity: ClassVar[Severity] = Severity.HIGH
+
+    secrets: tuple[str, ...] = Field((), description="name patterns of further Secrets that hold a CA's key")
+    allowed_secrets: tuple[str, ...] = Field((), description="name patterns of Secrets that only sound like it")
+
+    def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
+        for pod in workload.pods:
+            for index, volume in pod.volumes:
+                place = pod.spec_pointer / "volumes" / index
+                for source, pointer in _sources(volume, place):
+                    yield from self._check_source(source, pointer, volume, pod)
+        for container, title in workload.containers:
+            yield from self._check_env(container, title)
+
+    def _check_source(
+        self, source: Mapping[str, Any], pointer: Pointer, volume: Mapping[str, Any], pod: Pod
+    ) -> Iterator[Violation]:
+        name = text(source.get("secretName")) or text(source.get("name"))
+        keys = [text(item.get("key")) for _, item in elements(source.get("items"))]
+        if self._is_ca_key(name, keys):
+            title = f"volume {text(volume.get('name'))} of the {pod.title}"
+            yield self.violation(f"{title} holds the key of a CA, from the Secret {name}", pointer, _FIX)
+
+    def _check_env(self, container: Container, title: str) -> Iterator[Violation]:
+        for name, entries in container.variables.items():
+            for index, entry in entries:
+                reference = mapping(mapping(entry.get("valueFrom")).get("secretKeyRef"))
+                if reference and self._is_ca_key(text(reference.get("name")), [text(reference.get("key"))]):
+                    place = container.pointer / "env" / index
+                    yield self.violation(f"{title} has the key of a CA in {name}", place, f"delete {name}")
+
+    def _is_ca_key(self, secret: str, keys: list[str]) -> bool:
+        """By the keys that are taken, where they are named; all of them are of a Secret that is one by its name."""
+        if any(fnmatchcase(secret, pattern) for pattern in self.allowed_secrets):
+            return False
+        if any(_CA_KEY.fullmatch(key) for key in keys):
+            return True
+        named = bool(_CA_SECRET.fullmatch(secret)) or any(fnmatchcase(secret, pattern) for pattern in self.secrets)
+        return named and not (keys and all(_CERTIFICATE.fullmatch(key) for key in keys))
+
+
+def _sources(volume: Mapping[str, Any], pointer: Pointer) -> Iterator[tuple[Mapping[str, Any], Pointer]]:
+    """The Secrets in a volume, those in a projected one too."""
+    if source := mapping(volume.get("secret")):
+        yield source, pointer / "secret"
+    for index, part in elements(mapping(volume.get("projected")).get("sources")):
+        if source := mapping(part.get("secret")):
+            yield source, pointer / "projected" / "sources" / index / "secret"

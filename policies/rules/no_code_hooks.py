@@ -1,0 +1,92 @@
+"""No switch in the environment loads code into Ray or weakens it."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from policies.commands import commands, expanded
+from policies.model import Facts, Profile, Rule, Severity, Violation
+from policies.pod import Container
+from policies.reading import text
+from policies.runtime_env import runtime_environments
+from policies.workload import Workload
+
+# Ray 2.52 to 2.60, by what they do.
+_LOADS = "loads code into Ray"
+_WEAKENS = "weakens Ray"
+_HOOKS: Mapping[str, str] = {
+    "RAY_CLUSTER_ACTIVITY_HOOK": _LOADS,
+    "RAY_DASHBOARD_DEV": "opens the dashboard to every web page",
+    "RAY_DASHBOARD_ENABLE_PROFILING": "lets the dashboard attach a profiler to any process",
+    "RAY_JEMALLOC_LIB_PATH": _LOADS,
+    "RAY_JOB_SUBMIT_HOOK": _LOADS,
+    "RAY_RUNTIME_ENV_HOOK": _LOADS,
+    "RAY_RUNTIME_ENV_PLUGINS": _LOADS,
+    "RAY_START_HOOK": _LOADS,
+    "RAY_enable_cluster_auth": _WEAKENS,
+    "RAY_testing_rpc_failure": _WEAKENS,
+    "REMOTE_PDB_HOST": "opens a debugger to the network",
+}
+_DEBUGGER = "opens a debugger in Ray's workers"
+_REDACTS = "RAY_DASHBOARD_REDACT_RUNTIME_ENV"
+_NAMES = re.compile(rf"\b(?:{'|'.join(_HOOKS)}|RAY_DEBUG\w*)\b")
+_OFF = frozenset({"", "0", "false", "False", "FALSE"})
+_SWITCHES = ("RAY_DASHBOARD_DEV", "RAY_DASHBOARD_ENABLE_PROFILING")
+
+
+class NoCodeHooks(Rule):
+    """Refuses variables that load code into Ray's own processes, open a debugger, or turn a protection off.
+
+    They are looked for in `env` and commands of the containers that speak to Ray, and in the runtime environments of
+    jobs and Serve applications.
+    Why: RAY_START_HOOK and its like name a Python function that every Ray process of the cluster imports and runs.
+    Fix: put code into the image or the job; debug in a cluster of its own.
+    """
+
+    id: ClassVar[str] = "no-code-hooks"
+    profile: ClassVar[Profile] = Profile.BASELINE
+    severity: ClassVar[Severity] = Severity.HIGH
+
+    allowed_variables: tuple[str, ...] = Field((), description="variables of this list an author may set after all")
+
+    def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
+        for container, title in workload.ray_containers:
+            yield from self._check_env(container, title)
+            for pointer, words in commands(container):
+                found = {name for word in expanded(words, container) for name in _NAMES.findall(word)}
+                for name in sorted(found.difference(self.allowed_variables)):
+                    what = f"a command of {title} sets {name}, which {_harm(name)}"
+                    yield self.violation(what, pointer, f"take {name} out", evidence="\n".join(words))
+        for environment in runtime_environments(workload):
+            for name, value in environment.variables:
+                if self._is_hook(name, value):
+                    what = f"{environment.field} sets {name}, which {_harm(name)}"
+                    yield self.violation(what, environment.pointer, f"delete {name}")
+
+    def _check_env(self, container: Container, title: str) -> Iterator[Violation]:
+        for name, entries in container.variables.items():
+            if any(self._is_hook(name, _value(entry)) for _, entry in entries):
+                place = container.pointer / "env" / entries[0][0]
+                yield self.violation(f"{title} sets {name}, which {_harm(name)}", place, f"delete {name}")
+
+    def _is_hook(self, name: str, value: str) -> bool:
+        if not name.startswith(("RAY_", "REMOTE_")) or name in self.allowed_variables:
+            return False
+        if name == _REDACTS:
+            return value in _OFF - {""}
+        if name in _SWITCHES or name.startswith("RAY_DEBUG"):
+            return value not in _OFF
+        return name in _HOOKS
+
+
+def _value(entry: Mapping[str, Any]) -> str:
+    """What comes from elsewhere can be anything, and counts as on."""
+    return text(entry.get("value")) if entry.get("valueFrom") is None else "from elsewhere"
+
+
+def _harm(name: str) -> str:
+    if name == _REDACTS:
+        return "shows the runtime environments' secrets in the dashboard"
+    return _HOOKS.get(name, _DEBUGGER)

@@ -1,0 +1,144 @@
+"""Nothing leads from outside to Ray without asking who is there."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from policies.exposure import RAY_PORTS
+from policies.ingress_auth import ASKING, asks, snippets
+from policies.model import Facts, Profile, Rule, Severity, Violation
+from policies.neighbour import Neighbour
+from policies.neighbourhood import LiveService
+from policies.pointer import ROOT
+from policies.reading import text
+from policies.routes import Backend, backends, gateways
+from policies.workload import Workload
+
+_ANNOTATIONS = ROOT / "metadata" / "annotations"
+# As KubeRay names them (`GenerateHeadServiceName`, `GenerateServeServiceName`).
+_HEAD = re.compile(r"[a-z0-9.-]+-head-svc")
+_SERVE = re.compile(r"[a-z0-9.-]+-serve-svc")
+_SERVE_LABEL = "ray.io/serve"
+_SERVE_PORT = 8000
+_LABELS = ("ray.io/", "raywarden.io/")
+_EXAMPLE = ASKING[0].annotation
+_FIX = f"have it ask who is there, for instance by the annotation {_EXAMPLE}, or delete it and use kubectl port-forward"
+
+
+class NoOpenIngress(Rule):
+    """Refuses what leads from outside to Ray without asking who is there.
+
+    That is `enableIngress`, and every Ingress, Gateway API route and OpenShift Route to a Service of Ray. They pass
+    with an annotation by which their controller authenticates, or lets in few networks; a route also where all its
+    Gateways are listed as ones that ask. Configuration snippets, which can turn all of that off, never pass.
+    What leads to Ray Serve alone (port 8000), an application's own interface, counts from `restricted` on.
+    Why: the dashboard runs any job for whoever reaches it (CVE-2023-48022), and a web page can reach it through the
+    browser of somebody who may (CVE-2025-62593).
+    Fix: an authenticating proxy or annotation before it, or `kubectl port-forward`.
+    """
+
+    id: ClassVar[str] = "no-open-ingress"
+    profile: ClassVar[Profile] = Profile.BASELINE
+    severity: ClassVar[Severity] = Severity.CRITICAL
+
+    authenticating_annotations: Mapping[str, tuple[str, ...]] = Field(
+        {}, description="further annotations that authenticate, each with the values that do (none: any)"
+    )
+    authenticating_classes: tuple[str, ...] = Field(
+        (), description="Ingress classes whose controller authenticates whatever its Ingresses say, or is internal"
+    )
+    authenticating_gateways: tuple[str, ...] = Field(
+        (), description="Gateways that authenticate or are internal, as `namespace/name`"
+    )
+    allowed_ports: tuple[str, ...] = Field(
+        (), description="names of ports of Ray's Services behind which something asks, such as an OAuth proxy's"
+    )
+
+    def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
+        """KubeRay copies a RayCluster's annotations to the Ingress (or Route) it makes; those of others reach none."""
+        cluster = workload.cluster
+        if cluster is None or cluster.head.raw.get("enableIngress") is not True:
+            return
+        annotations: Mapping[str, Any] = workload.annotations if workload.kind == "RayCluster" else {}
+        pointer = cluster.head.pointer / "enableIngress"
+        of_class = text(annotations.get("kubernetes.io/ingress.class"))
+        if of_class not in self.authenticating_classes and not self._asks(annotations):
+            yield self.violation("enableIngress opens the dashboard to whoever finds it", pointer, _FIX)
+        yield from self._check_snippets(annotations)
+
+    def check_neighbour(self, neighbour: Neighbour, facts: Facts) -> Iterator[Violation]:
+        found = [backend for backend in backends(neighbour) if self._is_ray(backend, facts)]
+        if found:
+            yield from self._check_snippets(neighbour.annotations)
+        if not found or self._is_guarded(neighbour, facts):
+            return
+        reported: set[str] = set()
+        for backend in found:
+            if backend.service not in reported:
+                reported.add(backend.service)
+                level = Profile.RESTRICTED if _is_serve(backend, facts) else self.profile
+                what = f"this {neighbour.kind} leads to Ray ({backend.service}) without asking who is there"
+                yield self.violation(what, backend.pointer, _FIX, profile=level)
+
+    def _check_snippets(self, annotations: Mapping[str, Any]) -> Iterator[Violation]:
+        for name in snippets(annotations):
+            what = f"{name} configures the way to Ray in the controller's own words"
+            yield self.violation(what, _ANNOTATIONS / name, "delete the annotation", evidence=text(annotations[name]))
+
+    def _is_guarded(self, neighbour: Neighbour, facts: Facts) -> bool:
+        if self._asks(neighbour.annotations):
+            return True
+        if neighbour.kind == "Ingress":
+            named = text(neighbour.spec.get("ingressClassName"))
+            return (named or text(neighbour.annotations.get("kubernetes.io/ingress.class"))) in (
+                self.authenticating_classes
+            )
+        parents = list(gateways(neighbour, facts.namespace))
+        return bool(parents) and all(parent in self.authenticating_gateways for parent in parents)
+
+    def _asks(self, annotations: Mapping[str, Any]) -> bool:
+        return asks(annotations) or any(
+            name in annotations and (not values or annotations[name] in values)
+            for name, values in self.authenticating_annotations.items()
+        )
+
+    def _is_ray(self, backend: Backend, facts: Facts) -> bool:
+        """By the Service it names where that is known, else by names KubeRay gives and ports Ray has."""
+        if backend.port in self.allowed_ports:
+            return False
+        if backend.port in RAY_PORTS:
+            return True
+        service = _known(backend, facts)
+        if service is None:
+            return bool(_HEAD.fullmatch(backend.service) or _SERVE.fullmatch(backend.service))
+        if service.external_name:
+            return bool(_HEAD.fullmatch(service.external_name.partition(".")[0]))
+        clusters: Any = (facts.neighbourhood.ray_clusters or {}).values() if service.selector else ()
+        return (
+            any(name.startswith(_LABELS) for name in service.selector)
+            or _reached(backend, service) in RAY_PORTS
+            or any(cluster.has_pods_with(service.selector) for cluster in clusters)
+        )
+
+
+def _known(backend: Backend, facts: Facts) -> LiveService | None:
+    if backend.namespace not in ("", facts.namespace):
+        return None
+    return (facts.neighbourhood.services or {}).get(backend.service)
+
+
+def _reached(backend: Backend, service: LiveService) -> int | str | None:
+    """The port of the pod behind a port of the Service."""
+    return service.ports.get(backend.port, backend.port) if backend.port is not None else None
+
+
+def _is_serve(backend: Backend, facts: Facts) -> bool:
+    """It leads to Ray Serve, and to nothing else of Ray."""
+    service = _known(backend, facts)
+    if service is None:
+        return bool(_SERVE.fullmatch(backend.service)) and backend.port not in RAY_PORTS
+    return _reached(backend, service) == _SERVE_PORT or (
+        _SERVE_LABEL in service.selector and not set(service.ports.values()) & set(RAY_PORTS)
+    )

@@ -1,0 +1,97 @@
+"""No Service made beside KubeRay's own puts Ray on the internet."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from policies.exposure import RAY_PORTS, exposures
+from policies.kuberay import labels_of_pods
+from policies.model import Facts, Profile, Rule, Severity, Violation
+from policies.neighbour import Neighbour
+from policies.neighbourhood import LiveService
+from policies.pointer import ROOT, Pointer
+from policies.reading import elements, mapping, text
+from policies.selectors import holds
+from policies.workload import Workload
+
+_LABELS = ("ray.io/", "raywarden.io/")
+_SERVICE_LABEL = "kubernetes.io/service-name"
+# Who writes where a Service leads, as its selector says; by kube-controller-manager's own name without
+# --use-service-account-credentials.
+_CONTROLLERS = (
+    "system:serviceaccount:kube-system:endpoint-controller",
+    "system:serviceaccount:kube-system:endpointslice-controller",
+    "system:serviceaccount:kube-system:endpointslicemirroring-controller",
+    "system:kube-controller-manager",
+)
+_GCS = 6379
+
+
+class NoPublicRayService(Rule):
+    """Refuses Services that put Ray on the internet: LoadBalancer, NodePort, externalIPs.
+
+    A Service is Ray's when it selects Ray's labels, pods of a RayCluster that exists, or leads to one of Ray's ports.
+    EndpointSlices and Endpoints that lead to Ray's ports and were written by hand are refused too (to 6379, which is
+    also Redis', only under a Service that is public), and RayClusters whose pods a public Service already selects.
+    Why: GCS (6379), dashboard (8265), Ray Client (10001) and the agent (52365) run code for whoever reaches them.
+    Fix: type ClusterIP, or for a load balancer source ranges or your cloud's annotation for an internal one.
+    """
+
+    id: ClassVar[str] = "no-public-ray-service"
+    profile: ClassVar[Profile] = Profile.BASELINE
+    severity: ClassVar[Severity] = Severity.CRITICAL
+
+    ports: tuple[int, ...] = Field(RAY_PORTS, description="ports taken for Ray's whatever the Service selects")
+
+    def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
+        if workload.is_of_kuberay or not facts.neighbourhood.public_services:
+            return
+        labels = list(labels_of_pods(workload)) if workload.cluster else [pod.labels for pod in workload.pods]
+        for service in facts.neighbourhood.public_services:
+            if service.selector and any(holds(service.selector, one) for one in labels):
+                what = f"the Service {service.name} of this namespace is public, and selects these pods"
+                fix = f"change its type to ClusterIP, or delete it: kubectl delete service {service.name}"
+                yield self.violation(what, ROOT / "metadata", fix)
+
+    def check_neighbour(self, neighbour: Neighbour, facts: Facts) -> Iterator[Violation]:
+        match neighbour.kind:
+            case "Service":
+                yield from self._check_service(neighbour, facts)
+            case "EndpointSlice" | "Endpoints":
+                yield from self._check_endpoints(neighbour, facts)
+
+    def _check_service(self, neighbour: Neighbour, facts: Facts) -> Iterator[Violation]:
+        service = LiveService.of(neighbour.document)
+        why = self._why_ray(service, facts)
+        for how, pointer, fix in exposures(neighbour.spec, neighbour.annotations, ROOT / "spec") if why else ():
+            yield self.violation(f"this Service {why}, and {how}", pointer, fix)
+
+    def _why_ray(self, service: LiveService, facts: Facts) -> str:
+        if any(name.startswith(_LABELS) for name in service.selector):
+            return "selects Ray's pods"
+        reached = sorted({port for pair in service.ports.items() for port in pair if port in self.ports}, key=str)
+        if reached:
+            return f"leads to port {', '.join(map(str, reached))}, Ray's"
+        clusters: Any = (facts.neighbourhood.ray_clusters or {}).values() if service.selector else ()
+        found = next((cluster.name for cluster in clusters if cluster.has_pods_with(service.selector)), "")
+        return f"selects pods of the RayCluster {found}" if found else ""
+
+    def _check_endpoints(self, neighbour: Neighbour, facts: Facts) -> Iterator[Violation]:
+        if facts.user in _CONTROLLERS:
+            return
+        service = neighbour.labels.get(_SERVICE_LABEL) if neighbour.kind == "EndpointSlice" else neighbour.name
+        known = (facts.neighbourhood.services or {}).get(text(service))
+        for port, pointer in _endpoint_ports(neighbour.document):
+            if port in self.ports and (port != _GCS or (known is not None and known.public)):
+                what = f"this {neighbour.kind} was written by hand, and leads to port {port}, Ray's"
+                yield self.violation(what, pointer, "give the Service a selector in its place")
+
+
+def _endpoint_ports(document: Mapping[str, Any]) -> Iterator[tuple[Any, Pointer]]:
+    """The ports of an EndpointSlice, or of every subset of Endpoints."""
+    for index, port in elements(document.get("ports")):
+        yield port.get("port"), ROOT / "ports" / index / "port"
+    for index, subset in elements(document.get("subsets")):
+        for place, port in elements(mapping(subset).get("ports")):
+            yield port.get("port"), ROOT / "subsets" / index / "ports" / place / "port"

@@ -1,0 +1,62 @@
+"""Images come from where the administrator trusts."""
+
+from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
+from typing import ClassVar
+
+from pydantic import Field
+
+from policies.image import digest_of, repository_of
+from policies.model import Facts, Profile, Rule, Severity, Violation
+from policies.pod import Pod, Role
+from policies.pointer import Pointer
+from policies.reading import mapping, text
+from policies.runtime_env import runtime_environments
+from policies.workload import Workload
+
+
+class TrustedImages(Rule):
+    """Refuses images from elsewhere than the registries listed, and if asked to, without digest or attestation.
+
+    Off until its parameters say something. Patterns are of repositories without tag, Docker Hub's without its name:
+    `rayproject/*`, `registry.example/ml/*`. RayWarden's own image is always trusted. An attestation is what a scanner
+    writes into the pod's annotations; it is worth as much as whoever may write there.
+    Why: Ray runs the code in its image before any of ours.
+    Fix: push the image to a trusted registry.
+    """
+
+    id: ClassVar[str] = "trusted-images"
+    profile: ClassVar[Profile] = Profile.BASELINE
+    severity: ClassVar[Severity] = Severity.HIGH
+
+    registries: tuple[str, ...] = Field((), description="patterns of trusted repositories; none: all are")
+    require_digest: bool = Field(False, description="refuse images that are named by tag alone")
+    attestations: Mapping[str, str] = Field({}, description="annotations every pod must carry, with their values")
+
+    def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
+        for container, title in workload.containers:
+            if container.image and container.image != facts.signer.image:
+                yield from self._check_image(container.image, container.pointer / "image", title)
+        for environment in runtime_environments(workload):
+            for part in environment.parts:
+                image = text(part.get("image_uri")) or text(mapping(part.get("container")).get("image"))
+                if image:
+                    yield from self._check_image(image, environment.pointer, environment.field)
+        for pod in workload.pods:
+            if pod.role is not Role.CLEANUP:
+                yield from self._check_attestations(pod)
+
+    def _check_image(self, image: str, pointer: Pointer, title: str) -> Iterator[Violation]:
+        if self.registries and not any(fnmatchcase(repository_of(image), trusted) for trusted in self.registries):
+            fix = f"use an image of {', '.join(self.registries)}"
+            yield self.violation(f"{title} has the image {image}, which is of no trusted registry", pointer, fix)
+        if self.require_digest and not digest_of(image):
+            fix = "name the image by its digest: NAME@sha256:..."
+            yield self.violation(f"{title} has the image {image}, which is not pinned by digest", pointer, fix)
+
+    def _check_attestations(self, pod: Pod) -> Iterator[Violation]:
+        for name, value in self.attestations.items():
+            if pod.annotations.get(name) != value:
+                pointer = pod.pointer / "metadata" / "annotations" / name
+                fix = f"have the image scanned, which gives the annotation {name}: {value}"
+                yield self.violation(f"the {pod.title} does not carry the annotation {name}: {value}", pointer, fix)
