@@ -1,54 +1,104 @@
 """The policy file: which profile in which mode, single rules turned, parameters, exemptions, injection choices."""
 
-from collections.abc import Iterable, Mapping
+import json
+import re
+from collections.abc import Mapping
 from datetime import date
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    ValidationError,
+    create_model,
+    model_validator,
+)
+from pydantic_core import CoreSchema, core_schema
 
 from policies.model import NAMESPACE_LABELS, OFF, Configured, Injection, Mode, Profile, Rule, Violation
+from policies.problems import PolicyError, problems_in, unknown_rule
 from policies.registry import RULES
 
 ProfileName = Literal["privileged", "baseline", "restricted"]
+RULE_IDS = tuple(rule.id for rule in RULES)
+_DAY = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 
 
-def _known_rules(names: Iterable[str]) -> Iterable[str]:
-    known = {rule.id for rule in RULES}
-    if unknown := [name for name in names if name not in known]:
-        raise ValueError(f"no rule is called {', '.join(unknown)}; rules are {', '.join(sorted(known))}")
-    return names
+def _known_rule(name: str) -> str:
+    if name not in RULE_IDS:
+        raise ValueError(unknown_rule(name, RULE_IDS))
+    return name
+
+
+def _day(value: Any) -> date:
+    # Left to itself pydantic also takes the seconds since 1970, as a number and as a text.
+    if not isinstance(value, str) or not re.match(_DAY, value):
+        raise ValueError("write a day as 2027-01-31")
+    return date.fromisoformat(value)
+
+
+RuleId = Annotated[str, AfterValidator(_known_rule), Field(json_schema_extra={"enum": list(RULE_IDS)})]
+Day = Annotated[date, BeforeValidator(_day), Field(json_schema_extra={"pattern": _DAY})]
 
 
 class Profiles(Configured):
     """The profile of each mode, for namespaces that do not choose a stricter one by label."""
 
-    enforce: ProfileName = "baseline"
-    warn: ProfileName = "restricted"
-    audit: ProfileName = "restricted"
+    enforce: ProfileName = Field("baseline", description="what is refused")
+    warn: ProfileName = Field("restricted", description="what the author is warned about")
+    audit: ProfileName = Field("restricted", description="what goes into the API server's audit log")
 
 
 class RuleSettings(Configured):
-    """One rule turned to a mode of its own, whatever the profile, or given parameters."""
+    """One rule turned to a mode of its own, or given parameters."""
 
-    mode: Annotated[Literal["enforce", "warn", "audit", "off"] | None, OFF] = None
-    parameters: Mapping[str, Any] = {}
+    mode: Annotated[Literal["enforce", "warn", "audit", "off"] | None, OFF] = Field(
+        None, description="what is done about it, whatever the profile; without it the profile decides"
+    )
+    parameters: Rule = Field(description="what the rule lets itself be told")
+
+
+class _OfEachRule:
+    """In place of RuleSettings of any rule: a mapping of those there are, each with its own rule's parameters."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        parts = {
+            rule.id: core_schema.typed_dict_field(handler.generate_schema(_settings_of(rule)), required=False)
+            for rule in RULES
+        }
+        return core_schema.typed_dict_schema(parts, extra_behavior="forbid")
+
+
+def _settings_of(rule: type[Rule]) -> type[RuleSettings]:
+    parameters = Field(rule(), description="what the rule lets itself be told")
+    summary = (rule.__doc__ or "").partition("\n")[0]
+    name = f"{rule.__name__}Settings"
+    return create_model(name, __base__=RuleSettings, __doc__=summary, parameters=(rule, parameters))
 
 
 class Exemption(Configured):
     """Who is let off what, why, and until when. Every list given must match; at least one must be given."""
 
-    rules: tuple[str, ...] = Field((), description="rule ids; all rules when empty")
+    # What _names_something says, for editors.
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"required": [name], "properties": {name: {"minItems": 1}}}
+                for name in ("rules", "namespaces", "names", "users")
+            ]
+        }
+    )
+
+    rules: tuple[RuleId, ...] = Field((), description="rule ids; all rules when empty")
     namespaces: tuple[str, ...] = Field((), description="name patterns, `*` matches anything")
     names: tuple[str, ...] = Field((), description="patterns of the object's name (pods: generateName)")
     users: tuple[str, ...] = Field((), description="patterns of the requesting user")
-    reason: str = Field(min_length=1)
-    until: date | None = Field(None, description="the last day it holds")
-
-    @field_validator("rules")
-    @classmethod
-    def _known(cls, rules: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(_known_rules(rules))
+    reason: str = Field(min_length=1, description="why; it goes into the audit log")
+    until: Day | None = Field(None, description="the last day it holds")
 
     @model_validator(mode="after")
     def _names_something(self) -> Self:
@@ -70,23 +120,17 @@ class Exemption(Configured):
 class PolicyFile(Configured):
     """The policy file as written. Every part may be left out; an empty file is the default policy."""
 
-    api_version: Literal["raywarden.io/v1alpha1"] = "raywarden.io/v1alpha1"
-    kind: Literal["Policy"] = "Policy"
-    profiles: Profiles = Profiles()
-    namespaces_may_loosen: bool = False
-    rules: Mapping[str, RuleSettings] = {}
-    exemptions: tuple[Exemption, ...] = ()
-    inject: Injection = Injection()
-
-    @field_validator("rules")
-    @classmethod
-    def _known(cls, rules: Mapping[str, RuleSettings]) -> Mapping[str, RuleSettings]:
-        _known_rules(rules)
-        return rules
-
-
-class PolicyError(Exception):
-    """The policy file cannot be used; the message names every place and what is wrong there."""
+    api_version: Literal["raywarden.io/v1alpha1"] = Field("raywarden.io/v1alpha1", description="version of this format")
+    kind: Literal["Policy"] = Field("Policy", description="what this file is")
+    profiles: Profiles = Field(Profiles(), description="the profile of each mode, where a namespace chooses none")
+    namespaces_may_loosen: bool = Field(
+        False, description="whether a namespace's label may choose a looser profile than these"
+    )
+    rules: Annotated[Mapping[str, RuleSettings], _OfEachRule()] = Field(
+        {}, description="single rules, by id: turned to a mode of their own, or given parameters"
+    )
+    exemptions: tuple[Exemption, ...] = Field((), description="who is let off what, why, and until when")
+    inject: Injection = Field(Injection(), description="what defaults look like where there is a choice")
 
 
 class Policy:
@@ -95,15 +139,17 @@ class Policy:
     def __init__(self, file: PolicyFile) -> None:
         self.file = file
         self.inject = file.inject
-        self.rules = tuple(self._parametrised(rule) for rule in RULES)
+        self.rules = tuple(file.rules[rule.id].parameters if rule.id in file.rules else rule() for rule in RULES)
 
     @classmethod
     def parse(cls, document: Any) -> "Policy":
-        """The policy in a parsed YAML document (None for an empty file); raises PolicyError listing all problems."""
+        """The policy in a parsed YAML document (None for an empty file); raises PolicyError with all problems."""
+        # Read as JSON and by the letter, the file is judged as its schema judges it: "true" is no boolean, 1 no text.
+        content = json.dumps({} if document is None else document)
         try:
-            return cls(PolicyFile.model_validate({} if document is None else document))
+            return cls(PolicyFile.model_validate_json(content, strict=True, by_alias=True, by_name=False))
         except ValidationError as error:
-            raise PolicyError(_places(error)) from None
+            raise PolicyError(*problems_in(error, PolicyFile.model_json_schema)) from None
 
     def modes(self, violation: Violation, labels: Mapping[str, str]) -> list[Mode]:
         """Every mode the violation counts in, in a namespace with these labels; strictest first, often none."""
@@ -122,6 +168,10 @@ class Policy:
         # One that ended is returned too, where no other holds: its end is worth a word.
         return next((one for one in covering if one.holds(today)), covering[0] if covering else None)
 
+    def ended(self, today: date) -> list[tuple[int, Exemption]]:
+        """The exemptions that hold no longer, each with its number in the file, counted from 1."""
+        return [pair for pair in enumerate(self.file.exemptions, 1) if not pair[1].holds(today)]
+
     def _profile(self, mode: Mode, labels: Mapping[str, str]) -> Profile:
         floor = Profile.named(getattr(self.file.profiles, mode))
         label = labels.get(NAMESPACE_LABELS[mode])
@@ -133,30 +183,3 @@ class Policy:
             # As Pod Security Admission does: a misspelt level must not open a namespace.
             chosen = Profile.RESTRICTED
         return chosen if self.file.namespaces_may_loosen else max(chosen, floor)
-
-    def _parametrised(self, rule: type[Rule]) -> Rule:
-        settings = self.file.rules.get(rule.id)
-        try:
-            return rule.model_validate(dict(settings.parameters) if settings else {})
-        except ValidationError as error:
-            raise PolicyError(_places(error, f"rules.{rule.id}.parameters.")) from None
-
-
-# What pydantic says in its own terms, in the terms of who wrote the file.
-_SAID = {
-    "extra_forbidden": "there is no such field",
-    "model_type": "write a mapping",
-    "model_attributes_type": "write a mapping",
-    "dict_type": "write a mapping",
-    "mapping_type": "write a mapping",
-    "tuple_type": "write a list",
-}
-
-
-def _places(error: ValidationError, prefix: str = "") -> str:
-    lines = []
-    for problem in error.errors():
-        place = prefix + ".".join(str(part) for part in problem["loc"])
-        said = _SAID.get(problem["type"], problem["msg"].removeprefix("Value error, "))
-        lines.append(f"{place.rstrip('.')}: {said}" if place else said)
-    return "\n".join(lines)

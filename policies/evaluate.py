@@ -150,6 +150,11 @@ def validate(kind: Kind, document: Mapping[str, Any], policy: Policy, facts: Fac
     )
 
 
+def is_subject(kind: Kind, document: Mapping[str, Any]) -> bool:
+    """Any rule may have an opinion on this object."""
+    return Workload.of(kind, document) is not None or Neighbour.of(kind, document) is not None
+
+
 def _subject(kind: Kind, document: Mapping[str, Any], facts: Facts) -> Workload | Neighbour | None:
     workload = Workload.of(kind, document)
     if workload is None and facts.before and facts.before.kind == "Pod":

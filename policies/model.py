@@ -7,8 +7,9 @@ from datetime import date
 from enum import IntEnum, StrEnum
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic.alias_generators import to_camel
+from pydantic_core import CoreSchema, core_schema
 
 from policies.draft import Draft
 from policies.neighbour import Neighbour
@@ -82,8 +83,18 @@ class Configured(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
 
 
-# In YAML an unquoted `off` is the boolean.
-OFF = BeforeValidator(lambda value: "off" if value is False else value)
+class _Off:
+    """Takes false for `off`: in YAML that is what the word means where nobody put it in quotes."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        quoted = handler(source)
+        written = core_schema.union_schema([quoted, core_schema.literal_schema([False])])
+        return core_schema.no_info_before_validator_function(
+            lambda value: "off" if value is False else value, quoted, json_schema_input_schema=written
+        )
+
+
+OFF = _Off()
 
 
 class NonRootImage(Configured):
@@ -105,11 +116,17 @@ class Injection(Configured):
     auth: Annotated[Literal["off", "token"], OFF] = Field(
         "off", description="`token` asks KubeRay for token authentication where the Ray version has it (2.52)"
     )
-    non_root_images: tuple[NonRootImage, ...] = (NonRootImage(image="rayproject/*", uid=1000),)
+    non_root_images: tuple[NonRootImage, ...] = Field(
+        (NonRootImage(image="rayproject/*", uid=1000),), description="images known to run as a numeric user"
+    )
     opt_out_namespaces: tuple[str, ...] = Field(
         (), description='patterns of namespaces where `raywarden.io/inject: "false"` on a RayCluster is honoured'
     )
-    cluster_domain: str = Field("cluster.local", pattern=r"^[a-z0-9.-]+$")
+    cluster_domain: str = Field(
+        "cluster.local",
+        pattern=r"^[a-z0-9.-]+$",
+        description="the cluster's DNS domain; a running server does not change it",
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,9 @@ dates, no base 60.
 """
 
 import re
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeVar
 
 import yaml
 
@@ -30,22 +31,74 @@ _HEXADECIMAL = re.compile(r"([-+]?)0x([0-9a-fA-F]{1,4000})")
 _FLOAT = re.compile(r"[-+]?(?:[0-9]{1,400}\.?[0-9]{0,400}|\.[0-9]{1,400})(?:[eE][-+]?[0-9]{1,4})?")
 
 
+class Place(NamedTuple):
+    """A place in a text; lines and columns are counted from 1."""
+
+    line: int
+    column: int
+
+
 class UntrustedYamlError(Exception):
-    """The text is not YAML, or is YAML of a kind no manifest needs; the message says where."""
+    """The text is not YAML, or is YAML of a kind no manifest needs; the message says where, if that is known."""
+
+    def __init__(self, what: str, place: Place | None = None) -> None:
+        super().__init__(f"line {place.line}, column {place.column}: {what}" if place else what)
+        self.what = what
+        self.place = place
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A document, and where everything in it stands."""
+
+    value: Any
+    start: Place
+    # By identity: an alias is its anchor's own list or mapping. `value` keeps them all alive.
+    _inside: Mapping[int, Mapping[str | int, tuple[Place, Place]]] = field(repr=False)
+
+    def place(self, path: Sequence[str | int], *, key: bool = False) -> Place:
+        """Where the value at `path` begins, or its key; of what is not there, where the part begins that lacks it."""
+        place, key_place, value = self.start, self.start, self.value
+        for step in path:
+            if (found := self._inside.get(id(value), {}).get(step)) is None:
+                return place
+            (key_place, place), value = found, value[step]
+        return key_place if key else place
 
 
 def load_all(content: str) -> Iterator[Any]:
     """The documents in `content` as JSON values, an empty one as None; raises UntrustedYamlError."""
-    reader = _Reader()
+    return (reader.document for reader in _read(content, _Reader))
+
+
+def load_placed(content: str) -> Iterator[Placed]:
+    """The same with the place of every value and key, at about twice the cost."""
+    return (Placed(reader.document, reader.start, reader.inside) for reader in _read(content, _PlacingReader))
+
+
+_AnyReader = TypeVar("_AnyReader", bound="_Reader")
+
+
+def _read(content: str, new: Callable[[], _AnyReader]) -> Iterator[_AnyReader]:
+    """A reader for every document, at its end."""
+    reader = new()
     try:
         for event in yaml.parse(content, Loader=yaml.CSafeLoader):
             if reader.take(event):
-                yield reader.document
-                reader = _Reader()
+                yield reader
+                reader = new()
+    except yaml.reader.ReaderError as error:
+        raise UntrustedYamlError(error.reason, place_at(content.encode(), error.position)) from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise UntrustedYamlError(place + str(getattr(error, "problem", None) or error)) from None
+        what = str(getattr(error, "problem", None) or error)
+        raise UntrustedYamlError(what, Place(mark.line + 1, mark.column + 1) if mark else None) from None
+
+
+def place_at(content: bytes, offset: int) -> Place:
+    """Where in a UTF-8 text the byte at `offset` stands."""
+    before = content[:offset].decode(errors="replace")
+    return Place(before.count("\n") + 1, len(before) - before.rfind("\n"))
 
 
 class _Reader:
@@ -66,11 +119,7 @@ class _Reader:
         elif isinstance(event, yaml.SequenceStartEvent):
             self._start([], event)
         elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
-            done = self._open.pop()
-            done.merge()
-            self._place(done.value, event)
-            if done.anchor:
-                self._anchors[done.anchor] = done.value, self._nodes - done.nodes_before
+            self._end()
         elif isinstance(event, yaml.AliasEvent):
             if event.anchor not in self._anchors:
                 raise _error(event, f"the alias {event.anchor} names nothing before it")
@@ -82,7 +131,14 @@ class _Reader:
         if len(self._open) >= _MAX_DEPTH:
             raise _error(event, f"nested deeper than {_MAX_DEPTH} levels")
         self._count(1, event)
-        self._open.append(_Open(value, event.anchor, self._nodes - 1))
+        self._open.append(_Open(value, event, self._nodes - 1))
+
+    def _end(self) -> None:
+        done = self._open.pop()
+        done.merge()
+        self._place(done.value, done.event)
+        if done.event.anchor:
+            self._anchors[done.event.anchor] = done.value, self._nodes - done.nodes_before
 
     def _add(self, value: Any, event: Any, nodes: int) -> None:
         self._count(nodes, event)
@@ -104,22 +160,61 @@ class _Reader:
         if isinstance(top.value, list):
             top.value.append(value)
         elif top.key is None:
-            if isinstance(value, dict | list):
-                raise _error(event, "a key is a list or a mapping (a Helm template is rendered first: helm template)")
-            top.key = _key(value)
+            top.name(value, event)
         else:
             top.put(value, event)
+
+
+class _PlacingReader(_Reader):
+    """Remembers where each value, and each key, began."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.start = Place(1, 1)
+        self.inside: dict[int, dict[str | int, tuple[Place, Place]]] = {}
+
+    def _start(self, value: dict[str, Any] | list[Any], event: Any) -> None:
+        super()._start(value, event)
+        # Also in place of what stood here for a merged mapping that is gone, and whose identity is free again.
+        self.inside[id(value)] = {}
+
+    def _end(self) -> None:
+        done = self._open[-1]
+        super()._end()
+        for part in done.merged:
+            self.inside[id(done.value)] = {**self.inside[id(part)], **self.inside[id(done.value)]}
+
+    def _place(self, value: Any, event: Any) -> None:
+        place, top = _place_of(event), self._open[-1] if self._open else None
+        if top is None:
+            self.start = place
+        elif isinstance(top.value, list):
+            self.inside[id(top.value)][len(top.value)] = place, place
+        elif top.key is None:
+            top.key_place = place
+        elif top.key != "<<":
+            self.inside[id(top.value)][top.key] = top.key_place, place
+        super()._place(value, event)
 
 
 class _Open:
     """A mapping or sequence whose end has not come yet."""
 
-    def __init__(self, value: dict[str, Any] | list[Any], anchor: str | None, nodes_before: int) -> None:
+    def __init__(self, value: dict[str, Any] | list[Any], event: Any, nodes_before: int) -> None:
         self.value = value
-        self.anchor = anchor
+        self.event = event
         self.nodes_before = nodes_before
         self.key: str | None = None
-        self._merged: list[dict[str, Any]] = []
+        self.key_place = Place(1, 1)
+        self.merged: list[dict[str, Any]] = []
+
+    def name(self, value: Any, event: Any) -> None:
+        """Take in the next key."""
+        if isinstance(value, dict | list):
+            raise _error(event, "a key is a list or a mapping (a Helm template is rendered first: helm template)")
+        self.key = _key(value)
+        if self.key in self.value:
+            raise _error(event, f"the key {self.key} stands twice")
 
     def put(self, value: Any, event: Any) -> None:
         assert isinstance(self.value, dict) and self.key is not None
@@ -128,15 +223,13 @@ class _Open:
             for part in value if isinstance(value, list) else [value]:
                 if not isinstance(part, dict):
                     raise _error(event, "a merge key (<<) takes a mapping")
-                self._merged.append(part)
-        elif key in self.value:
-            raise _error(event, f"the key {key} stands twice")
+                self.merged.append(part)
         else:
             self.value[key] = value
 
     def merge(self) -> None:
         """Take in what `<<` named; what the mapping says itself goes before, and earlier mappings before later ones."""
-        for part in self._merged:
+        for part in self.merged:
             for name, item in part.items():
                 self.value.setdefault(name, item)  # type: ignore[union-attr]  # only mappings have merge keys
 
@@ -171,6 +264,10 @@ def _number(content: str) -> int | float | str:
     return float(plain) if _FLOAT.fullmatch(plain) else content
 
 
-def _error(event: Any, what: str) -> UntrustedYamlError:
+def _place_of(event: Any) -> Place:
     mark = event.start_mark
-    return UntrustedYamlError(f"line {mark.line + 1}, column {mark.column + 1}: {what}")
+    return Place(mark.line + 1, mark.column + 1)
+
+
+def _error(event: Any, what: str) -> UntrustedYamlError:
+    return UntrustedYamlError(what, _place_of(event))

@@ -4,7 +4,8 @@ import re
 
 from policies.image import repository_of, tag_of
 
-_VERSION = re.compile(r"v?(\d{1,6})\.(\d{1,6})(?:\.(\d{1,6}))?(?!\d)")
+VERSION = r"^v?([0-9]{1,6})\.([0-9]{1,6})(?:\.([0-9]{1,6}))?(?![0-9])"
+_VERSION = re.compile(VERSION)
 
 RayVersion = tuple[int, int, int]
 

@@ -6,16 +6,19 @@ import subprocess
 import sys
 from pathlib import Path
 
-from webhook import reference
+from webhook import policy_schema, reference
 
 ROOT = Path(__file__).parent.parent
 _BLOCK = re.compile(r"(<!-- generated: (?P<what>[a-z ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_RULES = re.compile(r"( *)(# generated: rules\n).*?( *# end\n)", re.DOTALL)
 
 
 def files() -> dict[Path, str]:
     """Every file with generated parts, as it should be."""
-    readme = ROOT / "README.md"
+    readme, example = ROOT / "README.md", ROOT / "deploy" / "policy.yaml"
     return {
+        ROOT / "policies" / "policy.schema.json": policy_schema.text(),
+        example: _RULES.sub(_example_rules, example.read_text()),
         ROOT / "policies" / "README.md": reference.markdown(),
         readme: _BLOCK.sub(lambda found: found[1] + _generated(found["what"]) + found[3], readme.read_text()),
     }
@@ -25,6 +28,11 @@ def _generated(what: str) -> str:
     if what == "settings":
         return reference.settings_table() + "\n"
     return f"```text\n$ raywarden {what} --help\n{_help(what)}\n```\n"
+
+
+def _example_rules(found: re.Match[str]) -> str:
+    indent, start, end = found.groups()
+    return indent + start + "".join(f"{indent}{line}\n" for line in policy_schema.example_rules()) + end
 
 
 def _help(command: str) -> str:

@@ -257,13 +257,15 @@ def facts(
 
 def reviewer(policy: Mapping[str, Any] | None = None, *around: Object) -> Reviewer:
     """One that knows the `surroundings`, and what is `around` beside or in place of them."""
+    parsed = Policy.parse(policy)
     known = ManifestNeighbourhoods([*surroundings(), *around], complete=True)
-    return Reviewer(Policy.parse(policy), lambda: SIGNER, known, lambda: TODAY)
+    return Reviewer(lambda: parsed, lambda: SIGNER, known, lambda: TODAY)
 
 
 def ignorant_reviewer(policy: Mapping[str, Any] | None = None) -> Reviewer:
     """One that knows nothing of the cluster."""
-    return Reviewer(Policy.parse(policy), lambda: SIGNER, ManifestNeighbourhoods(()), lambda: TODAY)
+    parsed = Policy.parse(policy)
+    return Reviewer(lambda: parsed, lambda: SIGNER, ManifestNeighbourhoods(()), lambda: TODAY)
 
 
 def request(document: Object, *arguments: Any, **fields: Any) -> AdmissionRequest:

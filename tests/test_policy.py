@@ -6,8 +6,9 @@ from typing import Any, ClassVar
 import pytest
 
 from policies import evaluate
-from policies.config import Policy, PolicyError
+from policies.config import Policy
 from policies.pointer import ROOT
+from policies.problems import PolicyError
 from policies.registry import MUTATIONS
 from policies.rules.no_host_access import NoHostAccess
 from policies.workload import Kind
@@ -234,7 +235,7 @@ def test_a_mutation_that_raises_is_left_out_and_named(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     ("document", "says"),
     [
-        ({"rules": {"no-such-rule": {}}}, "rules: no rule is called no-such-rule"),
+        ({"rules": {"no-such-rule": {}}}, "rules.no-such-rule: no rule is called no-such-rule"),
         ({"rules": {"tls-on": {"mode": "maybe"}}}, "rules.tls-on.mode: Input should be"),
         ({"rules": {"tls-on": {"parameters": {"a": 1}}}}, "rules.tls-on.parameters.a: there is no such field"),
         ({"rules": {"ray-version-floor": {"parameters": {"denyBelow": "new"}}}}, "write a version of three numbers"),

@@ -238,7 +238,7 @@ def test_it_does_not_start_with_a_wrong_policy(tmp_path: Path) -> None:
     policy.write_text("rules:\n  tls-of: {mode: warn}\n")
     ended = run("serve", "--dev", RAYWARDEN_POLICY_FILE=str(policy))
     assert ended.returncode == 2
-    assert f"{policy}: rules: no rule is called tls-of" in ended.stderr
+    assert f"{policy}:2:3: rules.tls-of: no rule is called tls-of; did you mean tls-on?" in ended.stderr
 
 
 def test_it_does_not_start_with_wrong_settings() -> None:

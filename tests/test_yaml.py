@@ -97,7 +97,7 @@ def test_streams() -> None:
         ("[" * 200_000, "nested deeper than 100 levels"),
         ("{a: " * 200_000, "nested deeper than 100 levels"),
         ("- " * 200_000, "nested deeper than 100 levels"),
-        ("a: 1\na: 2", "line 2, column 4: the key a stands twice"),
+        ("a: 1\na: 2", "line 2, column 1: the key a stands twice"),
         ("? [a]\n: 1", "a key is a list or a mapping"),
         ("a: *nothing", "the alias nothing names nothing before it"),
         ("a: {<<: 5}", "a merge key"),

@@ -13,13 +13,14 @@ import orjson
 import typer
 import yaml
 
-from webhook import __version__, ca_command, reference, wiring
+from webhook import __version__, ca_command, rules_command, wiring
 from webhook.demo import run_demo
 from webhook.dry_run import Examined, examine
 from webhook.enroll_command import enroll_command
 from webhook.manifest_neighbourhoods import ManifestNeighbourhoods
 from webhook.manifests import Manifest, Unreadable, read
 from webhook.observe import set_up_logging
+from webhook.policy_file import load_policy
 from webhook.report import as_json, as_text
 from webhook.review import Reviewer
 from webhook.serving import run
@@ -37,6 +38,7 @@ app = typer.Typer(
 )
 app.command("enroll")(enroll_command)
 app.add_typer(ca_command.app)
+app.add_typer(rules_command.app)
 
 
 class Output(StrEnum):
@@ -44,13 +46,6 @@ class Output(StrEnum):
 
     TEXT = "text"
     JSON = "json"
-
-
-class RulesFormat(StrEnum):
-    """How `rules` lists."""
-
-    TEXT = "text"
-    MARKDOWN = "markdown"
 
 
 def main() -> None:
@@ -132,7 +127,9 @@ def review(
     found = [one for source in sources for one in read(source)]
     manifests = [one for one in found if isinstance(one, Manifest)]
     neighbourhoods = ManifestNeighbourhoods((manifest.document for manifest in manifests), namespace)
-    reviewer = wiring.offline_reviewer(from_environment(), policy, neighbourhoods)
+    in_force = load_policy(policy)
+    notes = wiring.policy_notes(in_force)
+    reviewer = wiring.offline_reviewer(from_environment(), in_force, neighbourhoods)
     outcomes = [_examine(reviewer, manifest, namespace) for manifest in manifests]
     examined = [one for one in outcomes if isinstance(one, Examined)]
     unreadable = [one for one in (*found, *outcomes) if isinstance(one, Unreadable)]
@@ -140,8 +137,10 @@ def review(
     if patch:
         _print_patched(examined, made)
     elif output is Output.JSON:
-        print(orjson.dumps(as_json(examined, unreadable, skipped), option=orjson.OPT_INDENT_2).decode())
+        print(orjson.dumps(as_json(examined, unreadable, skipped, notes), option=orjson.OPT_INDENT_2).decode())
     if output is Output.TEXT:
+        for note in notes:
+            print(f"note: {note}", file=sys.stderr)
         for line in as_text(examined, unreadable, skipped):
             # With --patch standard output is the manifests' alone, ready for `kubectl apply -f -`.
             print(line, file=sys.stderr if patch else sys.stdout)
@@ -153,14 +152,6 @@ def _examine(reviewer: Reviewer, manifest: Manifest, namespace: str) -> Examined
         return examine(reviewer, manifest, namespace)
     except BadReviewError as error:
         return Unreadable(str(manifest), str(error))
-
-
-@app.command()
-def rules(
-    format: Annotated[RulesFormat, typer.Option("--format", "-f", help="How to list them.")] = RulesFormat.TEXT,
-) -> None:
-    """List the rules and the mutations."""
-    print(reference.markdown() if format is RulesFormat.MARKDOWN else reference.table(), end="")
 
 
 @app.callback(invoke_without_command=True)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from policies import kuberay
+from policies import evaluate, kuberay
 from policies.model import Violation
 from policies.reading import mapping, text
 from policies.workload import Kind, Workload
@@ -52,7 +52,7 @@ def examine(reviewer: Reviewer, manifest: Manifest, namespace: str) -> Examined 
     `namespace` is that of manifests that name none. Raises BadReviewError for a broken AdmissionReview.
     """
     request = _request(manifest.document, namespace)
-    if request.object is None or Workload.of(request.gvk, request.object) is None:
+    if request.object is None or not evaluate.is_subject(request.gvk, request.object):
         return None
     outcome = _admit(reviewer, request)
     found = {(violation.rule, violation.what) for violation in (*outcome.denied, *outcome.warned)}

@@ -1,15 +1,27 @@
 """The outcome of `raywarden review`, as text for people and JSON for programs."""
 
 from collections.abc import Iterator, Sequence
+from datetime import date
 from typing import Any
 
+from policies.config import Policy
 from policies.model import Violation
 from webhook.dry_run import Examined, Outcome
 from webhook.manifests import Unreadable
 
 
-def as_json(examined: Sequence[Examined], unreadable: Sequence[Unreadable], skipped: int) -> dict[str, Any]:
-    """The whole run as one JSON object; its fields are named in the README."""
+def policy_notes(policy: Policy, today: date) -> list[str]:
+    """A line for each exemption that has ended: it does nothing any more, and should be taken out or renewed."""
+    return [
+        f"exemption {number} ({' '.join(exemption.reason.split())}) ended on {exemption.until}"
+        for number, exemption in policy.ended(today)
+    ]
+
+
+def as_json(
+    examined: Sequence[Examined], unreadable: Sequence[Unreadable], skipped: int, notes: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The whole run as one JSON object; `notes` are about the policy."""
     return {
         "objects": [
             {"source": str(one.manifest), "allowed": one.allowed, **_outcome(one.outcome)}
@@ -17,6 +29,7 @@ def as_json(examined: Sequence[Examined], unreadable: Sequence[Unreadable], skip
             for one in examined
         ],
         "unreadable": [{"source": one.source, "reason": one.why} for one in unreadable],
+        "notes": list(notes),
         "summary": _summary(examined, unreadable, skipped),
     }
 

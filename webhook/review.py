@@ -35,13 +35,17 @@ class Reviewer:
     """Gathers the facts for a request, lets `policies` decide, and puts the decision into an AdmissionResponse."""
 
     def __init__(
-        self, policy: Policy, signer: Callable[[], Signer], neighbourhoods: Neighbourhoods, today: Callable[[], date]
+        self,
+        policy: Callable[[], Policy],
+        signer: Callable[[], Signer],
+        neighbourhoods: Neighbourhoods,
+        today: Callable[[], date],
     ) -> None:
         self._policy = policy
         self._signer = signer
         self._neighbourhoods = neighbourhoods
         self._today = today
-        self._hash_of = lru_cache(maxsize=4)(lambda signer: contract_hash(signer, policy.inject))
+        self._hash_of = lru_cache(maxsize=4)(contract_hash)
 
     def mutate(self, request: AdmissionRequest) -> Decision:
         """The defaults to write. Always allowed: what is wrong is for `validate` to refuse."""
@@ -76,12 +80,14 @@ class Reviewer:
         )
 
     def mutated(self, request: AdmissionRequest) -> Mutated:
-        return evaluate.mutate(request.gvk, request.object or {}, self._facts(request))
+        return evaluate.mutate(request.gvk, request.object or {}, self._facts(request, self._policy()))
 
     def verdict(self, request: AdmissionRequest) -> Verdict:
-        return evaluate.validate(request.gvk, request.object or {}, self._policy, self._facts(request))
+        # Once a request: between two of them the policy may be another.
+        policy = self._policy()
+        return evaluate.validate(request.gvk, request.object or {}, policy, self._facts(request, policy))
 
-    def _facts(self, request: AdmissionRequest) -> Facts:
+    def _facts(self, request: AdmissionRequest, policy: Policy) -> Facts:
         before = request.old_object if request.operation == "UPDATE" else None
         signer = self._signer()
         return Facts(
@@ -93,8 +99,8 @@ class Reviewer:
             neighbourhood=self._neighbourhoods.around(request.namespace),
             today=self._today(),
             signer=signer,
-            injection=self._policy.inject,
-            contract_hash=self._hash_of(signer),
+            injection=policy.inject,
+            contract_hash=self._hash_of(signer, policy.inject),
             before=Workload.of(request.gvk, before) if before is not None else None,
             stored=before,
         )

@@ -25,7 +25,9 @@ class Settings(BaseSettings):
     operations_port: int = Field(
         8080, ge=0, le=65535, description="`/livez`, `/readyz` and `/metrics`, plain; 0 picks one"
     )
-    policy_file: Path | None = Field(None, description="policy file (YAML); without it the default policy holds")
+    policy_file: Path | None = Field(
+        None, description="policy file (YAML), read again on change; without it the default policy holds"
+    )
     objects_file: Path | None = Field(
         None,
         description="with `--dev`, the Kubernetes objects that exist (YAML or JSON): Namespaces, whose labels choose "
@@ -82,7 +84,10 @@ class Settings(BaseSettings):
     max_enrolments: int = Field(500, gt=0, description="enrolments at once; more get 503 and come again")
     max_enrolment_bytes: int = Field(32 * 1024, gt=0, description="larger enrolments get 413")
     upkeep_seconds: float = Field(
-        10.0, gt=0, le=60, description="how often the seed, our certificate and the caBundle are looked at"
+        10.0,
+        gt=0,
+        le=60,
+        description="how often the policy file, the seed, our certificate and the caBundle are looked at",
     )
     max_body_bytes: int = Field(8 * 1024 * 1024, gt=0, description="larger requests get 413")
     body_timeout_seconds: float = Field(5.0, gt=0, description="a request body that takes longer gets 408")

@@ -20,15 +20,17 @@ from cryptography.x509 import random_serial_number
 from certs.identity import Domains
 from certs.profile import Profile
 from certs.seed import SEED_BYTES
+from policies.config import Policy
 from policies.model import Signer
-from webhook import __version__
+from webhook import __version__, report
 from webhook.app import admission_app, enrolment_app, operations_app
 from webhook.kube_api import KubeApi
 from webhook.kube_live import KubeLive, KubeObjectLists, KubeSeedStore, KubeWebhookConfigurations
 from webhook.lifetimes import Lifetimes
 from webhook.manifest_cluster import ManifestCluster
 from webhook.observe import CaCache, Metrics, Observer
-from webhook.policy_file import load_policy
+from webhook.policy_file import parse_policy, read_policy
+from webhook.policy_watch import PolicyMetrics, PolicyWatch
 from webhook.ports import LiveObjects, Neighbourhoods, SeedStore, UnavailableError, WebhookConfigurations
 from webhook.readiness import Readiness
 from webhook.review import Reviewer
@@ -84,10 +86,15 @@ class Server:
         await serve(listeners, self.tasks, self.readiness, self.settings, stop)
 
 
-def offline_reviewer(settings: Settings, policy_file: Path | None, neighbourhoods: Neighbourhoods) -> Reviewer:
+def offline_reviewer(settings: Settings, policy: Policy, neighbourhoods: Neighbourhoods) -> Reviewer:
     """A reviewer that needs neither cluster nor keys, for the command line."""
     signer = _signer(settings, _NO_CA)
-    return Reviewer(load_policy(policy_file), lambda: signer, neighbourhoods, _today)
+    return Reviewer(lambda: policy, lambda: signer, neighbourhoods, _today)
+
+
+def policy_notes(policy: Policy) -> list[str]:
+    """What whoever keeps the policy should hear of it today."""
+    return report.policy_notes(policy, _today())
 
 
 async def dev_server(
@@ -149,20 +156,20 @@ async def _follow(api: KubeApi, live: KubeLive, readiness: Readiness) -> None:
 
 
 def _server(settings: Settings, around: Surroundings, told: Callable[[bytes], None]) -> Server:
-    policy, profile = load_policy(settings.policy_file), _profile(settings)
+    watch, profile = _policy_watch(settings.policy_file), _profile(settings)
     root = load_root(settings, _now())
-    domains = Domains(policy.inject.cluster_domain, settings.trust_domain, short_names=root is None)
+    domains = Domains(watch.policy.inject.cluster_domain, settings.trust_domain, short_names=root is None)
     trust = Trust(root, domains, settings.ca_cache_size)
     certificate = serving_certificate(settings, trust, _now())
     lifetimes = Lifetimes(around.live.ray_clusters, profile, root, lambda: certificate.ends, _now)
-    observer = Observer(Metrics(CaCache(trust), lifetimes), time.perf_counter)
+    observer = Observer(Metrics(CaCache(trust), lifetimes, PolicyMetrics(watch, _today)), time.perf_counter)
     readiness = Readiness(lambda ready: observer.metrics.ready.set(ready))
     signer = lru_cache(maxsize=4)(partial(_signer, settings))
-    reviewer = Reviewer(policy, lambda: signer(certificate.pod_ca(_now())), around.neighbourhoods, _today)
+    reviewer = Reviewer(lambda: watch.policy, lambda: signer(certificate.pod_ca(_now())), around.neighbourhoods, _today)
     upkeep = Upkeep(
         around.seeds, trust, certificate, around.configurations, readiness, observer, told, _now, _new_secret
     )
-    tasks: list[Callable[[], Awaitable[None]]] = [partial(upkeep.run, settings.upkeep_seconds)]
+    tasks: list[Callable[[], Awaitable[None]]] = [partial(one.run, settings.upkeep_seconds) for one in (upkeep, watch)]
     if around.follow:
         readiness.expect(_CACHES)
         tasks.append(partial(around.follow, readiness))
@@ -183,6 +190,10 @@ def _server(settings: Settings, around: Surroundings, told: Callable[[bytes], No
         certificate=certificate,
         tasks=tuple(tasks),
     )
+
+
+def _policy_watch(file: Path | None) -> PolicyWatch:
+    return PolicyWatch(partial(read_policy, file), partial(parse_policy, file), _today)
 
 
 def _open(settings: Settings, which: str) -> socket.socket:

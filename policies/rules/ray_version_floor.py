@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.pointer import Pointer
 from policies.reading import text
-from policies.version import RayVersion, image_version, ray_version
+from policies.version import VERSION, RayVersion, image_version, ray_version
 from policies.workload import Workload
 
 # The Ray version each was fixed in; CVE-2023-48022 (ShadowRay) needs token authentication in any version.
@@ -32,8 +32,12 @@ class RayVersionFloor(Rule):
     profile: ClassVar[Profile] = Profile.BASELINE
     severity: ClassVar[Severity] = Severity.HIGH
 
-    deny_below: str = Field("2.52.0", description="versions below this are refused")
-    warn_below: str = Field("2.55.0", description="versions below this are warned about")
+    deny_below: str = Field(
+        "2.52.0", description="versions below this are refused", json_schema_extra={"pattern": VERSION}
+    )
+    warn_below: str = Field(
+        "2.55.0", description="versions below this are warned about", json_schema_extra={"pattern": VERSION}
+    )
 
     @field_validator("deny_below", "warn_below")
     @classmethod

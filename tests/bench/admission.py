@@ -39,7 +39,8 @@ def _print_stages(bodies: dict[str, bytes]) -> None:
     signer = Signer(
         "raywarden:0", "https://raywarden-enroll.raywarden-system.svc:8444", ca, "raywarden-system", 8444, "0"
     )
-    reviewer = Reviewer(Policy.parse(None), lambda: signer, ManifestNeighbourhoods(()), lambda: date(2026, 11, 20))
+    policy = Policy.parse(None)
+    reviewer = Reviewer(lambda: policy, lambda: signer, ManifestNeighbourhoods(()), lambda: date(2026, 11, 20))
     for name, body in bodies.items():
         for path, review in (("mutate", reviewer.mutate), ("validate", reviewer.validate)):
             sent = body if path == "mutate" else _mutated(body, reviewer)
