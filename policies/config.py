@@ -1,8 +1,8 @@
-"""The policy file: which profile in which mode, single rules turned, parameters, exemptions, injection choices."""
+"""The policy file: which profile in which mode, rules turned and parametrised, own rules, exemptions, injection."""
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal, Self
@@ -19,17 +19,17 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
+from policies.expressions import OWN, Expressions, OwnRule, ProfileName
 from policies.model import NAMESPACE_LABELS, OFF, Configured, Injection, Mode, Profile, Rule, Violation
-from policies.problems import PolicyError, problems_in, unknown_rule
+from policies.problems import PolicyError, Problem, problems_in, unknown_rule
 from policies.registry import RULES
 
-ProfileName = Literal["privileged", "baseline", "restricted"]
 RULE_IDS = tuple(rule.id for rule in RULES)
 _DAY = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 
 
 def _known_rule(name: str) -> str:
-    if name not in RULE_IDS:
+    if name not in RULE_IDS and not re.match(OWN, name):
         raise ValueError(unknown_rule(name, RULE_IDS))
     return name
 
@@ -41,7 +41,8 @@ def _day(value: Any) -> date:
     return date.fromisoformat(value)
 
 
-RuleId = Annotated[str, AfterValidator(_known_rule), Field(json_schema_extra={"enum": list(RULE_IDS)})]
+_RULE_ID_SCHEMA: dict[str, Any] = {"anyOf": [{"enum": list(RULE_IDS)}, {"pattern": OWN}]}
+RuleId = Annotated[str, AfterValidator(_known_rule), Field(json_schema_extra=_RULE_ID_SCHEMA)]
 Day = Annotated[date, BeforeValidator(_day), Field(json_schema_extra={"pattern": _DAY})]
 
 
@@ -129,8 +130,22 @@ class PolicyFile(Configured):
     rules: Annotated[Mapping[str, RuleSettings], _OfEachRule()] = Field(
         {}, description="single rules, by id: turned to a mode of their own, or given parameters"
     )
+    expressions: tuple[OwnRule, ...] = Field((), max_length=100, description="rules of your own, in CEL")
     exemptions: tuple[Exemption, ...] = Field((), description="who is let off what, why, and until when")
     inject: Injection = Field(Injection(), description="what defaults look like where there is a choice")
+
+
+def _of_own_rules(file: PolicyFile) -> Iterator[Problem]:
+    """Ids that are taken twice, and exemptions from a rule of one's own that is not there."""
+    ids: list[str] = []
+    for index, rule in enumerate(file.expressions):
+        if rule.id in ids:
+            yield Problem(("expressions", index, "id"), f"{rule.id} stands twice")
+        ids.append(rule.id)
+    for index, exemption in enumerate(file.exemptions):
+        for place, name in enumerate(exemption.rules):
+            if name not in (*RULE_IDS, *ids):
+                yield Problem(("exemptions", index, "rules", place), unknown_rule(name, (*RULE_IDS, *ids)))
 
 
 class Policy:
@@ -139,6 +154,8 @@ class Policy:
     def __init__(self, file: PolicyFile) -> None:
         self.file = file
         self.inject = file.inject
+        self.expressions = Expressions(file.expressions)
+        self._own = {rule.id: rule for rule in file.expressions}
         self.rules = tuple(file.rules[rule.id].parameters if rule.id in file.rules else rule() for rule in RULES)
 
     @classmethod
@@ -147,13 +164,16 @@ class Policy:
         # Read as JSON and by the letter, the file is judged as its schema judges it: "true" is no boolean, 1 no text.
         content = json.dumps({} if document is None else document)
         try:
-            return cls(PolicyFile.model_validate_json(content, strict=True, by_alias=True, by_name=False))
+            file = PolicyFile.model_validate_json(content, strict=True, by_alias=True, by_name=False)
         except ValidationError as error:
             raise PolicyError(*problems_in(error, PolicyFile.model_json_schema)) from None
+        if problems := list(_of_own_rules(file)):
+            raise PolicyError(*problems)
+        return cls(file)
 
     def modes(self, violation: Violation, labels: Mapping[str, str]) -> list[Mode]:
         """Every mode the violation counts in, in a namespace with these labels; strictest first, often none."""
-        settings = self.file.rules.get(violation.rule)
+        settings = self.file.rules.get(violation.rule) or self._own.get(violation.rule)
         if settings and settings.mode:
             modes = [mode for mode in Mode if mode == settings.mode]
         else:

@@ -1,7 +1,7 @@
 """The two loops: every mutation in order over one draft, every rule over one object."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -138,8 +138,8 @@ def validate(kind: Kind, document: Mapping[str, Any], policy: Policy, facts: Fac
     if subject is None or _only_ends_something(subject, facts):
         return Verdict()
     violations, failed = _violations(subject, policy, facts)
-    before = _stored(kind, facts)
-    stored = Counter(_identity(v) for v in _violations(before, policy, facts)[0]) if before else Counter()
+    violations += policy.expressions.violations(kind.kind, document, facts)
+    stored = Counter(map(_identity, _stored_violations(kind, policy, facts))) if violations else Counter()
     verdict = _Sorted()
     for violation in violations:
         known = stored[_identity(violation)] > 0
@@ -163,8 +163,14 @@ def _subject(kind: Kind, document: Mapping[str, Any], facts: Facts) -> Workload 
     return workload or Neighbour.of(kind, document)
 
 
-def _stored(kind: Kind, facts: Facts) -> Workload | Neighbour | None:
-    return facts.before or (Neighbour.of(kind, facts.stored) if facts.stored is not None else None)
+def _stored_violations(kind: Kind, policy: Policy, facts: Facts) -> Iterator[Violation]:
+    """Those the stored object has; none on CREATE."""
+    if facts.stored is None:
+        return
+    before = facts.before or Neighbour.of(kind, facts.stored)
+    if before:
+        yield from _violations(before, policy, facts)[0]
+    yield from policy.expressions.violations(kind.kind, facts.stored, facts)
 
 
 def _only_ends_something(subject: Workload | Neighbour, facts: Facts) -> bool:

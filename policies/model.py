@@ -145,7 +145,8 @@ class Signer:
 class Facts:
     """Everything a decision may rest on beside the object itself, gathered before the first rule runs.
 
-    On UPDATE `stored` is the object as it is now, and `before` the view of it where it is a workload.
+    `request` is the AdmissionRequest without its objects, for expressions alone. On UPDATE `stored` is the object as it
+    is now, and `before` the view of it where it is a workload.
     """
 
     operation: str
@@ -157,6 +158,7 @@ class Facts:
     neighbourhood: Neighbourhood = field(default_factory=Neighbourhood)
     injection: Injection = field(default_factory=Injection)
     contract_hash: str = ""
+    request: Mapping[str, Any] = field(default_factory=dict)
     before: Workload | None = None
     stored: Mapping[str, Any] | None = None
 

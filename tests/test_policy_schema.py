@@ -121,6 +121,8 @@ def _documents(schema: Any) -> st.SearchStrategy[Any]:
         return st.one_of(others, *(_documents(part) for part in schema["anyOf"]))
     if "enum" in schema or "const" in schema:
         return others | st.sampled_from(schema.get("enum") or [schema["const"]])
+    if "type" not in schema:
+        return others
     if schema["type"] == "array":
         return others | st.lists(_documents(schema["items"]), max_size=2)
     if schema["type"] == "object" and "properties" not in schema:

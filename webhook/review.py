@@ -103,6 +103,7 @@ class Reviewer:
             contract_hash=self._hash_of(signer, policy.inject),
             before=Workload.of(request.gvk, before) if before is not None else None,
             stored=before,
+            request=request.plain if policy.expressions else {},
         )
 
 

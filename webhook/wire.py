@@ -28,9 +28,17 @@ class _GroupVersionKind(_Envelope):
     kind: str
 
 
+class _GroupVersionResource(_Envelope):
+    group: str = ""
+    version: str = ""
+    resource: str = ""
+
+
 class _UserInfo(_Envelope):
     username: str = ""
+    uid: str = ""
     groups: tuple[str, ...] = ()
+    extra: dict[str, tuple[str, ...]] = {}
 
 
 class AdmissionRequest(_Envelope):
@@ -38,6 +46,10 @@ class AdmissionRequest(_Envelope):
 
     uid: str = Field(min_length=1, max_length=256)
     kind: _GroupVersionKind
+    resource: _GroupVersionResource = _GroupVersionResource()
+    request_kind: _GroupVersionKind | None = None
+    request_resource: _GroupVersionResource | None = None
+    request_sub_resource: str = ""
     operation: Literal["CREATE", "UPDATE", "DELETE", "CONNECT"]
     name: str = ""
     namespace: str = ""
@@ -46,6 +58,11 @@ class AdmissionRequest(_Envelope):
     object: dict[str, Any] | None = None
     old_object: dict[str, Any] | None = None
     dry_run: bool | None = None
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """The request without its objects, as JSON has it."""
+        return self.model_dump(mode="json", by_alias=True, exclude={"object", "old_object"})
 
     @property
     def gvk(self) -> Kind:
