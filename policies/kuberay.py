@@ -50,10 +50,11 @@ def submitter_of(workload: Workload) -> dict[str, Any] | None:
         return None
     template = mapping(job.get("submitterPodTemplate"))
     head = workload.cluster.head.pod.ray_container if workload.cluster else None
-    default = {"containers": [{"name": "ray-job-submitter", "image": head.image if head else ""}]}
+    size = {"requests": {"cpu": "500m", "memory": "200Mi"}, "limits": {"cpu": "1", "memory": "1Gi"}}
+    container = {"name": "ray-job-submitter", "image": head.image if head else "", "resources": size}
     labels = {ORIGIN_KIND_LABEL: "RayJob", _ORIGIN_NAME_LABEL: workload.name}
     metadata = {"generateName": f"{workload.name}-", "labels": {**_labels(template), **labels}}
-    return _pod(template, metadata, mapping(template.get("spec")) or default)
+    return _pod(template, metadata, mapping(template.get("spec")) or {"containers": [container]})
 
 
 def pods_of(cluster: Workload) -> Iterator[dict[str, Any]]:

@@ -40,7 +40,7 @@ class ManifestNeighbourhoods:
         self._quotas: dict[str, list[str]] = defaultdict(list)
         roles: dict[str, Role] = {}
         bindings: list[Binding] = []
-        for document in map(mapping, documents):
+        for document in map(_reviewed, documents):
             kind = Kind.of(document)
             if (kind.group, kind.kind) == (_RBAC, "ClusterRole"):
                 roles[_name(document)] = Role.of(document)
@@ -88,6 +88,12 @@ class ManifestNeighbourhoods:
             case quota if quota in QUOTA_KINDS:
                 for name in namespaces_in_quota(document) or {namespace}:
                     self._quotas[name or namespace].append(_name(document))
+
+
+def _reviewed(document: Any) -> Mapping[str, Any]:
+    """A manifest, or the object of a recorded AdmissionReview."""
+    found = mapping(document)
+    return mapping(mapping(found.get("request")).get("object")) if found.get("kind") == "AdmissionReview" else found
 
 
 def _name(document: Mapping[str, Any]) -> str:

@@ -51,9 +51,11 @@ class AuthOn(Rule):
         without = [pod for pod in pods if pod.ray_container and not _has_token_mode(pod.ray_container)]
         if not without or (cluster and self._is_proxied(cluster) and is_closed(workload, facts)):
             return
-        titles = " and the ".join(pod.title for pod in without)
         place = cluster.pointer / "authOptions" if cluster else without[0].spec_pointer
-        yield self.violation(f"whoever reaches the {titles} runs code there: Ray does not ask who it is", place, _FIX)
+        # The same words for a cluster and for its pods: one finding, wherever it is met first.
+        titles = ["its pods"] if len(without) == len(pods) else [f"the {pod.title}" for pod in without]
+        for title in titles:
+            yield self.violation(f"whoever reaches {title} runs code there: Ray does not ask who it is", place, _FIX)
 
     def _check_values(self, workload: Workload) -> Iterator[Violation]:
         """What an author wrote into RAY_AUTH_MODE, which goes before what KubeRay would write."""

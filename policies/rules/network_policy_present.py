@@ -33,14 +33,12 @@ class NetworkPolicyPresent(Rule):
         if workload.is_of_kuberay:
             return
         place, fix = _place(workload), _fix(workload)
-        found: dict[Isolation, list[str]] = {}
-        for one in isolation(workload, facts):
-            found.setdefault(one.by, []).append(one.title)
-        if titles := found.get(Isolation.OPEN):
-            yield self.violation(f"no NetworkPolicy closes the {' and the '.join(titles)}", place, fix)
-        if titles := found.get(Isolation.UNKNOWN):
-            what = f"whether a NetworkPolicy closes the {' and the '.join(titles)} is not known here"
-            yield self.unknown(what, place, fix)
+        found = list(isolation(workload, facts))
+        for one in found:
+            if one.by is Isolation.OPEN:
+                yield self.violation(f"no NetworkPolicy closes the {one.title}", place, fix)
+        if any(one.by is Isolation.UNKNOWN for one in found):
+            yield self.unknown("whether a NetworkPolicy closes its pods is not known here", place, fix)
         for pointer in open_rules(workload):
             what = "a rule of spec.networkPolicy lets everyone reach Ray's ports"
             yield self.violation(what, pointer, "write from: with the pods that need it, or ports: without Ray's")

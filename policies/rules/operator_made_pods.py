@@ -84,7 +84,8 @@ class OperatorMadePods(Rule):
         if live is None:
             what = f"no RayCluster {owner.name} is known here, so whether this pod is of it neither"
             yield self.unknown(what, _OWNERS, "create the RayCluster first")
-        elif live.uid != owner.uid:
+        # A manifest has no uid yet.
+        elif live.uid and live.uid != owner.uid:
             yield self.violation(f"the RayCluster {owner.name} that owns this pod is another one now", _OWNERS, _FIX)
 
 
