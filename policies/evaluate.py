@@ -10,12 +10,13 @@ import orjson
 from policies.config import Policy
 from policies.contract import INJECTED_ANNOTATION, MANAGED, MARKER_LABEL, TlsBy, is_let_off, tls_by
 from policies.draft import Draft, Operation
-from policies.model import Facts, Mode, Rule, Violation
+from policies.model import Facts, Mode, Profile, Rule, Violation
 from policies.neighbour import Neighbour
 from policies.pod import Role
 from policies.pointer import ROOT, Pointer
 from policies.reading import mapping, text
 from policies.registry import MUTATIONS
+from policies.size import MOST_CONTAINERS, MOST_ENTRIES, MOST_GROUPS, excess
 from policies.workload import Kind, Workload
 
 # With service account credentials of its own, or without (kube-controller-manager --use-service-account-credentials).
@@ -71,7 +72,11 @@ class Verdict:
 def mutate(kind: Kind, document: Mapping[str, Any], facts: Facts) -> Mutated:
     """Write every default that is missing into one object. The caller's document is left as it is."""
     workload = Workload.of(kind, document)
-    if workload is None or not _ours_to_mutate(workload, facts):
+    if workload is None:
+        return Mutated(document)
+    if what := excess(workload):
+        return Mutated(document, warnings=(f"RayWarden left this alone: it has too many {what}",))
+    if not _ours_to_mutate(workload, facts):
         return Mutated(document)
     draft = Draft(document)
     warnings: list[str] = []
@@ -131,12 +136,15 @@ def _named(draft: Draft) -> list[Any]:
 def validate(kind: Kind, document: Mapping[str, Any], policy: Policy, facts: Facts) -> Verdict:
     """Hold one object against every rule. All violations are found; what is done about each is the policy's choice.
 
-    On UPDATE a violation the stored object already had warns where it would refuse (ratcheting). An object that is
-    being deleted is never refused, and neither is KubeRay's Redis clean-up pod: both only stand in the way of an end.
+    An object too large to be judged is refused unjudged. On UPDATE a violation the stored object already had warns
+    where it would refuse (ratcheting). An object that is being deleted is never refused, and neither is KubeRay's Redis
+    clean-up pod: both only stand in the way of an end.
     """
     subject = _subject(kind, document, facts)
     if subject is None or _only_ends_something(subject, facts):
         return Verdict()
+    if what := excess(subject):
+        return Verdict(denied=(_too_large(what),))
     violations, failed = _violations(subject, policy, facts)
     violations += policy.expressions.violations(kind.kind, document, facts)
     stored = Counter(map(_identity, _stored_violations(kind, policy, facts))) if violations else Counter()
@@ -168,7 +176,7 @@ def _stored_violations(kind: Kind, policy: Policy, facts: Facts) -> Iterator[Vio
     if facts.stored is None:
         return
     before = facts.before or Neighbour.of(kind, facts.stored)
-    if before:
+    if before and not excess(before):
         yield from _violations(before, policy, facts)[0]
     yield from policy.expressions.violations(kind.kind, facts.stored, facts)
 
@@ -193,6 +201,13 @@ def _violations(subject: Workload | Neighbour, policy: Policy, facts: Facts) -> 
             failed.append(Failure.of(rule.id, error))
             found.append(_unanswered(rule))
     return found, failed
+
+
+def _too_large(what: str) -> Violation:
+    fix = (
+        f"split it: {MOST_GROUPS} worker groups, {MOST_CONTAINERS} containers and {MOST_ENTRIES} entries are looked at"
+    )
+    return Violation("size", f"there are too many {what} to be judged", ROOT, fix, Profile.PRIVILEGED)
 
 
 def _unanswered(rule: Rule) -> Violation:

@@ -29,6 +29,8 @@ _HOOKS: Mapping[str, str] = {
     "RAY_testing_rpc_failure": _WEAKENS,
     "REMOTE_PDB_HOST": "opens a debugger to the network",
 }
+# Ray's own, which its documentation has users name.
+_RAYS_OWN = {"RAY_RUNTIME_ENV_HOOK": "ray._private.runtime_env.uv_runtime_env_hook.hook"}
 _DEBUGGER = "opens a debugger in Ray's workers"
 _REDACTS = "RAY_DASHBOARD_REDACT_RUNTIME_ENV"
 _NAMES = re.compile(rf"\b(?:{'|'.join(_HOOKS)}|RAY_DEBUG\w*)\b")
@@ -72,7 +74,7 @@ class NoCodeHooks(Rule):
                 yield self.violation(f"{title} sets {name}, which {_harm(name)}", place, f"delete {name}")
 
     def _is_hook(self, name: str, value: str) -> bool:
-        if not name.startswith(("RAY_", "REMOTE_")) or name in self.allowed_variables:
+        if not name.startswith(("RAY_", "REMOTE_")) or name in self.allowed_variables or _RAYS_OWN.get(name) == value:
             return False
         if name == _REDACTS:
             return value in _OFF - {""}
