@@ -9,20 +9,21 @@ from policies.reading import text, texts
 
 _REFERENCE = re.compile(r"\$\(([^()\s]+)\)")
 _PLACES = (
-    Pointer(("command",)),
-    Pointer(("args",)),
-    Pointer(("lifecycle", "postStart", "exec", "command")),
-    Pointer(("lifecycle", "preStop", "exec", "command")),
-    Pointer(("livenessProbe", "exec", "command")),
-    Pointer(("readinessProbe", "exec", "command")),
-    Pointer(("startupProbe", "exec", "command")),
+    ("command",),
+    ("args",),
+    ("lifecycle", "postStart", "exec", "command"),
+    ("lifecycle", "preStop", "exec", "command"),
+    ("livenessProbe", "exec", "command"),
+    ("readinessProbe", "exec", "command"),
+    ("startupProbe", "exec", "command"),
 )
 
 
 def commands(container: Container) -> Iterator[tuple[Pointer, list[str]]]:
     """Every list of words a container may run, and where it stands."""
     for place in _PLACES:
-        if words := [word for _, word in texts(place.read(container.raw))]:
+        # Most containers have none of these, and this is asked of every one by several rules.
+        if place[0] in container.raw and (words := [word for _, word in texts(Pointer(place).read(container.raw))]):
             yield Pointer((*container.pointer, *place)), words
 
 

@@ -30,10 +30,13 @@ class Profile(IntEnum):
     @classmethod
     def named(cls, name: str) -> "Profile":
         """The profile of this name; KeyError for any other text."""
-        return {str(profile): profile for profile in cls}[name]
+        return _BY_NAME[name]
 
     def __str__(self) -> str:
         return self.name.lower()
+
+
+_BY_NAME = {str(profile): profile for profile in Profile}
 
 
 class Mode(StrEnum):

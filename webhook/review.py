@@ -114,13 +114,14 @@ def _rules(violations: Iterable[Violation]) -> tuple[str, ...]:
 
 def _shown(problems: tuple[Violation, ...] | tuple[str, ...]) -> list[str]:
     """Problems as text for a terminal: no control characters, each of bounded length, the rest counted."""
-    lines = [
-        "".join(c if c.isprintable() else " " for c in str(problem)[:_MAX_CHARACTERS])
-        for problem in problems[:_MAX_SHOWN]
-    ]
+    lines = [_line(str(problem)[:_MAX_CHARACTERS]) for problem in problems[:_MAX_SHOWN]]
     if len(problems) > _MAX_SHOWN:
         lines.append(f"... and {len(problems) - _MAX_SHOWN} more")
     return lines
+
+
+def _line(text: str) -> str:
+    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
 
 
 def _audit(verdict: Verdict) -> dict[str, str]:

@@ -58,12 +58,11 @@ class NoCaKeyInPods(Rule):
             yield self.violation(f"{title} holds the key of a CA, from the Secret {name}", pointer, _FIX)
 
     def _check_env(self, container: Container, title: str) -> Iterator[Violation]:
-        for name, entries in container.variables.items():
-            for index, entry in entries:
-                reference = mapping(mapping(entry.get("valueFrom")).get("secretKeyRef"))
-                if reference and self._is_ca_key(text(reference.get("name")), [text(reference.get("key"))]):
-                    place = container.pointer / "env" / index
-                    yield self.violation(f"{title} has the key of a CA in {name}", place, f"delete {name}")
+        for index, entry in elements(container.raw.get("env")):
+            reference = mapping(mapping(entry.get("valueFrom")).get("secretKeyRef")) if "valueFrom" in entry else {}
+            if reference and self._is_ca_key(text(reference.get("name")), [text(reference.get("key"))]):
+                name, place = text(entry.get("name")), container.pointer / "env" / index
+                yield self.violation(f"{title} has the key of a CA in {name}", place, f"delete {name}")
 
     def _is_ca_key(self, secret: str, keys: list[str]) -> bool:
         """By the keys that are taken, where they are named; all of them are of a Secret that is one by its name."""

@@ -34,6 +34,7 @@ _RAYS_OWN = {"RAY_RUNTIME_ENV_HOOK": "ray._private.runtime_env.uv_runtime_env_ho
 _DEBUGGER = "opens a debugger in Ray's workers"
 _REDACTS = "RAY_DASHBOARD_REDACT_RUNTIME_ENV"
 _NAMES = re.compile(rf"\b(?:{'|'.join(_HOOKS)}|RAY_DEBUG\w*)\b")
+_NAMED = {*_HOOKS, _REDACTS}
 _OFF = frozenset({"", "0", "false", "False", "FALSE"})
 _SWITCHES = ("RAY_DASHBOARD_DEV", "RAY_DASHBOARD_ENABLE_PROFILING")
 
@@ -68,13 +69,16 @@ class NoCodeHooks(Rule):
                     yield self.violation(what, environment.pointer, f"delete {name}")
 
     def _check_env(self, container: Container, title: str) -> Iterator[Violation]:
-        for name, entries in container.variables.items():
+        suspects = _NAMED & container.variable_names
+        suspects |= {name for name in container.variable_names if name.startswith("RAY_DEBUG")}
+        for name in sorted(suspects):
+            entries = container.variables[name]
             if any(self._is_hook(name, _value(entry)) for _, entry in entries):
                 place = container.pointer / "env" / entries[0][0]
                 yield self.violation(f"{title} sets {name}, which {_harm(name)}", place, f"delete {name}")
 
     def _is_hook(self, name: str, value: str) -> bool:
-        if not name.startswith(("RAY_", "REMOTE_")) or name in self.allowed_variables or _RAYS_OWN.get(name) == value:
+        if name in self.allowed_variables or _RAYS_OWN.get(name) == value:
             return False
         if name == _REDACTS:
             return value in _OFF - {""}

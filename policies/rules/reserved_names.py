@@ -81,8 +81,9 @@ class ReservedNames(Rule):
                 yield self.violation(f"{title} sets the label {name}", pointer / name, "delete the label")
 
     def _check_env(self, container: Container, title: str) -> Iterator[Violation]:
-        for name, entries in container.variables.items():
-            if not name.startswith(_ENV_PREFIX) or (len(entries) == 1 and contract.is_pod_ip(entries[0][1])):
+        for name in sorted(name for name in container.variable_names if name.startswith(_ENV_PREFIX)):
+            entries = container.variables[name]
+            if len(entries) == 1 and contract.is_pod_ip(entries[0][1]):
                 continue
             what = f"{title} sets {name}, a reserved name"
             yield self.violation(what, container.pointer / "env" / entries[-1][0], f"delete {name}")

@@ -71,10 +71,11 @@ class StartCommandIntact(Rule):
             yield self.violation(what, metadata / "annotations" / _OVERWRITE, "delete the annotation and the command")
 
     def _check_env(self, container: Container, title: str) -> Iterator[Violation]:
-        for name, entries in container.variables.items():
-            if (name in _TAKES_OVER or name.startswith("BASH_FUNC_")) and name not in self.allowed_variables:
+        names = container.variable_names
+        for name in sorted((_TAKES_OVER & names) | {name for name in names if name.startswith("BASH_FUNC_")}):
+            if name not in self.allowed_variables:
                 fix = f"delete {name}; put code into the image or the job's runtime_env"
-                place = container.pointer / "env" / entries[0][0]
+                place = container.pointer / "env" / container.variables[name][0][0]
                 yield self.violation(f"{title} sets {name}, which runs code before Ray", place, fix)
 
     def _check_commands(self, container: Container, title: str) -> Iterator[Violation]:
