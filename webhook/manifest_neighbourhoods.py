@@ -1,7 +1,7 @@
 """What manifests say about the cluster they belong to: all that the development server and the command line know."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -36,6 +36,7 @@ class ManifestNeighbourhoods:
         self._metadata: dict[str, Mapping[str, Any]] = {}
         self._clusters: dict[str, dict[str, LiveCluster]] = defaultdict(dict)
         self._services: dict[str, dict[str, LiveService]] = defaultdict(dict)
+        self._public: dict[str, list[LiveService]] = defaultdict(list)
         self._policies: dict[str, list[NetworkPolicy]] = defaultdict(list)
         self._quotas: dict[str, list[str]] = defaultdict(list)
         roles: dict[str, Role] = {}
@@ -63,7 +64,7 @@ class ManifestNeighbourhoods:
             metadata=self._metadata.get(namespace),
             ray_clusters=self._clusters.get(namespace, unsaid.ray_clusters),
             services=services,
-            public_services=[one for one in services.values() if one.public] if services is not None else None,
+            public_services=self._public.get(namespace, ()) if services is not None else None,
             network_policies=self._policies.get(namespace, unsaid.network_policies),
             quotas=self._quotas.get(namespace, unsaid.quotas),
             rights=self._rights,
@@ -71,23 +72,33 @@ class ManifestNeighbourhoods:
 
     def _take(self, kind: Kind, document: Mapping[str, Any]) -> None:
         namespace = text(mapping(document.get("metadata")).get("namespace")) or self._default
-        workload = Workload.of(kind, document) if kind.group == RAY_GROUP else None
-        if workload:
-            made = document if workload.kind == "RayCluster" else kuberay.cluster_of(workload)
-            if made:
-                cluster = LiveCluster.of(made)
+        if kind.group == RAY_GROUP:
+            for cluster in _clusters(kind, document):
                 self._clusters[namespace][cluster.name] = cluster
             return
         match (kind.group, kind.kind):
             case ("", "Namespace"):
                 self._metadata[_name(document)] = mapping(document.get("metadata"))
             case ("", "Service"):
-                self._services[namespace][_name(document)] = LiveService.of(document)
+                self._take_service(namespace, LiveService.of(document))
             case ("networking.k8s.io", "NetworkPolicy"):
                 self._policies[namespace].append(NetworkPolicy.of(document))
             case quota if quota in QUOTA_KINDS:
                 for name in namespaces_in_quota(document) or {namespace}:
                     self._quotas[name or namespace].append(_name(document))
+
+    def _take_service(self, namespace: str, service: LiveService) -> None:
+        self._services[namespace][service.name] = service
+        if service.public:
+            self._public[namespace].append(service)
+
+
+def _clusters(kind: Kind, document: Mapping[str, Any]) -> Iterator[LiveCluster]:
+    """The RayCluster a manifest of KubeRay's is, or becomes."""
+    workload = Workload.of(kind, document)
+    made = kuberay.cluster_of(workload) if workload and workload.kind != "RayCluster" else document
+    if workload and made:
+        yield LiveCluster.of(made)
 
 
 def _reviewed(document: Any) -> Mapping[str, Any]:

@@ -3,7 +3,7 @@
 import base64
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ import orjson
 
 from policies.config import Policy
 from policies.model import Signer
+from tests import factory
 from tests.bench import load
 from tests.live import Live, serving
 from webhook.manifest_neighbourhoods import ManifestNeighbourhoods
@@ -29,6 +30,7 @@ def main() -> None:
     """Print where the time goes, and what a server process does with it."""
     bodies = {file.stem: file.read_bytes() for file in sorted(_FIXTURES.glob("*.json"))}
     _print_stages(bodies)
+    _print_growth()
     with serving() as live:
         _print_load(live, bodies)
 
@@ -48,6 +50,50 @@ def _print_stages(bodies: dict[str, bytes]) -> None:
             decision = review(request)
             stages = (_best(partial(parse, sent)), _best(partial(review, request)), _best(decision.response.encode))
             print(f"{path + ' ' + name:<28}{len(sent):>8}" + "".join(f"{stage * 1e6:>8.0f}" for stage in stages))
+
+
+def _print_growth() -> None:
+    """All rules on and enforced: does it cost more than in proportion to the object, or with what the cluster holds?"""
+    policy = {"profiles": {"enforce": "restricted"}}
+    print(f"\n{'validate, microseconds':<28}{'1':>8}{'10':>8}{'100':>8}{'each':>8}")
+    for what, make in (("containers of a pod", _containers), ("worker groups of a cluster", _groups)):
+        figures = [_validated(factory.reviewer(policy), make(number)) for number in (1, 10, 100)]
+        each = (figures[2] - figures[1]) / 90
+        print(f"{what:<28}" + "".join(f"{figure * 1e6:>8.0f}" for figure in (*figures, each)))
+    print(f"\n{'validate, clusters known':<28}{'10':>8}{'10000':>8}{'of one namespace':>18}")
+    asked = [factory.reviewer(policy, *_clusters(*known)) for known in ((10, 10), (10_000, 10), (10_000, 10_000))]
+    subjects = {"RayCluster": factory.ray_cluster(), "Pod": factory.head_pod(), "Service": factory.service()}
+    for kind, document in subjects.items():
+        few, many, crowded = (_validated(one, document) * 1e6 for one in asked)
+        print(f"{kind + ', microseconds':<28}{few:>8.0f}{many:>8.0f}{crowded:>18.0f}")
+
+
+def _validated(asked: Reviewer, document: factory.Object) -> float:
+    stored = dict(asked.mutated(factory.request(document)).document)
+    return _best(partial(asked.validate, factory.request(stored)))
+
+
+def _containers(number: int) -> factory.Object:
+    pod = factory.head_pod()
+    pod["spec"]["containers"] = [factory.asking("ray-head"), *(factory.asking(f"c{i}") for i in range(1, number))]
+    return pod
+
+
+def _groups(number: int) -> factory.Object:
+    group = factory.cluster_spec()["workerGroupSpecs"][0]
+    return factory.ray_cluster(workerGroupSpecs=[{**group, "groupName": f"g{i}"} for i in range(number)])
+
+
+def _clusters(number: int, together: int) -> Iterator[factory.Object]:
+    """RayClusters, their head services and policies, so many together in a namespace."""
+    for index in range(number):
+        name, namespace = f"c{index}", f"team-{index // together}" if index >= together else "team-a"
+        place = {"name": name, "namespace": namespace}
+        yield factory.changed(factory.ray_cluster(), {"/metadata": {**place, "uid": name}})
+        selector = {"ray.io/cluster": name, "ray.io/node-type": "head"}
+        yield factory.changed(factory.service(selector=selector), {"/metadata": {**place, "name": f"{name}-head-svc"}})
+        own = {"matchLabels": {"ray.io/cluster": name}}
+        yield factory.changed(factory.network_policy(), {"/metadata": place, "/spec/podSelector": own})
 
 
 def _best(work: Callable[[], object]) -> float:
