@@ -6,7 +6,7 @@ from typing import Any
 from policies.reading import mapping, text
 from policies.workload import Kind
 
-_KINDS = frozenset(
+_GROUP_KINDS = frozenset(
     {
         ("", "Endpoints"),
         ("", "Namespace"),
@@ -24,6 +24,9 @@ _KINDS = frozenset(
 )
 
 
+KINDS = frozenset(kind for _, kind in _GROUP_KINDS)
+
+
 class Neighbour:
     """One such object; the object behind the view stays raw."""
 
@@ -38,7 +41,7 @@ class Neighbour:
     @classmethod
     def of(cls, kind: Kind, document: Mapping[str, Any]) -> "Neighbour | None":
         """The view of `document`, or None for a kind that no rule has an opinion on."""
-        return cls(kind.kind, document) if (kind.group, kind.kind) in _KINDS else None
+        return cls(kind.kind, document) if (kind.group, kind.kind) in _GROUP_KINDS else None
 
     @property
     def name(self) -> str:

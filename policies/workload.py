@@ -46,6 +46,8 @@ _TEMPLATE_KINDS = {
     ("batch", "CronJob"),
     ("batch", "Job"),
 }
+# Every kind that can be a workload, by name.
+KINDS = frozenset({"Pod", *_CLUSTER_SPEC, *(kind for _, kind in _TEMPLATE_KINDS)})
 
 
 @dataclass(frozen=True)

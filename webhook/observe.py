@@ -11,6 +11,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from certs.seed import Seed
+from policies import neighbour, workload
 from webhook.enrolment import Refusal
 from webhook.limits import RateLimit
 from webhook.review import Decision
@@ -19,7 +20,7 @@ from webhook.trust import Trust
 from webhook.wire import AdmissionRequest
 
 # Labels must not grow with what strangers send: other kinds are counted as one.
-_KINDS = frozenset({"Pod", "RayCluster", "RayJob", "RayService", "RayCronJob", "Deployment", "StatefulSet", "Job"})
+_KINDS = workload.KINDS | neighbour.KINDS
 _BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 
 
