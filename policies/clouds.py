@@ -66,11 +66,9 @@ CLOUDS = (
 )
 
 INTERNAL = {name: value for cloud in CLOUDS for name, value in cloud.internal.items()}
-# The last one is Kubernetes' own, for every cloud (`v1.AnnotationLoadBalancerSourceRangesKey`).
-SOURCE_RANGES = (
-    *(name for cloud in CLOUDS for name in cloud.source_ranges),
-    "service.beta.kubernetes.io/load-balancer-source-ranges",
-)
+# Kubernetes' own, for every cloud (`v1.AnnotationLoadBalancerSourceRangesKey`), and those of single clouds.
+SOURCE_RANGES = "service.beta.kubernetes.io/load-balancer-source-ranges"
+CLOUD_SOURCE_RANGES = tuple(name for cloud in CLOUDS for name in cloud.source_ranges)
 ACCESS_LISTS = tuple(cloud.access_list for cloud in CLOUDS if cloud.access_list)
 # Quotas of Kubernetes itself, of scheduler-plugins, and of ACK's scheduler, by group and kind.
 QUOTA_KINDS = frozenset(

@@ -1,10 +1,10 @@
 """Who can reach a Service from outside the cluster."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from ipaddress import ip_network
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 from typing import Any
 
-from policies.clouds import ACCESS_LISTS, INTERNAL, SOURCE_RANGES
+from policies.clouds import ACCESS_LISTS, CLOUD_SOURCE_RANGES, INTERNAL, SOURCE_RANGES
 from policies.pointer import ROOT, Pointer
 from policies.reading import mapping, text, texts
 
@@ -13,6 +13,10 @@ RAY_PORTS = (6379, 8265, 10001, 52365)
 # Public addresses a list of source ranges may let in and still be called a restriction: an IPv4 /8, an IPv6 /32.
 _MOST_RANGES = 1000
 _MOST_ADDRESSES = {4: 2**24, 6: 2**96}
+# IPv4 in other words: mapped (RFC 4291) and translated (RFC 6052).
+_IPV4_IN_IPV6 = (IPv6Network("::ffff:0:0/96"), IPv6Network("64:ff9b::/96"))
+
+_Network = IPv4Network | IPv6Network
 
 _INSTEAD = "write type ClusterIP and use kubectl port-forward, or an Ingress that asks who is there"
 _RESTRICT = "a LoadBalancer needs loadBalancerSourceRanges or your cloud's annotation for an internal one"
@@ -54,22 +58,55 @@ def is_restricted(spec: Mapping[str, Any], annotations: Mapping[str, Any]) -> bo
         all(text(annotations.get(name)) == value if value else annotations.get(name) for name, value in wanted.items())
         for wanted in ACCESS_LISTS
     )
-    written = [value for _, value in texts(spec.get("loadBalancerSourceRanges"))]
-    # An annotation counts where the field is empty, as in Kubernetes (`GetLoadBalancerSourceRanges`).
-    ranges = written or [one for name in SOURCE_RANGES for one in text(annotations.get(name)).split(",") if one.strip()]
-    return listed or lets_in_few(ranges)
+    # The annotation counts where the field is empty, as in Kubernetes (`GetLoadBalancerSourceRanges`); a cloud's own
+    # is added to either (cloud-provider-azure, `loadbalancer.AllowedIPRanges`).
+    written = [value for _, value in texts(spec.get("loadBalancerSourceRanges"))] or _listed(annotations, SOURCE_RANGES)
+    return listed or lets_in_few([*written, *_listed(annotations, *CLOUD_SOURCE_RANGES)])
+
+
+def _listed(annotations: Mapping[str, Any], *names: str) -> list[str]:
+    return [one for name in names for one in text(annotations.get(name)).split(",") if one.strip()]
 
 
 def lets_in_few(ranges: Iterable[str]) -> bool:
     """There are ranges (CIDR), all can be read, and together they hold few public addresses."""
-    listed = list(ranges)
+    return few_are_in((one, ()) for one in ranges)
+
+
+def few_are_in(blocks: Iterable[tuple[str, Sequence[str]]]) -> bool:
+    """The same of ranges that have exceptions (CIDR, too).
+
+    Of more than 1000, exceptions counted, it is not known that they are few.
+    """
+    seen, public = 0, {4: 0, 6: 0}
     try:
-        networks = [ip_network(one.strip(), strict=False) for one in listed[:_MOST_RANGES]]
+        for block, exceptions in blocks:
+            seen += 1 + len(exceptions)
+            if seen > _MOST_RANGES:
+                return False
+            network, holes = _network(block), [_network(one) for one in exceptions]
+            left_out = sum(map(_public_addresses, _inside(network, holes)))
+            # Python calls some networks private in which a few addresses are not; less than none is nobody's to give.
+            public[network.version] += max(0, _public_addresses(network) - left_out)
     except ValueError:
         return False
-    public = {4: 0, 6: 0}
-    for network in networks:
-        public[network.version] += 0 if network.is_private else network.num_addresses
-    return 0 < len(listed) <= _MOST_RANGES and all(
-        count <= _MOST_ADDRESSES[version] for version, count in public.items()
-    )
+    return seen > 0 and all(count <= _MOST_ADDRESSES[version] for version, count in public.items())
+
+
+def _network(written: str) -> _Network:
+    """Raises ValueError for what is no CIDR."""
+    network = ip_network(written.strip(), strict=False)
+    if isinstance(network, IPv6Network) and any(network.subnet_of(one) for one in _IPV4_IN_IPV6):
+        return IPv4Network((network.network_address.packed[12:], network.prefixlen - 96))
+    return network
+
+
+def _public_addresses(network: _Network) -> int:
+    return 0 if network.is_private else network.num_addresses
+
+
+def _inside(network: _Network, holes: Iterable[_Network]) -> Iterator[_Network]:
+    """Those of `holes` that lie in `network`, no address twice."""
+    if isinstance(network, IPv4Network):
+        return collapse_addresses(hole for hole in holes if isinstance(hole, IPv4Network) and hole.subnet_of(network))
+    return collapse_addresses(hole for hole in holes if isinstance(hole, IPv6Network) and hole.subnet_of(network))

@@ -2,45 +2,67 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from policies import kuberay
-from policies.exposure import is_public
+from policies.exposure import RAY_PORTS, is_public
 from policies.network_policy import NetworkPolicy
-from policies.reading import elements, mapping, text, texts
+from policies.reading import elements, larger, mapping, text, texts
 from policies.selectors import holds
-from policies.workload import Workload
+from policies.workload import RAY_CLUSTER_LABEL, Workload
 
 _NONE: Mapping[str, Any] = {}
 _SERVICE_ACCOUNT = "system:serviceaccount:"
+# Views are kept in memory, whoever made the objects; in these many groups, labels and ports there is room for any that
+# is of use to somebody.
+_MOST_GROUPS = 256
+_LARGEST_LABELS = 65536
+_MOST_LABELS = 64
+_MOST_PORTS = 256
+# The only one in which ACK's scheduler looks for its ElasticQuotaTree.
+_TREE_NAMESPACE = "kube-system"
 
 
 @dataclass(frozen=True, slots=True)
 class LiveCluster:
-    """A RayCluster that exists: its uid, and the labels of the pods of each of its groups."""
+    """A RayCluster that exists: its uid, and the labels of the pods of each of its groups.
+
+    One `too_large` to look into counts as having pods with whatever labels are asked for; the only ones known are
+    those all its pods have.
+    """
 
     name: str
     uid: str
     pod_labels: tuple[Mapping[str, Any], ...]
+    too_large: bool = False
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> "LiveCluster":
         """The view of a RayCluster object."""
         workload = Workload("RayCluster", document)
-        uid = text(workload.metadata.get("uid"))
-        return cls(workload.name, uid, tuple(kuberay.labels_of_pods(workload)))
+        name, uid = workload.name, text(workload.metadata.get("uid"))
+        groups = mapping(document.get("spec")).get("workerGroupSpecs")
+        if isinstance(groups, list) and len(groups) >= _MOST_GROUPS:
+            return cls(name, uid, ({RAY_CLUSTER_LABEL: name},), too_large=True)
+        labels = list(kuberay.labels_of_pods(workload))
+        if larger(labels, _LARGEST_LABELS):
+            return cls(name, uid, ({RAY_CLUSTER_LABEL: name},), too_large=True)
+        return cls(name, uid, tuple(labels))
 
     def has_pods_with(self, wanted: Mapping[str, Any]) -> bool:
         """Its pods carry all of these labels, those of one group at least."""
-        return any(holds(wanted, labels) for labels in self.pod_labels)
+        return self.too_large or any(holds(wanted, labels) for labels in self.pod_labels)
 
 
 @dataclass(frozen=True, slots=True)
 class LiveService:
     """A Service that exists: which pods it leads to, under which ports, and whether from outside.
 
-    `ports` are target ports (or names of them) by number and by name of the Service's own; `external_name` is the
-    DNS name an ExternalName Service stands for.
+    `ports` are target ports (or names of them) by number and by name of the Service's own, those of TCP: Ray speaks
+    nothing else. `external_name` is the DNS name an ExternalName Service stands for, which has no selector, whatever
+    is written. Of a Service too large to look into the first ports and the first labels of the selector are known,
+    which more pods may have than all of them; it counts as public, and as leading to Ray's ports.
     """
 
     name: str
@@ -53,17 +75,27 @@ class LiveService:
     def of(cls, document: Mapping[str, Any]) -> "LiveService":
         """The view of a Service object."""
         spec = mapping(document.get("spec"))
-        ports: dict[int | str, int | str] = {}
-        for _, port in elements(spec.get("ports")):
-            number, name, target = port.get("port"), text(port.get("name")), port.get("targetPort")
-            if isinstance(number, int):
-                reached = target if isinstance(target, int | str) and target else number
-                ports[number] = reached
-                if name:
-                    ports[name] = reached
         name = text(mapping(document.get("metadata")).get("name"))
-        external = text(spec.get("externalName")) if spec.get("type") == "ExternalName" else ""
-        return cls(name, mapping(spec.get("selector")), ports, is_public(document), external)
+        selector, listed, external = mapping(spec.get("selector")), spec.get("ports"), ""
+        if spec.get("type") == "ExternalName":
+            selector, external = {}, text(spec.get("externalName")).removesuffix(".")
+        too_large = len(selector) > _MOST_LABELS or (isinstance(listed, list) and len(listed) > _MOST_PORTS)
+        first = dict(islice(selector.items(), _MOST_LABELS))
+        ports = _target_ports(listed) | ({one: one for one in RAY_PORTS} if too_large else {})
+        return cls(name, first, ports, too_large or is_public(document), external)
+
+
+def _target_ports(listed: Any) -> dict[int | str, int | str]:
+    ports: dict[int | str, int | str] = {}
+    for _, port in islice(elements(listed), _MOST_PORTS):
+        number, name, target = port.get("port"), text(port.get("name")), port.get("targetPort")
+        if isinstance(number, int) and port.get("protocol") in (None, "", "TCP"):
+            # 0 and "" are as good as none.
+            reached = target if isinstance(target, int | str) and target else number
+            ports[number] = reached
+            if name:
+                ports[name] = reached
+    return ports
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +140,15 @@ class Role:
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> "Role":
-        """The view of a ClusterRole object."""
+        """The view of a ClusterRole object; what an aggregated one comes to is in its rules, too."""
         rules = [
             tuple({value for _, value in texts(rule.get(part))} for part in ("apiGroups", "resources", "verbs"))
             for _, rule in elements(document.get("rules"))
+            # A rule for single objects is neither everything nor what KubeRay needs.
+            if not rule.get("resourceNames")
         ]
-        # As KubeRay's own role has it, word by word: `*` is an administrator's, not an operator's.
+        # As KubeRay's own role has it, word by word: `*` is an administrator's, not an operator's. RBAC knows no
+        # `rayclusters/*`; `*/status` it knows, but KubeRay does not ask for it.
         status = any(
             "ray.io" in groups and "rayclusters/status" in resources and verbs & {"update", "patch"}
             for groups, resources, verbs in rules
@@ -136,10 +171,10 @@ class Binding:
         """The view of a ClusterRoleBinding object."""
         users, groups = set[str](), set[str]()
         for _, subject in elements(document.get("subjects")):
-            name = text(subject.get("name"))
+            name, namespace = text(subject.get("name")), text(subject.get("namespace"))
             match subject.get("kind"):
-                case "ServiceAccount":
-                    users.add(f"{_SERVICE_ACCOUNT}{text(subject.get('namespace'))}:{name}")
+                case "ServiceAccount" if namespace:
+                    users.add(f"{_SERVICE_ACCOUNT}{namespace}:{name}")
                 case "User":
                     users.add(name)
                 case "Group":
@@ -154,7 +189,8 @@ class Neighbourhood:
     """What watch caches know of the namespace an object goes into; None is "not known".
 
     `metadata` is the Namespace's own; `ray_clusters` and `services` are by name; `public_services` are those among
-    them that can be reached from outside; `quotas` names what limits the namespace.
+    them that can be reached from outside; `quotas` names what limits the namespace. What was handed out changes with
+    what is known: use it at once, and do not keep it.
     """
 
     metadata: Mapping[str, Any] | None = None
@@ -172,12 +208,20 @@ class Neighbourhood:
 
 
 def namespaces_in_quota(document: Mapping[str, Any]) -> frozenset[str]:
-    """The namespaces a quota object is over: its own, or for ACK's ElasticQuotaTree those its leaves name."""
+    """The namespaces a quota object is over: its own, or for ACK's ElasticQuotaTree those its leaves name.
+
+    A tree outside kube-system is over none, for nobody reads it there.
+    """
+    namespace = text(mapping(document.get("metadata")).get("namespace"))
     if document.get("kind") != "ElasticQuotaTree":
-        return frozenset({text(mapping(document.get("metadata")).get("namespace"))})
+        return frozenset({namespace})
+    if namespace != _TREE_NAMESPACE:
+        return frozenset()
     found, waiting = set[str](), [mapping(mapping(document.get("spec")).get("root"))]
     while waiting:
         part = waiting.pop()
-        found |= {name for _, name in texts(part.get("namespaces"))}
-        waiting += [child for _, child in elements(part.get("children"))]
+        children = [child for _, child in elements(part.get("children"))]
+        waiting += children
+        if not children:
+            found |= {name for _, name in texts(part.get("namespaces"))}
     return frozenset(found)

@@ -33,3 +33,19 @@ def texts(value: Any) -> Iterator[tuple[int, str]]:
 def text(value: Any) -> str:
     """`value` where it is a string, else the empty one."""
     return value if isinstance(value, str) else ""
+
+
+def larger(value: Any, most: int) -> bool:
+    """`value` holds more than `most` values and characters; it is not gone through any further than that."""
+    size, waiting = 0, [value]
+    while waiting and size + len(waiting) <= most:
+        part = waiting.pop()
+        size += 1
+        if isinstance(part, str):
+            size += len(part)
+        elif isinstance(part, list):
+            waiting += part
+        elif isinstance(part, dict):
+            size += sum(len(name) for name in part if isinstance(name, str))
+            waiting += part.values()
+    return size + len(waiting) > most

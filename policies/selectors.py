@@ -16,8 +16,8 @@ def selects(selector: Any, labels: Mapping[str, Any]) -> bool:
 
 
 def holds(wanted: Mapping[str, Any], labels: Mapping[str, Any]) -> bool:
-    """Every one of the `wanted` labels is there, with that value."""
-    return all(labels.get(name) == value for name, value in wanted.items())
+    """Every one of the `wanted` labels is there, with that value; null is the empty value, as in Kubernetes."""
+    return all(name in labels and (labels[name] or "") == (value or "") for name, value in wanted.items())
 
 
 def _expression_holds(expression: Mapping[str, Any], labels: Mapping[str, Any]) -> bool:

@@ -8,7 +8,7 @@ from policies.pod import Pod
 from policies.workload import Workload
 
 # Several times what anybody has been seen to run.
-MOST_GROUPS = 500
+MOST_GROUPS = 250
 MOST_CONTAINERS = 2_000
 MOST_ENTRIES = 20_000
 

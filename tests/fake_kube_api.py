@@ -44,13 +44,19 @@ class Place:
         assert not more, f"{raw_path} has a segment too many"
         return cls("/".join(root), plural, unquote(namespace), unquote(name))
 
+    def holds(self, plural: str, document: Mapping[str, Any]) -> bool:
+        """Whether an object is of the resource that is asked for."""
+        version = self.root.removeprefix("apis/").removeprefix("api/")
+        return plural == self.plural and document.get("apiVersion", version) == version
+
 
 @dataclass
 class FakeKubeApi:
     """Objects by (plural, namespace, name), and what to do wrong.
 
-    `faults` answer the next requests, one each, before anything else does. `forbidden` holds (verb, plural), `unknown`
-    the plurals of resources that are not installed. Watches from before `oldest` have expired.
+    An object that says its `apiVersion` is there for those who ask for this one. `faults` answer the next requests, one
+    each, before anything else does. `forbidden` holds (verb, plural), `unknown` the plurals of resources that are not
+    installed. Watches from before `oldest` have expired.
     """
 
     port: int
@@ -142,7 +148,7 @@ class FakeKubeApi:
         items = [
             document
             for (plural, _, _), document in sorted(self.objects.items())
-            if plural == place.plural and _selected(document, selector)
+            if place.holds(plural, document) and _selected(document, selector)
         ]
         start = int(request.query.get("continue", "page 0+/=").removeprefix("page ").removesuffix("+/="))
         end = start + (self.page_size or int(request.query["limit"]))
@@ -185,7 +191,7 @@ class FakeKubeApi:
                 while version >= self.oldest:
                     news = self._news
                     for known, kind, plural, document in list(self._events):
-                        if known > version and plural == place.plural:
+                        if known > version and place.holds(plural, document):
                             await response.write(json.dumps({"type": kind, "object": document}).encode() + b"\n")
                             version = known
                     await news.wait()

@@ -13,18 +13,15 @@ from policies.neighbourhood import Neighbourhood
 from policies.reading import elements, mapping, text
 from policies.workload import OPT_IN_CLUSTER_LABEL, RAY_CLUSTER_LABEL
 from webhook.kube_api import KubeApi, backoff
-from webhook.kube_objects import caller_of, opted_in_cluster_of, pod_of, ray_cluster_of, service_of
+from webhook.kube_memory import NAMESPACES, RAY_CLUSTERS, KubeMemory
+from webhook.kube_objects import caller_of, opted_in_cluster_of, pod_of, ray_cluster_of
 from webhook.kube_request import InvalidError, NotFoundError, Resource
 from webhook.ports import ConflictError, StoredSeed, UnavailableError
-from webhook.watch_cache import WatchCache
 
 T = TypeVar("T")
 
-_NAMESPACES = Resource("", "v1", "namespaces")
 _PODS = Resource("", "v1", "pods")
-_RAY_CLUSTERS = Resource("ray.io", "v1", "rayclusters")
 _SECRETS = Resource("", "v1", "secrets")
-_SERVICES = Resource("", "v1", "services")
 _TOKEN_REVIEWS = Resource("authentication.k8s.io", "v1", "tokenreviews")
 _CONFIGURATIONS = tuple(
     Resource("admissionregistration.k8s.io", "v1", plural)
@@ -38,30 +35,29 @@ _PATCH_PAUSE_SECONDS = 0.05
 class KubeLive:
     """`ports.LiveObjects` and `ports.Neighbourhoods`; `run` has to run beside them.
 
-    Labels of namespaces, Services and the list of RayClusters come from memory. What decides who is signed by which CA
+    What rules may know, Services and the list of RayClusters come from memory. What decides who is signed by which CA
     is asked for every time: memory may be behind.
     """
 
     def __init__(self, api: KubeApi, *, retry_seconds: float = 30.0) -> None:
         self._api = api
-        self._namespaces = WatchCache(api, _NAMESPACES, _labels, retry_seconds=retry_seconds)
-        self._services = WatchCache(api, _SERVICES, service_of, retry_seconds=retry_seconds)
-        self._clusters = WatchCache(api, _RAY_CLUSTERS, ray_cluster_of, retry_seconds=retry_seconds)
+        self._memory = KubeMemory(api, retry_seconds=retry_seconds)
+
+    @property
+    def resources(self) -> tuple[str, ...]:
+        """What is kept in memory."""
+        return self._memory.resources
 
     async def run(self) -> None:
         """Keep up with the API server until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            for cache in (self._namespaces, self._services, self._clusters):
-                group.create_task(cache.run())
+        await self._memory.run()
 
-    async def wait_synced(self) -> None:
-        """Until everything has been listed once."""
-        for cache in (self._namespaces, self._services, self._clusters):
-            await cache.synced.wait()
+    async def wait_synced(self, told: Callable[[str], None] = lambda resource: None) -> None:
+        """Until everything has been listed once; `told` hears of each of `resources` when it has."""
+        await self._memory.wait_synced(told)
 
     def around(self, namespace: str) -> Neighbourhood:
-        labels = self._namespaces.get("", namespace)
-        return Neighbourhood(metadata=None if labels is None else {"labels": labels})
+        return self._memory.around(namespace)
 
     async def caller(self, token: str) -> Caller | None:
         # The API server calls an empty one a bad request, which would look as if it were our fault.
@@ -79,20 +75,18 @@ class KubeLive:
         return await self._live(_PODS, namespace, name, pod_of)
 
     async def ray_cluster(self, namespace: str, name: str, uid: str) -> Cluster | None:
-        cluster = await self._live(_RAY_CLUSTERS, namespace, name, ray_cluster_of)
+        cluster = await self._live(RAY_CLUSTERS, namespace, name, ray_cluster_of)
         return cluster if cluster and cluster.uid == uid else None
 
     async def opted_in_cluster(self, namespace: str, name: str) -> Cluster | None:
-        return await self._live(_NAMESPACES, "", namespace, partial(opted_in_cluster_of, name=name))
+        return await self._live(NAMESPACES, "", namespace, partial(opted_in_cluster_of, name=name))
 
     async def services(self, namespace: str) -> Iterable[Service]:
         # None yet is not none: a certificate without its names would stay with the pod for life.
-        if not self._services.synced.is_set():
-            raise UnavailableError(f"the {_SERVICES} have not been listed yet")
-        return self._services.in_namespace(namespace)
+        return self._memory.services(namespace)
 
     def ray_clusters(self) -> Iterable[Cluster]:
-        return self._clusters.values()
+        return self._memory.ray_clusters()
 
     async def _live(
         self, resource: Resource, namespace: str, name: str, convert: Callable[[Mapping[str, Any]], T]
@@ -112,12 +106,12 @@ class KubeObjectLists:
 
     async def ray_clusters(self) -> Sequence[Mapping[str, Any]]:
         try:
-            return await self._all(_RAY_CLUSTERS)
+            return await self._all(RAY_CLUSTERS)
         except NotFoundError:
             return ()
 
     async def namespaces(self) -> Sequence[Mapping[str, Any]]:
-        return await self._all(_NAMESPACES)
+        return await self._all(NAMESPACES)
 
     async def ray_pods(self) -> Sequence[Mapping[str, Any]]:
         # A selector knows no "or"; a pod with both labels is KubeRay's.
@@ -184,11 +178,6 @@ class KubeWebhookConfigurations:
         raise UnavailableError(
             f"the caBundle of {self._name} in {resource} cannot be written: it changes all the time, or is refused"
         )
-
-
-def _labels(document: Mapping[str, Any]) -> Mapping[str, str]:
-    labels = mapping(mapping(document.get("metadata")).get("labels"))
-    return {name: text(value) for name, value in labels.items()}
 
 
 def _version(document: Mapping[str, Any]) -> str:

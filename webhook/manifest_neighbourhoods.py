@@ -84,7 +84,7 @@ class ManifestNeighbourhoods:
             case ("networking.k8s.io", "NetworkPolicy"):
                 self._policies[namespace].append(NetworkPolicy.of(document))
             case quota if quota in QUOTA_KINDS:
-                for name in namespaces_in_quota(document) or {namespace}:
+                for name in namespaces_in_quota(document):
                     self._quotas[name or namespace].append(_name(document))
 
     def _take_service(self, namespace: str, service: LiveService) -> None:

@@ -1,18 +1,19 @@
 """The objects of one resource, kept in memory by list and watch. Source: Kubernetes API concepts, on watches."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from typing import Any, Generic, TypeVar
 
 import structlog
 
 from policies.reading import mapping, text
+from webhook.kept_objects import Kept
 from webhook.kube_api import Event, KubeApi, backoff
 from webhook.kube_request import ExpiredError, NotFoundError, Resource
 from webhook.ports import UnavailableError
 
-T = TypeVar("T")
+K = TypeVar("K", bound=Kept)
 
 _RESYNC_SECONDS = 600.0
 _WATCH_SECONDS = 240.0
@@ -21,50 +22,39 @@ _FIRST_PAUSE_SECONDS = 0.5
 _MAX_PAUSE_SECONDS = 30.0
 _UNSYNCED_PAUSE_SECONDS = 3.0
 _SYNCED = "in sync"
+_UNKNOWN = "not known to the API server"
 
 
-class WatchCache(Generic[T]):
-    """Every object of `resource` in all namespaces, as `convert` makes it; the raw object is not kept.
+class WatchCache(Generic[K]):
+    """What is `kept` of every object of `resource` in all namespaces; the raw objects are not.
 
-    An object that `convert` raises ValueError for is left out. What was last known stays while the API server is
-    away; a resource it does not know is one without objects. `synced` is set once the first list is complete.
+    `kept` is None, and `synced` not set, until the first list is complete. `new` makes an empty one. An object that
+    it raises ValueError for is left out. What was last known stays while the API server is away; a resource it does
+    not know is one without objects. `changed` is called whenever something has.
     """
 
     def __init__(
         self,
         api: KubeApi,
         resource: Resource,
-        convert: Callable[[Mapping[str, Any]], T],
+        new: Callable[[], K],
         *,
+        changed: Callable[[], None] = lambda: None,
         resync_seconds: float = _RESYNC_SECONDS,
         retry_seconds: float = _MAX_PAUSE_SECONDS,
     ) -> None:
+        self.resource = resource
+        self.kept: K | None = None
         self.synced = asyncio.Event()
         self._api = api
-        self._resource = resource
-        self._convert = convert
+        self._new = new
+        self._changed = changed
         self._resync_seconds = resync_seconds
         self._retry_seconds = retry_seconds
-        self._objects: dict[str, dict[str, T]] = {}
         self._version = ""
         self._failures = 0
         self._state = ""
         self._log = structlog.get_logger().bind(resource=str(resource))
-
-    def get(self, namespace: str, name: str) -> T | None:
-        """One object; the namespace of what has none is ""."""
-        return self._objects.get(namespace, {}).get(name)
-
-    def in_namespace(self, namespace: str) -> tuple[T, ...]:
-        """The objects of a namespace, in no order."""
-        return tuple(self._objects.get(namespace, {}).values())
-
-    def values(self) -> Iterator[T]:
-        """Every object, in no order."""
-        return (value for objects in self._objects.values() for value in objects.values())
-
-    def __len__(self) -> int:
-        return sum(map(len, self._objects.values()))
 
     async def run(self) -> None:
         """Keep up with the API server until cancelled."""
@@ -73,8 +63,8 @@ class WatchCache(Generic[T]):
                 await self._list()
                 await self._watch()
             except NotFoundError:
-                self._replace({}, "")
-                self._settled("not known to the API server")
+                self._replace(self._new(), "")
+                self._settled(_UNKNOWN)
                 await asyncio.sleep(self._retry_seconds)
             except UnavailableError as error:
                 self._failures += 1
@@ -91,14 +81,13 @@ class WatchCache(Generic[T]):
 
     async def _list(self) -> None:
         """Swap everything at once for a fresh list: nobody ever sees half of one."""
-        objects: dict[str, dict[str, T]] = {}
-        version = ""
-        async with aclosing(self._api.pages(self._resource)) as pages:
+        fresh, version = self._new(), ""
+        async with aclosing(self._api.pages(self.resource)) as pages:
             async for page in pages:
                 version = page.version
                 for document in page.items:
-                    self._put(objects, document)
-        self._replace(objects, version)
+                    self._put(fresh, document)
+        self._replace(fresh, version)
 
     async def _watch(self) -> None:
         """Follow what changes until it is time for a fresh list, which makes good whatever a watch may have missed."""
@@ -106,7 +95,7 @@ class WatchCache(Generic[T]):
         end = clock() + self._resync_seconds
         while (left := end - clock()) > 0:
             begun, heard = clock(), False
-            events = self._api.watch(self._resource, self._version, seconds=min(left, _WATCH_SECONDS))
+            events = self._api.watch(self.resource, self._version, seconds=min(left, _WATCH_SECONDS))
             async with aclosing(events):
                 async for event in events:
                     heard = True
@@ -114,35 +103,32 @@ class WatchCache(Generic[T]):
                     self._settled(_SYNCED)
             # Whatever does this (a server that shuts down, a proxy), to ask again at once would be a busy loop.
             if not heard and clock() - begun < _SHORT_SECONDS:
-                raise UnavailableError(f"watch {self._resource}: ended as soon as it began")
+                raise UnavailableError(f"watch {self.resource}: ended as soon as it began")
             self._settled(_SYNCED)
 
     def _apply(self, event: Event) -> None:
         namespace, name, version = _place(event.object)
-        if event.type in ("ADDED", "MODIFIED"):
-            self._put(self._objects, event.object)
-        elif event.type == "DELETED":
-            self._drop(self._objects, namespace, name)
         self._version = version or self._version
+        if self.kept is None or event.type not in ("ADDED", "MODIFIED", "DELETED"):
+            return
+        if event.type == "DELETED":
+            self.kept.drop(namespace, name)
+        else:
+            self._put(self.kept, event.object)
+        self._changed()
 
-    def _put(self, objects: dict[str, dict[str, T]], document: Mapping[str, Any]) -> None:
+    def _put(self, kept: K, document: Mapping[str, Any]) -> None:
         namespace, name, _ = _place(document)
         try:
-            objects.setdefault(namespace, {})[name] = self._convert(document)
+            kept.put(namespace, name, document)
         except ValueError as error:
             self._log.warning("object left out", namespace=namespace, name=name, reason=str(error))
-            self._drop(objects, namespace, name)
+            kept.drop(namespace, name)
 
-    def _drop(self, objects: dict[str, dict[str, T]], namespace: str, name: str) -> None:
-        inside = objects.get(namespace, {})
-        inside.pop(name, None)
-        # Namespaces come and go, and their names are of strangers' choosing.
-        if not inside:
-            objects.pop(namespace, None)
-
-    def _replace(self, objects: dict[str, dict[str, T]], version: str) -> None:
-        self._objects, self._version = objects, version
+    def _replace(self, kept: K, version: str) -> None:
+        self.kept, self._version = kept, version
         self.synced.set()
+        self._changed()
 
     def _settled(self, state: str) -> None:
         self._failures = 0
@@ -151,8 +137,9 @@ class WatchCache(Generic[T]):
     def _tell(self, state: str) -> None:
         """Log a change of state; a state that lasts is logged once."""
         if state != self._state:
-            good = state == _SYNCED
-            (self._log.info if good else self._log.warning)("watch", state=state, objects=len(self))
+            good = state in (_SYNCED, _UNKNOWN)
+            objects = 0 if self.kept is None else len(self.kept)
+            (self._log.info if good else self._log.warning)("watch", state=state, objects=objects)
             self._state = state
 
 

@@ -44,7 +44,6 @@ from webhook.signing import Signing
 from webhook.trust import Trust
 from webhook.upkeep import Upkeep
 
-_CACHES = "watch caches"
 _DEV_NAMES = ("localhost", "127.0.0.1", "::1")
 # Pods connect, enrol and go: an idle connection on that port is nobody's.
 _ENROLMENT_KEEP_ALIVE_SECONDS = 5
@@ -54,13 +53,17 @@ _NO_CA = b"-----BEGIN CERTIFICATE-----\n(the signer's CA)\n-----END CERTIFICATE-
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What the server stands in: the cluster, where the seed is, and what follows the cluster where that is needed."""
+    """What the server stands in: the cluster, where the seed is, and what follows the cluster where that is needed.
+
+    `remembered` names what `follow` has to list before anybody can be served.
+    """
 
     live: LiveObjects
     neighbourhoods: Neighbourhoods
     seeds: SeedStore
     configurations: WebhookConfigurations | None = None
     follow: Callable[[Readiness], Awaitable[None]] | None = None
+    remembered: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +128,7 @@ async def server(settings: Settings, told: Callable[[bytes], None] = lambda ca: 
         seeds=_seeds(settings, api),
         configurations=KubeWebhookConfigurations(api, settings.webhook_configuration) if ours else None,
         follow=partial(_follow, api, live),
+        remembered=live.resources,
     )
     return _server(settings, around, told)
 
@@ -151,8 +155,7 @@ async def _follow(api: KubeApi, live: KubeLive, readiness: Readiness) -> None:
     """Keep up with the API server; what is in memory is complete once everything has been listed."""
     async with api, asyncio.TaskGroup() as group:
         group.create_task(live.run())
-        await live.wait_synced()
-        readiness.met(_CACHES)
+        await live.wait_synced(readiness.met)
 
 
 def _server(settings: Settings, around: Surroundings, told: Callable[[bytes], None]) -> Server:
@@ -171,7 +174,7 @@ def _server(settings: Settings, around: Surroundings, told: Callable[[bytes], No
     )
     tasks: list[Callable[[], Awaitable[None]]] = [partial(one.run, settings.upkeep_seconds) for one in (upkeep, watch)]
     if around.follow:
-        readiness.expect(_CACHES)
+        readiness.expect(*around.remembered)
         tasks.append(partial(around.follow, readiness))
     signing = Signing(
         around.live, lambda: trust.authorities, domains, profile, settings, _now, time.monotonic, random_serial_number

@@ -62,7 +62,7 @@ def _selects_ray(policy: NetworkPolicy, neighbour: Neighbour, facts: Facts) -> b
     if any(label in str(policy.selector) for label in _LABELS):
         return True
     clusters: Any = (facts.neighbourhood.ray_clusters or {}).values()
-    return any(policy.selects(labels) for cluster in clusters for labels in cluster.pod_labels)
+    return any(cluster.too_large or any(map(policy.selects, cluster.pod_labels)) for cluster in clusters)
 
 
 def _place(workload: Workload) -> Pointer:

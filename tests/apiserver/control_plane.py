@@ -43,12 +43,16 @@ class ControlPlane:
         self._api_server.kill()
         self._etcd.kill()
 
-    def make(self, path: str, document: Mapping[str, Any]) -> dict[str, Any]:
-        """POST as the admin; gives what was stored."""
-        answer = self.admin.post(path, json=document)
+    def make(self, path: str, document: Mapping[str, Any], user: str = "") -> dict[str, Any]:
+        """POST as the admin, or with the rights of `user`; gives what was stored."""
+        answer = self.post(path, document, user)
         assert answer.is_success, answer.text
         made: dict[str, Any] = answer.json()
         return made
+
+    def post(self, path: str, document: Mapping[str, Any], user: str = "") -> httpx.Response:
+        """The same, whatever the answer is."""
+        return self.admin.post(path, json=document, headers={"Impersonate-User": user} if user else {})
 
     def patch(self, path: str, document: Mapping[str, Any]) -> None:
         """Change an object as the admin (RFC 7386)."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
 from tests.apiserver.control_plane import ControlPlane
+from tests.apiserver.kuberay_operator import OPERATOR, install_operator
 from tests.apiserver.rights import CLUSTER_RULES, OWN_RULES, REGISTRATION, grant
 from tests.factory import Object
 
@@ -52,6 +53,7 @@ class Installation:
         made = cls(control_plane, name, control_plane.kubeconfig(name, control_plane.token(name, "raywarden")))
         made.unregister()
         define_ray_clusters(control_plane)
+        install_operator(control_plane)
         return made
 
     @property
@@ -124,9 +126,10 @@ class Installation:
     def _wait_answered(self, namespace: str, role: str) -> None:
         labels = {"ray.io/cluster": "x", "ray.io/node-type": role, "raywarden.io/tls": "managed"}
         spec = {"serviceAccountName": "ray", "containers": [{"name": "ray", "image": "ray:2.55.1"}]}
-        pod = {"metadata": {"generateName": "x-", "labels": labels}, "spec": spec}
+        owner = {"apiVersion": "ray.io/v1", "kind": "RayCluster", "name": "x", "uid": "x", "controller": True}
+        pod = {"metadata": {"generateName": "x-", "labels": labels, "ownerReferences": [owner]}, "spec": spec}
         path = f"/api/v1/namespaces/{namespace}/pods?dryRun=All"
-        until(lambda: "raywarden-enroll" in self.control_plane.admin.post(path, json=pod).text)
+        until(lambda: "raywarden-enroll" in self.control_plane.post(path, pod, OPERATOR).text)
 
     def _configurations(self) -> Iterator[str]:
         for kind in _KINDS:
@@ -134,11 +137,20 @@ class Installation:
 
 
 def define_ray_clusters(control_plane: ControlPlane) -> None:
+    """KubeRay's own resource, as far as it is needed."""
+    define(control_plane, "ray.io", "v1", "RayCluster")
+
+
+def define(control_plane: ControlPlane, group: str, version: str, kind: str) -> None:
     """A minimal CustomResourceDefinition, served when this returns."""
     schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
-    names = {"kind": "RayCluster", "listKind": "RayClusterList", "plural": "rayclusters", "singular": "raycluster"}
-    spec: dict[str, Any] = {"group": "ray.io", "scope": "Namespaced", "names": names, "versions": [version]}
-    if not control_plane.get(f"{_DEFINITIONS}/rayclusters.ray.io"):
-        control_plane.make(_DEFINITIONS, {"metadata": {"name": "rayclusters.ray.io"}, "spec": spec})
-    until(lambda: control_plane.get("/apis/ray.io/v1/rayclusters"))
+    served = {"name": version, "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    singular, plural = kind.lower(), f"{kind.lower()}s"
+    names = {"kind": kind, "listKind": f"{kind}List", "plural": plural, "singular": singular}
+    spec: dict[str, Any] = {"group": group, "scope": "Namespaced", "names": names, "versions": [served]}
+    if not control_plane.get(f"{_DEFINITIONS}/{plural}.{group}"):
+        # Groups that end in k8s.io are Kubernetes' own, and want to be approved of.
+        approval = {"api-approved.kubernetes.io": "unapproved, for tests"}
+        metadata = {"name": f"{plural}.{group}", "annotations": approval}
+        control_plane.make(_DEFINITIONS, {"metadata": metadata, "spec": spec})
+    until(lambda: control_plane.get(f"/apis/{group}/{version}/{plural}"))

@@ -17,6 +17,7 @@ from policies.kuberay import pods_of
 from policies.pod import ENROLL_CONTAINER
 from policies.workload import Workload
 from tests.apiserver.control_plane import ControlPlane
+from tests.apiserver.kuberay_operator import OPERATOR
 from tests.factory import Object, changed, ray_cluster
 
 AUDIENCE = "raywarden.io"
@@ -41,7 +42,7 @@ def make_pods(control_plane: ControlPlane, cluster: Object) -> tuple[Object, Obj
         for pod in pods_of(Workload("RayCluster", cluster))
     )
     path = f"/api/v1/namespaces/{cluster['metadata']['namespace']}/pods"
-    return control_plane.make(path, head), control_plane.make(path, worker)
+    return control_plane.make(path, head, OPERATOR), control_plane.make(path, worker, OPERATOR)
 
 
 def place_of(pod: Object) -> str:

@@ -6,6 +6,8 @@ from contextlib import suppress
 from typing import Any
 
 from tests.apiserver.control_plane import ControlPlane
+from tests.kube_conversation import talk
+from webhook.kube_api import KubeApi
 from webhook.ports import UnavailableError
 
 REGISTRATION = "admissionregistration.k8s.io"
@@ -26,12 +28,39 @@ CLUSTER_RULES: Rules = (
         "resourceNames": ["raywarden"],
         "verbs": ["get", "patch"],
     },
+    # What rules may know of a namespace is in memory before anybody asks: all of it is listed once and then watched.
+    {"apiGroups": ["networking.k8s.io"], "resources": ["networkpolicies"], "verbs": ["list", "watch"]},
+    {"apiGroups": [""], "resources": ["resourcequotas"], "verbs": ["list", "watch"]},
+    # These need not be installed; but only who has the right is told that they are not (404), others are refused (403).
+    {
+        "apiGroups": ["scheduling.sigs.k8s.io"],
+        "resources": ["elasticquotas", "elasticquotatrees"],
+        "verbs": ["list", "watch"],
+    },
+    {"apiGroups": ["scheduling.x-k8s.io"], "resources": ["elasticquotas"], "verbs": ["list", "watch"]},
+    # Who runs KubeRay, and who may do everything anyway. No names: nobody knows what they are called.
+    {
+        "apiGroups": ["rbac.authorization.k8s.io"],
+        "resources": ["clusterroles", "clusterrolebindings"],
+        "verbs": ["list", "watch"],
+    },
 )
 # ... and in its own namespace. RBAC knows no names at creation.
 OWN_RULES: Rules = (
     {"apiGroups": [""], "resources": ["secrets"], "verbs": ["create"]},
     {"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["raywarden-seed"], "verbs": ["get", "update"]},
 )
+
+
+def watched(rules: Rules) -> set[str]:
+    """The resources that are kept in memory, by the names readiness has for them."""
+    return {
+        f"{resource}.{group}".rstrip(".")
+        for rule in rules
+        if "watch" in rule["verbs"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
 
 
 def without(rules: Rules, resource: str) -> Rules:
@@ -59,3 +88,16 @@ async def granted(ask: Callable[[], Coroutine[Any, Any, Any]]) -> None:
                 await ask()
                 return
             await asyncio.sleep(0.02)
+
+
+def as_raywarden(
+    control_plane: ControlPlane, namespace: str, conversation: Callable[[KubeApi], Coroutine[Any, Any, None]]
+) -> None:
+    """Talk to the API server as the service account `raywarden`, with a real token of its own."""
+    kubeconfig = control_plane.kubeconfig(namespace, control_plane.token(namespace, "raywarden"))
+
+    async def main() -> None:
+        async with await KubeApi.connect(kubeconfig) as api:
+            await conversation(api)
+
+    talk(main())

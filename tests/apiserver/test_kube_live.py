@@ -12,8 +12,8 @@ import pytest
 from certs.identity import Caller, Service
 from tests.apiserver.control_plane import ControlPlane
 from tests.apiserver.installation import define_ray_clusters
-from tests.apiserver.rights import CLUSTER_RULES, OWN_RULES, REGISTRATION, grant, granted, without
-from tests.kube_conversation import following, problem, talk
+from tests.apiserver.rights import CLUSTER_RULES, OWN_RULES, REGISTRATION, as_raywarden, grant, granted, without
+from tests.kube_conversation import following, problem
 from webhook.kube_api import KubeApi
 from webhook.kube_live import KubeLive, KubeSeedStore, KubeWebhookConfigurations
 from webhook.kube_request import ExpiredError, InvalidError, Resource
@@ -60,19 +60,6 @@ def register(control_plane: ControlPlane, name: str) -> None:
         path = f"/apis/{REGISTRATION}/v1/{kind.lower()}s"
         control_plane.admin.delete(f"{path}/{name}")
         control_plane.make(path, {"metadata": {"name": name}, "webhooks": [webhook, {**webhook, "name": "two.x.io"}]})
-
-
-def as_raywarden(
-    control_plane: ControlPlane, namespace: str, conversation: Callable[[KubeApi], Coroutine[Any, Any, None]]
-) -> None:
-    """Talk to the API server as the service account `raywarden`, with a real token of its own."""
-    kubeconfig = control_plane.kubeconfig(namespace, control_plane.token(namespace, "raywarden"))
-
-    async def main() -> None:
-        async with await KubeApi.connect(kubeconfig) as api:
-            await conversation(api)
-
-    talk(main())
 
 
 def test_only_a_live_pods_token_for_us_has_a_caller(control_plane: ControlPlane, namespace: str) -> None:
@@ -199,6 +186,7 @@ def test_the_api_server_trusts_our_ca(control_plane: ControlPlane, namespace: st
         ("tokenreviews", "create tokenreviews.authentication.k8s.io"),
         ("secrets", "get secrets in namespace {}"),
         ("services", "list services"),
+        ("networkpolicies", "list networkpolicies.networking.k8s.io"),
         ("rayclusters", "get rayclusters.ray.io in namespace {}"),
         ("mutatingwebhookconfigurations", f"get mutatingwebhookconfigurations.{REGISTRATION}"),
     ],
@@ -216,6 +204,7 @@ def test_a_right_that_is_missing_is_named(
             "tokenreviews": lambda: live.caller("x"),
             "secrets": KubeSeedStore(api, namespace).load,
             "services": lambda: anext(api.pages(services)),
+            "networkpolicies": lambda: anext(api.pages(Resource("networking.k8s.io", "v1", "networkpolicies"))),
             "rayclusters": lambda: live.ray_cluster(namespace, "x", "x"),
             "mutatingwebhookconfigurations": lambda: KubeWebhookConfigurations(api, "raywarden").trust(b""),
         }

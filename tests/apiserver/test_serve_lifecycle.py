@@ -14,6 +14,7 @@ from tests.apiserver.control_plane import ControlPlane
 from tests.apiserver.installation import Installation, until
 from tests.apiserver.pods import csr, give_address, make_cluster, make_pods, token_for
 from tests.apiserver.replica import Replica, replicas
+from tests.apiserver.rights import CLUSTER_RULES, watched
 from tests.factory import Object, head_pod, review
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.xdist_group("apiserver")]
@@ -119,7 +120,7 @@ def test_a_server_that_is_first_waits_for_the_api_server(
     with ExitStack() as stack:
         with control_plane.outage():
             (early,) = stack.enter_context(replicas(installation, 1))
-            early.wait_missing("watch caches", "seed", "serving certificate", "webhook configurations")
+            early.wait_missing(*watched(CLUSTER_RULES), "seed", "serving certificate", "webhook configurations")
             assert httpx.get(f"{early.operations}/livez", trust_env=False).status_code == 200
             until(lambda: early.log("upkeep failed"))
             time.sleep(2)

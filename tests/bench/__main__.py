@@ -1,6 +1,7 @@
 """`python -m tests.bench`."""
 
-from tests.bench import admission, enrolment
+from tests.bench import admission, enrolment, neighbourhood
 
 admission.main()
 enrolment.main()
+neighbourhood.main()

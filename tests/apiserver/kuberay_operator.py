@@ -1,0 +1,36 @@
+"""KubeRay's operator as its helm chart installs it, as far as anybody can tell from RBAC."""
+
+from tests.apiserver.control_plane import ControlPlane
+from tests.apiserver.rights import RBAC
+
+_NAMESPACE, _NAME = "kuberay-system", "kuberay-operator"
+OPERATOR = f"system:serviceaccount:{_NAMESPACE}:{_NAME}"
+# `kuberay-operator` of helm-chart/kuberay-operator (KubeRay 1.7), without what nobody asks for here.
+RULES = [
+    {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["create", "delete", "get", "list", "update", "watch"]},
+    {
+        "apiGroups": [""],
+        "resources": ["pods"],
+        "verbs": ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"],
+    },
+    {"apiGroups": [""], "resources": ["services/status"], "verbs": ["get", "patch", "update"]},
+    {"apiGroups": ["ray.io"], "resources": ["rayclusters"], "verbs": ["create", "get", "list", "update", "watch"]},
+    {"apiGroups": ["ray.io"], "resources": ["rayclusters/finalizers"], "verbs": ["update"]},
+    {"apiGroups": ["ray.io"], "resources": ["rayclusters/status"], "verbs": ["get", "patch", "update"]},
+]
+
+
+def install_operator(control_plane: ControlPlane) -> None:
+    """Let the operator's service account do its work everywhere, unless it may already."""
+    if not control_plane.get(f"{RBAC}/clusterrolebindings/{_NAME}"):
+        bind(control_plane, _NAMESPACE, "ClusterRole", _NAME, _NAME)
+
+
+def bind(control_plane: ControlPlane, namespace: str, kind: str, name: str, account: str) -> None:
+    """The operator's rights, everywhere or in a namespace, for a service account of that namespace."""
+    path = RBAC if kind == "ClusterRole" else f"{RBAC}/namespaces/{namespace}"
+    control_plane.make(f"{path}/{kind.lower()}s", {"metadata": {"name": name}, "rules": RULES})
+    subject = {"kind": "ServiceAccount", "name": account, "namespace": namespace}
+    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": name}
+    document = {"metadata": {"name": name}, "roleRef": reference, "subjects": [subject]}
+    control_plane.make(f"{path}/{kind.lower()}bindings", document)

@@ -1,0 +1,68 @@
+"""Does what the cluster holds make it dearer to know a namespace?"""
+
+import asyncio
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.fake_kube_api import FakeKubeApi
+from tests.kube_conversation import following, free_port, kubeconfig_for, listening, talk
+from webhook.kube_api import KubeApi
+from webhook.kube_live import KubeLive
+
+_SIZES = (10, 10_000)
+_CALLS = 20_000
+_ROUNDS = 7
+_TEAMS = 100
+_KINDS = {
+    "rayclusters": {"headGroupSpec": {"template": {}}, "workerGroupSpecs": [{"groupName": "gpu", "template": {}}]},
+    "services": {"type": "NodePort", "selector": {"ray.io/cluster": "c"}, "ports": [{"port": 8265}]},
+    "networkpolicies": {"podSelector": {}, "ingress": [{"from": [{"podSelector": {}}]}]},
+}
+
+
+def main() -> None:
+    """Print what `around` costs beside few objects and beside many, in its own namespace and in others."""
+    print(f"\n{'microseconds, best of ' + str(_ROUNDS):<28}{'listed in':>12}{'around':>9}")
+    for size in _SIZES:
+        with tempfile.TemporaryDirectory() as folder:
+            talk(_measured(size, Path(folder)))
+
+
+async def _measured(size: int, folder: Path) -> None:
+    fake = FakeKubeApi(free_port(), page_size=1000)
+    _fill(fake, size)
+    async with listening(fake), await KubeApi.connect(kubeconfig_for(fake, folder)) as api:
+        started = time.perf_counter()
+        async with following(api) as live:
+            listed = time.perf_counter() - started
+            await asyncio.sleep(0.5)
+            held = len(live.around("team-0").ray_clusters or ())
+            title = f"{size} of each, {held} in one"
+            print(f"{title:<28}{listed:>10.2f} s{min(_once(live) for _ in range(_ROUNDS)):>9.2f}")
+
+
+def _once(live: KubeLive) -> float:
+    started = time.perf_counter()
+    for _ in range(_CALLS):
+        live.around("team-0")
+    return (time.perf_counter() - started) / _CALLS * 1e6
+
+
+def _fill(fake: FakeKubeApi, size: int) -> None:
+    """Half of everything in one namespace, the rest spread over others."""
+    for team in range(_TEAMS):
+        fake.put("namespaces", {"metadata": _metadata(f"team-{team}")})
+    for plural, spec in _KINDS.items():
+        for index in range(size):
+            namespace = f"team-{index % _TEAMS if index % 2 else 0}"
+            fake.put(plural, {"metadata": _metadata(f"object-{index}", namespace=namespace), "spec": spec})
+
+
+def _metadata(name: str, **more: str) -> dict[str, Any]:
+    return {"name": name, "uid": f"uid-{name}", "creationTimestamp": "2026-11-20T08:00:00Z", **more}
+
+
+if __name__ == "__main__":
+    main()
