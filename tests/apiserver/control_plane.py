@@ -56,8 +56,13 @@ class ControlPlane:
 
     def patch(self, path: str, document: Mapping[str, Any]) -> None:
         """Change an object as the admin (RFC 7386)."""
-        answer = self.admin.patch(path, json=document, headers={"Content-Type": "application/merge-patch+json"})
+        answer = self.change(path, document)
         assert answer.is_success, answer.text
+
+    def change(self, path: str, document: Mapping[str, Any], user: str = "") -> httpx.Response:
+        """The same with the rights of `user`, whatever the answer is."""
+        headers = {"Content-Type": "application/merge-patch+json", **({"Impersonate-User": user} if user else {})}
+        return self.admin.patch(path, json=document, headers=headers)
 
     def delete(self, path: str) -> None:
         """Delete an object as the admin, at once, whether it exists or not."""

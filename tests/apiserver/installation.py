@@ -22,6 +22,14 @@ T = TypeVar("T")
 _CONFIGURATIONS = f"/apis/{REGISTRATION}/v1"
 _DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _KINDS = {"Mutating": ("mutate", "Ignore"), "Validating": ("validate", "Fail")}
+_LOOKED_AT = {
+    "": ["pods", "pods/ephemeralcontainers", "services", "endpoints", "namespaces"],
+    "ray.io": ["rayclusters"],
+    "apps": ["deployments", "statefulsets"],
+    "batch": ["jobs", "cronjobs"],
+    "networking.k8s.io": ["ingresses", "networkpolicies"],
+    "discovery.k8s.io": ["endpointslices"],
+}
 _GARBAGE = base64.b64encode(b"garbage").decode()
 _WORKER = {"key": "ray.io/node-type", "values": ["worker"]}
 
@@ -81,8 +89,8 @@ class Installation:
 
     def _webhook(self, name: str, url: str, policy: str, objects: Object) -> Object:
         everything = [
-            {"apiGroups": [group], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": [resource]}
-            for group, resource in (("", "pods"), ("ray.io", "rayclusters"))
+            {"apiGroups": [group], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": resources}
+            for group, resources in _LOOKED_AT.items()
         ]
         return {
             "name": f"{name}.raywarden.io",
