@@ -137,8 +137,8 @@ def validate(kind: Kind, document: Mapping[str, Any], policy: Policy, facts: Fac
     """Hold one object against every rule. All violations are found; what is done about each is the policy's choice.
 
     An object too large to be judged is refused unjudged. On UPDATE a violation the stored object already had warns
-    where it would refuse (ratcheting). An object that is being deleted is never refused, and neither is KubeRay's Redis
-    clean-up pod: both only stand in the way of an end.
+    where it would refuse (ratcheting). An object that is being deleted and asks for nothing new is never refused, and
+    neither is KubeRay's Redis clean-up pod: both only stand in the way of an end.
     """
     subject = _subject(kind, document, facts)
     if subject is None or _only_ends_something(subject, facts):
@@ -185,7 +185,16 @@ def _only_ends_something(subject: Workload | Neighbour, facts: Facts) -> bool:
     if isinstance(subject, Workload) and any(pod.role is Role.CLEANUP for pod in subject.pods):
         # KubeRay makes a Job, and the job controller its pod; a label alone is nobody's word.
         return facts.user in (_JOB_CONTROLLERS if subject.kind == "Pod" else facts.neighbourhood.rights.operators)
-    return facts.operation != "CREATE" and subject.metadata.get("deletionTimestamp") is not None
+    deleting = facts.operation != "CREATE" and subject.metadata.get("deletionTimestamp") is not None
+    return deleting and facts.stored is not None and _says(subject.document) == _says(facts.stored)
+
+
+def _says(document: Mapping[str, Any]) -> dict[str, Any]:
+    """What an object asks for. A finalizer keeps one that is being deleted in use, for as long as its author likes."""
+    metadata = mapping(document.get("metadata"))
+    asked = {name: mapping(metadata.get(name)) for name in ("labels", "annotations")}
+    rest = {name: value for name, value in document.items() if name not in ("metadata", "status")}
+    return {**rest, **asked, "owners": metadata.get("ownerReferences") or []}
 
 
 def _violations(subject: Workload | Neighbour, policy: Policy, facts: Facts) -> tuple[list[Violation], list[Failure]]:

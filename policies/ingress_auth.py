@@ -33,7 +33,8 @@ _ALB = "alb.ingress.kubernetes.io"
 _HAPROXY = "haproxy-ingress.github.io"
 ASKING = (
     Asking(f"{_NGINX}/auth-url"),
-    Asking(f"{_NGINX}/auth-secret"),
+    # Without a type ingress-nginx passes over the Secret (`auth.Parse`).
+    Asking(f"{_NGINX}/auth-secret", undone=(f"{_NGINX}/auth-type", ("",))),
     Asking(
         f"{_NGINX}/auth-tls-secret",
         undone=(f"{_NGINX}/auth-tls-verify-client", ("off", "optional", "optional_no_ca")),

@@ -31,16 +31,23 @@ def cluster_of(workload: Workload) -> dict[str, Any] | None:
     """The RayCluster KubeRay makes from a RayJob, RayService or RayCronJob; None where it makes none."""
     if workload.kind == "RayCluster" or workload.cluster is None:
         return None
+    copied = workload if copies_metadata(workload) else Workload("RayCluster", {})
     return {
         "apiVersion": "ray.io/v1",
         "kind": "RayCluster",
         "metadata": {
             "name": f"{workload.name}-{_RANDOM}",
             "namespace": text(workload.metadata.get("namespace")),
-            "labels": {ORIGIN_KIND_LABEL: workload.kind, _ORIGIN_NAME_LABEL: workload.name},
+            "labels": {**copied.labels, ORIGIN_KIND_LABEL: workload.kind, _ORIGIN_NAME_LABEL: workload.name},
+            **({"annotations": dict(copied.annotations)} if copied.annotations else {}),
         },
         "spec": dict(workload.cluster.spec),
     }
+
+
+def copies_metadata(workload: Workload) -> bool:
+    """Its labels and annotations become those of its RayCluster (`constructRayClusterForRayJob`, `...RayService`)."""
+    return workload.kind in ("RayJob", "RayService")
 
 
 def submitter_of(workload: Workload) -> dict[str, Any] | None:

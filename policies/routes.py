@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from policies.neighbour import Neighbour
 from policies.pointer import ROOT, Pointer
 from policies.reading import elements, mapping, text
+
+_DEFAULT_BACKEND = "nginx.ingress.kubernetes.io/default-backend"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +26,7 @@ def backends(neighbour: Neighbour) -> Iterator[Backend]:
     """Every Service a route leads to; the namespace is empty where it is the route's own."""
     match neighbour.kind:
         case "Ingress":
-            return _of_ingress(neighbour.spec)
+            return chain(_of_ingress(neighbour.spec), _of_annotations(neighbour.annotations))
         case "Route":
             return _of_openshift(neighbour.spec)
         case "HTTPRoute" | "GRPCRoute" | "TCPRoute" | "TLSRoute":
@@ -48,6 +51,12 @@ def _of_ingress(spec: Mapping[str, Any]) -> Iterator[Backend]:
             yield from _ingress_backend(mapping(path.get("backend")), pointer)
 
 
+def _of_annotations(annotations: Mapping[str, Any]) -> Iterator[Backend]:
+    """Where ingress-nginx leads what nobody else answers."""
+    if name := text(annotations.get(_DEFAULT_BACKEND)):
+        yield Backend("", name, None, ROOT / "metadata" / "annotations" / _DEFAULT_BACKEND)
+
+
 def _ingress_backend(backend: Mapping[str, Any], pointer: Pointer) -> Iterator[Backend]:
     service = mapping(backend.get("service"))
     port = mapping(service.get("port"))
@@ -68,10 +77,16 @@ def _of_gateway(spec: Mapping[str, Any]) -> Iterator[Backend]:
     for index, rule in elements(spec.get("rules")):
         pointer = ROOT / "spec" / "rules" / index
         yield from _references(rule.get("backendRefs"), pointer / "backendRefs")
-        for number, one in elements(rule.get("filters")):
-            # What is mirrored is asked just as well.
-            mirror = mapping(mapping(one.get("requestMirror")).get("backendRef"))
-            yield from _references([mirror], pointer / "filters" / number / "requestMirror" / "backendRef")
+        yield from _mirrors(rule, pointer)
+        for number, reference in elements(rule.get("backendRefs")):
+            yield from _mirrors(reference, pointer / "backendRefs" / number)
+
+
+def _mirrors(holder: Mapping[str, Any], pointer: Pointer) -> Iterator[Backend]:
+    """What is mirrored, by a filter of a rule or of one of its backends, is asked just as well."""
+    for number, one in elements(holder.get("filters")):
+        mirror = mapping(mapping(one.get("requestMirror")).get("backendRef"))
+        yield from _references([mirror], pointer / "filters" / number / "requestMirror" / "backendRef")
 
 
 def _references(references: Any, pointer: Pointer) -> Iterator[Backend]:

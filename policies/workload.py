@@ -21,7 +21,8 @@ GROUP_LABEL = "ray.io/group"
 ORIGIN_KIND_LABEL = "ray.io/originated-from-crd"
 OPT_IN_CLUSTER_LABEL = "raywarden.io/cluster"
 OPT_IN_ROLE_LABEL = "raywarden.io/role"
-_RAY_START = re.compile(r"\bray\s+start\b")
+# Options of `ray` itself may stand between the two words.
+RAY_START = re.compile(r"\bray(?:\s+-\S{1,40}(?:\s+[^-\s]\S{0,40})?){0,4}\s+start\b")
 
 # Where each kind keeps the RayClusterSpec it stands for.
 _CLUSTER_SPEC = {
@@ -232,7 +233,7 @@ class Workload:
         elif OPT_IN_CLUSTER_LABEL in labels:
             role = _role(labels.get(OPT_IN_ROLE_LABEL), Role.HEAD, Role.WORKER, Role.CLIENT)
             yield Pod(raw, pointer, role, text(labels.get(OPT_IN_ROLE_LABEL)))
-        elif self.kind == "Pod" and ORIGIN_KIND_LABEL in labels:
+        elif self.kind == "Pod" and ORIGIN_KIND_LABEL in labels and not starts_ray(raw):
             yield Pod(raw, pointer, Role.SUBMITTER, "")
         elif starts_ray(raw):
             yield Pod(raw, pointer, Role.WORKER, "")
@@ -241,7 +242,7 @@ class Workload:
 def starts_ray(pod: Mapping[str, Any]) -> bool:
     """A container of this pod, or template of one, runs `ray start`, in words that say so."""
     return any(
-        _RAY_START.search(" ".join(word for _, word in texts(container.get(field))))
+        RAY_START.search(" ".join(word for _, word in texts(container.get(field))))
         for listed in ("containers", "initContainers")
         for _, container in elements(mapping(pod.get("spec")).get(listed))
         for field in ("command", "args")

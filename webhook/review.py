@@ -10,6 +10,7 @@ from policies.config import Policy
 from policies.contract import contract_hash
 from policies.evaluate import Failure, Mutated, Verdict
 from policies.model import Facts, Signer, Violation
+from policies.reading import mapping
 from policies.workload import Workload
 from webhook.ports import Neighbourhoods
 from webhook.wire import AdmissionRequest, AdmissionResponse
@@ -60,8 +61,8 @@ class Reviewer:
 
     def validate(self, request: AdmissionRequest) -> Decision:
         """The verdict over the object as it would be stored."""
-        # `status` is KubeRay's to write and is never trusted by any rule; deleting is never refused.
-        if request.object is None or request.operation == "DELETE" or request.sub_resource == "status":
+        # `status` is never trusted by any rule; deleting is never refused.
+        if request.object is None or request.operation == "DELETE" or _says_only_how_it_is(request):
             return Decision(AdmissionResponse(request.uid, allowed=True))
         verdict = self.verdict(request)
         response = AdmissionResponse(
@@ -105,6 +106,16 @@ class Reviewer:
             stored=before,
             request=request.plain if policy.expressions else {},
         )
+
+
+def _says_only_how_it_is(request: AdmissionRequest) -> bool:
+    """A request to `status` that changes no more: on Pods, Services, Ingresses and Namespaces, labels and annotations
+    can be written there, too (`podStatusStrategy.PrepareForUpdate` of Kubernetes and its like).
+    """
+    new, old = (mapping(mapping(one).get("metadata")) for one in (request.object, request.old_object))
+    return request.sub_resource == "status" and all(
+        mapping(new.get(name)) == mapping(old.get(name)) for name in ("labels", "annotations")
+    )
 
 
 def _rules(violations: Iterable[Violation]) -> tuple[str, ...]:

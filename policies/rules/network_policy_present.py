@@ -30,7 +30,8 @@ class NetworkPolicyPresent(Rule):
     severity: ClassVar[Severity] = Severity.MEDIUM
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
-        if workload.is_of_kuberay:
+        # A pod KubeRay makes was judged as part of its RayCluster; labels can be taken off it later.
+        if workload.is_of_kuberay and facts.stored is None:
             return
         place, fix = _place(workload), _fix(workload)
         found = list(isolation(workload, facts))

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from policies.exposure import RAY_PORTS
 from policies.ingress_auth import ASKING, asks, snippets
+from policies.kuberay import copies_metadata
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.neighbour import Neighbour
 from policies.neighbourhood import LiveService
@@ -57,11 +58,12 @@ class NoOpenIngress(Rule):
     )
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
-        """KubeRay copies a RayCluster's annotations to the Ingress (or Route) it makes; those of others reach none."""
+        """KubeRay copies annotations of a RayCluster, RayJob or RayService to the Ingress (or Route) it makes."""
         cluster = workload.cluster
         if cluster is None or cluster.head.raw.get("enableIngress") is not True:
             return
-        annotations: Mapping[str, Any] = workload.annotations if workload.kind == "RayCluster" else {}
+        reach = workload.kind == "RayCluster" or copies_metadata(workload)
+        annotations: Mapping[str, Any] = workload.annotations if reach else {}
         pointer = cluster.head.pointer / "enableIngress"
         of_class = text(annotations.get("kubernetes.io/ingress.class"))
         if of_class not in self.authenticating_classes and not self._asks(annotations):
@@ -113,14 +115,25 @@ class NoOpenIngress(Rule):
         service = _known(backend, facts)
         if service is None:
             return bool(_HEAD.fullmatch(backend.service) or _SERVE.fullmatch(backend.service))
+        if _reached(backend, service) in RAY_PORTS:
+            return True
         if service.external_name:
-            return bool(_HEAD.fullmatch(service.external_name.partition(".")[0]))
-        clusters: Any = (facts.neighbourhood.ray_clusters or {}).values() if service.selector else ()
-        return (
-            any(name.startswith(_LABELS) for name in service.selector)
-            or _reached(backend, service) in RAY_PORTS
-            or any(cluster.has_pods_with(service.selector) for cluster in clusters)
-        )
+            return self._is_ray_by_name(service, facts)
+        return _selects_ray(service, facts)
+
+    def _is_ray_by_name(self, alias: LiveService, facts: Facts) -> bool:
+        """A Service that is another name for one of Ray's."""
+        name, _, rest = alias.external_name.partition(".")
+        there = rest.partition(".")[0] == facts.namespace
+        service = (facts.neighbourhood.services or {}).get(name) if there else None
+        return bool(_HEAD.fullmatch(name)) or (service is not None and _selects_ray(service, facts))
+
+
+def _selects_ray(service: LiveService, facts: Facts) -> bool:
+    clusters: Any = (facts.neighbourhood.ray_clusters or {}).values() if service.selector else ()
+    return any(name.startswith(_LABELS) for name in service.selector) or any(
+        cluster.has_pods_with(service.selector) for cluster in clusters
+    )
 
 
 def _known(backend: Backend, facts: Facts) -> LiveService | None:
@@ -139,6 +152,8 @@ def _is_serve(backend: Backend, facts: Facts) -> bool:
     service = _known(backend, facts)
     if service is None:
         return bool(_SERVE.fullmatch(backend.service)) and backend.port not in RAY_PORTS
+    # A port that goes by a name is whichever its author has called so in the pod.
     return _reached(backend, service) == _SERVE_PORT or (
-        _SERVE_LABEL in service.selector and not set(service.ports.values()) & set(RAY_PORTS)
+        _SERVE_LABEL in service.selector
+        and all(isinstance(port, int) and port not in RAY_PORTS for port in service.ports.values())
     )

@@ -45,7 +45,9 @@ class NoPublicRayService(Rule):
     ports: tuple[int, ...] = Field(RAY_PORTS, description="ports taken for Ray's whatever the Service selects")
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
-        if workload.is_of_kuberay or not facts.neighbourhood.public_services:
+        # A pod KubeRay makes was judged as part of its RayCluster; labels can be put on it later.
+        made = workload.is_of_kuberay and facts.stored is None
+        if made or not facts.neighbourhood.public_services:
             return
         labels = list(labels_of_pods(workload)) if workload.cluster else [pod.labels for pod in workload.pods]
         for service in facts.neighbourhood.public_services:

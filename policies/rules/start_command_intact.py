@@ -11,7 +11,7 @@ from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.pod import Container, Pod
 from policies.pointer import Pointer
 from policies.reading import text, texts
-from policies.workload import Workload
+from policies.workload import RAY_START, Workload
 
 _OVERWRITE = "ray.io/overwrite-container-cmd"
 # Read by bash, the dynamic linker or Python before Ray's first line runs.
@@ -33,7 +33,6 @@ _TAKES_OVER = frozenset(
     }
 )
 _TOUCHES = re.compile(r"RAY_USE_TLS|RAY_TLS_\w*|RAY_AUTH_\w*|--system[-_]config")
-_OWN_START = re.compile(r"\bray\s+start\b")
 
 
 class StartCommandIntact(Rule):
@@ -93,7 +92,7 @@ class StartCommandIntact(Rule):
         for field in ("command", "args"):
             words = [word for _, word in texts(ray.raw.get(field))]
             # KubeRay adds no command of its own where this text stands in one (`BuildPod`), comments included.
-            if _OWN_START.search(" ".join(words)) or "ray start" in " ".join(words):
+            if RAY_START.search(" ".join(words)) or "ray start" in " ".join(words):
                 what = f"{pod.title_of(ray)} runs a ray start of its own, and KubeRay then adds none"
                 fix = "write its options into rayStartParams"
                 yield self.violation(what, ray.pointer / field, fix, evidence="\n".join(words))

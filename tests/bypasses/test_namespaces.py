@@ -1,0 +1,151 @@
+"""Rows 26 to 30 and 34: labels of namespaces, opting out, other namespaces, network policies, what changes later."""
+
+from typing import Any
+
+import pytest
+
+from policies.config import Policy
+from tests import factory
+from tests.bypasses.door import HEAD, RAY, WORKER, by_both, passes, refused, stored, verdict
+from tests.factory import Object, changed, ray_cluster
+from webhook.manifest_neighbourhoods import ManifestNeighbourhoods
+from webhook.review import Reviewer
+
+OPT_OUT = {"no-opt-out"}
+FALSE = {"raywarden.io/inject": "false"}
+
+
+def labelled(**labels: str) -> Object:
+    return changed(factory.namespace(), {"/metadata/labels": {f"raywarden.io/{name}": v for name, v in labels.items()}})
+
+
+@pytest.mark.parametrize("mode", ["enforce", "warn", "audit"])
+@pytest.mark.parametrize("level", ["baseline", "privileged", None])
+def test_26_a_namespace_loosened(mode: str, level: str | None) -> None:
+    before = labelled(**{mode: "restricted"})
+    after = labelled(**({mode: level} if level else {}))
+    assert refused(after, before, user="author") == OPT_OUT
+    ending = {"/metadata/deletionTimestamp": "2026-11-20T08:00:00Z"}
+    assert refused(changed(after, ending), changed(before, ending), user="author") == OPT_OUT
+    assert verdict(after, before, user="root", groups=["system:masters"]) == (set(), set())
+    assert verdict(before, after, user="author") == (set(), set())
+
+
+@pytest.mark.parametrize("level", ["privileged", "Privileged", "none", ""])
+def test_26_a_label_below_the_policy_changes_nothing(level: str) -> None:
+    bad = changed(ray_cluster(), {f"{HEAD}/spec/hostNetwork": True})
+    assert "no-host-access" in refused(bad, None, labelled(enforce=level))
+
+
+def test_26_a_namespace_made_anew_remains() -> None:
+    """Who may create namespaces may create one without labels; the policy's own profiles hold there."""
+    assert passes(labelled(enforce="privileged"))
+
+
+@pytest.mark.parametrize("value", ["false", "False", "no", "0", ""])
+def test_27_opting_out_of_a_pod(value: str) -> None:
+    out = {"raywarden.io/inject": value}
+    for where in ("labels", "annotations"):
+        assert refused(changed(ray_cluster(), {f"/metadata/{where}": out})) >= OPT_OUT
+        assert refused(changed(ray_cluster(), {f"{WORKER}/metadata/{where}": out})) >= OPT_OUT
+        assert refused(factory.worker_pod(**out)) >= OPT_OUT
+        before = stored(factory.worker_pod())
+        place = f"/metadata/{where}/raywarden.io~1inject"
+        assert refused(changed(before, {place: value}), before, user="author") >= OPT_OUT
+
+
+def test_27_where_a_cluster_may_opt_out_its_parts_may_not() -> None:
+    policy = {"inject": {"optOutNamespaces": ["team-a"]}}
+    assert refused(changed(ray_cluster(), {"/metadata/labels": FALSE}), policy=policy) == set()
+    assert refused(changed(ray_cluster(), {f"{HEAD}/metadata/labels": FALSE}), policy=policy) >= OPT_OUT
+
+
+def test_28_other_namespaces() -> None:
+    """What comes past the webhook there is judged as anywhere; and `restricted` keeps Ray out of them."""
+    for namespace in ("kube-system", "kube-public", "default"):
+        document = changed(ray_cluster(), {"/metadata/namespace": namespace})
+        bad = changed(document, {f"{HEAD}/spec/hostNetwork": True})
+        assert refused(bad) == {"no-host-access"}
+        warned, denied = by_both(document)
+        assert "namespace-isolation" in warned & denied
+
+
+def test_28_in_a_namespace_of_the_system_remains() -> None:
+    """Whoever may write there, which RBAC says, gets the default policy; and the webhook is not registered for it."""
+    assert passes(changed(ray_cluster(), {"/metadata/namespace": "kube-system"}))
+
+
+@pytest.mark.parametrize(
+    ("image", "rules"), [("rayproject/ray", {"pinned-images"}), ("rayproject/ray:latest", {"pinned-images"})]
+)
+def test_30_tags_that_move(image: str, rules: set[str]) -> None:
+    """Restricted by design; with `requireDigest` in the policy a tag alone is refused at any profile."""
+    document = changed(ray_cluster(), {f"{RAY}/image": image})
+    warned, denied = by_both(document)
+    assert rules <= warned & denied
+    policy = {"rules": {"trusted-images": {"parameters": {"requireDigest": True}}}}
+    digest = f"rayproject/ray@sha256:{'0' * 64}"
+    assert "trusted-images" in refused(ray_cluster(), policy=policy)
+    both = changed(ray_cluster(), {f"{RAY}/image": digest, f"{WORKER}/spec/containers/0/image": digest})
+    assert refused(both, policy=policy) == set()
+
+
+def test_30_what_is_behind_a_name_later_remains() -> None:
+    """A tag pushed again, and ConfigMaps and Secrets, whose content admission of Ray never sees."""
+    source = [{"name": "setup", "configMap": {"name": "setup"}}]
+    mount = [{"name": "setup", "mountPath": "/setup"}]
+    run = {f"{HEAD}/spec/volumes": source, f"{RAY}/volumeMounts": mount, f"{RAY}/command": [". /setup/run.sh"]}
+    assert passes(changed(ray_cluster(), run))
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {},
+        {"from": []},
+        {"from": [{"namespaceSelector": {}}]},
+        {"from": [{"namespaceSelector": {"matchLabels": {}}, "podSelector": {"matchExpressions": []}}]},
+        {"from": [{"namespaceSelector": {"matchExpressions": [{"key": "x", "operator": "DoesNotExist"}]}}]},
+        {"from": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["10.0.0.0/8"]}}]},
+        {"from": [{"ipBlock": {"cidr": "0.0.0.0/1"}}, {"ipBlock": {"cidr": "128.0.0.0/1"}}]},
+        {"from": [{"ipBlock": {"cidr": f"{net}.0.0.0/8"}} for net in range(1, 9)]},
+        {"ports": [{"port": 8000, "endPort": 9000}]},
+        {"ports": [{"port": "dashboard"}]},
+    ],
+)
+def test_34_network_policies_for_everyone(rule: Object) -> None:
+    """Restricted by design: network policies need a network that knows them."""
+    wide = changed(factory.network_policy(), {"/spec/ingress": [rule], "/metadata/name": "demo-head"})
+    for before in (None, factory.network_policy()):
+        warned, denied = by_both(wide, before)
+        assert warned == denied == {"network-policy-present"}
+    own = ray_cluster(networkPolicy={"mode": "DenyAll", "head": {"ingressRules": [rule]}})
+    warned, denied = by_both(own)
+    assert warned == denied == {"network-policy-present"}
+
+
+def test_34_made_first_under_kuberays_name() -> None:
+    own = ray_cluster(networkPolicy={"mode": "DenyAll"})
+    theirs = changed(factory.network_policy(), {"/metadata/name": "demo-head"})
+    denied, warned = verdict(own, None, theirs, policy={"profiles": {"enforce": "restricted"}})
+    assert denied == {"network-policy-present"} and not warned
+
+
+def test_34_a_label_taken_off_a_pod() -> None:
+    """The policy stays, and the pod steps out of it."""
+    policy = changed(factory.network_policy(), {"/spec/podSelector": {"matchLabels": {"app": "ray"}}})
+    around = [one for one in factory.surroundings() if one["kind"] != "NetworkPolicy"]
+    parsed = Policy.parse({"profiles": {"enforce": "restricted"}})
+    known = ManifestNeighbourhoods([*around, policy], complete=True)
+    reviewer = Reviewer(lambda: parsed, lambda: factory.SIGNER, known, lambda: factory.TODAY)
+    before = stored(factory.head_pod(app="ray"))
+    sent: Any = factory.request(changed(before, {"/metadata/labels/app": "x"}), "UPDATE", before, "author")
+    assert reviewer.validate(sent).denied == ("network-policy-present",)
+
+
+def test_34_policies_deleted_and_private_networks_remain() -> None:
+    """A DELETE is never refused; a private network is taken for people one knows, the pods' own network too."""
+    sent = factory.request(factory.network_policy(), "DELETE")
+    assert factory.reviewer({"profiles": {"enforce": "restricted"}}).validate(sent).response.allowed
+    private = [{"from": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}]
+    assert verdict(changed(factory.network_policy(), {"/spec/ingress": private})) == (set(), set())

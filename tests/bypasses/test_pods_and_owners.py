@@ -1,0 +1,169 @@
+"""Rows 17 to 21: who is in a cluster, and who only says so."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from certs.identity import NotAllowedError
+from tests import cluster, factory
+from tests.bypasses.door import by_both, passes, refused, stored, verdict
+from tests.factory import Object, changed, container
+from tests.test_signing import CSR, Live, sign, signing
+from webhook.signing import UnauthenticatedError
+
+SPOOFED = {"operator-made-pods"}
+RAY_LABELS = {"ray.io/cluster": "victim", "ray.io/node-type": "worker"}
+START = ["ray", "start", "--address=demo-head-svc:6379"]
+
+
+def made_by(kind: str, template: Object) -> Object:
+    """An object of a kind that makes pods of a template."""
+    group = {"Job": "batch/v1", "CronJob": "batch/v1", "ReplicationController": "v1"}.get(kind, "apps/v1")
+    spec: Object = {"template": template}
+    if kind == "CronJob":
+        spec = {"schedule": "0 3 * * *", "jobTemplate": {"spec": spec}}
+    metadata = {"name": "mine", "namespace": "team-a"}
+    return {"apiVersion": group, "kind": kind, "metadata": metadata, "spec": spec}
+
+
+MAKERS = ["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "CronJob", "ReplicationController"]
+
+
+@pytest.mark.parametrize("kind", [*MAKERS, "Pod"])
+@pytest.mark.parametrize(
+    "command", [START, ["ray", "--log-style=record", "start"], ["bash", "-c", "sleep 1; ray start --head"]]
+)
+@pytest.mark.parametrize("listed", ["containers", "initContainers"])
+def test_17_ray_without_labels(kind: str, command: list[str], listed: str) -> None:
+    """Restricted by design: a default is not to stop what never asked for our care."""
+    spec = {"containers": [container("main")], listed: [container("mine", command=command)]}
+    if kind == "Pod":
+        document: Object = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "mine"}, "spec": spec}
+    else:
+        document = made_by(kind, {"metadata": {"labels": {"app": "mine"}}, "spec": spec})
+    warned, denied = by_both(document)
+    assert "tls-on" in warned & denied
+
+
+@pytest.mark.parametrize("command", [["python", "-m", "ray.scripts.scripts", "start"], ["/mine/entrypoint.sh"], None])
+def test_17_a_command_that_does_not_say_so_remains(command: list[str] | None) -> None:
+    one = container("mine", **({"command": command} if command else {}))
+    assert passes(made_by("Deployment", {"metadata": {"labels": {"app": "mine"}}, "spec": {"containers": [one]}}))
+
+
+@pytest.mark.parametrize("user", ["author", "system:serviceaccount:team-a:kuberay-operator", ""])
+def test_18_label_spoofing(user: str) -> None:
+    pod = factory.worker_pod()
+    author = user or "system:serviceaccount:kube-system:replicaset-controller"
+    assert refused(pod, user=author) == SPOOFED
+    plain: Object = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "mine", "namespace": "team-a"}}
+    plain["spec"] = {"containers": [container("mine")]}
+    labelled = changed(plain, {"/metadata/labels": RAY_LABELS})
+    assert refused(labelled, user=author) == SPOOFED
+    assert refused(labelled, plain, user=author) == SPOOFED
+    ending = changed(plain, {"/metadata/deletionTimestamp": "2026-11-20T08:00:00Z", "/metadata/finalizers": ["a/b"]})
+    assert refused(changed(ending, {"/metadata/labels": RAY_LABELS}), ending, user=author) == SPOOFED
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_18_by_a_template(kind: str) -> None:
+    template = {"metadata": {"labels": RAY_LABELS}, "spec": factory.template("mine")["spec"]}
+    assert refused(made_by(kind, template)) == SPOOFED
+    before = made_by(kind, {"metadata": {"labels": {"app": "mine"}}, "spec": template["spec"]})
+    assert refused(made_by(kind, template), before) == SPOOFED
+
+
+def test_18_a_clean_up_pod_of_ones_own() -> None:
+    pod = factory.head_pod(**{"ray.io/node-type": "redis-cleanup"})
+    assert refused(pod, user="author") >= SPOOFED
+
+
+def test_18_the_signer_wants_an_owner() -> None:
+    changes: tuple[Object, ...] = (
+        {"/metadata/ownerReferences": []},
+        {"/metadata/ownerReferences/0/kind": "ReplicaSet"},
+    )
+    for change in changes:
+        with pytest.raises(NotAllowedError, match="is not owned by that RayCluster"):
+            sign(signing(Live(changed(cluster.pod(), change))))
+
+
+def test_18_opting_in_remains() -> None:
+    """Within a namespace everybody may join Ray without KubeRay, which is a CA of its own."""
+    assert passes(factory.opted_in_pod(), user="author")
+    issued = sign(signing(), "3")
+    assert issued.identity.cluster.opted_in and issued.identity.cluster.name == "django"
+    assert issued.bundle != sign(signing()).bundle
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"/metadata/ownerReferences": None},
+        {"/metadata/ownerReferences/0/name": "other"},
+        {"/metadata/ownerReferences/0/uid": "forged"},
+        {"/metadata/ownerReferences/0/kind": "ReplicaSet"},
+        {"/metadata/ownerReferences/0/apiVersion": "ray.io.example/v1"},
+        {"/metadata/ownerReferences/0/apiVersion": "v1"},
+    ],
+)
+def test_19_forged_owners(change: Object) -> None:
+    """Also where the operator's own account were at work."""
+    forged = changed(factory.worker_pod(), change)
+    assert refused(forged) == SPOOFED
+    assert refused(forged, user="author") == SPOOFED
+
+
+def test_19_an_owner_added_later() -> None:
+    before: Object = changed(stored(factory.submitter_pod()), {"/metadata/labels": RAY_LABELS})
+    owner = factory.worker_pod()["metadata"]["ownerReferences"]
+    assert refused(changed(before, {"/metadata/ownerReferences": owner}), before, user="author") == SPOOFED
+
+
+def test_19_the_signer_looks_for_the_live_cluster() -> None:
+    for change in (
+        {"/metadata/ownerReferences/0/uid": "forged"},
+        {"/metadata/ownerReferences/0/name": "gone", "/metadata/labels/ray.io~1cluster": "gone"},
+        {"/metadata/deletionTimestamp": cluster.CREATED},
+    ):
+        with pytest.raises(NotAllowedError):
+            sign(signing(Live(changed(cluster.pod(), change))))
+
+
+def test_20_a_stolen_token() -> None:
+    """Of no use once its pod is gone, nor, where the network lets us ask for it, from another address."""
+    strict = signing(require_peer_address=True)
+    with pytest.raises(NotAllowedError, match="does not come from an address of the pod"):
+        sign(strict, peer="10.0.0.66")
+    for gone in (
+        None,
+        cluster.pod(uid="another"),
+        changed(cluster.pod(), {"/metadata/deletionTimestamp": cluster.CREATED}),
+    ):
+        with pytest.raises(NotAllowedError):
+            sign(signing(Live(gone, gone)))
+    with pytest.raises(UnauthenticatedError):
+        asyncio.run(signing().sign("of another audience", CSR, ""))
+
+
+def test_20_by_default_from_any_address_remains() -> None:
+    issued = sign(signing(), peer="10.0.0.66")
+    assert issued.identity.pod == "demo-head-abcde", "it is a certificate for the pod it was stolen from"
+
+
+def test_20_another_audiences_token_is_not_ours() -> None:
+    for name in ("raywarden-token", "mine"):
+        sources = [{"serviceAccountToken": {"path": "token", "audience": "https://mine"}}]
+        volume = {"name": name, "projected": {"sources": sources}}
+        pod = changed(factory.worker_pod(), {"/spec/volumes": [volume]})
+        assert refused(pod) == ({"tls-on", "reserved-names"} if name == "raywarden-token" else set())
+
+
+@pytest.mark.parametrize("sub_resource", ["portforward", "proxy", "exec", "attach"])
+def test_21_port_forward_and_proxy_remain(sub_resource: str) -> None:
+    """The way in that messages recommend: the API server has asked who it is, and RBAC whether he may."""
+    options: Any = {"apiVersion": "v1", "kind": "PodPortForwardOptions", "metadata": {"namespace": "team-a"}}
+    sent = factory.request(options, "CONNECT", subResource=sub_resource, name="demo-head-abcde")
+    assert factory.reviewer().validate(sent).response.allowed
+    assert verdict(options, subResource=sub_resource) == (set(), set())

@@ -1,0 +1,83 @@
+"""Row 36: objects so large that nobody answers in time."""
+
+import time
+from collections.abc import Iterator
+
+import httpx
+import orjson
+import pytest
+
+from tests import factory
+from tests.bypasses.door import HEAD, RAY, refused
+from tests.factory import Object, changed, container, ray_cluster
+from tests.live import Live, raw, read_all, serving
+
+# The API server waits ten seconds by default; the largest object it takes has some 3 MB.
+_SECONDS = 5
+
+
+@pytest.fixture(scope="module")
+def live() -> Iterator[Live]:
+    with serving() as running:
+        yield running
+
+
+@pytest.mark.parametrize("path", ["/mutate", "/validate"])
+def test_36_more_than_the_limit_is_refused_unread(live: Live, path: str) -> None:
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    with raw(live) as connection:
+        connection.sendall(head.encode() + b"Content-Length: 9000000\r\n\r\n")
+        assert read_all(connection).startswith(b"HTTP/1.1 413 ")
+
+
+def test_36_less_than_the_limit_is_judged(live: Live) -> None:
+    padding = {"/metadata/annotations": {"padding": "x" * 3_000_000}, f"{HEAD}/spec/hostNetwork": True}
+    body = orjson.dumps(factory.review(changed(ray_cluster(), padding)))
+    with httpx.Client(base_url=live.admission, verify=live.trust, timeout=_SECONDS) as client:
+        answer = client.post("/validate", content=body, headers={"Content-Type": "application/json"}).json()
+    assert not answer["response"]["allowed"]
+    assert "no-host-access" in answer["response"]["status"]["message"]
+    assert len(orjson.dumps(answer)) < 100_000
+
+
+def _many(number: int) -> dict[str, Object]:
+    """Objects with many of what rules look at, a violation among them; each under 3 MB for 10,000."""
+    chain = [{"name": f"V{index}", "value": f"$(V{index + 1}) $(V{index + 2})"} for index in range(number)]
+    worker = ray_cluster()["spec"]["workerGroupSpecs"][0]
+    blocks = [{"ipBlock": {"cidr": "10.0.0.0/8"}}] * number
+    return {
+        "variables": changed(ray_cluster(), {f"{RAY}/env": chain, f"{RAY}/command": ["$(V0)"]}),
+        "words": changed(ray_cluster(), {f"{RAY}/command": ["ray -a " * number, "ray" + " " * number]}),
+        "mounts": changed(
+            ray_cluster(),
+            {f"{RAY}/volumeMounts": [{"name": f"m{i}", "mountPath": f"/etc/ray/tls/{i}"} for i in range(number)]},
+        ),
+        "volumes": changed(
+            ray_cluster(),
+            {f"{HEAD}/spec/volumes": [{"name": f"v{i}", "hostPath": {"path": "/"}} for i in range(number)]},
+        ),
+        "parameters": changed(
+            ray_cluster(), {"/spec/headGroupSpec/rayStartParams": {f"p{index}": "$(x)" for index in range(number)}}
+        ),
+        "containers": changed(
+            ray_cluster(), {f"{HEAD}/spec/containers": [container(f"c{index}") for index in range(number // 5)]}
+        ),
+        "groups": changed(
+            ray_cluster(),
+            {"/spec/workerGroupSpecs": [{**worker, "groupName": f"g{index}"} for index in range(number // 10)]},
+        ),
+        "peers": changed(factory.network_policy(), {"/spec/ingress": [{"from": blocks}]}),
+    }
+
+
+def test_36_too_many_parts_are_refused_unjudged() -> None:
+    for what in ("groups", "containers"):
+        assert refused(_many(20_000)[what]) == {"size"}
+
+
+@pytest.mark.parametrize("what", list(_many(1)))
+def test_36_rules_are_done_in_time(what: str) -> None:
+    document = _many(10_000)[what]
+    began = time.monotonic()
+    refused(document)
+    assert time.monotonic() - began < _SECONDS

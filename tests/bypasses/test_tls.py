@@ -1,0 +1,215 @@
+"""Rows 4 to 8, 25, 38 and 41: the variables, files and containers that make Ray's connections TLS."""
+
+from typing import Any
+
+import pytest
+
+from tests import factory
+from tests.bypasses.door import HEAD, RAY, WORKER, by_both, made_of, passes, refused, stored, verdict
+from tests.factory import Object, changed, ray_cluster
+from tests.injection import TLS, env
+
+TLS_ON = {"tls-on"}
+OFF = {"name": "RAY_USE_TLS", "value": "0"}
+
+
+def with_env(*entries: Object) -> Object:
+    return changed(ray_cluster(), {f"{RAY}/env": list(entries)})
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [{"name": "RAY_USE_TLS", "value": "1"}, OFF],
+        [{"name": "RAY_USE_TLS", "value": "1"}, {"name": "RAY_USE_TLS"}],
+        [{"name": "RAY_USE_TLS", "value": "1", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
+        [{"name": "RAY_TLS_CA_CERT", "valueFrom": {"secretKeyRef": {"name": "mine", "key": "ca"}}}],
+        [{"name": "X", "value": "0"}, {"name": "RAY_USE_TLS", "value": "$(X)"}],
+        [{"name": "RAY_USE_TLS", "value": None}],
+    ],
+)
+def test_04_the_same_variable_twice_or_from_elsewhere(entries: list[Object]) -> None:
+    assert refused(with_env(*entries)) == TLS_ON
+    pod = factory.head_pod()
+    pod["spec"]["containers"][0]["env"] += entries
+    assert refused(pod) == TLS_ON
+
+
+def test_04_behind_ours_by_an_update() -> None:
+    for document, place in ((ray_cluster(), f"{RAY}/env/-"), (factory.worker_pod(), "/spec/containers/0/env/-")):
+        before = stored(document)
+        assert refused(changed(before, {place: OFF}), before) == TLS_ON
+
+
+@pytest.mark.parametrize("prefix", ["", "RAY_"])
+@pytest.mark.parametrize("kind", ["configMapRef", "secretRef"])
+def test_05_env_from_loses_to_ours(prefix: str, kind: str) -> None:
+    """What stands in `env` goes before what comes by `envFrom`, so ours stand there, in every container of Ray's."""
+    source = [{"prefix": prefix, kind: {"name": "mine"}}]
+    options = {"envFrom": source}
+    cluster = ray_cluster(enableInTreeAutoscaling=True, autoscalerOptions=options)
+    document = changed(cluster, {f"{RAY}/envFrom": source, f"{WORKER}/spec/containers/0/envFrom": source})
+    assert not any(made_of(document))
+    for pod in (factory.head_pod(), factory.worker_pod()):
+        for one in (*pod["spec"]["containers"], *pod["spec"].get("initContainers", [])):
+            one["envFrom"] = source
+        spec = stored(pod)["spec"]
+        ours = [one for one in (*spec["containers"], *spec["initContainers"]) if "envFrom" in one]
+        assert ours and all(env(one).items() >= TLS.items() for one in ours)
+
+
+def test_05_without_our_mutation_nothing_gets_in() -> None:
+    bare = changed(factory.head_pod(), {"/spec/containers/0/envFrom": [{"configMapRef": {"name": "mine"}}]})
+    decision = factory.reviewer().validate(factory.request(bare))
+    assert set(decision.denied) == TLS_ON
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        {"secret": {"secretName": "mine"}},
+        {"emptyDir": {}},
+        {"emptyDir": {"medium": "Memory", "sizeLimit": "2Mi"}},
+        {"projected": {"sources": [{"secret": {"name": "mine"}}]}},
+        {"image": {"reference": "mine:1"}},
+    ],
+)
+@pytest.mark.parametrize("name", ["raywarden-tls", "raywarden-token"])
+def test_06_our_volume_with_another_source(name: str, source: Object) -> None:
+    volumes = [{"name": name, **source}]
+    expected = {"tls-on", "reserved-names"}
+    assert refused(changed(ray_cluster(), {f"{HEAD}/spec/volumes": volumes})) == expected
+    assert refused(changed(factory.head_pod(), {"/spec/volumes": volumes})) == expected
+
+
+def test_07_an_init_container_of_our_name_is_replaced() -> None:
+    mine = factory.container("raywarden-enroll", image="mine:1", command=["cp", "-r", "/mine/.", "/etc/ray/tls"])
+    for document, place in (
+        (ray_cluster(), f"{HEAD}/spec/initContainers"),
+        (factory.head_pod(), "/spec/initContainers"),
+    ):
+        for listed in ([mine], [factory.container("first"), mine], [mine, mine]):
+            sent = changed(document, {place: listed})
+            assert refused(sent) == set()
+            assert "mine" not in str(stored(sent))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"image": "mine:1"},
+        {"command": ["bash"]},
+        {"args": ["--key-mode", "0444", "--directory", "/mine"]},
+        {"envFrom": [{"configMapRef": {"name": "mine"}}]},
+        {"lifecycle": {"postStart": {"exec": {"command": ["bash"]}}}},
+        {"restartPolicy": "Always"},
+        {"name": "raywarden-enrol"},
+    ],
+)
+def test_07_past_our_mutation_it_is_refused(change: Object) -> None:
+    pod = stored(factory.head_pod())
+    pod["spec"]["initContainers"][0] |= change
+    assert "tls-on" in factory.reviewer().validate(factory.request(pod)).denied
+
+
+@pytest.mark.parametrize("where", ["containers", "ephemeralContainers"])
+def test_07_our_name_in_another_list(where: str) -> None:
+    mine = {"name": "raywarden-enroll", "image": "mine:1"}
+    before = stored(factory.head_pod())
+    listed = [*before["spec"].get(where, []), mine]
+    assert "reserved-names" in refused(changed(before, {f"/spec/{where}": listed}), before)
+
+
+@pytest.mark.parametrize(
+    "mount",
+    [
+        {"mountPath": "/etc/ray/tls"},
+        {"mountPath": "/etc/ray/tls/"},
+        {"mountPath": "//etc//ray/./tls"},
+        {"mountPath": "/etc/x/../ray/tls"},
+        {"mountPath": "etc/ray/tls"},
+        {"mountPath": "/etc/ray/tls/ca.crt", "subPath": "ca.crt"},
+        {"mountPath": "/etc/ray/tls/ca.crt", "subPathExpr": "$(NAME)"},
+        {"mountPath": "/etc/ray"},
+        {"mountPath": "/etc"},
+        {"mountPath": "/"},
+        {"mountPath": "/../etc/ray/tls"},
+    ],
+)
+def test_08_mounts_that_shadow(mount: Object) -> None:
+    change: dict[str, Any] = {f"{HEAD}/spec/volumes": [{"name": "mine", "emptyDir": {}}]}
+    mounts = [{"name": "mine", **mount}]
+    denied = refused(changed(ray_cluster(), {**change, f"{RAY}/volumeMounts": mounts}))
+    assert "reserved-names" in denied and denied <= {"reserved-names", "tls-on"}
+    options = {"volumeMounts": mounts}
+    assert "reserved-names" in refused(ray_cluster(enableInTreeAutoscaling=True, autoscalerOptions=options))
+    assert "reserved-names" in refused(changed(factory.worker_pod(), {"/spec/containers/0/volumeMounts": mounts}))
+
+
+@pytest.mark.parametrize("how", [{"subPath": "x"}, {"readOnly": False}, {"mountPropagation": "HostToContainer"}])
+def test_08_our_own_volume_mounted_otherwise(how: Object) -> None:
+    mount = {"name": "raywarden-tls", "mountPath": "/etc/ray/tls", "readOnly": True, **how}
+    assert "reserved-names" in refused(changed(ray_cluster(), {f"{RAY}/volumeMounts": [mount]}))
+
+
+def test_25_the_status_is_nobodys_word() -> None:
+    """What stands in `status` changes no verdict, and its subresource is not looked at."""
+    said = {"state": "ready", "conditions": [{"type": "HeadPodReady", "status": "True"}], "raywarden": "exempt"}
+    bad = changed(ray_cluster(), {f"{HEAD}/spec/hostNetwork": True, "/status": said})
+    assert refused(bad) == {"no-host-access"}
+    before = stored(ray_cluster())
+    assert refused(changed(before, {"/status": said, f"{HEAD}/spec/hostPID": True}), before) == {"no-host-access"}
+    # The API server drops what such a request says of a spec.
+    assert verdict(changed(before, {"/status": said}), before, subResource="status") == (set(), set())
+
+
+@pytest.mark.parametrize(
+    ("before", "change", "rule"),
+    [
+        (factory.submitter_pod(), {"/metadata/labels": {"ray.io/cluster": "demo"}}, "operator-made-pods"),
+        (stored(factory.worker_pod()), {"/metadata/labels/raywarden.io~1tls": None}, "tls-on"),
+        (stored(factory.worker_pod()), {"/metadata/annotations/raywarden.io~1tls-secret": "mine"}, "tls-on"),
+        (
+            changed(factory.namespace(), {"/metadata/labels": {"raywarden.io/enforce": "restricted"}}),
+            {"/metadata/labels": {}},
+            "no-opt-out",
+        ),
+    ],
+)
+def test_25_labels_by_way_of_the_status(before: Object, change: Object, rule: str) -> None:
+    """The API server keeps the spec of what is sent there, not labels and annotations (Pods, Services, Namespaces)."""
+    assert rule in refused(changed(before, change), before, subResource="status", user="author")
+
+
+def test_25_a_guard_taken_off_by_way_of_the_status() -> None:
+    backend = "/spec/rules/0/http/paths/0/backend/service/name"
+    asking = {"nginx.ingress.kubernetes.io/auth-url": "https://sso.example"}
+    before = changed(factory.ingress(), {backend: "demo-head-svc", "/metadata/annotations": asking})
+    after = changed(before, {"/metadata/annotations": None})
+    assert refused(after, before, subResource="status") == {"no-open-ingress"}
+
+
+@pytest.mark.parametrize("value", ["yes", "on", "2", "", " 1", "1 ", "tRUE", "true\n", "false", "\uff11"])
+def test_41_looks_on_and_is_off(value: str) -> None:
+    assert refused(with_env({"name": "RAY_USE_TLS", "value": value})) == TLS_ON
+    options = {"env": [{"name": "RAY_USE_TLS", "value": value}]}
+    assert refused(ray_cluster(historyServerOptions={"collectorOptions": options})) == TLS_ON
+
+
+@pytest.mark.parametrize("value", ["Token ", " token", "tokens", "k8s", "on"])
+def test_41_tokens_that_look_on(value: str) -> None:
+    entry = {"name": "RAY_AUTH_MODE", "value": value}
+    assert refused(with_env(entry)) == {"auth-on"}
+    assert refused(changed(factory.opted_in_pod(), {"/spec/containers/0/env": [entry]})) == {"auth-on"}
+
+
+def test_41_kuberays_own_tls_where_its_gate_is_off_remains() -> None:
+    """Without the feature gate KubeRay passes over `tlsOptions`; its plaintext pods are refused by `restricted`."""
+    assert passes(ray_cluster(tlsOptions={"enabled": True}))
+    warned, denied = by_both(changed(factory.head_pod(), {"/metadata/labels/raywarden.io~1tls": None}))
+    assert "tls-on" in warned & denied
+
+
+def test_41_a_set_up_by_hand_remains() -> None:
+    warned, denied = by_both(factory.by_hand(ray_cluster()))
+    assert "tls-on" in warned & denied
