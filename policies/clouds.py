@@ -6,6 +6,9 @@ Sources: documentation of Alibaba Cloud's controller manager, AWS Load Balancer 
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
+
+CloudName = Literal["alibaba", "aws", "gcp", "azure"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +20,7 @@ class Cloud:
     `credential`: names of variables and forms of values that are this cloud's keys; `keyless`: what to use instead.
     """
 
-    name: str
+    name: CloudName
     internal: Mapping[str, str]
     credential: re.Pattern[str]
     keyless: str
@@ -27,7 +30,7 @@ class Cloud:
 
 CLOUDS = (
     Cloud(
-        name="Alibaba Cloud",
+        name="alibaba",
         internal={"service.beta.kubernetes.io/alibaba-cloud-loadbalancer-address-type": "intranet"},
         access_list={
             "service.beta.kubernetes.io/alibaba-cloud-loadbalancer-acl-status": "on",
@@ -38,7 +41,7 @@ CLOUDS = (
         keyless="RRSA: annotate the pod's ServiceAccount with pod-identity.alibabacloud.com/role-name",
     ),
     Cloud(
-        name="AWS",
+        name="aws",
         internal={
             "service.beta.kubernetes.io/aws-load-balancer-internal": "true",
             "service.beta.kubernetes.io/aws-load-balancer-scheme": "internal",
@@ -47,7 +50,7 @@ CLOUDS = (
         keyless="IRSA: annotate the pod's ServiceAccount with eks.amazonaws.com/role-arn",
     ),
     Cloud(
-        name="Google Cloud",
+        name="gcp",
         internal={
             "cloud.google.com/load-balancer-type": "Internal",
             "networking.gke.io/load-balancer-type": "Internal",
@@ -56,7 +59,7 @@ CLOUDS = (
         keyless="Workload Identity: annotate the pod's ServiceAccount with iam.gke.io/gcp-service-account",
     ),
     Cloud(
-        name="Azure",
+        name="azure",
         internal={"service.beta.kubernetes.io/azure-load-balancer-internal": "true"},
         credential=re.compile(r"AZURE", re.IGNORECASE),
         keyless="Workload Identity: label the pod azure.workload.identity/use: true and annotate its ServiceAccount "
@@ -65,11 +68,9 @@ CLOUDS = (
     ),
 )
 
-INTERNAL = {name: value for cloud in CLOUDS for name, value in cloud.internal.items()}
+CLOUD_NAMES = tuple(cloud.name for cloud in CLOUDS)
 # Kubernetes' own, for every cloud (`v1.AnnotationLoadBalancerSourceRangesKey`), and those of single clouds.
 SOURCE_RANGES = "service.beta.kubernetes.io/load-balancer-source-ranges"
-CLOUD_SOURCE_RANGES = tuple(name for cloud in CLOUDS for name in cloud.source_ranges)
-ACCESS_LISTS = tuple(cloud.access_list for cloud in CLOUDS if cloud.access_list)
 # Quotas of Kubernetes itself, of scheduler-plugins, and of ACK's scheduler, by group and kind.
 QUOTA_KINDS = frozenset(
     {

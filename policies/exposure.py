@@ -1,10 +1,10 @@
 """Who can reach a Service from outside the cluster."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 from typing import Any
 
-from policies.clouds import ACCESS_LISTS, CLOUD_SOURCE_RANGES, INTERNAL, SOURCE_RANGES
+from policies.clouds import CLOUD_NAMES, CLOUDS, SOURCE_RANGES, Cloud, CloudName
 from policies.pointer import ROOT, Pointer
 from policies.reading import mapping, text, texts
 
@@ -32,10 +32,16 @@ def open_by_type(service_type: Any, restricted: bool) -> tuple[str, str] | None:
 
 
 def exposures(
-    spec: Mapping[str, Any], annotations: Mapping[str, Any], pointer: Pointer
+    spec: Mapping[str, Any],
+    annotations: Mapping[str, Any],
+    pointer: Pointer,
+    clouds: Collection[CloudName] = CLOUD_NAMES,
 ) -> Iterator[tuple[str, Pointer, str]]:
-    """How the Service with this spec (at `pointer`) is open to the outside: how, where it says so, what to write."""
-    if found := open_by_type(spec.get("type"), is_restricted(spec, annotations)):
+    """How the Service with this spec (at `pointer`) is open to the outside: how, where it says so, what to write.
+
+    Annotations count of `clouds` alone: those of another cloud do nothing.
+    """
+    if found := open_by_type(spec.get("type"), is_restricted(spec, annotations, clouds)):
         how, fix = found
         yield how, pointer / "type", fix
     if spec.get("externalIPs"):
@@ -49,19 +55,28 @@ def is_public(document: Mapping[str, Any]) -> bool:
     return any(exposures(spec, annotations, ROOT))
 
 
-def is_restricted(spec: Mapping[str, Any], annotations: Mapping[str, Any]) -> bool:
+def is_restricted(
+    spec: Mapping[str, Any], annotations: Mapping[str, Any], clouds: Collection[CloudName] = CLOUD_NAMES
+) -> bool:
     """A load balancer for this service has no public address, or lets in only some networks."""
-    chosen = [annotations[name] == value for name, value in INTERNAL.items() if name in annotations]
-    if chosen and all(chosen):
+    known = [cloud for cloud in CLOUDS if cloud.name in clouds]
+    chosen = [
+        annotations[name] == value for cloud in known for name, value in cloud.internal.items() if name in annotations
+    ]
+    if (chosen and all(chosen)) or any(_has_access_list(cloud, annotations) for cloud in known):
         return True
-    listed = any(
-        all(text(annotations.get(name)) == value if value else annotations.get(name) for name, value in wanted.items())
-        for wanted in ACCESS_LISTS
-    )
     # The annotation counts where the field is empty, as in Kubernetes (`GetLoadBalancerSourceRanges`); a cloud's own
     # is added to either (cloud-provider-azure, `loadbalancer.AllowedIPRanges`).
     written = [value for _, value in texts(spec.get("loadBalancerSourceRanges"))] or _listed(annotations, SOURCE_RANGES)
-    return listed or lets_in_few([*written, *_listed(annotations, *CLOUD_SOURCE_RANGES)])
+    own = (name for cloud in known for name in cloud.source_ranges)
+    return lets_in_few([*written, *_listed(annotations, *own)])
+
+
+def _has_access_list(cloud: Cloud, annotations: Mapping[str, Any]) -> bool:
+    return bool(cloud.access_list) and all(
+        text(annotations.get(name)) == value if value else annotations.get(name)
+        for name, value in cloud.access_list.items()
+    )
 
 
 def _listed(annotations: Mapping[str, Any], *names: str) -> list[str]:

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
+from policies.clouds import CLOUD_NAMES, CloudName
 from policies.exposure import exposures, is_restricted, open_by_type
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.pointer import ROOT, Pointer
@@ -25,6 +26,9 @@ class NoPublicHeadService(Rule):
     profile: ClassVar[Profile] = Profile.BASELINE
     severity: ClassVar[Severity] = Severity.CRITICAL
 
+    clouds: tuple[CloudName, ...] = Field(
+        CLOUD_NAMES, description="clouds whose annotations count for a load balancer; name yours alone"
+    )
     allowed_gateway_classes: tuple[str, ...] = Field(
         (), description="Gateway classes that RayService upgrades may use, known to be internal or to authenticate"
     )
@@ -49,7 +53,7 @@ class NoPublicHeadService(Rule):
         service = mapping(head.raw.get("headService"))
         annotations = mapping(cluster.spec.get("headServiceAnnotations")) if annotated else {}
         all_annotations = {**_annotations(service), **annotations}
-        restricted = annotated and is_restricted(mapping(service.get("spec")), all_annotations)
+        restricted = annotated and is_restricted(mapping(service.get("spec")), all_annotations, self.clouds)
         if found := open_by_type(head.raw.get("serviceType"), restricted):
             how, fix = found
             yield self.violation(f"the head service {how}", head.pointer / "serviceType", fix)
@@ -58,7 +62,7 @@ class NoPublicHeadService(Rule):
     def _check_service(
         self, service: Mapping[str, Any], pointer: Pointer, title: str, annotations: Mapping[str, Any]
     ) -> Iterator[Violation]:
-        for how, place, fix in exposures(mapping(service.get("spec")), annotations, pointer / "spec"):
+        for how, place, fix in exposures(mapping(service.get("spec")), annotations, pointer / "spec", self.clouds):
             yield self.violation(f"{title} {how}", place, fix)
 
 

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
+from policies.clouds import CLOUD_NAMES, CloudName
 from policies.exposure import RAY_PORTS, exposures
 from policies.kuberay import labels_of_pods
 from policies.model import Facts, Profile, Rule, Severity, Violation
@@ -42,6 +43,9 @@ class NoPublicRayService(Rule):
     profile: ClassVar[Profile] = Profile.BASELINE
     severity: ClassVar[Severity] = Severity.CRITICAL
 
+    clouds: tuple[CloudName, ...] = Field(
+        CLOUD_NAMES, description="clouds whose annotations count for a load balancer; name yours alone"
+    )
     ports: tuple[int, ...] = Field(RAY_PORTS, description="ports taken for Ray's whatever the Service selects")
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
@@ -66,7 +70,9 @@ class NoPublicRayService(Rule):
     def _check_service(self, neighbour: Neighbour, facts: Facts) -> Iterator[Violation]:
         service = LiveService.of(neighbour.document)
         why = self._why_ray(service, facts)
-        for how, pointer, fix in exposures(neighbour.spec, neighbour.annotations, ROOT / "spec") if why else ():
+        for how, pointer, fix in (
+            exposures(neighbour.spec, neighbour.annotations, ROOT / "spec", self.clouds) if why else ()
+        ):
             yield self.violation(f"this Service {why}, and {how}", pointer, fix)
 
     def _why_ray(self, service: LiveService, facts: Facts) -> str:
