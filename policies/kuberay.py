@@ -24,6 +24,15 @@ from policies.workload import (
 _RANDOM = "xxxxx"
 # Who makes the pods of a dry run; the real one is whoever the cluster's RBAC lets run KubeRay.
 OPERATOR = "kuberay-operator (dry run)"
+# What its own mTLS looks like in a pod (`configureTLS`).
+_TLS_VOLUME = "ray-tls"
+_TLS_MOUNT = {"name": _TLS_VOLUME, "mountPath": "/etc/ray/tls", "readOnly": True}
+_TLS_VARIABLES = {
+    "RAY_USE_TLS": "1",
+    "RAY_TLS_SERVER_CERT": "/etc/ray/tls/tls.crt",
+    "RAY_TLS_SERVER_KEY": "/etc/ray/tls/tls.key",
+    "RAY_TLS_CA_CERT": "/etc/ray/tls/ca.crt",
+}
 _ORIGIN_NAME_LABEL = "ray.io/originated-from-cr-name"
 
 
@@ -100,10 +109,17 @@ def _ray_pod(workload: Workload, cluster: Cluster, group: Group) -> dict[str, An
     if autoscaled and not text(spec.get("serviceAccountName")):
         spec["serviceAccountName"] = workload.name
     ray, *others = spec["containers"]
-    ray = _asking(ray, workload, cluster)
+    ray = _completed(ray, workload, cluster)
+    inits = [raw for _, raw in elements(spec.get("initContainers"))]
     if group.role is Role.WORKER:
-        spec["initContainers"] = [*(raw for _, raw in elements(spec.get("initContainers"))), _wait_for_gcs(ray)]
-    made = (_asking(sidecar, workload, cluster) for sidecar in _sidecars(cluster, group, autoscaled))
+        inits.append(_wait_for_gcs(ray))
+    if cluster.kuberay_tls:
+        inits.insert(0, _wait_for_address(ray))
+        secret = {"secretName": f"ray-{group.role}-secret-{workload.name}"}
+        spec["volumes"] = [*(raw for _, raw in elements(spec.get("volumes"))), {"name": _TLS_VOLUME, "secret": secret}]
+    if inits:
+        spec["initContainers"] = inits
+    made = (_completed(sidecar, workload, cluster) for sidecar in _sidecars(cluster, group, autoscaled))
     spec["containers"] = [ray, *others, *made]
     return _pod(group.raw.get("template"), metadata, spec)
 
@@ -117,6 +133,29 @@ def _pod(template: Any, metadata: dict[str, Any], spec: Mapping[str, Any]) -> di
 
 def _labels(template: Mapping[str, Any]) -> Mapping[str, Any]:
     return mapping(mapping(template.get("metadata")).get("labels"))
+
+
+def _completed(container: Mapping[str, Any], workload: Workload, cluster: Cluster) -> dict[str, Any]:
+    asking = _asking(container, workload, cluster)
+    return _encrypted(asking) if cluster.kuberay_tls else asking
+
+
+def _encrypted(container: Mapping[str, Any]) -> dict[str, Any]:
+    """A container with what `tlsOptions.enabled` adds to it (`SetContainerTLSConfig`)."""
+    present = {entry.get("name") for _, entry in elements(container.get("env"))}
+    missing = [{"name": name, "value": value} for name, value in _TLS_VARIABLES.items() if name not in present]
+    env = [*(raw for _, raw in elements(container.get("env"))), *missing]
+    return {**container, "env": env, "volumeMounts": [*_mounts(container), dict(_TLS_MOUNT)]}
+
+
+def _mounts(container: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [raw for _, raw in elements(container.get("volumeMounts")) if raw.get("name") != _TLS_VOLUME]
+
+
+def _wait_for_address(ray: Mapping[str, Any]) -> dict[str, Any]:
+    copied = {field: ray[field] for field in ("image", "securityContext") if field in ray}
+    size = _size("50m", "64Mi")
+    return {"name": "wait-for-tls-ip-san", **copied, "volumeMounts": [dict(_TLS_MOUNT)], "resources": size}
 
 
 def _asking(container: Mapping[str, Any], workload: Workload, cluster: Cluster) -> dict[str, Any]:

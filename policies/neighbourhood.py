@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from policies import kuberay
 from policies.exposure import RAY_PORTS, is_public
+from policies.kuberay import labels_of_pods
 from policies.network_policy import NetworkPolicy
 from policies.reading import elements, larger, mapping, text, texts
 from policies.selectors import holds
@@ -26,7 +26,7 @@ _TREE_NAMESPACE = "kube-system"
 
 @dataclass(frozen=True, slots=True)
 class LiveCluster:
-    """A RayCluster that exists: its uid, and the labels of the pods of each of its groups.
+    """A RayCluster that exists: its uid, the labels of the pods of each of its groups, who is to see to its TLS.
 
     One `too_large` to look into counts as having pods with whatever labels are asked for; the only ones known are
     those all its pods have.
@@ -35,6 +35,7 @@ class LiveCluster:
     name: str
     uid: str
     pod_labels: tuple[Mapping[str, Any], ...]
+    kuberay_tls: bool = False
     too_large: bool = False
 
     @classmethod
@@ -42,13 +43,14 @@ class LiveCluster:
         """The view of a RayCluster object."""
         workload = Workload("RayCluster", document)
         name, uid = workload.name, text(workload.metadata.get("uid"))
+        kuberay = workload.cluster is not None and workload.cluster.kuberay_tls
         groups = mapping(document.get("spec")).get("workerGroupSpecs")
         if isinstance(groups, list) and len(groups) >= _MOST_GROUPS:
-            return cls(name, uid, ({RAY_CLUSTER_LABEL: name},), too_large=True)
-        labels = list(kuberay.labels_of_pods(workload))
+            return cls(name, uid, ({RAY_CLUSTER_LABEL: name},), kuberay, too_large=True)
+        labels = list(labels_of_pods(workload))
         if larger(labels, _LARGEST_LABELS):
-            return cls(name, uid, ({RAY_CLUSTER_LABEL: name},), too_large=True)
-        return cls(name, uid, tuple(labels))
+            return cls(name, uid, ({RAY_CLUSTER_LABEL: name},), kuberay, too_large=True)
+        return cls(name, uid, tuple(labels), kuberay)
 
     def has_pods_with(self, wanted: Mapping[str, Any]) -> bool:
         """Its pods carry all of these labels, those of one group at least."""

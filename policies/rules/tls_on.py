@@ -10,7 +10,7 @@ from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.pod import ENROLL_CONTAINER, Container, Pod, Role
 from policies.pointer import Pointer
 from policies.reading import text
-from policies.workload import Workload
+from policies.workload import RAY_CLUSTER_LABEL, Workload
 
 # What the API server stores or starts as it stands; other kinds become a RayCluster or pods, which are looked at then.
 _FINAL = frozenset({"RayCluster", "Pod"})
@@ -59,6 +59,9 @@ class TlsOn(Rule):
         if workload.is_bare:
             fix = "let a RayCluster start Ray, or label the pods raywarden.io/cluster and raywarden.io/role"
             return self.violation("Ray's connections are plaintext: nobody sees to its TLS", Pointer(), fix)
+        if _was_left_to_kuberay(workload, facts):
+            what = "KubeRay was to see to this pod's TLS, and did not: its feature gate for tlsOptions is off"
+            return self._baseline(what, Pointer(), "delete tlsOptions and create the RayCluster anew")
         if workload.kind == "RayCluster" and facts.operation == "CREATE" and not contract.is_let_off(workload, facts):
             # Every new cluster is marked on its way in; without the mark our mutating webhook was not asked.
             what, fix = "RayWarden could not set up TLS on the way in", "create it again in a moment"
@@ -142,6 +145,13 @@ class TlsOn(Rule):
 
     def _baseline(self, what: str, pointer: Pointer, fix: str) -> Violation:
         return self.violation(what, pointer, fix, profile=Profile.BASELINE)
+
+
+def _was_left_to_kuberay(workload: Workload, facts: Facts) -> bool:
+    """A new pod of a cluster with `tlsOptions`, for which we have therefore done nothing."""
+    known = facts.neighbourhood.ray_clusters
+    live = known.get(text(workload.labels.get(RAY_CLUSTER_LABEL))) if known and workload.is_of_kuberay else None
+    return live is not None and live.kuberay_tls and facts.stored is None
 
 
 def _unchanged(enroll: Container, pod: Pod, facts: Facts) -> bool:

@@ -203,11 +203,13 @@ def test_41_tokens_that_look_on(value: str) -> None:
     assert refused(changed(factory.opted_in_pod(), {"/spec/containers/0/env": [entry]})) == {"auth-on"}
 
 
-def test_41_kuberays_own_tls_where_its_gate_is_off_remains() -> None:
-    """Without the feature gate KubeRay passes over `tlsOptions`; its plaintext pods are refused by `restricted`."""
-    assert passes(ray_cluster(tlsOptions={"enabled": True}))
-    warned, denied = by_both(changed(factory.head_pod(), {"/metadata/labels/raywarden.io~1tls": None}))
-    assert "tls-on" in warned & denied
+def test_41_kuberays_own_tls_where_its_gate_is_off() -> None:
+    """Without the feature gate KubeRay passes over `tlsOptions`; the plaintext pods it then makes are refused."""
+    cluster = ray_cluster(tlsOptions={"enabled": True})
+    assert passes(cluster)
+    live = changed(cluster, {"/metadata/uid": factory.head_pod()["metadata"]["ownerReferences"][0]["uid"]})
+    pod = changed(factory.head_pod(), {"/metadata/labels/raywarden.io~1tls": None})
+    assert refused(pod, None, live) == TLS_ON
 
 
 def test_41_a_set_up_by_hand_remains() -> None:
