@@ -6,7 +6,7 @@ from typing import Any
 
 from policies.clouds import CLOUD_NAMES, CLOUDS, SOURCE_RANGES, Cloud, CloudName
 from policies.pointer import ROOT, Pointer
-from policies.reading import mapping, text, texts
+from policies.reading import elements, mapping, text, texts
 
 # GCS (and Redis), dashboard, Ray Client, dashboard agent: each runs code for whoever reaches it.
 RAY_PORTS = (6379, 8265, 10001, 52365)
@@ -18,16 +18,22 @@ _IPV4_IN_IPV6 = (IPv6Network("::ffff:0:0/96"), IPv6Network("64:ff9b::/96"))
 
 _Network = IPv4Network | IPv6Network
 
-_INSTEAD = "write type ClusterIP and use kubectl port-forward, or an Ingress that asks who is there"
+_INSTEAD = "write {}: ClusterIP and use kubectl port-forward, or an Ingress that asks who is there"
 _RESTRICT = "a LoadBalancer needs loadBalancerSourceRanges or your cloud's annotation for an internal one"
 
 
-def open_by_type(service_type: Any, restricted: bool) -> tuple[str, str] | None:
-    """How a Service of this type is open to the outside, and what to write instead; None where it is not."""
+def open_by_type(
+    service_type: Any, restricted: bool, field: str = "type", restrict: str = _RESTRICT
+) -> tuple[str, str] | None:
+    """How a Service of this type is open to the outside, and what to write instead; None where it is not.
+
+    `field` is what its author calls the type; `restrict` says how else he may close it, where he may.
+    """
+    instead = _INSTEAD.format(field)
     if service_type == "NodePort":
-        return "is a NodePort, open on every node", _INSTEAD
+        return "is a NodePort, open on every node", instead
     if service_type == "LoadBalancer" and not restricted:
-        return "is a LoadBalancer open to everyone", f"{_INSTEAD}; {_RESTRICT}"
+        return "is a LoadBalancer open to everyone", f"{instead}; {restrict}" if restrict else instead
     return None
 
 
@@ -43,7 +49,9 @@ def exposures(
     """
     if found := open_by_type(spec.get("type"), is_restricted(spec, annotations, clouds)):
         how, fix = found
-        yield how, pointer / "type", fix
+        # The API server takes none of a Service of type ClusterIP.
+        numbered = any(port.get("nodePort") for _, port in elements(spec.get("ports")))
+        yield how, pointer / "type", f"{fix}; delete nodePort from ports" if numbered else fix
     if spec.get("externalIPs"):
         yield "has externalIPs", pointer / "externalIPs", "delete externalIPs"
 

@@ -66,6 +66,17 @@ def asks(annotations: Mapping[str, Any]) -> bool:
     return any(asking.holds(annotations) for asking in ASKING) or _lets_in_few(annotations)
 
 
+def undoing(annotations: Mapping[str, Any]) -> list[str]:
+    """The annotations that turn off again what others among them turn on."""
+    undone = [
+        asking.undone[0] for asking in ASKING if asking.annotation in annotations and not asking.holds(annotations)
+    ]
+    either = f"{_NGINX}/satisfy"
+    return [
+        name for name in (*undone, either) if name in annotations and (name != either or annotations[name] == "any")
+    ]
+
+
 def snippets(annotations: Mapping[str, Any]) -> list[str]:
     """The annotations that hold configuration in the controller's own language."""
     return [name for name in annotations if name.endswith(_SNIPPETS)]

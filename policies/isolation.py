@@ -28,16 +28,21 @@ class Isolation(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Isolated:
-    """Pods that share their labels, how they are called, and what NetworkPolicies do for them."""
+    """Pods that share their labels, how they are called, and what NetworkPolicies do for them.
+
+    `opened_by` names those that let everyone in.
+    """
 
     title: str
     by: Isolation
+    opened_by: tuple[str, ...] = ()
 
 
 def isolation(workload: Workload, facts: Facts) -> Iterator[Isolated]:
     """What NetworkPolicies do for each group of a cluster, or for a pod."""
     for title, labels in _labels(workload):
-        yield Isolated(title, _by_kuberay(workload.cluster) or _by_namespace(labels, facts))
+        by_kuberay = _by_kuberay(workload.cluster)
+        yield Isolated(title, by_kuberay) if by_kuberay else _by_namespace(title, labels, facts)
 
 
 def is_closed(workload: Workload, facts: Facts) -> bool:
@@ -82,7 +87,8 @@ def _labels(workload: Workload) -> Iterator[tuple[str, Mapping[str, Any]]]:
         titles = (group.title for group in workload.cluster.groups)
         yield from zip(titles, labels_of_pods(workload), strict=True)
     else:
-        yield from ((pod.title, pod.labels) for pod in workload.pods)
+        # A submitter serves nothing that could be reached.
+        yield from ((pod.title, pod.labels) for pod in workload.pods if pod.role is not Role.SUBMITTER)
 
 
 def _by_kuberay(cluster: Cluster | None) -> Isolation | None:
@@ -91,10 +97,11 @@ def _by_kuberay(cluster: Cluster | None) -> Isolation | None:
     return Isolation.CLOSED if closed else None
 
 
-def _by_namespace(labels: Mapping[str, Any], facts: Facts) -> Isolation:
+def _by_namespace(title: str, labels: Mapping[str, Any], facts: Facts) -> Isolated:
     policies = facts.neighbourhood.network_policies
     if policies is None:
-        return Isolation.UNKNOWN
+        return Isolated(title, Isolation.UNKNOWN)
     selecting = [policy for policy in policies if policy.selects(labels)]
-    opened = any(any(policy.open_rules(*RAY_PORTS)) for policy in selecting)
-    return Isolation.CLOSED if any(policy.isolates for policy in selecting) and not opened else Isolation.OPEN
+    opened_by = tuple(sorted(policy.name for policy in selecting if any(policy.open_rules(*RAY_PORTS))))
+    closed = any(policy.isolates for policy in selecting) and not opened_by
+    return Isolated(title, Isolation.CLOSED if closed else Isolation.OPEN, opened_by)

@@ -81,7 +81,7 @@ class Pod:
     @property
     def title(self) -> str:
         """How messages name it; free of list positions, so that a violation keeps its words when groups move."""
-        return f"worker group {self.group}" if self.role is Role.WORKER else str(self.role)
+        return f"worker group {self.group}" if self.role is Role.WORKER and self.group else str(self.role)
 
     @property
     def volumes(self) -> Iterator[tuple[int, Mapping[str, Any]]]:

@@ -56,7 +56,7 @@ def test_a_denied_manifest_ends_with_one_and_says_what_to_write(tmp_path: Path) 
     assert ended.returncode == 1
     assert "a.yaml#2: RayCluster team-a/demo: DENIED" in ended.stdout
     assert "  deny    no-public-head-service: the head service is a LoadBalancer open to everyone" in ended.stdout
-    assert "          Fix: write type ClusterIP" in ended.stdout
+    assert "          Fix: write serviceType: ClusterIP" in ended.stdout
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_a_policy_of_ones_own(tmp_path: Path) -> None:
 
 
 def test_admission_reviews_can_be_reviewed_again() -> None:
-    ended = run("review", "deploy/examples")
+    ended = run("review", *map(str, sorted(factory.EXAMPLES.glob("*.json"))))
     assert ended.returncode == 1
     assert "8 reviewed, 4 denied" in ended.stdout
 

@@ -7,6 +7,7 @@ what is sent of that. For a denied one it names what the message `says`, where i
 it `also`.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +22,8 @@ from webhook.wire import AdmissionRequest
 
 _FIXTURES = Path(__file__).parent / "fixtures" / "rules"
 _BASES = {**factory.MINIMAL, **factory.NEIGHBOURS}
-_ALL = sorted(_FIXTURES.glob("*/*/*.yaml"))
+Admit = Callable[[factory.Object], tuple[factory.Object, Verdict]]
+ALL = sorted(_FIXTURES.glob("*/*/*.yaml"))
 
 
 class Fixture(BaseModel):
@@ -49,11 +51,12 @@ def load(file: Path) -> Fixture:
 
 
 def fixtures(kind: str) -> pytest.MarkDecorator:
-    files = [file for file in _ALL if file.parent.name == kind]
+    files = [file for file in ALL if file.parent.name == kind]
     return pytest.mark.parametrize("file", files, ids=lambda file: f"{file.parent.parent.name}/{file.stem}")
 
 
-def reviewed(fixture: Fixture) -> Verdict:
+def admitted(fixture: Fixture) -> tuple[factory.Object, Admit]:
+    """The object of a fixture as it is sent, and what sends it: as it would be stored, and the verdict."""
     policy = {"profiles": {"enforce": fixture.enforce}, **fixture.policy}
     reviewer = factory.reviewer(policy, *fixture.around)
     if fixture.unknown:
@@ -68,16 +71,21 @@ def reviewed(fixture: Fixture) -> Verdict:
         operation = "CREATE" if stored is None else "UPDATE"
         return factory.request(sent, operation, stored, fixture.user, fixture.groups)
 
-    mutated = reviewer.mutated(asked(document))
-    assert mutated.failed == ()
-    return reviewer.verdict(asked(dict(mutated.document)))
+    def admit(sent: factory.Object) -> tuple[factory.Object, Verdict]:
+        mutated = reviewer.mutated(asked(sent))
+        assert mutated.failed == ()
+        stored_as = dict(mutated.document)
+        return stored_as, reviewer.verdict(asked(stored_as))
+
+    return document, admit
 
 
 @fixtures("denied")
 def test_denied(file: Path) -> None:
     rule, fixture = file.parent.parent.name, load(file)
     assert fixture.says, "a denied fixture names what the message says"
-    verdict = reviewed(fixture)
+    document, admit = admitted(fixture)
+    _, verdict = admit(document)
     assert {violation.rule for violation in verdict.denied} == {rule, *fixture.also}
     ours = [violation for violation in verdict.denied if violation.rule == rule]
     assert any(fixture.says in one.what and fixture.at in (None, str(one.pointer)) for one in ours), ours
@@ -87,7 +95,8 @@ def test_denied(file: Path) -> None:
 @fixtures("allowed")
 def test_allowed(file: Path) -> None:
     fixture = load(file)
-    verdict = reviewed(fixture)
+    document, admit = admitted(fixture)
+    _, verdict = admit(document)
     assert verdict.denied == ()
     warned = [violation.what for violation in verdict.warned]
     assert any(fixture.warns in what for what in warned) if fixture.warns else warned == []
@@ -100,4 +109,4 @@ def test_every_rule_has_both(rule: Any) -> None:
 
 
 def test_every_fixture_belongs_to_a_rule() -> None:
-    assert {file.parent.parent.name for file in _ALL} == {rule.id for rule in RULES}
+    assert {file.parent.parent.name for file in ALL} == {rule.id for rule in RULES}

@@ -52,7 +52,7 @@ def read(source: str) -> Iterator[Manifest | Unreadable]:
 def _read(source: str) -> Iterator[Manifest | Unreadable]:
     path = Path(source)
     if source == "-":
-        yield from _objects("stdin", sys.stdin.buffer.read(_MAX_BYTES + 1))
+        yield from objects("stdin", sys.stdin.buffer.read(_MAX_BYTES + 1))
     elif path.is_dir():
         for file in sorted(file for file in path.rglob("*") if file.suffix in _SUFFIXES and file.is_file()):
             yield from _file(file)
@@ -67,10 +67,11 @@ def _file(path: Path) -> Iterator[Manifest | Unreadable]:
     except OSError as error:
         yield Unreadable(str(path), error.strerror or str(error))
         return
-    yield from _objects(str(path), content)
+    yield from objects(str(path), content)
 
 
-def _objects(source: str, content: bytes) -> Iterator[Manifest | Unreadable]:
+def objects(source: str, content: bytes) -> Iterator[Manifest | Unreadable]:
+    """Every object in YAML or JSON, under the name of where it came from; what cannot be read is said last."""
     number = 0
     try:
         for document in _documents(content):

@@ -42,24 +42,39 @@ def as_text(examined: Sequence[Examined], unreadable: Sequence[Unreadable], skip
         yield f"{one.manifest}: {outcome.kind} {outcome.namespace}/{outcome.name}: {verdict}"
         yield from _lines(outcome, "")
         for made in one.becomes:
-            yield from _lines(made, f"{made.kind} {made.name} made of it: ")
+            yield from _lines(made, _made(made))
     for broken in unreadable:
         yield f"{broken.source}: could not be read: {broken.why}"
     counts = _summary(examined, unreadable, skipped)
     yield ", ".join(f"{number} {name}" for name, number in counts.items())
 
 
+def findings(one: Examined) -> Iterator[str]:
+    """What is refused or warned about, line by line, and nothing else."""
+    yield from _findings(one.outcome, "")
+    for made in one.becomes:
+        yield from _findings(made, _made(made))
+
+
+def _made(outcome: Outcome) -> str:
+    return f"{outcome.kind} {outcome.name} made of it: "
+
+
 def _lines(outcome: Outcome, prefix: str) -> Iterator[str]:
     if outcome.mutations:
         yield f"  inject  {prefix}{', '.join(outcome.mutations)} ({outcome.operations} operations)"
-    for label, violations in (("deny", outcome.denied), ("warn", outcome.warned)):
-        for violation in violations:
-            yield f"  {label:<6}  {prefix}{violation.rule}: {violation.what} (at {violation.pointer or '/'})"
-            yield f"          Fix: {violation.fix}"
+    yield from _findings(outcome, prefix)
     for violation, reason in outcome.exempted:
         yield f"  exempt  {prefix}{violation.rule}: {violation.what} (exempted: {reason})"
     for note in outcome.notes:
         yield f"  note    {prefix}{note}"
+
+
+def _findings(outcome: Outcome, prefix: str) -> Iterator[str]:
+    for label, violations in (("deny", outcome.denied), ("warn", outcome.warned)):
+        for violation in violations:
+            yield f"  {label:<6}  {prefix}{violation.rule}: {violation.what} (at {violation.pointer or '/'})"
+            yield f"          Fix: {violation.fix}"
 
 
 def _outcome(outcome: Outcome) -> dict[str, Any]:

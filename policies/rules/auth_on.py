@@ -18,7 +18,12 @@ _MODE = "RAY_AUTH_MODE"
 _TOKEN = "token"
 _OFF = frozenset({"", "disabled"})
 _LOOPBACK = ("127.0.0.1", "localhost")
-_FIX = "write authOptions: {mode: token} into the cluster's spec (Ray 2.52 or later)"
+_AUTH_OPTIONS = "write authOptions: {mode: token} into the cluster's spec (Ray 2.52 or later)"
+_OF_CLUSTER = "have its RayCluster say authOptions: {mode: token} (Ray 2.52 or later)"
+_VARIABLES = (
+    "write {name: RAY_AUTH_MODE, value: token} into env of its Ray containers, and RAY_AUTH_TOKEN with "
+    "valueFrom.secretKeyRef (Ray 2.52 or later)"
+)
 
 
 class AuthOn(Rule):
@@ -52,10 +57,11 @@ class AuthOn(Rule):
         if not without or (cluster and self._is_proxied(cluster) and is_closed(workload, facts)):
             return
         place = cluster.pointer / "authOptions" if cluster else without[0].spec_pointer
+        fix = _AUTH_OPTIONS if cluster else _OF_CLUSTER if workload.is_of_kuberay else _VARIABLES
         # The same words for a cluster and for its pods: one finding, wherever it is met first.
         titles = ["its pods"] if len(without) == len(pods) else [f"the {pod.title}" for pod in without]
         for title in titles:
-            yield self.violation(f"whoever reaches {title} runs code there: Ray does not ask who it is", place, _FIX)
+            yield self.violation(f"whoever reaches {title} runs code there: Ray does not ask who it is", place, fix)
 
     def _check_values(self, workload: Workload) -> Iterator[Violation]:
         """What an author wrote into RAY_AUTH_MODE, which goes before what KubeRay would write."""
@@ -63,7 +69,7 @@ class AuthOn(Rule):
             entries = container.variables.get(_MODE, [])
             for index, entry in entries:
                 place, value = container.pointer / "env" / index, text(entry.get("value"))
-                fix = f"delete {_MODE} and write authOptions: {{mode: token}}"
+                fix = _mode_fix(workload)
                 if entry.get("valueFrom") is not None:
                     yield self.violation(f"{title} takes {_MODE} from elsewhere", place, fix, profile=Profile.BASELINE)
                 elif value != _TOKEN and (value not in _OFF or len(entries) > 1):
@@ -88,6 +94,14 @@ def _speakers(workload: Workload) -> list[Pod]:
 
 def _mode(cluster: Cluster | None) -> str:
     return text(mapping(cluster.spec.get("authOptions")).get("mode")) if cluster else ""
+
+
+def _mode_fix(workload: Workload) -> str:
+    """What to write in place of a RAY_AUTH_MODE that is wrong."""
+    if workload.cluster:
+        asked = _mode(workload.cluster) == _TOKEN
+        return f"delete {_MODE}; authOptions is enough" if asked else f"delete {_MODE}, and {_AUTH_OPTIONS}"
+    return f"delete {_MODE}, and {_OF_CLUSTER}" if workload.is_of_kuberay else f"write value: {_TOKEN}"
 
 
 def _asks_for_tokens(cluster: Cluster, workload: Workload, facts: Facts) -> bool:

@@ -27,8 +27,10 @@ class DedicatedServiceAccount(Rule):
             account = text(pod.spec.get("serviceAccountName")) or text(pod.spec.get("serviceAccount"))
             if account not in ("", "default") or (not account and _kuberay_makes_one(pod, workload)):
                 continue
-            where = "submitterPodTemplate" if pod.role is Role.SUBMITTER else "template"
-            fix = f"write serviceAccountName: ray into the spec of the {where}, and kubectl create serviceaccount ray"
+            fix = "write serviceAccountName: ray into its pod's spec"
+            if pod.role is Role.SUBMITTER and workload.kind == "Pod":
+                fix = "write a submitterPodTemplate with serviceAccountName: ray into its RayJob"
+            fix += f", and kubectl create serviceaccount ray --namespace={facts.namespace}"
             what = f"the {pod.title} runs as the service account default"
             yield self.violation(what, pod.spec_pointer / "serviceAccountName", fix)
 

@@ -30,5 +30,5 @@ class NamespaceIsolation(Rule):
         patterns = ("default", "kube-*", *self.shared_namespaces)
         if not workload.is_of_kuberay and any(fnmatchcase(name, pattern) for pattern in patterns):
             what = f"the namespace {name} is shared with what is not Ray"
-            fix = "write metadata.namespace: ray-TEAM, after kubectl create namespace ray-TEAM"
+            fix = "write namespace: ray-team, or what your team is called, after kubectl create namespace ray-team"
             yield self.violation(what, ROOT / "metadata" / "namespace", fix)

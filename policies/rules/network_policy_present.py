@@ -37,15 +37,17 @@ class NetworkPolicyPresent(Rule):
         found = list(isolation(workload, facts))
         for one in found:
             if one.by is Isolation.OPEN:
-                yield self.violation(f"no NetworkPolicy closes the {one.title}", place, fix)
+                close = f"have the NetworkPolicy {', '.join(one.opened_by)} let in only who needs these pods"
+                what = f"no NetworkPolicy closes the {one.title}"
+                yield self.violation(what, place, close if one.opened_by else fix)
         if any(one.by is Isolation.UNKNOWN for one in found):
             yield self.unknown("whether a NetworkPolicy closes its pods is not known here", place, fix)
         for pointer in open_rules(workload):
             what = "a rule of spec.networkPolicy lets everyone reach Ray's ports"
-            yield self.violation(what, pointer, "write from: with the pods that need it, or ports: without Ray's")
+            yield self.violation(what, pointer, "write from: [{podSelector: {}}], or ports: without Ray's")
         for name in foreign_policies(workload, facts):
             what = f"the NetworkPolicy {name} is not KubeRay's, which then writes none of that name"
-            yield self.violation(what, place, f"delete it: kubectl delete networkpolicy {name}")
+            yield self.violation(what, place, f"kubectl delete networkpolicy {name} --namespace={facts.namespace}")
 
     def check_neighbour(self, neighbour: Neighbour, facts: Facts) -> Iterator[Violation]:
         if neighbour.kind != "NetworkPolicy":
@@ -54,7 +56,7 @@ class NetworkPolicyPresent(Rule):
         if _selects_ray(policy, neighbour, facts):
             for pointer in policy.open_rules(*RAY_PORTS):
                 what = "this policy lets everyone reach Ray's ports"
-                fix = "write from: with the pods that need it, ports: without Ray's, or a podSelector without its pods"
+                fix = "write from: [{podSelector: {}}], ports: without Ray's, or a podSelector without its pods"
                 yield self.violation(what, pointer, fix)
 
 
@@ -72,5 +74,7 @@ def _place(workload: Workload) -> Pointer:
 
 def _fix(workload: Workload) -> str:
     if workload.cluster:
-        return "write networkPolicy: {mode: DenyAllIngress}, or a NetworkPolicy that selects the label ray.io/cluster"
-    return "write a NetworkPolicy that selects the labels of these pods"
+        policy = "a NetworkPolicy that selects ray.io/cluster, and lets in these pods and KubeRay's operator"
+        return f"write networkPolicy: {{mode: DenyAllIngress}}, or {policy}"
+    labels = ", ".join(f"{name}: {value}" for pod in workload.pods[:1] for name, value in pod.labels.items())
+    return f"write a NetworkPolicy with podSelector: {{matchLabels: {{{labels}}}}}, that lets in who needs these pods"

@@ -20,7 +20,7 @@ _CA_SECRET = re.compile(
     r"(?:.*[-.])?(?:root[-.]?)?ca(?:[-.](?:tls|secret|key|keys|pair|key-pair|keypair))?(?:-.*)?", re.I
 )
 _CERTIFICATE = re.compile(r".*\.(?:crt|cert|pem|cer)", re.I)
-_FIX = "mount the certificate alone, with items: [{key: ca.crt, path: ca.crt}]; RayWarden signs for the pods"
+_FIX = "write items: [{key: ca.crt, path: ca.crt}] to mount the certificate alone; RayWarden signs for the pods"
 
 
 class NoCaKeyInPods(Rule):

@@ -34,4 +34,4 @@ class NoHostAccess(Rule):
                     if port.get("hostPort") not in (None, 0):
                         pointer = container.pointer / "ports" / index / "hostPort"
                         what = f"{pod.title_of(container)} takes port {port['hostPort']} of the node"
-                        yield self.violation(what, pointer, "delete hostPort and reach the pod through a Service")
+                        yield self.violation(what, pointer, "delete hostPort; a Service leads to the pod")

@@ -1,7 +1,7 @@
 """Ray pods stay out of the node's file system."""
 
-from collections.abc import Iterator
-from typing import ClassVar
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -37,11 +37,12 @@ class NoHostPath(Rule):
                 pointer = pod.spec_pointer / "volumes" / index / "hostPath"
                 if not self._allowed(path) or source.get("type") == "Socket":
                     what = f"volume {name} of the {pod.title} is {path} of the node"
-                    yield self.violation(what, pointer, "use a persistentVolumeClaim or an emptyDir" + self._offer())
+                    fix = "write persistentVolumeClaim: {claimName: NAME}, or emptyDir: {}, in place of hostPath"
+                    yield self.violation(what, pointer, fix + self._offer(source))
                 elif name in writers:
                     what = f"volume {name} of the {pod.title} ({path} of the node) is mounted writable"
                     what += f" by {', '.join(writers[name])}"
-                    yield self.violation(what, pointer, "write readOnly: true at each of its volumeMounts")
+                    yield self.violation(what, pointer, "have each of its volumeMounts say readOnly: true")
 
     def _allowed(self, path: str) -> bool:
         parts = normal_path(path)
@@ -50,8 +51,11 @@ class NoHostPath(Rule):
             parts[: len(allowed)] == allowed for allowed in map(normal_path, self.allowed_prefixes)
         )
 
-    def _offer(self) -> str:
-        return f", or a path under {', '.join(self.allowed_prefixes)}" if self.allowed_prefixes else ""
+    def _offer(self, source: Mapping[str, Any]) -> str:
+        """A socket passes nowhere."""
+        if not self.allowed_prefixes or source.get("type") == "Socket":
+            return ""
+        return f", or mount a path under {', '.join(self.allowed_prefixes)} with readOnly: true"
 
 
 def _writers(pod: Pod, workload: Workload) -> dict[str, list[str]]:

@@ -34,8 +34,10 @@ _REFERENCES = re.compile(r"(?:\$\(\w+\))+")
 # Switches, numbers, special tokens of language models, and what stands where no key is needed.
 _HARMLESS = re.compile(r"true|false|yes|no|on|off|none|null|empty|dummy|[0-9]{0,9}|<[^<>]{0,30}>", re.IGNORECASE)
 _PATH = re.compile(r"/[\w./-]+")
-_FIX = "move it to a Secret and use valueFrom.secretKeyRef"
-_RUNTIME_FIX = "take it out, and give the Ray container a valueFrom.secretKeyRef"
+_REFERENCE = "valueFrom: {secretKeyRef: {name: SECRET, key: KEY}}"
+_FIX = f"write {_REFERENCE} in place of value, and put it into that Secret"
+_ELSEWHERE_FIX = f"take it out, and give the container a variable with {_REFERENCE}"
+_RUNTIME_FIX = f"take it out, and give the Ray containers a variable with {_REFERENCE}"
 
 
 class NoLiteralCredentials(Rule):
@@ -70,7 +72,7 @@ class NoLiteralCredentials(Rule):
             for field in ("command", "args"):
                 if any(_VALUES.search(word) or _has_password(word) for _, word in texts(container.raw.get(field))):
                     what = f"a command of {title} has a credential in it"
-                    yield self.violation(what, container.pointer / field, _FIX)
+                    yield self.violation(what, container.pointer / field, _ELSEWHERE_FIX)
         yield from self._check_redis(workload)
         yield from self._check_runtime_environments(workload)
 
@@ -80,19 +82,19 @@ class NoLiteralCredentials(Rule):
         place = Pointer(("gcsFaultToleranceOptions", "redisPassword", "value"))
         if text(place.read(workload.cluster.spec)):
             pointer = Pointer((*workload.cluster.pointer, *place))
-            yield self.violation("the Redis password is a literal", pointer, "use redisPassword.valueFrom.secretKeyRef")
+            yield self.violation("the Redis password is a literal", pointer, _FIX)
         for group in workload.cluster.groups:
             for name in group.start_params:
                 if name.replace("_", "-") == "redis-password":
                     pointer = group.pointer / "rayStartParams" / name
-                    fix = "use gcsFaultToleranceOptions.redisPassword.valueFrom.secretKeyRef"
+                    fix = f"delete {name}, and write gcsFaultToleranceOptions.redisPassword with {_REFERENCE}"
                     yield self.violation("the Redis password is a literal in rayStartParams", pointer, fix)
 
     def _check_runtime_environments(self, workload: Workload) -> Iterator[Violation]:
         for found in runtime_environments(workload):
             if found.problem:
                 what = f"{found.field} cannot be read, so nothing can be said for it ({found.problem})"
-                yield self.violation(what, found.pointer, "write plain YAML")
+                yield self.violation(what, found.pointer, "write plain YAML, without anchors")
                 continue
             names = [name for name, value in found.variables if self._is_credential(name, value)]
             for name in names:

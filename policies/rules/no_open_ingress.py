@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from policies.exposure import RAY_PORTS
-from policies.ingress_auth import ASKING, asks, snippets
+from policies.ingress_auth import ASKING, asks, snippets, undoing
 from policies.kuberay import copies_metadata
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.neighbour import Neighbour
@@ -24,8 +24,14 @@ _SERVE = re.compile(r"[a-z0-9.-]+-serve-svc")
 _SERVE_LABEL = "ray.io/serve"
 _SERVE_PORT = 8000
 _LABELS = ("ray.io/", "raywarden.io/")
-_EXAMPLE = ASKING[0].annotation
-_FIX = f"have it ask who is there, for instance by the annotation {_EXAMPLE}, or delete it and use kubectl port-forward"
+_OTHERWISE = "or delete it and use kubectl port-forward"
+_BY_ANNOTATION = f"have it ask who is there, with {ASKING[0].annotation} or your controller's like, {_OTHERWISE}"
+# Who reads no annotation of an Ingress controller's.
+_BY_PROXY = f"lead it to a proxy that asks who is there, such as oauth2-proxy, and that one to Ray, {_OTHERWISE}"
+_BY_GATEWAY = f"{_BY_PROXY}; a Gateway that asks itself can be listed in authenticatingGateways"
+_BY_INGRESS = (
+    "delete enableIngress, and write an Ingress of your own that asks who is there, or use kubectl port-forward"
+)
 
 
 class NoOpenIngress(Rule):
@@ -67,7 +73,8 @@ class NoOpenIngress(Rule):
         pointer = cluster.head.pointer / "enableIngress"
         of_class = text(annotations.get("kubernetes.io/ingress.class"))
         if of_class not in self.authenticating_classes and not self._asks(annotations):
-            yield self.violation("enableIngress opens the dashboard to whoever finds it", pointer, _FIX)
+            fix = _ingress_fix(annotations) if reach else _BY_INGRESS
+            yield self.violation("enableIngress opens the dashboard to whoever finds it", pointer, fix)
         yield from self._check_snippets(annotations)
 
     def check_neighbour(self, neighbour: Neighbour, facts: Facts) -> Iterator[Violation]:
@@ -82,12 +89,12 @@ class NoOpenIngress(Rule):
                 reported.add(backend.service)
                 level = Profile.RESTRICTED if _is_serve(backend, facts) else self.profile
                 what = f"this {neighbour.kind} leads to Ray ({backend.service}) without asking who is there"
-                yield self.violation(what, backend.pointer, _FIX, profile=level)
+                yield self.violation(what, backend.pointer, _fix(neighbour), profile=level)
 
     def _check_snippets(self, annotations: Mapping[str, Any]) -> Iterator[Violation]:
         for name in snippets(annotations):
             what = f"{name} configures the way to Ray in the controller's own words"
-            yield self.violation(what, _ANNOTATIONS / name, "delete the annotation", evidence=text(annotations[name]))
+            yield self.violation(what, _ANNOTATIONS / name, f"delete {name}", evidence=text(annotations[name]))
 
     def _is_guarded(self, neighbour: Neighbour, facts: Facts) -> bool:
         if self._asks(neighbour.annotations):
@@ -134,6 +141,20 @@ def _selects_ray(service: LiveService, facts: Facts) -> bool:
     return any(name.startswith(_LABELS) for name in service.selector) or any(
         cluster.has_pods_with(service.selector) for cluster in clusters
     )
+
+
+def _fix(neighbour: Neighbour) -> str:
+    match neighbour.kind:
+        case "Ingress":
+            return _ingress_fix(neighbour.annotations)
+        case "Route":
+            return _BY_PROXY
+    return _BY_GATEWAY
+
+
+def _ingress_fix(annotations: Mapping[str, Any]) -> str:
+    off = undoing(annotations)
+    return f"delete {' and '.join(off)}, which turns off that it asks who is there" if off else _BY_ANNOTATION
 
 
 def _known(backend: Backend, facts: Facts) -> LiveService | None:

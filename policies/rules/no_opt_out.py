@@ -54,7 +54,7 @@ class NoOptOut(Rule):
             if old is None or _strictness(new) >= _strictness(old):
                 continue
             what = f"this update takes the namespace from {old} to {new or 'the default'} in mode {mode}"
-            fix = f"leave {label}: {old}; only an administrator loosens it"
+            fix = f"write {label}: {old} as it was; only an administrator loosens it"
             place = ROOT / "metadata" / "labels" / label
             if facts.neighbourhood.rights.complete:
                 yield self.violation(what, place, fix)

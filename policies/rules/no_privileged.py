@@ -69,12 +69,12 @@ class NoPrivileged(Rule):
         title = f"the {pod.title}"
         for index, sysctl in elements(pod.security_context.get("sysctls")):
             if (name := text(sysctl.get("name"))) not in _SYSCTLS:
-                yield self.violation(f"{title} sets sysctl {name}", context / "sysctls" / index, "delete the sysctl")
+                yield self.violation(f"{title} sets sysctl {name}", context / "sysctls" / index, f"delete {name}")
         yield from self._unconfined(pod.security_context, context, title)
         for key, value in pod.annotations.items():
             if key.startswith(_APPARMOR_ANNOTATION) and value == "unconfined":
                 what = f"AppArmor is unconfined for {key.removeprefix(_APPARMOR_ANNOTATION)} of {title}"
-                yield self.violation(what, pod.pointer / "metadata" / "annotations" / key, "delete the annotation")
+                yield self.violation(what, pod.pointer / "metadata" / "annotations" / key, f"delete {key}")
 
     def _check_container(self, container: Container, title: str) -> Iterator[Violation]:
         context, pointer = container.security_context, container.pointer / "securityContext"

@@ -12,6 +12,11 @@ from policies.pointer import ROOT, Pointer
 from policies.reading import mapping, text
 from policies.workload import ORIGIN_KIND_LABEL, Cluster, Workload
 
+_RESTRICT = (
+    "a LoadBalancer needs headService.spec.loadBalancerSourceRanges, or your cloud's annotation for an internal one in "
+    "headServiceAnnotations"
+)
+
 
 class NoPublicHeadService(Rule):
     """Refuses LoadBalancer, NodePort and externalIPs for the head and Serve services KubeRay makes.
@@ -45,7 +50,7 @@ class NoPublicHeadService(Rule):
         name = text(gateway.read(workload.document))
         if name and name not in self.allowed_gateway_classes:
             what = f"upgrades publish Serve through the Gateway class {name}"
-            fix = "ask the administrator to list the class in allowedGatewayClasses, or use upgradeStrategy NewCluster"
+            fix = "write upgradeStrategy: {type: NewCluster} alone, or ask the administrator for allowedGatewayClasses"
             yield self.violation(what, gateway, fix)
 
     def _check_head(self, cluster: Cluster, annotated: bool) -> Iterator[Violation]:
@@ -54,7 +59,8 @@ class NoPublicHeadService(Rule):
         annotations = mapping(cluster.spec.get("headServiceAnnotations")) if annotated else {}
         all_annotations = {**_annotations(service), **annotations}
         restricted = annotated and is_restricted(mapping(service.get("spec")), all_annotations, self.clouds)
-        if found := open_by_type(head.raw.get("serviceType"), restricted):
+        restrict = _RESTRICT if annotated else ""
+        if found := open_by_type(head.raw.get("serviceType"), restricted, "serviceType", restrict):
             how, fix = found
             yield self.violation(f"the head service {how}", head.pointer / "serviceType", fix)
         yield from self._check_service(service, head.pointer / "headService", "the head service", all_annotations)

@@ -57,7 +57,8 @@ class NoPublicRayService(Rule):
         for service in facts.neighbourhood.public_services:
             if service.selector and any(holds(service.selector, one) for one in labels):
                 what = f"the Service {service.name} of this namespace is public, and selects these pods"
-                fix = f"change its type to ClusterIP, or delete it: kubectl delete service {service.name}"
+                fix = f"have it say type: ClusterIP without externalIPs, or kubectl delete service {service.name}"
+                fix += f" --namespace={facts.namespace}"
                 yield self.violation(what, ROOT / "metadata", fix)
 
     def check_neighbour(self, neighbour: Neighbour, facts: Facts) -> Iterator[Violation]:
@@ -93,7 +94,7 @@ class NoPublicRayService(Rule):
         for port, pointer in _endpoint_ports(neighbour.document):
             if port in self.ports and (port != _GCS or (known is not None and known.public)):
                 what = f"this {neighbour.kind} was written by hand, and leads to port {port}, Ray's"
-                yield self.violation(what, pointer, "give the Service a selector in its place")
+                yield self.violation(what, pointer, "delete it; what leads to Ray is a Service with a selector")
 
 
 def _endpoint_ports(document: Mapping[str, Any]) -> Iterator[tuple[Any, Pointer]]:

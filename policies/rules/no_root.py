@@ -25,7 +25,7 @@ class NoRoot(Rule):
         for context in final_contexts(workload, facts):
             if context.user == 0:
                 fix = "write runAsUser: 1000, or whatever numeric user the image has other than 0"
-                yield self.violation(f"{context.title} runs as root", context.pointer / "runAsUser", fix)
+                yield self.violation(f"{context.title} runs as root", context.place("runAsUser"), fix)
             elif context.non_root is not True:
                 fix = "write runAsNonRoot: true, and runAsUser: 1000 or whatever numeric user the image has"
                 yield self.violation(f"{context.title} may run as root", context.pointer / "runAsNonRoot", fix)

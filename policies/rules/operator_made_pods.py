@@ -12,7 +12,11 @@ from policies.workload import GROUP_LABEL, NODE_TYPE_LABEL, RAY_CLUSTER_LABEL, R
 
 _LABELS = (RAY_CLUSTER_LABEL, NODE_TYPE_LABEL, GROUP_LABEL)
 _OWNERS = ROOT / "metadata" / "ownerReferences"
-_FIX = "let a RayCluster make its pods; Ray without KubeRay takes the labels raywarden.io/cluster and raywarden.io/role"
+_FIX = (
+    "let a RayCluster make its pods; Ray without KubeRay takes raywarden.io/cluster: NAME and "
+    "raywarden.io/role: worker (or head, client) in place of the ray.io labels"
+)
+_LEAVE = "leave the labels ray.io/... and the owner as they were, or delete the pod"
 
 
 class _Owner(NamedTuple):
@@ -72,7 +76,8 @@ class OperatorMadePods(Rule):
             yield self.unknown(what, pointer, _FIX)
             return
         does = "claims to be of a Ray cluster" if facts.stored is None else "changes what Ray cluster it is of"
-        yield self.violation(f"{title} {does}, and KubeRay's operator did not do that", pointer, _FIX)
+        fix = _FIX if facts.stored is None else _LEAVE
+        yield self.violation(f"{title} {does}, and KubeRay's operator did not do that", pointer, fix)
 
     def _check_owner(self, workload: Workload, owner: _Owner | None, facts: Facts) -> Iterator[Violation]:
         cluster = text(workload.labels.get(RAY_CLUSTER_LABEL))

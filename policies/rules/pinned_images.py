@@ -33,5 +33,6 @@ class PinnedImages(Rule):
             tag = tag_of(image)
             if not tag or tag in self.moving_tags:
                 what = f"{title} has the image {image}, {f'whose tag {tag} moves' if tag else 'without a tag'}"
-                fix = "write a version as its tag, such as rayproject/ray:2.55.1, or its digest"
+                untagged = image.removesuffix(f":{tag}")
+                fix = f"write image: {untagged}:2.55.1, or whatever version you mean, or its digest"
                 yield self.violation(what, container.pointer / "image", fix)

@@ -13,6 +13,7 @@ from policies.workload import GROUP_LABEL, NODE_TYPE_LABEL, RAY_CLUSTER_LABEL, W
 
 _OUR_VOLUMES = frozenset({TLS_VOLUME, TOKEN_VOLUME})
 _ENV_PREFIX = "RAYWARDEN_"
+_RENAME = f"give it a name that does not begin with {RESERVED_PREFIX}"
 _LABEL_PREFIX = "raywarden.io/"
 _FROZEN = frozenset({RAY_CLUSTER_LABEL, NODE_TYPE_LABEL, GROUP_LABEL})
 
@@ -48,7 +49,7 @@ class ReservedNames(Rule):
             if container.name == ENROLL_CONTAINER and container.listed == "initContainers":
                 continue
             if container.name.startswith(RESERVED_PREFIX):
-                yield self.violation(f"{title} has a reserved name", container.pointer / "name", "rename it")
+                yield self.violation(f"{title} has a reserved name", container.pointer / "name", _RENAME)
             yield from self._check_env(container, title)
             ray = ours and (container.pointer in ray_containers or contract.speaks_tls(container))
             yield from self._check_mounts(container, title, ray)
@@ -69,7 +70,7 @@ class ReservedNames(Rule):
             name = text(volume.get("name"))
             if name.startswith(RESERVED_PREFIX) and volume != expected.get(name):
                 what = f"volume {name} of the {pod.title} has a reserved name and another source"
-                yield self.violation(what, pod.spec_pointer / "volumes" / index, "rename the volume")
+                yield self.violation(what, pod.spec_pointer / "volumes" / index, _RENAME)
 
     def _check_labels(
         self, labels: Mapping[str, Any], pointer: Pointer, title: str, allowed: str | None
@@ -78,7 +79,7 @@ class ReservedNames(Rule):
         for name, value in labels.items():
             ours = name == contract.MARKER_LABEL and value == allowed
             if name.startswith(_LABEL_PREFIX) and not ours:
-                yield self.violation(f"{title} sets the label {name}", pointer / name, "delete the label")
+                yield self.violation(f"{title} sets the label {name}", pointer / name, f"delete {name}")
 
     def _check_env(self, container: Container, title: str) -> Iterator[Violation]:
         for name in sorted(name for name in container.variable_names if name.startswith(_ENV_PREFIX)):
@@ -94,7 +95,11 @@ class ReservedNames(Rule):
             pointer = container.pointer / "volumeMounts" / index
             if name in _OUR_VOLUMES:
                 if not (ray and mount == contract.TLS_MOUNT):
-                    yield self.violation(f"{title} mounts RayWarden's volume {name}", pointer, "delete the mount")
+                    yield self.violation(
+                        f"{title} mounts RayWarden's volume {name}", pointer, f"delete {name} from volumeMounts"
+                    )
             elif ray and contract.overlaps_tls_directory(path):
                 what = f"{title} mounts {name} at {path}, over or under {contract.TLS_DIRECTORY}"
-                yield self.violation(what, pointer, "mount it elsewhere")
+                yield self.violation(
+                    what, pointer, f"write mountPath: /mnt/{name}, or any place apart from {contract.TLS_DIRECTORY}"
+                )

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from policies.model import Facts, Profile, Rule, Severity, Violation
+from policies.pod import Role
 from policies.reading import mapping
 from policies.workload import Workload
 
@@ -34,7 +35,10 @@ class ResourceLimits(Rule):
                 if missing:
                     what = f"{pod.title_of(container)} has no {', '.join(missing)}"
                     example = "{requests: {cpu: '1', memory: 4Gi}, limits: {cpu: '1', memory: 4Gi}}"
-                    yield self.violation(what, container.pointer / "resources", f"write resources: {example}")
+                    fix = f"write resources: {example}"
+                    if pod.role is Role.SUBMITTER and workload.kind == "Pod":
+                        fix = f"write a submitterPodTemplate with resources: {example} into its RayJob"
+                    yield self.violation(what, container.pointer / "resources", fix)
 
     def _missing(self, own: Mapping[str, Any], whole: Mapping[str, Any]) -> list[str]:
         given = {

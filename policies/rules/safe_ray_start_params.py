@@ -35,7 +35,7 @@ class SafeRayStartParams(Rule):
     allowed is RayWarden's own `$(RAYWARDEN_POD_IP)`.
     Why: KubeRay pastes names and values, unquoted, into a bash command line, and Kubernetes expands `$(NAME)` in it
     first, even inside quotes.
-    Fix: write the plain value; JSON goes in single quotes.
+    Fix: write the plain value; JSON goes in single quotes, and these in the double ones of YAML.
     """
 
     id: ClassVar[str] = "safe-ray-start-params"
@@ -63,13 +63,17 @@ class SafeRayStartParams(Rule):
         harm = _DISARMS.get(name.lower().replace("_", "-"))
         if harm:
             what = f"rayStartParams of the {group.title} set {name}, which {harm}"
-            yield self.violation(what, pointer, f"delete {name}")
+            instead = "; use gcsFaultToleranceOptions.redisPassword" if "password" in name else ""
+            yield self.violation(what, pointer, f"delete {name}{instead}")
         elif not _NAME.fullmatch(name):
             what = f"rayStartParams of the {group.title} have a name that is no option"
-            yield self.violation(what, pointer, "write an option of `ray start` without its dashes")
+            yield self.violation(what, pointer, "write an option of `ray start` without its dashes, such as num-cpus")
         elif isinstance(value, str) and value != POD_IP_EXPANSION and not _WORD.fullmatch(value):
             what = f"{name} in rayStartParams of the {group.title} is not one plain word to the shell"
-            yield self.violation(what, pointer, "write the plain value; JSON goes in single quotes", evidence=value)
+            # YAML takes one pair of quotes away, and bash the other.
+            json_fix = f'write {name}: "\'{{\\"GPU\\": 4}}\'", quoted twice, with what you mean'
+            fix = json_fix if "{" in value else f'write {name}: "8", or whatever plain value you mean'
+            yield self.violation(what, pointer, fix, evidence=value)
 
     def _check_address(self, group: Group, facts: Facts) -> Iterator[Violation]:
         address = text(group.start_params.get("node-ip-address"))
@@ -86,7 +90,9 @@ class SafeRayStartParams(Rule):
         name = text(place.read(cluster.head.raw))
         if not _SERVICE_NAME.fullmatch(name):
             what = "the name of the head service is not plain text to the shell"
-            yield self.violation(what, Pointer((*cluster.head.pointer, *place)), "use a DNS name", evidence=name)
+            yield self.violation(
+                what, Pointer((*cluster.head.pointer, *place)), "use a DNS name, such as ray-head", evidence=name
+            )
         for field in _REDIS:
             place = Pointer(("gcsFaultToleranceOptions", field, "value"))
             pointer = Pointer((*cluster.pointer, *place))
@@ -96,7 +102,7 @@ class SafeRayStartParams(Rule):
         """`--redis-password=$REDIS_PASSWORD` stands there without quotes: bash splits the value into words."""
         if any(character in value for character in " \t\n*?["):
             yield self.violation(
-                f"{title} is more than one word to the shell", pointer, "take the blanks out", evidence=value
+                f"{title} is more than one word to the shell", pointer, "take blanks, *, ? and [ out", evidence=value
             )
 
     def _check_names(self, group: Group) -> Iterator[Violation]:

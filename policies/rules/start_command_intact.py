@@ -67,7 +67,9 @@ class StartCommandIntact(Rule):
     def _check_annotation(self, annotations: Mapping[str, Any], metadata: Pointer, title: str) -> Iterator[Violation]:
         if text(annotations.get(_OVERWRITE)).lower() == "true":
             what = f"{title} {_OVERWRITE} replaces KubeRay's start command"
-            yield self.violation(what, metadata / "annotations" / _OVERWRITE, "delete the annotation and the command")
+            yield self.violation(
+                what, metadata / "annotations" / _OVERWRITE, f"delete {_OVERWRITE}, and the command with it"
+            )
 
     def _check_env(self, container: Container, title: str) -> Iterator[Violation]:
         names = container.variable_names
@@ -82,7 +84,7 @@ class StartCommandIntact(Rule):
             found = sorted({match for word in expanded(words, container) for match in _TOUCHES.findall(word)})
             if found:
                 what = f"a command of {title} touches {', '.join(found)}"
-                fix = "leave these to RayWarden and to spec.authOptions"
+                fix = f"take {', '.join(found)} out of it; RayWarden sets up TLS, and authOptions asks for tokens"
                 yield self.violation(what, pointer, fix, evidence="\n".join(words))
 
     def _check_own_start(self, pod: Pod) -> Iterator[Violation]:
@@ -94,5 +96,5 @@ class StartCommandIntact(Rule):
             # KubeRay adds no command of its own where this text stands in one (`BuildPod`), comments included.
             if RAY_START.search(" ".join(words)) or "ray start" in " ".join(words):
                 what = f"{pod.title_of(ray)} runs a ray start of its own, and KubeRay then adds none"
-                fix = "write its options into rayStartParams"
+                fix = f"delete {field}, and write its options into rayStartParams"
                 yield self.violation(what, ray.pointer / field, fix, evidence="\n".join(words))

@@ -52,12 +52,14 @@ class TlsOn(Rule):
 
     def _by_hand(self, pod: Pod) -> Violation:
         what = "TLS is set up by hand, so who holds a certificate is unknown"
-        fix = "delete the RAY_TLS variables, or name your Secret in the annotation raywarden.io/tls-secret"
+        fix = "delete RAY_USE_TLS and the RAY_TLS variables, and what is mounted for them; the Secret of a "
+        fix += "certificate of your own goes into the annotation raywarden.io/tls-secret"
         return self.violation(what, pod.spec_pointer, fix)
 
     def _plaintext(self, workload: Workload, facts: Facts) -> Violation:
         if workload.is_bare:
-            fix = "let a RayCluster start Ray, or label the pods raywarden.io/cluster and raywarden.io/role"
+            fix = "let a RayCluster start Ray, or label the pods raywarden.io/cluster: NAME and "
+            fix += "raywarden.io/role: worker (or head, client)"
             return self.violation("Ray's connections are plaintext: nobody sees to its TLS", Pointer(), fix)
         if _was_left_to_kuberay(workload, facts):
             what = "KubeRay was to see to this pod's TLS, and did not: its feature gate for tlsOptions is off"
