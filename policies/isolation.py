@@ -41,8 +41,9 @@ class Isolated:
 def isolation(workload: Workload, facts: Facts) -> Iterator[Isolated]:
     """What NetworkPolicies do for each group of a cluster, or for a pod."""
     for title, labels in _labels(workload):
-        by_kuberay = _by_kuberay(workload.cluster)
-        yield Isolated(title, by_kuberay) if by_kuberay else _by_namespace(title, labels, facts)
+        found = _by_namespace(title, labels, facts)
+        # Policies add up: what KubeRay's close another of the namespace may open.
+        yield Isolated(title, Isolation.CLOSED) if _kuberay_closes(workload.cluster) and not found.opened_by else found
 
 
 def is_closed(workload: Workload, facts: Facts) -> bool:
@@ -91,10 +92,9 @@ def _labels(workload: Workload) -> Iterator[tuple[str, Mapping[str, Any]]]:
         yield from ((pod.title, pod.labels) for pod in workload.pods if pod.role is not Role.SUBMITTER)
 
 
-def _by_kuberay(cluster: Cluster | None) -> Isolation | None:
+def _kuberay_closes(cluster: Cluster | None) -> bool:
     policy = own_policy(cluster)
-    closed = policy is not None and (text(policy.get("mode")) or _CLOSED[0]) in _CLOSED
-    return Isolation.CLOSED if closed else None
+    return policy is not None and (text(policy.get("mode")) or _CLOSED[0]) in _CLOSED
 
 
 def _by_namespace(title: str, labels: Mapping[str, Any], facts: Facts) -> Isolated:

@@ -58,7 +58,10 @@ def ray_cluster(**fields: Any) -> Object:
 
 
 def ray_job(**fields: Any) -> Object:
-    spec = {"entrypoint": "python train.py", "rayClusterSpec": cluster_spec(), **fields}
+    submitter = template("ray-job-submitter")
+    submitter["spec"]["restartPolicy"] = "Never"
+    job = {"entrypoint": "python train.py", "rayClusterSpec": cluster_spec(), "submitterPodTemplate": submitter}
+    spec = {**job, **fields}
     return {
         "apiVersion": "ray.io/v1",
         "kind": "RayJob",

@@ -28,7 +28,7 @@ def view(document: dict[str, Any]) -> Workload:
 @pytest.mark.parametrize("version", ["v1", "v1alpha1"])
 def test_every_kind_shows_its_pods(kind: str, head: str, version: str) -> None:
     document = {**factory.MINIMAL[kind](), "apiVersion": f"ray.io/{version}"}
-    pods = view(document).pods
+    pods = [pod for pod in view(document).pods if pod.role is not Role.SUBMITTER]
     assert [(pod.role, pod.group, str(pod.pointer)) for pod in pods] == [
         (Role.HEAD, "headgroup", head),
         (Role.WORKER, "small", head.replace("headGroupSpec", "workerGroupSpecs/0")),
@@ -37,12 +37,14 @@ def test_every_kind_shows_its_pods(kind: str, head: str, version: str) -> None:
 
 
 def test_a_submitter_template_is_a_pod_too() -> None:
-    submitter = view(factory.ray_job(submitterPodTemplate=factory.template("ray-job-submitter"))).pods[-1]
-    assert (submitter.role, str(submitter.pointer)) == (Role.SUBMITTER, "/spec/submitterPodTemplate")
+    for job, place in ((factory.ray_job(), "/spec"), (factory.ray_cron_job(), "/spec/jobTemplate")):
+        submitter = view(job).pods[-1]
+        assert (submitter.role, str(submitter.pointer)) == (Role.SUBMITTER, f"{place}/submitterPodTemplate")
 
 
 def test_a_job_on_an_existing_cluster_has_no_pods_of_its_own() -> None:
-    job = changed(factory.ray_job(clusterSelector={"ray.io/cluster": "shared"}), {"/spec/rayClusterSpec": None})
+    own = {"/spec/rayClusterSpec": None, "/spec/submitterPodTemplate": None}
+    job = changed(factory.ray_job(clusterSelector={"ray.io/cluster": "shared"}), own)
     assert view(job).pods == ()
     assert view(job).cluster is None
 

@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 from typing import ClassVar
 
+from policies.kuberay import submitter_of
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.pod import Pod, Role
+from policies.pointer import ROOT, Pointer
 from policies.reading import text
 from policies.workload import Workload
 
@@ -12,7 +14,7 @@ from policies.workload import Workload
 class DedicatedServiceAccount(Rule):
     """Refuses Ray pods that run as the service account `default`.
 
-    The head of an autoscaling cluster gets one of its own from KubeRay.
+    The head of an autoscaling cluster gets one of its own from KubeRay; the pod that submits a job does not.
     Why: what anybody grants to `default` for a pod of theirs, every Ray job of the namespace has, and cloud roles are
     bound to service accounts.
     Fix: `serviceAccountName` in the template of each group.
@@ -31,8 +33,20 @@ class DedicatedServiceAccount(Rule):
             if pod.role is Role.SUBMITTER and workload.kind == "Pod":
                 fix = "write a submitterPodTemplate with serviceAccountName: ray into its RayJob"
             fix += f", and kubectl create serviceaccount ray --namespace={facts.namespace}"
-            what = f"the {pod.title} runs as the service account default"
-            yield self.violation(what, pod.spec_pointer / "serviceAccountName", fix)
+            yield self._default(pod.title, pod.spec_pointer / "serviceAccountName", fix)
+        if submitter_of(workload) and not any(pod.role is Role.SUBMITTER for pod in workload.pods):
+            account = f"kubectl create serviceaccount ray --namespace={facts.namespace}"
+            fix = (
+                f"write submissionMode: HTTPMode, or a submitterPodTemplate with serviceAccountName: ray, and {account}"
+            )
+            yield self._default(str(Role.SUBMITTER), _job(workload) / "submissionMode", fix)
+
+    def _default(self, title: str, pointer: Pointer, fix: str) -> Violation:
+        return self.violation(f"the {title} runs as the service account default", pointer, fix)
+
+
+def _job(workload: Workload) -> Pointer:
+    return ROOT / "spec" / "jobTemplate" if workload.kind == "RayCronJob" else ROOT / "spec"
 
 
 def _kuberay_makes_one(pod: Pod, workload: Workload) -> bool:
