@@ -113,7 +113,7 @@ class Expression:
         except Exception as error:
             raise ExpressionError(_problems(error)) from None
         if found != _TYPES[result]:
-            raise ExpressionError(f"must be of type {_TYPES[result].name()}, is {found.name()}")
+            raise ExpressionError(_wrong_type(result, found.name()))
         _check(tree)
         names = frozenset(node.name for node in nodes(tree) if isinstance(node, Name)) & frozenset(VARIABLES)
         return cls(source, program, tree, names)
@@ -155,6 +155,12 @@ def _environment() -> Any:
     )
 
 
+def _wrong_type(result: type[bool] | type[str], found: str) -> str:
+    example = "a comparison" if result is bool else "string(...)"
+    is_ = "of whatever type the object has there" if found == "DYN" else found
+    return f"must be of type {_TYPES[result].name()}, is {is_}; write {example}"
+
+
 def _check(tree: Node) -> None:
     if nesting(tree) > _MAX_NESTING:
         raise ExpressionError(f"more than {_MAX_NESTING} loops (all, exists, map, ...) inside each other")
@@ -177,7 +183,7 @@ def _check_pattern(pattern: Node) -> None:
 def _problems(error: Exception) -> str:
     """The compiler's complaints, each with its line and column."""
     found = [f"line {line}, column {column}: {what}" for line, column, what in _PROBLEM.findall(str(error))]
-    return "; ".join(dict.fromkeys(found)) or _reason(str(error))
+    return "; ".join(dict.fromkeys(found)).replace(" (in container '')", "") or _reason(str(error))
 
 
 def _reason(message: str) -> str:

@@ -5,11 +5,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
+from policies import neighbour, workload
 from policies.cel import Activation, EvaluationError, Expression, ExpressionError
 from policies.model import OFF, Configured, Facts, Profile, Violation
 from policies.pointer import ROOT
+from policies.problems import meant
 
 ProfileName = Literal["privileged", "baseline", "restricted"]
+KINDS = tuple(sorted(workload.KINDS | neighbour.KINDS))
 # So that no rule of ours that is yet to come takes the name of one of theirs.
 OWN = r"^own-[a-z0-9]([-a-z0-9]{0,58}[a-z0-9])?$"
 
@@ -30,11 +33,21 @@ def _compiling(source: str, result: type[bool] | type[str]) -> str:
     return source
 
 
+def _known_kind(kind: str) -> str:
+    if kind not in KINDS:
+        known = meant(kind, KINDS) or "; kinds are " + ", ".join(KINDS)
+        raise ValueError(f"no object of this kind is looked at{known}")
+    return kind
+
+
+KindName = Annotated[str, AfterValidator(_known_kind), Field(json_schema_extra={"enum": list(KINDS)})]
+
+
 class OwnRule(Configured):
     """One rule of the administrator's own: what must be true of an object, and what to say where it is not."""
 
     id: str = Field(pattern=OWN, description="its name in messages, exemptions and metrics: own-...")
-    kinds: tuple[str, ...] = Field((), description="kinds it looks at; all that RayWarden looks at when empty")
+    kinds: tuple[KindName, ...] = Field((), description="kinds it looks at; all that RayWarden looks at when empty")
     expression: Annotated[str, AfterValidator(_condition)] = Field(
         description="CEL over object, oldObject, request and namespaceObject: true where all is well"
     )

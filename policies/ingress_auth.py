@@ -31,6 +31,15 @@ class Asking:
 _NGINX = "nginx.ingress.kubernetes.io"
 _ALB = "alb.ingress.kubernetes.io"
 _HAPROXY = "haproxy-ingress.github.io"
+_HAPROXY_TECHNOLOGIES = "haproxy.org"
+# Whose annotations a controller reads, by a part of its class' name; some read none that we know.
+_READ_BY = {
+    "nginx": (_NGINX,),
+    "alb": (_ALB,),
+    "haproxy": (_HAPROXY, _HAPROXY_TECHNOLOGIES),
+    **dict.fromkeys(("traefik", "gce", "azure", "istio", "kong", "contour", "cilium", "apisix"), ()),
+}
+ROUTE_ANNOTATIONS = ("haproxy.router.openshift.io",)
 ASKING = (
     Asking(f"{_NGINX}/auth-url"),
     # Without a type ingress-nginx passes over the Secret (`auth.Parse`).
@@ -43,7 +52,7 @@ ASKING = (
     Asking(f"{_HAPROXY}/auth-url"),
     Asking(f"{_HAPROXY}/auth-secret"),
     Asking(f"{_HAPROXY}/oauth"),
-    Asking("haproxy.org/auth-type", ("basic-auth",)),
+    Asking(f"{_HAPROXY_TECHNOLOGIES}/auth-type", ("basic-auth",)),
 )
 # Lists of networks that are let in; few of them are as good as asking.
 _NETWORKS = (
@@ -51,23 +60,46 @@ _NETWORKS = (
     f"{_NGINX}/allowlist-source-range",
     f"{_ALB}/inbound-cidrs",
     f"{_HAPROXY}/allowlist-source-range",
-    "haproxy.router.openshift.io/ip_whitelist",
-    "haproxy.router.openshift.io/ip_allowlist",
+    f"{ROUTE_ANNOTATIONS[0]}/ip_whitelist",
+    f"{ROUTE_ANNOTATIONS[0]}/ip_allowlist",
 )
 # Configuration in words of the controller's own: whoever writes it can turn off all that the others turn on.
 _SNIPPETS = ("-snippet", "-snippets", "/config-backend", "/config-frontend", "/backend-config-snippet")
 
 
-def asks(annotations: Mapping[str, Any]) -> bool:
-    """The controller will ask who is there, or let in few networks."""
-    if annotations.get(f"{_NGINX}/satisfy") == "any":
+def read_by(ingress_class: str) -> tuple[str, ...] | None:
+    """Prefixes of the annotations that the controller of an Ingress class reads; None where that is not known."""
+    name = ingress_class.lower()
+    return next((prefixes for part, prefixes in _READ_BY.items() if part in name), None)
+
+
+def asks(annotations: Mapping[str, Any], prefixes: tuple[str, ...] | None) -> bool:
+    """The controller, which reads annotations with these prefixes, will ask who is there, or let in few networks."""
+    heard = _heard(annotations, prefixes)
+    if heard.get(f"{_NGINX}/satisfy") == "any":
         # Either is enough then: a list of everyone's networks beside a password is no password.
-        return _lets_in_few(annotations)
-    return any(asking.holds(annotations) for asking in ASKING) or _lets_in_few(annotations)
+        return _lets_in_few(heard)
+    return any(asking.holds(heard) for asking in ASKING) or _lets_in_few(heard)
 
 
-def undoing(annotations: Mapping[str, Any]) -> list[str]:
+def suggestions(prefixes: tuple[str, ...] | None) -> list[str]:
+    """What an author may write to have a controller ask, one annotation for each that could be meant."""
+    first: dict[str, str] = {}
+    for asking in ASKING:
+        prefix = asking.annotation.partition("/")[0]
+        first.setdefault(prefix, f"{asking.annotation}: {asking.values[0] if asking.values else 'URL'}")
+    return [words for prefix, words in first.items() if prefixes is None or prefix in prefixes]
+
+
+def _heard(annotations: Mapping[str, Any], prefixes: tuple[str, ...] | None) -> Mapping[str, Any]:
+    return {
+        name: value for name, value in annotations.items() if prefixes is None or name.partition("/")[0] in prefixes
+    }
+
+
+def undoing(annotations: Mapping[str, Any], prefixes: tuple[str, ...] | None) -> list[str]:
     """The annotations that turn off again what others among them turn on."""
+    annotations = _heard(annotations, prefixes)
     undone = [
         asking.undone[0] for asking in ASKING if asking.annotation in annotations and not asking.holds(annotations)
     ]

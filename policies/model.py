@@ -77,7 +77,8 @@ class Violation:
     evidence: str = field(default="", repr=False)
 
     def __str__(self) -> str:
-        return f"{self.rule}: {self.what} (at {self.pointer or '/'}). Fix: {self.fix}"
+        place = f" (at {self.pointer})" if self.pointer else ""
+        return f"{self.rule}: {self.what}{place}. Fix: {self.fix}"
 
 
 class Configured(BaseModel):

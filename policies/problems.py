@@ -65,7 +65,7 @@ def problems_in(error: ValidationError, schema: Callable[[], Mapping[str, Any]])
 
 def unknown_rule(name: str, known: Sequence[str]) -> str:
     """That there is no rule of this name, and the one that was meant, or else all there are."""
-    return f"no rule is called {shown(name)}" + (_meant(name, known) or f"; rules are {', '.join(sorted(known))}")
+    return f"no rule is called {shown(name)}" + (meant(name, known) or f"; rules are {', '.join(sorted(known))}")
 
 
 def shown(step: str | int) -> str:
@@ -78,10 +78,11 @@ def _unknown(place: Path, known: Sequence[str]) -> str:
     name = str(place[-1])
     if place[:-1] == ("rules",):
         return unknown_rule(name, known)
-    return "there is no such field" + _meant(name, known)
+    return "there is no such field" + meant(name, known)
 
 
-def _meant(name: str, known: Sequence[str]) -> str:
+def meant(name: str, known: Sequence[str]) -> str:
+    """The known name that is nearest, as the end of a sentence; empty where none is near."""
     close = get_close_matches(name, known, n=1)
     return f"; did you mean {close[0]}?" if close else ""
 

@@ -43,8 +43,7 @@ class Final:
     container: Container
     title: str
     own: Mapping[str, Any]
-    pod: Mapping[str, Any]
-    pod_pointer: Pointer
+    pod: Pod
 
     @property
     def pointer(self) -> Pointer:
@@ -68,12 +67,18 @@ class Final:
 
     def place(self, name: str) -> Pointer:
         """Where a field stands: in the pod's context, if there alone, else in the container's."""
-        inherited = self.own.get(name) is None and self.pod.get(name) is not None
-        return (self.pod_pointer if inherited else self.pointer) / name
+        return (self.pod.spec_pointer / "securityContext" if self._inherits(name) else self.pointer) / name
+
+    def holder(self, name: str) -> str:
+        """How messages name whatever a field stands in."""
+        return f"the {self.pod.title}" if self._inherits(name) else self.title
+
+    def _inherits(self, name: str) -> bool:
+        return self.own.get(name) is None and self.pod.security_context.get(name) is not None
 
     def _value(self, name: str) -> Any:
         own = self.own.get(name)
-        return self.pod.get(name) if own is None else own
+        return self.pod.security_context.get(name) if own is None else own
 
 
 def final_contexts(workload: Workload, facts: Facts) -> Iterator[Final]:
@@ -82,12 +87,11 @@ def final_contexts(workload: Workload, facts: Facts) -> Iterator[Final]:
         later = is_completed_later(pod, workload, facts)
         options = workload.cluster.options if workload.cluster and pod.role is Role.HEAD else ()
         for container in (*pod.containers, *options):
-            place = pod.spec_pointer / "securityContext"
             title = pod.title_of(container) if container.listed != "options" else str(container.pointer[-1])
             # Options become a container when KubeRay makes the pod, and get their defaults then.
             added = (later or container.listed == "options") and takes_defaults(container)
             given = defaults(pod, _with_image(container, pod), facts.injection) if added else {}
-            yield Final(container, title, _filled(container.security_context, given), pod.security_context, place)
+            yield Final(container, title, _filled(container.security_context, given), pod)
 
 
 def _with_image(options: Container, pod: Pod) -> Container:

@@ -2,7 +2,7 @@
 
 import re
 
-from policies.image import repository_of, tag_of
+from policies.image import is_rays, repository_of, tag_of
 
 VERSION = r"^v?([0-9]{1,6})\.([0-9]{1,6})(?:\.([0-9]{1,6}))?(?![0-9])"
 _VERSION = re.compile(VERSION)
@@ -22,4 +22,6 @@ def ray_version(value: str) -> RayVersion | None:
 def image_version(image: str) -> RayVersion | None:
     """The version a Ray image is tagged with (`rayproject/ray:2.52.0-gpu`); other images number their own releases."""
     name = repository_of(image).rpartition("/")[2]
-    return ray_version(tag_of(image)) if name == "ray" or name.startswith("ray-") else None
+    version = ray_version(tag_of(image)) if name == "ray" or name.startswith("ray-") else None
+    # Whoever builds images of their own often counts from 1; Ray itself has not been there for years.
+    return version if version and (version[0] > 1 or is_rays(image)) else None

@@ -37,7 +37,7 @@ def said(found: Any) -> list[str]:
 def test_it_is_refused_like_any_other_rule() -> None:
     bare = factory.ray_cluster()
     found = verdict(bare, policy(TEAM))
-    assert "own-team: no team is named (at /). Fix: write metadata.labels.team" in map(str, found.denied)
+    assert "own-team: no team is named. Fix: write metadata.labels.team" in map(str, found.denied)
     assert said(verdict(changed(bare, NAMED), policy(TEAM))) == []
 
 

@@ -51,7 +51,7 @@ def test_it_is_refused_in_any_profile(what: str) -> None:
     assert asked.mutated(request(document)).operations == []
     decision = asked.validate(request(document))
     assert not decision.response.allowed
-    assert decision.response.message.startswith(f"size: there are too many {what} to be judged (at /). Fix: split it")
+    assert decision.response.message.startswith(f"size: there are too many {what} to be judged. Fix: split it")
 
 
 def test_the_author_of_a_workload_hears_that_nothing_was_injected() -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -120,6 +120,7 @@ def review(
         bool, typer.Option("--patch", help="Print the manifests as admission would store them; report on stderr.")
     ] = False,
     made: Annotated[bool, typer.Option("--made", help="With --patch: also what KubeRay makes of them.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit code 1 for warnings, too.")] = False,
 ) -> None:
     """Put manifests through admission, offline. Exit code 0: clean, 1: denied, 2: something could not be read."""
     if made and not patch:
@@ -135,7 +136,7 @@ def review(
     unreadable = [one for one in (*found, *outcomes) if isinstance(one, Unreadable)]
     skipped = outcomes.count(None)
     if patch:
-        _print_patched(examined, made)
+        _print_patched(manifests, outcomes, made)
     elif output is Output.JSON:
         print(orjson.dumps(as_json(examined, unreadable, skipped, notes), option=orjson.OPT_INDENT_2).decode())
     if output is Output.TEXT:
@@ -144,7 +145,8 @@ def review(
         for line in as_text(examined, unreadable, skipped):
             # With --patch standard output is the manifests' alone, ready for `kubectl apply -f -`.
             print(line, file=sys.stderr if patch else sys.stdout)
-    raise typer.Exit(_UNREADABLE if unreadable else _CLEAN if all(one.allowed for one in examined) else _DENIED)
+    passed = all(one.allowed and not (strict and one.warned) for one in examined)
+    raise typer.Exit(_UNREADABLE if unreadable else _CLEAN if passed else _DENIED)
 
 
 def _examine(reviewer: Reviewer, manifest: Manifest, namespace: str) -> Examined | Unreadable | None:
@@ -161,11 +163,12 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
         raise typer.Exit()
 
 
-def _print_patched(examined: list[Examined], made: bool) -> None:
-    for one in examined:
-        _print_document(f"{one.manifest}", one.outcome.document)
-        for outcome in one.becomes if made else ():
-            _print_document(f"{outcome.kind} that KubeRay makes of {one.manifest}", outcome.document)
+def _print_patched(manifests: list[Manifest], outcomes: Sequence[object], made: bool) -> None:
+    """What has nothing to do with Ray as it is: whoever pipes this on wants all of it."""
+    for manifest, one in zip(manifests, outcomes, strict=True):
+        _print_document(str(manifest), one.outcome.document if isinstance(one, Examined) else manifest.document)
+        for outcome in one.becomes if made and isinstance(one, Examined) else ():
+            _print_document(f"{outcome.kind} that KubeRay makes of {manifest}", outcome.document)
 
 
 def _print_document(title: str, document: dict[str, Any]) -> None:

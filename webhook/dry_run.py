@@ -32,6 +32,11 @@ class Outcome:
     def allowed(self) -> bool:
         return not self.denied
 
+    @property
+    def place(self) -> str:
+        """Its name, after its namespace's where it has one."""
+        return self.name if self.kind == "Namespace" else f"{self.namespace}/{self.name}"
+
 
 @dataclass(frozen=True, slots=True)
 class Examined:
@@ -44,6 +49,10 @@ class Examined:
     @property
     def allowed(self) -> bool:
         return self.outcome.allowed and all(made.allowed for made in self.becomes)
+
+    @property
+    def warned(self) -> bool:
+        return any(outcome.warned for outcome in (self.outcome, *self.becomes))
 
 
 def examine(reviewer: Reviewer, manifest: Manifest, namespace: str) -> Examined | None:
@@ -71,7 +80,7 @@ def _request(document: dict[str, Any], namespace: str, user: str = "") -> Admiss
             "kind": {"group": kind.group, "version": kind.version, "kind": kind.kind},
             "operation": "CREATE",
             "name": text(metadata.get("name")),
-            "namespace": text(metadata.get("namespace")) or namespace,
+            "namespace": text(metadata.get("name" if kind.kind == "Namespace" else "namespace")) or namespace,
             "userInfo": {"username": user},
             "object": document,
             "dryRun": True,

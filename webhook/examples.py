@@ -13,7 +13,7 @@ from webhook import wiring
 from webhook.dry_run import Examined, examine
 from webhook.manifest_neighbourhoods import ManifestNeighbourhoods
 from webhook.manifests import Manifest, objects
-from webhook.settings import Settings
+from webhook.settings import Settings, SetupError
 
 _POLICY = "# policy: "
 
@@ -29,7 +29,10 @@ class Example:
     def of(cls, rule: str) -> "Example":
         """The example of the rule with this id (`policies/examples/<id>/`)."""
         folder = files("policies") / "examples" / rule
-        refused, mended = ((folder / f"{name}.yaml").read_text("utf-8") for name in ("refused", "mended"))
+        try:
+            refused, mended = ((folder / f"{name}.yaml").read_text("utf-8") for name in ("refused", "mended"))
+        except FileNotFoundError as error:
+            raise SetupError(f"{rule} has no example yet: write {error.filename}") from None
         return cls(refused, mended)
 
     @property

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from rich.text import Text
 
-from policies.model import Rule
+from policies.model import Profile, Rule
 from webhook import reference
 from webhook.examples import Example
 from webhook.report import findings
@@ -20,10 +20,11 @@ def explain(rule: type[Rule], example: Example, settings: Settings) -> Iterator[
     yield from map(Text, reference.paragraphs(rule).splitlines())
     yield from _parameters(rule)
     yield Text()
-    yield Text(f"Refused, with {example.policy} in the policy file:" if example.policy else "Refused:", "bold")
+    policy = example.policy or ("profiles: {enforce: restricted}" if rule.profile is Profile.RESTRICTED else "")
+    yield Text(f"Refused, with {policy} in the policy file:" if policy else "Refused:", "bold")
     for one in example.examined(example.refused, settings):
         if not one.allowed:
-            yield Text(f"{one.outcome.kind} {one.outcome.namespace}/{one.outcome.name}: DENIED")
+            yield Text(f"{one.outcome.kind} {one.outcome.place}: DENIED")
             yield from map(Text, findings(one))
     yield Text()
     yield Text("Mended:", "bold")

@@ -39,7 +39,7 @@ def as_text(examined: Sequence[Examined], unreadable: Sequence[Unreadable], skip
     for one in examined:
         outcome = one.outcome
         verdict = "allowed" if one.allowed else "DENIED"
-        yield f"{one.manifest}: {outcome.kind} {outcome.namespace}/{outcome.name}: {verdict}"
+        yield f"{one.manifest}: {outcome.kind} {outcome.place}: {verdict}"
         yield from _lines(outcome, "")
         for made in one.becomes:
             yield from _lines(made, _made(made))
@@ -73,7 +73,8 @@ def _lines(outcome: Outcome, prefix: str) -> Iterator[str]:
 def _findings(outcome: Outcome, prefix: str) -> Iterator[str]:
     for label, violations in (("deny", outcome.denied), ("warn", outcome.warned)):
         for violation in violations:
-            yield f"  {label:<6}  {prefix}{violation.rule}: {violation.what} (at {violation.pointer or '/'})"
+            place = f" (at {violation.pointer})" if violation.pointer else ""
+            yield f"  {label:<6}  {prefix}{violation.rule}: {violation.what}{place}"
             yield f"          Fix: {violation.fix}"
 
 

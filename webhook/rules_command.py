@@ -8,7 +8,7 @@ from rich.console import Console
 
 from policies.config import RULE_IDS
 from policies.problems import unknown_rule
-from policies.registry import RULES
+from policies.registry import MUTATIONS, RULES
 from webhook import policy_schema, reference
 from webhook.examples import Example
 from webhook.explain import explain as lines_about
@@ -54,6 +54,8 @@ def explain(
 ) -> None:
     """Say why a rule is there and what to write instead, with an example, its messages, and the same mended."""
     rule = next((rule for rule in RULES if rule.id == id), None)
+    if rule is None and id in {mutation.id for mutation in MUTATIONS}:
+        raise SetupError(f"{id} is a mutation, not a rule: raywarden rules --format markdown says what it writes")
     if rule is None:
         raise SetupError(unknown_rule(id, RULE_IDS))
     example = Example.of(id)

@@ -17,7 +17,7 @@ _LABELS = ("ray.io/", "raywarden.io/")
 class NetworkPolicyPresent(Rule):
     """Refuses Ray whose pods no NetworkPolicy closes, and NetworkPolicies that open Ray's ports to everyone.
 
-    Closed they are by `spec.networkPolicy` in the modes DenyAll and DenyAllIngress, of which KubeRay (from 1.7, with
+    They are closed by `spec.networkPolicy` in the modes DenyAll and DenyAllIngress, of which KubeRay (from 1.7, with
     its feature gate) makes the policies, or by a NetworkPolicy of the namespace that selects them. Policies add up: one
     that lets everyone in opens what others close.
     Why: TLS and tokens leave the dashboard agent (52365), metrics and Ray Serve in plain HTTP; what cannot be reached
@@ -74,7 +74,10 @@ def _place(workload: Workload) -> Pointer:
 
 def _fix(workload: Workload) -> str:
     if workload.cluster:
-        policy = "a NetworkPolicy that selects ray.io/cluster, and lets in these pods and KubeRay's operator"
-        return f"write networkPolicy: {{mode: DenyAllIngress}}, or {policy}"
+        kuberay = "(KubeRay 1.7 with its feature gate for it)"
+        policy = (
+            "a NetworkPolicy that selects ray.io/cluster, and lets in these pods, KubeRay's operator and your Ingress"
+        )
+        return f"write networkPolicy: {{mode: DenyAllIngress}} {kuberay}, or {policy}"
     labels = ", ".join(f"{name}: {value}" for pod in workload.pods[:1] for name, value in pod.labels.items())
     return f"write a NetworkPolicy with podSelector: {{matchLabels: {{{labels}}}}}, that lets in who needs these pods"

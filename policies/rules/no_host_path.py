@@ -37,8 +37,7 @@ class NoHostPath(Rule):
                 pointer = pod.spec_pointer / "volumes" / index / "hostPath"
                 if not self._allowed(path) or source.get("type") == "Socket":
                     what = f"volume {name} of the {pod.title} is {path} of the node"
-                    fix = "write persistentVolumeClaim: {claimName: NAME}, or emptyDir: {}, in place of hostPath"
-                    yield self.violation(what, pointer, fix + self._offer(source))
+                    yield self.violation(what, pointer, self._fix(path, source))
                 elif name in writers:
                     what = f"volume {name} of the {pod.title} ({path} of the node) is mounted writable"
                     what += f" by {', '.join(writers[name])}"
@@ -51,11 +50,13 @@ class NoHostPath(Rule):
             parts[: len(allowed)] == allowed for allowed in map(normal_path, self.allowed_prefixes)
         )
 
-    def _offer(self, source: Mapping[str, Any]) -> str:
-        """A socket passes nowhere."""
-        if not self.allowed_prefixes or source.get("type") == "Socket":
-            return ""
-        return f", or mount a path under {', '.join(self.allowed_prefixes)} with readOnly: true"
+    def _fix(self, path: str, source: Mapping[str, Any]) -> str:
+        if source.get("type") == "Socket" or path.endswith(".sock"):
+            return "delete the volume and its mounts; nothing takes a socket's place"
+        fix = "write persistentVolumeClaim: {claimName: NAME}, or emptyDir: {}, in place of hostPath"
+        if not self.allowed_prefixes:
+            return fix
+        return f"{fix}, or mount a path under {', '.join(self.allowed_prefixes)} with readOnly: true"
 
 
 def _writers(pod: Pod, workload: Workload) -> dict[str, list[str]]:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from policies.clouds import keyless_access
 from policies.model import Facts, Profile, Rule, Severity, Violation
-from policies.pointer import Pointer
+from policies.pointer import ROOT, Pointer
 from policies.reading import text, texts
 from policies.runtime_env import runtime_environments
 from policies.workload import Workload
@@ -40,8 +40,11 @@ _ELSEWHERE_FIX = f"take it out, and give the container a variable with {_REFEREN
 _RUNTIME_FIX = f"take it out, and give the Ray containers a variable with {_REFERENCE}"
 
 
+_ENTRYPOINTS = (ROOT / "spec" / "entrypoint", ROOT / "spec" / "jobTemplate" / "entrypoint")
+
+
 class NoLiteralCredentials(Rule):
-    """Refuses keys, tokens and passwords written as literals into env, Redis options and runtime environments.
+    """Refuses keys, tokens and passwords written as literals into env, commands, Redis options and jobs.
 
     Why: whoever can read the manifest, its repository or the RayCluster has the credential; it cannot be rotated
     without an edit. A name such as `..._SECRET_KEY` with a literal value counts, and so does a value of a known form.
@@ -73,8 +76,16 @@ class NoLiteralCredentials(Rule):
                 if any(_VALUES.search(word) or _has_password(word) for _, word in texts(container.raw.get(field))):
                     what = f"a command of {title} has a credential in it"
                     yield self.violation(what, container.pointer / field, _ELSEWHERE_FIX)
+        yield from self._check_entrypoint(workload)
         yield from self._check_redis(workload)
         yield from self._check_runtime_environments(workload)
+
+    def _check_entrypoint(self, workload: Workload) -> Iterator[Violation]:
+        for place in _ENTRYPOINTS:
+            entrypoint = text(place.read(workload.document))
+            if _VALUES.search(entrypoint) or _has_password(entrypoint):
+                fix = "have the job read it from its environment, or from a file of a Secret"
+                yield self.violation("the entrypoint has a credential in it", place, fix)
 
     def _check_redis(self, workload: Workload) -> Iterator[Violation]:
         if not workload.cluster:

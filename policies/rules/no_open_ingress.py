@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from policies.exposure import RAY_PORTS
-from policies.ingress_auth import ASKING, asks, snippets, undoing
+from policies.ingress_auth import ROUTE_ANNOTATIONS, asks, read_by, snippets, suggestions, undoing
 from policies.kuberay import copies_metadata
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.neighbour import Neighbour
@@ -24,8 +24,8 @@ _SERVE = re.compile(r"[a-z0-9.-]+-serve-svc")
 _SERVE_LABEL = "ray.io/serve"
 _SERVE_PORT = 8000
 _LABELS = ("ray.io/", "raywarden.io/")
+_CLASS = "kubernetes.io/ingress.class"
 _OTHERWISE = "or delete it and use kubectl port-forward"
-_BY_ANNOTATION = f"have it ask who is there, with {ASKING[0].annotation} or your controller's like, {_OTHERWISE}"
 # Who reads no annotation of an Ingress controller's.
 _BY_PROXY = f"lead it to a proxy that asks who is there, such as oauth2-proxy, and that one to Ray, {_OTHERWISE}"
 _BY_GATEWAY = f"{_BY_PROXY}; a Gateway that asks itself can be listed in authenticatingGateways"
@@ -38,8 +38,8 @@ class NoOpenIngress(Rule):
     """Refuses what leads from outside to Ray without asking who is there.
 
     That is `enableIngress`, and every Ingress, Gateway API route and OpenShift Route to a Service of Ray. They pass
-    with an annotation by which their controller authenticates, or lets in few networks; a route also where all its
-    Gateways are listed as ones that ask. Configuration snippets, which can turn all of that off, never pass.
+    with an annotation by which the controller of their class authenticates, or lets in few networks; a route where
+    all its Gateways are listed as ones that ask. Configuration snippets, which can turn all of that off, never pass.
     What leads to Ray Serve alone (port 8000), an application's own interface, counts from `restricted` on.
     Why: the dashboard runs any job for whoever reaches it (CVE-2023-48022), and a web page can reach it through the
     browser of somebody who may (CVE-2025-62593).
@@ -71,9 +71,9 @@ class NoOpenIngress(Rule):
         reach = workload.kind == "RayCluster" or copies_metadata(workload)
         annotations: Mapping[str, Any] = workload.annotations if reach else {}
         pointer = cluster.head.pointer / "enableIngress"
-        of_class = text(annotations.get("kubernetes.io/ingress.class"))
-        if of_class not in self.authenticating_classes and not self._asks(annotations):
-            fix = _ingress_fix(annotations) if reach else _BY_INGRESS
+        of_class = text(annotations.get(_CLASS))
+        if of_class not in self.authenticating_classes and not self._asks(annotations, read_by(of_class)):
+            fix = _ingress_fix(annotations, of_class) if reach else _BY_INGRESS
             yield self.violation("enableIngress opens the dashboard to whoever finds it", pointer, fix)
         yield from self._check_snippets(annotations)
 
@@ -97,18 +97,18 @@ class NoOpenIngress(Rule):
             yield self.violation(what, _ANNOTATIONS / name, f"delete {name}", evidence=text(annotations[name]))
 
     def _is_guarded(self, neighbour: Neighbour, facts: Facts) -> bool:
-        if self._asks(neighbour.annotations):
-            return True
         if neighbour.kind == "Ingress":
-            named = text(neighbour.spec.get("ingressClassName"))
-            return (named or text(neighbour.annotations.get("kubernetes.io/ingress.class"))) in (
-                self.authenticating_classes
-            )
+            of_class = _class(neighbour)
+            asking = self._asks(neighbour.annotations, read_by(of_class))
+            return asking or of_class in self.authenticating_classes
+        # Nobody who serves a route of the Gateway API reads annotations of Ingresses.
+        if self._asks(neighbour.annotations, ROUTE_ANNOTATIONS if neighbour.kind == "Route" else ()):
+            return True
         parents = list(gateways(neighbour, facts.namespace))
         return bool(parents) and all(parent in self.authenticating_gateways for parent in parents)
 
-    def _asks(self, annotations: Mapping[str, Any]) -> bool:
-        return asks(annotations) or any(
+    def _asks(self, annotations: Mapping[str, Any], prefixes: tuple[str, ...] | None) -> bool:
+        return asks(annotations, prefixes) or any(
             name in annotations and (not values or annotations[name] in values)
             for name, values in self.authenticating_annotations.items()
         )
@@ -146,15 +146,24 @@ def _selects_ray(service: LiveService, facts: Facts) -> bool:
 def _fix(neighbour: Neighbour) -> str:
     match neighbour.kind:
         case "Ingress":
-            return _ingress_fix(neighbour.annotations)
+            return _ingress_fix(neighbour.annotations, _class(neighbour))
         case "Route":
             return _BY_PROXY
     return _BY_GATEWAY
 
 
-def _ingress_fix(annotations: Mapping[str, Any]) -> str:
-    off = undoing(annotations)
-    return f"delete {' and '.join(off)}, which turns off that it asks who is there" if off else _BY_ANNOTATION
+def _class(ingress: Neighbour) -> str:
+    return text(ingress.spec.get("ingressClassName")) or text(ingress.annotations.get(_CLASS))
+
+
+def _ingress_fix(annotations: Mapping[str, Any], of_class: str) -> str:
+    if off := undoing(annotations, read_by(of_class)):
+        return f"delete {' and '.join(off)}, which turns off that it asks who is there"
+    known = suggestions(read_by(of_class))
+    if not known:
+        return _BY_PROXY
+    controllers = "" if len(known) == 1 else "your controller's annotation, one of "
+    return f"have it ask who is there, with {controllers}{', '.join(known)}, {_OTHERWISE}"
 
 
 def _known(backend: Backend, facts: Facts) -> LiveService | None:

@@ -37,5 +37,5 @@ class NoPrivilegeEscalation(Rule):
             for index, name in texts(context.capabilities.get("add")):
                 if name.upper().removeprefix("CAP_") != _MAY_BE_ADDED:
                     pointer = context.pointer / "capabilities" / "add" / index
-                    what = f"{context.title} adds the capability {name} to none"
+                    what = f"{context.title} adds the capability {name}, where none is allowed"
                     yield self.violation(what, pointer, f"delete {name} from add")

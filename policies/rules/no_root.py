@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from policies.model import Facts, Profile, Rule, Severity, Violation
+from policies.pointer import Pointer
 from policies.security_context import final_contexts
 from policies.workload import Workload
 
@@ -22,10 +23,14 @@ class NoRoot(Rule):
     severity: ClassVar[Severity] = Severity.MEDIUM
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
+        reported: set[Pointer] = set()
         for context in final_contexts(workload, facts):
             if context.user == 0:
-                fix = "write runAsUser: 1000, or whatever numeric user the image has other than 0"
-                yield self.violation(f"{context.title} runs as root", context.place("runAsUser"), fix)
+                # What is said for the whole pod is said once.
+                if (place := context.place("runAsUser")) not in reported:
+                    reported.add(place)
+                    fix = "write runAsUser: 1000, or whatever numeric user the image has other than 0"
+                    yield self.violation(f"{context.holder('runAsUser')} runs as root", place, fix)
             elif context.non_root is not True:
                 fix = "write runAsNonRoot: true, and runAsUser: 1000 or whatever numeric user the image has"
                 yield self.violation(f"{context.title} may run as root", context.pointer / "runAsNonRoot", fix)

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from policies.image import digest_of, tag_of
+from policies.image import digest_of, is_rays, tag_of
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.workload import Workload
 
@@ -34,5 +34,6 @@ class PinnedImages(Rule):
             if not tag or tag in self.moving_tags:
                 what = f"{title} has the image {image}, {f'whose tag {tag} moves' if tag else 'without a tag'}"
                 untagged = image.removesuffix(f":{tag}")
-                fix = f"write image: {untagged}:2.55.1, or whatever version you mean, or its digest"
+                version = "2.55.1" if is_rays(image) else "VERSION"
+                fix = f"write image: {untagged}:{version}, with the version you mean, or its digest"
                 yield self.violation(what, container.pointer / "image", fix)

@@ -10,6 +10,8 @@ from policies.pod import Role
 from policies.reading import mapping
 from policies.workload import Workload
 
+_SIZES = {"cpu": "1", "memory": "4Gi"}
+
 
 class ResourceLimits(Rule):
     """Refuses Ray containers without requests and limits of CPU and memory.
@@ -34,8 +36,8 @@ class ResourceLimits(Rule):
                 missing = self._missing(mapping(container.raw.get("resources")), whole)
                 if missing:
                     what = f"{pod.title_of(container)} has no {', '.join(missing)}"
-                    example = "{requests: {cpu: '1', memory: 4Gi}, limits: {cpu: '1', memory: 4Gi}}"
-                    fix = f"write resources: {example}"
+                    example = _completed(mapping(container.raw.get("resources")), self.cpu_limit)
+                    fix = f"write resources: {example}, or the sizes you mean"
                     if pod.role is Role.SUBMITTER and workload.kind == "Pod":
                         fix = f"write a submitterPodTemplate with resources: {example} into its RayJob"
                     yield self.violation(what, container.pointer / "resources", fix)
@@ -48,3 +50,19 @@ class ResourceLimits(Rule):
         wanted = [("requests", "cpu"), ("requests", "memory"), ("limits", "memory")]
         wanted += [("limits", "cpu")] if self.cpu_limit else []
         return [f"{name} {part}" for part, name in wanted if (part, name) not in given]
+
+
+def _completed(resources: Mapping[str, Any], cpu_limit: bool) -> str:
+    """What stands there already, with what is missing, as YAML on one line."""
+    parts = {part: dict(mapping(resources.get(part))) for part in ("requests", "limits")}
+    for name, size in _SIZES.items():
+        known = next((parts[part][name] for part in parts if name in parts[part]), size)
+        for part in parts:
+            if part == "requests" or name != "cpu" or cpu_limit:
+                parts[part].setdefault(name, known)
+    listed = {part: ", ".join(f"{name}: {_quoted(size)}" for name, size in parts[part].items()) for part in parts}
+    return "{" + ", ".join(f"{part}: {{{sizes}}}" for part, sizes in listed.items()) + "}"
+
+
+def _quoted(size: Any) -> str:
+    return f"'{size}'" if str(size).replace(".", "").isdigit() else str(size)

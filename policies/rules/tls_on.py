@@ -68,8 +68,10 @@ class TlsOn(Rule):
             # Every new cluster is marked on its way in; without the mark our mutating webhook was not asked.
             what, fix = "RayWarden could not set up TLS on the way in", "create it again in a moment"
             return self._baseline(what, Pointer(), fix)
-        what = "Ray's connections are plaintext: this cluster is not in RayWarden's care"
-        return self.violation(what, Pointer(), "if it was created before RayWarden came, delete it and create it again")
+        what = f"Ray's connections are plaintext: this {workload.kind} is not in RayWarden's care"
+        owner = "its RayCluster" if workload.kind == "Pod" else "it"
+        fix = f"if {owner} was created before RayWarden came, delete it and create it again"
+        return self.violation(what, Pointer(), fix)
 
     def _contradictions(self, container: Container, title: str) -> Iterator[Violation]:
         """A variable that is there has our value, as a literal, once: anything else is TLS off, or not our TLS."""
