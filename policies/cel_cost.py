@@ -15,6 +15,7 @@ from policies.cel_tree import Call, Constant, Literal, Loop, Name, Node, Select
 # The library ends an evaluation at so many rounds of all its loops together.
 ROUNDS = 10_000
 _STEP = 100
+_COMPARED_AT_ONCE = 32
 _PATTERN, _PATTERN_CHARACTER, _WILD, _UNICODE_CLASS = 4_000, 400, 4_000, 2_000_000
 _ESCAPED = re.compile(r"\\[^pP]")
 _REPETITION = re.compile(r"\{(\d{1,4})(?:,(\d{0,4}))?\}")
@@ -137,6 +138,9 @@ class _Reckoning:
     def _call(self, call: Call, function: str, given: list[_Share], runs: int) -> _Share:
         whole = sum(share.over(runs) for share in given)
         strings = sum(min(share.over(runs), runs * (VALUE + share.text)) for share in given)
+        if function in ("contains", "indexOf", "lastIndexOf"):
+            # Every place of the one may be compared with all of the other.
+            self.cost += runs * given[0].text * given[1].text // _COMPARED_AT_ONCE
         if function in _SMALL:
             self.cost += _SMALL[function] * strings
             return _made(runs, VALUE)

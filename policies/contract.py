@@ -70,6 +70,13 @@ def tls_by(workload: Workload) -> TlsBy:
     The marker comes first: an object that claims our care is held to our contract, whatever else it says. What is set
     up by hand, or by KubeRay, counts only when every pod has it: one that has not would be plaintext.
     """
+    found = workload.memo.get("tls_by")
+    if found is None:
+        found = workload.memo["tls_by"] = _tls_by(workload)
+    return TlsBy(found)
+
+
+def _tls_by(workload: Workload) -> TlsBy:
     pods = [pod for pod in workload.pods if pod.role is not Role.SUBMITTER]
     if workload.labels.get(MARKER_LABEL) == MANAGED or (workload.cluster is None and any(map(_opted_in, pods))):
         return TlsBy.RAYWARDEN

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -16,11 +17,14 @@ from policies.pod import Role
 from policies.pointer import ROOT, Pointer
 from policies.reading import mapping, text
 from policies.registry import MUTATIONS
-from policies.size import MOST_CONTAINERS, MOST_ENTRIES, MOST_GROUPS, excess
+from policies.size import MOST_CHARACTERS, MOST_CONTAINERS, MOST_GROUPS, MOST_VALUES, excess
 from policies.workload import Kind, Workload
 
 # With service account credentials of its own, or without (kube-controller-manager --use-service-account-credentials).
 _JOB_CONTROLLERS = ("system:serviceaccount:kube-system:job-controller", "system:kube-controller-manager")
+_MOST_FINDINGS = 500
+# Ours is shorter, and whoever makes it longer has nothing to say to us.
+_LONGEST_HINT = 4096
 _ANNOTATION = Pointer(("metadata", "annotations", INJECTED_ANNOTATION))
 
 
@@ -119,15 +123,17 @@ def _hint(draft: Draft, changed: list[str], facts: Facts) -> str:
     stored = text(_ANNOTATION.read(facts.before.document)) if facts.before else ""
     if stored:
         return stored
-    names = [mutation.id for mutation in MUTATIONS if mutation.id in changed or mutation.id in _named(draft)]
+    named = {*changed, *filter(str, map(text, _named(draft)))}
+    names = [mutation.id for mutation in MUTATIONS if mutation.id in named]
     hint = {"version": facts.signer.version, "hash": facts.contract_hash, "mutations": names}
     return orjson.dumps(hint).decode()
 
 
 def _named(draft: Draft) -> list[Any]:
     """The mutations an earlier call for the same request named (`reinvocationPolicy: IfNeeded`)."""
+    written = text(_ANNOTATION.read(draft.document))
     try:
-        names = mapping(orjson.loads(text(_ANNOTATION.read(draft.document)))).get("mutations")
+        names = mapping(orjson.loads(written if len(written) <= _LONGEST_HINT else "")).get("mutations")
     except ValueError:
         return []
     return names if isinstance(names, list) else []
@@ -143,7 +149,8 @@ def validate(kind: Kind, document: Mapping[str, Any], policy: Policy, facts: Fac
     subject = _subject(kind, document, facts)
     if subject is None or _only_ends_something(subject, facts):
         return Verdict()
-    if what := excess(subject):
+    # What KubeRay's operator writes into a cluster that was there before us must not fail.
+    if (what := excess(subject)) and facts.user not in facts.neighbourhood.rights.operators:
         return Verdict(denied=(_too_large(what),))
     violations, failed = _violations(subject, policy, facts)
     violations += policy.expressions.violations(kind.kind, document, facts)
@@ -186,7 +193,10 @@ def _only_ends_something(subject: Workload | Neighbour, facts: Facts) -> bool:
         # KubeRay makes a Job, and the job controller its pod; a label alone is nobody's word.
         return facts.user in (_JOB_CONTROLLERS if subject.kind == "Pod" else facts.neighbourhood.rights.operators)
     deleting = facts.operation != "CREATE" and subject.metadata.get("deletionTimestamp") is not None
-    return deleting and facts.stored is not None and _says(subject.document) == _says(facts.stored)
+    try:
+        return deleting and facts.stored is not None and _says(subject.document) == _says(facts.stored)
+    except RecursionError:
+        return False
 
 
 def _says(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -202,10 +212,13 @@ def _violations(subject: Workload | Neighbour, policy: Policy, facts: Facts) -> 
     failed: list[Failure] = []
     for rule in policy.rules:
         try:
-            if isinstance(subject, Workload):
-                found += rule.check(subject, facts)
-            else:
-                found += rule.check_neighbour(subject, facts)
+            listed = (
+                rule.check(subject, facts) if isinstance(subject, Workload) else rule.check_neighbour(subject, facts)
+            )
+            some = list(islice(listed, _MOST_FINDINGS + 1))
+            found += some[:_MOST_FINDINGS]
+            if len(some) > _MOST_FINDINGS:
+                found.append(_too_many(rule))
         except Exception as error:
             failed.append(Failure.of(rule.id, error))
             found.append(_unanswered(rule))
@@ -213,23 +226,30 @@ def _violations(subject: Workload | Neighbour, policy: Policy, facts: Facts) -> 
 
 
 def _too_large(what: str) -> Violation:
-    fix = (
-        f"split it: {MOST_GROUPS} worker groups, {MOST_CONTAINERS} containers and {MOST_ENTRIES} entries are looked at"
-    )
+    limits = f"{MOST_GROUPS} worker groups, {MOST_CONTAINERS} containers, {MOST_VALUES} values"
+    fix = f"split it: {limits} and {MOST_CHARACTERS} characters are looked at"
     return Violation("size", f"there are too many {what} to be judged", ROOT, fix, Profile.PRIVILEGED)
 
 
+def _too_many(rule: Rule) -> Violation:
+    """What is not looked at any more could be of any level, and new since the object was stored."""
+    what, fix = f"there are more than {_MOST_FINDINGS} findings of this rule", "mend those that are shown first"
+    return rule.violation(what, ROOT, fix, profile=min(rule.profile, Profile.BASELINE))
+
+
 def _unanswered(rule: Rule) -> Violation:
+    # Whatever the level of what it was to find: some rules have findings of more than one.
     return rule.violation(
         "this rule failed on the object, so nothing can be said for it",
         ROOT,
         "this is a defect of RayWarden: report it, and exempt the object from this rule meanwhile",
+        profile=min(rule.profile, Profile.BASELINE),
     )
 
 
-def _identity(violation: Violation) -> tuple[str, str, str]:
+def _identity(violation: Violation) -> tuple[str, str, str, Profile, bool]:
     """What makes two violations the same in two versions of an object; list positions may differ."""
-    return violation.rule, violation.what, violation.evidence
+    return violation.rule, violation.what, violation.evidence, violation.profile, violation.advisory
 
 
 @dataclass(slots=True)

@@ -3,7 +3,7 @@
 
 def repository_of(image: str) -> str:
     """An image reference without tag, digest and Docker Hub's own name: `docker.io/team/ray:2.52.0` -> `team/ray`."""
-    name = image.partition("@")[0].removeprefix("index.").removeprefix("docker.io/")
+    name = image.partition("@")[0].removeprefix("index.docker.io/").removeprefix("docker.io/")
     path, slash, last = name.rpartition("/")
     return path + slash + last.partition(":")[0]
 

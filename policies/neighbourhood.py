@@ -1,6 +1,6 @@
 """What is known of the cluster around an object. "Not known" is never taken for "there is none"."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -17,6 +17,7 @@ _SERVICE_ACCOUNT = "system:serviceaccount:"
 # Views are kept in memory, whoever made the objects; in these many groups, labels and ports there is room for any that
 # is of use to somebody.
 _MOST_GROUPS = 256
+_MOST_LOOKED_AT = 20_000
 _LARGEST_LABELS = 65536
 _MOST_LABELS = 64
 _MOST_PORTS = 256
@@ -36,6 +37,7 @@ class LiveCluster:
     uid: str
     pod_labels: tuple[Mapping[str, Any], ...]
     kuberay_tls: bool = False
+    moved_ports: frozenset[int] = frozenset()
     too_large: bool = False
 
     @classmethod
@@ -50,11 +52,24 @@ class LiveCluster:
         labels = list(labels_of_pods(workload))
         if larger(labels, _LARGEST_LABELS):
             return cls(name, uid, ({RAY_CLUSTER_LABEL: name},), kuberay, too_large=True)
-        return cls(name, uid, tuple(labels), kuberay)
+        return cls(name, uid, tuple(labels), kuberay, frozenset(_moved_ports(workload)))
 
     def has_pods_with(self, wanted: Mapping[str, Any]) -> bool:
         """Its pods carry all of these labels, those of one group at least."""
         return self.too_large or any(holds(wanted, labels) for labels in self.pod_labels)
+
+
+# The parameters of `ray start` that say where RAY_PORTS are.
+_PORT_PARAMS = ("port", "dashboard-port", "ray-client-server-port", "dashboard-agent-listen-port")
+
+
+def _moved_ports(workload: Workload) -> Iterator[int]:
+    """Ports of a cluster's processes that are not where Ray has them by default."""
+    for group in workload.cluster.groups if workload.cluster else ():
+        for name in _PORT_PARAMS:
+            value = str(group.start_params.get(name, ""))
+            if value.isdecimal() and len(value) <= 5 and int(value) not in RAY_PORTS:
+                yield int(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +222,25 @@ class Neighbourhood:
     def labels(self) -> Mapping[str, Any]:
         """The labels of the namespace; empty where nothing is known of it, so that the policy's own profiles hold."""
         return mapping((self.metadata or _NONE).get("labels"))
+
+
+def ray_ports(neighbourhood: Neighbourhood) -> frozenset[int]:
+    """Ray's ports, also where a cluster of the namespace has moved them."""
+    clusters = (neighbourhood.ray_clusters or {}).values()
+    return frozenset(RAY_PORTS).union(*(cluster.moved_ports for cluster in clusters if cluster.moved_ports))
+
+
+def cluster_with(wanted: Mapping[str, Any], neighbourhood: Neighbourhood) -> str:
+    """The name of a live RayCluster with pods that carry these labels; empty where there is none.
+
+    Of more pods than can be looked at in time, some will.
+    """
+    left = _MOST_LOOKED_AT
+    for cluster in (neighbourhood.ray_clusters or {}).values():
+        left -= len(cluster.pod_labels)
+        if left < 0 or cluster.has_pods_with(wanted):
+            return cluster.name
+    return ""
 
 
 def namespaces_in_quota(document: Mapping[str, Any]) -> frozenset[str]:

@@ -15,6 +15,7 @@ _LARGEST = 65536
 _LARGEST_SELECTOR = 4096
 _MOST_OPEN_RULES = 64
 _MOST_SPANS = 64
+_MOST_EXCEPTIONS = 32
 # A namespace of which nothing is known but that it has a name, which the API server makes a label of.
 _A_STRANGERS = {"kubernetes.io/metadata.name": ""}
 
@@ -107,13 +108,19 @@ def _everyone_is_in(peers: Any) -> bool:
     """No peers at all are everyone; the ranges of one rule count together."""
     listed = [peer for _, peer in elements(peers)]
     blocks = [mapping(peer.get("ipBlock")) for peer in listed if mapping(peer.get("ipBlock"))]
-    return not peers or any(map(_is_everyone, listed)) or bool(blocks and not few_are_in(map(_range, blocks)))
+    # To take exceptions out of ranges is dear, and nobody needs many.
+    many = _holes(blocks) > _MOST_EXCEPTIONS
+    return not peers or any(map(_is_everyone, listed)) or bool(blocks and (many or not few_are_in(map(_range, blocks))))
 
 
 def _is_everyone(peer: Mapping[str, Any]) -> bool:
     namespaces, pods = peer.get("namespaceSelector"), peer.get("podSelector")
     # Without a namespaceSelector these are pods of the policy's own namespace.
     return selects(namespaces, _A_STRANGERS) and (pods is None or selects(pods, {}))
+
+
+def _holes(blocks: Iterable[Mapping[str, Any]]) -> int:
+    return sum(len(listed) for block in blocks if isinstance(listed := block.get("except"), list))
 
 
 def _range(block: Mapping[str, Any]) -> tuple[str, list[str]]:

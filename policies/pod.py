@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from policies.pointer import Pointer
-from policies.reading import elements, mapping, text
+from policies.reading import clipped, elements, mapping, text
 
 RAY_CONTAINER_NAMES = frozenset({"autoscaler", "wait-gcs-ready", "ray-job-submitter", "ray-history-collector"})
 ENROLL_CONTAINER = "raywarden-enroll"
@@ -81,7 +81,7 @@ class Pod:
     @property
     def title(self) -> str:
         """How messages name it; free of list positions, so that a violation keeps its words when groups move."""
-        return f"worker group {self.group}" if self.role is Role.WORKER and self.group else str(self.role)
+        return f"worker group {clipped(self.group)}" if self.role is Role.WORKER and self.group else str(self.role)
 
     @property
     def volumes(self) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -122,7 +122,7 @@ class Pod:
 
     def title_of(self, container: Container) -> str:
         """How messages name one of its containers."""
-        return f"container {container.name or '(unnamed)'} of the {self.title}"
+        return f"container {clipped(container.name) or '(unnamed)'} of the {self.title}"
 
     def container(self, name: str) -> Container | None:
         """The first container of this name, in any list."""

@@ -30,6 +30,11 @@ def texts(value: Any) -> Iterator[tuple[int, str]]:
                 yield index, item
 
 
+def clipped(words: str, most: int = 100) -> str:
+    """`words` for a message: those of strangers can be of any length, and are said many times."""
+    return words if len(words) <= most else f"{words[:most]}..."
+
+
 def text(value: Any) -> str:
     """`value` where it is a string, else the empty one."""
     return value if isinstance(value, str) else ""

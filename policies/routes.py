@@ -37,7 +37,9 @@ def backends(neighbour: Neighbour) -> Iterator[Backend]:
 def gateways(neighbour: Neighbour, namespace: str) -> Iterator[str]:
     """The Gateways a route of the Gateway API hangs on, as `namespace/name`."""
     for _, parent in elements(neighbour.spec.get("parentRefs")):
-        yield f"{text(parent.get('namespace')) or namespace}/{text(parent.get('name'))}"
+        of_kind = text(parent.get("kind")) or "Gateway"
+        prefix = "" if of_kind == "Gateway" else f"{of_kind}:"
+        yield f"{prefix}{text(parent.get('namespace')) or namespace}/{text(parent.get('name'))}"
 
 
 def _of_ingress(spec: Mapping[str, Any]) -> Iterator[Backend]:
@@ -91,7 +93,8 @@ def _mirrors(holder: Mapping[str, Any], pointer: Pointer) -> Iterator[Backend]:
 
 def _references(references: Any, pointer: Pointer) -> Iterator[Backend]:
     for index, reference in elements(references):
-        if text(reference.get("kind")) in ("", "Service") and text(reference.get("name")):
+        # Other kinds stand for a Service of the same name, elsewhere or by way of an import.
+        if text(reference.get("name")):
             place = pointer / index if pointer[-1] == "backendRefs" else pointer
             namespace, name = text(reference.get("namespace")), text(reference.get("name"))
             yield Backend(namespace, name, _port(reference.get("port")), place)

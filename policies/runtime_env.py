@@ -3,8 +3,9 @@
 Those handed over when a job is submitted never come past admission.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from policies.pointer import ROOT, Pointer
@@ -18,7 +19,8 @@ _PLACES = (
     ROOT / "spec" / "serveConfigV2",
 )
 # A manifest's own limit is far above; a runtime environment of this size is no longer read, and said not to be.
-_MAX_CHARACTERS = 256 * 1024
+_MAX_CHARACTERS = 128 * 1024
+_MAX_NODES = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,19 +46,24 @@ class RuntimeEnvironment:
                     yield name, value
 
 
-def runtime_environments(workload: Workload) -> Iterator[RuntimeEnvironment]:
-    """Every runtime environment in an object, readable or not."""
-    for pointer in _PLACES:
-        content = text(pointer.read(workload.document))
-        if content:
-            yield _read(pointer, content)
+def runtime_environments(workload: Workload) -> Sequence[RuntimeEnvironment]:
+    """Every runtime environment in an object, readable or not; read once."""
+    found: Sequence[RuntimeEnvironment] | None = workload.memo.get("runtime_environments")
+    if found is None:
+        contents = ((pointer, text(pointer.read(workload.document))) for pointer in _PLACES)
+        found = workload.memo["runtime_environments"] = [
+            _read(pointer, content) for pointer, content in contents if content
+        ]
+    return found
 
 
 def _read(pointer: Pointer, content: str) -> RuntimeEnvironment:
     try:
         if len(content) > _MAX_CHARACTERS:
             raise UntrustedYamlError(f"longer than {_MAX_CHARACTERS} characters")
-        documents = list(load_all(content))
+        documents = list(islice(load_all(content, _MAX_NODES), 2))
+        if len(documents) > 1:
+            raise UntrustedYamlError("more than one document")
     except UntrustedYamlError as error:
         return RuntimeEnvironment(pointer, content, problem=str(error))
     return RuntimeEnvironment(pointer, content, tuple(_parts(documents)))

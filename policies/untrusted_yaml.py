@@ -8,6 +8,7 @@ dates, no base 60.
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import yaml
@@ -66,9 +67,12 @@ class Placed:
         return key_place if key else place
 
 
-def load_all(content: str) -> Iterator[Any]:
-    """The documents in `content` as JSON values, an empty one as None; raises UntrustedYamlError."""
-    return (reader.document for reader in _read(content, _Reader))
+def load_all(content: str, most_nodes: int = _MAX_NODES) -> Iterator[Any]:
+    """The documents in `content` as JSON values, an empty one as None; raises UntrustedYamlError.
+
+    None may have more than `most_nodes` values; a long text counts as several.
+    """
+    return (reader.document for reader in _read(content, partial(_Reader, most_nodes)))
 
 
 def load_placed(content: str) -> Iterator[Placed]:
@@ -104,8 +108,9 @@ def place_at(content: bytes, offset: int) -> Place:
 class _Reader:
     """Puts one document together from parser events, on a stack of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_nodes: int = _MAX_NODES) -> None:
         self.document: Any = None
+        self._most_nodes = most_nodes
         self._open: list[_Open] = []
         self._anchors: dict[str, tuple[Any, int]] = {}
         self._nodes = 0
@@ -149,8 +154,8 @@ class _Reader:
     def _count(self, nodes: int, event: Any) -> None:
         """Aliases count as often as they are used: that is what whoever walks the result will pay."""
         self._nodes += nodes
-        if self._nodes > _MAX_NODES:
-            raise _error(event, f"more than {_MAX_NODES} values")
+        if self._nodes > self._most_nodes:
+            raise _error(event, f"more than {self._most_nodes} values")
 
     def _place(self, value: Any, event: Any) -> None:
         if not self._open:

@@ -145,6 +145,8 @@ class Workload:
         self.metadata = mapping(document.get("metadata"))
         self.labels = mapping(self.metadata.get("labels"))
         self.annotations = mapping(self.metadata.get("annotations"))
+        # What others have worked out about it, each under its own name: rules ask for the same things.
+        self.memo: dict[str, Any] = {}
 
     @classmethod
     def of(cls, kind: Kind, document: Mapping[str, Any]) -> "Workload | None":
@@ -227,7 +229,7 @@ class Workload:
         raw = mapping(pointer.read(self.document))
         labels = mapping(mapping(raw.get("metadata")).get("labels"))
         # KubeRay's label first: nobody can override it in a pod KubeRay makes.
-        if RAY_CLUSTER_LABEL in labels:
+        if RAY_CLUSTER_LABEL in labels or NODE_TYPE_LABEL in labels:
             role = _role(labels.get(NODE_TYPE_LABEL), Role.HEAD, Role.WORKER, Role.CLEANUP)
             yield Pod(raw, pointer, role, text(labels.get(GROUP_LABEL)))
         elif OPT_IN_CLUSTER_LABEL in labels:

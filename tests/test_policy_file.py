@@ -118,7 +118,7 @@ def test_an_empty_file_is_the_default_policy(tmp_path: Path, content: str) -> No
 
 def test_a_file_that_cannot_be_read_says_why(tmp_path: Path) -> None:
     (large := tmp_path / "large.yaml").write_text("#" * (MAX_BYTES + 1))
-    whys = {tmp_path / "none": "No such file or directory", tmp_path: "Is a directory", large: "larger than 1024 KiB"}
+    whys = {tmp_path / "none": "No such file or directory", tmp_path: "not a file", large: "larger than 1024 KiB"}
     for file, why in whys.items():
         with pytest.raises(SetupError) as caught:
             load_policy(file)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from policies.size import MOST_CONTAINERS, MOST_ENTRIES, MOST_GROUPS
+from policies.size import MOST_CHARACTERS, MOST_CONTAINERS, MOST_GROUPS, MOST_VALUES
 from tests import factory
 from tests.factory import Object, changed, request
 
@@ -39,8 +39,8 @@ def with_paths(number: int) -> Object:
 LARGE = {
     "worker groups": with_groups(MOST_GROUPS + 1),
     "containers": with_containers(MOST_CONTAINERS + 1),
-    "entries": with_variables(MOST_ENTRIES + 1),
-    "values": with_paths(MOST_ENTRIES),
+    "values": with_paths(MOST_VALUES),
+    "characters": changed(factory.ray_cluster(), {f"{_HEAD}/containers/0/name": "a" * MOST_CHARACTERS}),
 }
 
 
@@ -60,7 +60,7 @@ def test_the_author_of_a_workload_hears_that_nothing_was_injected() -> None:
 
 
 @pytest.mark.parametrize(
-    "document", [with_groups(MOST_GROUPS), with_variables(MOST_ENTRIES - 100), with_start_params(1000), with_paths(500)]
+    "document", [with_groups(MOST_GROUPS), with_variables(MOST_VALUES // 4), with_start_params(1000), with_paths(500)]
 )
 def test_the_largest_are_judged(document: Any) -> None:
     asked = factory.reviewer()

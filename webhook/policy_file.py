@@ -21,6 +21,8 @@ def read_policy(file: Path | None) -> bytes:
     if file is None:
         return b""
     try:
+        if file.exists() and not file.is_file():
+            raise SetupError(f"{file}: not a file")
         with file.open("rb") as stream:
             content = stream.read(MAX_BYTES + 1)
     except OSError as error:
@@ -38,6 +40,8 @@ def parse_policy(file: Path | None, content: bytes, running: Policy | None = Non
     document = Placed(None, Place(1, 1), {})
     try:
         document = _document(content)
+        if running and document.value is None:
+            raise PolicyError(Problem((), "there is nothing in it; for the default policy write kind: Policy"))
         policy = Policy.parse(document.value)
         if running and policy.inject.cluster_domain != running.inject.cluster_domain:
             what = f"certificates hold names in {running.inject.cluster_domain} until the server is started anew"

@@ -13,11 +13,10 @@ from policies.pointer import Pointer
 from policies.reading import elements, mapping, text
 from policies.workload import Workload
 
+# Names and keys of Secrets are not longer (RFC 1123), and longer ones are not looked at.
+_LONGEST = 253
 _CA_KEY = re.compile(
     r"(?:root[-_.]?)?ca(?:[-_.]?(?:private|tls))?[-_.]?key(?:\.pem|\.key)?|(?:root[-_.]?)?ca\.key\.pem", re.I
-)
-_CA_SECRET = re.compile(
-    r"(?:.*[-.])?(?:root[-.]?)?ca(?:[-.](?:tls|secret|key|keys|pair|key-pair|keypair))?(?:-.*)?", re.I
 )
 _CERTIFICATE = re.compile(r".*\.(?:crt|cert|pem|cer)", re.I)
 _FIX = "write items: [{key: ca.crt, path: ca.crt}] to mount the certificate alone; RayWarden signs for the pods"
@@ -68,10 +67,13 @@ class NoCaKeyInPods(Rule):
         """By the keys that are taken, where they are named; all of them are of a Secret that is one by its name."""
         if any(fnmatchcase(secret, pattern) for pattern in self.allowed_secrets):
             return False
-        if any(_CA_KEY.fullmatch(key) for key in keys):
+        if any(_CA_KEY.fullmatch(key[:_LONGEST]) for key in keys):
             return True
-        named = bool(_CA_SECRET.fullmatch(secret)) or any(fnmatchcase(secret, pattern) for pattern in self.secrets)
-        return named and not (keys and all(_CERTIFICATE.fullmatch(key) for key in keys))
+        # `ca` is one of its words: ca-tls, team-root-ca, ca.key-pair.
+        named = "ca" in re.split(r"[-._]", secret[:_LONGEST].lower()) or any(
+            fnmatchcase(secret, pattern) for pattern in self.secrets
+        )
+        return named and not (keys and all(_CERTIFICATE.fullmatch(key[:_LONGEST]) for key in keys))
 
 
 def _sources(volume: Mapping[str, Any], pointer: Pointer) -> Iterator[tuple[Mapping[str, Any], Pointer]]:

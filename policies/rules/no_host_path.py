@@ -8,8 +8,10 @@ from pydantic import Field
 from policies.contract import normal_path
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.pod import Pod, Role
-from policies.reading import mapping, text
+from policies.reading import clipped, mapping, text
 from policies.workload import Workload
+
+_MOST_NAMED = 10
 
 
 class NoHostPath(Rule):
@@ -40,7 +42,7 @@ class NoHostPath(Rule):
                     yield self.violation(what, pointer, self._fix(path, source))
                 elif name in writers:
                     what = f"volume {name} of the {pod.title} ({path} of the node) is mounted writable"
-                    what += f" by {', '.join(writers[name])}"
+                    what += f" by {', '.join(writers[name][:_MOST_NAMED])}"
                     yield self.violation(what, pointer, "have each of its volumeMounts say readOnly: true")
 
     def _allowed(self, path: str) -> bool:
@@ -66,5 +68,7 @@ def _writers(pod: Pod, workload: Workload) -> dict[str, list[str]]:
     for container in (*pod.containers, *options):
         for _, mount in container.mounts:
             if mount.get("readOnly") is not True:
-                found.setdefault(text(mount.get("name")), []).append(container.name)
+                writers = found.setdefault(text(mount.get("name")), [])
+                if len(writers) < _MOST_NAMED and (name := clipped(container.name)) not in writers:
+                    writers.append(name)
     return found

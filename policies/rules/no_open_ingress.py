@@ -6,14 +6,13 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from policies.exposure import RAY_PORTS
 from policies.ingress_auth import ROUTE_ANNOTATIONS, asks, read_by, snippets, suggestions, undoing
 from policies.kuberay import copies_metadata
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.neighbour import Neighbour
-from policies.neighbourhood import LiveService
+from policies.neighbourhood import LiveService, cluster_with, ray_ports
 from policies.pointer import ROOT
-from policies.reading import text
+from policies.reading import clipped, text
 from policies.routes import Backend, backends, gateways
 from policies.workload import Workload
 
@@ -78,18 +77,21 @@ class NoOpenIngress(Rule):
         yield from self._check_snippets(annotations)
 
     def check_neighbour(self, neighbour: Neighbour, facts: Facts) -> Iterator[Violation]:
-        found = [backend for backend in backends(neighbour) if self._is_ray(backend, facts)]
+        known: dict[tuple[str, str, object], bool] = {}
+        found = [backend for backend in backends(neighbour) if self._is_known_ray(backend, facts, known)]
         if found:
             yield from self._check_snippets(neighbour.annotations)
         if not found or self._is_guarded(neighbour, facts):
             return
-        reported: set[str] = set()
+        reported: set[tuple[str, Profile, str]] = set()
         for backend in found:
-            if backend.service not in reported:
-                reported.add(backend.service)
-                level = Profile.RESTRICTED if _is_serve(backend, facts) else self.profile
-                what = f"this {neighbour.kind} leads to Ray ({backend.service}) without asking who is there"
-                yield self.violation(what, backend.pointer, _fix(neighbour), profile=level)
+            level = Profile.RESTRICTED if _is_serve(backend, facts) else self.profile
+            service, port = clipped(backend.service), clipped(str(backend.port or ""))
+            if (service, level, port) not in reported:
+                reported.add((service, level, port))
+                what = f"this {neighbour.kind} leads to Ray ({service}) without asking who is there"
+                # Another port of the same Service is another way.
+                yield self.violation(what, backend.pointer, _fix(neighbour), profile=level, evidence=port)
 
     def _check_snippets(self, annotations: Mapping[str, Any]) -> Iterator[Violation]:
         for name in snippets(annotations):
@@ -98,9 +100,12 @@ class NoOpenIngress(Rule):
 
     def _is_guarded(self, neighbour: Neighbour, facts: Facts) -> bool:
         if neighbour.kind == "Ingress":
-            of_class = _class(neighbour)
-            asking = self._asks(neighbour.annotations, read_by(of_class))
-            return asking or of_class in self.authenticating_classes
+            classes = _classes(neighbour)
+            # Where two are named it depends on the controllers which one serves it, or whether both do.
+            return all(
+                of_class in self.authenticating_classes or self._asks(neighbour.annotations, read_by(of_class))
+                for of_class in classes
+            )
         # Nobody who serves a route of the Gateway API reads annotations of Ingresses.
         if self._asks(neighbour.annotations, ROUTE_ANNOTATIONS if neighbour.kind == "Route" else ()):
             return True
@@ -113,16 +118,23 @@ class NoOpenIngress(Rule):
             for name, values in self.authenticating_annotations.items()
         )
 
+    def _is_known_ray(self, backend: Backend, facts: Facts, known: dict[tuple[str, str, object], bool]) -> bool:
+        key = backend.namespace, backend.service, backend.port
+        if key not in known:
+            known[key] = self._is_ray(backend, facts)
+        return known[key]
+
     def _is_ray(self, backend: Backend, facts: Facts) -> bool:
         """By the Service it names where that is known, else by names KubeRay gives and ports Ray has."""
         if backend.port in self.allowed_ports:
             return False
-        if backend.port in RAY_PORTS:
+        ports = ray_ports(facts.neighbourhood)
+        if backend.port in ports:
             return True
         service = _known(backend, facts)
         if service is None:
             return bool(_HEAD.fullmatch(backend.service) or _SERVE.fullmatch(backend.service))
-        if _reached(backend, service) in RAY_PORTS:
+        if _reached(backend, service) in ports:
             return True
         if service.external_name:
             return self._is_ray_by_name(service, facts)
@@ -137,23 +149,23 @@ class NoOpenIngress(Rule):
 
 
 def _selects_ray(service: LiveService, facts: Facts) -> bool:
-    clusters: Any = (facts.neighbourhood.ray_clusters or {}).values() if service.selector else ()
-    return any(name.startswith(_LABELS) for name in service.selector) or any(
-        cluster.has_pods_with(service.selector) for cluster in clusters
-    )
+    if any(name.startswith(_LABELS) for name in service.selector):
+        return True
+    return bool(service.selector and cluster_with(service.selector, facts.neighbourhood))
 
 
 def _fix(neighbour: Neighbour) -> str:
     match neighbour.kind:
         case "Ingress":
-            return _ingress_fix(neighbour.annotations, _class(neighbour))
+            return _ingress_fix(neighbour.annotations, _classes(neighbour)[0])
         case "Route":
             return _BY_PROXY
     return _BY_GATEWAY
 
 
-def _class(ingress: Neighbour) -> str:
-    return text(ingress.spec.get("ingressClassName")) or text(ingress.annotations.get(_CLASS))
+def _classes(ingress: Neighbour) -> list[str]:
+    named = (text(ingress.spec.get("ingressClassName")), text(ingress.annotations.get(_CLASS)))
+    return [one for one in named if one] or [""]
 
 
 def _ingress_fix(annotations: Mapping[str, Any], of_class: str) -> str:
@@ -179,11 +191,11 @@ def _reached(backend: Backend, service: LiveService) -> int | str | None:
 
 def _is_serve(backend: Backend, facts: Facts) -> bool:
     """It leads to Ray Serve, and to nothing else of Ray."""
-    service = _known(backend, facts)
+    service, ports = _known(backend, facts), ray_ports(facts.neighbourhood)
     if service is None:
-        return bool(_SERVE.fullmatch(backend.service)) and backend.port not in RAY_PORTS
+        return bool(_SERVE.fullmatch(backend.service)) and backend.port not in ports
     # A port that goes by a name is whichever its author has called so in the pod.
-    return _reached(backend, service) == _SERVE_PORT or (
+    return (_reached(backend, service) == _SERVE_PORT and _SERVE_PORT not in ports) or (
         _SERVE_LABEL in service.selector
-        and all(isinstance(port, int) and port not in RAY_PORTS for port in service.ports.values())
+        and all(isinstance(port, int) and port not in ports for port in service.ports.values())
     )

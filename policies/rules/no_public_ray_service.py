@@ -10,9 +10,9 @@ from policies.exposure import RAY_PORTS, exposures
 from policies.kuberay import labels_of_pods
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.neighbour import Neighbour
-from policies.neighbourhood import LiveService
+from policies.neighbourhood import LiveService, cluster_with, ray_ports
 from policies.pointer import ROOT, Pointer
-from policies.reading import elements, mapping, text
+from policies.reading import clipped, elements, mapping, text
 from policies.selectors import holds
 from policies.workload import Workload
 
@@ -27,6 +27,9 @@ _CONTROLLERS = (
     "system:kube-controller-manager",
 )
 _GCS = 6379
+# As KubeRay calls the ports of its head Service.
+_NAMES = frozenset({"client", "dashboard", "gcs", "gcs-server", "redis"})
+_MOST_LOOKED_AT = 20_000
 
 
 class NoPublicRayService(Rule):
@@ -49,13 +52,18 @@ class NoPublicRayService(Rule):
     ports: tuple[int, ...] = Field(RAY_PORTS, description="ports taken for Ray's whatever the Service selects")
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
-        # A pod KubeRay makes was judged as part of its RayCluster; labels can be put on it later.
-        made = workload.is_of_kuberay and facts.stored is None
-        if made or not facts.neighbourhood.public_services:
+        public = facts.neighbourhood.public_services
+        if not public:
             return
         labels = list(labels_of_pods(workload)) if workload.cluster else [pod.labels for pod in workload.pods]
-        for service in facts.neighbourhood.public_services:
-            if service.selector and any(holds(service.selector, one) for one in labels):
+        if len(public) * len(labels) > _MOST_LOOKED_AT:
+            what = "there are more public Services in this namespace than can be looked at"
+            yield self.violation(what, ROOT / "metadata", "delete those that are not needed")
+            return
+        for service in public:
+            # One that selects Ray's own labels was judged itself, with its load balancer and its exemptions.
+            by_ray = workload.is_of_kuberay and any(name.startswith(_LABELS) for name in service.selector)
+            if service.selector and not by_ray and any(holds(service.selector, one) for one in labels):
                 what = f"the Service {service.name} of this namespace is public, and selects these pods"
                 fix = f"have it say type: ClusterIP without externalIPs, or kubectl delete service {service.name}"
                 fix += f" --namespace={facts.namespace}"
@@ -79,22 +87,31 @@ class NoPublicRayService(Rule):
     def _why_ray(self, service: LiveService, facts: Facts) -> str:
         if any(name.startswith(_LABELS) for name in service.selector):
             return "selects Ray's pods"
-        reached = sorted({port for pair in service.ports.items() for port in pair if port in self.ports}, key=str)
+        reached = {port for pair in service.ports.items() for port in pair} & self._ports(facts)
         if reached:
-            return f"leads to port {', '.join(map(str, reached))}, Ray's"
-        clusters: Any = (facts.neighbourhood.ray_clusters or {}).values() if service.selector else ()
-        found = next((cluster.name for cluster in clusters if cluster.has_pods_with(service.selector)), "")
+            return f"leads to port {', '.join(sorted(map(str, reached)))}, Ray's"
+        found = cluster_with(service.selector, facts.neighbourhood) if service.selector else ""
         return f"selects pods of the RayCluster {found}" if found else ""
+
+    def _ports(self, facts: Facts) -> frozenset[int | str]:
+        """Ray's, by number; beside a RayCluster also by the names KubeRay gives them."""
+        if not facts.neighbourhood.ray_clusters:
+            return frozenset(self.ports)
+        moved = ray_ports(facts.neighbourhood).difference(RAY_PORTS)
+        return frozenset(self.ports) | moved | _NAMES
 
     def _check_endpoints(self, neighbour: Neighbour, facts: Facts) -> Iterator[Violation]:
         if facts.user in _CONTROLLERS:
             return
         service = neighbour.labels.get(_SERVICE_LABEL) if neighbour.kind == "EndpointSlice" else neighbour.name
         known = (facts.neighbourhood.services or {}).get(text(service))
+        ports = self._ports(facts)
         for port, pointer in _endpoint_ports(neighbour.document):
-            if port in self.ports and (port != _GCS or (known is not None and known.public)):
+            if port in ports and (port != _GCS or (known is not None and known.public)):
                 what = f"this {neighbour.kind} was written by hand, and leads to port {port}, Ray's"
-                yield self.violation(what, pointer, "delete it; what leads to Ray is a Service with a selector")
+                # The controller's own slice, which this may have been, was for the Service it says.
+                fix = "delete it; what leads to Ray is a Service with a selector"
+                yield self.violation(what, pointer, fix, evidence=clipped(text(service)))
 
 
 def _endpoint_ports(document: Mapping[str, Any]) -> Iterator[tuple[Any, Pointer]]:

@@ -53,7 +53,7 @@ class OperatorMadePods(Rule):
             yield from self._check_template(workload, facts)
             return
         owner = _owner(workload.document)
-        if RAY_CLUSTER_LABEL not in workload.labels and owner is None and not _claims(facts.stored, ROOT):
+        if not _claims(workload.document, ROOT) and owner is None and not _claims(facts.stored, ROOT):
             return
         if facts.stored is None or _adds_claims(facts.stored, workload.document):
             yield from self._check_maker(facts, Pointer(("metadata", "labels", RAY_CLUSTER_LABEL)), "this pod")

@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
+import orjson
+
 from policies.contract import POD_IP_EXPANSION, TlsBy, tls_by
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.pod import Role
@@ -26,6 +28,24 @@ _WORD = re.compile(rf"""(?:{_BARE}|'[^'$`\\]*'|"(?:[^"$`\\!]|\\")*")*""")
 _SERVICE_NAME = re.compile(r"[a-z0-9.-]*")
 _REDIS = ("redisUsername", "redisPassword")
 _RESOURCE_NAME = re.compile(r"[^'$`\\\x00-\x1f]*")
+
+
+# KubeRay reads the JSON in `resources` and writes it anew, in single quotes (`addWellKnownAcceleratorResources`).
+_RESOURCE = re.compile(r"[A-Za-z0-9._/:+-]{1,253}")
+_RESOURCES_FIX = "give JSON with names of letters, digits and ._/:+- alone, and a number for each"
+_LONGEST = 8192
+
+
+def _are_resources(value: str) -> bool:
+    """JSON with plain names and numbers, in quotes of either kind."""
+    quoted = value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"" else value
+    try:
+        found = orjson.loads(quoted.replace('\\"', '"'))
+    except orjson.JSONDecodeError:
+        return False
+    return isinstance(found, dict) and all(
+        _RESOURCE.fullmatch(name) and isinstance(amount, int | float) for name, amount in found.items()
+    )
 
 
 class SafeRayStartParams(Rule):
@@ -68,6 +88,12 @@ class SafeRayStartParams(Rule):
         elif not _NAME.fullmatch(name):
             what = f"rayStartParams of the {group.title} have a name that is no option"
             yield self.violation(what, pointer, "write an option of `ray start` without its dashes, such as num-cpus")
+        elif isinstance(value, str) and len(value) > _LONGEST:
+            what = f"{name} in rayStartParams of the {group.title} is longer than {_LONGEST} characters"
+            yield self.violation(what, pointer, "write less", evidence=str(len(value)))
+        elif isinstance(value, str) and name == "resources" and not _are_resources(value):
+            what = f"resources in rayStartParams of the {group.title} are not plain names and numbers"
+            yield self.violation(what, pointer, _RESOURCES_FIX, evidence=value)
         elif isinstance(value, str) and value != POD_IP_EXPANSION and not _WORD.fullmatch(value):
             what = f"{name} in rayStartParams of the {group.title} is not one plain word to the shell"
             # YAML takes one pair of quotes away, and bash the other.

@@ -9,7 +9,7 @@ from policies.image import repository_of
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.pod import ENROLL_CONTAINER, Container, Pod, Role
 from policies.pointer import Pointer
-from policies.reading import text
+from policies.reading import clipped, text
 from policies.workload import RAY_CLUSTER_LABEL, Workload
 
 # What the API server stores or starts as it stands; other kinds become a RayCluster or pods, which are looked at then.
@@ -61,6 +61,9 @@ class TlsOn(Rule):
             fix = "let a RayCluster start Ray, or label the pods raywarden.io/cluster: NAME and "
             fix += "raywarden.io/role: worker (or head, client)"
             return self.violation("Ray's connections are plaintext: nobody sees to its TLS", Pointer(), fix)
+        if _is_of_nobody_known(workload, facts):
+            what = "the RayCluster of this pod is not known yet, so whether it has TLS neither"
+            return self._baseline(what, Pointer(), "nothing: KubeRay makes it again in a moment")
         if _was_left_to_kuberay(workload, facts):
             what = "KubeRay was to see to this pod's TLS, and did not: its feature gate for tlsOptions is off"
             return self._baseline(what, Pointer(), "delete tlsOptions and create the RayCluster anew")
@@ -84,7 +87,7 @@ class TlsOn(Rule):
                 yield self._baseline(what, container.pointer / "env" / entries[-1][0], fix)
             elif entries and entries[0][1] != {"name": name, "value": value}:
                 shown = entries[0][1].get("value")
-                found = f'to "{shown}"' if isinstance(shown, str) else "from elsewhere"
+                found = f'to "{clipped(shown, 40)}"' if isinstance(shown, str) else "from elsewhere"
                 yield self._baseline(f'{title} sets {name} {found}, not to the literal "{value}"', pointer, fix)
 
     def _check_managed(self, workload: Workload, pods: list[Pod], facts: Facts) -> Iterator[Violation]:
@@ -139,7 +142,7 @@ class TlsOn(Rule):
         elif final and _unchanged(inits[0], pod, facts):
             # A running pod stored by another version of us; only what an update changes is looked at again.
             return
-        elif final and repository_of(inits[0].image) != repository_of(ours["image"]):
+        elif final and not _may_have_image(inits[0].image, ours["image"], pod, facts):
             what = f"init container {ENROLL_CONTAINER} of the {pod.title} has the image {inits[0].image}"
             fix = f"it is {ours['image']}; for a mirror's name the administrator sets RAYWARDEN_ENROLL_IMAGE"
             yield self._baseline(what, inits[0].pointer / "image", fix)
@@ -151,11 +154,27 @@ class TlsOn(Rule):
         return self.violation(what, pointer, fix, profile=Profile.BASELINE)
 
 
+def _is_of_nobody_known(workload: Workload, facts: Facts) -> bool:
+    """A new pod of KubeRay's that came before what we hear of its cluster."""
+    known = facts.neighbourhood.ray_clusters
+    return (
+        known is not None
+        and facts.stored is None
+        and RAY_CLUSTER_LABEL in workload.labels
+        and text(workload.labels.get(RAY_CLUSTER_LABEL)) not in known
+    )
+
+
 def _was_left_to_kuberay(workload: Workload, facts: Facts) -> bool:
     """A new pod of a cluster with `tlsOptions`, for which we have therefore done nothing."""
     known = facts.neighbourhood.ray_clusters
     live = known.get(text(workload.labels.get(RAY_CLUSTER_LABEL))) if known and workload.is_of_kuberay else None
     return live is not None and live.kuberay_tls and facts.stored is None
+
+
+def _may_have_image(image: str, ours: str, pod: Pod, facts: Facts) -> bool:
+    """Replicas of two versions of us may look at one new pod; a stored one changes its image to ours alone."""
+    return image == ours if facts.counterpart(pod) else repository_of(image) == repository_of(ours)
 
 
 def _unchanged(enroll: Container, pod: Pod, facts: Facts) -> bool:

@@ -10,7 +10,7 @@ from policies.image import digest_of, repository_of
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.pod import Pod, Role
 from policies.pointer import Pointer
-from policies.reading import mapping, text
+from policies.reading import clipped, mapping, text
 from policies.runtime_env import runtime_environments
 from policies.workload import Workload
 
@@ -43,8 +43,18 @@ class TrustedImages(Rule):
                 if image:
                     yield from self._check_image(image, environment.pointer, environment.field)
         for pod in workload.pods:
+            yield from self._check_volumes(pod)
             if pod.role is not Role.CLEANUP:
                 yield from self._check_attestations(pod)
+
+    def _check_volumes(self, pod: Pod) -> Iterator[Violation]:
+        """Images can be mounted, too."""
+        for index, volume in pod.volumes:
+            if image := text(mapping(volume.get("image")).get("reference")):
+                place = pod.spec_pointer / "volumes" / index / "image" / "reference"
+                yield from self._check_image(
+                    image, place, f"volume {clipped(text(volume.get('name')))} of the {pod.title}"
+                )
 
     def _check_image(self, image: str, pointer: Pointer, title: str) -> Iterator[Violation]:
         if self.registries and not any(fnmatchcase(repository_of(image), trusted) for trusted in self.registries):

@@ -31,7 +31,7 @@ def test_36_more_than_the_limit_is_refused_unread(live: Live, path: str) -> None
 
 
 def test_36_less_than_the_limit_is_judged(live: Live) -> None:
-    padding = {"/metadata/annotations": {"padding": "x" * 3_000_000}, f"{HEAD}/spec/hostNetwork": True}
+    padding = {"/metadata/annotations": {"padding": "x" * 1_400_000}, f"{HEAD}/spec/hostNetwork": True}
     body = orjson.dumps(factory.review(changed(ray_cluster(), padding)))
     with httpx.Client(base_url=live.admission, verify=live.trust, timeout=_SECONDS) as client:
         answer = client.post("/validate", content=body, headers={"Content-Type": "application/json"}).json()
