@@ -8,6 +8,7 @@ from typing import Any
 from policies.exposure import RAY_PORTS
 from policies.kuberay import labels_of_pods
 from policies.model import Facts
+from policies.neighbourhood import MOST_LOOKED_AT
 from policies.network_policy import lets_everyone_in
 from policies.pod import Role
 from policies.pointer import Pointer
@@ -40,8 +41,11 @@ class Isolated:
 
 def isolation(workload: Workload, facts: Facts) -> Iterator[Isolated]:
     """What NetworkPolicies do for each group of a cluster, or for a pod."""
-    for title, labels in _labels(workload):
-        found = _by_namespace(title, labels, facts)
+    listed = list(_labels(workload))
+    too_many = len(listed) * len(facts.neighbourhood.network_policies or ()) > MOST_LOOKED_AT
+    for title, labels in listed:
+        # More than there is time to look at is as good as not known.
+        found = Isolated(title, Isolation.UNKNOWN) if too_many else _by_namespace(title, labels, facts)
         # Policies add up: what KubeRay's close another of the namespace may open.
         yield Isolated(title, Isolation.CLOSED) if _kuberay_closes(workload.cluster) and not found.opened_by else found
 

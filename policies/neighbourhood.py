@@ -17,7 +17,8 @@ _SERVICE_ACCOUNT = "system:serviceaccount:"
 # Views are kept in memory, whoever made the objects; in these many groups, labels and ports there is room for any that
 # is of use to somebody.
 _MOST_GROUPS = 256
-_MOST_LOOKED_AT = 20_000
+# Of what one namespace holds, a request has time to look at so much.
+MOST_LOOKED_AT = 20_000
 _LARGEST_LABELS = 65536
 _MOST_LABELS = 64
 _MOST_PORTS = 256
@@ -235,7 +236,7 @@ def cluster_with(wanted: Mapping[str, Any], neighbourhood: Neighbourhood) -> str
 
     Of more pods than can be looked at in time, some will.
     """
-    left = _MOST_LOOKED_AT
+    left = MOST_LOOKED_AT
     for cluster in (neighbourhood.ray_clusters or {}).values():
         left -= len(cluster.pod_labels)
         if left < 0 or cluster.has_pods_with(wanted):

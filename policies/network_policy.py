@@ -7,7 +7,7 @@ from typing import Any
 from policies.exposure import few_are_in
 from policies.pointer import ROOT, Pointer
 from policies.reading import elements, larger, mapping, text, texts
-from policies.selectors import selects
+from policies.selectors import Selector, selects
 from policies.workload import RAY_GROUP
 
 _INGRESS = ROOT / "spec" / "ingress"
@@ -40,7 +40,7 @@ class NetworkPolicy:
     """
 
     name: str
-    selector: Mapping[str, Any]
+    selector: Selector
     isolates: bool
     open: tuple[OpenRule, ...]
     owner: str
@@ -56,14 +56,20 @@ class NetworkPolicy:
         rules = _open_rules(spec.get("ingress")) if isolates else ()
         return cls(
             name=text(metadata.get("name")),
-            selector={} if too_large else selector,
+            selector=Selector.of({} if too_large else selector),
             isolates=isolates and rules is not None and not too_large,
             open=(OpenRule(_INGRESS, _ALL),) if rules is None else rules,
             owner=_ray_cluster(metadata),
         )
 
     def selects(self, labels: Mapping[str, Any]) -> bool:
-        return selects(self.selector, labels)
+        return self.selector.matches(labels)
+
+    @property
+    def selected_names(self) -> Iterator[str]:
+        """The names of the labels it asks for."""
+        yield from self.selector.labels
+        yield from (key for key, _, _ in self.selector.expressions)
 
     def open_rules(self, *ports: int) -> Iterator[Pointer]:
         """Where in its object it lets everyone reach one of `ports` (TCP)."""

@@ -1,12 +1,13 @@
 """Nobody reaches Ray's pods but who is meant to."""
 
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from policies.exposure import RAY_PORTS
 from policies.isolation import Isolation, foreign_policies, isolation, open_rules
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.neighbour import Neighbour
+from policies.neighbourhood import MOST_LOOKED_AT
 from policies.network_policy import NetworkPolicy
 from policies.pointer import ROOT, Pointer
 from policies.workload import Workload
@@ -62,10 +63,15 @@ class NetworkPolicyPresent(Rule):
 
 def _selects_ray(policy: NetworkPolicy, neighbour: Neighbour, facts: Facts) -> bool:
     """By the labels it names, or because pods of a live cluster carry them."""
-    if any(label in str(policy.selector) for label in _LABELS):
+    if any(name.startswith(_LABELS) for name in policy.selected_names):
         return True
-    clusters: Any = (facts.neighbourhood.ray_clusters or {}).values()
-    return any(cluster.too_large or any(map(policy.selects, cluster.pod_labels)) for cluster in clusters)
+    left = MOST_LOOKED_AT
+    for cluster in (facts.neighbourhood.ray_clusters or {}).values():
+        left -= len(cluster.pod_labels)
+        # Of more pods than can be looked at in time, some will be selected.
+        if left < 0 or cluster.too_large or any(map(policy.selects, cluster.pod_labels)):
+            return True
+    return False
 
 
 def _place(workload: Workload) -> Pointer:

@@ -10,7 +10,7 @@ from policies.exposure import RAY_PORTS, exposures
 from policies.kuberay import labels_of_pods
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.neighbour import Neighbour
-from policies.neighbourhood import LiveService, cluster_with, ray_ports
+from policies.neighbourhood import MOST_LOOKED_AT, LiveService, cluster_with, ray_ports
 from policies.pointer import ROOT, Pointer
 from policies.reading import clipped, elements, mapping, text
 from policies.selectors import holds
@@ -29,7 +29,6 @@ _CONTROLLERS = (
 _GCS = 6379
 # As KubeRay calls the ports of its head Service.
 _NAMES = frozenset({"client", "dashboard", "gcs", "gcs-server", "redis"})
-_MOST_LOOKED_AT = 20_000
 
 
 class NoPublicRayService(Rule):
@@ -56,7 +55,7 @@ class NoPublicRayService(Rule):
         if not public:
             return
         labels = list(labels_of_pods(workload)) if workload.cluster else [pod.labels for pod in workload.pods]
-        if len(public) * len(labels) > _MOST_LOOKED_AT:
+        if len(public) * len(labels) > MOST_LOOKED_AT:
             what = "there are more public Services in this namespace than can be looked at"
             yield self.violation(what, ROOT / "metadata", "delete those that are not needed")
             return
