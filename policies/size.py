@@ -21,7 +21,9 @@ _NOT_COUNTED = ("managedFields",)
 def excess(subject: Workload | Neighbour) -> str:
     """What there is too much of in an object; empty where it is small enough. Stops counting when it is not."""
     if isinstance(subject, Workload):
-        if subject.cluster and _length(subject.cluster.spec.get("workerGroupSpecs")) > MOST_GROUPS:
+        spec = subject.cluster.spec if subject.cluster else {}
+        listed = (spec.get("workerGroupSpecs"), mapping(spec.get("networkPolicy")).get("workerGroups"))
+        if any(_length(groups) > MOST_GROUPS for groups in listed):
             return "worker groups"
         # By the raw lists: to make a view of each would be the work that is to be saved.
         if sum(_length(pod.spec.get(listed)) for pod in subject.pods for listed in _LISTED) > MOST_CONTAINERS:
