@@ -78,7 +78,7 @@ def mutate(kind: Kind, document: Mapping[str, Any], facts: Facts) -> Mutated:
     workload = Workload.of(kind, document)
     if workload is None:
         return Mutated(document)
-    if what := excess(workload):
+    if what := excess(workload, facts.size):
         return Mutated(document, warnings=(f"RayWarden left this alone: it has too many {what}",))
     if not _ours_to_mutate(workload, facts):
         return Mutated(document)
@@ -150,7 +150,7 @@ def validate(kind: Kind, document: Mapping[str, Any], policy: Policy, facts: Fac
     if subject is None or _only_ends_something(subject, facts):
         return Verdict()
     # What KubeRay's operator writes into a cluster that was there before us must not fail.
-    if (what := excess(subject)) and facts.user not in facts.neighbourhood.rights.operators:
+    if (what := excess(subject, facts.size)) and facts.user not in facts.neighbourhood.rights.operators:
         return Verdict(denied=(_too_large(what),))
     violations, failed = _violations(subject, policy, facts)
     violations += policy.expressions.violations(kind.kind, document, facts)
@@ -183,7 +183,7 @@ def _stored_violations(kind: Kind, policy: Policy, facts: Facts) -> Iterator[Vio
     if facts.stored is None:
         return
     before = facts.before or Neighbour.of(kind, facts.stored)
-    if before and not excess(before):
+    if before and not excess(before, facts.size):
         yield from _violations(before, policy, facts)[0]
     yield from policy.expressions.violations(kind.kind, facts.stored, facts)
 

@@ -149,8 +149,9 @@ class Signer:
 class Facts:
     """Everything a decision may rest on beside the object itself, gathered before the first rule runs.
 
-    `request` is the AdmissionRequest without its objects, for expressions alone. On UPDATE `stored` is the object as it
-    is now, and `before` the view of it where it is a workload.
+    `size` is that of the review in bytes, where it came as text. `request` is the AdmissionRequest without its objects,
+    for expressions alone. On UPDATE `stored` is the object as it is now, and `before` the view of it where it is a
+    workload.
     """
 
     operation: str
@@ -163,6 +164,7 @@ class Facts:
     injection: Injection = field(default_factory=Injection)
     contract_hash: str = ""
     request: Mapping[str, Any] = field(default_factory=dict)
+    size: int | None = None
     before: Workload | None = None
     stored: Mapping[str, Any] | None = None
 

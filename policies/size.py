@@ -18,8 +18,11 @@ _LISTED = ("containers", "initContainers", "ephemeralContainers")
 _NOT_COUNTED = ("managedFields",)
 
 
-def excess(subject: Workload | Neighbour) -> str:
-    """What there is too much of in an object; empty where it is small enough. Stops counting when it is not."""
+def excess(subject: Workload | Neighbour, size: int | None = None) -> str:
+    """What there is too much of in an object; empty where it is small enough. Stops counting when it is not.
+
+    `size` is that of the JSON text it came in (bytes; None where it is not known): little text needs no counting.
+    """
     if isinstance(subject, Workload):
         spec = subject.cluster.spec if subject.cluster else {}
         listed = (spec.get("workerGroupSpecs"), mapping(spec.get("networkPolicy")).get("workerGroups"))
@@ -28,7 +31,8 @@ def excess(subject: Workload | Neighbour) -> str:
         # By the raw lists: to make a view of each would be the work that is to be saved.
         if sum(_length(pod.spec.get(listed)) for pod in subject.pods for listed in _LISTED) > MOST_CONTAINERS:
             return "containers"
-    return _excess_of_values(subject.document)
+    # A value takes two bytes at least, with what keeps it from the next.
+    return "" if size is not None and size <= 2 * MOST_VALUES else _excess_of_values(subject.document)
 
 
 def _excess_of_values(document: Mapping[str, Any]) -> str:

@@ -104,6 +104,7 @@ class Reviewer:
             contract_hash=self._hash_of(signer, policy.inject),
             before=Workload.of(request.gvk, before) if before is not None else None,
             stored=before,
+            size=request.size,
             request=request.plain if policy.expressions else {},
         )
 

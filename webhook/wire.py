@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 from pydantic.alias_generators import to_camel
 
 from policies.draft import Operation
@@ -58,6 +58,12 @@ class AdmissionRequest(_Envelope):
     object: dict[str, Any] | None = None
     old_object: dict[str, Any] | None = None
     dry_run: bool | None = None
+    _size: int | None = PrivateAttr(None)
+
+    @property
+    def size(self) -> int | None:
+        """The length of the text it was read from, in bytes; None where it was none."""
+        return self._size
 
     @property
     def plain(self) -> dict[str, Any]:
@@ -107,7 +113,9 @@ def parse(body: bytes) -> AdmissionRequest:
         document = json_text.loads(body)
     except ValueError:
         raise BadReviewError("the body is not JSON") from None
-    return request_in(document)
+    request = request_in(document)
+    request._size = len(body)
+    return request
 
 
 def request_in(document: Any) -> AdmissionRequest:
