@@ -78,7 +78,7 @@ class Pod:
         self.spec_pointer = pointer / "spec"
         self.security_context = mapping(self.spec.get("securityContext"))
 
-    @property
+    @cached_property
     def title(self) -> str:
         """How messages name it; free of list positions, so that a violation keeps its words when groups move."""
         return f"worker group {clipped(self.group)}" if self.role is Role.WORKER and self.group else str(self.role)

@@ -195,17 +195,17 @@ class Workload:
         groups = self.cluster.groups if self.cluster else ()
         return (*(group.pod for group in groups), *self._submitters())
 
-    @property
-    def containers(self) -> Iterator[tuple[Container, str]]:
+    @cached_property
+    def containers(self) -> tuple[tuple[Container, str], ...]:
         """Every container there is or will be, each with its title: those of all pods, then KubeRay's options."""
-        yield from ((container, pod.title_of(container)) for pod in self.pods for container in pod.containers)
-        yield from self._options()
+        listed = ((container, pod.title_of(container)) for pod in self.pods for container in pod.containers)
+        return (*listed, *self._options())
 
-    @property
-    def ray_containers(self) -> Iterator[tuple[Container, str]]:
+    @cached_property
+    def ray_containers(self) -> tuple[tuple[Container, str], ...]:
         """The containers that speak to Ray, each with its title; KubeRay's options become such containers."""
-        yield from ((container, pod.title_of(container)) for pod in self.pods for container in pod.ray_containers)
-        yield from self._options()
+        listed = ((container, pod.title_of(container)) for pod in self.pods for container in pod.ray_containers)
+        return (*listed, *self._options())
 
     def _options(self) -> Iterator[tuple[Container, str]]:
         return ((options, str(options.pointer[-1])) for options in (self.cluster.options if self.cluster else ()))

@@ -80,15 +80,15 @@ class TlsOn(Rule):
         """A variable that is there has our value, as a literal, once: anything else is TLS off, or not our TLS."""
         for name, value in RAY_TLS_VARIABLES.items():
             entries = container.variables.get(name, [])
-            pointer = container.pointer / "env" / entries[0][0] if entries else container.pointer
-            fix = f"delete {name} from env; RayWarden sets it"
+            if not entries or (len(entries) == 1 and entries[0][1] == {"name": name, "value": value}):
+                continue
+            pointer = container.pointer / "env" / entries[-1][0]
+            shown = entries[0][1].get("value")
+            found = f'to "{clipped(shown, 40)}"' if isinstance(shown, str) else "from elsewhere"
+            what = f'{title} sets {name} {found}, not to the literal "{value}"'
             if len(entries) > 1:
                 what = f"{title} sets {name} {len(entries)} times, and the last one counts"
-                yield self._baseline(what, container.pointer / "env" / entries[-1][0], fix)
-            elif entries and entries[0][1] != {"name": name, "value": value}:
-                shown = entries[0][1].get("value")
-                found = f'to "{clipped(shown, 40)}"' if isinstance(shown, str) else "from elsewhere"
-                yield self._baseline(f'{title} sets {name} {found}, not to the literal "{value}"', pointer, fix)
+            yield self._baseline(what, pointer, f"delete {name} from env; RayWarden sets it")
 
     def _check_managed(self, workload: Workload, pods: list[Pod], facts: Facts) -> Iterator[Violation]:
         if workload.cluster and workload.cluster.kuberay_tls:
