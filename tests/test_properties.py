@@ -9,7 +9,7 @@ import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from policies.workload import Workload
+from policies.evaluate import is_subject
 from tests import factory
 from tests.factory import Object
 from tests.injection import lost
@@ -20,14 +20,17 @@ _words = st.sampled_from(
     [
         "", "1", "yes", "true", "ClusterIP", "LoadBalancer", "head", "managed", "raywarden-tls", "raywarden-enroll",
         "RAY_USE_TLS", "RAYWARDEN_POD_IP", "$(RAYWARDEN_POD_IP)", "/etc/ray/tls", "rayproject/ray:2.55.1", "*", "a b",
-        "'", "\u0000", "é", "2026-11-20T00:00:00Z",
+        "'", "\u0000", "é", "2026-11-20T00:00:00Z", "0.0.0.0/0", "demo-head-svc", "dashboard", "ray.io/cluster", "In",
     ]
 )  # fmt: skip
 # Integers beyond 64 bits are floats when they come off the wire.
 _scalars = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | _words
 _names = _words | st.sampled_from(
-    ["name", "value", "valueFrom", "env", "mountPath", "containers", "spec", "metadata", "labels", "securityContext"]
-)
+    [
+        "name", "value", "valueFrom", "env", "mountPath", "containers", "spec", "metadata", "labels", "securityContext",
+        "selector", "ports", "port", "rules", "backendRefs", "ingress", "from", "ipBlock", "cidr", "podSelector",
+    ]
+)  # fmt: skip
 _json = st.recursive(
     _scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_names, inner, max_size=4), max_leaves=12
 )
@@ -37,10 +40,16 @@ _reviewers = [
         None,
         {"profiles": {"enforce": "restricted"}, "inject": {"nodeIpAddress": "fqdn", "auth": "token"}},
         {"inject": {"rayCluster": "marker"}},
+        {
+            "profiles": {"enforce": "restricted"},
+            "rules": {"trusted-images": {"parameters": {"registries": ["rayproject/*"], "attestations": {"a/b": "1"}}}},
+            "expressions": [{"id": "own-a", "expression": "object.spec.size() > oldObject.size()", "message": "m"}],
+        },
     )
 ]
+_reviewers.append(factory.ignorant_reviewer({"profiles": {"enforce": "restricted"}}))
 _rich: dict[str, Object] = {
-    **{kind: make() for kind, make in factory.MINIMAL.items()},
+    **{kind: make() for kind, make in (*factory.MINIMAL.items(), *factory.NEIGHBOURS.items())},
     "managed": dict(_reviewers[0].mutated(factory.request(factory.ray_cluster())).document),
     "full": factory.ray_cluster(
         autoscalerOptions={"env": [], "securityContext": {}},
@@ -151,4 +160,4 @@ def test_any_json_in_place_of_a_field_of_the_envelope(name: str, field: str, val
 
 
 def test_the_examples_hold_something_to_break() -> None:
-    assert all(Workload.of(factory.request(document).gvk, document) for document in _rich.values())
+    assert all(is_subject(factory.request(document).gvk, document) for document in _rich.values())

@@ -106,7 +106,7 @@ class NoPublicRayService(Rule):
         known = (facts.neighbourhood.services or {}).get(text(service))
         ports = self._ports(facts)
         for port, pointer in _endpoint_ports(neighbour.document):
-            if port in ports and (port != _GCS or (known is not None and known.public)):
+            if isinstance(port, int) and port in ports and (port != _GCS or (known is not None and known.public)):
                 what = f"this {neighbour.kind} was written by hand, and leads to port {port}, Ray's"
                 # The controller's own slice, which this may have been, was for the Service it says.
                 fix = "delete it; what leads to Ray is a Service with a selector"
