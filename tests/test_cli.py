@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests import docs, factory
+from tests import docs, factory, neighbours
 
 ROOT = Path(__file__).parent.parent
 
@@ -38,7 +38,7 @@ CONFIG_MAP = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}
 
 def test_clean_manifests_end_with_zero(tmp_path: Path) -> None:
     quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "ray", "namespace": "team-a"}}
-    around = (factory.network_policy(), quota, CONFIG_MAP)
+    around = (neighbours.network_policy(), quota, CONFIG_MAP)
     ended = run("review", write(tmp_path, "a.yaml", factory.ray_cluster(), *around))
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.splitlines()[0].endswith("a.yaml: RayCluster team-a/demo: allowed")

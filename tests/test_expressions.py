@@ -6,7 +6,7 @@ import pytest
 
 from policies.config import Policy
 from policies.problems import PolicyError
-from tests import factory
+from tests import factory, neighbours
 from tests.factory import Object, changed, request
 
 TEAM: Object = {
@@ -44,7 +44,7 @@ def test_it_is_refused_like_any_other_rule() -> None:
 def test_only_for_the_kinds_it_names() -> None:
     assert said(verdict(factory.ray_job(), policy(TEAM))) == []
     everywhere = {**TEAM, "kinds": []}
-    for make in (factory.ray_job, factory.head_pod, factory.service, factory.ingress):
+    for make in (factory.ray_job, factory.head_pod, neighbours.service, neighbours.ingress):
         assert said(verdict(changed(make(), {"/metadata/labels/team": None}), policy(everywhere))) == [
             "own-team: no team is named"
         ]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from policies.evaluate import is_subject
-from tests import factory
+from tests import factory, neighbours
 from tests.factory import Object
 from tests.injection import lost
 from webhook.review import Decision, Reviewer
@@ -49,7 +49,7 @@ _reviewers = [
 ]
 _reviewers.append(factory.ignorant_reviewer({"profiles": {"enforce": "restricted"}}))
 _rich: dict[str, Object] = {
-    **{kind: make() for kind, make in (*factory.MINIMAL.items(), *factory.NEIGHBOURS.items())},
+    **{kind: make() for kind, make in (*factory.MINIMAL.items(), *neighbours.NEIGHBOURS.items())},
     "managed": dict(_reviewers[0].mutated(factory.request(factory.ray_cluster())).document),
     "full": factory.ray_cluster(
         autoscalerOptions={"env": [], "securityContext": {}},

@@ -17,11 +17,11 @@ from pydantic import BaseModel, ConfigDict
 
 from policies.evaluate import Verdict
 from policies.registry import RULES
-from tests import factory
+from tests import factory, neighbours
 from webhook.wire import AdmissionRequest
 
 _FIXTURES = Path(__file__).parent / "fixtures" / "rules"
-_BASES = {**factory.MINIMAL, **factory.NEIGHBOURS}
+_BASES = {**factory.MINIMAL, **neighbours.NEIGHBOURS}
 Admit = Callable[[factory.Object], tuple[factory.Object, Verdict]]
 ALL = sorted(_FIXTURES.glob("*/*/*.yaml"))
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from policies.size import MOST_CHARACTERS, MOST_CONTAINERS, MOST_GROUPS, MOST_VALUES
-from tests import factory
+from tests import factory, neighbours
 from tests.factory import Object, changed, request
 
 _HEAD = "/spec/headGroupSpec/template/spec"
@@ -33,7 +33,7 @@ def with_start_params(number: int) -> Object:
 
 def with_paths(number: int) -> Object:
     backend = {"backend": {"service": {"name": "demo-head-svc", "port": {"number": 8265}}}}
-    return changed(factory.ingress(), {"/spec/rules/0/http/paths": [backend] * number})
+    return changed(neighbours.ingress(), {"/spec/rules/0/http/paths": [backend] * number})
 
 
 LARGE = {

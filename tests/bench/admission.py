@@ -13,7 +13,7 @@ import orjson
 
 from policies.config import Policy
 from policies.model import Signer
-from tests import factory
+from tests import factory, neighbours
 from tests.bench import load
 from tests.live import Live, serving
 from webhook.manifest_neighbourhoods import ManifestNeighbourhoods
@@ -62,7 +62,7 @@ def _print_growth() -> None:
         print(f"{what:<28}" + "".join(f"{figure * 1e6:>8.0f}" for figure in (*figures, each)))
     print(f"\n{'validate, clusters known':<28}{'10':>8}{'10000':>8}{'of one namespace':>18}")
     asked = [factory.reviewer(policy, *_clusters(*known)) for known in ((10, 10), (10_000, 10), (10_000, 10_000))]
-    subjects = {"RayCluster": factory.ray_cluster(), "Pod": factory.head_pod(), "Service": factory.service()}
+    subjects = {"RayCluster": factory.ray_cluster(), "Pod": factory.head_pod(), "Service": neighbours.service()}
     for kind, document in subjects.items():
         few, many, crowded = (_validated(one, document) * 1e6 for one in asked)
         print(f"{kind + ', microseconds':<28}{few:>8.0f}{many:>8.0f}{crowded:>18.0f}")
@@ -91,9 +91,11 @@ def _clusters(number: int, together: int) -> Iterator[factory.Object]:
         place = {"name": name, "namespace": namespace}
         yield factory.changed(factory.ray_cluster(), {"/metadata": {**place, "uid": name}})
         selector = {"ray.io/cluster": name, "ray.io/node-type": "head"}
-        yield factory.changed(factory.service(selector=selector), {"/metadata": {**place, "name": f"{name}-head-svc"}})
+        yield factory.changed(
+            neighbours.service(selector=selector), {"/metadata": {**place, "name": f"{name}-head-svc"}}
+        )
         own = {"matchLabels": {"ray.io/cluster": name}}
-        yield factory.changed(factory.network_policy(), {"/metadata": place, "/spec/podSelector": own})
+        yield factory.changed(neighbours.network_policy(), {"/metadata": place, "/spec/podSelector": own})
 
 
 def _best(work: Callable[[], object]) -> float:

@@ -7,7 +7,7 @@ import httpx
 import orjson
 import pytest
 
-from tests import factory
+from tests import factory, neighbours
 from tests.bypasses.door import HEAD, RAY, refused
 from tests.factory import Object, changed, container, ray_cluster
 from tests.live import Live, raw, read_all, serving
@@ -66,7 +66,7 @@ def _many(number: int) -> dict[str, Object]:
             ray_cluster(),
             {"/spec/workerGroupSpecs": [{**worker, "groupName": f"g{index}"} for index in range(number // 10)]},
         ),
-        "peers": changed(factory.network_policy(), {"/spec/ingress": [{"from": blocks}]}),
+        "peers": changed(neighbours.network_policy(), {"/spec/ingress": [{"from": blocks}]}),
     }
 
 

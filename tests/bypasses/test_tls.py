@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests import factory
+from tests import factory, neighbours
 from tests.bypasses.door import HEAD, RAY, WORKER, by_both, made_of, passes, refused, stored, verdict
 from tests.factory import Object, changed, ray_cluster
 from tests.injection import TLS, env
@@ -170,7 +170,7 @@ def test_25_the_status_is_nobodys_word() -> None:
         (stored(factory.worker_pod()), {"/metadata/labels/raywarden.io~1tls": None}, "tls-on"),
         (stored(factory.worker_pod()), {"/metadata/annotations/raywarden.io~1tls-secret": "mine"}, "tls-on"),
         (
-            changed(factory.namespace(), {"/metadata/labels": {"raywarden.io/enforce": "restricted"}}),
+            changed(neighbours.namespace(), {"/metadata/labels": {"raywarden.io/enforce": "restricted"}}),
             {"/metadata/labels": {}},
             "no-opt-out",
         ),
@@ -184,7 +184,7 @@ def test_25_labels_by_way_of_the_status(before: Object, change: Object, rule: st
 def test_25_a_guard_taken_off_by_way_of_the_status() -> None:
     backend = "/spec/rules/0/http/paths/0/backend/service/name"
     asking = {"nginx.ingress.kubernetes.io/auth-url": "https://sso.example"}
-    before = changed(factory.ingress(), {backend: "demo-head-svc", "/metadata/annotations": asking})
+    before = changed(neighbours.ingress(), {backend: "demo-head-svc", "/metadata/annotations": asking})
     after = changed(before, {"/metadata/annotations": None})
     assert refused(after, before, subResource="status") == {"no-open-ingress"}
 

@@ -1,0 +1,78 @@
+"""Valid minimums of what stands beside Ray: Services, routes, policies, namespaces, rights."""
+
+from typing import Any
+
+Object = dict[str, Any]
+
+
+def service(**fields: Any) -> Object:
+    spec = {"selector": {"app": "web"}, "ports": [{"port": 80}], **fields}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "team-a"}, "spec": spec}
+
+
+def ingress() -> Object:
+    backend = {"service": {"name": "web", "port": {"number": 80}}}
+    path = {"path": "/", "pathType": "Prefix", "backend": backend}
+    spec = {"ingressClassName": "nginx", "rules": [{"host": "web.example", "http": {"paths": [path]}}]}
+    metadata = {"name": "web", "namespace": "team-a"}
+    return {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": metadata, "spec": spec}
+
+
+def http_route() -> Object:
+    spec = {"parentRefs": [{"name": "outside"}], "rules": [{"backendRefs": [{"name": "web", "port": 80}]}]}
+    metadata = {"name": "web", "namespace": "team-a"}
+    return {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": metadata, "spec": spec}
+
+
+def tcp_route() -> Object:
+    return {**http_route(), "apiVersion": "gateway.networking.k8s.io/v1alpha2", "kind": "TCPRoute"}
+
+
+def route() -> Object:
+    spec = {"to": {"kind": "Service", "name": "web"}, "port": {"targetPort": 8080}}
+    metadata = {"name": "web", "namespace": "team-a"}
+    return {"apiVersion": "route.openshift.io/v1", "kind": "Route", "metadata": metadata, "spec": spec}
+
+
+def network_policy() -> Object:
+    """Lets the pods of a namespace reach each other, and nobody else."""
+    spec = {"podSelector": {}, "policyTypes": ["Ingress"], "ingress": [{"from": [{"podSelector": {}}]}]}
+    metadata = {"name": "inside", "namespace": "team-a"}
+    return {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": metadata, "spec": spec}
+
+
+def endpoint_slice() -> Object:
+    labels = {"kubernetes.io/service-name": "web"}
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": "web-1", "namespace": "team-a", "labels": labels},
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": ["10.0.0.7"]}],
+        "ports": [{"port": 80}],
+    }
+
+
+def namespace() -> Object:
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team-a", "labels": {}}}
+
+
+def may(name: str, users: list[Object], *rules: tuple[str, str, str]) -> tuple[Object, Object]:
+    """A ClusterRole and the binding that gives it to `users`; a rule is group, resource and verb."""
+    listed = [{"apiGroups": [group], "resources": [resource], "verbs": [verb]} for group, resource, verb in rules]
+    version, reference = "rbac.authorization.k8s.io/v1", {"kind": "ClusterRole", "name": name}
+    role = {"apiVersion": version, "kind": "ClusterRole", "metadata": {"name": name}, "rules": listed}
+    binding = {"apiVersion": version, "kind": "ClusterRoleBinding", "metadata": {"name": name}}
+    return role, {**binding, "roleRef": reference, "subjects": users}
+
+
+NEIGHBOURS = {
+    "service": service,
+    "ingress": ingress,
+    "httproute": http_route,
+    "tcproute": tcp_route,
+    "route": route,
+    "networkpolicy": network_policy,
+    "endpointslice": endpoint_slice,
+    "namespace": namespace,
+}
