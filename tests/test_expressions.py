@@ -115,6 +115,15 @@ def test_exemptions_cover_it() -> None:
     assert said(verdict(factory.ray_cluster(), policy(TEAM, exemptions=[exempt]))) == []
 
 
+def test_long_texts_are_not_searched_for_long_texts() -> None:
+    image = "object.spec.headGroupSpec.template.spec.containers[0].image"
+    search = {**TEAM, "expression": f"!{image}.contains(object.spec.rayVersion)"}
+    ray = "/spec/headGroupSpec/template/spec/containers/0/image"
+    long = changed(factory.ray_cluster(), {ray: "a" * 600_000, "/spec/rayVersion": "a" * 300_000 + "b"})
+    (found,) = said(verdict(long, policy(search)))
+    assert "over the cost bound" in found
+
+
 def test_a_huge_object_is_refused_and_costs_little() -> None:
     every = {**TEAM, "expression": "object.spec.list.all(a, object.spec.list.all(b, a != b + 1))"}
     huge = factory.ray_cluster(list=list(range(40_000)))

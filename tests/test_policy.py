@@ -1,5 +1,6 @@
 """Profiles, modes, namespaces, parameters, exemptions, ratcheting: what is done about a violation."""
 
+import itertools
 from datetime import timedelta
 from typing import Any, ClassVar
 
@@ -11,6 +12,8 @@ from policies.pointer import ROOT
 from policies.problems import PolicyError
 from policies.registry import MUTATIONS
 from policies.rules.no_host_access import NoHostAccess
+from policies.rules.no_root import NoRoot
+from policies.rules.tls_on import TlsOn
 from policies.workload import Kind
 from tests import factory
 from tests.factory import Object, changed, request, reviewer
@@ -214,6 +217,29 @@ def test_a_rule_that_raises_refuses_and_names_itself(monkeypatch: pytest.MonkeyP
     assert verdict.failed[0].at.startswith("RuntimeError at ") and "secret detail" not in verdict.failed[0].at
     assert any(v.rule == "no-host-access" and "this rule failed" in v.what for v in verdict.denied)
     assert not any("secret detail" in str(v) for v in verdict.denied)
+
+
+def test_a_rule_of_restricted_that_raises_refuses_under_baseline_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`tls-on` has findings of both levels, and nobody knows which it would have had."""
+
+    def broken(*_arguments: object) -> Any:
+        raise RuntimeError
+
+    monkeypatch.setattr(TlsOn, "check", broken)
+    verdict = reviewer().verdict(request(factory.ray_cluster()))
+    assert [violation.rule for violation in verdict.denied] == ["tls-on"]
+
+
+def test_more_findings_than_anybody_reads_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise those of `restricted`, which only warn, could hide one of `baseline` behind them."""
+
+    def endless(self: NoRoot, *_arguments: object) -> Any:
+        return (self.violation(f"finding {number}", ROOT, "mend it") for number in itertools.count())
+
+    monkeypatch.setattr(NoRoot, "check", endless)
+    stored = dict(reviewer().mutated(request(factory.ray_cluster())).document)
+    verdict = reviewer().verdict(request(stored))
+    assert [violation.what for violation in verdict.denied] == ["there are more than 500 findings of this rule"]
 
 
 def test_a_mutation_that_raises_is_left_out_and_named(monkeypatch: pytest.MonkeyPatch) -> None:

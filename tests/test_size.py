@@ -36,12 +36,31 @@ def with_paths(number: int) -> Object:
     return changed(neighbours.ingress(), {"/spec/rules/0/http/paths": [backend] * number})
 
 
+def with_policy_groups(number: int) -> Object:
+    return factory.ray_cluster(networkPolicy={"mode": "DenyAll", "workerGroups": [{} for _ in range(number)]})
+
+
 LARGE = {
     "worker groups": with_groups(MOST_GROUPS + 1),
     "containers": with_containers(MOST_CONTAINERS + 1),
     "values": with_paths(MOST_VALUES),
     "characters": changed(factory.ray_cluster(), {f"{_HEAD}/containers/0/name": "a" * MOST_CHARACTERS}),
 }
+
+
+def test_groups_of_a_network_policy_count_too() -> None:
+    document = with_policy_groups(MOST_GROUPS + 1)
+    assert factory.reviewer().mutated(request(document)).operations == []
+    assert "too many worker groups" in factory.reviewer().validate(request(document)).response.message
+
+
+def test_names_of_any_length_are_said_in_few_words() -> None:
+    document = with_variables(0)
+    ray = document["spec"]["headGroupSpec"]["template"]["spec"]["containers"][0]
+    ray |= {"name": "a" * 1_000_000, "env": [{"name": f"RAYWARDEN_{index}", "value": "a"} for index in range(400)]}
+    verdict = factory.reviewer().verdict(request(document))
+    assert len(verdict.denied) > 400
+    assert max(len(violation.what) for violation in verdict.denied) < 500
 
 
 @pytest.mark.parametrize("what", sorted(LARGE))
