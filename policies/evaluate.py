@@ -234,16 +234,16 @@ def _too_large(what: str) -> Violation:
 def _too_many(rule: Rule) -> Violation:
     """What is not looked at any more could be of any level, and new since the object was stored."""
     what, fix = f"there are more than {_MOST_FINDINGS} findings of this rule", "mend those that are shown first"
-    return rule.violation(what, ROOT, fix, profile=min(rule.profile, Profile.BASELINE))
+    return rule.violation(what, ROOT, fix, profile=rule.from_level)
 
 
 def _unanswered(rule: Rule) -> Violation:
-    # Whatever the level of what it was to find: some rules have findings of more than one.
+    # At the lowest level of what it was to find.
     return rule.violation(
         "this rule failed on the object, so nothing can be said for it",
         ROOT,
         "this is a defect of RayWarden: report it, and exempt the object from this rule meanwhile",
-        profile=min(rule.profile, Profile.BASELINE),
+        profile=rule.from_level,
     )
 
 

@@ -12,6 +12,7 @@ from policies.reading import elements, mapping, text, texts
 RAY_PORTS = (6379, 8265, 10001, 52365)
 # Public addresses a list of source ranges may let in and still be called a restriction: an IPv4 /8, an IPv6 /32.
 _MOST_RANGES = 1000
+_MOST_KEPT = 64
 _MOST_ADDRESSES = {4: 2**24, 6: 2**96}
 # IPv4 in other words: mapped (RFC 4291) and translated (RFC 6052).
 _IPV4_IN_IPV6 = (IPv6Network("::ffff:0:0/96"), IPv6Network("64:ff9b::/96"))
@@ -57,10 +58,13 @@ def exposures(
 
 
 def is_public(document: Mapping[str, Any]) -> bool:
-    """A Service object can be reached from outside the cluster."""
+    """A Service object can be reached from outside the cluster; one with more ranges than are looked at counts so."""
     spec = mapping(document.get("spec"))
     annotations = mapping(mapping(document.get("metadata")).get("annotations"))
-    return any(exposures(spec, annotations, ROOT))
+    listed = spec.get("loadBalancerSourceRanges")
+    # This is asked of every Service there is, whoever made it.
+    many = isinstance(listed, list) and len(listed) > _MOST_KEPT
+    return (many and spec.get("type") == "LoadBalancer") or any(exposures(spec, annotations, ROOT))
 
 
 def is_restricted(

@@ -34,11 +34,14 @@ _HAPROXY = "haproxy-ingress.github.io"
 _HAPROXY_TECHNOLOGIES = "haproxy.org"
 # Whose annotations a controller reads, by a part of its class' name; some read none that we know.
 _READ_BY = {
+    # The nginx that Azure runs.
+    "webapprouting": (_NGINX,),
     "nginx": (_NGINX,),
     "alb": (_ALB,),
     "haproxy": (_HAPROXY, _HAPROXY_TECHNOLOGIES),
     **dict.fromkeys(("traefik", "gce", "azure", "istio", "kong", "contour", "cilium", "apisix"), ()),
 }
+_LONGEST_CLASS = 253
 ROUTE_ANNOTATIONS = ("haproxy.router.openshift.io",)
 ASKING = (
     Asking(f"{_NGINX}/auth-url"),
@@ -69,7 +72,8 @@ _SNIPPETS = ("-snippet", "-snippets", "/config-backend", "/config-frontend", "/b
 
 def read_by(ingress_class: str) -> tuple[str, ...] | None:
     """Prefixes of the annotations that the controller of an Ingress class reads; None where that is not known."""
-    name = ingress_class.lower()
+    # No class has a longer name.
+    name = ingress_class[:_LONGEST_CLASS].lower()
     return next((prefixes for part, prefixes in _READ_BY.items() if part in name), None)
 
 

@@ -186,6 +186,8 @@ class Rule(Configured):
     id: ClassVar[str]
     profile: ClassVar[Profile]
     severity: ClassVar[Severity]
+    # The lowest level of its findings, where some count before its own profile.
+    from_level: ClassVar[Profile | None] = None
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
         """Every violation in `workload`; pure."""

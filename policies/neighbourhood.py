@@ -1,7 +1,9 @@
 """What is known of the cluster around an object. "Not known" is never taken for "there is none"."""
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
@@ -19,7 +21,10 @@ _SERVICE_ACCOUNT = "system:serviceaccount:"
 _MOST_GROUPS = 256
 # Of what one namespace holds, a request has time to look at so much.
 MOST_LOOKED_AT = 20_000
-_LARGEST_LABELS = 65536
+_PORT = re.compile(r"[0-9]{1,5}")
+# As KubeRay calls the ports of its head Service.
+_PORT_NAMES = frozenset({"client", "dashboard", "gcs", "gcs-server", "redis"})
+_LARGEST_LABELS = 262144
 _MOST_LABELS = 64
 _MOST_PORTS = 256
 # The only one in which ACK's scheduler looks for its ElasticQuotaTree.
@@ -38,7 +43,7 @@ class LiveCluster:
     uid: str
     pod_labels: tuple[Mapping[str, Any], ...]
     kuberay_tls: bool = False
-    moved_ports: frozenset[int] = frozenset()
+    ports: frozenset[int | str] = frozenset()
     too_large: bool = False
 
     @classmethod
@@ -47,13 +52,14 @@ class LiveCluster:
         workload = Workload("RayCluster", document)
         name, uid = workload.name, text(workload.metadata.get("uid"))
         kuberay = workload.cluster is not None and workload.cluster.kuberay_tls
+        ports = frozenset(islice(_ports_of(workload), _MOST_PORTS))
         groups = mapping(document.get("spec")).get("workerGroupSpecs")
         if isinstance(groups, list) and len(groups) >= _MOST_GROUPS:
-            return cls(name, uid, ({RAY_CLUSTER_LABEL: name},), kuberay, too_large=True)
+            return cls(name, uid, ({RAY_CLUSTER_LABEL: name},), kuberay, ports, too_large=True)
         labels = list(labels_of_pods(workload))
         if larger(labels, _LARGEST_LABELS):
-            return cls(name, uid, ({RAY_CLUSTER_LABEL: name},), kuberay, too_large=True)
-        return cls(name, uid, tuple(labels), kuberay, frozenset(_moved_ports(workload)))
+            return cls(name, uid, ({RAY_CLUSTER_LABEL: name},), kuberay, ports, too_large=True)
+        return cls(name, uid, tuple(labels), kuberay, ports)
 
     def has_pods_with(self, wanted: Mapping[str, Any]) -> bool:
         """Its pods carry all of these labels, those of one group at least."""
@@ -61,16 +67,18 @@ class LiveCluster:
 
 
 # The parameters of `ray start` that say where RAY_PORTS are.
-_PORT_PARAMS = ("port", "dashboard-port", "ray-client-server-port", "dashboard-agent-listen-port")
+PORT_PARAMS = ("port", "dashboard-port", "ray-client-server-port", "dashboard-agent-listen-port")
 
 
-def _moved_ports(workload: Workload) -> Iterator[int]:
-    """Ports of a cluster's processes that are not where Ray has them by default."""
-    for group in workload.cluster.groups if workload.cluster else ():
-        for name in _PORT_PARAMS:
-            value = str(group.start_params.get(name, ""))
-            if value.isdecimal() and len(value) <= 5 and int(value) not in RAY_PORTS:
-                yield int(value)
+def _ports_of(workload: Workload) -> Iterator[int | str]:
+    """Ports of a cluster's processes that are not where Ray has them by default, and names its author gives them."""
+    for group in islice(workload.cluster.groups, _MOST_GROUPS) if workload.cluster else ():
+        moved = {int(value) for name in PORT_PARAMS if _PORT.fullmatch(value := str(group.start_params.get(name, "")))}
+        yield from moved.difference(RAY_PORTS)
+        ray = group.pod.ray_container
+        for _, port in elements(ray.raw.get("ports")) if ray else ():
+            if port.get("containerPort") in (*RAY_PORTS, *moved) and (name := text(port.get("name"))):
+                yield name
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,23 +233,37 @@ class Neighbourhood:
         return mapping((self.metadata or _NONE).get("labels"))
 
 
-def ray_ports(neighbourhood: Neighbourhood) -> frozenset[int]:
-    """Ray's ports, also where a cluster of the namespace has moved them."""
-    clusters = (neighbourhood.ray_clusters or {}).values()
-    return frozenset(RAY_PORTS).union(*(cluster.moved_ports for cluster in clusters if cluster.moved_ports))
+class Lookout:
+    """What one request asks of the live RayClusters around it, once for each question, and not without end."""
 
+    def __init__(self, neighbourhood: Neighbourhood) -> None:
+        self._clusters = (neighbourhood.ray_clusters or {}).values()
+        self._found: dict[str, str] = {}
+        self._left = MOST_LOOKED_AT
 
-def cluster_with(wanted: Mapping[str, Any], neighbourhood: Neighbourhood) -> str:
-    """The name of a live RayCluster with pods that carry these labels; empty where there is none.
+    @cached_property
+    def ports(self) -> frozenset[int | str]:
+        """Ray's ports: its own, those that clusters have moved, and beside a cluster the names they go by."""
+        own: frozenset[int | str] = frozenset(RAY_PORTS)
+        names = _PORT_NAMES if self._clusters else frozenset[str]()
+        return own.union(names, *(cluster.ports for cluster in self._clusters if cluster.ports))
 
-    Of more pods than can be looked at in time, some will.
-    """
-    left = MOST_LOOKED_AT
-    for cluster in (neighbourhood.ray_clusters or {}).values():
-        left -= len(cluster.pod_labels)
-        if left < 0 or cluster.has_pods_with(wanted):
-            return cluster.name
-    return ""
+    def cluster_with(self, wanted: Mapping[str, Any]) -> str:
+        """The name of a live RayCluster with pods that carry these labels; empty where there is none.
+
+        Of more pods than can be looked at in time, some will.
+        """
+        key = repr(sorted(wanted.items(), key=str))
+        if key not in self._found:
+            self._found[key] = self._search(wanted)
+        return self._found[key]
+
+    def _search(self, wanted: Mapping[str, Any]) -> str:
+        for cluster in self._clusters:
+            self._left -= len(cluster.pod_labels) + 1
+            if self._left < 0 or cluster.has_pods_with(wanted):
+                return cluster.name
+        return ""
 
 
 def namespaces_in_quota(document: Mapping[str, Any]) -> frozenset[str]:

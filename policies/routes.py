@@ -1,5 +1,6 @@
 """Where Ingresses, Gateway API routes and OpenShift Routes lead."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
@@ -10,6 +11,11 @@ from policies.pointer import ROOT, Pointer
 from policies.reading import elements, mapping, text
 
 _DEFAULT_BACKEND = "nginx.ingress.kubernetes.io/default-backend"
+_MIRROR_TARGET = "nginx.ingress.kubernetes.io/mirror-target"
+_MIRROR_HOST = re.compile(r"//([a-z0-9-]{1,63})[a-z0-9.-]{0,253}(?::([0-9]{1,5}))?")
+_ALB_ACTIONS = "alb.ingress.kubernetes.io/actions."
+_ALB_SERVICE = re.compile(r'"serviceName"\s{0,9}:\s{0,9}"([a-z0-9-]{1,63})"', re.IGNORECASE)
+_ALB_PORT = re.compile(r'"servicePort"\s{0,9}:\s{0,9}"?([0-9]{1,5})', re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +60,18 @@ def _of_ingress(spec: Mapping[str, Any]) -> Iterator[Backend]:
 
 
 def _of_annotations(annotations: Mapping[str, Any]) -> Iterator[Backend]:
-    """Where ingress-nginx leads what nobody else answers."""
+    """Where annotations of ingress-nginx and of the ALB controller lead."""
+    place = ROOT / "metadata" / "annotations"
     if name := text(annotations.get(_DEFAULT_BACKEND)):
-        yield Backend("", name, None, ROOT / "metadata" / "annotations" / _DEFAULT_BACKEND)
+        yield Backend("", name, None, place / _DEFAULT_BACKEND)
+    if found := _MIRROR_HOST.search(text(annotations.get(_MIRROR_TARGET))):
+        yield Backend("", found[1], int(found[2]) if found[2] else None, place / _MIRROR_TARGET)
+    for action in (name for name in annotations if name.startswith(_ALB_ACTIONS)):
+        # JSON of the controller's own; with a Service's name its port stands in some order.
+        content = text(annotations[action])
+        ports: list[int | None] = [int(port) for port in _ALB_PORT.findall(content)]
+        for service in _ALB_SERVICE.findall(content):
+            yield from (Backend("", service, port, place / action) for port in ports or [None])
 
 
 def _ingress_backend(backend: Mapping[str, Any], pointer: Pointer) -> Iterator[Backend]:

@@ -54,7 +54,7 @@ def test_a_cluster_has_the_pods_of_each_of_its_groups() -> None:
 
 @pytest.mark.parametrize(
     "made",
-    [ray_cluster(*[group("g")] * 10_000), ray_cluster(group("g", **{"a" * 70_000: "b"}))],
+    [ray_cluster(*[group("g")] * 10_000), ray_cluster(group("g", **{"a" * 300_000: "b"}))],
     ids=["groups", "labels"],
 )
 def test_a_cluster_too_large_to_look_into_may_have_any_pods(made: LiveCluster) -> None:

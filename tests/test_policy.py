@@ -11,8 +11,8 @@ from policies.config import Policy
 from policies.pointer import ROOT
 from policies.problems import PolicyError
 from policies.registry import MUTATIONS
+from policies.rules.auth_on import AuthOn
 from policies.rules.no_host_access import NoHostAccess
-from policies.rules.no_root import NoRoot
 from policies.rules.tls_on import TlsOn
 from policies.workload import Kind
 from tests import factory
@@ -233,10 +233,10 @@ def test_a_rule_of_restricted_that_raises_refuses_under_baseline_too(monkeypatch
 def test_more_findings_than_anybody_reads_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise those of `restricted`, which only warn, could hide one of `baseline` behind them."""
 
-    def endless(self: NoRoot, *_arguments: object) -> Any:
+    def endless(self: AuthOn, *_arguments: object) -> Any:
         return (self.violation(f"finding {number}", ROOT, "mend it") for number in itertools.count())
 
-    monkeypatch.setattr(NoRoot, "check", endless)
+    monkeypatch.setattr(AuthOn, "check", endless)
     stored = dict(reviewer().mutated(request(factory.ray_cluster())).document)
     verdict = reviewer().verdict(request(stored))
     assert [violation.what for violation in verdict.denied] == ["there are more than 500 findings of this rule"]

@@ -39,6 +39,7 @@ class AuthOn(Rule):
 
     id: ClassVar[str] = "auth-on"
     profile: ClassVar[Profile] = Profile.RESTRICTED
+    from_level: ClassVar[Profile | None] = Profile.BASELINE
     severity: ClassVar[Severity] = Severity.HIGH
 
     proxies: tuple[str, ...] = Field(

@@ -10,7 +10,7 @@ from pydantic import Field
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.pod import Container, Pod
 from policies.pointer import Pointer
-from policies.reading import elements, mapping, text
+from policies.reading import clipped, elements, mapping, text
 from policies.workload import Workload
 
 # Names and keys of Secrets are not longer (RFC 1123), and longer ones are not looked at.
@@ -53,14 +53,14 @@ class NoCaKeyInPods(Rule):
         name = text(source.get("secretName")) or text(source.get("name"))
         keys = [text(item.get("key")) for _, item in elements(source.get("items"))]
         if self._is_ca_key(name, keys):
-            title = f"volume {text(volume.get('name'))} of the {pod.title}"
-            yield self.violation(f"{title} holds the key of a CA, from the Secret {name}", pointer, _FIX)
+            title = f"volume {clipped(text(volume.get('name')))} of the {pod.title}"
+            yield self.violation(f"{title} holds the key of a CA, from the Secret {clipped(name)}", pointer, _FIX)
 
     def _check_env(self, container: Container, title: str) -> Iterator[Violation]:
         for index, entry in elements(container.raw.get("env")):
             reference = mapping(mapping(entry.get("valueFrom")).get("secretKeyRef")) if "valueFrom" in entry else {}
             if reference and self._is_ca_key(text(reference.get("name")), [text(reference.get("key"))]):
-                name, place = text(entry.get("name")), container.pointer / "env" / index
+                name, place = clipped(text(entry.get("name"))), container.pointer / "env" / index
                 yield self.violation(f"{title} has the key of a CA in {name}", place, f"delete {name}")
 
     def _is_ca_key(self, secret: str, keys: list[str]) -> bool:

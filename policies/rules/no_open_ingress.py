@@ -10,7 +10,7 @@ from policies.ingress_auth import ROUTE_ANNOTATIONS, asks, read_by, snippets, su
 from policies.kuberay import copies_metadata
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.neighbour import Neighbour
-from policies.neighbourhood import LiveService, cluster_with, ray_ports
+from policies.neighbourhood import LiveService, Lookout
 from policies.pointer import ROOT
 from policies.reading import clipped, text
 from policies.routes import Backend, backends, gateways
@@ -77,21 +77,22 @@ class NoOpenIngress(Rule):
         yield from self._check_snippets(annotations)
 
     def check_neighbour(self, neighbour: Neighbour, facts: Facts) -> Iterator[Violation]:
-        known: dict[tuple[str, str, object], bool] = {}
-        found = [backend for backend in backends(neighbour) if self._is_known_ray(backend, facts, known)]
+        lookout = Lookout(facts.neighbourhood)
+        found = [backend for backend in backends(neighbour) if self._is_ray(backend, facts, lookout)]
         if found:
             yield from self._check_snippets(neighbour.annotations)
         if not found or self._is_guarded(neighbour, facts):
             return
         reported: set[tuple[str, Profile, str]] = set()
+        fix = _fix(neighbour)
         for backend in found:
-            level = Profile.RESTRICTED if _is_serve(backend, facts) else self.profile
+            level = Profile.RESTRICTED if _is_serve(backend, facts, lookout) else self.profile
             service, port = clipped(backend.service), clipped(str(backend.port or ""))
             if (service, level, port) not in reported:
                 reported.add((service, level, port))
                 what = f"this {neighbour.kind} leads to Ray ({service}) without asking who is there"
                 # Another port of the same Service is another way.
-                yield self.violation(what, backend.pointer, _fix(neighbour), profile=level, evidence=port)
+                yield self.violation(what, backend.pointer, fix, profile=level, evidence=port)
 
     def _check_snippets(self, annotations: Mapping[str, Any]) -> Iterator[Violation]:
         for name in snippets(annotations):
@@ -118,40 +119,33 @@ class NoOpenIngress(Rule):
             for name, values in self.authenticating_annotations.items()
         )
 
-    def _is_known_ray(self, backend: Backend, facts: Facts, known: dict[tuple[str, str, object], bool]) -> bool:
-        key = backend.namespace, backend.service, backend.port
-        if key not in known:
-            known[key] = self._is_ray(backend, facts)
-        return known[key]
-
-    def _is_ray(self, backend: Backend, facts: Facts) -> bool:
+    def _is_ray(self, backend: Backend, facts: Facts, lookout: Lookout) -> bool:
         """By the Service it names where that is known, else by names KubeRay gives and ports Ray has."""
         if backend.port in self.allowed_ports:
             return False
-        ports = ray_ports(facts.neighbourhood)
-        if backend.port in ports:
+        if isinstance(backend.port, int) and backend.port in lookout.ports:
             return True
         service = _known(backend, facts)
         if service is None:
             return bool(_HEAD.fullmatch(backend.service) or _SERVE.fullmatch(backend.service))
-        if _reached(backend, service) in ports:
+        if _reached(backend, service) in lookout.ports:
             return True
         if service.external_name:
-            return self._is_ray_by_name(service, facts)
-        return _selects_ray(service, facts)
+            return self._is_ray_by_name(service, facts, lookout)
+        return _selects_ray(service, lookout)
 
-    def _is_ray_by_name(self, alias: LiveService, facts: Facts) -> bool:
+    def _is_ray_by_name(self, alias: LiveService, facts: Facts, lookout: Lookout) -> bool:
         """A Service that is another name for one of Ray's."""
         name, _, rest = alias.external_name.partition(".")
         there = rest.partition(".")[0] == facts.namespace
         service = (facts.neighbourhood.services or {}).get(name) if there else None
-        return bool(_HEAD.fullmatch(name)) or (service is not None and _selects_ray(service, facts))
+        return bool(_HEAD.fullmatch(name)) or (service is not None and _selects_ray(service, lookout))
 
 
-def _selects_ray(service: LiveService, facts: Facts) -> bool:
+def _selects_ray(service: LiveService, lookout: Lookout) -> bool:
     if any(name.startswith(_LABELS) for name in service.selector):
         return True
-    return bool(service.selector and cluster_with(service.selector, facts.neighbourhood))
+    return bool(service.selector and lookout.cluster_with(service.selector))
 
 
 def _fix(neighbour: Neighbour) -> str:
@@ -189,9 +183,9 @@ def _reached(backend: Backend, service: LiveService) -> int | str | None:
     return service.ports.get(backend.port, backend.port) if backend.port is not None else None
 
 
-def _is_serve(backend: Backend, facts: Facts) -> bool:
+def _is_serve(backend: Backend, facts: Facts, lookout: Lookout) -> bool:
     """It leads to Ray Serve, and to nothing else of Ray."""
-    service, ports = _known(backend, facts), ray_ports(facts.neighbourhood)
+    service, ports = _known(backend, facts), lookout.ports
     if service is None:
         return bool(_SERVE.fullmatch(backend.service)) and backend.port not in ports
     # A port that goes by a name is whichever its author has called so in the pod.

@@ -21,7 +21,8 @@ _RESTRICT = (
 class NoPublicHeadService(Rule):
     """Refuses LoadBalancer, NodePort and externalIPs for the head and Serve services KubeRay makes.
 
-    A LoadBalancer passes with a cloud's annotation for an internal one, or with `loadBalancerSourceRanges`.
+    A LoadBalancer passes with a cloud's annotation for an internal one, or with `loadBalancerSourceRanges`. An
+    exemption from this goes with one from `no-public-ray-service`, which judges the Service that KubeRay then makes.
     Why: GCS (6379), dashboard (8265) and Ray Client (10001) run code for whoever reaches them; ShadowRay
     (CVE-2023-48022) was thousands of clusters exposed this way.
     Fix: serviceType ClusterIP; reach the dashboard by `kubectl port-forward`.

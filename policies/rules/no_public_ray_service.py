@@ -10,7 +10,7 @@ from policies.exposure import RAY_PORTS, exposures
 from policies.kuberay import labels_of_pods
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.neighbour import Neighbour
-from policies.neighbourhood import MOST_LOOKED_AT, LiveService, cluster_with, ray_ports
+from policies.neighbourhood import MOST_LOOKED_AT, LiveService, Lookout
 from policies.pointer import ROOT, Pointer
 from policies.reading import clipped, elements, mapping, text
 from policies.selectors import holds
@@ -27,8 +27,6 @@ _CONTROLLERS = (
     "system:kube-controller-manager",
 )
 _GCS = 6379
-# As KubeRay calls the ports of its head Service.
-_NAMES = frozenset({"client", "dashboard", "gcs", "gcs-server", "redis"})
 
 
 class NoPublicRayService(Rule):
@@ -86,25 +84,22 @@ class NoPublicRayService(Rule):
     def _why_ray(self, service: LiveService, facts: Facts) -> str:
         if any(name.startswith(_LABELS) for name in service.selector):
             return "selects Ray's pods"
-        reached = {port for pair in service.ports.items() for port in pair} & self._ports(facts)
+        lookout = Lookout(facts.neighbourhood)
+        reached = self._ports(lookout).intersection(service.ports.values())
         if reached:
             return f"leads to port {', '.join(sorted(map(str, reached)))}, Ray's"
-        found = cluster_with(service.selector, facts.neighbourhood) if service.selector else ""
+        found = lookout.cluster_with(service.selector) if service.selector else ""
         return f"selects pods of the RayCluster {found}" if found else ""
 
-    def _ports(self, facts: Facts) -> frozenset[int | str]:
-        """Ray's, by number; beside a RayCluster also by the names KubeRay gives them."""
-        if not facts.neighbourhood.ray_clusters:
-            return frozenset(self.ports)
-        moved = ray_ports(facts.neighbourhood).difference(RAY_PORTS)
-        return frozenset(self.ports) | moved | _NAMES
+    def _ports(self, lookout: Lookout) -> frozenset[int | str]:
+        return lookout.ports.difference(RAY_PORTS).union(self.ports)
 
     def _check_endpoints(self, neighbour: Neighbour, facts: Facts) -> Iterator[Violation]:
         if facts.user in _CONTROLLERS:
             return
         service = neighbour.labels.get(_SERVICE_LABEL) if neighbour.kind == "EndpointSlice" else neighbour.name
         known = (facts.neighbourhood.services or {}).get(text(service))
-        ports = self._ports(facts)
+        ports = self._ports(Lookout(facts.neighbourhood))
         for port, pointer in _endpoint_ports(neighbour.document):
             if isinstance(port, int) and port in ports and (port != _GCS or (known is not None and known.public)):
                 what = f"this {neighbour.kind} was written by hand, and leads to port {port}, Ray's"

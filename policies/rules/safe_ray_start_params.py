@@ -8,6 +8,7 @@ import orjson
 
 from policies.contract import POD_IP_EXPANSION, TlsBy, tls_by
 from policies.model import Facts, Profile, Rule, Severity, Violation
+from policies.neighbourhood import PORT_PARAMS
 from policies.pod import Role
 from policies.pointer import Pointer
 from policies.reading import mapping, text
@@ -31,16 +32,18 @@ _RESOURCE_NAME = re.compile(r"[^'$`\\\x00-\x1f]*")
 
 
 # KubeRay reads the JSON in `resources` and writes it anew, in single quotes (`addWellKnownAcceleratorResources`).
-_RESOURCE = re.compile(r"[A-Za-z0-9._/:+-]{1,253}")
+_RESOURCE = re.compile(r"[A-Za-z0-9._/:+ -]{1,253}")
 _RESOURCES_FIX = "give JSON with names of letters, digits and ._/:+- alone, and a number for each"
 _LONGEST = 8192
+_PORT = re.compile(r"[0-9]{1,5}")
 
 
 def _are_resources(value: str) -> bool:
     """JSON with plain names and numbers, in quotes of either kind."""
-    quoted = value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"" else value
+    if not _WORD.fullmatch(value):
+        return False
     try:
-        found = orjson.loads(quoted.replace('\\"', '"'))
+        found = orjson.loads(value.strip("'\"").replace('\\"', '"'))
     except orjson.JSONDecodeError:
         return False
     return isinstance(found, dict) and all(
@@ -91,6 +94,9 @@ class SafeRayStartParams(Rule):
         elif isinstance(value, str) and len(value) > _LONGEST:
             what = f"{name} in rayStartParams of the {group.title} is longer than {_LONGEST} characters"
             yield self.violation(what, pointer, "write less", evidence=str(len(value)))
+        elif name in PORT_PARAMS and not _PORT.fullmatch(str(value)):
+            what = f"{name} in rayStartParams of the {group.title} is not a plain number"
+            yield self.violation(what, pointer, "write the number of the port", evidence=str(value))
         elif isinstance(value, str) and name == "resources" and not _are_resources(value):
             what = f"resources in rayStartParams of the {group.title} are not plain names and numbers"
             yield self.violation(what, pointer, _RESOURCES_FIX, evidence=value)

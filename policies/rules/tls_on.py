@@ -29,6 +29,7 @@ class TlsOn(Rule):
 
     id: ClassVar[str] = "tls-on"
     profile: ClassVar[Profile] = Profile.RESTRICTED
+    from_level: ClassVar[Profile | None] = Profile.BASELINE
     severity: ClassVar[Severity] = Severity.CRITICAL
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
