@@ -21,6 +21,8 @@ GROUP_LABEL = "ray.io/group"
 ORIGIN_KIND_LABEL = "ray.io/originated-from-crd"
 OPT_IN_CLUSTER_LABEL = "raywarden.io/cluster"
 OPT_IN_ROLE_LABEL = "raywarden.io/role"
+# Whoever asks for labels that begin like these asks for Ray.
+LABEL_PREFIXES = ("ray.io/", "raywarden.io/")
 # Options of `ray` itself may stand between the two words.
 RAY_START = re.compile(r"\bray(?:\s+-\S{1,40}(?:\s+[^-\s]\S{0,40})?){0,4}\s+start\b")
 

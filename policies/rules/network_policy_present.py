@@ -10,9 +10,7 @@ from policies.neighbour import Neighbour
 from policies.neighbourhood import MOST_LOOKED_AT
 from policies.network_policy import NetworkPolicy
 from policies.pointer import ROOT, Pointer
-from policies.workload import Workload
-
-_LABELS = ("ray.io/", "raywarden.io/")
+from policies.workload import LABEL_PREFIXES, Workload
 
 
 class NetworkPolicyPresent(Rule):
@@ -63,7 +61,7 @@ class NetworkPolicyPresent(Rule):
 
 def _selects_ray(policy: NetworkPolicy, neighbour: Neighbour, facts: Facts) -> bool:
     """By the labels it names, or because pods of a live cluster carry them."""
-    if any(name.startswith(_LABELS) for name in policy.selected_names):
+    if any(name.startswith(LABEL_PREFIXES) for name in policy.selected_names):
         return True
     left = MOST_LOOKED_AT
     for cluster in (facts.neighbourhood.ray_clusters or {}).values():

@@ -14,7 +14,7 @@ from policies.neighbourhood import LiveService, Lookout
 from policies.pointer import ROOT
 from policies.reading import clipped, text
 from policies.routes import Backend, backends, gateways
-from policies.workload import Workload
+from policies.workload import LABEL_PREFIXES, Workload
 
 _ANNOTATIONS = ROOT / "metadata" / "annotations"
 # As KubeRay names them (`GenerateHeadServiceName`, `GenerateServeServiceName`).
@@ -22,7 +22,6 @@ _HEAD = re.compile(r"[a-z0-9.-]+-head-svc")
 _SERVE = re.compile(r"[a-z0-9.-]+-serve-svc")
 _SERVE_LABEL = "ray.io/serve"
 _SERVE_PORT = 8000
-_LABELS = ("ray.io/", "raywarden.io/")
 _CLASS = "kubernetes.io/ingress.class"
 _OTHERWISE = "or delete it and use kubectl port-forward"
 # Who reads no annotation of an Ingress controller's.
@@ -143,7 +142,7 @@ class NoOpenIngress(Rule):
 
 
 def _selects_ray(service: LiveService, lookout: Lookout) -> bool:
-    if any(name.startswith(_LABELS) for name in service.selector):
+    if any(name.startswith(LABEL_PREFIXES) for name in service.selector):
         return True
     return bool(service.selector and lookout.cluster_with(service.selector))
 

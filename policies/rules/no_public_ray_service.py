@@ -14,9 +14,8 @@ from policies.neighbourhood import MOST_LOOKED_AT, LiveService, Lookout
 from policies.pointer import ROOT, Pointer
 from policies.reading import clipped, elements, mapping, text
 from policies.selectors import holds
-from policies.workload import Workload
+from policies.workload import LABEL_PREFIXES, Workload
 
-_LABELS = ("ray.io/", "raywarden.io/")
 _SERVICE_LABEL = "kubernetes.io/service-name"
 # Who writes where a Service leads, as its selector says; by kube-controller-manager's own name without
 # --use-service-account-credentials.
@@ -59,7 +58,7 @@ class NoPublicRayService(Rule):
             return
         for service in public:
             # One that selects Ray's own labels was judged itself, with its load balancer and its exemptions.
-            by_ray = workload.is_of_kuberay and any(name.startswith(_LABELS) for name in service.selector)
+            by_ray = workload.is_of_kuberay and any(name.startswith(LABEL_PREFIXES) for name in service.selector)
             if service.selector and not by_ray and any(holds(service.selector, one) for one in labels):
                 what = f"the Service {service.name} of this namespace is public, and selects these pods"
                 fix = f"have it say type: ClusterIP without externalIPs, or kubectl delete service {service.name}"
@@ -82,7 +81,7 @@ class NoPublicRayService(Rule):
             yield self.violation(f"this Service {why}, and {how}", pointer, fix)
 
     def _why_ray(self, service: LiveService, facts: Facts) -> str:
-        if any(name.startswith(_LABELS) for name in service.selector):
+        if any(name.startswith(LABEL_PREFIXES) for name in service.selector):
             return "selects Ray's pods"
         lookout = Lookout(facts.neighbourhood)
         reached = self._ports(lookout).intersection(service.ports.values())
