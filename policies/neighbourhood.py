@@ -19,14 +19,16 @@ _SERVICE_ACCOUNT = "system:serviceaccount:"
 # Views are kept in memory, whoever made the objects; in these many groups, labels and ports there is room for any that
 # is of use to somebody.
 _MOST_GROUPS = 256
-# Of what one namespace holds, a request has time to look at so much.
-MOST_LOOKED_AT = 20_000
-_PORT = re.compile(r"[0-9]{1,5}")
-# As KubeRay calls the ports of its head Service.
-_PORT_NAMES = frozenset({"client", "dashboard", "gcs", "gcs-server", "redis"})
 _LARGEST_LABELS = 262144
 _MOST_LABELS = 64
 _MOST_PORTS = 256
+# Of what one namespace holds, a request has time to look at so much.
+MOST_LOOKED_AT = 20_000
+# The parameters of `ray start` that say where RAY_PORTS are.
+PORT_PARAMS = ("port", "dashboard-port", "ray-client-server-port", "dashboard-agent-listen-port")
+_PORT = re.compile(r"[0-9]{1,5}")
+# As KubeRay calls the ports of its head Service.
+_PORT_NAMES = frozenset({"client", "dashboard", "gcs", "gcs-server", "redis"})
 # The only one in which ACK's scheduler looks for its ElasticQuotaTree.
 _TREE_NAMESPACE = "kube-system"
 
@@ -64,10 +66,6 @@ class LiveCluster:
     def has_pods_with(self, wanted: Mapping[str, Any]) -> bool:
         """Its pods carry all of these labels, those of one group at least."""
         return self.too_large or any(holds(wanted, labels) for labels in self.pod_labels)
-
-
-# The parameters of `ray start` that say where RAY_PORTS are.
-PORT_PARAMS = ("port", "dashboard-port", "ray-client-server-port", "dashboard-agent-listen-port")
 
 
 def _ports_of(workload: Workload) -> Iterator[int | str]:

@@ -52,14 +52,14 @@ class NetworkPolicyPresent(Rule):
         if neighbour.kind != "NetworkPolicy":
             return
         policy = NetworkPolicy.of(neighbour.document)
-        if _selects_ray(policy, neighbour, facts):
+        if _selects_ray(policy, facts):
             for pointer in policy.open_rules(*RAY_PORTS):
                 what = "this policy lets everyone reach Ray's ports"
                 fix = "write from: [{podSelector: {}}], ports: without Ray's, or a podSelector without its pods"
                 yield self.violation(what, pointer, fix)
 
 
-def _selects_ray(policy: NetworkPolicy, neighbour: Neighbour, facts: Facts) -> bool:
+def _selects_ray(policy: NetworkPolicy, facts: Facts) -> bool:
     """By the labels it names, or because pods of a live cluster carry them."""
     if any(name.startswith(LABEL_PREFIXES) for name in policy.selected_names):
         return True
