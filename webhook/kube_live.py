@@ -20,14 +20,14 @@ from webhook.ports import ConflictError, StoredSeed, UnavailableError
 
 T = TypeVar("T")
 
-_PODS = Resource("", "v1", "pods")
-_SECRETS = Resource("", "v1", "secrets")
-_TOKEN_REVIEWS = Resource("authentication.k8s.io", "v1", "tokenreviews")
-_CONFIGURATIONS = tuple(
+PODS = Resource("", "v1", "pods")
+SECRETS = Resource("", "v1", "secrets")
+TOKEN_REVIEWS = Resource("authentication.k8s.io", "v1", "tokenreviews")
+CONFIGURATIONS = tuple(
     Resource("admissionregistration.k8s.io", "v1", plural)
     for plural in ("mutatingwebhookconfigurations", "validatingwebhookconfigurations")
 )
-_SEED = "raywarden-seed"
+SEED = "raywarden-seed"
 _PATCH_ATTEMPTS = 5
 _PATCH_PAUSE_SECONDS = 0.05
 
@@ -68,11 +68,11 @@ class KubeLive:
             "kind": "TokenReview",
             "spec": {"token": token, "audiences": [AUDIENCE]},
         }
-        answer = await self._api.review(_TOKEN_REVIEWS, question)
+        answer = await self._api.review(TOKEN_REVIEWS, question)
         return caller_of(answer.get("status"), AUDIENCE)
 
     async def pod(self, namespace: str, name: str) -> Pod | None:
-        return await self._live(_PODS, namespace, name, pod_of)
+        return await self._live(PODS, namespace, name, pod_of)
 
     async def ray_cluster(self, namespace: str, name: str, uid: str) -> Cluster | None:
         cluster = await self._live(RAY_CLUSTERS, namespace, name, ray_cluster_of)
@@ -115,8 +115,8 @@ class KubeObjectLists:
 
     async def ray_pods(self) -> Sequence[Mapping[str, Any]]:
         # A selector knows no "or"; a pod with both labels is KubeRay's.
-        kuberay = await self._all(_PODS, RAY_CLUSTER_LABEL)
-        return [*kuberay, *await self._all(_PODS, f"{OPT_IN_CLUSTER_LABEL},!{RAY_CLUSTER_LABEL}")]
+        kuberay = await self._all(PODS, RAY_CLUSTER_LABEL)
+        return [*kuberay, *await self._all(PODS, f"{OPT_IN_CLUSTER_LABEL},!{RAY_CLUSTER_LABEL}")]
 
     async def _all(self, resource: Resource, labels: str = "") -> Sequence[Mapping[str, Any]]:
         async with aclosing(self._api.pages(resource, labels=labels)) as pages:
@@ -131,23 +131,23 @@ class KubeSeedStore:
         self._namespace = namespace
 
     async def load(self) -> StoredSeed | None:
-        secret = await self._api.get(_SECRETS, self._namespace, _SEED)
+        secret = await self._api.get(SECRETS, self._namespace, SEED)
         if secret is None:
             return None
         entries = {name: _decoded(value) for name, value in mapping(secret.get("data")).items()}
         return StoredSeed(entries, _version(secret))
 
     async def create(self, entries: Mapping[str, bytes]) -> None:
-        metadata = {"name": _SEED, "namespace": self._namespace, "labels": {"app.kubernetes.io/name": "raywarden"}}
+        metadata = {"name": SEED, "namespace": self._namespace, "labels": {"app.kubernetes.io/name": "raywarden"}}
         secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque"}
-        await self._api.create(_SECRETS, self._namespace, {**secret, "data": _encoded(entries)})
+        await self._api.create(SECRETS, self._namespace, {**secret, "data": _encoded(entries)})
 
     async def replace(self, stored: StoredSeed, entries: Mapping[str, bytes]) -> None:
         # Read once more, so that labels and annotations of others stay; the server compares the versions again.
-        secret = await self._api.get(_SECRETS, self._namespace, _SEED)
+        secret = await self._api.get(SECRETS, self._namespace, SEED)
         if secret is None or _version(secret) != stored.version:
-            raise ConflictError(f"the Secret {self._namespace}/{_SEED} has changed since it was read")
-        await self._api.replace(_SECRETS, self._namespace, _SEED, {**secret, "data": _encoded(entries)})
+            raise ConflictError(f"the Secret {self._namespace}/{SEED} has changed since it was read")
+        await self._api.replace(SECRETS, self._namespace, SEED, {**secret, "data": _encoded(entries)})
 
 
 class KubeWebhookConfigurations:
@@ -159,7 +159,7 @@ class KubeWebhookConfigurations:
 
     async def trust(self, ca: bytes) -> bool:
         bundle = base64.b64encode(ca).decode()
-        written = [await self._trust(resource, bundle) for resource in _CONFIGURATIONS]
+        written = [await self._trust(resource, bundle) for resource in CONFIGURATIONS]
         return any(written)
 
     async def _trust(self, resource: Resource, bundle: str) -> bool:

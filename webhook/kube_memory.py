@@ -30,6 +30,7 @@ _QUOTAS = (
     Resource("scheduling.sigs.k8s.io", "v1beta1", "elasticquotas"),
     Resource("scheduling.x-k8s.io", "v1alpha1", "elasticquotas"),
 )
+WATCHED = (NAMESPACES, RAY_CLUSTERS, SERVICES, _NETWORK_POLICIES, *_QUOTAS, _ROLES, _BINDINGS)
 _OF_A_NAMESPACE = ("name", "uid", "creationTimestamp", "labels", "annotations")
 
 
@@ -64,7 +65,7 @@ class KubeMemory:
     @property
     def resources(self) -> tuple[str, ...]:
         """What is watched."""
-        return tuple(str(cache.resource) for cache in self._caches)
+        return tuple(map(str, WATCHED))
 
     async def run(self) -> None:
         """Keep up with the API server until cancelled."""
