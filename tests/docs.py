@@ -15,7 +15,7 @@ _RULES = re.compile(r"( *)(# generated: rules\n).*?( *# end\n)", re.DOTALL)
 
 def files() -> dict[Path, str]:
     """Every file with generated parts, as it should be."""
-    readme, example = ROOT / "README.md", ROOT / "deploy" / "policy.yaml"
+    readme, example = ROOT / "README.md", ROOT / "deploy" / "base" / "policy.yaml"
     return {
         ROOT / "policies" / "policy.schema.json": policy_schema.text(),
         example: _RULES.sub(_example_rules, example.read_text()),

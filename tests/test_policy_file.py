@@ -170,7 +170,7 @@ def test_any_bytes_are_a_policy_or_refused_with_a_reason(content: bytes) -> None
 
 
 def test_the_example_is_the_default_policy_and_names_every_part() -> None:
-    example = ROOT / "deploy" / "policy.yaml"
+    example = ROOT / "deploy" / "base" / "policy.yaml"
     policy, default = load_policy(example), Policy.parse(None)
     assert policy.rules == default.rules and not any(rule.mode for rule in policy.file.rules.values())
     assert policy.file.model_copy(update={"rules": {}}) == default.file
@@ -183,7 +183,9 @@ def test_the_example_is_the_default_policy_and_names_every_part() -> None:
 
 
 def test_what_the_example_comments_out_is_right_too() -> None:
-    section = (ROOT / "deploy" / "policy.yaml").read_text().partition("exemptions: []\n")[2].partition("\n\n")[0]
+    section = (
+        (ROOT / "deploy" / "base" / "policy.yaml").read_text().partition("exemptions: []\n")[2].partition("\n\n")[0]
+    )
     content = "exemptions:\n" + "\n".join(line.removeprefix("#") for line in section.splitlines())
     (exemption,) = parse_policy(Path("p"), content.encode()).file.exemptions
     assert exemption.until == date(2027, 1, 31) and exemption.users

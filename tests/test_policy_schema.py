@@ -143,7 +143,7 @@ def test_whatever_is_written_gets_one_verdict(document: Any) -> None:
 def test_the_files_we_show_are_good() -> None:
     shown = re.findall(r"```yaml\n(apiVersion: raywarden.io/v1alpha1\nkind: Policy\n.*?)```", _readme(), re.DOTALL)
     assert shown
-    for content in (*shown, (ROOT / "deploy" / "policy.yaml").read_text()):
+    for content in (*shown, (ROOT / "deploy" / "base" / "policy.yaml").read_text()):
         (document,) = load_all(content)
         assert verdicts(document) == (True, True)
 

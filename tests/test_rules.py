@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from policies.evaluate import Verdict
 from policies.registry import RULES
-from tests import factory, neighbours
+from tests import factory, neighbours, registration
 from webhook.wire import AdmissionRequest
 
 _FIXTURES = Path(__file__).parent / "fixtures" / "rules"
@@ -75,7 +75,11 @@ def admitted(fixture: Fixture) -> tuple[factory.Object, Admit]:
         mutated = reviewer.mutated(asked(sent))
         assert mutated.failed == ()
         stored_as = dict(mutated.document)
-        return stored_as, reviewer.verdict(asked(stored_as))
+        verdict = reviewer.verdict(asked(stored_as))
+        # What the API server does not send to us is refused by nobody.
+        assert not mutated.operations or registration.reaches("mutate", asked(sent))
+        assert not verdict.denied or registration.reaches("validate", asked(stored_as))
+        return stored_as, verdict
 
     return document, admit
 

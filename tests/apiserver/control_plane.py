@@ -3,17 +3,20 @@
 import ssl
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 import httpx
+import yaml
 
 from tests.apiserver.free_ports import free_port
 from tests.apiserver.pki import Pki, signing_keys
+from tests.deploy import NO_KUBECTL, kubectl
 from tests.kube_conversation import write_kubeconfig
 
+AUDIT_LOG = "audit.log"
 _START_SECONDS = 60
 _ISSUER = "https://kubernetes.default.svc.cluster.local"
 
@@ -30,6 +33,8 @@ class ControlPlane:
         self.admin = httpx.Client(base_url=self.server, verify=context, trust_env=False)
         user = {"client-certificate": str(certificate), "client-key": str(key)}
         self.admin_kubeconfig = self._kubeconfig("admin", user)
+        self._kubectl_program = kubectl()
+        assert self._kubectl_program, NO_KUBECTL
         self._etcd = _Program(folder, assets / "etcd", _etcd_flags(folder, etcd))
         self._api_server = _Program(folder, assets / "kube-apiserver", _api_server_flags(folder, pki, etcd, port))
 
@@ -68,6 +73,23 @@ class ControlPlane:
         """Delete an object as the admin, at once, whether it exists or not."""
         answer = self.admin.delete(path, params={"gracePeriodSeconds": 0})
         assert answer.is_success or answer.status_code == 404, answer.text
+
+    def apply(self, *documents: Mapping[str, Any]) -> None:
+        """`kubectl apply`, as the admin."""
+        self._kubectl("apply", documents)
+
+    def take_away(self, *documents: Mapping[str, Any]) -> None:
+        """`kubectl delete`, as the admin, of what need not be there."""
+        self._kubectl("delete", documents, "--ignore-not-found", "--wait=false")
+
+    def _kubectl(self, verb: str, documents: Sequence[Mapping[str, Any]], *options: str) -> None:
+        # A cache of its own: this API server is another one the next time.
+        command = [self._kubectl_program, verb, "--filename=-", *options, f"--cache-dir={self.folder / 'kubectl'}"]
+        ended = subprocess.run(
+            [*command, f"--kubeconfig={self.admin_kubeconfig}"],
+            input=yaml.safe_dump_all(documents), capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert ended.returncode == 0, ended.stderr
 
     def get(self, path: str) -> dict[str, Any]:
         """An object as the admin sees it; empty where there is none."""
@@ -167,4 +189,14 @@ def _api_server_flags(folder: Path, pki: Pki, etcd: str, port: int) -> dict[str,
         "service_account_signing_key_file": signing_key,
         "service_account_key_file": public_key,
         "api_audiences": _ISSUER,
+        "audit_policy_file": _audit_policy(folder),
+        "audit_log_path": folder / AUDIT_LOG,
     }
+
+
+def _audit_policy(folder: Path) -> Path:
+    """Everything that service accounts ask for, without bodies."""
+    rules = [{"level": "Metadata", "userGroups": ["system:serviceaccounts"]}, {"level": "None"}]
+    policy = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"], "rules": rules}
+    (file := folder / "audit-policy.yaml").write_text(yaml.safe_dump(policy))
+    return file

@@ -1,4 +1,4 @@
-"""RayWarden as an operator installs it: namespace, service account, rights, webhook configurations."""
+"""RayWarden as an operator installs it: `deploy/base`, its servers beside the API server in place of a Deployment's."""
 
 import base64
 import ssl
@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 
+import yaml
+
 from tests.apiserver.control_plane import ControlPlane
 from tests.apiserver.kuberay_operator import OPERATOR, install_operator
-from tests.apiserver.rights import CLUSTER_RULES, OWN_RULES, REGISTRATION, grant
+from tests.apiserver.rights import REGISTRATION
+from tests.deploy import BASE, rendered
 from tests.factory import Object
 
 if TYPE_CHECKING:
@@ -21,16 +24,9 @@ T = TypeVar("T")
 
 _CONFIGURATIONS = f"/apis/{REGISTRATION}/v1"
 _DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-_KINDS = {"Mutating": ("mutate", "Ignore"), "Validating": ("validate", "Fail")}
-_LOOKED_AT = {
-    "": ["pods", "pods/ephemeralcontainers", "services", "endpoints", "namespaces"],
-    "ray.io": ["rayclusters"],
-    "apps": ["deployments", "statefulsets"],
-    "batch": ["jobs", "cronjobs"],
-    "networking.k8s.io": ["ingresses", "networkpolicies"],
-    "discovery.k8s.io": ["endpointslices"],
-}
+_KINDS = {"Mutating": "mutate", "Validating": "validate"}
 _GARBAGE = base64.b64encode(b"garbage").decode()
+_CONFIGURED = [f"{kind}WebhookConfiguration" for kind in _KINDS]
 _WORKER = {"key": "ray.io/node-type", "values": ["worker"]}
 
 
@@ -53,16 +49,20 @@ class Installation:
 
     @classmethod
     def make(cls, control_plane: ControlPlane) -> "Installation":
-        """Without webhook configurations, as before the operator has applied them."""
+        """`deploy/base` under another name, without webhook configurations, beside KubeRay."""
         name = f"raywarden-{uuid4().hex[:8]}"
-        control_plane.make("/api/v1/namespaces", {"metadata": {"name": name}})
-        control_plane.make(f"/api/v1/namespaces/{name}/serviceaccounts", {"metadata": {"name": "raywarden"}})
-        grant(control_plane, name, CLUSTER_RULES, OWN_RULES)
-        made = cls(control_plane, name, control_plane.kubeconfig(name, control_plane.token(name, "raywarden")))
+        made = cls(control_plane, name, control_plane.folder / f"{name}.kubeconfig")
+        control_plane.apply(*(one for one in made.shipped() if one["kind"] not in _CONFIGURED))
+        control_plane.kubeconfig(name, control_plane.token(name, "raywarden"))
         made.unregister()
         define_ray_clusters(control_plane)
         install_operator(control_plane)
         return made
+
+    def shipped(self) -> list[Object]:
+        """Every object of `deploy/base`, in our namespace."""
+        text = yaml.safe_dump_all(rendered(BASE)).replace("raywarden-system", self.namespace)
+        return list(yaml.safe_load_all(text))
 
     @property
     def secret(self) -> str:
@@ -70,38 +70,25 @@ class Installation:
         return f"/api/v1/namespaces/{self.namespace}/secrets/raywarden-seed"
 
     def team(self, **labels: str) -> str:
-        """A namespace whose pods and RayClusters are sent to us, with the service account `ray`; gives its name."""
+        """A namespace with the service account `ray`; gives its name. One labelled `unseen` is not sent to us."""
         name = f"team-{uuid4().hex[:8]}"
-        labelled = {"name": name, "labels": {"warden": self.namespace, **labels}}
-        self.control_plane.make("/api/v1/namespaces", {"metadata": labelled})
+        self.control_plane.make("/api/v1/namespaces", {"metadata": {"name": name, "labels": labels}})
         self.control_plane.make(f"/api/v1/namespaces/{name}/serviceaccounts", {"metadata": {"name": "ray"}})
         return name
 
     def register(self, first: "Replica", second: "Replica") -> None:
-        """Have the API server send worker pods to `second` and everything else to `first`; its caBundle is garbage."""
-        for kind, (path, policy) in _KINDS.items():
-            webhooks = [
-                self._webhook("one", f"{first.admission}/{path}", policy, {**_WORKER, "operator": "NotIn"}),
-                self._webhook("two", f"{second.admission}/{path}", policy, {**_WORKER, "operator": "In"}),
-            ]
-            made = {"metadata": {"name": "raywarden"}, "webhooks": webhooks}
-            self.control_plane.make(f"{_CONFIGURATIONS}/{kind.lower()}webhookconfigurations", made)
+        """Have the API server send worker pods to `second` and everything else to `first`: as is shipped, but by URL.
 
-    def _webhook(self, name: str, url: str, policy: str, objects: Object) -> Object:
-        everything = [
-            {"apiGroups": [group], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": resources}
-            for group, resources in _LOOKED_AT.items()
-        ]
-        return {
-            "name": f"{name}.raywarden.io",
-            "clientConfig": {"url": url, "caBundle": _GARBAGE},
-            "failurePolicy": policy,
-            "sideEffects": "None",
-            "admissionReviewVersions": ["v1"],
-            "rules": everything,
-            "namespaceSelector": {"matchLabels": {"warden": self.namespace}},
-            "objectSelector": {"matchExpressions": [objects]},
-        }
+        What ends up in a Service would be the cluster's network's choice.
+        """
+        for configuration in self.shipped():
+            if configuration["kind"] in _CONFIGURED:
+                webhooks = [
+                    _local(webhook, number, replica.admission, operator)
+                    for webhook in configuration["webhooks"]
+                    for number, replica, operator in (("one", first, "NotIn"), ("two", second, "In"))
+                ]
+                self.control_plane.apply({**configuration, "webhooks": webhooks})
 
     def unregister(self) -> None:
         """Take the webhook configurations away."""
@@ -142,6 +129,19 @@ class Installation:
     def _configurations(self) -> Iterator[str]:
         for kind in _KINDS:
             yield f"{_CONFIGURATIONS}/{kind.lower()}webhookconfigurations/raywarden"
+
+
+def _local(webhook: Object, number: str, url: str, operator: str) -> Object:
+    """A webhook as it is shipped, at a URL, for worker pods or for all that is none."""
+    path = webhook["clientConfig"]["service"]["path"]
+    selector = webhook["namespaceSelector"]["matchExpressions"]
+    return {
+        **webhook,
+        "name": f"{number}.{webhook['name']}",
+        "clientConfig": {"url": f"{url}{path}"},
+        "objectSelector": {"matchExpressions": [{**_WORKER, "operator": operator}]},
+        "namespaceSelector": {"matchExpressions": [*selector, {"key": "unseen", "operator": "DoesNotExist"}]},
+    }
 
 
 def define_ray_clusters(control_plane: ControlPlane) -> None:

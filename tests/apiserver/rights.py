@@ -1,4 +1,4 @@
-"""The rights the server needs, as data, and how to give them to a service account."""
+"""The rights that `deploy/base` gives to the server, and how to give them, or fewer, to a service account."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 from tests.apiserver.control_plane import ControlPlane
+from tests.deploy import base, only
 from tests.kube_conversation import talk
 from webhook.kube_api import KubeApi
 from webhook.ports import UnavailableError
@@ -15,41 +16,9 @@ RBAC = "/apis/rbac.authorization.k8s.io/v1"
 
 Rules = Sequence[Mapping[str, Sequence[str]]]
 
-# What the server needs, and nothing else: everywhere, ...
-CLUSTER_RULES: Rules = (
-    {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get", "list", "watch"]},
-    {"apiGroups": [""], "resources": ["services"], "verbs": ["list", "watch"]},
-    {"apiGroups": ["ray.io"], "resources": ["rayclusters"], "verbs": ["get", "list", "watch"]},
-    {"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]},
-    {"apiGroups": ["authentication.k8s.io"], "resources": ["tokenreviews"], "verbs": ["create"]},
-    {
-        "apiGroups": [REGISTRATION],
-        "resources": ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"],
-        "resourceNames": ["raywarden"],
-        "verbs": ["get", "patch"],
-    },
-    # What rules may know of a namespace is in memory before anybody asks: all of it is listed once and then watched.
-    {"apiGroups": ["networking.k8s.io"], "resources": ["networkpolicies"], "verbs": ["list", "watch"]},
-    {"apiGroups": [""], "resources": ["resourcequotas"], "verbs": ["list", "watch"]},
-    # These need not be installed; but only who has the right is told that they are not (404), others are refused (403).
-    {
-        "apiGroups": ["scheduling.sigs.k8s.io"],
-        "resources": ["elasticquotas", "elasticquotatrees"],
-        "verbs": ["list", "watch"],
-    },
-    {"apiGroups": ["scheduling.x-k8s.io"], "resources": ["elasticquotas"], "verbs": ["list", "watch"]},
-    # Who runs KubeRay, and who may do everything anyway. No names: nobody knows what they are called.
-    {
-        "apiGroups": ["rbac.authorization.k8s.io"],
-        "resources": ["clusterroles", "clusterrolebindings"],
-        "verbs": ["list", "watch"],
-    },
-)
-# ... and in its own namespace. RBAC knows no names at creation.
-OWN_RULES: Rules = (
-    {"apiGroups": [""], "resources": ["secrets"], "verbs": ["create"]},
-    {"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["raywarden-seed"], "verbs": ["get", "update"]},
-)
+# As they are shipped: everywhere, and in our own namespace.
+CLUSTER_RULES: Rules = only(base(), "ClusterRole")["rules"]
+OWN_RULES: Rules = only(base(), "Role")["rules"]
 
 
 def watched(rules: Rules) -> set[str]:

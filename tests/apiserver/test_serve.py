@@ -88,7 +88,7 @@ class TestRefusals:
     @pytest.fixture
     def cluster(self, control_plane: ControlPlane, installation: Installation, pair: Pair) -> Object:
         """A RayCluster in a namespace that is not sent to us."""
-        return make_cluster(control_plane, installation.team(warden="none"))
+        return make_cluster(control_plane, installation.team(unseen="true"))
 
     def pod(self, control_plane: ControlPlane, cluster: Object, uid: str | None) -> Object:
         """A head of the cluster with an address, owned by the RayCluster of a uid."""

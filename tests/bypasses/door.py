@@ -3,7 +3,7 @@
 from typing import Any
 
 from policies.registry import BASELINE
-from tests import factory
+from tests import factory, registration
 from tests.factory import Object
 from webhook.dry_run import examine
 from webhook.manifests import Manifest
@@ -33,8 +33,12 @@ def verdict(
     stored, operation = (old, "UPDATE") if old is not None else (None, "CREATE")
     sent = factory.request(document, operation, stored, user, **fields)
     mutated = reviewer.mutated(sent)
-    decision = reviewer.validate(sent.model_copy(update={"object": dict(mutated.document)}))
+    as_stored = sent.model_copy(update={"object": dict(mutated.document)})
+    decision = reviewer.validate(as_stored)
     assert mutated.failed == decision.failed == ()
+    # What the API server does not send to us is refused by nobody.
+    assert not mutated.operations or registration.reaches("mutate", sent)
+    assert not decision.denied or registration.reaches("validate", as_stored)
     assert decision.response.allowed is not bool(decision.denied)
     return set(decision.denied), set(decision.warned)
 
