@@ -178,8 +178,8 @@ def test_the_example_is_the_default_policy_and_names_every_part() -> None:
     schema = orjson.loads((ROOT / "policies" / "policy.schema.json").read_bytes())
     for part in (schema, *schema["$defs"].values()):
         assert [name for name in part["properties"] if f"{name}:" not in content] == []
-    assert content.startswith("# yaml-language-server: $schema=../policies/policy.schema.json\n")
-    assert (example.parent / "../policies/policy.schema.json").exists()
+    assert content.startswith("# yaml-language-server: $schema=../../policies/policy.schema.json\n")
+    assert (example.parent / "../../policies/policy.schema.json").exists()
 
 
 def test_what_the_example_comments_out_is_right_too() -> None:
