@@ -17,7 +17,7 @@ def text() -> str:
 
 
 def example_rules() -> Iterator[str]:
-    """Every rule as `deploy/base/policy.yaml` has it, line by line: what it refuses, its parameters and their defaults."""
+    """Every rule as `deploy/base/policy.yaml` has it, line by line: what it refuses, parameters and defaults."""
     for rule in RULES:
         yield f"# {(rule.__doc__ or '').partition(chr(10))[0]}"
         yield f"{rule.id}:" if rule.model_fields else f"{rule.id}: {{}}"

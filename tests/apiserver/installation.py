@@ -27,7 +27,10 @@ _DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _KINDS = {"Mutating": "mutate", "Validating": "validate"}
 _GARBAGE = base64.b64encode(b"garbage").decode()
 _CONFIGURED = [f"{kind}WebhookConfiguration" for kind in _KINDS]
-_WORKER = {"key": "ray.io/node-type", "values": ["worker"]}
+_WORKERS, _OTHERS = (
+    {"matchExpressions": [{"key": "ray.io/node-type", "values": ["worker"], "operator": operator}]}
+    for operator in ("In", "NotIn")
+)
 
 
 def until(ask: Callable[[], T], seconds: float = 20.0) -> T:
@@ -77,17 +80,29 @@ class Installation:
         return name
 
     def register(self, first: "Replica", second: "Replica") -> None:
-        """Have the API server send worker pods to `second` and everything else to `first`: as is shipped, but by URL.
+        """Have the API server send worker pods to `second` and everything else to `first`."""
+        self._register(
+            lambda webhook, path: [
+                {
+                    **_at(webhook, f"{replica.admission}{path}"),
+                    "name": f"{number}.{webhook['name']}",
+                    "objectSelector": of,
+                }
+                for number, replica, of in (("one", first, _OTHERS), ("two", second, _WORKERS))
+            ]
+        )
 
-        What ends up in a Service would be the cluster's network's choice.
-        """
+    def register_at(self, mutate: str, validate: str) -> None:
+        """Have the API server send everything to these URLs."""
+        urls = {"/mutate": mutate, "/validate": validate}
+        self._register(lambda webhook, path: [_at(webhook, f"{urls[path]}{path}")])
+
+    def _register(self, local: Callable[[Object, str], list[Object]]) -> None:
+        """As it is shipped, but for URLs: where a Service leads to would be the cluster's network's choice."""
         for configuration in self.shipped():
             if configuration["kind"] in _CONFIGURED:
-                webhooks = [
-                    _local(webhook, number, replica.admission, operator)
-                    for webhook in configuration["webhooks"]
-                    for number, replica, operator in (("one", first, "NotIn"), ("two", second, "In"))
-                ]
+                listed = configuration["webhooks"]
+                webhooks = [one for each in listed for one in local(each, each["clientConfig"]["service"]["path"])]
                 self.control_plane.apply({**configuration, "webhooks": webhooks})
 
     def unregister(self) -> None:
@@ -99,7 +114,7 @@ class Installation:
         """Overwrite one of the caBundles in each configuration with garbage."""
         for path in self._configurations():
             webhooks = self.control_plane.get(path)["webhooks"]
-            webhooks[1]["clientConfig"]["caBundle"] = _GARBAGE
+            webhooks[-1]["clientConfig"]["caBundle"] = _GARBAGE
             self.control_plane.patch(path, {"webhooks": webhooks})
 
     def bundles(self) -> set[bytes]:
@@ -131,17 +146,10 @@ class Installation:
             yield f"{_CONFIGURATIONS}/{kind.lower()}webhookconfigurations/raywarden"
 
 
-def _local(webhook: Object, number: str, url: str, operator: str) -> Object:
-    """A webhook as it is shipped, at a URL, for worker pods or for all that is none."""
-    path = webhook["clientConfig"]["service"]["path"]
-    selector = webhook["namespaceSelector"]["matchExpressions"]
-    return {
-        **webhook,
-        "name": f"{number}.{webhook['name']}",
-        "clientConfig": {"url": f"{url}{path}"},
-        "objectSelector": {"matchExpressions": [{**_WORKER, "operator": operator}]},
-        "namespaceSelector": {"matchExpressions": [*selector, {"key": "unseen", "operator": "DoesNotExist"}]},
-    }
+def _at(webhook: Object, url: str) -> Object:
+    """A webhook as it is shipped, at a URL, and with a way for tests to get past it."""
+    selector = [*webhook["namespaceSelector"]["matchExpressions"], {"key": "unseen", "operator": "DoesNotExist"}]
+    return {**webhook, "clientConfig": {"url": url}, "namespaceSelector": {"matchExpressions": selector}}
 
 
 def define_ray_clusters(control_plane: ControlPlane) -> None:

@@ -23,26 +23,40 @@ from tests.factory import Object, changed, ray_cluster
 AUDIENCE = "raywarden.io"
 
 
-def make_cluster(control_plane: ControlPlane, namespace: str, name: str = "demo") -> Object:
-    """A RayCluster as its author applies it; gives what was stored."""
+def cluster_of(name: str = "demo") -> Object:
+    """A RayCluster as its author writes it."""
     account = "template/spec/serviceAccountName"
     changes = {
         "/metadata": {"name": name},
         f"/spec/headGroupSpec/{account}": "ray",
         f"/spec/workerGroupSpecs/0/{account}": "ray",
     }
-    path = f"/apis/ray.io/v1/namespaces/{namespace}/rayclusters"
-    return control_plane.make(path, changed(ray_cluster(), changes))
+    return changed(ray_cluster(), changes)
+
+
+def make_cluster(control_plane: ControlPlane, namespace: str, name: str = "demo") -> Object:
+    """The same, applied; gives what was stored."""
+    return control_plane.make(f"/apis/ray.io/v1/namespaces/{namespace}/rayclusters", cluster_of(name))
+
+
+def pods_made_of(cluster: Object) -> tuple[Object, Object]:
+    """Head and worker as KubeRay sends them."""
+    uid = {"/metadata/ownerReferences/0/uid": cluster["metadata"]["uid"]}
+    head, worker = (changed(pod, uid) for pod in pods_of(Workload("RayCluster", cluster)))
+    return head, worker
 
 
 def make_pods(control_plane: ControlPlane, cluster: Object) -> tuple[Object, Object]:
-    """The head and a worker that KubeRay makes of a stored RayCluster; gives what was stored."""
-    head, worker = (
-        changed(pod, {"/metadata/ownerReferences/0/uid": cluster["metadata"]["uid"]})
-        for pod in pods_of(Workload("RayCluster", cluster))
-    )
+    """Head and worker of a stored RayCluster; gives what was stored."""
     path = f"/api/v1/namespaces/{cluster['metadata']['namespace']}/pods"
+    head, worker = pods_made_of(cluster)
     return control_plane.make(path, head, OPERATOR), control_plane.make(path, worker, OPERATOR)
+
+
+def marked_worker(cluster: Object) -> Object:
+    """A worker of a cluster that was marked and no more (`inject.rayCluster: marker`): all is still to be done."""
+    labels = {"/metadata/labels/raywarden.io~1tls": "managed"}
+    return changed(pods_made_of({**cluster, "spec": cluster_of()["spec"]})[1], labels)
 
 
 def place_of(pod: Object) -> str:

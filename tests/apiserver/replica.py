@@ -6,11 +6,12 @@ import signal
 import ssl
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 
@@ -18,7 +19,6 @@ from tests.apiserver.free_ports import free_port
 from tests.apiserver.installation import Installation, until
 
 UPKEEP_SECONDS = 0.5
-_COMMAND = (sys.executable, "-m", "webhook", "serve")
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,11 @@ class Replica:
         """How many certificates it has signed."""
         return self.metric('raywarden_enrolments_total{outcome="issued"}')
 
+    def pods_let_in(self) -> float:
+        """How many new pods it has let in. Defaults are written twice where the API server adds to them."""
+        labels = 'allowed="true",kind="Pod",operation="CREATE",webhook="validate"'
+        return self.metric(f"raywarden_admission_requests_total{{{labels}}}")
+
     def enrol(self, trust: ssl.SSLContext, token: str, csr: str) -> httpx.Response:
         """Send an enrolment as it comes out of a pod."""
         headers = {"Authorization": f"Bearer {token}"}
@@ -95,20 +100,25 @@ class Replica:
 
 
 @contextmanager
-def replicas(installation: Installation, number: int) -> Iterator[tuple[Replica, ...]]:
+def replicas(installation: Installation, number: int, **settings: str) -> Iterator[tuple[Replica, ...]]:
     """Servers started at the same moment; ended, by their own ids, with the block."""
     with ExitStack() as stack:
-        yield tuple([stack.enter_context(_serving(installation)) for _ in range(number)])
+        yield tuple([stack.enter_context(serving(installation, **settings)) for _ in range(number)])
 
 
 @contextmanager
-def _serving(installation: Installation) -> Iterator[Replica]:
+def serving(
+    installation: Installation, command: Sequence[str] = ("-m", "webhook"), **settings: str
+) -> Iterator[Replica]:
+    """One server, with these settings beside those of all tests."""
     # Known beforehand: pods and the API server are told where we are before we are ready, and a server says it then.
     ports = (free_port(), free_port(), free_port())
-    log_file = installation.control_plane.folder / f"serve-{ports[0]}.log"
+    log_file = installation.control_plane.folder / f"serve-{ports[0]}-{uuid4().hex[:4]}.log"
+    environment = {**_environment(installation, *ports), **{f"RAYWARDEN_{name}": settings[name] for name in settings}}
     with log_file.open("wb") as log:
-        environment = _environment(installation, *ports)
-        process = subprocess.Popen(_COMMAND, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            [sys.executable, *command, "serve"], env=environment, stdout=log, stderr=subprocess.STDOUT
+        )
     try:
         yield Replica(process, log_file, ports)
     finally:

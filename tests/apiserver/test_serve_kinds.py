@@ -1,0 +1,217 @@
+"""Every kind of KubeRay's as its author meets us: refused with advice, warned, dry, updated; and a webhook after us."""
+
+import json
+import ssl
+import threading
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import httpx
+import pytest
+
+from policies.draft import Draft
+from policies.pointer import ROOT
+from tests import factory
+from tests.apiserver.control_plane import ControlPlane
+from tests.apiserver.installation import Installation, define, until
+from tests.apiserver.kuberay_operator import OPERATOR
+from tests.apiserver.pki import Pki
+from tests.apiserver.pods import cluster_of, init_container, make_cluster, marked_worker, place_of
+from tests.apiserver.replica import Replica
+from tests.apiserver.rights import REGISTRATION
+from tests.factory import Object, changed
+
+pytestmark = [pytest.mark.apiserver, pytest.mark.xdist_group("apiserver")]
+
+_PLURALS = {"RayCluster": "rayclusters", "RayJob": "rayjobs", "RayService": "rayservices", "RayCronJob": "raycronjobs"}
+_HEADS = {
+    "RayCluster": "/spec",
+    "RayJob": "/spec/rayClusterSpec",
+    "RayService": "/spec/rayClusterConfig",
+    "RayCronJob": "/spec/jobTemplate/rayClusterSpec",
+}
+KINDS = pytest.mark.parametrize("kind", _PLURALS)
+
+
+@pytest.fixture(scope="module")
+def namespace(control_plane: ControlPlane, installation: Installation, pair: tuple[Replica, Replica]) -> str:
+    for kind in _PLURALS:
+        define(control_plane, "ray.io", "v1", kind)
+    return installation.team()
+
+
+def path_of(kind: str, namespace: str) -> str:
+    return f"/apis/ray.io/v1/namespaces/{namespace}/{_PLURALS[kind]}"
+
+
+def document_of(kind: str, name: str, change: Object | None = None) -> Object:
+    """A valid minimum of a kind, and what is changed in its RayClusterSpec."""
+    below = {f"{_HEADS[kind]}{place}": value for place, value in (change or {}).items()}
+    return changed(factory.MINIMAL[kind.lower()](), {"/metadata": {"name": name}, **below})
+
+
+@KINDS
+def test_what_is_in_order_is_stored_with_warnings_about_what_could_be_better(
+    control_plane: ControlPlane, namespace: str, kind: str
+) -> None:
+    answer = control_plane.post(
+        path_of(kind, namespace),
+        document_of(kind, "good", {"/headGroupSpec/template/spec/serviceAccountName": "default"}),
+    )
+    assert answer.is_success, answer.text
+    assert any("dedicated-service-account" in warning for warning in warnings(answer))
+    injected = "raywarden-enroll" in answer.text
+    assert injected is (kind == "RayCluster"), "KubeRay makes a RayCluster of the others, and that one is injected"
+
+
+@KINDS
+def test_what_is_not_is_refused_with_the_place_and_what_to_write(
+    control_plane: ControlPlane, namespace: str, kind: str
+) -> None:
+    bad = {"/headGroupSpec/serviceType": "LoadBalancer", "/headGroupSpec/template/spec/hostNetwork": True}
+    answer = control_plane.post(path_of(kind, namespace), document_of(kind, "bad", bad))
+    assert answer.status_code == 403
+    message = answer.json()["message"]
+    assert 'raywarden.io" denied the request: ' in message
+    for rule, place in (("no-public-head-service", "/serviceType"), ("no-host-access", "/template/spec/hostNetwork")):
+        assert f"{rule}: " in message and f"(at {_HEADS[kind]}/headGroupSpec{place})" in message
+    assert message.count("Fix: ") == 2, "all at once"
+    assert control_plane.get(f"{path_of(kind, namespace)}/bad") == {}
+
+
+@KINDS
+def test_a_dry_run_is_answered_alike_and_stores_nothing(control_plane: ControlPlane, namespace: str, kind: str) -> None:
+    path = f"{path_of(kind, namespace)}?dryRun=All"
+    assert control_plane.post(path, document_of(kind, "dry")).is_success
+    assert (
+        control_plane.post(path, document_of(kind, "dry", {"/headGroupSpec/serviceType": "NodePort"})).status_code
+        == 403
+    )
+    assert control_plane.get(f"{path_of(kind, namespace)}/dry") == {}
+
+
+@KINDS
+def test_an_update_is_refused_only_for_what_it_makes_worse(
+    control_plane: ControlPlane, installation: Installation, namespace: str, kind: str
+) -> None:
+    """What was stored before us is told, and stays."""
+    namespace = installation.team(unseen="true")
+    control_plane.make(path_of(kind, namespace), document_of(kind, "old", {"/headGroupSpec/serviceType": "NodePort"}))
+    control_plane.patch(f"/api/v1/namespaces/{namespace}", {"metadata": {"labels": {"unseen": None}}})
+    place = f"{path_of(kind, namespace)}/old"
+    worse = pointed(f"{_HEADS[kind]}/headGroupSpec/template/spec/hostNetwork", True)
+    message = until(lambda: refused(control_plane.change(f"{place}?dryRun=All", worse)))
+    assert "no-host-access" in message and "no-public-head-service" not in message
+    answer = control_plane.change(place, {"metadata": {"labels": {"team": "vision"}}})
+    assert answer.is_success
+    assert any(warning.startswith("no-public-head-service") for warning in warnings(answer))
+
+
+def pointed(pointer: str, value: object) -> Object:
+    """A merge patch for one place; lists are none of it."""
+    document: object = value
+    for name in reversed(pointer.split("/")[1:]):
+        document = {name: document}
+    assert isinstance(document, dict)
+    return document
+
+
+def refused(answer: httpx.Response) -> str:
+    """The message of a refusal of ours; empty where it was none."""
+    return str(answer.json()["message"]) if answer.status_code == 403 else ""
+
+
+def warnings(answer: httpx.Response) -> list[str]:
+    """The Warning headers (RFC 7234), as kubectl shows them."""
+    return [value.split('"', 1)[1].rstrip('"') for value in answer.headers.get_list("warning")]
+
+
+class Sidecars(BaseHTTPRequestHandler):
+    """A mutating webhook of somebody else, which comes after ours and puts a container of Ray's image into pods."""
+
+    def do_POST(self) -> None:
+        review = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        draft, listed = Draft(review["request"]["object"]), review["request"]["object"]["spec"]["containers"]
+        if not any(container["name"] == "sidecar" for container in listed):
+            draft.insert(ROOT / "spec" / "containers", len(listed), [{"name": "sidecar", "image": listed[0]["image"]}])
+        response = {"uid": review["request"]["uid"], "allowed": True}
+        if draft.operations:
+            response |= {"patchType": "JSONPatch", "patch": b64encode(json.dumps(draft.operations).encode()).decode()}
+        content = json.dumps(
+            {"apiVersion": review["apiVersion"], "kind": review["kind"], "response": response}
+        ).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        """Nobody reads it."""
+
+
+@contextmanager
+def sidecars(control_plane: ControlPlane) -> Iterator[None]:
+    """That webhook, registered for every pod."""
+    (folder := control_plane.folder / "sidecars").mkdir()
+    pki, context = Pki(folder), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*pki.certify("sidecars"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), Sidecars) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        client = {
+            "url": f"https://127.0.0.1:{server.server_port}/",
+            "caBundle": b64encode(pki.ca.read_bytes()).decode(),
+        }
+        rule = {"apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"], "operations": ["CREATE"]}
+        webhook = {
+            "name": "sidecars.example.com",
+            "clientConfig": client,
+            "rules": [rule],
+            "sideEffects": "None",
+            "admissionReviewVersions": ["v1"],
+        }
+        path = f"/apis/{REGISTRATION}/v1/mutatingwebhookconfigurations"
+        # By name, they are called after us.
+        control_plane.make(path, {"metadata": {"name": "sidecars"}, "webhooks": [webhook]})
+        try:
+            yield
+        finally:
+            control_plane.delete(f"{path}/sidecars")
+            server.shutdown()
+
+
+def test_what_a_later_webhook_adds_gets_the_defaults_too(
+    control_plane: ControlPlane, installation: Installation, namespace: str
+) -> None:
+    pod, path = marked_worker(make_cluster(control_plane, namespace)), f"/api/v1/namespaces/{namespace}/pods"
+    with sidecars(control_plane):
+        answer = until(lambda: with_sidecar(control_plane.post(path, pod, OPERATOR)))
+    ray, sidecar = answer["spec"]["containers"]
+    for container in (ray, sidecar):
+        assert [entry["value"] for entry in container["env"] if entry["name"] == "RAY_USE_TLS"] == ["1"]
+        assert [mount["mountPath"] for mount in container["volumeMounts"]].count("/etc/ray/tls") == 1
+        assert container["securityContext"]["allowPrivilegeEscalation"] is False
+    assert answer["spec"]["initContainers"][0] == init_container(answer), "once, and first"
+    hint = json.loads(answer["metadata"]["annotations"]["raywarden.io/injected"])
+    assert "ray-tls" in hint["mutations"]
+    assert control_plane.get(place_of(answer))["spec"] == answer["spec"]
+
+
+def with_sidecar(answer: httpx.Response) -> Object:
+    """The pod, once the API server has heard of the other webhook."""
+    assert answer.is_success, answer.text
+    pod: Object = answer.json()
+    return pod if len(pod["spec"]["containers"]) == 2 else {}
+
+
+def test_a_cluster_that_is_in_nobodys_way_is_applied_by_kubectl(control_plane: ControlPlane, namespace: str) -> None:
+    """Applied again it is unchanged, for all that was injected."""
+    document = {**cluster_of("applied"), "metadata": {"name": "applied", "namespace": namespace}}
+    place = f"{path_of('RayCluster', namespace)}/applied"
+    control_plane.apply(document)
+    first = control_plane.get(place)
+    control_plane.apply(document)
+    assert control_plane.get(place)["metadata"]["resourceVersion"] == first["metadata"]["resourceVersion"]
+    assert "raywarden-enroll" in json.dumps(first["spec"])

@@ -1,0 +1,116 @@
+"""Many pods at once through the registered webhooks, also while a replica is exchanged.
+
+None is refused, and none is let in as it came.
+"""
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import httpx
+import pytest
+
+from policies.pod import ENROLL_CONTAINER
+from tests.apiserver.control_plane import ControlPlane
+from tests.apiserver.installation import Installation
+from tests.apiserver.kuberay_operator import OPERATOR
+from tests.apiserver.pods import make_cluster, marked_worker
+from tests.apiserver.replica import Replica, serving
+from tests.apiserver.service import Service
+from tests.factory import Object
+
+pytestmark = [pytest.mark.apiserver, pytest.mark.xdist_group("apiserver")]
+
+_AT_ONCE = 16
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    with Service() as running:
+        yield running
+
+
+@pytest.fixture
+def installation(control_plane: ControlPlane) -> Iterator[Installation]:
+    made = Installation.make(control_plane)
+    yield made
+    made.unregister()
+
+
+def start(stack: ExitStack, installation: Installation, service: Service) -> Replica:
+    """One more replica behind the Service; not ready yet."""
+    settings = {"SIGNER_URL": service.enrolment, "DRAIN_SECONDS": "2"}
+    service.replicas.append(stack.enter_context(serving(installation, **settings)))
+    return service.replicas[-1]
+
+
+def refused_or_unmutated(answers: list[httpx.Response]) -> list[str]:
+    """What is wrong with each answer that is not a pod with our init container."""
+    return [answer.text[:500] for answer in answers if not answer.is_success or ENROLL_CONTAINER not in answer.text]
+
+
+@dataclass(frozen=True)
+class Load:
+    """A worker of a stored RayCluster that has everything still to be done to it, to be created again and again."""
+
+    control_plane: ControlPlane
+    namespace: str
+    pod: Object
+
+    def create(self, *_: object) -> httpx.Response:
+        return self.control_plane.post(f"/api/v1/namespaces/{self.namespace}/pods", self.pod, OPERATOR)
+
+    def create_until(self, stop: threading.Event) -> list[httpx.Response]:
+        answers = []
+        while not stop.is_set():
+            answers.append(self.create())
+        return answers
+
+
+def test_200_pods_at_concurrency_16(installation: Installation, service: Service) -> None:
+    with ExitStack() as stack:
+        two = [start(stack, installation, service) for _ in range(2)]
+        load = registered(installation, service)
+        before = [replica.pods_let_in() for replica in two]
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            answers = list(pool.map(load.create, range(200)))
+        assert refused_or_unmutated(answers) == []
+        assert len({answer.json()["metadata"]["name"] for answer in answers}) == 200
+        shares = [replica.pods_let_in() - was for replica, was in zip(two, before, strict=True)]
+        assert sum(shares) == 200 and all(shares), f"both were asked: {shares}"
+
+
+def test_a_rolling_restart_under_load(installation: Installation, service: Service) -> None:
+    """As a Deployment does it: one more, until it is ready; then one less, which drains."""
+    with ExitStack() as stack:
+        for _ in range(2):
+            start(stack, installation, service)
+        load, stop = registered(installation, service), threading.Event()
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            loads = [pool.submit(load.create_until, stop) for _ in range(_AT_ONCE)]
+            for _ in range(2):
+                time.sleep(1)
+                start(stack, installation, service).wait_ready()
+                time.sleep(1)
+                assert service.replicas[0].stop() == 0
+                service.replicas.pop(0)
+            time.sleep(1)
+            stop.set()
+            answers = [answer for one in loads for answer in one.result()]
+        assert len(answers) > 200
+        assert refused_or_unmutated(answers) == []
+
+
+def registered(installation: Installation, service: Service) -> Load:
+    """What to send, when everybody is ready for it."""
+    installation.register_at(mutate=service.admission, validate=service.admission)
+    for replica in service.replicas:
+        replica.wait_ready()
+    installation.wait_effective()
+    namespace = installation.team()
+    return Load(
+        installation.control_plane, namespace, marked_worker(make_cluster(installation.control_plane, namespace))
+    )
