@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.wired import wired_metrics
 from webhook import policy_schema, reference
 
 ROOT = Path(__file__).parent.parent
@@ -15,18 +16,20 @@ _RULES = re.compile(r"( *)(# generated: rules\n).*?( *# end\n)", re.DOTALL)
 
 def files() -> dict[Path, str]:
     """Every file with generated parts, as it should be."""
-    readme, example = ROOT / "README.md", ROOT / "deploy" / "base" / "policy.yaml"
+    server, example = ROOT / "webhook" / "README.md", ROOT / "deploy" / "base" / "policy.yaml"
     return {
         ROOT / "policies" / "policy.schema.json": policy_schema.text(),
         example: _RULES.sub(_example_rules, example.read_text()),
         ROOT / "policies" / "README.md": reference.markdown(),
-        readme: _BLOCK.sub(lambda found: found[1] + _generated(found["what"]) + found[3], readme.read_text()),
+        server: _BLOCK.sub(lambda found: found[1] + _generated(found["what"]) + found[3], server.read_text()),
     }
 
 
 def _generated(what: str) -> str:
     if what == "settings":
         return reference.settings_table() + "\n"
+    if what == "metrics":
+        return reference.metrics_table(wired_metrics()) + "\n"
     return f"```text\n$ raywarden {what} --help\n{_help(what)}\n```\n"
 
 

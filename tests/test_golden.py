@@ -22,7 +22,8 @@ from tests.factory import Object
 from webhook.app import admission_app
 from webhook.dry_run import examine
 from webhook.manifests import Manifest
-from webhook.observe import Metrics, Observer
+from webhook.metrics import Metrics
+from webhook.observe import Observer
 from webhook.readiness import Readiness
 from webhook.report import as_json
 from webhook.settings import Settings

@@ -202,6 +202,7 @@ async def test_a_right_that_is_missing_leaves_its_part_unknown_and_is_named(fake
             "elasticquotatrees.scheduling.sigs.k8s.io",
             "clusterroles.rbac.authorization.k8s.io",
         }
+        assert {resource for resource, current in live.current().items() if not current} == missing
         around = live.around("ray")
         assert (around.network_policies, around.quotas, around.rights) == (None, None, Rights())
         assert (around.services, around.ray_clusters) == ({}, {})
@@ -229,7 +230,7 @@ def test_the_last_known_stays_while_the_api_server_is_away(tmp_path: Path) -> No
             await served.__aenter__()
             async with following(api) as live:
                 await served.__aexit__(None, None, None)
-                await asyncio.sleep(0.3)
+                await until(lambda: not any(live.current().values()))
                 around = live.around("ray")
                 assert [service.name for service in around.public_services or ()] == ["s"]
                 assert around.quotas == ["tree"] and around.rights.operators == {OPERATOR}

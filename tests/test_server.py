@@ -19,6 +19,7 @@ import pytest
 
 from tests import factory
 from tests.live import Live, metric, raw, serving
+from webhook import __version__
 
 JSON = {"Content-Type": "application/json"}
 POST = b"POST /mutate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -173,6 +174,19 @@ def test_health(live: Live) -> None:
     assert httpx.get(f"{live.operations}/livez").text == "ok\n"
     assert httpx.get(f"{live.operations}/readyz").text == "ok\n"
     assert metric(live, "raywarden_ready") == 1
+
+
+def test_what_runs_and_who_is_connected_can_be_asked(live: Live) -> None:
+    assert metric(live, f'raywarden_build_info{{version="{__version__}"}}') == 1
+    assert metric(live, "process_resident_memory_bytes") > 0
+    held = 'raywarden_connections{port="admission"}'
+    with raw(live) as one, raw(live) as two:
+        for connection in (one, two):
+            connection.sendall(b"GET / HTTP/1.1\r\n")
+        deadline = time.monotonic() + 5
+        while metric(live, held) < 2:
+            assert time.monotonic() < deadline
+        assert metric(live, 'raywarden_connections{port="operations"}') >= 1
 
 
 def test_decisions_are_counted_and_logged_without_a_word_of_the_object(live: Live, client: httpx.Client) -> None:

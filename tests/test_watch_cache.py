@@ -148,15 +148,17 @@ async def test_errors_are_said_once_and_the_last_content_stays(fake: FakeKubeApi
     cache = WatchCache(api, SERVICES, PORTS, resync_seconds=0.1, retry_seconds=0.02)
     async with running(cache) as logged:
         await until(lambda: states(logged) == ["in sync"])
+        assert cache.current
         fake.forbidden = {("list", "services")}
         asked = len(fake.seen)
         await until(lambda: len(fake.seen) > asked + 5)
-        assert known(cache).get("ray", "a") == 1
+        assert known(cache).get("ray", "a") == 1 and not cache.current
         fake.forbidden = {("watch", "services")}
         asked = len(fake.seen)
         await until(lambda: len(fake.seen) > asked + 10)
         fake.forbidden = set()
         await until(lambda: states(logged)[-1] == "in sync")
+        assert cache.current
         first, *refused, last = states(logged)
         assert (first, last) == ("in sync", "in sync")
         assert [state[:44] for state in refused] == [
@@ -192,7 +194,7 @@ async def test_a_resource_that_is_not_installed_is_empty_until_it_is(fake: FakeK
     async with running(cache) as logged:
         assert len(known(cache)) == 0
         await until(lambda: len(fake.seen) > 3)
-        assert states(logged) == ["not known to the API server"]
+        assert states(logged) == ["not known to the API server"] and cache.current
         fake.unknown = set()
         fake.put("rayclusters", service("a"))
         await until(lambda: known(cache).get("ray", "a") == 1)

@@ -48,6 +48,10 @@ class KubeLive:
         """What is kept in memory."""
         return self._memory.resources
 
+    def current(self) -> Mapping[str, bool]:
+        """Which of `resources` are known as they are now."""
+        return self._memory.current()
+
     async def run(self) -> None:
         """Keep up with the API server until cancelled."""
         await self._memory.run()

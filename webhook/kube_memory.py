@@ -67,6 +67,10 @@ class KubeMemory:
         """What is watched."""
         return tuple(map(str, WATCHED))
 
+    def current(self) -> Mapping[str, bool]:
+        """Which of `resources` are known as they are now."""
+        return {str(cache.resource): cache.current for cache in self._caches}
+
     async def run(self) -> None:
         """Keep up with the API server until cancelled."""
         async with asyncio.TaskGroup() as group:

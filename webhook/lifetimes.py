@@ -2,17 +2,22 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
+from types import MappingProxyType
 
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 
 from certs.identity import Cluster
 from certs.profile import AUTHORITY_LIFETIME, BACKDATED, SOON, Profile
 from certs.root import Root
+from webhook.metrics import Label, LookedUp
 
 
-class Lifetimes(Collector):
+class Lifetimes(LookedUp):
     """Looks at every known RayCluster when it is asked, which takes about a millisecond for 10,000 of them."""
+
+    labels = MappingProxyType(
+        {"raywarden_expires_timestamp_seconds": (Label("what", ("serving_certificate", "cluster_ca", "root")),)}
+    )
 
     def __init__(
         self,

@@ -1,88 +1,19 @@
-"""What an operator sees: metrics in Prometheus' format, and one JSON line for every decision."""
+"""What an operator sees of what happens: counts, and one JSON line for every decision."""
 
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import orjson
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 
 from certs.seed import Seed
-from policies import neighbour, workload
 from webhook.enrolment import Refusal
 from webhook.limits import RateLimit
+from webhook.metrics import KINDS, Metrics
 from webhook.review import Decision
 from webhook.signing import Issued
-from webhook.trust import Trust
 from webhook.wire import AdmissionRequest
-
-# Labels must not grow with what strangers send: other kinds are counted as one.
-_KINDS = workload.KINDS | neighbour.KINDS
-_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
-
-
-class Metrics:
-    """Every metric there is, with those that `collectors` look up; names follow the API server's own for admission."""
-
-    def __init__(self, *collectors: Collector) -> None:
-        # A second series for every one, with its time of birth, is no use to anybody who has the first.
-        disable_created_metrics()  # type: ignore[no-untyped-call]  # prometheus_client has no types for it
-        self.registry = CollectorRegistry(auto_describe=True)
-        for collector in collectors:
-            self.registry.register(collector)
-        self.requests = self._counter(
-            "admission_requests", "AdmissionReviews answered", "webhook", "kind", "operation", "allowed"
-        )
-        self.duration = Histogram(
-            "raywarden_admission_duration_seconds",
-            "time from a read request to its encoded answer",
-            ("webhook",),
-            buckets=_BUCKETS,
-            registry=self.registry,
-        )
-        self.violations = self._counter(
-            "rule_violations", "objects that violated a rule, by what was done about it", "rule", "action"
-        )
-        self.mutations = self._counter("mutations", "objects each mutation changed", "mutation")
-        self.failures = self._counter("rule_failures", "rules and mutations that raised on an object", "rule")
-        self.rejected = self._counter(
-            "rejected_requests", "requests that were neither AdmissionReview nor enrolment, by HTTP status", "status"
-        )
-        self.enrolments = self._counter("enrolments", "enrolments answered", "outcome")
-        self.enrolment_duration = Histogram(
-            "raywarden_enrolment_duration_seconds",
-            "time from a request for a certificate to its answer",
-            buckets=(*_BUCKETS, 2.5, 5.0, 10.0),
-            registry=self.registry,
-        )
-        self.generations = Gauge(
-            "raywarden_seed_generations", "generations of the seed in use", ("state",), registry=self.registry
-        )
-        self.upkeep_failures = self._counter("upkeep_failures", "problems met while keeping up with what is stored")
-        self.ready = Gauge("raywarden_ready", "1 when this replica takes requests", registry=self.registry)
-
-    def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(f"raywarden_{name}", text, labels, registry=self.registry)
-
-
-class CaCache(Collector):
-    """The cache of cluster CAs, read when it is asked for; it begins anew with another seed."""
-
-    def __init__(self, trust: Trust) -> None:
-        self._trust = trust
-
-    def collect(self) -> Iterator[Metric]:
-        cache = self._trust.authorities if self._trust.seed else None
-        lookups = CounterMetricFamily("raywarden_ca_cache_lookups", "look-ups of a cluster's CA", labels=("found",))
-        lookups.add_metric(["true"], cache.hits if cache else 0)
-        lookups.add_metric(["false"], cache.misses if cache else 0)
-        yield lookups
-        evictions = cache.evictions if cache else 0
-        yield CounterMetricFamily("raywarden_ca_cache_evictions", "CAs dropped for want of room", evictions)
-        yield GaugeMetricFamily("raywarden_ca_cache_size", "CAs in memory", len(cache) if cache else 0)
 
 
 class Observer:
@@ -97,7 +28,7 @@ class Observer:
 
     def decided(self, webhook: str, request: AdmissionRequest, decision: Decision, seconds: float) -> None:
         """One admission request was answered after `seconds`."""
-        kind = request.kind.kind if request.kind.kind in _KINDS else "other"
+        kind = request.kind.kind if request.kind.kind in KINDS else "other"
         allowed = decision.response.allowed
         self.metrics.requests.labels(webhook, kind, request.operation, str(allowed).lower()).inc()
         self.metrics.duration.labels(webhook).observe(seconds)
@@ -169,10 +100,11 @@ class Observer:
         """Our webhook configurations did not have our CA, and have it now."""
         self._log.info("caBundle written")
 
-    def upkeep_failed(self, problem: str) -> None:
-        """What is stored could not be followed; what was known stays in use."""
+    def upkeep_failed(self, problem: str, again: bool) -> None:
+        """What is stored could not be followed; what was known stays in use. What lasts is counted, and said once."""
         self.metrics.upkeep_failures.inc()
-        self._log.error("upkeep failed", reason=problem)
+        if not again:
+            self._log.error("upkeep failed", reason=problem)
 
     def rejected(self, status: int, reason: str, peer: str) -> None:
         """A request from the address `peer` was turned away before it could be reviewed."""

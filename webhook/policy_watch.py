@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from datetime import date
+from types import MappingProxyType
 
 import structlog
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 
 from policies.config import Policy
+from webhook.metrics import Label, LookedUp
 from webhook.settings import SetupError
 
 _LOADED, _REJECTED = "loaded", "rejected"
@@ -87,8 +88,15 @@ class PolicyWatch:
             self._log.warning("exemption ended", exemption=number, reason=exemption.reason, until=str(exemption.until))
 
 
-class PolicyMetrics(Collector):
+class PolicyMetrics(LookedUp):
     """What is in force, looked up when it is asked for: an exemption ends by itself."""
+
+    labels = MappingProxyType(
+        {
+            "raywarden_policy_reloads": (Label("outcome", (_LOADED, _REJECTED)),),
+            "raywarden_policy_exemptions": (Label("state", ("in force", "ended")),),
+        }
+    )
 
     def __init__(self, watch: PolicyWatch, today: Callable[[], date]) -> None:
         self._watch = watch

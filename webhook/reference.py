@@ -1,4 +1,4 @@
-"""The reference of rules and mutations, printed from their own words."""
+"""The reference of rules, mutations, settings and metrics, printed from their own words."""
 
 import inspect
 import json
@@ -10,6 +10,7 @@ from typing import Any
 from policies.model import Mutation, Rule
 from policies.registry import MUTATIONS, RULES
 from webhook.examples import Example
+from webhook.metrics import Label, Metrics
 from webhook.settings import Settings
 
 _TYPES = {"string": "text", "integer": "whole number", "boolean": "true or false"}
@@ -39,11 +40,21 @@ def markdown() -> str:
 
 
 def settings_table() -> str:
-    """The settings, as the README has them."""
+    """The settings, with their defaults."""
     lines = ["| variable | default | |", "|---|---|---|"]
     for name, field in Settings.model_fields.items():
-        default = "" if field.default is None else f"`{field.default}`"
+        default = "" if field.default in (None, "") else f"`{field.default}`"
         lines.append(f"| `RAYWARDEN_{name.upper()}` | {default} | {field.description} |")
+    return "\n".join(lines)
+
+
+def metrics_table(metrics: Metrics) -> str:
+    """Every metric of a server, and the values its labels can have."""
+    lines = ["| metric | type | labels | |", "|---|---|---|---|"]
+    for family in metrics.registry.collect():
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        labels = "; ".join(map(_values, metrics.labels.get(family.name, ())))
+        lines.append(f"| `{name}` | {family.type} | {labels} | {family.documentation} |")
     return "\n".join(lines)
 
 
@@ -60,6 +71,10 @@ def parameters(rule: type[Rule]) -> list[Parameter]:
 def paragraphs(member: type[Rule] | type[Mutation]) -> str:
     """The docstring with a break before `Why:` and `Fix:`."""
     return re.sub(r"\n+(?=(?:Why|Fix):)", "\n\n", inspect.cleandoc(member.__doc__ or ""))
+
+
+def _values(label: Label) -> str:
+    return f"`{label.name}`: " + (label.said or ", ".join(f"`{value}`" for value in label.values))
 
 
 def _type(schema: Mapping[str, Any]) -> str:

@@ -36,9 +36,18 @@ class Listener(uvicorn.Server):
         self._socket = port
         self.port: int = port.getsockname()[1]
 
+    @property
+    def connections(self) -> int:
+        """How many are open."""
+        return len(self.server_state.connections)
+
     async def run_until_told(self) -> None:
         """Serve until `should_exit` is set, and then until open requests are answered."""
         await self.serve(sockets=[self._socket])
+
+    def close(self) -> None:
+        """Give up a port that was never served."""
+        self._socket.close()
 
     def capture_signals(self) -> Any:
         return nullcontext()

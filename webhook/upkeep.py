@@ -55,8 +55,8 @@ class Upkeep:
         said, pause = "", _FIRST_RETRY_SECONDS
         while True:
             problem = await self.once()
-            if problem and problem != said:
-                self._observer.upkeep_failed(problem)
+            if problem:
+                self._observer.upkeep_failed(problem, again=problem == said)
             said = problem
             # While something is missing nobody can use us.
             most = period if self._readiness.ready else min(_UNREADY_PAUSE_SECONDS, period)

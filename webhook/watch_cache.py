@@ -56,6 +56,11 @@ class WatchCache(Generic[K]):
         self._state = ""
         self._log = structlog.get_logger().bind(resource=str(resource))
 
+    @property
+    def current(self) -> bool:
+        """Whether what is kept is what there is, or has been until a moment ago."""
+        return self.kept is not None and not self._failures
+
     async def run(self) -> None:
         """Keep up with the API server until cancelled."""
         while True:

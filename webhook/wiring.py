@@ -4,8 +4,9 @@ import asyncio
 import os
 import secrets
 import socket
+import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 
 import structlog
 from cryptography.x509 import random_serial_number
+from fastapi import FastAPI
 
 from certs.identity import Domains
 from certs.profile import Profile
@@ -28,7 +30,8 @@ from webhook.kube_api import KubeApi
 from webhook.kube_live import KubeLive, KubeObjectLists, KubeSeedStore, KubeWebhookConfigurations
 from webhook.lifetimes import Lifetimes
 from webhook.manifest_cluster import ManifestCluster
-from webhook.observe import CaCache, Metrics, Observer
+from webhook.metrics import CaCache, Metrics, Watches
+from webhook.observe import Observer
 from webhook.policy_file import parse_policy, read_policy
 from webhook.policy_watch import PolicyMetrics, PolicyWatch
 from webhook.ports import LiveObjects, Neighbourhoods, SeedStore, UnavailableError, WebhookConfigurations
@@ -46,7 +49,7 @@ from webhook.upkeep import Upkeep
 
 _DEV_NAMES = ("localhost", "127.0.0.1", "::1")
 # Pods connect, enrol and go: an idle connection on that port is nobody's.
-_ENROLMENT_KEEP_ALIVE_SECONDS = 5
+_KEEP_ALIVE_SECONDS = {"enrolment": 5}
 # Stands where a real signer's CA would, in reviews that no pod will ever come of.
 _NO_CA = b"-----BEGIN CERTIFICATE-----\n(the signer's CA)\n-----END CERTIFICATE-----\n"
 
@@ -55,7 +58,7 @@ _NO_CA = b"-----BEGIN CERTIFICATE-----\n(the signer's CA)\n-----END CERTIFICATE-
 class Surroundings:
     """What the server stands in: the cluster, where the seed is, and what follows the cluster where that is needed.
 
-    `remembered` names what `follow` has to list before anybody can be served.
+    `remembered` names what `follow` has to list before anybody can be served, and `current` says whether it keeps up.
     """
 
     live: LiveObjects
@@ -64,6 +67,7 @@ class Surroundings:
     configurations: WebhookConfigurations | None = None
     follow: Callable[[Readiness], Awaitable[None]] | None = None
     remembered: tuple[str, ...] = ()
+    current: Callable[[], Mapping[str, bool]] = dict
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,7 @@ class Server:
     readiness: Readiness
     settings: Settings
     certificate: ServingCertificate
+    metrics: Metrics
     tasks: tuple[Callable[[], Awaitable[None]], ...]
 
     @property
@@ -129,6 +134,7 @@ async def server(settings: Settings, told: Callable[[bytes], None] = lambda ca: 
         configurations=KubeWebhookConfigurations(api, settings.webhook_configuration) if ours else None,
         follow=partial(_follow, api, live),
         remembered=live.resources,
+        current=live.current,
     )
     return _server(settings, around, told)
 
@@ -165,8 +171,10 @@ def _server(settings: Settings, around: Surroundings, told: Callable[[bytes], No
     trust = Trust(root, domains, settings.ca_cache_size)
     certificate = serving_certificate(settings, trust, _now())
     lifetimes = Lifetimes(around.live.ray_clusters, profile, root, lambda: certificate.ends, _now)
-    observer = Observer(Metrics(CaCache(trust), lifetimes, PolicyMetrics(watch, _today)), time.perf_counter)
-    readiness = Readiness(lambda ready: observer.metrics.ready.set(ready))
+    watches = Watches(around.remembered, around.current)
+    metrics = Metrics(CaCache(trust), lifetimes, PolicyMetrics(watch, _today), watches)
+    observer = Observer(metrics, time.perf_counter)
+    readiness = Readiness(lambda ready: metrics.ready.set(ready))
     signer = lru_cache(maxsize=4)(partial(_signer, settings))
     reviewer = Reviewer(lambda: watch.policy, lambda: signer(certificate.pod_ca(_now())), around.neighbourhoods, _today)
     upkeep = Upkeep(
@@ -181,18 +189,24 @@ def _server(settings: Settings, around: Surroundings, told: Callable[[bytes], No
     )
     admission = admission_app(reviewer, observer, readiness, settings)
     enrolment = enrolment_app(signing, observer, settings)
-    keep_alive = _ENROLMENT_KEEP_ALIVE_SECONDS
+    operations = operations_app(readiness, observer)
+    apps = {"admission": admission, "enrolment": enrolment, "operations": operations}
+    listeners = {name: _listener(name, app, settings, certificate.context, metrics) for name, app in apps.items()}
     return Server(
-        admission=listener(admission, _open(settings, "admission"), settings, certificate.context),
-        enrolment=listener(
-            enrolment, _open(settings, "enrolment"), settings, certificate.context, keep_alive=keep_alive
-        ),
-        operations=listener(operations_app(readiness, observer), _open(settings, "operations"), settings),
+        **listeners,
         readiness=readiness,
         settings=settings,
         certificate=certificate,
+        metrics=metrics,
         tasks=tuple(tasks),
     )
+
+
+def _listener(which: str, app: FastAPI, settings: Settings, context: ssl.SSLContext, metrics: Metrics) -> Listener:
+    secure = None if which == "operations" else context
+    made = listener(app, _open(settings, which), settings, secure, keep_alive=_KEEP_ALIVE_SECONDS.get(which))
+    metrics.connections.labels(which).set_function(lambda: made.connections)
+    return made
 
 
 def _policy_watch(file: Path | None) -> PolicyWatch:
