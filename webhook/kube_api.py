@@ -7,7 +7,7 @@ import asyncio
 import math
 import os
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,13 +61,17 @@ class KubeApi:
     connection that turns out to be closed, by aiohttp: its resourceVersion keeps it from being done twice.
     """
 
-    def __init__(self, client: "ApiClient") -> None:
+    def __init__(self, client: "ApiClient", dated: Callable[[str], None] = lambda date: None) -> None:
         self._client = client
+        self._dated = dated
 
     @classmethod
-    async def connect(cls, kubeconfig: Path | None = None) -> Self:
-        """As `kube_config.client` finds it; nothing is asked of the API server yet."""
-        return cls(await client(kubeconfig))
+    async def connect(cls, kubeconfig: Path | None = None, dated: Callable[[str], None] = lambda date: None) -> Self:
+        """As `kube_config.client` finds it; nothing is asked of the API server yet.
+
+        `dated` is told the `Date` of each answer.
+        """
+        return cls(await client(kubeconfig), dated)
 
     async def close(self) -> None:
         """End all connections."""
@@ -181,6 +185,7 @@ class KubeApi:
             async with asyncio.timeout(answer_seconds):
                 response = await self._send(request, aiohttp.ClientTimeout(total=total_seconds))
             async with response:
+                self._dated(response.headers.get("Date", ""))
                 if response.status >= 400:
                     retry_after = response.headers.get("Retry-After", "")
                     raise refusal(request, response.status, retry_after, await response.read())

@@ -26,11 +26,12 @@ from policies.config import Policy
 from policies.model import Signer
 from webhook import __version__, report
 from webhook.app import admission_app, enrolment_app, operations_app
+from webhook.clock_skew import ClockSkew
 from webhook.kube_api import KubeApi
 from webhook.kube_live import KubeLive, KubeObjectLists, KubeSeedStore, KubeWebhookConfigurations
 from webhook.lifetimes import Lifetimes
 from webhook.manifest_cluster import ManifestCluster
-from webhook.metrics import CaCache, Metrics, Watches
+from webhook.metrics import CaCache, LookedUp, Metrics, Watches
 from webhook.observe import Observer
 from webhook.policy_file import parse_policy, read_policy
 from webhook.policy_watch import PolicyMetrics, PolicyWatch
@@ -68,6 +69,7 @@ class Surroundings:
     follow: Callable[[Readiness], Awaitable[None]] | None = None
     remembered: tuple[str, ...] = ()
     current: Callable[[], Mapping[str, bool]] = dict
+    collectors: tuple[LookedUp, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,8 @@ async def dev_server(
 
 async def server(settings: Settings, told: Callable[[bytes], None] = lambda ca: None) -> Server:
     """A server in a cluster, or beside one by kubeconfig. `told` gets the CA that clients must trust (PEM)."""
-    api = await _connect(settings)
+    skew = ClockSkew(_now)
+    api = await _connect(settings, skew.heard)
     live = KubeLive(api)
     ours = bool(settings.webhook_configuration) and settings.tls_cert_file is None
     around = Surroundings(
@@ -135,6 +138,7 @@ async def server(settings: Settings, told: Callable[[bytes], None] = lambda ca: 
         follow=partial(_follow, api, live),
         remembered=live.resources,
         current=live.current,
+        collectors=(skew,),
     )
     return _server(settings, around, told)
 
@@ -146,9 +150,9 @@ async def rotation(settings: Settings) -> AsyncIterator[Rotation]:
         yield Rotation(_seeds(settings, api), KubeObjectLists(api), _profile(settings), _now, _new_secret)
 
 
-async def _connect(settings: Settings) -> KubeApi:
+async def _connect(settings: Settings, dated: Callable[[str], None] = lambda date: None) -> KubeApi:
     try:
-        return await KubeApi.connect(settings.kubeconfig)
+        return await KubeApi.connect(settings.kubeconfig, dated)
     except UnavailableError as error:
         raise SetupError(str(error)) from None
 
@@ -172,7 +176,7 @@ def _server(settings: Settings, around: Surroundings, told: Callable[[bytes], No
     certificate = serving_certificate(settings, trust, _now())
     lifetimes = Lifetimes(around.live.ray_clusters, profile, root, lambda: certificate.ends, _now)
     watches = Watches(around.remembered, around.current)
-    metrics = Metrics(CaCache(trust), lifetimes, PolicyMetrics(watch, _today), watches)
+    metrics = Metrics(CaCache(trust), lifetimes, PolicyMetrics(watch, _today), watches, *around.collectors)
     observer = Observer(metrics, time.perf_counter)
     readiness = Readiness(lambda ready: metrics.ready.set(ready))
     signer = lru_cache(maxsize=4)(partial(_signer, settings))
