@@ -104,6 +104,25 @@ def test_a_rolling_restart_under_load(installation: Installation, service: Servi
         assert refused_or_unmutated(answers) == []
 
 
+def test_a_replica_that_dies_lets_nothing_in_unmutated(installation: Installation, service: Service) -> None:
+    """A node is lost: connections to it break, and some requests are refused until the network knows."""
+    with ExitStack() as stack:
+        for _ in range(2):
+            start(stack, installation, service)
+        load, stop = registered(installation, service), threading.Event()
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            loads = [pool.submit(load.create_until, stop) for _ in range(_AT_ONCE)]
+            time.sleep(1)
+            service.replicas[0].process.kill()
+            time.sleep(3)
+            stop.set()
+            answers = [answer for one in loads for answer in one.result()]
+        refused = [answer for answer in answers if not answer.is_success]
+        assert refused_or_unmutated([answer for answer in answers if answer.is_success]) == []
+        assert all("raywarden.io" in answer.text for answer in refused)
+        assert refused_or_unmutated([load.create() for _ in range(_AT_ONCE)]) == [], "the other one answers for both"
+
+
 def registered(installation: Installation, service: Service) -> Load:
     """What to send, when everybody is ready for it."""
     installation.register_at(mutate=service.admission, validate=service.admission)
