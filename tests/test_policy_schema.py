@@ -141,15 +141,15 @@ def test_whatever_is_written_gets_one_verdict(document: Any) -> None:
 
 
 def test_the_files_we_show_are_good() -> None:
-    shown = re.findall(r"```yaml\n(apiVersion: raywarden.io/v1alpha1\nkind: Policy\n.*?)```", _readme(), re.DOTALL)
+    shown = re.findall(r"```yaml\n(apiVersion: raywarden.io/v1alpha1\nkind: Policy\n.*?)```", _guide(), re.DOTALL)
     assert shown
     for content in (*shown, (ROOT / "deploy" / "base" / "policy.yaml").read_text()):
         (document,) = load_all(content)
         assert verdicts(document) == (True, True)
 
 
-def _readme() -> str:
-    return (ROOT / "README.md").read_text()
+def _guide() -> str:
+    return (ROOT / "deploy" / "README.md").read_text()
 
 
 def test_it_is_a_schema_and_describes_every_field() -> None:

@@ -118,6 +118,25 @@ def pointed(pointer: str, value: object) -> Object:
     return document
 
 
+def test_older_versions_of_a_kind_are_sent_as_the_one_we_know(control_plane: ControlPlane, namespace: str) -> None:
+    """Whoever writes `v1alpha1` is judged like all others (`matchPolicy: Equivalent`)."""
+    definition = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/rayclusters.ray.io"
+    (served,) = control_plane.get(definition)["spec"]["versions"]
+    older = {**served, "name": "v1alpha1", "storage": False}
+    control_plane.patch(definition, {"spec": {"versions": [served, older]}})
+    path = f"/apis/ray.io/v1alpha1/namespaces/{namespace}/rayclusters"
+    try:
+        until(lambda: control_plane.get(path))
+        good = {**document_of("RayCluster", "older"), "apiVersion": "ray.io/v1alpha1"}
+        bad = changed(good, {"/spec/headGroupSpec/serviceType": "NodePort", "/metadata/name": "bad"})
+        # The API server hears of versions and of registrations each in its own time.
+        until(lambda: "no-public-head-service" in refused(control_plane.post(f"{path}?dryRun=All", bad)))
+        made = control_plane.make(path, good)
+        assert made["apiVersion"] == "ray.io/v1alpha1" and made["metadata"]["labels"]["raywarden.io/tls"] == "managed"
+    finally:
+        control_plane.patch(definition, {"spec": {"versions": [served]}})
+
+
 def refused(answer: httpx.Response) -> str:
     """The message of a refusal of ours; empty where it was none."""
     return str(answer.json()["message"]) if answer.status_code == 403 else ""
