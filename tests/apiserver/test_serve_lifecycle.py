@@ -132,3 +132,21 @@ def test_a_server_that_is_first_waits_for_the_api_server(
         installation.register(early, early)
         early.wait_ready()
         assert early.stop() == 0
+
+
+def test_a_seed_that_is_no_seed_is_not_replaced_and_nobody_is_served_by_it(
+    control_plane: ControlPlane, installation: Installation
+) -> None:
+    """Somebody restored half of a backup. To make a new one would cut all clusters off for good."""
+    path, _, name = installation.secret.rpartition("/")
+    entry = "20261120T080000Z"
+    broken = {"metadata": {"name": name}, "data": {entry: base64.b64encode(b"short").decode()}}
+    stored = control_plane.make(path, broken)
+    with replicas(installation, 1) as (replica,):
+        installation.register(replica, replica)
+        replica.wait_missing("seed", "serving certificate", "webhook configurations")
+        replica.wait_logged("upkeep failed", reason=f"entry '{entry}' holds 5 bytes, not 32")
+        time.sleep(1)
+        assert control_plane.get(installation.secret) == stored
+        control_plane.patch(installation.secret, {"data": {entry: base64.b64encode(bytes(range(32))).decode()}})
+        replica.wait_ready()
