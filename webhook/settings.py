@@ -90,6 +90,11 @@ class Settings(BaseSettings):
         description="how often the policy file, the seed, our certificate and the caBundle are looked at",
     )
     max_body_bytes: int = Field(8 * 1024 * 1024, gt=0, description="larger requests get 413")
+    max_large_bodies_bytes: int = Field(
+        64 * 1024 * 1024,
+        gt=0,
+        description="what is beyond 128 KiB of each request, together; beyond that 503 for who sends longest",
+    )
     body_timeout_seconds: float = Field(5.0, gt=0, description="a request body that takes longer gets 408")
     wait_seconds: float = Field(
         10.0, gt=0, description="a connection that does not bring its request header, or take its answer, is closed"
