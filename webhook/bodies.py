@@ -24,7 +24,8 @@ class _Body:
     def cut_off(self) -> None:
         self.content.clear()
         self.is_cut_off = True
-        self.deadline.reschedule(asyncio.get_running_loop().time())
+        if not self.deadline.expired():
+            self.deadline.reschedule(asyncio.get_running_loop().time())
 
 
 class Bodies:
