@@ -29,6 +29,8 @@ from webhook.wire import BadReviewError, parse
 from webhook.wiring import Server
 
 _CLEAN, _DENIED, _UNREADABLE = 0, 1, 2
+# As the shell has it for who ended by SIGINT.
+_INTERRUPTED = 130
 
 app = typer.Typer(
     name="raywarden",
@@ -107,7 +109,9 @@ async def _demo(settings: Settings, reviews: Mapping[str, Any], objects: Path | 
     with TemporaryDirectory() as folder:
         settings = settings.model_copy(update={"objects_file": objects})
         server = await wiring.dev_server(settings, Path(folder))
-        await run_demo(server, reviews, objects, Path(folder), keep_serving)
+        shown = await run_demo(server, reviews, objects, Path(folder), keep_serving)
+    if not shown:
+        raise typer.Exit(_INTERRUPTED)
 
 
 @app.command()
