@@ -28,8 +28,8 @@ HUNG_UP: Any = {"type": "http.disconnect"}
 SILENT = None
 
 
-def request(*messages: Any, sent: asyncio.Event | None = None) -> Request:
-    """A request whose body comes in these chunks; SILENT: and then nothing more."""
+def request(*messages: Any, sent: asyncio.Event | None = None, prompt: bool = False) -> Request:
+    """A request whose body comes in these chunks; SILENT: and then no more; `prompt`: with nobody in between."""
     waiting = iter(messages)
 
     async def receive() -> Any:
@@ -38,7 +38,8 @@ def request(*messages: Any, sent: asyncio.Event | None = None) -> Request:
             if sent:
                 sent.set()
             await asyncio.Event().wait()
-        await asyncio.sleep(0)
+        if not prompt:
+            await asyncio.sleep(0)
         if isinstance(message, bytes):
             return {"type": "http.request", "body": message, "more_body": bool(message)}
         return message
@@ -101,6 +102,21 @@ def test_who_is_told_to_come_again_is_told_when() -> None:
 async def _entered(bodies: Bodies, asked: Request) -> None:
     async with bodies.read(asked):
         raise AssertionError("this was not whole")
+
+
+def test_who_is_late_and_has_not_heard_of_it_makes_room_too() -> None:
+    async def main() -> None:
+        bodies, sent = Bodies(MIB, 0.05, MIB), asyncio.Event()
+        late = asyncio.create_task(outcome(bodies, request(b"x" * MIB, SILENT, sent=sent)))
+        await sent.wait()
+        time.sleep(0.1)
+        # One step for the time limit to be noticed; in the next, we are before the one it is about.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert await outcome(bodies, request(b"x" * MIB, prompt=True)) == 200
+        assert await late == 503
+
+    run(main())
 
 
 def test_what_is_whole_stays_and_newcomers_are_told() -> None:
