@@ -1,13 +1,14 @@
 .DEFAULT_GOAL := help
 PYTHON ?= python3
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url \
-	--python-version 3.11 pyproject.toml
+	--python-version 3.11
 
 help: ## Show what there is to make.
-	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
 
 $(INSTALLED): tests/requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -28,11 +29,12 @@ demo: $(INSTALLED) ## The same, and end after the table.
 test: $(INSTALLED) ## Run the tests.
 	$(BIN)/pytest -n auto
 
-check: $(INSTALLED) ## Lint, format, types, import contracts.
+check: $(INSTALLED) ## Lint, format, types, import contracts, Dockerfile.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile
 
 fmt: $(INSTALLED) ## Format the code.
 	$(BIN)/ruff check --fix-only --quiet .
@@ -48,13 +50,17 @@ bench: $(INSTALLED) ## Measure requests per second, latency, and where the time 
 	$(BIN)/python -m tests.bench
 
 lock: $(INSTALLED) ## Resolve the dependencies anew.
-	$(LOCK) --output-file requirements.lock
-	$(LOCK) --group dev --constraint requirements.lock --output-file tests/requirements.lock
+	$(LOCK) pyproject.toml --output-file requirements.lock
+	$(LOCK) pyproject.toml --group dev --constraint requirements.lock --output-file tests/requirements.lock
+	$(LOCK) --group build --constraint tests/requirements.lock --output-file build.lock
 
 image: ## Build the container image.
-	docker build --tag raywarden:latest .
+	docker build --build-arg VERSION=$(VERSION) --tag raywarden:$(VERSION) .
+
+image-steps: $(INSTALLED) ## Carry out the Dockerfile without a builder, and try what comes of it.
+	$(BIN)/python -m tests.image_steps
 
 clean: ## Remove everything that was made here.
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
-.PHONY: help install run demo test check fmt golden docs bench lock image clean
+.PHONY: help install run demo test check fmt golden docs bench lock image image-steps clean

@@ -18,6 +18,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--golden", action="store_true", help="write the golden files anew instead of comparing with them")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def nobody_set_anything() -> Generator[None, None, None]:
+    """Settings of whoever runs the tests, and what names material for them, are no settings of the servers in them."""
+    with pytest.MonkeyPatch.context() as environment:
+        for name in [name for name in os.environ if name.startswith("RAYWARDEN_")]:
+            environment.delenv(name)
+        yield
+
+
 @pytest.fixture
 def rewrite_golden(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--golden"))

@@ -81,7 +81,7 @@ def serving(environment: Mapping[str, str] | None = None, objects: Iterable[Any]
         with log_file.open("wb") as log:
             process = subprocess.Popen(
                 [*_COMMAND, "--ca-file", str(ca_file), "--token-dir", str(token_dir)],
-                env={**os.environ, **_DEV, **cluster, **(environment or {})},
+                env={**_surroundings(), **_DEV, **cluster, **(environment or {})},
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
@@ -92,6 +92,11 @@ def serving(environment: Mapping[str, str] | None = None, objects: Iterable[Any]
         finally:
             process.kill()
             process.wait()
+
+
+def _surroundings() -> dict[str, str]:
+    """Our environment without what is meant for the tests, or for another server."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("RAYWARDEN_")}
 
 
 def _wait_for_ports(process: subprocess.Popen[bytes], log_file: Path) -> tuple[int, int, int]:

@@ -48,24 +48,25 @@ def test_every_mutation_says_what_it_writes(mutation: Any) -> None:
     assert (mutation.__doc__ or "").splitlines()[0].endswith(".")
 
 
-@pytest.mark.parametrize("lock", ["requirements.lock", "tests/requirements.lock"])
+LOCKS = {"requirements.lock": [], "tests/requirements.lock": ["dev", "build"], "build.lock": ["build"]}
+
+
+@pytest.mark.parametrize("lock", LOCKS)
 def test_every_dependency_is_locked_with_hashes(lock: str) -> None:
     content = (ROOT / lock).read_text()
     locked = dict(_NAME.findall(content))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    asked = project["project"]["dependencies"]
-    if lock.startswith("tests/"):
-        asked = [*asked, *project["dependency-groups"]["dev"]]
+    asked = [one for group in LOCKS[lock] for one in project["dependency-groups"][group] if isinstance(one, str)]
+    if lock != "build.lock":
+        asked += project["project"]["dependencies"]
     assert {re.split(r"[>=]", one)[0] for one in asked} <= locked.keys()
     assert "--hash=sha256:" in content
     assert "http:" not in content and "https:" not in content
 
 
 def test_what_runs_is_the_same_version_as_what_is_tested() -> None:
-    run, develop = (
-        dict(_NAME.findall((ROOT / lock).read_text())) for lock in ("requirements.lock", "tests/requirements.lock")
-    )
-    assert run.items() <= develop.items()
+    locked = {lock: dict(_NAME.findall((ROOT / lock).read_text())).items() for lock in LOCKS}
+    assert locked["requirements.lock"] | locked["build.lock"] <= locked["tests/requirements.lock"]
 
 
 def test_no_file_of_ours_holds_a_key_or_a_token() -> None:

@@ -4,7 +4,7 @@ import json
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from webhook import json_text
@@ -50,6 +50,67 @@ def test_a_string_without_end_is_looked_at_once(begin: bytes) -> None:
         json_text.loads(hostile)
     # Once is hundredths of a second; once for every quote would be hours.
     assert time.process_time() - started < 5
+
+
+@pytest.mark.parametrize("after", [b"]" * 8_000_000, b'""' * 4_000_000, b"]" * 600 + b"[]" * 1_000_000])
+def test_what_is_deep_takes_no_more_time_or_memory_for_what_comes_after(after: bytes) -> None:
+    started = time.process_time()
+    with pytest.raises(ValueError):
+        json_text.loads(b"[" * 1100 + after)
+    assert time.process_time() - started < 5
+
+
+MANY = 2**20
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"[" * MANY,
+        b'{"a":' * (MANY // 2),
+        b"[" + b"[]," * (MANY // 2) + b"1]",
+        b'{"a":"' + b"," * MANY + b'"}' + b"1," * MANY,
+        b"1,2" + b",3" * MANY,
+    ],
+)
+def test_more_than_can_be_stored_is_crowded(text: bytes) -> None:
+    assert json_text.crowded(text)
+    assert json_text.crowded(bytearray(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"[" + b",".join([b"1"] * (MANY - 1)) + b"]",
+        b'{"a":"' + b",[{:" * MANY + b'"}',
+        b'["' + b'\\",' * MANY + b'"]',
+        b'["' + b"," * MANY,
+        b'{"f:a":{},"b":["c",1]},' * (MANY // 9),
+    ],
+)
+def test_text_may_be_of_any_length_and_kind(text: bytes) -> None:
+    assert not json_text.crowded(text)
+
+
+@settings(max_examples=25)
+@given(VALUES)
+def test_parts_are_counted_to_the_last_and_only_outside_of_strings(value: object) -> None:
+    written = json.dumps([value]).encode()
+    text, missing = written + b'"' + b"," * MANY + b'"', MANY - parts(written)
+    assert json_text.crowded(text + b"," * missing)
+    assert not json_text.crowded(text + b"," * (missing - 1))
+
+
+def parts(text: bytes) -> int:
+    """What begins a container or parts two values, counted one character after the other."""
+    count, inside, escaped = 0, False, False
+    for character in text.decode():
+        if inside:
+            inside, escaped = escaped or character != '"', character == "\\" and not escaped
+        else:
+            inside, count = character == '"', count + (character in "{[,:")
+    return count
 
 
 def test_as_deep_as_the_api_server_stores_and_lists_it() -> None:

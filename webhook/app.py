@@ -1,6 +1,5 @@
 """Routes, and nothing but routes: bytes in, bytes out."""
 
-import asyncio
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 
@@ -13,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from webhook import enrolment
+from webhook.bodies import Bodies
 from webhook.observe import Observer
 from webhook.readiness import Readiness
 from webhook.review import Decision, Reviewer
@@ -27,18 +27,19 @@ _NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": Fa
 def admission_app(reviewer: Reviewer, observer: Observer, readiness: Readiness, settings: Settings) -> FastAPI:
     """`POST /mutate` and `POST /validate` for AdmissionReview v1; every other answer is problem+json (RFC 9457)."""
     app = _bare_app(observer)
+    bodies = Bodies(settings.max_body_bytes, settings.body_timeout_seconds, settings.max_large_bodies_bytes)
 
     def route(path: str, review: Callable[[AdmissionRequest], Decision]) -> None:
         async def admit(request: Request) -> Response:
-            body = await _read_body(request, settings.max_body_bytes, settings.body_timeout_seconds)
-            started = observer.clock()
-            try:
-                admission = parse(body)
-            except BadReviewError as error:
-                raise HTTPException(400, str(error)) from None
-            decision = review(admission)
-            content = decision.response.encode()
-            observer.decided(path, admission, decision, observer.clock() - started)
+            async with bodies.read(request) as body:
+                started = observer.clock()
+                try:
+                    admission = parse(body)
+                except BadReviewError as error:
+                    raise HTTPException(400, str(error)) from None
+                decision = review(admission)
+                content = decision.response.encode()
+                observer.decided(path, admission, decision, observer.clock() - started)
             # While we drain, the API server must not keep this connection for its next call.
             headers = None if readiness.ready else {"Connection": "close"}
             return Response(content, 200, headers, media_type="application/json")
@@ -54,14 +55,15 @@ def admission_app(reviewer: Reviewer, observer: Observer, readiness: Readiness, 
 def enrolment_app(signing: Signing, observer: Observer, settings: Settings) -> FastAPI:
     """`POST /v1/certificates`: a bearer token and `{"csr": PEM}` in, `certificate` and `caBundle` (PEM) out."""
     app = _bare_app(observer)
+    bodies = Bodies(settings.max_enrolment_bytes, settings.body_timeout_seconds, settings.max_large_bodies_bytes)
 
     async def certificates(request: Request) -> Response:
         started = observer.clock()
         try:
             # Read before anything is answered: who still sends would not see the answer.
-            body = await _read_body(request, settings.max_enrolment_bytes, settings.body_timeout_seconds)
-            token = enrolment.bearer(request)
-            issued = await signing.sign(token, enrolment.parse(body), _peer(request))
+            async with bodies.read(request) as body:
+                token, csr = enrolment.bearer(request), enrolment.parse(body)
+            issued = await signing.sign(token, csr, _peer(request))
         except enrolment.REFUSALS as error:
             refusal = enrolment.refusal(error)
             observer.refused(refusal, _peer(request), observer.clock() - started)
@@ -124,22 +126,3 @@ def _problem(status: int, detail: str, headers: Mapping[str, str]) -> Response:
     document = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
     content, headers = orjson.dumps(document), {**headers, "Connection": "close"}
     return Response(content, status, headers, media_type="application/problem+json")
-
-
-async def _read_body(request: Request, most: int, seconds: float) -> bytes:
-    """The request's body: JSON by its type, within the limits of size (before it is read whole) and time."""
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise HTTPException(415, "send application/json")
-    declared = request.headers.get("content-length", "0")
-    if not declared.isdecimal() or int(declared) > most:
-        raise HTTPException(413, f"the limit is {most} bytes")
-    body = bytearray()
-    try:
-        async with asyncio.timeout(seconds):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > most:
-                    raise HTTPException(413, f"the limit is {most} bytes")
-    except TimeoutError:
-        raise HTTPException(408, f"the body took longer than {seconds:g} seconds") from None
-    return bytes(body)

@@ -24,11 +24,13 @@ from webhook.policy_file import load_policy
 from webhook.report import as_json, as_text
 from webhook.review import Reviewer
 from webhook.serving import run
-from webhook.settings import Settings, SetupError, from_environment
+from webhook.settings import Settings, SetupError, from_environment, unknown
 from webhook.wire import BadReviewError, parse
 from webhook.wiring import Server
 
 _CLEAN, _DENIED, _UNREADABLE = 0, 1, 2
+# As the shell has it for who ended by SIGINT.
+_INTERRUPTED = 130
 
 app = typer.Typer(
     name="raywarden",
@@ -66,7 +68,7 @@ def serve(
     ] = None,
 ) -> None:
     """Answer AdmissionReviews and sign certificates until SIGTERM. Settings are RAYWARDEN_... environment variables."""
-    settings = from_environment()
+    settings = from_environment(strict=True)
     set_up_logging(settings.log_level)
     if token_dir and not dev:
         raise SetupError("--token-dir goes with --dev: in a cluster the kubelet hands out tokens")
@@ -107,7 +109,9 @@ async def _demo(settings: Settings, reviews: Mapping[str, Any], objects: Path | 
     with TemporaryDirectory() as folder:
         settings = settings.model_copy(update={"objects_file": objects})
         server = await wiring.dev_server(settings, Path(folder))
-        await run_demo(server, reviews, objects, Path(folder), keep_serving)
+        shown = await run_demo(server, reviews, objects, Path(folder), keep_serving)
+    if not shown:
+        raise typer.Exit(_INTERRUPTED)
 
 
 @app.command()
@@ -157,10 +161,16 @@ def _examine(reviewer: Reviewer, manifest: Manifest, namespace: str) -> Examined
 
 
 @app.callback(invoke_without_command=True)
-def _version(version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
+def _first(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
     if version:
         print(f"raywarden {__version__}")
         raise typer.Exit()
+    # `serve` does not start with them.
+    for problem in unknown() if context.invoked_subcommand != "serve" else ():
+        print(f"raywarden: warning: {problem}", file=sys.stderr)
 
 
 def _print_patched(manifests: list[Manifest], outcomes: Sequence[object], made: bool) -> None:

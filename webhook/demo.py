@@ -23,29 +23,40 @@ from webhook.wiring import Server
 
 async def run_demo(
     server: Server, reviews: Mapping[str, Any], objects: Path | None, token_dir: Path, keep_serving: bool
-) -> None:
+) -> bool:
     """Serve, send every AdmissionReview to `/mutate` and the result to `/validate`, have the pods of `objects` enrol.
 
-    Prints a table of each.
+    Prints a table of each; gives whether it came to that, before somebody ended it.
     """
     stop = asyncio.Event()
     serving = asyncio.create_task(server.run(stop))
     # Where the output is no terminal, rich would fold everything at 80 columns.
     console = Console() if sys.stdout.isatty() else Console(width=120)
+    showing = asyncio.create_task(_show(server, reviews, objects, token_dir, console))
     try:
-        while not server.readiness.ready and not serving.done():
-            await asyncio.sleep(0.01)
-        if not serving.done():
-            await _present(server, reviews, console)
-            if objects:
-                console.print(await enrolments(server, objects, token_dir))
-        if keep_serving and not serving.done():
+        await asyncio.wait((serving, showing), return_when=asyncio.FIRST_COMPLETED)
+        if not server.readiness.ready:
+            return False
+        await showing
+        if keep_serving:
             ports = f"{_url(server)} (admission), https://localhost:{server.enrolment.port} (enrolment)"
             console.print(f"\nServing on {ports} and http://127.0.0.1:{server.operations.port}. Ctrl-C ends it.")
             await serving
+        return True
     finally:
+        showing.cancel()
+        await asyncio.gather(showing, return_exceptions=True)
         stop.set()
         await serving
+
+
+async def _show(
+    server: Server, reviews: Mapping[str, Any], objects: Path | None, token_dir: Path, console: Console
+) -> None:
+    await server.readiness.wait()
+    await _present(server, reviews, console)
+    if objects:
+        console.print(await enrolments(server, objects, token_dir))
 
 
 async def _present(server: Server, reviews: Mapping[str, Any], console: Console) -> None:

@@ -49,8 +49,15 @@ async def _enroll(server: Server, pod: Pod, directory: Path) -> str:
         },
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
+        # Ctrl-C is for us, and we end what we started.
+        start_new_session=True,
     )
-    _, said = await process.communicate()
+    try:
+        _, said = await process.communicate()
+    except asyncio.CancelledError:
+        process.kill()
+        await process.wait()
+        raise
     return said.decode() if process.returncode else ""
 
 

@@ -79,7 +79,7 @@ def bearer(request: Request) -> str:
     return found[1]
 
 
-def parse(body: bytes) -> bytes:
+def parse(body: bytes | bytearray) -> bytes:
     """The CSR (PEM) in `{"csr": "..."}`; raises BadEnrolmentError."""
     try:
         return _Body.model_validate_json(body).csr.encode()

@@ -97,7 +97,7 @@ class Metrics:
         self.mutations = self._counter("mutations", "objects each mutation changed", Label("mutation", mutations))
         failing = Label("rule", (*_IDS, *mutations), "the id of a rule or mutation")
         self.failures = self._counter("rule_failures", "rules and mutations that raised on an object", failing)
-        statuses = tuple(map(str, (400, 404, 405, 408, 413, 415, 500)))
+        statuses = tuple(map(str, (400, 404, 405, 408, 413, 415, 500, 503)))
         self.rejected = self._counter(
             "rejected_requests", "requests that were neither AdmissionReview nor enrolment, by HTTP status",
             Label("status", statuses),

@@ -11,7 +11,7 @@ from policies.model import Mutation, Rule
 from policies.registry import MUTATIONS, RULES
 from webhook.examples import Example
 from webhook.metrics import Label, Metrics
-from webhook.settings import Settings
+from webhook.settings import Settings, defaults
 
 _TYPES = {"string": "text", "integer": "whole number", "boolean": "true or false"}
 
@@ -42,8 +42,8 @@ def markdown() -> str:
 def settings_table() -> str:
     """The settings, with their defaults."""
     lines = ["| variable | default | |", "|---|---|---|"]
-    for name, field in Settings.model_fields.items():
-        default = "" if field.default in (None, "") else f"`{field.default}`"
+    for name, value in defaults().items():
+        field, default = Settings.model_fields[name], "" if value in (None, "") else f"`{value}`"
         lines.append(f"| `RAYWARDEN_{name.upper()}` | {default} | {field.description} |")
     return "\n".join(lines)
 

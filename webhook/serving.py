@@ -7,7 +7,7 @@ import signal
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
@@ -111,12 +111,11 @@ async def serve(
 ) -> None:
     """Run until `stop`: every port and, beside them, `tasks`; then unready, a pause for load balancers, and the end.
 
-    SIGTERM and SIGINT set `stop`. Open requests are answered within `shutdown_seconds`.
+    SIGTERM and SIGINT set `stop`. Open requests are answered within `shutdown_seconds`; a second one waits for nobody.
     """
     log = structlog.get_logger()
-    listeners = tuple(listeners)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    listeners, hurry = tuple(listeners), asyncio.Event()
+    _listen_to_signals(listeners, stop, hurry)
     running = [asyncio.create_task(one.run_until_told()) for one in listeners]
     keeping = [asyncio.ensure_future(one()) for one in tasks]
     keeping.append(asyncio.ensure_future(_announce(listeners, readiness)))
@@ -129,7 +128,8 @@ async def serve(
         await asyncio.wait((stopped, *running, *keeping), return_when=asyncio.FIRST_COMPLETED)
         readiness.drain()
         log.info("draining", seconds=settings.drain_seconds)
-        await asyncio.sleep(settings.drain_seconds)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(hurry.wait(), settings.drain_seconds)
     finally:
         stopped.cancel()
         for one in listeners:
@@ -142,6 +142,18 @@ async def serve(
     for end in ended:
         if isinstance(end, Exception):
             raise end
+
+
+def _listen_to_signals(listeners: Iterable[Listener], stop: asyncio.Event, hurry: asyncio.Event) -> None:
+    def told() -> None:
+        if stop.is_set():
+            hurry.set()
+            for one in listeners:
+                one.force_exit = True
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, told)
 
 
 async def _announce(listeners: Iterable[Listener], readiness: Readiness) -> None:

@@ -1,12 +1,21 @@
 """The only reader of the environment."""
 
+import os
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, IPvAnyAddress, ValidationError
+from pydantic import Field, IPvAnyAddress, ValidationError, field_validator
+from pydantic.fields import FieldInfo
+from pydantic_core.core_schema import ValidationInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+_PREFIX = "RAYWARDEN_"
+# What the injected init container has in its environment, beside the signer's URL.
+_OF_PODS = ("POD_IP", "SIGNER_CA")
+_LINKED_HOST = "_SERVICE_HOST"
 _LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 
 
@@ -17,7 +26,7 @@ class SetupError(Exception):
 class Settings(BaseSettings):
     """What an operator may turn, each as `RAYWARDEN_<NAME>`. Policy is not here: it has a file of its own."""
 
-    model_config = SettingsConfigDict(env_prefix="RAYWARDEN_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, frozen=True, extra="ignore")
 
     host: IPvAnyAddress = Field(IPv4Address("0.0.0.0"), description="address to listen on")
     admission_port: int = Field(8443, ge=0, le=65535, description="`/mutate` and `/validate`, over TLS; 0 picks one")
@@ -54,9 +63,9 @@ class Settings(BaseSettings):
     tls_key_file: Path | None = Field(None, description="its private key (PEM)")
     signer_ca_file: Path | None = Field(None, description="its CA, which pods then trust for enrolment (PEM)")
     signer_url: str = Field(
-        "https://raywarden-enroll.raywarden-system.svc:8444",
+        default_factory=lambda known: f"https://raywarden-enroll.{known['namespace']}.svc:8444",
         pattern=r"^https://(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9.-]+)(:[0-9]{1,5})?(/\S*)?$",
-        description="enrolment, as pods reach it",
+        description="enrolment, as pods reach it; by default in `RAYWARDEN_NAMESPACE`",
     )
     enroll_image: str = Field("raywarden:latest", min_length=1, description="image of the injected init container")
     root_cert_file: Path | None = Field(
@@ -90,6 +99,11 @@ class Settings(BaseSettings):
         description="how often the policy file, the seed, our certificate and the caBundle are looked at",
     )
     max_body_bytes: int = Field(8 * 1024 * 1024, gt=0, description="larger requests get 413")
+    max_large_bodies_bytes: int = Field(
+        64 * 1024 * 1024,
+        gt=0,
+        description="what is beyond 128 KiB of each request, together; beyond that 503 for who sends longest",
+    )
     body_timeout_seconds: float = Field(5.0, gt=0, description="a request body that takes longer gets 408")
     wait_seconds: float = Field(
         10.0, gt=0, description="a connection that does not bring its request header, or take its answer, is closed"
@@ -104,11 +118,52 @@ class Settings(BaseSettings):
     shutdown_seconds: int = Field(20, ge=0, description="time for open requests to end after that")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
 
+    @field_validator("admission_port", "enrolment_port", "operations_port", mode="before")
+    @classmethod
+    def _no_service_link(cls, value: Any, info: ValidationInfo) -> Any:
+        """Kubernetes puts `tcp://ADDRESS:PORT` there for a Service `raywarden-admission`, where nobody set it."""
+        linked = isinstance(value, str) and value.startswith(("tcp://", "udp://", "sctp://"))
+        return cls.model_fields[str(info.field_name)].default if linked else value
 
-def from_environment() -> Settings:
-    """The settings as the environment has them; raises SetupError with everything that is wrong."""
+
+def defaults() -> dict[str, Any]:
+    """Every setting, in order, as it is where nobody sets it."""
+    found: dict[str, Any] = {}
+    for name, field in Settings.model_fields.items():
+        found[name] = _default(field, found)
+    return found
+
+
+def from_environment(*, strict: bool = False) -> Settings:
+    """The settings as the environment has them; raises SetupError with everything that is wrong.
+
+    `strict` is for who runs for months: then a variable that is `unknown` is wrong, too, since somebody relies on it.
+    """
+    problems = list(unknown()) if strict else []
     try:
-        return Settings()
+        settings = Settings()
     except ValidationError as error:
-        problems = (f"RAYWARDEN_{'.'.join(map(str, p['loc'])).upper()}: {p['msg']}" for p in error.errors())
-        raise SetupError("\n".join(problems)) from None
+        # What follows from something that is wrong itself.
+        asked = (problem for problem in error.errors() if problem["type"] != "default_factory_not_called")
+        problems += (f"{_PREFIX}{'.'.join(map(str, p['loc'])).upper()}: {p['msg']}" for p in asked)
+    if problems:
+        raise SetupError("\n".join(problems))
+    return settings
+
+
+def unknown(environment: Mapping[str, str] = os.environ) -> Iterator[str]:
+    """A line for each variable that is called like a setting and is none, with the one that was meant."""
+    known = [name.upper() for name in Settings.model_fields]
+    services = [name.removesuffix(_LINKED_HOST) for name in environment if name.endswith(_LINKED_HOST)]
+    # In the environment of every container there is something of every Service in its namespace.
+    links = tuple(f"{service}_{part}" for service in services for part in ("SERVICE_", "PORT"))
+    for variable in sorted(environment):
+        name = variable.upper().removeprefix(_PREFIX)
+        if name == variable.upper() or name in (*known, *_OF_PODS) or variable.startswith(links):
+            continue
+        close = get_close_matches(name, known, n=1)
+        yield f"{variable}: there is no such setting" + "".join(f"; did you mean {_PREFIX}{one}?" for one in close)
+
+
+def _default(field: FieldInfo, before: dict[str, Any]) -> Any:
+    return field.get_default(call_default_factory=True, validated_data=before)

@@ -107,8 +107,10 @@ class AdmissionResponse:
         return orjson.dumps({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response})
 
 
-def parse(body: bytes) -> AdmissionRequest:
+def parse(body: bytes | bytearray) -> AdmissionRequest:
     """The request in an AdmissionReview; raises BadReviewError."""
+    if json_text.crowded(body):
+        raise BadReviewError(f"the body has more than {json_text.MOST_PARTS} parts")
     try:
         document = json_text.loads(body)
     except ValueError:

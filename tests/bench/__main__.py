@@ -1,7 +1,8 @@
 """`python -m tests.bench`."""
 
-from tests.bench import admission, enrolment, neighbourhood
+from tests.bench import admission, enrolment, neighbourhood, starting
 
 admission.main()
 enrolment.main()
 neighbourhood.main()
+starting.main()
