@@ -66,6 +66,7 @@ async def test_hints_stand_below_and_codes_say_how_bad_it_is(fake: FakeKubeApi, 
     code, said = await check(fake)
     assert code == 0
     assert f"‼ the server is {sound.IMAGE}, and the init container of pods raywarden:old\n    kubectl -n rayw" in said
+    assert f"RAYWARDEN_ENROLL_IMAGE={sound.IMAGE}; leave it where a mirror calls the same image so\n" in said
     assert (await check(fake, "--strict"))[0] == 1
     fake.delete("secrets", sound.HOME, "raywarden-seed")
     code, said = await check(fake)

@@ -20,6 +20,7 @@ from webhook.check import (
     failed,
     known,
     named,
+    ok,
     or_ok,
     unknown,
     warning,
@@ -58,10 +59,15 @@ def _namespaces(facts: Facts) -> Iterator[Finding]:
     """Namespaces with something of Ray in them, that a webhook of ours is not called for."""
     if isinstance(facts.namespaces, Unanswered):
         return
-    holding = ray_namespaces((*facts.ray_objects.values(), facts.ray_pods))
+    listed = (*facts.ray_objects.values(), facts.ray_pods)
+    holding = ray_namespaces(listed)
     labels = {_metadata(one)["name"]: mapping(_metadata(one).get("labels")) for one in facts.namespaces}
-    good = f"every webhook is called for every namespace with Ray in it ({len(holding)})"
-    yield from or_ok(_passed_by(facts, holding, labels), "namespaces", good)
+    found = list(_passed_by(facts, holding, labels))
+    yield from found
+    # Of what could not be asked nothing good is said, either.
+    asked = not any(isinstance(one, Unanswered) for one in listed)
+    if asked and not found and all(isinstance(one, dict) for one in facts.configurations.values()):
+        yield ok("namespaces", f"every webhook is called for every namespace with Ray in it ({len(holding)})")
 
 
 def _passed_by(facts: Facts, holding: list[str], labels: Mapping[str, Mapping[str, Any]]) -> Iterator[Finding]:

@@ -87,7 +87,7 @@ def _of_refusal(id: str, title: str, said: str, facts: Facts) -> Finding:
     if denied and denied["name"] in ours:
         answer = clipped(denied["said"], _MOST_QUOTED)
         if id == "refuses":
-            return ok(id, f"a pod that forges its membership is refused by us: {answer}")
+            return ok(id, f"a pod that forges its membership is refused by us: {answer.partition(' (at ')[0]}")
         other = Unanswered(f"it is refused by us before anything can be seen: {answer}", _ELSEWHERE)
         return unknown(id, title, other)
     return unknown(id, title, Unanswered(f"somebody else refuses it first: {quoted}", _ELSEWHERE))

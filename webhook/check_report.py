@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
-from rich.padding import Padding
 from rich.text import Text
 
 from policies.reading import clipped
@@ -33,7 +32,7 @@ _MARKS = {
     Status.WARNING: ("‼", "yellow"),
     Status.FAILED: ("✗", "red"),
 }
-_HINT = 4
+_HINT = "    "
 # Names and messages of strangers are in there, and can be of any length.
 _LONGEST = 1000
 
@@ -74,7 +73,7 @@ def as_text(sections: Sequence[Section]) -> Group:
             mark, colour = _MARKS[finding.status]
             lines.append(Text.assemble((mark, colour), f" {shown(finding.what)}"))
             if finding.fix:
-                lines.append(Padding(Text(shown(finding.fix)), (0, 0, 0, _HINT), expand=False))
+                lines.append(Text(f"{_HINT}{shown(finding.fix)}"))
         lines.append("")
     counts = ", ".join(f"{count(sections, status)} {status}" for status in Status)
     mark, colour = _MARKS[worst(sections)]
