@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from tests import cluster
 from tests.factory import changed
 from tests.sound import HOME, IMAGE, configuration, deployment, policy, seed
-from tests.spoiling import case, forbidden, mutating, put, validating, version, without
+from tests.spoiling import both, case, forbidden, mutating, put, validating, version, without
 from webhook.check import Status
 
 OK, UNKNOWN, WARNING, FAILED = Status.OK, Status.UNKNOWN, Status.WARNING, Status.FAILED
@@ -20,9 +20,13 @@ CASES = {
         "permissions/rights", FAILED,
         "raywarden may not watch rayclusters.ray.io, update secrets raywarden-seed in namespace raywarden-system",
     ),
+    "missing-right-of-a-name": case(
+        lambda fake: fake.denied.add(("update", "secrets")), "permissions/rights", FAILED,
+        "kubectl auth can-i update secrets/raywarden-seed -n raywarden-system --as system:serviceaccount:raywarden",
+    ),
     "may-not-ask-for-rights": case(
         forbidden("create", "subjectaccessreviews"), "permissions/rights", UNKNOWN,
-        "grant you that (kubectl auth can-i create subjectaccessreviews.authorization.k8s.io)",
+        "grant you that (kubectl auth can-i create subjectaccessreviews.authorization.k8s.io -A)",
     ),
     "no-deployment": case(
         without("deployments", HOME, "raywarden"), "installation/deployment", FAILED, "kubectl apply -k deploy/base"
@@ -64,6 +68,18 @@ CASES = {
     "policy-elsewhere": case(
         put("deployments", deployment(RAYWARDEN_POLICY_FILE="/opt/policy.yaml")),
         "installation/policy", UNKNOWN, "/opt/policy.yaml is mounted from no ConfigMap",
+    ),
+    "settings-from-a-config-map": case(
+        both(
+            put("configmaps", {"metadata": {"name": "shared", "namespace": HOME}, "data": {"ENROLL_IMAGE": "other:1"}}),
+            put("deployments", changed(deployment(), {
+                "/spec/template/spec/containers/0/env/0": {"name": "RAYWARDEN_ENROLL_IMAGE", "valueFrom": {}},
+                "/spec/template/spec/containers/0/envFrom": [
+                    {"configMapRef": {"name": "shared"}, "prefix": "RAYWARDEN_"}
+                ],
+            })),
+        ),
+        "installation/enroll-image", WARNING, "and the init container of pods other:1",
     ),
     "policy-by-default": case(
         put("deployments", deployment(RAYWARDEN_POLICY_FILE="")), "installation/policy", OK, "the default policy"

@@ -147,7 +147,7 @@ async def test_a_probe_is_a_section_of_its_own(fake: FakeKubeApi, api: KubeApi) 
     assert code == 1
     title = "probe team-a/demo"
     assert f"\n{title}\n{'-' * len(title)}\n√ demo-head-abcde:{port} refuses plaintext\n" in said
-    assert f"\n✗ demo-head-abcde:{plain} lets in plaintext\n" in said
+    assert f"\n✗ demo-head-abcde:{plain} speaks plaintext: TLS is off\n" in said
 
 
 @conversation

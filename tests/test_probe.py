@@ -115,9 +115,9 @@ async def test_tls_that_asks_for_no_certificate_fails() -> None:
 async def test_plaintext_fails() -> None:
     with grpc_server(None) as port:
         found = await on_gcs(port)
-    assert found["refuses-plaintext"].status is Status.FAILED
-    assert found["refuses-plaintext"].what == f"demo-head-abcde:{port} lets in plaintext"
-    assert all(finding.status is not Status.OK for finding in found.values())
+    (finding,) = found.values()
+    assert (finding.id, finding.status) == ("refuses-plaintext", Status.FAILED)
+    assert finding.what == f"demo-head-abcde:{port} speaks plaintext: TLS is off"
 
 
 @run
@@ -230,11 +230,16 @@ async def test_without_the_seed_the_rest_is_proved() -> None:
 @run
 async def test_a_cluster_of_others_certificates_has_no_member_of_ours() -> None:
     own = {"/metadata/annotations": {"raywarden.io/tls-secret": "mine"}}
-    base = facts({"port": free_port()})
+    head = ("port", "ray-client-server-port", "dashboard-port", "dashboard-agent-listen-port")
+    base = facts({name: free_port() for name in head})
     (ray_cluster,) = base.ray_objects["rayclusters"]  # type: ignore[misc]  # it is listed
     for document in (cluster.ray_cluster(tlsOptions={"enabled": True}), changed(dict(ray_cluster), own)):
-        found = await probed(replace(base, ray_objects={"rayclusters": [document]}))
+        changed_head = changed(document, {"/spec/headGroupSpec": ray_cluster["spec"]["headGroupSpec"]})
+        with grpc_server(FILES) as port:
+            changed_head["spec"]["headGroupSpec"]["rayStartParams"]["port"] = str(port)
+            found = await probed(replace(base, ray_objects={"rayclusters": [changed_head]}))
         assert found["lets-in-member"][0].status is Status.UNKNOWN
+        assert "not of our CA" in found["lets-in-member"][0].what or "Secret mine" in found["lets-in-member"][0].what
 
 
 @run

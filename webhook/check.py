@@ -124,6 +124,14 @@ def known(value: Sequence[T] | Unanswered | None) -> Sequence[T]:
     return () if value is None or isinstance(value, Unanswered) else value
 
 
+def can_i(right: str) -> str:
+    """The command that asks for a right, as `update secrets raywarden-seed in namespace raywarden-system`."""
+    words, _, namespace = right.partition(" in namespace ")
+    verb, *resource = words.split(" ")
+    everywhere = "" if resource[0].startswith("/") else " -A"
+    return f"kubectl auth can-i {verb} {'/'.join(resource)}" + (f" -n {namespace}" if namespace else everywhere)
+
+
 def count(sections: Iterable[Section], status: Status) -> int:
     """How many findings have a status."""
     return sum(finding.status is status for section in sections for finding in section.findings)

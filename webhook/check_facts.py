@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 from policies.neighbourhood import Binding, Rights, Role
 from policies.reading import elements, mapping, text
 from webhook import __version__
-from webhook.check import MUTATING, RAY_KINDS, VALIDATING, Facts, Object, Objects, Rehearsed, Unanswered, known
+from webhook.check import MUTATING, RAY_KINDS, VALIDATING, Facts, Object, Objects, Rehearsed, Unanswered, can_i, known
 from webhook.check_coverage import ray_namespaces
 from webhook.check_registration import names_of, passing_by
 from webhook.check_rehearsal import BARE_CLUSTER, FORGED_POD
-from webhook.deployed import DEPLOYMENT, Deployed, PolicyText
+from webhook.deployed import DEPLOYMENT, Deployed, PolicyText, shared_settings
 from webhook.kube_api import KubeApi
 from webhook.kube_live import CONFIGURATIONS, PODS, KubeObjectLists, KubeSeedStore
 from webhook.kube_memory import BINDINGS, RAY_CLUSTERS, ROLES, SERVICES
@@ -89,7 +89,14 @@ class Inspection:
 
     async def _deployed(self) -> Deployed | None:
         document = await self._api.get(_DEPLOYMENTS, self._namespace, DEPLOYMENT)
-        return Deployed.of(document) if document is not None else None
+        if document is None:
+            return None
+        shared: dict[str, str] = {}
+        for prefix, name in shared_settings(document):
+            found = await self._api.get(_CONFIG_MAPS, self._namespace, name)
+            values = mapping((found or {}).get("data"))
+            shared |= {f"{prefix}{key}": text(value) for key, value in values.items()}
+        return Deployed.of(document, shared)
 
     async def _services(self, deployed: Deployed | None) -> Mapping[str, Object | Unanswered | None]:
         names = (deployed.admission_service if deployed else DEPLOYMENT, f"{DEPLOYMENT}-enroll")
@@ -169,8 +176,8 @@ async def _answer(asked: Awaitable[T]) -> T | Unanswered:
 
 
 def _not_allowed(error: ForbiddenError) -> Unanswered:
-    ask = f"kubectl auth can-i {error.right.replace(' in namespace ', ' -n ')}"
-    return Unanswered(f"you may not {error.right}", f"have an administrator grant you that ({ask}), or ask as one")
+    fix = f"have an administrator grant you that ({can_i(error.right)}), or ask as one"
+    return Unanswered(f"you may not {error.right}", fix)
 
 
 def _access_review(right: Right, namespace: str, account: str) -> Mapping[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from policies.config import Policy
 from policies.image import tag_of
 from policies.reading import text
-from webhook.check import Facts, Finding, Unanswered, failed, named, ok, unknown, warning
+from webhook.check import Facts, Finding, Unanswered, can_i, failed, named, ok, unknown, warning
 from webhook.deployed import DEPLOYMENT, Deployed, PolicyText
 from webhook.policy_file import parse_policy
 from webhook.settings import SetupError
@@ -44,7 +44,7 @@ def permissions(facts: Facts) -> Iterator[Finding]:
         account = facts.deployed.service_account if isinstance(facts.deployed, Deployed) else ""
         who = f"system:serviceaccount:{facts.namespace}:{account}"
         what = f"{who} may not {', '.join(missing)}"
-        fix = f"grant it with RBAC: {APPLY}; then ask with kubectl auth can-i {missing[0]} --as {who}"
+        fix = f"grant it with RBAC: {APPLY}; then ask with {can_i(missing[0])} --as {who}"
         yield failed("rights", what, fix)
     else:
         yield ok("rights", f"the server has every right it needs ({len(facts.rights)})")

@@ -16,7 +16,7 @@ from webhook.check import Facts, Finding, Object, Section, Unanswered, failed, k
 from webhook.kube_objects import opted_in_cluster_of, pod_of, ray_cluster_of
 from webhook.ports import StoredSeed
 from webhook.probe import Port, get, greet
-from webhook.probe_callers import Caller, callers
+from webhook.probe_callers import callers
 from webhook.probe_verdict import Place, of_grpc, of_http, together
 from webhook.settings import SetupError
 
@@ -122,9 +122,8 @@ class Target:
         found: list[Finding] = []
         for place in grpc:
             heard, greeted = greeted[: len(contexts)], greeted[len(contexts) :]
-            found += of_grpc(place, dict(zip(contexts, heard, strict=True)))
-            if isinstance(seed, Unanswered):
-                found.append(unknown("lets-in-member", f"whether {place} lets in {Caller.MEMBER}", seed))
+            no_member = seed if isinstance(seed, Unanswered) else None
+            found += of_grpc(place, dict(zip(contexts, heard, strict=True)), no_member)
         paired = zip(http, answered, strict=True)
         return [*found, *(of_http(place, path, heard) for (place, path), heard in paired)]
 

@@ -29,7 +29,10 @@ class PolicySource:
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """A Deployment of the server, as far as it matters; `settings` are the variables that are written out in it."""
+    """A Deployment of the server, as far as it matters.
+
+    `settings` are the variables that are written out in it, or in a ConfigMap it takes them from.
+    """
 
     replicas: int
     ready: int
@@ -40,13 +43,12 @@ class Deployed:
     _pod: Mapping[str, Any] = field(repr=False)
 
     @classmethod
-    def of(cls, document: Mapping[str, Any]) -> "Deployed":
-        """The view of a Deployment object."""
+    def of(cls, document: Mapping[str, Any], shared: Mapping[str, str]) -> "Deployed":
+        """The view of a Deployment object; `shared` are the variables that come to it from ConfigMaps."""
         spec, status = mapping(document.get("spec")), mapping(document.get("status"))
-        pod = mapping(mapping(spec.get("template")).get("spec"))
-        containers = [one for _, one in elements(pod.get("containers")) if one.get("name") == CONTAINER]
-        container = containers[0] if containers else {}
-        settings = {text(one.get("name")): text(one.get("value")) for _, one in elements(container.get("env"))}
+        pod, container = _pod(document), _container(document)
+        written = [one for _, one in elements(container.get("env")) if "valueFrom" not in one]
+        settings = {**shared, **{text(one.get("name")): text(one.get("value")) for one in written}}
         return cls(
             replicas=_number(spec.get("replicas"), 1),
             ready=_number(status.get("readyReplicas"), 0),
@@ -104,6 +106,22 @@ class Deployed:
             if text(config_map.get("name")) and (file == path or file.startswith(f"{path}/")):
                 keys = {text(item.get("path")): text(item.get("key")) for _, item in elements(config_map.get("items"))}
                 yield PolicySource(text(config_map["name"]), keys.get(inside, inside))
+
+
+def shared_settings(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The ConfigMaps a Deployment takes variables from, each after the prefix that its variables get."""
+    for _, source in elements(_container(document).get("envFrom")):
+        if name := text(mapping(source.get("configMapRef")).get("name")):
+            yield text(source.get("prefix")), name
+
+
+def _pod(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    return mapping(mapping(mapping(document.get("spec")).get("template")).get("spec"))
+
+
+def _container(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    listed = (one for _, one in elements(_pod(document).get("containers")) if one.get("name") == CONTAINER)
+    return next(listed, {})
 
 
 def _number(value: Any, default: int) -> int:

@@ -24,14 +24,19 @@ class Place:
         return f"{self.pod}:{self.port.number}"
 
 
-def of_grpc(place: Place, heard: Mapping[Caller, Heard]) -> Iterator[Finding]:
-    """A port of Ray's that must be mutual TLS, by what each caller heard."""
+def of_grpc(place: Place, heard: Mapping[Caller, Heard], no_member: Unanswered | None = None) -> Iterator[Finding]:
+    """A port of Ray's that must be mutual TLS, by what each caller heard; or why there was no member among them."""
     if all(one.answer is Answer.UNREACHABLE for one in heard.values()):
         yield _unreachable("tls", place, next(iter(heard.values())))
         return
     spoke = any(_spoke_tls(caller, one) for caller, one in heard.items())
+    if heard[Caller.PLAINTEXT].answer is Answer.HTTP2 and not spoke:
+        yield failed("refuses-plaintext", f"{place} speaks plaintext: TLS is off", _RECREATE)
+        return
     for caller, one in heard.items():
         yield _of_member(place, one) if caller is Caller.MEMBER else _of_intruder(place, caller, one, spoke)
+    if no_member:
+        yield unknown("lets-in-member", f"whether {place} lets in {Caller.MEMBER}", no_member)
 
 
 def _spoke_tls(caller: Caller, heard: Heard) -> bool:
