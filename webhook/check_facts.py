@@ -75,10 +75,7 @@ class Inspection:
             operators=operators,
             rbac=rbac,
             rehearsed_in=chosen,
-            rehearsals={
-                VALIDATING: await _answer(self._rehearse(PODS, chosen, FORGED_POD)),
-                MUTATING: await _answer(self._rehearse(RAY_CLUSTERS, chosen, BARE_CLUSTER)),
-            },
+            rehearsals=await self._rehearsals(chosen),
         )
 
     async def _server(self) -> Object | Unanswered:
@@ -154,6 +151,12 @@ class Inspection:
         roles, bindings = await asyncio.gather(self._lists.all(ROLES), self._lists.all(BINDINGS))
         by_name = {text(mapping(role.get("metadata")).get("name")): Role.of(role) for role in roles}
         return Rights.of(by_name, map(Binding.of, bindings))
+
+    async def _rehearsals(self, namespace: str) -> Mapping[str, Rehearsed | Unanswered]:
+        return {
+            VALIDATING: await _answer(self._rehearse(PODS, namespace, FORGED_POD)),
+            MUTATING: await _answer(self._rehearse(RAY_CLUSTERS, namespace, BARE_CLUSTER)),
+        }
 
     async def _rehearse(self, resource: Resource, namespace: str, document: Object) -> Rehearsed | Unanswered:
         try:
