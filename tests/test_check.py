@@ -99,6 +99,14 @@ async def test_who_may_nothing_is_told_what_to_ask_for(fake: FakeKubeApi, api: K
 
 
 @conversation
+async def test_we_are_known_by_our_words_to_those_who_may_not_see_our_names(fake: FakeKubeApi, api: KubeApi) -> None:
+    sound.furnish(fake)
+    fake.forbidden = {("get", f"{kind}webhookconfigurations") for kind in ("mutating", "validating")}
+    found = await look(api)
+    assert found["admission/refuses"][0].status is OK
+
+
+@conversation
 async def test_a_namespace_that_is_not_looked_after_proves_nothing(fake: FakeKubeApi, api: KubeApi) -> None:
     sound.furnish(fake)
     fake.put("namespaces", namespace("kube-system"))

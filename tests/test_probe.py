@@ -201,6 +201,20 @@ def test_a_port_of_jobs_must_ask_for_a_token(status: int, expected: Status) -> N
 
 
 @run
+async def test_a_forwarded_port_must_show_the_pods_own_address() -> None:
+    for shown, expected in (("10.0.0.9", Status.OK), ("127.0.0.1", Status.FAILED)):
+        with grpc_server(Files(cluster.SEED, CLUSTER, NOW, shown)) as port:
+            found = await probed(facts({"port": port}, cluster.pod(address="10.0.0.9")), address="127.0.0.1")
+        assert found["lets-in-member"][0].status is expected
+
+
+@run
+async def test_a_name_that_is_none_is_said() -> None:
+    found = await probed(facts({}), address=f"{64 * 'x'}.example")
+    assert all("there is no such name" in finding.what for findings in found.values() for finding in findings)
+
+
+@run
 async def test_workers_are_asked_so_many_and_no_more() -> None:
     async with AsyncExitStack() as stack:
         port = await stack.enter_async_context(says(http(401)))

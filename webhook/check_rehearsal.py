@@ -84,7 +84,8 @@ def _of_refusal(id: str, title: str, said: str, facts: Facts) -> Finding:
         what = f"the API server cannot call us: {clipped(away['said'], _MOST_QUOTED)}"
         return failed(id, what, _reach(facts))
     denied = _DENIED.search(said)
-    if denied and denied["name"] in ours:
+    # Whoever may not read the configurations still knows us by our words.
+    if denied and (denied["name"] in ours or denied["said"].startswith(f"{OperatorMadePods.id}:")):
         answer = clipped(denied["said"], _MOST_QUOTED)
         if id == "refuses":
             return ok(id, f"a pod that forges its membership is refused by us: {answer.partition(' (at ')[0]}")

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -101,7 +102,8 @@ async def _dial(port: Port, talk: _Talk, seconds: float) -> Heard:
         if writer is None:
             return Heard(Answer.UNREACHABLE, f"no answer within {seconds:g} s")
         return Heard(Answer.SILENT, f"for {seconds:g} s")
-    except OSError as error:
+    # UnicodeError is what a name is that DNS could not know.
+    except (OSError, UnicodeError) as error:
         return Heard(Answer.UNREACHABLE, _reason(error))
     finally:
         if writer:
@@ -126,6 +128,8 @@ async def _encrypt(writer: asyncio.StreamWriter, context: ssl.SSLContext, name: 
 def _reason(error: Exception) -> str:
     if isinstance(error, ssl.SSLError):
         return (error.reason or "TLS failed").replace("_", " ").lower()
-    if isinstance(error, OSError) and error.errno and error.errno > 0:
+    if isinstance(error, socket.gaierror | UnicodeError):
+        return "there is no such name"
+    if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno)
-    return "the connection ended"
+    return "no connection, or no longer"
