@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -56,7 +57,8 @@ class FakeKubeApi:
 
     An object that says its `apiVersion` is there for those who ask for this one. `faults` answer the next requests, one
     each, before anything else does. `forbidden` holds (verb, plural), `unknown` the plurals of resources that are not
-    installed. Watches from before `oldest` have expired.
+    installed. Watches from before `oldest` have expired. `paths` are what stands at paths that are no resources;
+    `rehearsals` answer dry runs by plural; `denied` holds (verb, plural) of what SubjectAccessReviews deny.
     """
 
     port: int
@@ -65,6 +67,9 @@ class FakeKubeApi:
     faults: list[Answer] = field(default_factory=list)
     forbidden: set[tuple[str, str]] = field(default_factory=set)
     tokens: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    paths: dict[str, Any] = field(default_factory=dict)
+    rehearsals: dict[str, Answer] = field(default_factory=dict)
+    denied: set[tuple[str, str]] = field(default_factory=set)
     seen: list[Seen] = field(default_factory=list)
     version: int = 100
     oldest: int = 0
@@ -107,7 +112,8 @@ class FakeKubeApi:
         self._wake()
 
     def asked(self, method: str, plural: str) -> list[Seen]:
-        return [one for one in self.seen if one.method == method and Place.of(one.raw_path).plural == plural]
+        seen = [one for one in self.seen if one.method == method and one.raw_path not in self.paths]
+        return [one for one in seen if Place.of(one.raw_path).plural == plural]
 
     def watches(self, plural: str) -> list[Seen]:
         return [one for one in self.asked("GET", plural) if "watch" in one.query]
@@ -120,7 +126,10 @@ class FakeKubeApi:
 
     async def obey(self, request: web.BaseRequest) -> web.StreamResponse:
         """Do as a real API server would."""
-        place = Place.of(request.raw_path.partition("?")[0])
+        path = request.raw_path.partition("?")[0]
+        if path in self.paths:
+            return self._at(path)
+        place = Place.of(path)
         verb = _verb(request, place)
         if (verb, place.plural) in self.forbidden:
             who = f'User "system:serviceaccount:raywarden-system:raywarden" cannot {verb} resource "{place.plural}"'
@@ -129,6 +138,8 @@ class FakeKubeApi:
             return _status(404, "the server could not find the requested resource")
         if verb == "watch":
             return await self._watch(request, place)
+        if "dryRun" in request.query and place.plural in self.rehearsals:
+            return await self.rehearsals[place.plural](request)
         body = await request.json() if request.can_read_body else None
         do = {
             "get": self._get,
@@ -138,6 +149,11 @@ class FakeKubeApi:
             "patch": self._patch,
         }
         return do[verb](request, place, body)
+
+    def _at(self, path: str) -> web.Response:
+        if ("get", path) in self.forbidden:
+            return _status(403, f'forbidden: User "someone" cannot get path "{path}"')
+        return _status(404, "not found") if self.paths[path] is None else web.json_response(self.paths[path])
 
     def _get(self, _request: web.BaseRequest, place: Place, _body: Any) -> web.Response:
         stored = self.objects.get((place.plural, place.namespace, place.name))
@@ -157,7 +173,13 @@ class FakeKubeApi:
             metadata["continue"] = f"page {end}+/="
         return web.json_response({"metadata": metadata, "items": items[start:end]})
 
-    def _create(self, _request: web.BaseRequest, place: Place, body: Any) -> web.Response:
+    def _create(self, request: web.BaseRequest, place: Place, body: Any) -> web.Response:
+        if place.plural == "subjectaccessreviews":
+            asked = body["spec"]["resourceAttributes"]
+            allowed = (asked["verb"], asked["resource"]) not in self.denied
+            return web.json_response({**body, "status": {"allowed": allowed}}, status=201)
+        if request.query.get("dryRun") == "All":
+            return web.json_response(body, status=201)
         if place.plural == "tokenreviews":
             if not body["spec"]["token"]:
                 return _status(400, "token is required for TokenReview in authentication")
@@ -211,9 +233,17 @@ def _verb(request: web.BaseRequest, place: Place) -> str:
 
 
 def _selected(document: Mapping[str, Any], selector: str) -> bool:
-    """Whether the labels named in a selector exist, or do not where there is a `!` before them."""
+    """Whether the labels named in a selector exist, do not where there is a `!` before them, or have one of values."""
     labels = document["metadata"].get("labels", {})
-    return all((term.lstrip("!") in labels) is not term.startswith("!") for term in filter(None, selector.split(",")))
+    terms = filter(None, re.split(r",(?![^(]*\))", selector))
+    return all(_holds(term, labels) for term in terms)
+
+
+def _holds(term: str, labels: Mapping[str, str]) -> bool:
+    name, among, values = term.partition(" in ")
+    if among:
+        return labels.get(name) in [value.strip() for value in values.strip("()").split(",")]
+    return (term.lstrip("!") in labels) is not term.startswith("!")
 
 
 def _status(code: int, message: str) -> web.Response:

@@ -13,7 +13,16 @@ from aiohttp import web
 from tests.fake_kube_api import FakeKubeApi, fails, hangs, hangs_up, says
 from tests.kube_conversation import TOKEN, conversation, free_port, kubeconfig_for, listening, problem, talk
 from webhook.kube_api import Event, KubeApi, Page, backoff
-from webhook.kube_request import BusyError, ExpiredError, InvalidError, NotFoundError, Request, Resource
+from webhook.kube_request import (
+    BusyError,
+    ExpiredError,
+    ForbiddenError,
+    InvalidError,
+    NotFoundError,
+    RefusedError,
+    Request,
+    Resource,
+)
 from webhook.ports import ConflictError
 
 PODS = Resource("", "v1", "pods")
@@ -170,6 +179,38 @@ async def test_objects_are_written(fake: FakeKubeApi, api: KubeApi) -> None:
         await problem(api.patch(PODS, "ray", "one", [{"op": "test", "path": "/a", "value": 1}])), InvalidError
     )
     assert await api.get(PODS, "ray", "one") == {"metadata": {**pod("one")["metadata"], "resourceVersion": "103"}}
+
+
+@conversation
+async def test_what_is_no_resource_stands_at_its_path(fake: FakeKubeApi, api: KubeApi) -> None:
+    fake.paths = {"/version": {"gitVersion": "v1.36.2"}, "/apis/ray.io/v1": None}
+    fake.faults += [fails(503)]
+    assert await api.at("/version") == {"gitVersion": "v1.36.2"}
+    assert isinstance(await problem(api.at("/apis/ray.io/v1")), NotFoundError)
+    fake.forbidden = {("get", "/version")}
+    error = await problem(api.at("/version"))
+    assert isinstance(error, ForbiddenError) and error.right == "get /version"
+
+
+@conversation
+async def test_a_rehearsal_stores_nothing_and_says_what_came_of_it(fake: FakeKubeApi, api: KubeApi) -> None:
+    async def warns(request: web.BaseRequest) -> web.Response:
+        return web.json_response(await request.json(), headers={"Warning": '299 - "pinned-images: latest"'}, status=201)
+
+    fake.rehearsals["pods"] = warns
+    found = await api.rehearse(PODS, "ray", pod("one", spec={"a": 1}))
+    assert found.document["spec"] == {"a": 1} and found.warnings == ('299 - "pinned-images: latest"',)
+    assert fake.seen[-1].query == {"dryRun": "All"} and not fake.objects
+    for status in (400, 403, 409, 422, 500, 503):
+        fake.rehearsals["pods"] = fails(status, 'admission webhook "a" denied the request: no')
+        error = await problem(api.rehearse(PODS, "ray", pod("one")))
+        assert isinstance(error, RefusedError) and error.said == 'admission webhook "a" denied the request: no'
+        assert str(error) == f"create pods in namespace ray: refused ({status})"
+    assert len(fake.seen) == 7, "it is tried once"
+    fake.forbidden = {("create", "pods")}
+    assert isinstance(await problem(api.rehearse(PODS, "ray", pod("one"))), ForbiddenError)
+    fake.forbidden, fake.unknown = set(), {"pods"}
+    assert isinstance(await problem(api.rehearse(PODS, "ray", pod("one"))), NotFoundError)
 
 
 @conversation

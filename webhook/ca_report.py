@@ -50,7 +50,8 @@ def as_text(inventory: Inventory) -> Group:
     for entry in inventory.clusters:
         clusters.add_row(entry.title, entry.generation.name, str(len(entry.pods)), f"{entry.ends:%F}")
     empty = "" if inventory.clusters else "no pod has enrolled\n"
-    return Group(generations, "", clusters, empty, *_advice(inventory))
+    advised = (line for entry in inventory.clusters for line in advice(inventory, entry))
+    return Group(generations, "", clusters, empty, *advised)
 
 
 def _table(*columns: str) -> Table:
@@ -71,15 +72,15 @@ def _state(inventory: Inventory, generation: Generation) -> str:
     return f"signs for {clusters}{ours}"
 
 
-def _advice(inventory: Inventory) -> Iterator[str]:
+def advice(inventory: Inventory, entry: ClusterEntry) -> Iterator[str]:
+    """What there is to do about a cluster, and why; nothing where all is well."""
     names = [generation.name for generation in inventory.seed.generations]
-    for entry in inventory.clusters:
-        if entry.outdated:
-            yield f"{entry.title}: {_pods(entry.outdated, entry)} of a CA that signs no more: restart before forgetting"
-        if entry.unaware:
-            yield f"{entry.title}: {_pods(entry.unaware, entry)} do not know {names[-1]}: restart before revoking"
-        if inventory.ends_soon(entry):
-            yield f"{entry.title}: a certificate ends on {entry.ends:%F}: restart its pods before"
+    if entry.outdated:
+        yield f"{entry.title}: {_pods(entry.outdated, entry)} of a CA that signs no more: restart before forgetting"
+    if entry.unaware:
+        yield f"{entry.title}: {_pods(entry.unaware, entry)} do not know {names[-1]}: restart before revoking"
+    if inventory.ends_soon(entry):
+        yield f"{entry.title}: a certificate ends on {entry.ends:%F}: restart its pods before"
 
 
 def _pods(number: int, entry: ClusterEntry) -> str:

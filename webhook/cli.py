@@ -1,4 +1,4 @@
-"""The command line: `raywarden serve | demo | review | rules | ca | enroll`."""
+"""The command line: `raywarden serve | demo | review | check | rules | ca | enroll`."""
 
 import asyncio
 import sys
@@ -14,6 +14,7 @@ import typer
 import yaml
 
 from webhook import __version__, ca_command, rules_command, wiring
+from webhook.check_command import check_command
 from webhook.demo import run_demo
 from webhook.dry_run import Examined, examine
 from webhook.enroll_command import enroll_command
@@ -38,6 +39,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.command("check")(check_command)
 app.command("enroll")(enroll_command)
 app.add_typer(ca_command.app)
 app.add_typer(rules_command.app)

@@ -18,7 +18,7 @@ import aiohttp
 from policies.reading import mapping, text
 from webhook import json_text
 from webhook.kube_config import client
-from webhook.kube_request import BusyError, NotFoundError, Request, Resource, refusal
+from webhook.kube_request import ApiPath, BusyError, NotFoundError, Request, Resource, refusal
 from webhook.ports import UnavailableError
 
 if TYPE_CHECKING:
@@ -51,6 +51,14 @@ class Event:
 
     type: str
     object: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """The object as it would be stored, and what the API server and its webhooks warn of (RFC 9111 5.5, as sent)."""
+
+    document: Mapping[str, Any]
+    warnings: tuple[str, ...]
 
 
 class KubeApi:
@@ -93,6 +101,10 @@ class KubeApi:
             return await self._read(Request("get", "GET", resource, namespace, name), seconds)
         except NotFoundError:
             return None
+
+    async def at(self, path: str, *, seconds: float = _SECONDS) -> Mapping[str, Any]:
+        """What stands at a path that is no resource, such as `/version`; raises NotFoundError where nothing does."""
+        return await self._read(Request("get", "GET", ApiPath(path)), seconds)
 
     async def pages(
         self, resource: Resource, *, seconds: float = _LIST_SECONDS, labels: str = ""
@@ -138,6 +150,19 @@ class KubeApi:
     ) -> None:
         """Store a new object; raises ConflictError where there is one already."""
         await self._once(Request("create", "POST", resource, namespace, body=document), seconds)
+
+    async def rehearse(
+        self, resource: Resource, namespace: str, document: Mapping[str, Any], *, seconds: float = _LIST_SECONDS
+    ) -> Rehearsal:
+        """What would be stored of a new object, after all of admission; nothing is. Raises RefusedError.
+
+        Webhooks are called, and may take ten seconds each.
+        """
+        query = {"dryRun": "All"}
+        request = Request("create", "POST", resource, namespace, query=query, body=document, rehearsal=True)
+        async with self._opened(request, seconds, seconds) as response:
+            warnings = tuple(response.headers.getall("Warning", ()))
+            return Rehearsal(_document(request, await response.read()), warnings)
 
     async def replace(
         self, resource: Resource, namespace: str, name: str, document: Mapping[str, Any], *, seconds: float = _SECONDS

@@ -110,19 +110,20 @@ class KubeObjectLists:
 
     async def ray_clusters(self) -> Sequence[Mapping[str, Any]]:
         try:
-            return await self._all(RAY_CLUSTERS)
+            return await self.all(RAY_CLUSTERS)
         except NotFoundError:
             return ()
 
     async def namespaces(self) -> Sequence[Mapping[str, Any]]:
-        return await self._all(NAMESPACES)
+        return await self.all(NAMESPACES)
 
     async def ray_pods(self) -> Sequence[Mapping[str, Any]]:
         # A selector knows no "or"; a pod with both labels is KubeRay's.
-        kuberay = await self._all(PODS, RAY_CLUSTER_LABEL)
-        return [*kuberay, *await self._all(PODS, f"{OPT_IN_CLUSTER_LABEL},!{RAY_CLUSTER_LABEL}")]
+        kuberay = await self.all(PODS, RAY_CLUSTER_LABEL)
+        return [*kuberay, *await self.all(PODS, f"{OPT_IN_CLUSTER_LABEL},!{RAY_CLUSTER_LABEL}")]
 
-    async def _all(self, resource: Resource, labels: str = "") -> Sequence[Mapping[str, Any]]:
+    async def all(self, resource: Resource, labels: str = "") -> Sequence[Mapping[str, Any]]:
+        """Every object of a resource, or those a label selector selects; NotFoundError where there is no such kind."""
         async with aclosing(self._api.pages(resource, labels=labels)) as pages:
             return [item async for page in pages for item in page.items]
 

@@ -21,8 +21,8 @@ NAMESPACES = Resource("", "v1", "namespaces")
 RAY_CLUSTERS = Resource("ray.io", "v1", "rayclusters")
 SERVICES = Resource("", "v1", "services")
 _NETWORK_POLICIES = Resource("networking.k8s.io", "v1", "networkpolicies")
-_ROLES = Resource("rbac.authorization.k8s.io", "v1", "clusterroles")
-_BINDINGS = Resource("rbac.authorization.k8s.io", "v1", "clusterrolebindings")
+ROLES = Resource("rbac.authorization.k8s.io", "v1", "clusterroles")
+BINDINGS = Resource("rbac.authorization.k8s.io", "v1", "clusterrolebindings")
 # Those after the first are there where somebody has installed them.
 _QUOTAS = (
     Resource("", "v1", "resourcequotas"),
@@ -30,7 +30,7 @@ _QUOTAS = (
     Resource("scheduling.sigs.k8s.io", "v1beta1", "elasticquotas"),
     Resource("scheduling.x-k8s.io", "v1alpha1", "elasticquotas"),
 )
-WATCHED = (NAMESPACES, RAY_CLUSTERS, SERVICES, _NETWORK_POLICIES, *_QUOTAS, _ROLES, _BINDINGS)
+WATCHED = (NAMESPACES, RAY_CLUSTERS, SERVICES, _NETWORK_POLICIES, *_QUOTAS, ROLES, BINDINGS)
 _OF_A_NAMESPACE = ("name", "uid", "creationTimestamp", "labels", "annotations")
 
 
@@ -49,8 +49,8 @@ class KubeMemory:
         self._services = watch(SERVICES, Services)
         self._network_policies = watch(_NETWORK_POLICIES, partial(Objects, NetworkPolicy.of))
         self._quotas = tuple(watch(resource, Quotas) for resource in _QUOTAS)
-        self._roles = watch(_ROLES, partial(Objects, Role.of), self._weigh_rights)
-        self._bindings = watch(_BINDINGS, partial(Objects, Binding.of), self._weigh_rights)
+        self._roles = watch(ROLES, partial(Objects, Role.of), self._weigh_rights)
+        self._bindings = watch(BINDINGS, partial(Objects, Binding.of), self._weigh_rights)
         self._rights = Rights()
         self._caches: tuple[WatchCache[Any], ...] = (
             self._namespaces,

@@ -12,11 +12,27 @@ from policies.reading import mapping, text
 from webhook.ports import ConflictError, UnavailableError
 
 # RBAC says `User "..." cannot get resource "pods" ...`; quotas and admission webhooks answer 403 in other words.
-_RBAC_REFUSAL = re.compile(r" cannot \w+ resource ")
+_RBAC_REFUSAL = re.compile(r" cannot \w+ (resource|path) ")
 
 
 class NotFoundError(UnavailableError):
     """There is no such object, or the API server does not know the resource."""
+
+
+class ForbiddenError(UnavailableError):
+    """RBAC does not let us; `right` is what would, in its words."""
+
+    def __init__(self, message: str, right: str) -> None:
+        super().__init__(message)
+        self.right = right
+
+
+class RefusedError(UnavailableError):
+    """What was only rehearsed is not let in; `said` is why, in the API server's words and those of who it asked."""
+
+    def __init__(self, message: str, said: str) -> None:
+        super().__init__(message)
+        self.said = said
 
 
 class ExpiredError(UnavailableError):
@@ -60,28 +76,55 @@ class Resource:
 
 
 @dataclass(frozen=True, slots=True)
+class ApiPath:
+    """A place in the API that is no resource, such as `/version`; whole, with its slashes."""
+
+    whole: str
+
+    def __str__(self) -> str:
+        return self.whole
+
+    def path(self, namespace: str = "", name: str = "") -> str:
+        """The path itself."""
+        return self.whole
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
-    """One request; `verb` is what RBAC calls it. The body is left out of `repr`: it may hold a token or the seed."""
+    """One request; `verb` is what RBAC calls it. The body is left out of `repr`: it may hold a token or the seed.
+
+    A `rehearsal` is asked for with `dryRun`, so that nothing comes of it; there is no secret in its body.
+    """
 
     verb: str
     method: str
-    resource: Resource
+    resource: Resource | ApiPath
     namespace: str = ""
     name: str = ""
     query: Mapping[str, str] = field(default_factory=dict)
     body: Any = field(default=None, repr=False)
     content_type: str = "application/json"
+    rehearsal: bool = False
 
     def __str__(self) -> str:
         return f"{self.verb} {self.resource}" + (f" in namespace {self.namespace}" if self.namespace else "")
 
 
 def refusal(request: Request, status: int, retry_after: str, content: bytes) -> Exception:
-    """The exception for an answer of 400 and above. No word of the answer gets into it: it may quote what was sent."""
+    """The exception for an answer of 400 and above. No word of the answer gets into it: it may quote what was sent.
+
+    But for a rehearsal, whose answer is what was asked for, and which was sent nothing secret.
+    """
+    if status == 403 and _RBAC_REFUSAL.search(_message(content)):
+        return ForbiddenError(
+            f"the service account may not {request}: grant it with RBAC (deploy/base shows how)", str(request)
+        )
+    if request.rehearsal and status not in (401, 404, 429):
+        return RefusedError(f"{request}: refused ({status})", _message(content))
     if status == 409:
         return ConflictError(f"{request}: somebody else was faster")
     if status == 403:
-        return UnavailableError(_forbidden(request, content))
+        return UnavailableError(f"{request}: refused, and not by RBAC (403): look at quotas and admission webhooks")
     if status == 401:
         return UnavailableError(f"{request}: the API server does not accept our credentials (401)")
     if status == 429 or status >= 500:
@@ -90,14 +133,11 @@ def refusal(request: Request, status: int, retry_after: str, content: bytes) -> 
     return known.get(status, UnavailableError)(f"{request}: the API server answered {status}")
 
 
-def _forbidden(request: Request, content: bytes) -> str:
+def _message(content: bytes) -> str:
     try:
-        message = text(mapping(orjson.loads(content)).get("message"))
+        return text(mapping(orjson.loads(content)).get("message"))
     except ValueError:
-        message = ""
-    if _RBAC_REFUSAL.search(message):
-        return f"the service account may not {request}: grant it with RBAC (deploy/base shows how)"
-    return f"{request}: refused, and not by RBAC (403): look at quotas and admission webhooks"
+        return ""
 
 
 def _seconds(retry_after: str) -> float:

@@ -80,7 +80,7 @@ class DerivedCertificate:
         serial = x509.random_serial_number()
         leaf = issuer.issue(key.public_key(), self._names, SERVER, _LEAF.validity(now), serial)
         key_pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        _load(self.context, key_pem + leaf.public_bytes(Encoding.PEM))
+        load_pem(self.context, key_pem + leaf.public_bytes(Encoding.PEM))
         return leaf.not_valid_after_utc
 
 
@@ -119,7 +119,7 @@ class MountedCertificate:
         leaf = x509.load_pem_x509_certificate(certificate)
         # Files change one after the other. A pair that does not fit would take the context's good one away.
         for context in (tls_context(), self.context):
-            _load(context, certificate + b"\n" + key)
+            load_pem(context, certificate + b"\n" + key)
         self.ends, self._ca_pem = leaf.not_valid_after_utc, ca
 
 
@@ -164,7 +164,7 @@ def _general_name(name: str) -> x509.GeneralName:
         return x509.DNSName(name)
 
 
-def _load(context: ssl.SSLContext, pem: bytes) -> None:
+def load_pem(context: ssl.SSLContext, pem: bytes) -> None:
     """Have `context` use a key and its certificates from now on."""
     # OpenSSL's loader takes only files, and a key must not lie on a disk.
     descriptor = os.memfd_create("raywarden", os.MFD_CLOEXEC)

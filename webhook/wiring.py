@@ -26,6 +26,7 @@ from policies.config import Policy
 from policies.model import Signer
 from webhook import __version__, report
 from webhook.app import admission_app, enrolment_app, operations_app
+from webhook.check_facts import Inspection
 from webhook.clock_skew import ClockSkew
 from webhook.kube_api import KubeApi
 from webhook.kube_live import KubeLive, KubeObjectLists, KubeSeedStore, KubeWebhookConfigurations
@@ -148,6 +149,13 @@ async def rotation(settings: Settings) -> AsyncIterator[Rotation]:
     """The seed of the cluster that the user's kubeconfig names, to look at and to rotate."""
     async with await _connect(settings) as api:
         yield Rotation(_seeds(settings, api), KubeObjectLists(api), _profile(settings), _now, _new_secret)
+
+
+@asynccontextmanager
+async def inspection(settings: Settings) -> AsyncIterator[Inspection]:
+    """What can be asked of the cluster that the user's kubeconfig names, about the installation in it."""
+    async with await _connect(settings) as api:
+        yield Inspection(api, settings.namespace, _now)
 
 
 async def _connect(settings: Settings, dated: Callable[[str], None] = lambda date: None) -> KubeApi:
