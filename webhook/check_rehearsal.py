@@ -43,12 +43,19 @@ FORGED_POD: Mapping[str, Any] = {
     },
     "spec": _SPEC,
 }
-# A RayCluster that says nothing of TLS.
+# A RayCluster that says nothing of TLS, and leaves `restricted` nothing to refuse.
 BARE_CLUSTER: Mapping[str, Any] = {
     "apiVersion": "ray.io/v1",
     "kind": "RayCluster",
     "metadata": {"generateName": _NAME},
-    "spec": {"rayVersion": "2.55.1", "headGroupSpec": {"rayStartParams": {}, "template": {"spec": _SPEC}}},
+    "spec": {
+        "rayVersion": "2.55.1",
+        "authOptions": {"mode": "token"},
+        "headGroupSpec": {
+            "rayStartParams": {},
+            "template": {"spec": {**_SPEC, "serviceAccountName": "raywarden-check"}},
+        },
+    },
 }
 
 
