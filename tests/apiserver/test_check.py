@@ -15,7 +15,6 @@ from tests.apiserver.installation import Installation, until
 from tests.apiserver.replica import Replica
 from tests.apiserver.rights import RBAC, REGISTRATION
 from tests.secrecy import leaked
-from tests.sound import deployment
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.xdist_group("apiserver")]
 
@@ -26,17 +25,9 @@ Found = Mapping[str, Mapping[str, str]]
 
 @pytest.fixture(scope="module")
 def team(control_plane: ControlPlane, installation: Installation, pair: tuple[Replica, Replica]) -> str:
-    """A namespace with a service account for pods that name none, beside an installation of a Deployment alone."""
+    """A namespace with a service account for pods that name none."""
     namespace = installation.team()
     control_plane.make(f"/api/v1/namespaces/{namespace}/serviceaccounts", {"metadata": {"name": "default"}})
-    ours = deployment(RAYWARDEN_POLICY_FILE="")
-    ours["metadata"]["namespace"] = installation.namespace
-    labels = {"app.kubernetes.io/name": "raywarden"}
-    ours["spec"]["selector"] = {"matchLabels": labels}
-    ours["spec"]["template"]["metadata"] = {"labels": labels}
-    pod = ours["spec"]["template"]["spec"]
-    del pod["volumes"], pod["containers"][0]["volumeMounts"]
-    control_plane.make(f"/apis/apps/v1/namespaces/{installation.namespace}/deployments", ours)
     return namespace
 
 
@@ -62,7 +53,8 @@ def test_admission_is_proved_by_dry_runs(control_plane: ControlPlane, installati
     assert code == 1, "no replica of the Deployment is ready: nobody makes pods of it here"
     assert found["kubernetes-api/version"]["status"] == "ok"
     assert found["permissions/rights"]["what"] == "the server has every right it needs (31)"
-    assert found["installation/replicas-ready"]["status"] == "failed"
+    assert {id for id, finding in found.items() if finding["status"] == "failed"} == {"installation/replicas-ready"}
+    assert found["installation/policy"]["what"].startswith("the policy in configmap/raywarden-policy/policy.yaml")
     assert found["webhook-configurations/validating-ca-bundle"]["status"] == "ok"
     assert "follows from the seed" in found["webhook-configurations/mutating-ca-bundle"]["what"]
     assert found["webhook-configurations/mutating-service"]["status"] == "warning"
