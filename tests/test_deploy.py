@@ -238,6 +238,27 @@ class TestConditions:
         made = {"apiVersion": "v1", "metadata": {"name": "plain", "labels": {"app": "web"}}, **document}
         assert sent(made) == []
 
+    @pytest.mark.parametrize(
+        "words",
+        [
+            ["ray", "start"],
+            ["bash", "-c", "/opt/ray/bin/ray  --logging-level=debug\n start --head"],
+            ["sh", "-c", "ray\u00a0start"],
+            ["sh", "-c", "\u2026ray start\u2026"],
+            ["ray-x", "ray", "--a", "b", "-c", "start;"],
+        ],
+        ids=repr,
+    )
+    def test_whatever_is_read_as_ray_start_is_sent(self, words: list[str]) -> None:
+        pod = {"spec": {"containers": [{"name": "any", "command": words}]}}
+        assert workload.starts_ray(pod)
+        assert sent({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "any"}, **pod}) == ["pods.raywarden.io"]
+
+    @pytest.mark.parametrize("words", [["v2ray", "--startup"], ["bash", "-c", "declare -a array; restart"]], ids=repr)
+    def test_words_that_only_hold_those_are_not_sent(self, words: list[str]) -> None:
+        spec = {"containers": [{"name": "any", "command": words}]}
+        assert sent({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "any"}, "spec": spec}) == []
+
     def test_plain_deployments_are_not_sent(self) -> None:
         template = {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "web"}]}}
         for api, kind, spec in (

@@ -1,0 +1,82 @@
+"""What the API server sends to us, and what it costs it to find out: nobody answers, so what is sent is refused."""
+
+import time
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.apiserver.control_plane import ControlPlane
+from tests.apiserver.installation import Installation, until
+from tests.factory import Object
+
+pytestmark = [pytest.mark.apiserver, pytest.mark.xdist_group("apiserver")]
+
+_NOBODY = "https://127.0.0.1:1"
+
+
+@pytest.fixture(scope="module")
+def namespace(control_plane: ControlPlane) -> Iterator[str]:
+    installation = Installation.make(control_plane)
+    installation.register_at(_NOBODY, _NOBODY)
+    made = installation.team()
+    until(lambda: is_sent(dry(control_plane, made, pod(metadata={"labels": {"ray.io/cluster": "x"}}))))
+    yield made
+    installation.unregister()
+
+
+def pod(*containers: Object, **fields: Object) -> Object:
+    listed = [{"name": f"c{number}", "image": "x", **one} for number, one in enumerate(containers or ({},))]
+    return {"metadata": {}, **fields, "spec": {"serviceAccountName": "ray", "containers": listed}}
+
+
+def dry(control_plane: ControlPlane, namespace: str, document: Object) -> httpx.Response:
+    named = {**document, "metadata": {"generateName": "one-", **document["metadata"]}}
+    return control_plane.post(f"/api/v1/namespaces/{namespace}/pods?dryRun=All", named)
+
+
+def is_sent(answer: httpx.Response) -> bool:
+    assert answer.is_success or "failed calling webhook" in answer.text, answer.text
+    return not answer.is_success
+
+
+HUGE = {
+    "words": pod({"args": ["x"] * 100_000}),
+    "labels": pod(metadata={"labels": {f"l{number}": "" for number in range(30_000)}}),
+    "containers": pod(*({"args": ["x"]} for _ in range(5_000))),
+}
+
+
+@pytest.mark.parametrize("what", HUGE)
+def test_huge_objects_do_not_hold_up_the_api_server(control_plane: ControlPlane, namespace: str, what: str) -> None:
+    """In CEL it took 15 seconds for the words, and was refused as too costly for some more."""
+    start = time.monotonic()
+    assert is_sent(dry(control_plane, namespace, HUGE[what]))
+    assert time.monotonic() - start < 3
+
+
+def test_what_is_not_of_ray_is_left_alone_at_any_size_that_is_looked_at(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    """Stored, and updated by whoever runs it: then both objects are looked at, within the API server's bound."""
+    words = ["x" * 60] * 198 + ["array", "restart"]
+    labels = {f"l{number}": "" for number in range(200)}
+    document = pod(*({"args": words} for _ in range(100)), metadata={"name": "large", "labels": labels})
+    path = f"/api/v1/namespaces/{namespace}/pods"
+    control_plane.make(path, document)
+    control_plane.patch(f"{path}/large", {"metadata": {"annotations": {"new": "one"}}})
+
+
+@pytest.mark.parametrize(
+    ("command", "sent"),
+    [
+        (["bash", "-c", "declare -a array; restart"], False),
+        (["v2ray", "--startup"], False),
+        (["bash", "-c", "ulimit -n 65536; ray start --head"], True),
+        (["/opt/bin/ray", "--logging-level", "debug", "start"], True),
+    ],
+)
+def test_words_that_only_hold_those_of_ray_start_are_not_sent(
+    control_plane: ControlPlane, namespace: str, command: list[str], sent: bool
+) -> None:
+    assert is_sent(dry(control_plane, namespace, pod({"command": command}))) is sent
