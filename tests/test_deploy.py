@@ -205,8 +205,8 @@ class TestRegistration:
     def test_every_way_to_write_what_is_looked_at_is_sent_to_us(self) -> None:
         """Status, too, where metadata can be written through it; containers put into a running pod."""
         ways = {resource for _, resource, _ in registration.asked_for("validate") if "/" in resource}
-        status = {f"{plural}/status" for plural in ("pods", "services", "ingresses", "namespaces")}
-        assert ways == {"pods/ephemeralcontainers", *status}
+        status = {f"{plural}/status" for plural in ("pods", "services", "ingresses", "namespaces", "routes")}
+        assert ways == {"pods/ephemeralcontainers", "namespaces/finalize", *status}
 
     def test_webhooks_are_as_designed(self) -> None:
         for kind, path, policy in (("Mutating", "/mutate", "Ignore"), ("Validating", "/validate", "Fail")):
@@ -290,12 +290,36 @@ class TestConditions:
         assert sent(written, user="system:serviceaccount:kube-system:endpointslice-controller") == []
         assert sent(written, user="mallory") == ["endpoints.raywarden.io"]
 
+    def test_locks_that_elect_a_leader_are_not_sent(self) -> None:
+        """Some controllers still keep them in Endpoints, and end where they cannot renew them."""
+        lock = {"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "provisioner", "annotations": {"a": "b"}}}
+        assert sent(lock) == []
+        assert sent(changed(lock, {"/metadata/annotations/a": "c"}), lock) == []
+        led = changed(lock, {"/subsets": [{"addresses": [{"ip": "10.0.0.7"}], "ports": [{"port": 8265}]}]})
+        assert sent(led) == sent(led, lock) == ["endpoints.raywarden.io"]
+
+    def test_addresses_and_owners_of_slices_are_not_sent(self) -> None:
+        """Others than Kubernetes' own controllers write slices, too, and go on while nobody answers."""
+        stored = changed(neighbours.endpoint_slice(), {"/metadata/finalizers": ["foregroundDeletion"]})
+        scaled = {"/endpoints": [{"addresses": ["10.0.0.8"]}], "/metadata/finalizers": [], "/metadata/annotations": {}}
+        assert sent(changed(stored, scaled), stored) == []
+        for told in ({"/ports/0/port": 8265}, {"/metadata/labels/kubernetes.io~1service-name": "other"}):
+            assert sent(changed(stored, told), stored) == ["endpoints.raywarden.io"]
+
+    def test_finalizers_are_not_sent_where_there_is_no_spec(self) -> None:
+        """KubeRay's definitions ask for none."""
+        stored = {"apiVersion": "ray.io/v1", "kind": "RayJob", "metadata": {"name": "empty", "finalizers": ["a"]}}
+        assert sent(stored) == ["clusters.raywarden.io"]
+        assert sent(changed(stored, {"/metadata/finalizers": []}), stored) == []
+        assert sent(changed(stored, {"/spec": {"entrypoint": "x"}}), stored) == ["clusters.raywarden.io"]
+
     def test_namespaces_are_sent_when_a_label_of_ours_changes(self) -> None:
         stored = neighbours.NEIGHBOURS["namespace"]()
         assert sent(changed(stored, {"/metadata/labels/team": "vision"}), stored) == []
         for mode in ("enforce", "warn", "audit"):
             loosened = changed(stored, {f"/metadata/labels/raywarden.io~1{mode}": "privileged"})
-            assert sent(loosened, stored) == ["namespaces.raywarden.io"]
+            for way in ("", "status", "finalize"):
+                assert sent(loosened, stored, sub_resource=way) == ["namespaces.raywarden.io"]
 
 
 def sent(document: Object, old: Object | None = None, user: str = "", **fields: Any) -> list[str]:

@@ -13,6 +13,8 @@ from tests.factory import Object
 pytestmark = [pytest.mark.apiserver, pytest.mark.xdist_group("apiserver")]
 
 _NOBODY = "https://127.0.0.1:1"
+_SLICES = "system:serviceaccount:kube-system:endpointslice-controller"
+_COLLECTOR = "system:serviceaccount:kube-system:generic-garbage-collector"
 
 
 @pytest.fixture(scope="module")
@@ -80,3 +82,29 @@ def test_words_that_only_hold_those_of_ray_start_are_not_sent(
     control_plane: ControlPlane, namespace: str, command: list[str], sent: bool
 ) -> None:
     assert is_sent(dry(control_plane, namespace, pod({"command": command}))) is sent
+
+
+def test_a_namespace_is_not_loosened_by_any_way_to_write_it(control_plane: ControlPlane, namespace: str) -> None:
+    """Labels are kept of what is sent to `finalize`, too, and the one that our selector asks for is nobody's to set."""
+    path = f"/api/v1/namespaces/{namespace}"
+    labels = {"raywarden.io/enforce": "privileged", "kubernetes.io/metadata.name": "kube-system"}
+    document = {**control_plane.get(path), "metadata": {**control_plane.get(path)["metadata"], "labels": labels}}
+    for way in ("", "/status", "/finalize"):
+        assert is_sent(control_plane.admin.put(f"{path}{way}", json=document)), way
+    assert is_sent(control_plane.change(path, {"metadata": {"labels": labels}}))
+
+
+def test_a_namespace_is_finalized(control_plane: ControlPlane, namespace: str) -> None:
+    document = control_plane.get(f"/api/v1/namespaces/{namespace}")
+    assert not is_sent(control_plane.admin.put(f"/api/v1/namespaces/{namespace}/finalize", json=document))
+
+
+def test_garbage_is_collected_around_slices(control_plane: ControlPlane, namespace: str) -> None:
+    path = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"
+    owner = {"apiVersion": "v1", "kind": "Service", "name": "web", "uid": "1"}
+    metadata = {"name": "web", "ownerReferences": [owner], "finalizers": ["foregroundDeletion"]}
+    listed = {"addressType": "IPv4", "endpoints": [{"addresses": ["10.0.0.7"]}], "ports": [{"port": 80}]}
+    control_plane.make(path, {"metadata": metadata, **listed}, _SLICES)
+    for field in ("ownerReferences", "finalizers"):
+        assert not is_sent(control_plane.change(f"{path}/web", {"metadata": {field: None}}, _COLLECTOR))
+    assert is_sent(control_plane.change(f"{path}/web", {"ports": [{"port": 8265}]}))

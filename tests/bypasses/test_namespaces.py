@@ -29,6 +29,8 @@ def test_26_a_namespace_loosened(mode: str, level: str | None) -> None:
     assert refused(after, before, user="author") == OPT_OUT
     ending = {"/metadata/deletionTimestamp": "2026-11-20T08:00:00Z"}
     assert refused(changed(after, ending), changed(before, ending), user="author") == OPT_OUT
+    for way in ("status", "finalize"):
+        assert refused(after, before, user="author", subResource=way) == OPT_OUT
     assert verdict(after, before, user="root", groups=["system:masters"]) == (set(), set())
     assert verdict(before, after, user="author") == (set(), set())
 

@@ -189,6 +189,15 @@ def test_25_a_guard_taken_off_by_way_of_the_status() -> None:
     assert refused(after, before, subResource="status") == {"no-open-ingress"}
 
 
+def test_25_a_guard_taken_off_an_openshift_route_by_way_of_the_status() -> None:
+    """Project administrators may write there (bootstrap policy), and the spec alone is kept (`routeStatusStrategy`)."""
+    few = {"haproxy.router.openshift.io/ip_whitelist": "10.0.0.0/8"}
+    before = changed(neighbours.route(), {"/spec/to/name": "demo-head-svc", "/metadata/annotations": few})
+    assert passes(before)
+    after = changed(before, {"/metadata/annotations": None})
+    assert refused(after, before, subResource="status") == {"no-open-ingress"}
+
+
 @pytest.mark.parametrize("value", ["yes", "on", "2", "", " 1", "1 ", "tRUE", "true\n", "false", "\uff11"])
 def test_41_looks_on_and_is_off(value: str) -> None:
     assert refused(with_env({"name": "RAY_USE_TLS", "value": value})) == TLS_ON
