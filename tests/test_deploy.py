@@ -285,6 +285,17 @@ class TestConditions:
         forged = changed(stored, {"/metadata/labels": {"ray.io/cluster": "other"}})
         assert sent(forged, stored, sub_resource="status") == ["pods.raywarden.io"]
 
+    def test_what_networks_note_on_a_pod_is_not_sent(self) -> None:
+        """Calico empties its annotation through `status` when a pod ends: that pod would stay, and with it a drain."""
+        note, ours = "/metadata/annotations/cni.projectcalico.org~1podIP", "/metadata/annotations/raywarden.io~1x"
+        stored = changed(factory.head_pod(), {"/metadata/annotations": {"a": "b"}})
+        noted = changed(stored, {note: "10.0.0.7/32"})
+        assert sent(noted, stored, sub_resource="status") == sent(changed(noted, {note: ""}), noted) == []
+        for told in ({ours: ""}, {"/metadata/annotations/a": "c"}, {"/metadata/annotations": None}):
+            assert sent(changed(noted, told), noted, sub_resource="status") == ["pods.raywarden.io"]
+        many = {"/metadata/annotations": {f"cni.projectcalico.org/{number}": "" for number in range(201)}}
+        assert sent(changed(stored, many), changed(stored, many)) == ["pods.raywarden.io"]
+
     def test_slices_of_controllers_are_not_sent(self) -> None:
         written = neighbours.NEIGHBOURS["endpointslice"]()
         assert sent(written, user="system:serviceaccount:kube-system:endpointslice-controller") == []

@@ -84,6 +84,18 @@ def test_words_that_only_hold_those_of_ray_start_are_not_sent(
     assert is_sent(dry(control_plane, namespace, pod({"command": command}))) is sent
 
 
+def test_a_pod_of_ray_ends_under_calico(control_plane: ControlPlane, namespace: str) -> None:
+    """Its CNI plugin empties an annotation of the pod, and fails where it cannot."""
+    control_plane.patch(f"/api/v1/namespaces/{namespace}", {"metadata": {"labels": {"unseen": ""}}})
+    path = f"/api/v1/namespaces/{namespace}/pods"
+    control_plane.make(path, pod(metadata={"name": "ending", "labels": {"ray.io/cluster": "x"}}))
+    control_plane.patch(f"/api/v1/namespaces/{namespace}", {"metadata": {"labels": {"unseen": None}}})
+    other = {"metadata": {"annotations": {"other": ""}}}
+    until(lambda: is_sent(control_plane.change(f"{path}/ending/status", other)))
+    ended = {"metadata": {"annotations": {"cni.projectcalico.org/podIP": ""}}}
+    assert not is_sent(control_plane.change(f"{path}/ending/status", ended))
+
+
 def test_a_namespace_is_not_loosened_by_any_way_to_write_it(control_plane: ControlPlane, namespace: str) -> None:
     """Labels are kept of what is sent to `finalize`, too, and the one that our selector asks for is nobody's to set."""
     path = f"/api/v1/namespaces/{namespace}"
