@@ -120,3 +120,19 @@ def test_garbage_is_collected_around_slices(control_plane: ControlPlane, namespa
     for field in ("ownerReferences", "finalizers"):
         assert not is_sent(control_plane.change(f"{path}/web", {"metadata": {field: None}}, _COLLECTOR))
     assert is_sent(control_plane.change(f"{path}/web", {"ports": [{"port": 8265}]}))
+
+
+def test_pods_do_not_become_rays_by_binding_them(control_plane: ControlPlane, namespace: str) -> None:
+    """Labels that a Binding carries are written into the pod since Kubernetes 1.35, its annotations by all versions.
+
+    Volcano sends a pod's own annotations along (`DefaultBinder.Bind`).
+    """
+    path, target = f"/api/v1/namespaces/{namespace}", {"kind": "Node", "name": "node"}
+    control_plane.make(f"{path}/pods", pod(metadata={"name": "to-bind"}))
+    forged = {"metadata": {"name": "to-bind", "labels": {"ray.io/cluster": "victim"}}, "target": target}
+    # The API server hears of policies a little late.
+    until(lambda: control_plane.post(f"{path}/bindings?dryRun=All", forged).status_code == 422)
+    for way in ("bindings", "pods/to-bind/binding"):
+        assert "by binding it to a node" in control_plane.post(f"{path}/{way}", forged).text
+    usual = {"name": "to-bind", "labels": {"zone": "a"}, "annotations": {"raywarden.io/injected": "{}"}}
+    assert control_plane.post(f"{path}/pods/to-bind/binding", {"metadata": usual, "target": target}).is_success
