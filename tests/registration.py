@@ -68,7 +68,7 @@ def _is_called(webhook: Mapping[str, Any], request: AdmissionRequest) -> bool:
     return (
         any(_covers(rule, request) for rule in webhook["rules"])
         and _selects(webhook["namespaceSelector"], request.namespace)
-        and all(_holds(condition["expression"], request) for condition in webhook["matchConditions"])
+        and all(holds(condition["expression"], request) for condition in webhook["matchConditions"])
     )
 
 
@@ -89,7 +89,7 @@ def _selects(selector: Mapping[str, Any], namespace: str) -> bool:
     return namespace not in expression["values"]
 
 
-def _holds(expression: str, request: AdmissionRequest) -> bool:
+def holds(expression: str, request: AdmissionRequest) -> bool:
     """As the API server evaluates it; an expression without an answer is a failure of the test."""
     environment, program = _compiled(expression)
     # What the API server sends has metadata always, and the objects of Kubernetes' own kinds their spec.

@@ -100,6 +100,15 @@ class TestRendered:
         assert fields.keys() <= Settings.model_fields.keys()
         Settings.model_validate({name: value for name, value in fields.items() if value})
 
+    def test_openshifts_own_namespaces_do_not_wait_for_us(self) -> None:
+        objects = rendered(DEPLOY / "overlays" / "openshift")
+        asked = factory.request(neighbours.route())
+        for webhook in only(objects, "ValidatingWebhookConfiguration")["webhooks"]:
+            (condition,) = [one for one in webhook["matchConditions"] if one["name"] == "is-not-openshifts-own"]
+            for namespace, is_sent in (("openshift-ingress", False), ("openshift", True), ("team-openshift-", True)):
+                request = asked.model_copy(update={"namespace": namespace})
+                assert registration.holds(condition["expression"], request) is is_sent
+
     def test_cert_manager_takes_the_ca_bundle_over(self) -> None:
         objects = rendered(DEPLOY / "overlays" / "cert-manager")
         given = variables(only(objects, "Deployment"))
