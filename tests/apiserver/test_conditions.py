@@ -1,7 +1,6 @@
 """What the API server sends to us, and what it costs it to find out: nobody answers, so what is sent is refused."""
 
 import time
-from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -17,14 +16,13 @@ _SLICES = "system:serviceaccount:kube-system:endpointslice-controller"
 _COLLECTOR = "system:serviceaccount:kube-system:generic-garbage-collector"
 
 
-@pytest.fixture(scope="module")
-def namespace(control_plane: ControlPlane) -> Iterator[str]:
-    installation = Installation.make(control_plane)
+@pytest.fixture(scope="module", autouse=True)
+def namespace(control_plane: ControlPlane, installation: Installation) -> str:
+    """Of which everything goes where nobody is."""
     installation.register_at(_NOBODY, _NOBODY)
     made = installation.team()
     until(lambda: is_sent(dry(control_plane, made, pod(metadata={"labels": {"ray.io/cluster": "x"}}))))
-    yield made
-    installation.unregister()
+    return made
 
 
 def pod(*containers: Object, **fields: Object) -> Object:
@@ -84,14 +82,14 @@ def test_words_that_only_hold_those_of_ray_start_are_not_sent(
     assert is_sent(dry(control_plane, namespace, pod({"command": command}))) is sent
 
 
-def test_a_pod_of_ray_ends_under_calico(control_plane: ControlPlane, namespace: str) -> None:
+def test_a_pod_of_ray_ends_under_calico(control_plane: ControlPlane, installation: Installation) -> None:
     """Its CNI plugin empties an annotation of the pod, and fails where it cannot."""
-    control_plane.patch(f"/api/v1/namespaces/{namespace}", {"metadata": {"labels": {"unseen": ""}}})
-    path = f"/api/v1/namespaces/{namespace}/pods"
+    team = installation.team(unseen="")
+    path = f"/api/v1/namespaces/{team}/pods"
     control_plane.make(path, pod(metadata={"name": "ending", "labels": {"ray.io/cluster": "x"}}))
-    control_plane.patch(f"/api/v1/namespaces/{namespace}", {"metadata": {"labels": {"unseen": None}}})
+    control_plane.patch(f"/api/v1/namespaces/{team}", {"metadata": {"labels": {"unseen": None}}})
     other = {"metadata": {"annotations": {"other": ""}}}
-    until(lambda: is_sent(control_plane.change(f"{path}/ending/status", other)))
+    until(lambda: is_sent(control_plane.change(f"{path}/ending/status?dryRun=All", other)))
     ended = {"metadata": {"annotations": {"cni.projectcalico.org/podIP": ""}}}
     assert not is_sent(control_plane.change(f"{path}/ending/status", ended))
 
