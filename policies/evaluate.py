@@ -17,7 +17,7 @@ from policies.pod import Role
 from policies.pointer import ROOT, Pointer
 from policies.reading import mapping, text
 from policies.registry import MUTATIONS
-from policies.size import MOST_CHARACTERS, MOST_CONTAINERS, MOST_GROUPS, MOST_VALUES, excess
+from policies.size import MOST_CHARACTERS, MOST_CONTAINERS, MOST_GROUPS, excess, values_of
 from policies.workload import Kind, Workload
 
 # With service account credentials of its own, or without (kube-controller-manager --use-service-account-credentials).
@@ -151,7 +151,7 @@ def validate(kind: Kind, document: Mapping[str, Any], policy: Policy, facts: Fac
         return Verdict()
     # What KubeRay's operator writes into a cluster that was there before us must not fail.
     if (what := excess(subject, facts.size)) and facts.user not in facts.neighbourhood.rights.operators:
-        return Verdict(denied=(_too_large(what),))
+        return Verdict(denied=(_too_large(what, values_of(subject)),))
     violations, failed = _violations(subject, policy, facts)
     violations += policy.expressions.violations(kind.kind, document, facts)
     stored = Counter(map(_identity, _stored_violations(kind, policy, facts))) if violations else Counter()
@@ -225,8 +225,8 @@ def _violations(subject: Workload | Neighbour, policy: Policy, facts: Facts) -> 
     return found, failed
 
 
-def _too_large(what: str) -> Violation:
-    limits = f"{MOST_GROUPS} worker groups, {MOST_CONTAINERS} containers, {MOST_VALUES} values"
+def _too_large(what: str, most_values: int) -> Violation:
+    limits = f"{MOST_GROUPS} worker groups, {MOST_CONTAINERS} containers, {most_values} values"
     fix = f"split it: {limits} and {MOST_CHARACTERS} characters are looked at"
     return Violation("size", f"there are too many {what} to be judged", ROOT, fix, Profile.PRIVILEGED)
 

@@ -11,6 +11,8 @@ from policies.workload import Workload
 MOST_GROUPS = 250
 MOST_CONTAINERS = 2_000
 MOST_VALUES = 50_000
+# Few rules look at these, and large ones are ordinary: thousands of hosts in an Ingress, all networks of a cloud.
+MOST_NEIGHBOUR_VALUES = 250_000
 MOST_CHARACTERS = 1_500_000
 
 _LISTED = ("containers", "initContainers", "ephemeralContainers")
@@ -31,11 +33,17 @@ def excess(subject: Workload | Neighbour, size: int | None = None) -> str:
         # By the raw lists: to make a view of each would be the work that is to be saved.
         if sum(_length(pod.spec.get(listed)) for pod in subject.pods for listed in _LISTED) > MOST_CONTAINERS:
             return "containers"
+    most = values_of(subject)
     # A value takes two bytes at least, with what keeps it from the next.
-    return "" if size is not None and size <= 2 * MOST_VALUES else _excess_of_values(subject.document)
+    return "" if size is not None and size <= 2 * most else _excess_of_values(subject.document, most)
 
 
-def _excess_of_values(document: Mapping[str, Any]) -> str:
+def values_of(subject: Workload | Neighbour) -> int:
+    """How many values an object may have."""
+    return MOST_VALUES if isinstance(subject, Workload) else MOST_NEIGHBOUR_VALUES
+
+
+def _excess_of_values(document: Mapping[str, Any], most: int) -> str:
     metadata = {name: value for name, value in mapping(document.get("metadata")).items() if name not in _NOT_COUNTED}
     waiting: list[Any] = [metadata, *(value for name, value in document.items() if name not in ("metadata", "status"))]
     values = characters = 0
@@ -50,7 +58,7 @@ def _excess_of_values(document: Mapping[str, Any]) -> str:
         elif isinstance(value, list):
             waiting += value
             values += len(value)
-        if values > MOST_VALUES:
+        if values > most:
             return "values"
     return "characters" if characters > MOST_CHARACTERS else ""
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from policies.size import MOST_CHARACTERS, MOST_CONTAINERS, MOST_GROUPS, MOST_VALUES
+from policies.size import MOST_CHARACTERS, MOST_CONTAINERS, MOST_GROUPS, MOST_NEIGHBOUR_VALUES, MOST_VALUES
 from tests import factory, neighbours
 from tests.factory import Object, changed, request
 
@@ -43,7 +43,7 @@ def with_policy_groups(number: int) -> Object:
 LARGE = {
     "worker groups": with_groups(MOST_GROUPS + 1),
     "containers": with_containers(MOST_CONTAINERS + 1),
-    "values": with_paths(MOST_VALUES),
+    "values": with_variables(MOST_VALUES),
     "characters": changed(factory.ray_cluster(), {f"{_HEAD}/containers/0/name": "a" * MOST_CHARACTERS}),
 }
 
@@ -76,6 +76,15 @@ def test_it_is_refused_in_any_profile(what: str) -> None:
 def test_the_author_of_a_workload_hears_that_nothing_was_injected() -> None:
     decision = factory.reviewer().mutate(request(LARGE["worker groups"]))
     assert decision.response.warnings == ["RayWarden left this alone: it has too many worker groups"]
+
+
+def test_neighbours_may_be_larger_and_are_refused_in_the_end() -> None:
+    """An outage of nobody: these need not have to do with Ray."""
+    decision = factory.reviewer().validate(request(with_paths(MOST_NEIGHBOUR_VALUES // 5)))
+    assert f"{MOST_NEIGHBOUR_VALUES} values" in decision.response.message
+    networks = [{"ipBlock": {"cidr": f"10.{index >> 8 & 255}.{index & 255}.0/24"}} for index in range(20_000)]
+    policy = changed(neighbours.network_policy(), {"/spec/podSelector": {"matchLabels": {"app": "web"}}})
+    assert factory.reviewer().validate(request(changed(policy, {"/spec/ingress/0/from": networks}))).response.allowed
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,7 @@ def _many(number: int) -> dict[str, Object]:
     chain = [{"name": f"V{index}", "value": f"$(V{index + 1}) $(V{index + 2})"} for index in range(number)]
     worker = ray_cluster()["spec"]["workerGroupSpecs"][0]
     blocks = [{"ipBlock": {"cidr": "10.0.0.0/8"}}] * number
+    backend = {"backend": {"service": {"name": "demo-head-svc", "port": {"number": 8265}}}}
     return {
         "variables": changed(ray_cluster(), {f"{RAY}/env": chain, f"{RAY}/command": ["$(V0)"]}),
         "words": changed(ray_cluster(), {f"{RAY}/command": ["ray -a " * number, "ray" + " " * number]}),
@@ -66,7 +67,8 @@ def _many(number: int) -> dict[str, Object]:
             ray_cluster(),
             {"/spec/workerGroupSpecs": [{**worker, "groupName": f"g{index}"} for index in range(number // 10)]},
         ),
-        "peers": changed(neighbours.network_policy(), {"/spec/ingress": [{"from": blocks}]}),
+        "peers": changed(neighbours.network_policy(), {"/spec/ingress": [{"from": blocks * 4}]}),
+        "paths": changed(neighbours.ingress(), {"/spec/rules/0/http/paths": [backend] * number * 2}),
     }
 
 
