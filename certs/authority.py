@@ -14,7 +14,7 @@ from cryptography.x509.oid import NameOID
 
 from certs.identity import Cluster
 from certs.profile import AUTHORITY_LIFETIME, BACKDATED, PublicKey
-from certs.seed import Generation
+from certs.seed import Generation, Seed
 
 _SALT = b"raywarden/v1"
 _CURVE = ec.SECP256R1()
@@ -74,6 +74,11 @@ def serving_authority(generation: Generation) -> Authority:
     """The CA behind our own ports: what webhook configurations carry as `caBundle` and pods trust for enrolment."""
     name = _name((NameOID.COMMON_NAME, "RayWarden serving CA"))
     return _derive(generation, ("serving",), name, generation.activated)
+
+
+def serving_bundle(seed: Seed) -> bytes:
+    """What clients of our own ports must trust (PEM): the serving CA of every generation, oldest first."""
+    return b"".join(serving_authority(generation).pem for generation in seed.generations)
 
 
 def cluster_authority(generation: Generation, cluster: Cluster) -> Authority:

@@ -15,6 +15,7 @@ from tests.factory import Object, changed
 from tests.fake_kube_api import FakeKubeApi
 from tests.kube_conversation import conversation, kubeconfig_for
 from tests.secrecy import leaked
+from tests.sound import configuration
 from webhook.kube_api import KubeApi
 
 SECRET = ("secrets", "raywarden-system", "raywarden-seed")
@@ -111,6 +112,28 @@ async def test_a_clusters_cas_are_shown_as_pem(fake: FakeKubeApi, api: KubeApi) 
     assert certificate.subject.rfc4514_string() == "CN=demo,OU=team-a,O=RayWarden"
     assert await ca(fake, "show", "demo") == (2, "raywarden: demo is not NAMESPACE/NAME\n")
     assert await ca(fake, "show", "nowhere/demo") == (2, "raywarden: there is no namespace nowhere\n")
+
+
+@conversation
+async def test_whom_the_api_server_trusts_can_be_written_by_whoever_may(fake: FakeKubeApi, api: KubeApi) -> None:
+    furnish(fake)
+    code, said = await ca(fake, "publish")
+    assert (code, "there is no raywarden among mutatingwebhookconfigurations" in said) == (2, True)
+    for kind in ("mutating", "validating"):
+        fake.put(f"{kind}webhookconfigurations", configuration(kind))
+    bundles = {kind: bundle(fake, kind) for kind in ("mutating", "validating")}
+    for spoilt in ("", "Z2FyYmFnZQ=="):
+        for kind in bundles:
+            broken = {"/webhooks/0/clientConfig/caBundle": spoilt}
+            fake.put(f"{kind}webhookconfigurations", changed(configuration(kind), broken))
+        assert await ca(fake, "publish") == (0, "the caBundle is written\n")
+        assert {kind: bundle(fake, kind) for kind in bundles} == bundles
+    assert await ca(fake, "publish") == (0, "the caBundle is as it should be\n")
+
+
+def bundle(fake: FakeKubeApi, kind: str) -> str:
+    (webhook,) = fake.objects[(f"{kind}webhookconfigurations", "", "raywarden")]["webhooks"]
+    return str(webhook["clientConfig"]["caBundle"])
 
 
 @conversation

@@ -79,6 +79,14 @@ class TestRendered:
                 request = asked.model_copy(update={"namespace": namespace})
                 assert registration.holds(condition["expression"], request) is is_sent
 
+    def test_by_hand_the_server_writes_nothing_of_the_cluster(self) -> None:
+        objects = rendered(DEPLOY / "overlays" / "ca-bundle-by-hand")
+        verbs = {verb for rule in only(objects, "ClusterRole")["rules"] for verb in rule["verbs"]}
+        creates = [rule["resources"] for rule in only(objects, "ClusterRole")["rules"] if "create" in rule["verbs"]]
+        assert verbs == {"get", "list", "watch", "create"} and creates == [["tokenreviews"]]
+        (container,) = only(objects, "Deployment")["spec"]["template"]["spec"]["containers"]
+        assert {"name": "RAYWARDEN_WEBHOOK_CONFIGURATION", "value": ""} in container["env"]
+
     def test_cert_manager_takes_the_ca_bundle_over(self) -> None:
         objects = rendered(DEPLOY / "overlays" / "cert-manager")
         given = variables(only(objects, "Deployment"))

@@ -80,6 +80,17 @@ class Objects:
         return self._pods
 
 
+class Registered:
+    """Our webhook configurations, which trust whom they are told to."""
+
+    def __init__(self) -> None:
+        self.trusted = b""
+
+    async def trust(self, ca: bytes) -> bool:
+        written, self.trusted = ca != self.trusted, ca
+        return written
+
+
 def store(seed: Seed) -> MemorySeedStore:
     made = MemorySeedStore()
     made._stored = StoredSeed(seed.entries, "1")
@@ -87,7 +98,7 @@ def store(seed: Seed) -> MemorySeedStore:
 
 
 def rotation(seeds: MemorySeedStore, *pods: Object, now: datetime = cluster.NOW) -> Rotation:
-    return Rotation(seeds, Objects(*pods), PROFILE, lambda: now, lambda: cluster.secret(4))
+    return Rotation(seeds, Objects(*pods), Registered(), PROFILE, lambda: now, lambda: cluster.secret(4))
 
 
 def said(inventory: Inventory) -> str:

@@ -1,4 +1,4 @@
-"""`raywarden ca`: what the seed is used for, and its rotation; with the rights of whoever calls it."""
+"""`raywarden ca`: what the seed is used for, its rotation, the caBundle that follows; with the rights of the caller."""
 
 from collections.abc import Awaitable, Callable, Iterator
 from enum import StrEnum
@@ -69,6 +69,13 @@ def revoke(
         (lambda rotation: rotation.forget(generation)) if forget else (lambda rotation: rotation.retire(generation))
     )
     _print(_run(kubeconfig, change))
+
+
+@app.command()
+def publish(kubeconfig: Kubeconfig = None) -> None:
+    """Write the CA of our own ports into the webhook configurations, where the server has no right to."""
+    written = _run(kubeconfig, Rotation.publish)
+    print("the caBundle is written" if written else "the caBundle is as it should be")
 
 
 @app.command()

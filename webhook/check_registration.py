@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from cryptography import x509
 
-from certs.identity import Domains
+from certs.authority import serving_bundle as bundle_of
 from certs.profile import SOON
 from certs.seed import Seed, SeedError
 from policies.reading import elements, mapping, text
@@ -16,11 +16,13 @@ from webhook.check import MUTATING, Facts, Finding, Object, Status, Unanswered, 
 from webhook.check_installation import APPLY
 from webhook.deployed import Deployed
 from webhook.ports import StoredSeed
-from webhook.trust import Trust
 
 _FAILURE_POLICY = {MUTATING: "Ignore", "validating": "Fail"}
 _MOST_SECONDS = 10
-_UPKEEP = "a server that is ready writes it within seconds: look at /readyz and its logs"
+_UPKEEP = (
+    "a server that is ready writes it within seconds: look at /readyz and its logs; where it is not to, raywarden ca "
+    "publish writes it"
+)
 
 
 class _Problem(NamedTuple):
@@ -89,14 +91,12 @@ def serving_bundle(facts: Facts) -> bytes | None:
     """What the caBundle should be (PEM), where it comes from the seed and that is known."""
     if not isinstance(facts.seed, StoredSeed) or not isinstance(facts.deployed, Deployed):
         return None
-    if facts.deployed.own_seed or not facts.deployed.configuration:
+    if facts.deployed.own_seed or facts.deployed.own_certificate:
         return None
-    trust = Trust(None, Domains(), 1)
     try:
-        trust.adopt(Seed.parse(facts.seed.entries))
+        return bundle_of(Seed.parse(facts.seed.entries))
     except SeedError:
         return None
-    return trust.serving_ca
 
 
 def _ca_bundle(webhook: Object, expected: _Expected) -> _Problem | None:

@@ -4,13 +4,21 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
 
+from certs.authority import serving_bundle
 from certs.cache import Authorities, ClusterTrust
 from certs.identity import Cluster
 from certs.profile import Profile
 from certs.seed import Generation, Seed, SeedError
 from webhook.ca_inventory import Inventory, take
 from webhook.kube_objects import opted_in_cluster_of, ray_cluster_of
-from webhook.ports import ConflictError, ObjectLists, SeedStore, StoredSeed, UnavailableError
+from webhook.ports import (
+    ConflictError,
+    ObjectLists,
+    SeedStore,
+    StoredSeed,
+    UnavailableError,
+    WebhookConfigurations,
+)
 from webhook.settings import SetupError
 
 # A generation is used by clusters created after this: until then every replica has long heard of it.
@@ -24,12 +32,14 @@ class Rotation:
         self,
         seeds: SeedStore,
         objects: ObjectLists,
+        configurations: WebhookConfigurations,
         profile: Profile,
         now: Callable[[], datetime],
         new_secret: Callable[[], bytes],
     ) -> None:
         self._seeds = seeds
         self._objects = objects
+        self._configurations = configurations
         self._profile = profile
         self._now = now
         self._new_secret = new_secret
@@ -52,6 +62,14 @@ class Rotation:
     async def forget(self, name: str) -> Inventory:
         """Delete a generation; gives what is in use then."""
         return await self._inventory(await self._change(partial(_without, name=name, now=self._now())))
+
+    async def publish(self) -> bool:
+        """Write the CA of our own ports into the webhook configurations; gives whether anything had to be written."""
+        bundle = serving_bundle((await self._load())[1])
+        try:
+            return await self._configurations.trust(bundle)
+        except UnavailableError as error:
+            raise SetupError(str(error)) from None
 
     async def trust(self, namespace: str, name: str) -> tuple[Cluster, ClusterTrust]:
         """The CAs of a RayCluster, or of Ray without KubeRay where there is no RayCluster of that name."""

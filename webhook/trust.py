@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from certs.authority import Authority, serving_authority
+from certs.authority import Authority, serving_authority, serving_bundle
 from certs.cache import Authorities
 from certs.identity import Domains
 from certs.root import Root
@@ -25,6 +25,7 @@ class Trust:
         self.seed = seed
         self._authorities = Authorities(seed, self._root, self._domains, self._cache_size)
         self._serving = serving_authority(seed.serving)
+        self._serving_bundle = serving_bundle(seed)
         self._serving_cas = tuple((one.activated, serving_authority(one).pem) for one in seed.generations)
         return True
 
@@ -42,7 +43,7 @@ class Trust:
     @property
     def serving_ca(self) -> bytes:
         """What clients of ours must trust (PEM): the serving CA of every generation, oldest first."""
-        return b"".join(pem for _, pem in self._serving_cas)
+        return self._serving_bundle
 
     def pod_ca(self, now: datetime) -> bytes:
         """The same for pods that start now: of generations that are activated.

@@ -148,7 +148,9 @@ async def server(settings: Settings, told: Callable[[bytes], None] = lambda ca: 
 async def rotation(settings: Settings) -> AsyncIterator[Rotation]:
     """The seed of the cluster that the user's kubeconfig names, to look at and to rotate."""
     async with await _connect(settings) as api:
-        yield Rotation(_seeds(settings, api), KubeObjectLists(api), _profile(settings), _now, _new_secret)
+        configurations = KubeWebhookConfigurations(api, settings.webhook_configuration)
+        objects = KubeObjectLists(api)
+        yield Rotation(_seeds(settings, api), objects, configurations, _profile(settings), _now, _new_secret)
 
 
 @asynccontextmanager
