@@ -69,10 +69,12 @@ def without_token(pod: Object) -> Object:
 def fitted(pod: Object) -> Object:
     """What a spec says of a real node's size, made to fit here. Nothing else of a command is changed.
 
-    `--num-cpus` is how many worker processes Ray starts ahead of work; `--memory` is more than this machine has.
+    `--num-cpus` is how many worker processes Ray starts ahead of work; `--memory` is more than this machine has;
+    `--no-monitor` is there for the autoscaler's container, which does not run here.
     """
     result = copy.deepcopy(pod)
     ray = result["spec"]["containers"][0]
+    ray["args"] = [word.replace(" --no-monitor", "") for word in ray["args"]]
     words = [re.sub(r"--num-cpus=[1-9]\d*", "--num-cpus=2", word) for word in ray["args"]]
     ray["args"] = [re.sub(r"--memory=\d+", f"--memory={2**30}", word) for word in words]
     return result

@@ -18,6 +18,7 @@ from tests.e2e.kubelet import Kubelet
 from tests.e2e.name_server import NameServer
 from tests.e2e.network import GATEWAY, Network, is_private
 from tests.e2e.ray_cluster import RayCluster
+from tests.e2e.strangers import Stranger
 
 # Not part of `make test`: without Ray there is nothing to prove.
 collect_ignore_glob = [] if "RAYWARDEN_E2E_RAY" in os.environ else ["test_*.py"]
@@ -110,3 +111,19 @@ def training(cluster_of: Callable[..., RayCluster]) -> Iterator[RayCluster]:
     cluster.add_workers(2)
     yield cluster
     cluster.stop()
+
+
+@pytest.fixture(scope="session")
+def open_cluster(cluster_of: Callable[..., RayCluster]) -> Iterator[RayCluster]:
+    """A head without token authentication: whoever is refused here is refused by TLS."""
+    cluster = cluster_of("open", token=False)
+    cluster.start_head()
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture(scope="session")
+def stranger(kubelet: Kubelet) -> Iterator[Stranger]:
+    came = Stranger.come(kubelet)
+    yield came
+    kubelet.stop(came.pod)

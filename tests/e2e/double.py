@@ -60,21 +60,20 @@ class Double:
         return self.live.token(pod["metadata"]["name"], NAMESPACE) if audience else ""
 
     def adopt_policy(self, policy: Object) -> None:
+        before = self._logged("policy loaded")
         (self.folder / "policy.yaml").write_text(yaml.safe_dump(policy))
-        until(lambda: any(event["event"] == "policy loaded" for event in self.live.log()))
+        until(lambda: len(self._logged("policy loaded")) > len(before))
 
     def rotate(self) -> None:
+        before = self._logged("seed adopted")
         _add_generation(self.folder / "seed", f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
-        until(lambda: len(self._adopted()) == 2)
+        until(lambda: len(self._logged("seed adopted")) > len(before))
 
     def free_addresses(self) -> Iterator[str]:
         return self.free
 
-    def _adopted(self) -> list[str]:
-        """The generations in force."""
-        adopted = [event["generations"] for event in self.live.log() if event["event"] == "seed adopted"]
-        newest: list[str] = adopted[-1]
-        return newest
+    def _logged(self, event: str) -> list[Object]:
+        return [one for one in self.live.log() if one["event"] == event]
 
     def _admit(self, document: Object) -> Object:
         """As the API server does it: what `/mutate` answered is applied, and `/validate` asked about the outcome."""

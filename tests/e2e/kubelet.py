@@ -67,19 +67,24 @@ class Kubelet:
         self.pods.append(running)
         return running
 
-    def run_init_containers(self, running: RunningPod) -> None:
-        """One after the other, each to its end; fails with what the one said that failed."""
+    def run_init_containers(self, running: RunningPod, only: str = "") -> None:
+        """One after the other, each to its end, or `only` one; fails with what the one said that failed."""
         running.moments["address"] = time.monotonic()
         for container in running.pod["spec"].get("initContainers", ()):
+            if only not in ("", container["name"]):
+                continue
             said = self._run(running, container).wait(_INIT_SECONDS)
             assert said.code == 0, f"{container['name']} of {running.name} ended with {said.code}: {said.text[-3000:]}"
             running.moments[container["name"]] = time.monotonic()
 
     def start(self, pod: Object, address: str) -> RunningPod:
         """A pod with its first container started."""
-        running = self.prepare(pod, address)
+        return self.launch(self.prepare(pod, address))
+
+    def launch(self, running: RunningPod) -> RunningPod:
+        """The same, of one that was prepared."""
         self.run_init_containers(running)
-        running.main = self._run(running, pod["spec"]["containers"][0])
+        running.main = self._run(running, running.pod["spec"]["containers"][0])
         return running
 
     def stop(self, running: RunningPod) -> None:

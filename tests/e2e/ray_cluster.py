@@ -46,6 +46,11 @@ class RayCluster:
         assert self.head, f"{self.name} has no head"
         return self.head
 
+    @property
+    def pods(self) -> Sequence[RunningPod]:
+        """All that run."""
+        return [*filter(None, [self.head]), *self.workers]
+
     def start_head(self) -> RunningPod:
         """Until Ray answers in it."""
         pod = self.pod("head")
@@ -79,7 +84,7 @@ class RayCluster:
         self.kubelet.api.delete_pod(worker.pod)
 
     def stop(self) -> None:
-        for pod in [*self.workers, *filter(None, [self.head])]:
+        for pod in reversed(self.pods):
             self.kubelet.stop(pod)
         self.workers, self.head = [], None
 
