@@ -20,6 +20,14 @@ def service_of(cluster: str) -> str:
     return f"{cluster}-head-svc"
 
 
+def head_service(cluster: str) -> Object:
+    """The head service, headless as KubeRay makes it."""
+    selector = {"ray.io/cluster": cluster, "ray.io/node-type": "head"}
+    metadata = {"name": service_of(cluster), "namespace": NAMESPACE}
+    spec = {"clusterIP": "None", "selector": selector, "ports": [{"name": "gcs", "port": 6379}]}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
+
+
 def ray_cluster_of(name: str) -> Object:
     """A RayCluster as its author writes it."""
     account = "template/spec/serviceAccountName"

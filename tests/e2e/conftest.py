@@ -18,6 +18,7 @@ from tests.e2e.kubelet import Kubelet
 from tests.e2e.name_server import NameServer
 from tests.e2e.network import GATEWAY, Network, is_private
 from tests.e2e.ray_cluster import RayCluster
+from tests.e2e.real import real
 from tests.e2e.strangers import Stranger
 
 # Not part of `make test`: without Ray there is nothing to prove.
@@ -57,8 +58,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatu
 
 
 @pytest.fixture(scope="session")
-def images() -> Images:
-    return Images.of(Path(os.environ["RAYWARDEN_E2E_RAY"]))
+def images(say: Callable[[str], None]) -> Images:
+    found = Images.of(Path(os.environ["RAYWARDEN_E2E_RAY"]))
+    say(f"Ray {'.'.join(map(str, found.ray_version))}")
+    return found
 
 
 @pytest.fixture(scope="session")
@@ -76,8 +79,10 @@ def names(network: Network) -> Iterator[NameServer]:
 
 
 @pytest.fixture(scope="session")
-def api(network: Network, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
-    with double(tmp_path_factory.mktemp("double"), PODS) as made:
+def api(network: Network, tmp_path_factory: pytest.TempPathFactory, say: Callable[[str], None]) -> Iterator[Api]:
+    folder, assets = tmp_path_factory.mktemp("api"), os.environ.get("KUBEBUILDER_ASSETS")
+    say(f"pods are stored by {'kube-apiserver' if assets else 'a double of the API server'}")
+    with real(folder, Path(assets)) if assets else double(folder, PODS) as made:
         yield made
 
 

@@ -20,7 +20,7 @@ from certs.seed import SEED_BYTES
 from tests import factory
 from tests.apiserver.installation import until
 from tests.e2e.api import SETTINGS
-from tests.e2e.captured import NAMESPACE, pod_of, ray_cluster_of, service_of
+from tests.e2e.captured import NAMESPACE, head_service, pod_of, ray_cluster_of
 from tests.e2e.network import addresses
 from tests.factory import Object
 from tests.live import Live, serving
@@ -104,7 +104,7 @@ def double(folder: Path, wanted: Mapping[tuple[str, str], int]) -> Iterator[Doub
     settings = {f"RAYWARDEN_{name}": str(value) for name, value in {**SETTINGS, **files}.items()}
     clusters = {cluster for cluster, _ in wanted}
     pods = [pod for listed in unborn.values() for pod in listed]
-    with serving(settings, [*_surroundings(), *map(_live, clusters), *map(_service, clusters), *pods]) as live:
+    with serving(settings, [*_surroundings(), *map(_live, clusters), *map(head_service, clusters), *pods]) as live:
         yield Double(live, folder, free, unborn)
 
 
@@ -122,18 +122,6 @@ def _metadata(name: str) -> Object:
 
 def _live(cluster: str) -> Object:
     return {**ray_cluster_of(cluster), "metadata": _metadata(cluster)}
-
-
-def _service(cluster: str) -> Object:
-    """The head service, headless as KubeRay makes it."""
-    selector = {"ray.io/cluster": cluster, "ray.io/node-type": "head"}
-    metadata = {"name": service_of(cluster), "namespace": NAMESPACE}
-    return {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": metadata,
-        "spec": {"clusterIP": "None", "selector": selector},
-    }
 
 
 def _unborn(wanted: Mapping[tuple[str, str], int], free: Iterator[str]) -> dict[tuple[str, str], list[Object]]:

@@ -48,11 +48,21 @@ class Images:
             Image(environment / "bin", (ROOT, environment, _base(environment)), 1000, 100, "/home/ray"),
         )
 
+    @property
+    def ray_version(self) -> tuple[int, ...]:
+        """As its own command line says it."""
+        said = _said(self.ray.programs / "ray", "--version")
+        return tuple(map(int, said.rpartition(" ")[2].split(".")))
+
     def get(self, name: str) -> Image:
         """The image that a container names; raises KeyError for one that is neither."""
         return {"raywarden": self.raywarden, "rayproject/ray": self.ray}[repository_of(name)]
 
 
 def _base(environment: Path) -> Path:
-    ask = [str(environment / "bin" / "python"), "-c", "import sys; print(sys.base_prefix)"]
-    return Path(subprocess.run(ask, capture_output=True, text=True, timeout=30, check=True).stdout.strip())
+    return Path(_said(environment / "bin" / "python", "-c", "import sys; print(sys.base_prefix)"))
+
+
+def _said(program: Path, *arguments: str) -> str:
+    ended = subprocess.run([str(program), *arguments], capture_output=True, text=True, timeout=60, check=True)
+    return ended.stdout.strip()

@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from uuid import uuid4
 
+from policies.version import AGENT_ASKS_SINCE
 from tests.apiserver.installation import until
+from tests.e2e.images import Images
 from tests.e2e.kubelet import Kubelet, RunningPod
 from tests.e2e.ray_cluster import RayCluster
 from tests.e2e.strangers import Stranger
@@ -32,12 +34,17 @@ def test_without_a_token_a_strangers_command_runs(open_cluster: RayCluster, stra
 
 
 def test_with_token_authentication_only_the_token_runs_commands(
-    training: RayCluster, stranger: Stranger, kubelet: Kubelet, say: Say
+    training: RayCluster, stranger: Stranger, kubelet: Kubelet, images: Images, say: Say
 ) -> None:
     head, worker = training.its_head, training.workers[0]
-    ports = ((head, AGENT), (worker, AGENT), (head, DASHBOARD))
-    assert [submitted(stranger, training, pod, port)[0] for pod, port in ports] == [401, 401, 401]
-    assert [submitted(stranger, training, pod, port, "wrong")[0] for pod, port in ports] == [403, 403, 403]
+    ports = [(head, AGENT), (worker, AGENT), (head, DASHBOARD)]
+    if images.ray_version < AGENT_ASKS_SINCE:
+        assert submitted(stranger, training, ports.pop(0)[0], AGENT) == (200, True)
+        assert submitted(stranger, training, ports.pop(0)[0], AGENT) == (200, True)
+        say("this Ray's agent on 52365 asks nobody for the token, and runs a stranger's command: hence auth-on's floor")
+    assert [submitted(stranger, training, pod, port)[0] for pod, port in ports] == [401] * len(ports)
+    assert [submitted(stranger, training, pod, port, "wrong")[0] for pod, port in ports] == [403] * len(ports)
     token = kubelet.secrets[training.name, "auth_token"]
-    assert [submitted(stranger, training, pod, port, token) for pod, port in ports] == [(200, True)] * 3
-    say("with TLS and token, 8265 and 52365 answer 401 without it, 403 to a wrong one, and run commands with it")
+    assert [submitted(stranger, training, pod, port, token) for pod, port in ports] == [(200, True)] * len(ports)
+    named = " and ".join(sorted({port.partition("/")[0] for _, port in ports}))
+    say(f"with TLS and token, {named} answer 401 without it, 403 to a wrong one, and run commands with it")
