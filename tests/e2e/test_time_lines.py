@@ -24,7 +24,7 @@ def test_from_pod_ip_known_to_certificate_in_hand(
     prepared = [kubelet.prepare(pod, kubelet.api.place(pod)) for pod in pods]
     with ThreadPoolExecutor(number) as pool:
         list(pool.map(lambda pod: kubelet.run_init_containers(pod, only=ENROLL), prepared))
-    say(f"{number:>2} pods at once, from pod IP known to certificate in hand: {_spread(_waits(prepared))}")
+    say(f"from pod IP known, {number:>2} at once: certificate in hand {_spread(_waits(prepared))}")
     for pod in prepared:
         kubelet.stop(pod)
 
@@ -33,12 +33,12 @@ def test_from_pod_ip_known_to_worker_alive(training: RayCluster, say: Say) -> No
     """One worker, as when somebody scales up: certificate, KubeRay's own wait for GCS, Ray's start."""
     watch = Watch(training)
     (added,) = training.add_workers(1)
-    moments = {ENROLL: added.moments[ENROLL], "wait-gcs-ready": added.moments["wait-gcs-ready"]}
+    moments = {"certificate in hand": added.moments[ENROLL], "GCS answered": added.moments["wait-gcs-ready"]}
     moments["worker alive"] = watch.wait_alive(added.address)
     watch.stop()
     seconds = {name: moment - added.moments["address"] for name, moment in moments.items()}
     listed = ", ".join(f"{name} {value:.2f} s" for name, value in seconds.items())
-    say(f" 1 real worker, from pod IP known: {listed}")
+    say(f"from pod IP known, a real worker: {listed}")
     training.lose(added)
 
 
