@@ -7,7 +7,7 @@ from pydantic import Field
 
 from policies.contract import TlsBy, tls_by
 from policies.image import repository_of
-from policies.isolation import is_closed
+from policies.isolation import Isolation, is_closed, isolation, open_rules
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.pod import Container, Pod, Role
 from policies.ray_versions import versions_of
@@ -74,13 +74,16 @@ class AuthOn(Rule):
 
         Ray that has no tokens at all is for `ray-version-floor` to refuse.
         """
-        found = versions_of(workload)
-        for version, place in ((one, place) for one, place in found if TOKENS_SINCE <= one < AGENT_ASKS_SINCE):
-            if not is_closed(workload, facts):
-                what = f"the agent of Ray {dotted(version)} asks nobody for the token: whoever reaches 52365 runs code"
-                fix = f"use Ray {dotted(AGENT_ASKS_SINCE)} or later, in rayVersion and in every image"
-                yield self.violation(what, place, f"{fix}; until then close the pods by a NetworkPolicy")
+        older = next((one for one in versions_of(workload) if TOKENS_SINCE <= one[0] < AGENT_ASKS_SINCE), None)
+        # A pod KubeRay makes was judged as part of its RayCluster; KubeRay's NetworkPolicy may come after it.
+        if older is None or (workload.is_of_kuberay and facts.stored is None) or is_closed(workload, facts):
             return
+        (version, place), found = older, isolation(workload, facts)
+        opened = any(one.by is Isolation.OPEN for one in found) or any(open_rules(workload))
+        what = f"the agent of Ray {dotted(version)} asks nobody for the token: whoever reaches 52365 runs code"
+        fix = f"use Ray {dotted(AGENT_ASKS_SINCE)} or later, in rayVersion and in every image"
+        say = self.violation if opened else self.unknown
+        yield say(what, place, f"{fix}; until then close the pods by a NetworkPolicy")
 
     def _check_values(self, workload: Workload) -> Iterator[Violation]:
         """What an author wrote into RAY_AUTH_MODE, which goes before what KubeRay would write."""
