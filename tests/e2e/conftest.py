@@ -50,10 +50,12 @@ def say() -> Callable[[str], None]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:
+    if not _summary:
+        return
     terminalreporter.section("what was seen")
     for line in _summary:
         terminalreporter.line(line)
-    if exitstatus == 0 and _summary:
+    if exitstatus == 0:
         terminalreporter.line("ALL OK")
 
 

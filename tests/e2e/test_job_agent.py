@@ -41,10 +41,10 @@ def test_with_token_authentication_only_the_token_runs_commands(
     if images.ray_version < AGENT_ASKS_SINCE:
         assert submitted(stranger, training, ports.pop(0)[0], AGENT) == (200, True)
         assert submitted(stranger, training, ports.pop(0)[0], AGENT) == (200, True)
-        say("this Ray's agent on 52365 asks nobody for the token, and runs a stranger's command: hence auth-on's floor")
+        say("this Ray's agent asks nobody for the token, and ran a stranger's commands: auth-on wants its pods closed")
     assert [submitted(stranger, training, pod, port)[0] for pod, port in ports] == [401] * len(ports)
     assert [submitted(stranger, training, pod, port, "wrong")[0] for pod, port in ports] == [403] * len(ports)
     token = kubelet.secrets[training.name, "auth_token"]
     assert [submitted(stranger, training, pod, port, token) for pod, port in ports] == [(200, True)] * len(ports)
     named = " and ".join(sorted({port.partition("/")[0] for _, port in ports}))
-    say(f"with TLS and token, {named} answer 401 without it, 403 to a wrong one, and run commands with it")
+    say(f"with TLS and token, {named}: 401 without it, 403 with a wrong one, and with it commands run")
