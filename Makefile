@@ -4,6 +4,9 @@ VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# Ray has an environment of its own, from the lock file; another version comes as the index has it today.
+E2E := .venv-e2e$(if $(RAY),-$(RAY))
+E2E_INSTALLED := $(E2E)/.installed
 LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url \
 	--python-version 3.11
 
@@ -46,6 +49,15 @@ golden: $(INSTALLED) ## Write the golden files anew; look at the difference befo
 docs: $(INSTALLED) ## Write the generated references anew.
 	$(BIN)/python -m tests.docs
 
+$(E2E_INSTALLED): tests/e2e/requirements.lock
+	test -x $(E2E)/bin/python || $(PYTHON) -m venv $(E2E)
+	$(E2E)/bin/python -m pip install --quiet --disable-pip-version-check \
+		$(if $(RAY),'ray[default]==$(RAY)',--require-hashes -r tests/e2e/requirements.lock)
+	touch $@
+
+e2e: $(INSTALLED) $(E2E_INSTALLED) ## Real Ray clusters on what we inject, and intruders (as root; RAY=2.52.1 for that version).
+	RAYWARDEN_E2E_RAY=$(E2E) tests/e2e/isolated $(BIN)/pytest -p no:xdist tests/e2e
+
 bench: $(INSTALLED) ## Measure requests per second, latency, and where the time goes.
 	$(BIN)/python -m tests.bench
 
@@ -53,6 +65,7 @@ lock: $(INSTALLED) ## Resolve the dependencies anew.
 	$(LOCK) pyproject.toml --output-file requirements.lock
 	$(LOCK) pyproject.toml --group dev --constraint requirements.lock --output-file tests/requirements.lock
 	$(LOCK) --group build --constraint tests/requirements.lock --output-file build.lock
+	$(LOCK) --group e2e --output-file tests/e2e/requirements.lock
 
 image: ## Build the container image.
 	docker build --build-arg VERSION=$(VERSION) --tag raywarden:$(VERSION) .
@@ -60,7 +73,7 @@ image: ## Build the container image.
 image-steps: $(INSTALLED) ## Carry out the Dockerfile without a builder, and try what comes of it.
 	$(BIN)/python -m tests.image_steps
 
-clean: ## Remove everything that was made here.
+clean: ## Remove everything that was made here, but for Ray's environments (.venv-e2e*).
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
-.PHONY: help install run demo test check fmt golden docs bench lock image image-steps clean
+.PHONY: help install run demo test check fmt golden docs bench e2e lock image image-steps clean

@@ -48,7 +48,12 @@ def test_every_mutation_says_what_it_writes(mutation: Any) -> None:
     assert (mutation.__doc__ or "").splitlines()[0].endswith(".")
 
 
-LOCKS = {"requirements.lock": [], "tests/requirements.lock": ["dev", "build"], "build.lock": ["build"]}
+LOCKS = {
+    "requirements.lock": [],
+    "tests/requirements.lock": ["dev", "build"],
+    "build.lock": ["build"],
+    "tests/e2e/requirements.lock": ["e2e"],
+}
 
 
 @pytest.mark.parametrize("lock", LOCKS)
@@ -57,9 +62,9 @@ def test_every_dependency_is_locked_with_hashes(lock: str) -> None:
     locked = dict(_NAME.findall(content))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     asked = [one for group in LOCKS[lock] for one in project["dependency-groups"][group] if isinstance(one, str)]
-    if lock != "build.lock":
+    if lock in ("requirements.lock", "tests/requirements.lock"):
         asked += project["project"]["dependencies"]
-    assert {re.split(r"[>=]", one)[0] for one in asked} <= locked.keys()
+    assert {re.split(r"[\[>=]", one)[0] for one in asked} <= locked.keys()
     assert "--hash=sha256:" in content
     assert "http:" not in content and "https:" not in content
 

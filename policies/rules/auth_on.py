@@ -7,11 +7,12 @@ from pydantic import Field
 
 from policies.contract import TlsBy, tls_by
 from policies.image import repository_of
-from policies.isolation import is_closed
+from policies.isolation import Isolation, is_closed, isolation, open_rules
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.pod import Container, Pod, Role
+from policies.ray_versions import versions_of
 from policies.reading import mapping, text
-from policies.version import TOKENS_SINCE, ray_version
+from policies.version import AGENT_ASKS_SINCE, TOKENS_SINCE, dotted, ray_version
 from policies.workload import Cluster, Workload
 
 _MODE = "RAY_AUTH_MODE"
@@ -31,7 +32,8 @@ class AuthOn(Rule):
 
     Token authentication is `authOptions.mode: token`, or RAY_AUTH_MODE exactly `token` where Ray runs. A value
     that Ray silently reads as off is refused from `baseline` on. A proxy counts where it runs beside the head with
-    `dashboard-host: 127.0.0.1`, and NetworkPolicies close the pods: the agent on 52365 listens to everyone.
+    `dashboard-host: 127.0.0.1`, and NetworkPolicies close the pods: the agent on 52365 listens to everyone. It does
+    so before Ray 2.54 with token authentication, too: there NetworkPolicies have to close the pods as well.
     Why: with TLS alone `POST http://POD:52365/api/job_agent/jobs/` runs a command for any pod that can reach it
     (CVE-2023-48022, never fixed by default).
     Fix: `authOptions: {mode: token}` in the cluster's spec.
@@ -51,11 +53,14 @@ class AuthOn(Rule):
         wrong = list(self._check_values(workload))
         yield from wrong
         cluster, pods = workload.cluster, _speakers(workload)
-        if wrong or not pods or (cluster and _asks_for_tokens(cluster, workload, facts)):
+        if wrong or not pods:
             return
         # Who serves has to ask; who only calls is turned away without a token.
         without = [pod for pod in pods if pod.ray_container and not _has_token_mode(pod.ray_container)]
-        if not without or (cluster and self._is_proxied(cluster) and is_closed(workload, facts)):
+        if not without or (cluster and _asks_for_tokens(cluster, workload, facts)):
+            yield from self._check_agent(workload, facts)
+            return
+        if cluster and self._is_proxied(cluster) and is_closed(workload, facts):
             return
         place = cluster.pointer / "authOptions" if cluster else without[0].spec_pointer
         fix = _AUTH_OPTIONS if cluster else _OF_CLUSTER if workload.is_of_kuberay else _VARIABLES
@@ -63,6 +68,22 @@ class AuthOn(Rule):
         titles = ["its pods"] if len(without) == len(pods) else [f"the {pod.title}" for pod in without]
         for title in titles:
             yield self.violation(f"whoever reaches {title} runs code there: Ray does not ask who it is", place, fix)
+
+    def _check_agent(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
+        """Some agents leave the token to the rest of Ray: only who cannot reach them is kept out.
+
+        Ray that has no tokens at all is for `ray-version-floor` to refuse.
+        """
+        older = next((one for one in versions_of(workload) if TOKENS_SINCE <= one[0] < AGENT_ASKS_SINCE), None)
+        # A pod KubeRay makes was judged as part of its RayCluster; KubeRay's NetworkPolicy may come after it.
+        if older is None or (workload.is_of_kuberay and facts.stored is None) or is_closed(workload, facts):
+            return
+        (version, place), found = older, isolation(workload, facts)
+        opened = any(one.by is Isolation.OPEN for one in found) or any(open_rules(workload))
+        what = f"the agent of Ray {dotted(version)} asks nobody for the token: whoever reaches 52365 runs code"
+        fix = f"use Ray {dotted(AGENT_ASKS_SINCE)} or later, in rayVersion and in every image"
+        say = self.violation if opened else self.unknown
+        yield say(what, place, f"{fix}; until then close the pods by a NetworkPolicy")
 
     def _check_values(self, workload: Workload) -> Iterator[Violation]:
         """What an author wrote into RAY_AUTH_MODE, which goes before what KubeRay would write."""

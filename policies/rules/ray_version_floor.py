@@ -6,9 +6,8 @@ from typing import ClassVar
 from pydantic import Field, field_validator
 
 from policies.model import Facts, Profile, Rule, Severity, Violation
-from policies.pointer import Pointer
-from policies.reading import text
-from policies.version import VERSION, RayVersion, image_version, ray_version
+from policies.ray_versions import versions_of
+from policies.version import VERSION, RayVersion, dotted, ray_version
 from policies.workload import Workload
 
 # The Ray version each was fixed in; CVE-2023-48022 (ShadowRay) needs token authentication in any version.
@@ -50,19 +49,11 @@ class RayVersionFloor(Rule):
         """Each version is reported once, where it first stands: mending it means changing it everywhere."""
         deny, warn = ray_version(self.deny_below), ray_version(self.warn_below)
         reported: set[RayVersion] = set()
-        for version, pointer in _versions(workload):
+        for version, pointer in versions_of(workload):
             if deny is None or warn is None or version in reported or version >= max(deny, warn):
                 continue
             reported.add(version)
             holes = ", ".join(name for name, fixed in _FIXED.items() if version < fixed)
-            what = f"Ray {'.'.join(map(str, version))} " + (f"has {holes}" if holes else "is below the floor")
-            fix = f"use Ray {'.'.join(map(str, max(deny, warn)))} or later, in rayVersion and in every image"
+            what = f"Ray {dotted(version)} " + (f"has {holes}" if holes else "is below the floor")
+            fix = f"use Ray {dotted(max(deny, warn))} or later, in rayVersion and in every image"
             yield self.violation(what, pointer, fix, advisory=version >= deny)
-
-
-def _versions(workload: Workload) -> Iterator[tuple[RayVersion, Pointer]]:
-    if workload.cluster and (version := ray_version(text(workload.cluster.spec.get("rayVersion")))):
-        yield version, workload.cluster.pointer / "rayVersion"
-    for container, _ in workload.ray_containers:
-        if version := image_version(container.image):
-            yield version, container.pointer / "image"

@@ -1,16 +1,12 @@
 """A whole rotation by `raywarden ca`, under two servers and pods that restart when they are told to."""
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.apiserver.admin import Admin, activate
 from tests.apiserver.control_plane import ControlPlane
 from tests.apiserver.installation import Installation
 from tests.apiserver.pods import Tls, enroll, make_cluster, make_pods, place_of, variable
@@ -20,37 +16,6 @@ from tests.factory import Object
 pytestmark = [pytest.mark.apiserver, pytest.mark.xdist_group("apiserver")]
 
 Pair = tuple[Replica, Replica]
-
-
-@dataclass(frozen=True)
-class Admin:
-    """Somebody with a kubeconfig that may do anything, at a terminal nobody sits at."""
-
-    installation: Installation
-
-    def ca(self, *arguments: str) -> tuple[int, str]:
-        """`raywarden ca`: exit code and everything it said."""
-        kubeconfig = str(self.installation.control_plane.admin_kubeconfig)
-        environment = {"PATH": os.environ["PATH"], "KUBECONFIG": kubeconfig}
-        ended = subprocess.run(
-            [sys.executable, "-m", "webhook", "ca", *arguments],
-            env={**environment, "RAYWARDEN_NAMESPACE": self.installation.namespace},
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
-        return ended.returncode, ended.stdout + ended.stderr
-
-    def does(self, *arguments: str) -> str:
-        code, said = self.ca(*arguments)
-        assert code == 0, said
-        return said
-
-    def listed(self, cluster: Object) -> tuple[dict[str, str], dict[str, Any]]:
-        """The generations with their states, and the entry of a cluster."""
-        document = json.loads(self.does("list", "-o", "json"))
-        generations = {one["name"]: one["state"] for one in document["generations"]}
-        metadata = cluster["metadata"]
-        (entry,) = [one for one in document["clusters"] if one["namespace"] == metadata["namespace"]]
-        return generations, entry
 
 
 @dataclass
@@ -179,15 +144,6 @@ def test_the_last_generation_cannot_be_taken_away(installation: Installation, pa
 def test_a_cluster_that_does_not_exist_is_said_to(installation: Installation, pair: Pair) -> None:
     assert Admin(installation).ca("show", "nowhere/demo") == (2, "raywarden: there is no namespace nowhere\n")
     assert Admin(installation).ca("show", "demo") == (2, "raywarden: demo is not NAMESPACE/NAME\n")
-
-
-def activate(installation: Installation, generation: str) -> str:
-    """Let the minutes pass until a generation is activated: it gets the name of one that is now; gives that."""
-    stored = installation.control_plane.get(installation.secret)["data"]
-    name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-    data = {generation: None, name: stored[generation]}
-    installation.control_plane.patch(installation.secret, {"data": data})
-    return name
 
 
 def certificates(shown: str) -> str:

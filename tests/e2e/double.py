@@ -1,0 +1,141 @@
+"""A double of the API server: `raywarden serve --dev`, which is told beforehand which pods will ever be."""
+
+import base64
+import secrets
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import NAMESPACE_DNS, uuid5
+
+import httpx
+import jsonpatch
+import orjson
+import yaml
+
+from certs.seed import SEED_BYTES
+from tests import factory
+from tests.apiserver.installation import until
+from tests.e2e.api import SETTINGS
+from tests.e2e.captured import NAMESPACE, head_service, pod_of, ray_cluster_of
+from tests.e2e.network import addresses
+from tests.factory import Object
+from tests.live import Live, serving
+
+_DEV_CLUSTER = Path("deploy/dev-cluster.yaml")
+_CREATED = "2026-11-20T09:00:00Z"
+_GENERATION = "20260101T000000Z"
+
+
+@dataclass
+class Double:
+    """Answers for the API server; RayWarden asks the same manifests who a token belongs to."""
+
+    live: Live
+    folder: Path
+    free: Iterator[str]
+    unborn: dict[tuple[str, str], list[Object]]
+
+    def make_cluster(self, name: str) -> Object:
+        return self._admit({**ray_cluster_of(name), "metadata": _metadata(name)})
+
+    def make_pod(self, pod: Object) -> Object:
+        labels = pod["metadata"]["labels"]
+        known = self.unborn[labels["ray.io/cluster"], labels["ray.io/node-type"]].pop(0)
+        admitted = self._admit(pod)
+        identity = {field: known["metadata"][field] for field in ("name", "uid")}
+        return {**admitted, "metadata": {**admitted["metadata"], **identity}, "status": known["status"]}
+
+    def place(self, pod: Object) -> str:
+        address: str = pod["status"]["podIP"]
+        return address
+
+    def delete_pod(self, pod: Object) -> None:
+        """Nobody asks for it any more."""
+
+    def token(self, pod: Object, audience: str) -> str:
+        return self.live.token(pod["metadata"]["name"], NAMESPACE) if audience else ""
+
+    def adopt_policy(self, policy: Object) -> None:
+        before = self._logged("policy loaded")
+        (self.folder / "policy.yaml").write_text(yaml.safe_dump(policy))
+        until(lambda: len(self._logged("policy loaded")) > len(before))
+
+    def rotate(self) -> None:
+        before = self._logged("seed adopted")
+        _add_generation(self.folder / "seed", f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
+        until(lambda: len(self._logged("seed adopted")) > len(before))
+
+    def free_addresses(self) -> Iterator[str]:
+        return self.free
+
+    def _logged(self, event: str) -> list[Object]:
+        return [one for one in self.live.log() if one["event"] == event]
+
+    def _admit(self, document: Object) -> Object:
+        """As the API server does it: what `/mutate` answered is applied, and `/validate` asked about the outcome."""
+        answer = self._ask("/mutate", document)
+        operations = orjson.loads(base64.b64decode(answer.get("patch", "W10=")))
+        admitted: Object = jsonpatch.JsonPatch(operations).apply(document)
+        verdict = self._ask("/validate", admitted)
+        assert verdict["allowed"], verdict
+        return admitted
+
+    def _ask(self, path: str, document: Object) -> Mapping[str, Any]:
+        answer = httpx.post(
+            f"{self.live.admission}{path}", json=factory.review(document), verify=self.live.trust, trust_env=False
+        )
+        response: Mapping[str, Any] = answer.raise_for_status().json()["response"]
+        return response
+
+
+@contextmanager
+def double(folder: Path, wanted: Mapping[tuple[str, str], int]) -> Iterator[Double]:
+    """`wanted`: how many pods there will be, by cluster and role."""
+    free = addresses()
+    unborn = _unborn(wanted, free)
+    (folder / "seed").mkdir()
+    _add_generation(folder / "seed", _GENERATION)
+    (folder / "policy.yaml").write_text("{}\n")
+    files = {"SEED_DIR": folder / "seed", "POLICY_FILE": folder / "policy.yaml"}
+    settings = {f"RAYWARDEN_{name}": str(value) for name, value in {**SETTINGS, **files}.items()}
+    clusters = {cluster for cluster, _ in wanted}
+    pods = [pod for listed in unborn.values() for pod in listed]
+    with serving(settings, [*_surroundings(), *map(_live, clusters), *map(head_service, clusters), *pods]) as live:
+        yield Double(live, folder, free, unborn)
+
+
+def _surroundings() -> Iterator[Object]:
+    """The namespace, and KubeRay's operator by its rights."""
+    for document in yaml.safe_load_all(_DEV_CLUSTER.read_text()):
+        if document["kind"] in ("Namespace", "ClusterRole", "ClusterRoleBinding", "ResourceQuota"):
+            yield document
+
+
+def _metadata(name: str) -> Object:
+    uid = str(uuid5(NAMESPACE_DNS, f"{name}.{NAMESPACE}"))
+    return {"name": name, "namespace": NAMESPACE, "uid": uid, "creationTimestamp": _CREATED}
+
+
+def _live(cluster: str) -> Object:
+    return {**ray_cluster_of(cluster), "metadata": _metadata(cluster)}
+
+
+def _unborn(wanted: Mapping[tuple[str, str], int], free: Iterator[str]) -> dict[tuple[str, str], list[Object]]:
+    found: dict[tuple[str, str], list[Object]] = defaultdict(list)
+    for (cluster, role), number in wanted.items():
+        for each in range(number):
+            address = next(free)
+            pod = pod_of(_live(cluster), role)
+            name = f"{pod['metadata'].pop('generateName')}{each:05}"
+            identity = {"name": name, "uid": str(uuid5(NAMESPACE_DNS, name))}
+            status = {"podIP": address, "podIPs": [{"ip": address}], "phase": "Pending"}
+            found[cluster, role].append({**pod, "metadata": {**pod["metadata"], **identity}, "status": status})
+    return found
+
+
+def _add_generation(folder: Path, name: str) -> None:
+    (folder / name).write_bytes(secrets.token_bytes(SEED_BYTES))

@@ -1,0 +1,68 @@
+"""The cluster's name server: A records of Services, over UDP (RFC 1035).
+
+Names that stand only in /etc/hosts would not do: gRPC asks the name server that /etc/resolv.conf names.
+"""
+
+import socket
+import struct
+import threading
+from contextlib import suppress
+from ipaddress import IPv4Address
+from typing import Self
+
+_HEADER = struct.Struct("!HHHHHH")
+_QUESTION = struct.Struct("!HH")
+_ANSWER = struct.Struct("!HHHIH4s")
+_A, _IN, _NO_SUCH_NAME = 1, 1, 3
+# A response with authority; a pointer to the name of the question, right behind the header.
+_ANSWERED, _SAME_NAME = 0x8580, 0xC00C
+_TTL = 5
+
+
+class NameServer:
+    """Answers at `address` by `records`: name without the last dot to IPv4 address, which may change meanwhile."""
+
+    def __init__(self, address: str) -> None:
+        self.records: dict[str, str] = {}
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind((address, 53))
+        self._socket.settimeout(0.2)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+        self._thread.join()
+        self._socket.close()
+
+    def _serve(self) -> None:
+        while not self._stopping.is_set():
+            with suppress(TimeoutError):
+                message, sender = self._socket.recvfrom(1500)
+                self._socket.sendto(answer(message, self.records), sender)
+
+
+def answer(message: bytes, records: dict[str, str]) -> bytes:
+    """The response to a query with one question."""
+    number, *_ = _HEADER.unpack_from(message)
+    name, end = _name(message)
+    kind, _ = _QUESTION.unpack_from(message, end)
+    address = records.get(name)
+    listed = [address] if address and kind == _A else []
+    code = _ANSWERED | (0 if address else _NO_SUCH_NAME)
+    header = _HEADER.pack(number, code, 1, len(listed), 0, 0)
+    found = (_ANSWER.pack(_SAME_NAME, _A, _IN, _TTL, 4, IPv4Address(one).packed) for one in listed)
+    return b"".join((header, message[_HEADER.size : end + _QUESTION.size], *found))
+
+
+def _name(message: bytes) -> tuple[str, int]:
+    """The name in the question, in lower case, and where it ends."""
+    labels, place = [], _HEADER.size
+    while length := message[place]:
+        labels.append(message[place + 1 : place + 1 + length].decode("ascii").lower())
+        place += 1 + length
+    return ".".join(labels), place + 1

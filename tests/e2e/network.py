@@ -1,0 +1,66 @@
+"""The network of the test's own: a bridge, and for each pod a network namespace with an address on it."""
+
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Self
+
+GATEWAY = "10.244.0.1"
+_NETWORK = "10.244.0"
+_BRIDGE = "pods"
+
+
+def run(*command: str) -> str:
+    """What a command of the system says; raises CalledProcessError where it fails."""
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert ended.returncode == 0, f"{' '.join(command)}: {ended.stderr}"
+    return ended.stdout
+
+
+def is_private() -> bool:
+    """Whether this process is alone in a network namespace: only loopback has an address, if anything has."""
+    listed = run("ip", "-oneline", "-4", "address").splitlines()
+    return all(line.split()[1] == "lo" for line in listed)
+
+
+def addresses() -> Iterator[str]:
+    """Every address a pod can have."""
+    return (f"{_NETWORK}.{number}" for number in range(2, 255))
+
+
+@dataclass
+class Network:
+    """A bridge in the network namespace of this process, which ends with the process, and so does all of this."""
+
+    numbers: Iterator[int] = field(default_factory=count)
+
+    def __enter__(self) -> Self:
+        # `ip netns` keeps namespaces below /run: not in the machine's own.
+        run("mount", "-t", "tmpfs", "tmpfs", "/run")
+        run("ip", "link", "set", "lo", "up")
+        run("ip", "link", "add", _BRIDGE, "type", "bridge")
+        run("ip", "address", "add", f"{GATEWAY}/24", "dev", _BRIDGE)
+        run("ip", "link", "set", _BRIDGE, "up")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        run("ip", "link", "delete", _BRIDGE)
+
+    def attach(self, address: str) -> Path:
+        """A new network namespace with this address; gives the file that stands for it."""
+        name = f"pod{next(self.numbers)}"
+        run("ip", "netns", "add", name)
+        outside = f"veth-{name}"
+        run("ip", "link", "add", outside, "type", "veth", "peer", "name", "eth0", "netns", name)
+        run("ip", "link", "set", outside, "master", _BRIDGE, "up")
+        run("ip", "-netns", name, "link", "set", "lo", "up")
+        run("ip", "-netns", name, "address", "add", f"{address}/24", "dev", "eth0")
+        run("ip", "-netns", name, "link", "set", "eth0", "up")
+        run("ip", "-netns", name, "route", "add", "default", "via", GATEWAY)
+        return Path("/run/netns") / name
+
+    def detach(self, namespace: Path) -> None:
+        """Take a namespace away, whose processes have ended."""
+        run("ip", "netns", "delete", namespace.name)

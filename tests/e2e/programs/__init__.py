@@ -1,0 +1,1 @@
+"""What runs inside the pods: programs of Ray's users, and of intruders."""

@@ -1,0 +1,87 @@
+"""A real API server, and RayWarden installed beside it (`KUBEBUILDER_ASSETS`)."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from tests.apiserver.admin import Admin, activate
+from tests.apiserver.control_plane import ControlPlane
+from tests.apiserver.installation import Installation, until
+from tests.apiserver.kuberay_operator import OPERATOR
+from tests.apiserver.pods import give_address, place_of, token_for
+from tests.apiserver.replica import Replica, serving
+from tests.e2e.api import SETTINGS
+from tests.e2e.captured import ACCOUNT, NAMESPACE, head_service, ray_cluster_of
+from tests.e2e.network import addresses
+from tests.factory import Object
+
+
+@dataclass(frozen=True)
+class Real:
+    """Every pod is stored there, on its way through our webhooks; its token is the API server's to judge."""
+
+    installation: Installation
+    replica: Replica
+    policy_file: Path
+    free: Iterator[str]
+
+    @property
+    def _control_plane(self) -> ControlPlane:
+        return self.installation.control_plane
+
+    def make_cluster(self, name: str) -> Object:
+        path = f"/apis/ray.io/v1/namespaces/{NAMESPACE}/rayclusters"
+        if stored := self._control_plane.get(f"{path}/{name}"):
+            return stored
+        self._control_plane.make(f"/api/v1/namespaces/{NAMESPACE}/services", head_service(name))
+        return self._control_plane.make(path, ray_cluster_of(name))
+
+    def make_pod(self, pod: Object) -> Object:
+        return self._control_plane.make(f"/api/v1/namespaces/{NAMESPACE}/pods", pod, OPERATOR)
+
+    def place(self, pod: Object) -> str:
+        address = next(self.free)
+        give_address(self._control_plane, pod, address)
+        return address
+
+    def delete_pod(self, pod: Object) -> None:
+        self._control_plane.delete(place_of(pod))
+
+    def token(self, pod: Object, audience: str) -> str:
+        # Without an audience it is the API server's own, which no program in these pods uses.
+        return token_for(self._control_plane, pod, audience) if audience else ""
+
+    def adopt_policy(self, policy: Object) -> None:
+        before = self.replica.log("policy loaded")
+        self.policy_file.write_text(yaml.safe_dump(policy))
+        until(lambda: len(self.replica.log("policy loaded")) > len(before))
+
+    def rotate(self) -> None:
+        admin = Admin(self.installation)
+        admin.does("rotate")
+        newest = json.loads(admin.does("list", "-o", "json"))["generations"][-1]["name"]
+        name = activate(self.installation, newest)
+        until(lambda: any(name in event["generations"] for event in self.replica.log("seed adopted")))
+
+    def free_addresses(self) -> Iterator[str]:
+        return self.free
+
+
+@contextmanager
+def real(folder: Path, assets: Path) -> Iterator[Real]:
+    """An API server, RayWarden's manifests applied, one replica registered and ready."""
+    (policy_file := folder / "policy.yaml").write_text("{}\n")
+    with ControlPlane(folder, assets) as control_plane:
+        installation = Installation.make(control_plane)
+        namespace = {"metadata": {"name": NAMESPACE}}
+        control_plane.make("/api/v1/namespaces", namespace)
+        control_plane.make(f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts", {"metadata": {"name": ACCOUNT}})
+        with serving(installation, **SETTINGS, POLICY_FILE=str(policy_file)) as replica:
+            installation.register_at(replica.admission, replica.admission)
+            replica.wait_ready()
+            installation.wait_effective()
+            yield Real(installation, replica, policy_file, addresses())

@@ -1,0 +1,62 @@
+"""`node-ip-address` as we write it, by each of its modes: what people do with a cluster works from head and worker."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.e2e.api import Api
+from tests.e2e.ray_cluster import PROGRAMS, RayCluster
+
+# As ` 2 cpu`: how many nodes of a group there are.
+_COUNT = re.compile(r"^ (\d+) \S+$", re.MULTILINE)
+Say = Callable[[str], None]
+ADDRESSES = {"fqdn": "fqdn-head-svc.ml-training.svc.cluster.local", "off": None}
+
+
+@pytest.fixture
+def policy(api: Api) -> Iterator[Callable[[str], None]]:
+    """Has RayClusters that are made from now on get another `node-ip-address`."""
+    yield lambda mode: api.adopt_policy({"inject": {"nodeIpAddress": mode}})
+    api.adopt_policy({})
+
+
+@pytest.mark.parametrize("mode", ["fqdn", "off"])
+def test_a_cluster_works_with_an_alternative(
+    mode: str, policy: Callable[[str], None], cluster_of: Callable[..., RayCluster], say: Say
+) -> None:
+    policy(mode)
+    cluster = cluster_of(mode)
+    parameters = cluster.stored["spec"]["headGroupSpec"]["rayStartParams"]
+    assert parameters.get("node-ip-address") == ADDRESSES[mode]
+    cluster.start_head()
+    cluster.add_workers(1)
+    works(cluster, mode, say)
+    cluster.stop()
+
+
+def test_a_cluster_works_with_the_default(training: RayCluster, say: Say) -> None:
+    assert training.stored["spec"]["headGroupSpec"]["rayStartParams"]["node-ip-address"] == "$(RAYWARDEN_POD_IP)"
+    works(training, "pod-ip", say)
+
+
+def works(cluster: RayCluster, mode: str, say: Say) -> None:
+    """`ray status`, the dashboard, job submission and Ray Client, the last two from a worker by the head's name."""
+    head, worker = cluster.its_head, cluster.workers[0]
+    everyone = {pod.address for pod in (head, *cluster.workers)}
+    cluster.drive("pinned", *(pod.address for pod in cluster.workers))
+    status = head.ray.execute("ray", "status")
+    counted = _COUNT.findall(status.text.partition("Resources\n")[0])
+    assert status.code == 0 and sum(map(int, counted)) == len(everyone), status.text
+    listed = head.ray.execute("ray", "list", "nodes", "--format", "json", "--filter", "state=ALIVE")
+    nodes = {node["node_ip"] for node in json.loads(listed.text[listed.text.index("[") :])}
+    assert nodes - {cluster.service} <= everyone and len(nodes) == len(everyone), nodes
+    job = ("ray", "job", "submit", "--address", f"http://{cluster.service}:8265", "--", "echo", "it ran")
+    submitted = worker.ray.execute(*job, seconds=120)
+    assert submitted.code == 0 and "it ran" in submitted.text, submitted.text[-3000:]
+    client = worker.ray.execute("python", str(PROGRAMS / "client.py"), f"{cluster.service}:10001", seconds=90)
+    assert client.code == 0, client.text[-3000:]
+    say(
+        f"node-ip-address {mode}: tasks, ray status, dashboard, job submission and Ray Client work ({', '.join(nodes)})"
+    )
