@@ -10,11 +10,12 @@ import httpx
 import pytest
 from cryptography import x509
 
+from tests.apiserver.admin import Admin
 from tests.apiserver.control_plane import ControlPlane
 from tests.apiserver.installation import Installation, until
-from tests.apiserver.pods import csr, give_address, make_cluster, make_pods, token_for
+from tests.apiserver.pods import cluster_of, csr, give_address, make_cluster, make_pods, token_for
 from tests.apiserver.replica import Replica, replicas
-from tests.apiserver.rights import CLUSTER_RULES, watched
+from tests.apiserver.rights import CLUSTER_RULES, RBAC, watched
 from tests.factory import Object, head_pod, review
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.xdist_group("apiserver")]
@@ -150,3 +151,29 @@ def test_a_seed_that_is_no_seed_is_not_replaced_and_nobody_is_served_by_it(
         assert control_plane.get(installation.secret) == stored
         control_plane.patch(installation.secret, {"data": {entry: base64.b64encode(bytes(range(32))).decode()}})
         replica.wait_ready()
+
+
+def test_whom_the_api_server_trusts_can_be_left_to_people(
+    control_plane: ControlPlane, installation: Installation
+) -> None:
+    """As with the component `ca-bundle-by-hand`: the server may not, and whoever installs it does it once."""
+    role = f"{RBAC}/clusterroles/raywarden"
+    rules = control_plane.get(role)["rules"]
+    fewer = [rule for rule in rules if "patch" not in rule["verbs"]]
+    assert len(fewer) == len(rules) - 1
+    control_plane.patch(role, {"rules": fewer})
+    with replicas(installation, 1, WEBHOOK_CONFIGURATION="") as (replica,):
+        installation.register(replica, replica)
+        replica.wait_ready()
+        distrusted = try_cluster(control_plane, installation.team())
+        assert distrusted.status_code == 500 and "certificate signed by unknown authority" in distrusted.text
+        admin = Admin(installation)
+        assert admin.does("publish") == "the caBundle is written\n"
+        installation.wait_effective()
+        assert admin.does("publish") == "the caBundle is as it should be\n"
+        assert not replica.log("upkeep failed")
+
+
+def try_cluster(control_plane: ControlPlane, namespace: str) -> httpx.Response:
+    """Whether a RayCluster would be let in."""
+    return control_plane.post(f"/apis/ray.io/v1/namespaces/{namespace}/rayclusters?dryRun=All", cluster_of())
