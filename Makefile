@@ -56,7 +56,7 @@ $(E2E_INSTALLED): tests/e2e/requirements.lock
 	touch $@
 
 e2e: $(INSTALLED) $(E2E_INSTALLED) ## Real Ray clusters on what we inject, and intruders (as root; RAY=2.52.1 for that version).
-	RAYWARDEN_E2E_RAY=$(E2E) tests/e2e/isolated $(BIN)/pytest -p no:xdist tests/e2e
+	E2E_RAY=$(E2E) tests/e2e/isolated $(BIN)/pytest -p no:xdist tests/e2e
 
 bench: $(INSTALLED) ## Measure requests per second, latency, and where the time goes.
 	$(BIN)/python -m tests.bench

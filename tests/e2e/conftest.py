@@ -1,7 +1,7 @@
 """One machine with everything on it: network, API server, RayWarden, kubelet. Made once, for all of these tests.
 
 `make e2e` runs them in namespaces of their own, which end with the process, whatever happens to it;
-`RAYWARDEN_E2E_RAY` names the virtual environment that has Ray.
+`E2E_RAY` names the virtual environment that has Ray.
 """
 
 import os
@@ -22,7 +22,7 @@ from tests.e2e.real import real
 from tests.e2e.strangers import Stranger
 
 # Not part of `make test`: without Ray there is nothing to prove.
-collect_ignore_glob = [] if "RAYWARDEN_E2E_RAY" in os.environ else ["test_*.py"]
+collect_ignore_glob = [] if "E2E_RAY" in os.environ else ["test_*.py"]
 
 BURST = 64
 # The main cluster; one whose author asked for no authentication; another tenant's; two of other node addresses; and one
@@ -61,7 +61,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatu
 
 @pytest.fixture(scope="session")
 def images(say: Callable[[str], None]) -> Images:
-    found = Images.of(Path(os.environ["RAYWARDEN_E2E_RAY"]))
+    found = Images.of(Path(os.environ["E2E_RAY"]))
     say(f"Ray {'.'.join(map(str, found.ray_version))}")
     return found
 
