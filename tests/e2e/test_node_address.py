@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.e2e.api import Api
+from tests.e2e.kubelet import RunningPod
 from tests.e2e.ray_cluster import PROGRAMS, RayCluster
+from tests.e2e.running import Said
 
 # As ` 2 cpu`: how many nodes of a group there are.
 _COUNT = re.compile(r"^ (\d+) \S+$", re.MULTILINE)
@@ -55,8 +57,16 @@ def works(cluster: RayCluster, mode: str, say: Say) -> None:
     job = ("ray", "job", "submit", "--address", f"http://{cluster.service}:8265", "--", "echo", "it ran")
     submitted = worker.ray.execute(*job, seconds=120)
     assert submitted.code == 0 and "it ran" in submitted.text, submitted.text[-3000:]
-    client = worker.ray.execute("python", str(PROGRAMS / "client.py"), f"{cluster.service}:10001", seconds=90)
-    assert client.code == 0, client.text[-3000:]
+    assert (client := ray_client(worker, cluster.service)).code == 0, client.text[-3000:]
     say(
         f"node-ip-address {mode}: tasks, ray status, dashboard, job submission and Ray Client work ({', '.join(nodes)})"
     )
+
+
+def ray_client(pod: RunningPod, service: str) -> Said:
+    """Ray starts a server of its own for each client, and gives up on it after half a minute: here it may be busy."""
+    for _ in range(3):
+        said = pod.ray.execute("python", str(PROGRAMS / "client.py"), f"{service}:10001", seconds=90)
+        if "Starting Ray client server failed" not in said.text:
+            break
+    return said
