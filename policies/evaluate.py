@@ -123,7 +123,7 @@ def _hint(draft: Draft, changed: list[str], facts: Facts) -> str:
     stored = text(_ANNOTATION.read(facts.before.document)) if facts.before else ""
     if stored:
         return stored
-    named = {*changed, *filter(str, map(text, _named(draft)))}
+    named = {*changed, *map(text, _named(draft))}
     names = [mutation.id for mutation in MUTATIONS if mutation.id in named]
     hint = {"version": facts.signer.version, "hash": facts.contract_hash, "mutations": names}
     return orjson.dumps(hint).decode()

@@ -10,6 +10,7 @@ from tests.fake_kube_api import FakeKubeApi
 from tests.kube_conversation import conversation, following, free_port, kubeconfig_for, listening, talk, until
 from webhook.kube_api import KubeApi
 from webhook.kube_live import KubeLive
+from webhook.kube_memory import WATCHED, KubeMemory
 from webhook.ports import Neighbourhoods
 
 CREATED = "2026-11-20T08:00:00Z"
@@ -247,3 +248,8 @@ async def test_nothing_is_copied_for_whoever_asks(fake: FakeKubeApi, api: KubeAp
         one, two = live.around("ray"), live.around("ray")
         assert one.ray_clusters is two.ray_clusters and len(one.ray_clusters or ()) == 120
         assert one.services is two.services and len(one.services or ()) == 120
+
+
+def test_what_is_watched_is_what_rights_are_asked_for() -> None:
+    memory = KubeMemory(KubeApi(client=None), retry_seconds=1)  # type: ignore[arg-type]  # nobody is asked anything
+    assert memory.resources == tuple(map(str, WATCHED))

@@ -22,7 +22,8 @@ from webhook.check import Facts, Finding, Status, Unanswered
 from webhook.check_probe import Target
 from webhook.kube_objects import ray_cluster_of
 from webhook.ports import StoredSeed
-from webhook.probe import Answer, Port, get, greet
+from webhook.probe import Answer, Heard, Port, get, greet
+from webhook.probe_verdict import Place, of_http
 from webhook.settings import SetupError
 
 # gRPC looks at the clock itself.
@@ -279,3 +280,9 @@ async def test_what_cannot_be_dialled_is_said() -> None:
     for words in ("demo", "/demo", "team-a/"):
         with pytest.raises(SetupError, match="is not NAMESPACE/CLUSTER"):
             Target.of(words, "", False)
+
+
+@pytest.mark.parametrize(("agent", "since"), [(False, "2.52.0"), (True, "2.54.0")])
+def test_who_does_not_ask_is_told_which_ray_does(agent: bool, since: str) -> None:
+    finding = of_http(Place("pod", Port("127.0.0.1", 1), ""), "/", Heard(Answer.HTTP, code=200), agent)
+    assert finding.status is Status.FAILED and f"Ray {since})" in finding.fix

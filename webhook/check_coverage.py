@@ -26,7 +26,7 @@ from webhook.check import (
     warning,
 )
 from webhook.check_installation import policy_of
-from webhook.check_registration import names_of, passing_by
+from webhook.check_registration import labels_by_namespace, names_of, passing_by
 from webhook.kube_objects import created_of
 
 _ENDED = ("Succeeded", "Failed")
@@ -61,8 +61,7 @@ def _namespaces(facts: Facts) -> Iterator[Finding]:
         return
     listed = (*facts.ray_objects.values(), facts.ray_pods)
     holding = ray_namespaces(listed)
-    labels = {_metadata(one)["name"]: mapping(_metadata(one).get("labels")) for one in facts.namespaces}
-    found = list(_passed_by(facts, holding, labels))
+    found = list(_passed_by(facts, holding, labels_by_namespace(facts.namespaces)))
     yield from found
     # Of what could not be asked nothing good is said, either.
     asked = not any(isinstance(one, Unanswered) for one in listed)

@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 from policies.neighbourhood import Binding, Rights, Role
 from policies.reading import elements, mapping, text
 from webhook import __version__
-from webhook.check import MUTATING, RAY_KINDS, VALIDATING, Facts, Object, Objects, Rehearsed, Unanswered, can_i, known
+from webhook.check import MUTATING, RAY_KINDS, VALIDATING, Facts, Object, Objects, Rehearsed, Unanswered, can_i
 from webhook.check_coverage import ray_namespaces
-from webhook.check_registration import names_of, passing_by
+from webhook.check_registration import labels_by_namespace, names_of, passing_by
 from webhook.check_rehearsal import BARE_CLUSTER, FORGED_POD
 from webhook.deployed import DEPLOYMENT, Deployed, PolicyText, shared_settings
 from webhook.kube_api import KubeApi
@@ -207,8 +207,7 @@ def _chosen(
     """Where to rehearse: the first namespace with Ray in it that a webhook of ours is called for, or `default`."""
     holding = ray_namespaces(listed)
     if isinstance(configuration, dict):
-        metadata = [mapping(one.get("metadata")) for one in known(namespaces)]
-        labels = {text(one.get("name")): mapping(one.get("labels")) for one in metadata}
+        labels = labels_by_namespace(namespaces)
         names = names_of(configuration)
         holding = [name for name in holding if passing_by(configuration, labels.get(name, {})) != names] or holding
     return next(iter(holding), "default")

@@ -128,7 +128,7 @@ def _policy(facts: Facts) -> Iterator[Finding]:
             yield ok("policy", "the default policy is in force (no RAYWARDEN_POLICY_FILE)")
     elif policy.content is None:
         what = f"{policy.title} is not there: the server cannot start without its policy file"
-        yield failed("policy", what, f"write the policy there, as deploy/policy.yaml has it, or {APPLY}")
+        yield failed("policy", what, f"write the policy there, as deploy/base/policy.yaml has it, or {APPLY}")
     else:
         problems = list(_problems(policy))
         for problem in problems:

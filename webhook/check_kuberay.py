@@ -1,7 +1,6 @@
 """Is KubeRay there, new enough, and known to be KubeRay?"""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from policies.image import tag_of
 from policies.reading import elements, mapping, text
@@ -9,6 +8,7 @@ from policies.rules.operator_made_pods import OperatorMadePods
 from policies.version import ray_version
 from webhook.check import RAY_KINDS, Facts, Finding, Object, Unanswered, known, named, ok, unknown, warning
 from webhook.check_installation import policy_of
+from webhook.deployed import pod_of
 
 # The first with `spec.authOptions` (release notes of KubeRay v1.5.1).
 _TOKENS_SINCE = (1, 5, 1)
@@ -51,7 +51,7 @@ def _operators(facts: Facts) -> Iterator[Finding]:
 
 def _operator(document: Object) -> Finding:
     title = f"KubeRay's operator {_title(document)}"
-    images = [text(one.get("image")) for _, one in elements(_pod(document).get("containers"))]
+    images = [text(one.get("image")) for _, one in elements(pod_of(document).get("containers"))]
     versions = [found for found in (ray_version(tag_of(image)) for image in images) if found]
     ready = mapping(document.get("status")).get("readyReplicas")
     if not (isinstance(ready, int) and ready > 0):
@@ -94,12 +94,8 @@ def _name_it(user: str) -> str:
     )
 
 
-def _pod(document: Object) -> Mapping[str, Any]:
-    return mapping(mapping(mapping(document.get("spec")).get("template")).get("spec"))
-
-
 def _user(document: Object) -> str:
-    account = text(_pod(document).get("serviceAccountName")) or "default"
+    account = text(pod_of(document).get("serviceAccountName")) or "default"
     return f"system:serviceaccount:{_namespace(document)}:{account}"
 
 

@@ -114,10 +114,10 @@ class Target:
         seed = _seed(facts, subject)
         contexts = callers(subject.cluster, pod_of(head), None if isinstance(seed, Unanswered) else seed, facts.now)
         grpc = [self._place(head, subject.port(one, Role.HEAD)) for one in (_GCS, _CLIENT)]
-        http = [(self._place(head, subject.port(one, Role.HEAD)), path) for one, path in _PATHS.items()]
+        http = [(self._place(head, subject.port(one, Role.HEAD)), one) for one in _PATHS]
         greeted, answered = await asyncio.gather(
             asyncio.gather(*(_within(limit, greet(place.port, one)) for place in grpc for one in contexts.values())),
-            asyncio.gather(*(_within(limit, get(place.port, path)) for place, path in http)),
+            asyncio.gather(*(_within(limit, get(place.port, _PATHS[one])) for place, one in http)),
         )
         found: list[Finding] = []
         for place in grpc:
@@ -125,7 +125,7 @@ class Target:
             no_member = seed if isinstance(seed, Unanswered) else None
             found += of_grpc(place, dict(zip(contexts, heard, strict=True)), no_member)
         paired = zip(http, answered, strict=True)
-        return [*found, *(of_http(place, path, heard) for (place, path), heard in paired)]
+        return [*found, *(of_http(place, _PATHS[one], heard, one is _AGENT) for (place, one), heard in paired)]
 
     async def _workers(self, subject: Subject, limit: asyncio.Semaphore) -> list[Finding]:
         workers = subject.with_role(Role.WORKER)
@@ -133,7 +133,7 @@ class Target:
         number, path = subject.port(_AGENT, Role.WORKER), _PATHS[_AGENT]
         places = [self._place(worker, number) for worker in dialled]
         answered = await asyncio.gather(*(_within(limit, get(place.port, path)) for place in places))
-        findings = [of_http(place, path, heard) for place, heard in zip(places, answered, strict=True)]
+        findings = [of_http(place, path, heard, agent=True) for place, heard in zip(places, answered, strict=True)]
         found = list(together(findings, places))
         if len(dialled) < len(workers):
             found.append(ok("workers", f"{len(dialled)} of {len(workers)} workers were dialled; --all-pods dials all"))

@@ -12,12 +12,26 @@ from certs.profile import SOON
 from certs.seed import Seed, SeedError
 from policies.reading import elements, mapping, text
 from policies.selectors import selects
-from webhook.check import MUTATING, Facts, Finding, Object, Status, Unanswered, failed, named, ok, unknown
+from webhook.check import (
+    MUTATING,
+    VALIDATING,
+    Facts,
+    Finding,
+    Object,
+    Objects,
+    Status,
+    Unanswered,
+    failed,
+    known,
+    named,
+    ok,
+    unknown,
+)
 from webhook.check_installation import APPLY
 from webhook.deployed import Deployed
 from webhook.ports import StoredSeed
 
-_FAILURE_POLICY = {MUTATING: "Ignore", "validating": "Fail"}
+_FAILURE_POLICY = {MUTATING: "Ignore", VALIDATING: "Fail"}
 _MOST_SECONDS = 10
 _UPKEEP = (
     "a server that is ready writes it within seconds: look at /readyz and its logs; where it is not to, raywarden ca "
@@ -85,6 +99,12 @@ def passing_by(configuration: Object, labels: Mapping[str, Any]) -> list[str]:
         for _, webhook in elements(configuration.get("webhooks"))
         if not selects(webhook.get("namespaceSelector") or {}, labels)
     ]
+
+
+def labels_by_namespace(namespaces: Objects | Unanswered) -> Mapping[str, Mapping[str, Any]]:
+    """The labels of each namespace that is known, by its name."""
+    listed = [mapping(one.get("metadata")) for one in known(namespaces)]
+    return {text(one.get("name")): mapping(one.get("labels")) for one in listed}
 
 
 def serving_bundle(facts: Facts) -> bytes | None:

@@ -9,8 +9,8 @@ from policies.pod import ENROLL_CONTAINER
 from policies.reading import clipped, elements, mapping, text
 from policies.rules.operator_made_pods import OperatorMadePods
 from policies.workload import NODE_TYPE_LABEL, RAY_CLUSTER_LABEL
-from webhook.check import MUTATING, VALIDATING, Facts, Finding, Rehearsed, Unanswered, failed, known, ok, unknown
-from webhook.check_registration import names_of, passing_by
+from webhook.check import MUTATING, VALIDATING, Facts, Finding, Rehearsed, Unanswered, failed, ok, unknown
+from webhook.check_registration import labels_by_namespace, names_of, passing_by
 
 # As API servers say it since 1.13 (k8s.io/apiserver `admission/plugin/webhook/errors`, `.../webhook/mutating`).
 _DENIED = re.compile(r'admission webhook "(?P<name>[^"]*)" denied the request[:.]? ?(?P<said>.*)', re.DOTALL)
@@ -76,11 +76,8 @@ def rehearsal(facts: Facts) -> Iterator[Finding]:
 
 
 def _not_under(facts: Facts, configuration: Mapping[str, Any]) -> bool:
-    for namespace in known(facts.namespaces):
-        metadata = mapping(namespace.get("metadata"))
-        if metadata.get("name") == facts.rehearsed_in:
-            return passing_by(configuration, mapping(metadata.get("labels"))) == names_of(configuration)
-    return False
+    labels = labels_by_namespace(facts.namespaces).get(facts.rehearsed_in)
+    return labels is not None and passing_by(configuration, labels) == names_of(configuration)
 
 
 def _of_refusal(id: str, title: str, said: str, facts: Facts) -> Finding:

@@ -6,9 +6,9 @@ from posixpath import normpath
 from typing import Any
 
 from policies.reading import elements, mapping, text
+from webhook.settings import defaults
 
 DEPLOYMENT = CONTAINER = "raywarden"
-_DEFAULT_IMAGE, _DEFAULT_NAME, _DEFAULT_DAYS = "raywarden:latest", "raywarden", 730
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Deployed:
     def of(cls, document: Mapping[str, Any], shared: Mapping[str, str]) -> "Deployed":
         """The view of a Deployment object; `shared` are the variables that come to it from ConfigMaps."""
         spec, status = mapping(document.get("spec")), mapping(document.get("status"))
-        pod, container = _pod(document), _container(document)
+        pod, container = pod_of(document), _container(document)
         written = [one for _, one in elements(container.get("env")) if "valueFrom" not in one]
         settings = {**shared, **{text(one.get("name")): text(one.get("value")) for one in written}}
         return cls(
@@ -61,16 +61,17 @@ class Deployed:
 
     @property
     def enroll_image(self) -> str:
-        return self.settings.get("RAYWARDEN_ENROLL_IMAGE") or _DEFAULT_IMAGE
+        return self.settings.get("RAYWARDEN_ENROLL_IMAGE") or defaults()["enroll_image"]
 
     @property
     def admission_service(self) -> str:
-        return self.settings.get("RAYWARDEN_ADMISSION_SERVICE") or _DEFAULT_NAME
+        return self.settings.get("RAYWARDEN_ADMISSION_SERVICE") or defaults()["admission_service"]
 
     @property
     def configuration(self) -> str:
         """The name of the webhook configurations; empty where their caBundle is not ours to write."""
-        return "" if self.own_certificate else self.settings.get("RAYWARDEN_WEBHOOK_CONFIGURATION", _DEFAULT_NAME)
+        name = self.settings.get("RAYWARDEN_WEBHOOK_CONFIGURATION", defaults()["webhook_configuration"])
+        return "" if self.own_certificate else name
 
     @property
     def own_certificate(self) -> str:
@@ -85,7 +86,7 @@ class Deployed:
     @property
     def certificate_days(self) -> int:
         days = self.settings.get("RAYWARDEN_CERTIFICATE_DAYS", "")
-        return int(days) if days.isascii() and days.isdecimal() and len(days) < 5 else _DEFAULT_DAYS
+        return int(days) if days.isascii() and days.isdecimal() and len(days) < 5 else defaults()["certificate_days"]
 
     @property
     def policy_file(self) -> str:
@@ -115,12 +116,13 @@ def shared_settings(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield text(source.get("prefix")), name
 
 
-def _pod(document: Mapping[str, Any]) -> Mapping[str, Any]:
+def pod_of(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The spec of the pods that a Deployment makes."""
     return mapping(mapping(mapping(document.get("spec")).get("template")).get("spec"))
 
 
 def _container(document: Mapping[str, Any]) -> Mapping[str, Any]:
-    listed = (one for _, one in elements(_pod(document).get("containers")) if one.get("name") == CONTAINER)
+    listed = (one for _, one in elements(pod_of(document).get("containers")) if one.get("name") == CONTAINER)
     return next(listed, {})
 
 

@@ -65,7 +65,7 @@ class KubeMemory:
     @property
     def resources(self) -> tuple[str, ...]:
         """What is watched."""
-        return tuple(map(str, WATCHED))
+        return tuple(str(cache.resource) for cache in self._caches)
 
     def current(self) -> Mapping[str, bool]:
         """Which of `resources` are known as they are now."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from policies.version import AGENT_ASKS_SINCE, TOKENS_SINCE, dotted
 from webhook.check import Finding, Status, Unanswered, failed, named, ok, unknown
 from webhook.probe import Answer, Heard, Port
 from webhook.probe_callers import Caller
@@ -79,8 +80,8 @@ def _unreachable(id: str, place: Place, heard: Heard) -> Finding:
     return unknown(id, f"{place} cannot be reached at {place.port}", Unanswered(heard.detail, place.reach))
 
 
-def of_http(place: Place, path: str, heard: Heard) -> Finding:
-    """A port of Ray's that must ask who is there."""
+def of_http(place: Place, path: str, heard: Heard, agent: bool) -> Finding:
+    """A port of Ray's that must ask who is there: the dashboard, or the agent, which learnt it later."""
     id, asked = "asks-for-token", f"{place} answers GET {path} without a token"
     if heard.answer is Answer.UNREACHABLE:
         return _unreachable(id, place, heard)
@@ -92,9 +93,10 @@ def of_http(place: Place, path: str, heard: Heard) -> Finding:
         look = Unanswered(f"it answers {heard.code}", "look at what stands before it, and at the pod's logs")
         return unknown(id, f"whether {place} asks for a token", look)
     what = f"{asked} with {heard.code}: whoever reaches it runs code in the cluster"
+    since = dotted(AGENT_ASKS_SINCE if agent else TOKENS_SINCE)
     fix = (
-        "spec.authOptions: {mode: token} in the RayCluster (KubeRay 1.5.1, Ray 2.52), or inject: {auth: token} in the "
-        f"policy, and recreate it; and a NetworkPolicy that closes {place.port.number}"
+        f"spec.authOptions: {{mode: token}} in the RayCluster (KubeRay 1.5.1, Ray {since}), or inject: {{auth: token}} "
+        f"in the policy, and recreate it; and a NetworkPolicy that closes {place.port.number}"
     )
     return failed(id, what, fix)
 

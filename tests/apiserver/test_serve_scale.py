@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import httpx
@@ -70,6 +70,19 @@ class Load:
         return answers
 
 
+@contextmanager
+def under_load(load: Load) -> Iterator[list[httpx.Response]]:
+    """Pods are created all the while, 16 at once; every answer is there after the block."""
+    stop, answers = threading.Event(), list[httpx.Response]()
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        loads = [pool.submit(load.create_until, stop) for _ in range(_AT_ONCE)]
+        try:
+            yield answers
+        finally:
+            stop.set()
+        answers += [answer for one in loads for answer in one.result()]
+
+
 def test_200_pods_at_concurrency_16(installation: Installation, service: Service) -> None:
     with ExitStack() as stack:
         two = [start(stack, installation, service) for _ in range(2)]
@@ -88,9 +101,7 @@ def test_a_rolling_restart_under_load(installation: Installation, service: Servi
     with ExitStack() as stack:
         for _ in range(2):
             start(stack, installation, service)
-        load, stop = registered(installation, service), threading.Event()
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            loads = [pool.submit(load.create_until, stop) for _ in range(_AT_ONCE)]
+        with under_load(registered(installation, service)) as answers:
             for _ in range(2):
                 time.sleep(1)
                 start(stack, installation, service).wait_ready()
@@ -98,8 +109,6 @@ def test_a_rolling_restart_under_load(installation: Installation, service: Servi
                 assert service.replicas[0].stop() == 0
                 service.replicas.pop(0)
             time.sleep(1)
-            stop.set()
-            answers = [answer for one in loads for answer in one.result()]
         assert len(answers) > 200
         assert refused_or_unmutated(answers) == []
 
@@ -109,14 +118,10 @@ def test_a_replica_that_dies_lets_nothing_in_unmutated(installation: Installatio
     with ExitStack() as stack:
         for _ in range(2):
             start(stack, installation, service)
-        load, stop = registered(installation, service), threading.Event()
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            loads = [pool.submit(load.create_until, stop) for _ in range(_AT_ONCE)]
+        with under_load(load := registered(installation, service)) as answers:
             time.sleep(1)
             service.replicas[0].process.kill()
             time.sleep(3)
-            stop.set()
-            answers = [answer for one in loads for answer in one.result()]
         refused = [answer for answer in answers if not answer.is_success]
         assert refused_or_unmutated([answer for answer in answers if answer.is_success]) == []
         assert all("raywarden.io" in answer.text for answer in refused)
