@@ -24,10 +24,10 @@ $(INSTALLED): tests/requirements.lock pyproject.toml
 install: $(INSTALLED) ## Set up .venv from the lock file.
 
 run: $(INSTALLED) ## Start a server, show it at work on deploy/examples, keep serving until Ctrl-C.
-	$(BIN)/raywarden demo deploy/examples --objects deploy/dev-cluster.yaml --keep-serving
+	$(BIN)/python -m tests.tools.demo deploy/examples --objects deploy/dev-cluster.yaml --keep-serving
 
 demo: $(INSTALLED) ## The same, and end after the table.
-	$(BIN)/raywarden demo deploy/examples --objects deploy/dev-cluster.yaml
+	$(BIN)/python -m tests.tools.demo deploy/examples --objects deploy/dev-cluster.yaml
 
 test: $(INSTALLED) ## Run the tests.
 	$(BIN)/pytest -n auto
@@ -44,10 +44,10 @@ fmt: $(INSTALLED) ## Format the code.
 	$(BIN)/ruff format .
 
 golden: $(INSTALLED) ## Write the golden files anew; look at the difference before you commit it.
-	$(BIN)/pytest -n auto -q tests/test_golden.py --golden
+	$(BIN)/pytest -n auto -q tests/webhook/admission/test_golden.py --golden
 
 docs: $(INSTALLED) ## Write the generated references anew.
-	$(BIN)/python -m tests.docs
+	$(BIN)/python -m tests.tools.docs
 
 $(E2E_INSTALLED): tests/e2e/requirements.lock
 	test -x $(E2E)/bin/python || $(PYTHON) -m venv $(E2E)
@@ -71,7 +71,7 @@ image: ## Build the container image.
 	docker build --build-arg VERSION=$(VERSION) --tag raywarden:$(VERSION) .
 
 image-steps: $(INSTALLED) ## Carry out the Dockerfile without a builder, and try what comes of it.
-	$(BIN)/python -m tests.image_steps
+	$(BIN)/python -m tests.tools.image_steps
 
 clean: ## Remove everything that was made here, but for Ray's environments (.venv-e2e*).
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

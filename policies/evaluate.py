@@ -8,17 +8,17 @@ from typing import Any
 
 import orjson
 
+from policies.cluster.related_object import Neighbour
 from policies.config import Policy
-from policies.contract import INJECTED_ANNOTATION, MANAGED, MARKER_LABEL, TlsBy, is_let_off, tls_by
-from policies.draft import Draft, Operation
+from policies.documents.draft import Draft, Operation
+from policies.documents.pointer import ROOT, Pointer
+from policies.documents.untyped import mapping, text
+from policies.injection.contract import INJECTED_ANNOTATION, MANAGED, MARKER_LABEL, TlsBy, is_let_off, tls_by
 from policies.model import Facts, Mode, Profile, Rule, Violation
-from policies.neighbour import Neighbour
-from policies.pod import Role
-from policies.pointer import ROOT, Pointer
-from policies.reading import mapping, text
+from policies.ray.pod import Role
+from policies.ray.workload import Kind, Workload
 from policies.registry import MUTATIONS
 from policies.size import MOST_CHARACTERS, MOST_CONTAINERS, MOST_GROUPS, excess, values_of
-from policies.workload import Kind, Workload
 
 # With service account credentials of its own, or without (kube-controller-manager --use-service-account-credentials).
 _JOB_CONTROLLERS = ("system:serviceaccount:kube-system:job-controller", "system:kube-controller-manager")

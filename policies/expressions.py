@@ -5,14 +5,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from policies import neighbour, workload
-from policies.cel import Activation, EvaluationError, Expression, ExpressionError
+from policies.cel.expression import Activation, EvaluationError, Expression, ExpressionError
+from policies.cluster import related_object
+from policies.documents.pointer import ROOT
 from policies.model import OFF, Configured, Facts, Profile, Violation
-from policies.pointer import ROOT
 from policies.problems import meant
+from policies.ray import workload
 
 ProfileName = Literal["privileged", "baseline", "restricted"]
-KINDS = tuple(sorted(workload.KINDS | neighbour.KINDS))
+KINDS = tuple(sorted(workload.KINDS | related_object.KINDS))
 # So that no rule of ours that is yet to come takes the name of one of theirs.
 OWN = r"^own-[a-z0-9]([-a-z0-9]{0,58}[a-z0-9])?$"
 
@@ -81,7 +82,7 @@ class Expressions:
     def violations(self, kind: str, document: Mapping[str, Any], facts: Facts) -> Iterator[Violation]:
         """What is false of `document`; a condition without an answer counts as false, and says why.
 
-        The work of all of them together is bounded (`policies.cel`).
+        The work of all of them together is bounded (`policies.cel.expression`).
         """
         listed = [one for one in self._compiled if not one.rule.kinds or kind in one.rule.kinds]
         if not listed:

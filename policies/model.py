@@ -11,13 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema, core_schema
 
-from policies.draft import Draft
-from policies.neighbour import Neighbour
-from policies.neighbourhood import Neighbourhood
-from policies.pod import Pod, Role
-from policies.pointer import Pointer
-from policies.reading import mapping
-from policies.workload import Workload
+from policies.cluster.related_object import Neighbour
+from policies.cluster.state import Neighbourhood
+from policies.documents.draft import Draft
+from policies.documents.pointer import Pointer
+from policies.documents.untyped import mapping
+from policies.ray.pod import Pod, Role
+from policies.ray.workload import Workload
 
 
 class Profile(IntEnum):

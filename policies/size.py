@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from policies.neighbour import Neighbour
-from policies.reading import mapping
-from policies.workload import Workload
+from policies.cluster.related_object import Neighbour
+from policies.documents.untyped import mapping
+from policies.ray.workload import Workload
 
 # Several times what anybody has been seen to run.
 MOST_GROUPS = 250

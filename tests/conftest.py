@@ -6,7 +6,7 @@ from collections.abc import Generator
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.secrecy import leaked
+from tests.support.secrecy import leaked
 
 settings.register_profile("explore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 # Where a change is judged, the same examples every time; new ones are for people at work to find.

@@ -11,9 +11,9 @@ def main() -> None:
         # Ctrl-C while modules are loaded just ends us: Python would print where it was, and some modules crash.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     if sys.argv[1:2] == ["enroll"]:
-        from webhook.enroll_command import main as run
+        from webhook.agent.command import main as run
     else:
-        from webhook.cli import main as run
+        from webhook.commands.cli import main as run
     signal.signal(signal.SIGINT, handler)
     run()
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from certs.identity import Caller, Cluster, Pod, Service
-from policies.neighbourhood import Neighbourhood
+from policies.cluster.state import Neighbourhood
 
 
 class UnavailableError(Exception):

@@ -24,30 +24,31 @@ from certs.profile import Profile
 from certs.seed import SEED_BYTES
 from policies.config import Policy
 from policies.model import Signer
-from webhook import __version__, report
-from webhook.app import admission_app, enrolment_app, operations_app
-from webhook.check_facts import Inspection
-from webhook.clock_skew import ClockSkew
-from webhook.kube_api import KubeApi
-from webhook.kube_live import KubeLive, KubeObjectLists, KubeSeedStore, KubeWebhookConfigurations
-from webhook.lifetimes import Lifetimes
-from webhook.manifest_cluster import ManifestCluster
-from webhook.metrics import CaCache, LookedUp, Metrics, Watches
-from webhook.observe import Observer
-from webhook.policy_file import parse_policy, read_policy
-from webhook.policy_watch import PolicyMetrics, PolicyWatch
+from webhook import __version__
+from webhook.admission.reviewer import Reviewer
+from webhook.ca.root_files import load_root
+from webhook.ca.rotation import Rotation
+from webhook.ca.seed_store import DirectorySeedStore, MemorySeedStore
+from webhook.ca.serving_certificate import ServingCertificate, serving_certificate
+from webhook.ca.trust import Trust
+from webhook.check.collect import Inspection
+from webhook.enrollment.signing import Signing
+from webhook.kube.adapters import KubeLive, KubeObjectLists, KubeSeedStore, KubeWebhookConfigurations
+from webhook.kube.api import KubeApi
+from webhook.manifests import report
+from webhook.manifests.cluster import ManifestCluster
+from webhook.metrics.clock_skew import ClockSkew
+from webhook.metrics.expiry import Lifetimes
+from webhook.metrics.registry import CaCache, LookedUp, Metrics, Watches
+from webhook.policy.file import parse_policy, read_policy
+from webhook.policy.watch import PolicyMetrics, PolicyWatch
 from webhook.ports import LiveObjects, Neighbourhoods, SeedStore, UnavailableError, WebhookConfigurations
-from webhook.readiness import Readiness
-from webhook.review import Reviewer
-from webhook.root_files import load_root
-from webhook.rotation import Rotation
-from webhook.seed_store import DirectorySeedStore, MemorySeedStore
-from webhook.serving import Listener, listener, open_port, serve
-from webhook.serving_certificate import ServingCertificate, serving_certificate
+from webhook.server.listener import Listener, listener, open_port, serve
+from webhook.server.observer import Observer
+from webhook.server.readiness import Readiness
+from webhook.server.reconciler import Upkeep
+from webhook.server.routes import admission_app, enrolment_app, operations_app
 from webhook.settings import Settings, SetupError
-from webhook.signing import Signing
-from webhook.trust import Trust
-from webhook.upkeep import Upkeep
 
 _DEV_NAMES = ("localhost", "127.0.0.1", "::1")
 # Pods connect, enrol and go: an idle connection on that port is nobody's.

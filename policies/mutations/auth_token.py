@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from typing import ClassVar
 
-from policies.draft import Draft
+from policies.documents.draft import Draft
+from policies.documents.untyped import text
 from policies.model import Facts, Mutation, sticky
-from policies.reading import text
-from policies.version import TOKENS_SINCE, ray_version
-from policies.workload import Workload
+from policies.ray.version import TOKENS_SINCE, ray_version
+from policies.ray.workload import Workload
 
 _NONE = (0, 0, 0)
 _DEFAULT = {"authOptions": {"mode": "token"}}

@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
-from policies.draft import Draft
+from policies.documents.draft import Draft
+from policies.documents.pointer import ROOT, Pointer
+from policies.documents.untyped import elements, mapping, text
 from policies.model import Facts, Mutation
-from policies.pointer import ROOT, Pointer
-from policies.reading import elements, mapping, text
-from policies.workload import Workload
+from policies.ray.workload import Workload
 
 _NETWORK_POLICY = ROOT / "spec" / "networkPolicy"
 _CLOSED = ("DenyAll", "DenyAllEgress")

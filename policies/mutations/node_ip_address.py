@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from typing import ClassVar
 
-from policies.contract import POD_IP_EXPANSION
-from policies.draft import Draft
+from policies.documents.draft import Draft
+from policies.documents.untyped import mapping, text
+from policies.injection.contract import POD_IP_EXPANSION
 from policies.model import Facts, Mutation
-from policies.pod import Role
-from policies.reading import mapping, text
-from policies.workload import Cluster, Group, Workload
+from policies.ray.pod import Role
+from policies.ray.workload import Cluster, Group, Workload
 
 
 class NodeIpAddress(Mutation):

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from typing import ClassVar
 
-from policies.draft import Draft
+from policies.documents.draft import Draft
+from policies.injection.security_context import defaults, takes_defaults
 from policies.model import Facts, Mutation, sticky
-from policies.pod import Role
-from policies.security_context import defaults, takes_defaults
-from policies.workload import Workload
+from policies.ray.pod import Role
+from policies.ray.workload import Workload
 
 _POD_DEFAULTS = {"seccompProfile": {"type": "RuntimeDefault"}}
 

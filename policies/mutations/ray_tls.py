@@ -4,13 +4,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from policies import contract, enroll_container
-from policies.draft import Draft
+from policies.documents.draft import Draft
+from policies.documents.pointer import Pointer
+from policies.documents.untyped import text
+from policies.injection import contract, enroll_container
 from policies.model import Facts, Mutation
-from policies.pod import ENROLL_CONTAINER, Container, Pod, Role
-from policies.pointer import Pointer
-from policies.reading import text
-from policies.workload import Workload
+from policies.ray.pod import ENROLL_CONTAINER, Container, Pod, Role
+from policies.ray.workload import Workload
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import ClassVar
 
-from policies.draft import Draft
+from policies.documents.draft import Draft
 from policies.model import Facts, Mutation, sticky
-from policies.workload import Workload
+from policies.ray.workload import Workload
 
 
 class ServiceType(Mutation):

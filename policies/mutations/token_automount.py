@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from typing import ClassVar
 
-from policies.api_token import has_token, needs_token
-from policies.draft import Draft
+from policies.documents.draft import Draft
+from policies.injection.api_token import has_token, needs_token
 from policies.model import Facts, Mutation, sticky
-from policies.pod import Pod
-from policies.workload import Workload
+from policies.ray.pod import Pod
+from policies.ray.workload import Workload
 
 _DEFAULT = {"automountServiceAccountToken": False}
 

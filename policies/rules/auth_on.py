@@ -5,15 +5,15 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from policies.contract import TlsBy, tls_by
-from policies.image import repository_of
-from policies.isolation import Isolation, is_closed, isolation, open_rules
+from policies.cluster.isolation import Isolation, is_closed, isolation, open_rules
+from policies.documents.untyped import mapping, text
+from policies.injection.contract import TlsBy, tls_by
 from policies.model import Facts, Profile, Rule, Severity, Violation
-from policies.pod import Container, Pod, Role
-from policies.ray_versions import versions_of
-from policies.reading import mapping, text
-from policies.version import AGENT_ASKS_SINCE, TOKENS_SINCE, dotted, ray_version
-from policies.workload import Cluster, Workload
+from policies.ray.image import repository_of
+from policies.ray.pod import Container, Pod, Role
+from policies.ray.stated_versions import versions_of
+from policies.ray.version import AGENT_ASKS_SINCE, TOKENS_SINCE, dotted, ray_version
+from policies.ray.workload import Cluster, Workload
 
 _MODE = "RAY_AUTH_MODE"
 _TOKEN = "token"
@@ -60,7 +60,7 @@ class AuthOn(Rule):
         if not without or (cluster and _asks_for_tokens(cluster, workload, facts)):
             yield from self._check_agent(workload, facts)
             return
-        if cluster and self._is_proxied(cluster) and is_closed(workload, facts):
+        if cluster and self._is_proxied(cluster) and is_closed(workload, facts.neighbourhood):
             return
         place = cluster.pointer / "authOptions" if cluster else without[0].spec_pointer
         fix = _AUTH_OPTIONS if cluster else _OF_CLUSTER if workload.is_of_kuberay else _VARIABLES
@@ -76,9 +76,13 @@ class AuthOn(Rule):
         """
         older = next((one for one in versions_of(workload) if TOKENS_SINCE <= one[0] < AGENT_ASKS_SINCE), None)
         # A pod KubeRay makes was judged as part of its RayCluster; KubeRay's NetworkPolicy may come after it.
-        if older is None or (workload.is_of_kuberay and facts.stored is None) or is_closed(workload, facts):
+        if (
+            older is None
+            or (workload.is_of_kuberay and facts.stored is None)
+            or is_closed(workload, facts.neighbourhood)
+        ):
             return
-        (version, place), found = older, isolation(workload, facts)
+        (version, place), found = older, isolation(workload, facts.neighbourhood)
         opened = any(one.by is Isolation.OPEN for one in found) or any(open_rules(workload))
         what = f"the agent of Ray {dotted(version)} asks nobody for the token: whoever reaches 52365 runs code"
         fix = f"use Ray {dotted(AGENT_ASKS_SINCE)} or later, in rayVersion and in every image"

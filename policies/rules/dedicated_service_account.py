@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from typing import ClassVar
 
-from policies.kuberay import submitter_of
+from policies.documents.pointer import ROOT, Pointer
+from policies.documents.untyped import text
 from policies.model import Facts, Profile, Rule, Severity, Violation
-from policies.pod import Pod, Role
-from policies.pointer import ROOT, Pointer
-from policies.reading import text
-from policies.workload import Workload
+from policies.ray.kuberay import submitter_of
+from policies.ray.pod import Pod, Role
+from policies.ray.workload import Workload
 
 
 class DedicatedServiceAccount(Rule):

@@ -6,9 +6,9 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from policies.documents.pointer import ROOT
 from policies.model import Facts, Profile, Rule, Severity, Violation
-from policies.pointer import ROOT
-from policies.workload import Workload
+from policies.ray.workload import Workload
 
 
 class NamespaceIsolation(Rule):

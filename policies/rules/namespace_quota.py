@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import ClassVar
 
+from policies.documents.pointer import ROOT
 from policies.model import Facts, Profile, Rule, Severity, Violation
-from policies.pointer import ROOT
-from policies.workload import Workload
+from policies.ray.workload import Workload
 
 
 class NamespaceQuota(Rule):

@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 from typing import ClassVar
 
-from policies.exposure import RAY_PORTS
-from policies.isolation import Isolation, foreign_policies, isolation, open_rules
+from policies.cluster.exposure import RAY_PORTS
+from policies.cluster.isolation import Isolation, foreign_policies, isolation, open_rules
+from policies.cluster.network_policy import NetworkPolicy
+from policies.cluster.related_object import Neighbour
+from policies.cluster.state import MOST_LOOKED_AT
+from policies.documents.pointer import ROOT, Pointer
 from policies.model import Facts, Profile, Rule, Severity, Violation
-from policies.neighbour import Neighbour
-from policies.neighbourhood import MOST_LOOKED_AT
-from policies.network_policy import NetworkPolicy
-from policies.pointer import ROOT, Pointer
-from policies.workload import LABEL_PREFIXES, Workload
+from policies.ray.workload import LABEL_PREFIXES, Workload
 
 
 class NetworkPolicyPresent(Rule):
@@ -33,7 +33,7 @@ class NetworkPolicyPresent(Rule):
         if workload.is_of_kuberay and facts.stored is None:
             return
         place, fix = _place(workload), _fix(workload)
-        found = list(isolation(workload, facts))
+        found = list(isolation(workload, facts.neighbourhood))
         for one in found:
             if one.by is Isolation.OPEN:
                 close = f"have the NetworkPolicy {', '.join(one.opened_by)} let in only who needs these pods"
@@ -44,7 +44,7 @@ class NetworkPolicyPresent(Rule):
         for pointer in open_rules(workload):
             what = "a rule of spec.networkPolicy lets everyone reach Ray's ports"
             yield self.violation(what, pointer, "write from: [{podSelector: {}}], or ports: without Ray's")
-        for name in foreign_policies(workload, facts):
+        for name in foreign_policies(workload, facts.neighbourhood):
             what = f"the NetworkPolicy {name} is not KubeRay's, which then writes none of that name"
             yield self.violation(what, place, f"kubectl delete networkpolicy {name} --namespace={facts.namespace}")
 

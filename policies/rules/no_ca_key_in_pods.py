@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
+from policies.documents.pointer import Pointer
+from policies.documents.untyped import clipped, elements, mapping, text
 from policies.model import Facts, Profile, Rule, Severity, Violation
-from policies.pod import Container, Pod
-from policies.pointer import Pointer
-from policies.reading import clipped, elements, mapping, text
-from policies.workload import Workload
+from policies.ray.pod import Container, Pod
+from policies.ray.workload import Workload
 
 # Names and keys of Secrets are not longer (RFC 1123), and longer ones are not looked at.
 _LONGEST = 253

@@ -6,12 +6,12 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from policies.commands import commands, expanded
+from policies.documents.untyped import text
 from policies.model import Facts, Profile, Rule, Severity, Violation
-from policies.pod import Container
-from policies.reading import text
-from policies.runtime_env import runtime_environments
-from policies.workload import Workload
+from policies.ray.commands import commands, expanded
+from policies.ray.pod import Container
+from policies.ray.runtime_env import runtime_environments
+from policies.ray.workload import Workload
 
 # Ray 2.52 to 2.60, by what they do.
 _LOADS = "loads code into Ray"

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import ClassVar
 
+from policies.documents.untyped import elements
 from policies.model import Facts, Profile, Rule, Severity, Violation
-from policies.reading import elements
-from policies.workload import Workload
+from policies.ray.workload import Workload
 
 _SHARED = ("hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace")
 

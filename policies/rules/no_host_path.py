@@ -5,11 +5,11 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from policies.contract import normal_path
+from policies.documents.untyped import clipped, mapping, text
+from policies.injection.contract import normal_path
 from policies.model import Facts, Profile, Rule, Severity, Violation
-from policies.pod import Pod, Role
-from policies.reading import clipped, mapping, text
-from policies.workload import Workload
+from policies.ray.pod import Pod, Role
+from policies.ray.workload import Workload
 
 _MOST_NAMED = 10
 

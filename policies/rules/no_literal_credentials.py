@@ -6,12 +6,12 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from policies.clouds import keyless_access
+from policies.cluster.clouds import keyless_access
+from policies.documents.pointer import ROOT, Pointer
+from policies.documents.untyped import text, texts
 from policies.model import Facts, Profile, Rule, Severity, Violation
-from policies.pointer import ROOT, Pointer
-from policies.reading import text, texts
-from policies.runtime_env import runtime_environments
-from policies.workload import Workload
+from policies.ray.runtime_env import runtime_environments
+from policies.ray.workload import Workload
 
 _NAMES = re.compile(
     r"PASSWORD$|(?:^|_)(?:PASSWD|PASSPHRASE|SECRET|TOKEN|CREDENTIALS?|CONNECTION_STRING"

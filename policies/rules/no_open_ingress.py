@@ -6,15 +6,15 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from policies.ingress_auth import ROUTE_ANNOTATIONS, asks, read_by, snippets, suggestions, undoing
-from policies.kuberay import copies_metadata
+from policies.cluster.ingress_auth import ROUTE_ANNOTATIONS, asks, read_by, snippets, suggestions, undoing
+from policies.cluster.related_object import Neighbour
+from policies.cluster.routes import Backend, backends, gateways
+from policies.cluster.state import LiveService, Lookout
+from policies.documents.pointer import ROOT
+from policies.documents.untyped import clipped, text
 from policies.model import Facts, Profile, Rule, Severity, Violation
-from policies.neighbour import Neighbour
-from policies.neighbourhood import LiveService, Lookout
-from policies.pointer import ROOT
-from policies.reading import clipped, text
-from policies.routes import Backend, backends, gateways
-from policies.workload import LABEL_PREFIXES, Workload
+from policies.ray.kuberay import copies_metadata
+from policies.ray.workload import LABEL_PREFIXES, Workload
 
 _ANNOTATIONS = ROOT / "metadata" / "annotations"
 # As KubeRay names them (`GenerateHeadServiceName`, `GenerateServeServiceName`).

@@ -6,13 +6,13 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from policies import contract
+from policies.cluster.related_object import Neighbour
+from policies.documents.pointer import ROOT, Pointer
+from policies.documents.untyped import mapping
+from policies.injection import contract
 from policies.model import NAMESPACE_LABELS, Facts, Profile, Rule, Severity, Violation
-from policies.neighbour import Neighbour
-from policies.pod import Pod
-from policies.pointer import ROOT, Pointer
-from policies.reading import mapping
-from policies.workload import Workload
+from policies.ray.pod import Pod
+from policies.ray.workload import Workload
 
 
 class NoOptOut(Rule):

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from typing import ClassVar
 
+from policies.documents.untyped import texts
+from policies.injection.security_context import final_contexts
 from policies.model import Facts, Profile, Rule, Severity, Violation
-from policies.reading import texts
-from policies.security_context import final_contexts
-from policies.workload import Workload
+from policies.ray.workload import Workload
 
 # Pod Security Standards, restricted.
 _MAY_BE_ADDED = "NET_BIND_SERVICE"

@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
+from policies.documents.pointer import Pointer
+from policies.documents.untyped import elements, mapping, text, texts
 from policies.model import Facts, Profile, Rule, Severity, Violation
-from policies.pod import Container, Pod
-from policies.pointer import Pointer
-from policies.reading import elements, mapping, text, texts
-from policies.workload import Workload
+from policies.ray.pod import Container, Pod
+from policies.ray.workload import Workload
 
 # Pod Security Standards, baseline.
 _CAPABILITIES = frozenset(

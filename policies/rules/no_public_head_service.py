@@ -5,12 +5,12 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from policies.clouds import CLOUD_NAMES, CloudName
-from policies.exposure import exposures, is_restricted, open_by_type
+from policies.cluster.clouds import CLOUD_NAMES, CloudName
+from policies.cluster.exposure import exposures, is_restricted, open_by_type
+from policies.documents.pointer import ROOT, Pointer
+from policies.documents.untyped import mapping, text
 from policies.model import Facts, Profile, Rule, Severity, Violation
-from policies.pointer import ROOT, Pointer
-from policies.reading import mapping, text
-from policies.workload import ORIGIN_KIND_LABEL, Cluster, Workload
+from policies.ray.workload import ORIGIN_KIND_LABEL, Cluster, Workload
 
 _RESTRICT = (
     "a LoadBalancer needs headService.spec.loadBalancerSourceRanges, or your cloud's annotation for an internal one in "

@@ -5,16 +5,16 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from policies.clouds import CLOUD_NAMES, CloudName
-from policies.exposure import RAY_PORTS, exposures
-from policies.kuberay import labels_of_pods
+from policies.cluster.clouds import CLOUD_NAMES, CloudName
+from policies.cluster.exposure import RAY_PORTS, exposures
+from policies.cluster.related_object import Neighbour
+from policies.cluster.selectors import holds
+from policies.cluster.state import MOST_LOOKED_AT, LiveService, Lookout
+from policies.documents.pointer import ROOT, Pointer
+from policies.documents.untyped import clipped, elements, mapping, text
 from policies.model import Facts, Profile, Rule, Severity, Violation
-from policies.neighbour import Neighbour
-from policies.neighbourhood import MOST_LOOKED_AT, LiveService, Lookout
-from policies.pointer import ROOT, Pointer
-from policies.reading import clipped, elements, mapping, text
-from policies.selectors import holds
-from policies.workload import LABEL_PREFIXES, Workload
+from policies.ray.kuberay import labels_of_pods
+from policies.ray.workload import LABEL_PREFIXES, Workload
 
 _SERVICE_LABEL = "kubernetes.io/service-name"
 # Who writes where a Service leads, as its selector says; by kube-controller-manager's own name without

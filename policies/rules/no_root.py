@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from typing import ClassVar
 
+from policies.documents.pointer import Pointer
+from policies.injection.security_context import final_contexts
 from policies.model import Facts, Profile, Rule, Severity, Violation
-from policies.pointer import Pointer
-from policies.security_context import final_contexts
-from policies.workload import Workload
+from policies.ray.workload import Workload
 
 
 class NoRoot(Rule):

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from typing import ClassVar
 
-from policies.api_token import has_token, needs_token
-from policies.contract import is_completed_later
+from policies.injection.api_token import has_token, needs_token
+from policies.injection.contract import is_completed_later
 from policies.model import Facts, Profile, Rule, Severity, Violation
-from policies.pod import Pod, Role
-from policies.workload import Workload
+from policies.ray.pod import Pod, Role
+from policies.ray.workload import Workload
 
 
 class NoTokenAutomount(Rule):

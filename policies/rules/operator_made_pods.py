@@ -5,10 +5,10 @@ from typing import Any, ClassVar, NamedTuple
 
 from pydantic import Field
 
+from policies.documents.pointer import ROOT, Pointer
+from policies.documents.untyped import elements, mapping, text
 from policies.model import Facts, Profile, Rule, Severity, Violation
-from policies.pointer import ROOT, Pointer
-from policies.reading import elements, mapping, text
-from policies.workload import GROUP_LABEL, NODE_TYPE_LABEL, RAY_CLUSTER_LABEL, RAY_GROUP, Workload
+from policies.ray.workload import GROUP_LABEL, NODE_TYPE_LABEL, RAY_CLUSTER_LABEL, RAY_GROUP, Workload
 
 _LABELS = (RAY_CLUSTER_LABEL, NODE_TYPE_LABEL, GROUP_LABEL)
 _OWNERS = ROOT / "metadata" / "ownerReferences"

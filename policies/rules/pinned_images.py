@@ -5,9 +5,9 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from policies.image import digest_of, is_rays, tag_of
 from policies.model import Facts, Profile, Rule, Severity, Violation
-from policies.workload import Workload
+from policies.ray.image import digest_of, is_rays, tag_of
+from policies.ray.workload import Workload
 
 
 class PinnedImages(Rule):

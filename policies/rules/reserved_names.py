@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
-from policies import contract
-from policies.contract import RESERVED_PREFIX, TLS_VOLUME, TOKEN_VOLUME, TlsBy
+from policies.documents.pointer import Pointer
+from policies.documents.untyped import mapping, text
+from policies.injection import contract
+from policies.injection.contract import RESERVED_PREFIX, TLS_VOLUME, TOKEN_VOLUME, TlsBy
 from policies.model import Facts, Profile, Rule, Severity, Violation
-from policies.pod import ENROLL_CONTAINER, Container, Pod, Role
-from policies.pointer import Pointer
-from policies.reading import mapping, text
-from policies.workload import GROUP_LABEL, NODE_TYPE_LABEL, RAY_CLUSTER_LABEL, Workload
+from policies.ray.pod import ENROLL_CONTAINER, Container, Pod, Role
+from policies.ray.workload import GROUP_LABEL, NODE_TYPE_LABEL, RAY_CLUSTER_LABEL, Workload
 
 _OUR_VOLUMES = frozenset({TLS_VOLUME, TOKEN_VOLUME})
 _ENV_PREFIX = "RAYWARDEN_"

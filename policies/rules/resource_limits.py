@@ -5,10 +5,10 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
+from policies.documents.untyped import mapping
 from policies.model import Facts, Profile, Rule, Severity, Violation
-from policies.pod import Role
-from policies.reading import mapping
-from policies.workload import Workload
+from policies.ray.pod import Role
+from policies.ray.workload import Workload
 
 _SIZES = {"cpu": "1", "memory": "4Gi"}
 

@@ -6,13 +6,13 @@ from typing import Any, ClassVar
 
 import orjson
 
-from policies.contract import POD_IP_EXPANSION, TlsBy, tls_by
+from policies.cluster.state import PORT_PARAMS
+from policies.documents.pointer import Pointer
+from policies.documents.untyped import mapping, text
+from policies.injection.contract import POD_IP_EXPANSION, TlsBy, tls_by
 from policies.model import Facts, Profile, Rule, Severity, Violation
-from policies.neighbourhood import PORT_PARAMS
-from policies.pod import Role
-from policies.pointer import Pointer
-from policies.reading import mapping, text
-from policies.workload import Cluster, Group, Workload
+from policies.ray.pod import Role
+from policies.ray.workload import Cluster, Group, Workload
 
 _DISARMS = {
     "system-config": "turns TLS and authentication off inside Ray",

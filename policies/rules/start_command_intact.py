@@ -6,12 +6,12 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from policies.commands import commands, expanded
+from policies.documents.pointer import Pointer
+from policies.documents.untyped import text, texts
 from policies.model import Facts, Profile, Rule, Severity, Violation
-from policies.pod import Container, Pod
-from policies.pointer import Pointer
-from policies.reading import text, texts
-from policies.workload import RAY_START, Workload
+from policies.ray.commands import commands, expanded
+from policies.ray.pod import Container, Pod
+from policies.ray.workload import RAY_START, Workload
 
 _OVERWRITE = "ray.io/overwrite-container-cmd"
 # Read by bash, the dynamic linker or Python before Ray's first line runs.

@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 from typing import ClassVar
 
-from policies import contract, enroll_container
-from policies.contract import RAY_TLS_VARIABLES, TLS_VOLUME, TlsBy
-from policies.image import repository_of
+from policies.documents.pointer import Pointer
+from policies.documents.untyped import clipped, text
+from policies.injection import contract, enroll_container
+from policies.injection.contract import RAY_TLS_VARIABLES, TLS_VOLUME, TlsBy
 from policies.model import Facts, Profile, Rule, Severity, Violation
-from policies.pod import ENROLL_CONTAINER, Container, Pod, Role
-from policies.pointer import Pointer
-from policies.reading import clipped, text
-from policies.workload import RAY_CLUSTER_LABEL, Workload
+from policies.ray.image import repository_of
+from policies.ray.pod import ENROLL_CONTAINER, Container, Pod, Role
+from policies.ray.workload import RAY_CLUSTER_LABEL, Workload
 
 # What the API server stores or starts as it stands; other kinds become a RayCluster or pods, which are looked at then.
 _FINAL = frozenset({"RayCluster", "Pod"})

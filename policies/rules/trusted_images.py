@@ -6,13 +6,13 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from policies.image import digest_of, repository_of
+from policies.documents.pointer import Pointer
+from policies.documents.untyped import clipped, mapping, text
 from policies.model import Facts, Profile, Rule, Severity, Violation
-from policies.pod import Pod, Role
-from policies.pointer import Pointer
-from policies.reading import clipped, mapping, text
-from policies.runtime_env import runtime_environments
-from policies.workload import Workload
+from policies.ray.image import digest_of, repository_of
+from policies.ray.pod import Pod, Role
+from policies.ray.runtime_env import runtime_environments
+from policies.ray.workload import Workload
 
 
 class TrustedImages(Rule):

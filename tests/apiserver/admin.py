@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tests.apiserver.installation import Installation
-from tests.factory import Object
+from tests.support.factory import Object
 
 
 @dataclass(frozen=True)

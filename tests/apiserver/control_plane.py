@@ -13,8 +13,8 @@ import yaml
 
 from tests.apiserver.free_ports import free_port
 from tests.apiserver.pki import Pki, signing_keys
-from tests.deploy import NO_KUBECTL, kubectl
-from tests.kube_conversation import write_kubeconfig
+from tests.support.deployed import NO_KUBECTL, kubectl
+from tests.support.kube_conversation import write_kubeconfig
 
 AUDIT_LOG = "audit.log"
 _START_SECONDS = 60

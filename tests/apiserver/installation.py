@@ -14,8 +14,8 @@ import yaml
 from tests.apiserver.control_plane import ControlPlane
 from tests.apiserver.kuberay_operator import OPERATOR, install_operator
 from tests.apiserver.rights import REGISTRATION
-from tests.deploy import BASE, rendered
-from tests.factory import Object
+from tests.support.deployed import BASE, rendered
+from tests.support.factory import Object
 
 if TYPE_CHECKING:
     from tests.apiserver.replica import Replica

@@ -13,12 +13,12 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from policies.kuberay import pods_of
-from policies.pod import ENROLL_CONTAINER
-from policies.workload import Workload
+from policies.ray.kuberay import pods_of
+from policies.ray.pod import ENROLL_CONTAINER
+from policies.ray.workload import Workload
 from tests.apiserver.control_plane import ControlPlane
 from tests.apiserver.kuberay_operator import OPERATOR
-from tests.factory import Object, changed, ray_cluster
+from tests.support.factory import Object, changed, ray_cluster
 
 AUDIENCE = "raywarden.io"
 

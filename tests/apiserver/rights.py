@@ -6,9 +6,9 @@ from contextlib import suppress
 from typing import Any
 
 from tests.apiserver.control_plane import ControlPlane
-from tests.deploy import base, only
-from tests.kube_conversation import talk
-from webhook.kube_api import KubeApi
+from tests.support.deployed import base, only
+from tests.support.kube_conversation import talk
+from webhook.kube.api import KubeApi
 from webhook.ports import UnavailableError
 
 REGISTRATION = "admissionregistration.k8s.io"

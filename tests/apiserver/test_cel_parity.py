@@ -8,8 +8,8 @@ import pytest
 from tests.apiserver.control_plane import ControlPlane
 from tests.apiserver.installation import define_ray_clusters, until
 from tests.apiserver.rights import REGISTRATION
-from tests.cel_cases import NAME, Case, cases
-from tests.factory import Object
+from tests.policies.cel.parity_cases import NAME, Case, cases
+from tests.support.factory import Object
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.xdist_group("apiserver")]
 

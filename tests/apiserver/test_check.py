@@ -14,7 +14,7 @@ from tests.apiserver.free_ports import free_port
 from tests.apiserver.installation import Installation, until
 from tests.apiserver.replica import Replica
 from tests.apiserver.rights import RBAC, REGISTRATION
-from tests.secrecy import leaked
+from tests.support.secrecy import leaked
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.xdist_group("apiserver")]
 

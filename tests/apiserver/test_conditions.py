@@ -7,7 +7,7 @@ import pytest
 
 from tests.apiserver.control_plane import ControlPlane
 from tests.apiserver.installation import Installation, until
-from tests.factory import Object
+from tests.support.factory import Object
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.xdist_group("apiserver")]
 

@@ -14,9 +14,9 @@ from tests.apiserver.installation import Installation, define
 from tests.apiserver.pods import enroll, make_cluster, make_pods
 from tests.apiserver.replica import Replica
 from tests.apiserver.rights import REGISTRATION
-from tests.deploy import only, overlays, rendered
-from tests.factory import Object
-from webhook.rights import rights
+from tests.support.deployed import only, overlays, rendered
+from tests.support.factory import Object
+from webhook.kube.permissions import rights
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.xdist_group("apiserver")]
 

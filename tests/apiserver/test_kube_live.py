@@ -13,10 +13,10 @@ from certs.identity import Caller, Service
 from tests.apiserver.control_plane import ControlPlane
 from tests.apiserver.installation import define_ray_clusters
 from tests.apiserver.rights import CLUSTER_RULES, OWN_RULES, REGISTRATION, as_raywarden, grant, granted, without
-from tests.kube_conversation import following, problem
-from webhook.kube_api import KubeApi
-from webhook.kube_live import KubeLive, KubeSeedStore, KubeWebhookConfigurations
-from webhook.kube_request import ExpiredError, InvalidError, Resource
+from tests.support.kube_conversation import following, problem
+from webhook.kube.adapters import KubeLive, KubeSeedStore, KubeWebhookConfigurations
+from webhook.kube.api import KubeApi
+from webhook.kube.request import ExpiredError, InvalidError, Resource
 from webhook.ports import ConflictError
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.xdist_group("apiserver")]

@@ -11,10 +11,10 @@ from tests.apiserver.control_plane import ControlPlane
 from tests.apiserver.installation import define, define_ray_clusters
 from tests.apiserver.kuberay_operator import bind
 from tests.apiserver.rights import CLUSTER_RULES, OWN_RULES, RBAC, as_raywarden, grant, granted, watched, without
-from tests.kube_conversation import following, until
-from webhook.kube_api import KubeApi
-from webhook.kube_live import KubeLive
-from webhook.kube_memory import NAMESPACES
+from tests.support.kube_conversation import following, until
+from webhook.kube.adapters import KubeLive
+from webhook.kube.api import KubeApi
+from webhook.kube.memory import NAMESPACES
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.xdist_group("apiserver")]
 

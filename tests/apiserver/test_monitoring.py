@@ -7,8 +7,8 @@ import pytest
 
 from tests.apiserver.control_plane import ControlPlane
 from tests.apiserver.installation import until
-from tests.factory import Object
-from tests.test_monitoring import API_SERVER
+from tests.deploy.test_monitoring import API_SERVER
+from tests.support.factory import Object
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.xdist_group("apiserver")]
 

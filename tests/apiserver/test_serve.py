@@ -23,7 +23,7 @@ from tests.apiserver.pods import (
     variable,
 )
 from tests.apiserver.replica import Replica
-from tests.factory import Object, changed, head_pod
+from tests.support.factory import Object, changed, head_pod
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.xdist_group("apiserver")]
 

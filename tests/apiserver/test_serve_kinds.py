@@ -11,9 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import httpx
 import pytest
 
-from policies.draft import Draft
-from policies.pointer import ROOT
-from tests import factory
+from policies.documents.draft import Draft
+from policies.documents.pointer import ROOT
 from tests.apiserver.control_plane import ControlPlane
 from tests.apiserver.installation import Installation, define, until
 from tests.apiserver.kuberay_operator import OPERATOR
@@ -21,7 +20,8 @@ from tests.apiserver.pki import Pki
 from tests.apiserver.pods import cluster_of, init_container, make_cluster, marked_worker, place_of
 from tests.apiserver.replica import Replica
 from tests.apiserver.rights import REGISTRATION
-from tests.factory import Object, changed
+from tests.support import factory
+from tests.support.factory import Object, changed
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.xdist_group("apiserver")]
 

@@ -16,7 +16,7 @@ from tests.apiserver.installation import Installation, until
 from tests.apiserver.pods import cluster_of, csr, give_address, make_cluster, make_pods, token_for
 from tests.apiserver.replica import Replica, replicas
 from tests.apiserver.rights import CLUSTER_RULES, RBAC, watched
-from tests.factory import Object, head_pod, review
+from tests.support.factory import Object, head_pod, review
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.xdist_group("apiserver")]
 

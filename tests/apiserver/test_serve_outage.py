@@ -10,7 +10,7 @@ from tests.apiserver.installation import Installation
 from tests.apiserver.kuberay_operator import OPERATOR
 from tests.apiserver.pods import cluster_of, give_address, make_cluster, make_pods, marked_worker, place_of
 from tests.apiserver.replica import replicas
-from tests.factory import Object, changed
+from tests.support.factory import Object, changed
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.xdist_group("apiserver")]
 

@@ -11,7 +11,7 @@ from tests.apiserver.control_plane import ControlPlane
 from tests.apiserver.installation import Installation
 from tests.apiserver.pods import Tls, enroll, make_cluster, make_pods, place_of, variable
 from tests.apiserver.replica import Replica
-from tests.factory import Object
+from tests.support.factory import Object
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.xdist_group("apiserver")]
 

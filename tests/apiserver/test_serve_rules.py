@@ -3,14 +3,14 @@
 import httpx
 import pytest
 
-from tests import factory, neighbours
 from tests.apiserver.control_plane import ControlPlane
 from tests.apiserver.installation import Installation, until
 from tests.apiserver.kuberay_operator import OPERATOR
 from tests.apiserver.pods import make_cluster, make_pods, place_of
 from tests.apiserver.replica import Replica
 from tests.apiserver.rights import RBAC
-from tests.factory import Object, changed
+from tests.support import factory, related_objects
+from tests.support.factory import Object, changed
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.xdist_group("apiserver")]
 
@@ -38,7 +38,7 @@ def cluster(control_plane: ControlPlane, team: str) -> Object:
     quota = {"metadata": {"name": "ray"}, "spec": {"hard": {"pods": "100"}}}
     if not control_plane.get(f"/api/v1/namespaces/{team}/resourcequotas/ray"):
         control_plane.make(f"/api/v1/namespaces/{team}/resourcequotas", quota)
-        policy = {**neighbours.network_policy(), "metadata": {"name": "inside"}}
+        policy = {**related_objects.network_policy(), "metadata": {"name": "inside"}}
         control_plane.make(f"/apis/networking.k8s.io/v1/namespaces/{team}/networkpolicies", policy)
     until(lambda: post_cluster(control_plane, team, dry_run=True).is_success)
     control_plane.delete(f"/apis/ray.io/v1/namespaces/{team}/rayclusters/demo")
@@ -75,7 +75,7 @@ def test_what_is_missing_around_it_is_refused_until_it_is_there(control_plane: C
         return refused_by(control_plane.post(path, document))
 
     until(lambda: findings() == {"network-policy-present", "namespace-quota"})
-    policy = {**neighbours.network_policy(), "metadata": {"name": "inside"}}
+    policy = {**related_objects.network_policy(), "metadata": {"name": "inside"}}
     control_plane.make(f"/apis/networking.k8s.io/v1/namespaces/{other}/networkpolicies", policy)
     until(lambda: findings() == {"namespace-quota"})
     quota = {"metadata": {"name": "ray"}, "spec": {"hard": {"pods": "100"}}}
@@ -155,7 +155,7 @@ class TestExposure:
         namespace = cluster["metadata"]["namespace"]
         spec = {"selector": {"ray.io/cluster": "demo"}, "ports": [{"port": 80, "targetPort": 8265}]}
         control_plane.make(services(namespace), {"metadata": {"name": "web"}, "spec": spec}, AUTHOR)
-        ingress = {**neighbours.ingress(), "metadata": {"name": "web"}}
+        ingress = {**related_objects.ingress(), "metadata": {"name": "web"}}
         path = f"/apis/networking.k8s.io/v1/namespaces/{namespace}/ingresses?dryRun=All"
         until(lambda: refused_by(control_plane.post(path, ingress, AUTHOR)) == {"no-open-ingress"})
         asks = {"nginx.ingress.kubernetes.io/auth-url": "https://sso.example/auth"}
@@ -163,7 +163,7 @@ class TestExposure:
         assert refused_by(control_plane.post(path, guarded, AUTHOR)) == set()
 
     def test_a_network_policy_that_opens_it(self, control_plane: ControlPlane, cluster: Object) -> None:
-        policy = changed(neighbours.network_policy(), {"/metadata": {"name": "all"}, "/spec/ingress": [{}]})
+        policy = changed(related_objects.network_policy(), {"/metadata": {"name": "all"}, "/spec/ingress": [{}]})
         path = f"/apis/networking.k8s.io/v1/namespaces/{cluster['metadata']['namespace']}/networkpolicies"
         assert refused_by(control_plane.post(path, policy, AUTHOR)) == {"network-policy-present"}
 

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
-from policies.pod import ENROLL_CONTAINER
+from policies.ray.pod import ENROLL_CONTAINER
 from tests.apiserver.control_plane import ControlPlane
 from tests.apiserver.installation import Installation
 from tests.apiserver.kuberay_operator import OPERATOR
 from tests.apiserver.pods import make_cluster, marked_worker
 from tests.apiserver.replica import Replica, serving
 from tests.apiserver.service import Service
-from tests.factory import Object
+from tests.support.factory import Object
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.xdist_group("apiserver")]
 

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from policies.contract import INJECTED_ANNOTATION
+from policies.injection.contract import INJECTED_ANNOTATION
 from tests.apiserver.control_plane import ControlPlane
 from tests.apiserver.installation import Installation
 from tests.apiserver.pods import cluster_of, init_container, make_cluster, make_pods
 from tests.apiserver.replica import Replica, serving
-from tests.factory import Object, changed
+from tests.support.factory import Object, changed
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.xdist_group("apiserver")]
 

@@ -6,21 +6,21 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import date
 from functools import partial
-from pathlib import Path
 
 import jsonpatch
 import orjson
 
 from policies.config import Policy
 from policies.model import Signer
-from tests import factory, neighbours
 from tests.bench import load
-from tests.live import Live, serving
-from webhook.manifest_neighbourhoods import ManifestNeighbourhoods
-from webhook.review import Reviewer
-from webhook.wire import parse
+from tests.support import factory, related_objects
+from tests.support.live_server import Live, serving
+from tests.support.paths import FIXTURES
+from webhook.admission.reviewer import Reviewer
+from webhook.admission.wire import parse
+from webhook.manifests.state import ManifestNeighbourhoods
 
-_FIXTURES = Path(__file__).parent.parent / "fixtures" / "bench"
+_FIXTURES = FIXTURES / "bench"
 _REQUESTS = 4000
 _WARM_UP = 400
 _ROUNDS = 7
@@ -62,7 +62,7 @@ def _print_growth() -> None:
         print(f"{what:<28}" + "".join(f"{figure * 1e6:>8.0f}" for figure in (*figures, each)))
     print(f"\n{'validate, clusters known':<28}{'10':>8}{'10000':>8}{'of one namespace':>18}")
     asked = [factory.reviewer(policy, *_clusters(*known)) for known in ((10, 10), (10_000, 10), (10_000, 10_000))]
-    subjects = {"RayCluster": factory.ray_cluster(), "Pod": factory.head_pod(), "Service": neighbours.service()}
+    subjects = {"RayCluster": factory.ray_cluster(), "Pod": factory.head_pod(), "Service": related_objects.service()}
     for kind, document in subjects.items():
         few, many, crowded = (_validated(one, document) * 1e6 for one in asked)
         print(f"{kind + ', microseconds':<28}{few:>8.0f}{many:>8.0f}{crowded:>18.0f}")
@@ -92,10 +92,10 @@ def _clusters(number: int, together: int) -> Iterator[factory.Object]:
         yield factory.changed(factory.ray_cluster(), {"/metadata": {**place, "uid": name}})
         selector = {"ray.io/cluster": name, "ray.io/node-type": "head"}
         yield factory.changed(
-            neighbours.service(selector=selector), {"/metadata": {**place, "name": f"{name}-head-svc"}}
+            related_objects.service(selector=selector), {"/metadata": {**place, "name": f"{name}-head-svc"}}
         )
         own = {"matchLabels": {"ray.io/cluster": name}}
-        yield factory.changed(neighbours.network_policy(), {"/metadata": place, "/spec/podSelector": own})
+        yield factory.changed(related_objects.network_policy(), {"/metadata": place, "/spec/podSelector": own})
 
 
 def _best(work: Callable[[], object]) -> float:

@@ -25,13 +25,13 @@ from certs.authority import key_usage
 from certs.cache import Authorities
 from certs.identity import Domains
 from certs.profile import Profile
-from tests import cluster
 from tests.bench import load
-from tests.factory import Object
-from tests.live import Live, metric, serving
-from webhook.manifest_cluster import ManifestCluster
+from tests.support import live_objects
+from tests.support.factory import Object
+from tests.support.live_server import Live, metric, serving
+from webhook.enrollment.signing import Signing
+from webhook.manifests.cluster import ManifestCluster
 from webhook.settings import Settings
-from webhook.signing import Signing
 
 _PODS = 10_000
 _REQUESTS = 4000
@@ -133,8 +133,8 @@ def _sign(
         .issuer_name(issuer)
         .public_key(request.public_key())
         .serial_number(serial)
-        .not_valid_before(cluster.NOW)
-        .not_valid_after(cluster.NOW + timedelta(days=1))
+        .not_valid_before(live_objects.NOW)
+        .not_valid_after(live_objects.NOW + timedelta(days=1))
         .add_extension(
             x509.SubjectAlternativeName([*names, x509.DNSName("localhost"), x509.UniformResourceIdentifier(uri)]), True
         )
@@ -149,8 +149,8 @@ def _sign(
 async def _without_http(csr: bytes) -> float:
     """How often a second one core can do all of an enrolment but HTTP; best of five."""
     documents = ManifestCluster(_one_cluster(1), lambda: "token")
-    authorities, settings = Authorities(cluster.SEED), Settings(enrolments_per_minute=1_000_000)
-    now, serial = (lambda: cluster.NOW), (lambda: 7)
+    authorities, settings = Authorities(live_objects.SEED), Settings(enrolments_per_minute=1_000_000)
+    now, serial = (lambda: live_objects.NOW), (lambda: 7)
     signing = Signing(documents, lambda: authorities, Domains(), Profile(), settings, now, time.perf_counter, serial)
     rates = []
     for _ in range(5):
@@ -189,9 +189,9 @@ def _resident(live: Live) -> float:
 
 def _one_cluster(pods: int = 1000) -> list[Object]:
     return [
-        cluster.namespace(),
-        cluster.ray_cluster(),
-        *(_pod(number, "demo", cluster.CLUSTER_UID) for number in range(pods)),
+        live_objects.namespace(),
+        live_objects.ray_cluster(),
+        *(_pod(number, "demo", live_objects.CLUSTER_UID) for number in range(pods)),
     ]
 
 
@@ -199,10 +199,10 @@ def _many_clusters() -> list[Object]:
     objects = _one_cluster(_PODS)
     for number in range(_PODS):
         name = f"each-{number:05}"
-        objects += [cluster.ray_cluster(name, f"uid-of-{name}"), _pod(number, name, f"uid-of-{name}")]
+        objects += [live_objects.ray_cluster(name, f"uid-of-{name}"), _pod(number, name, f"uid-of-{name}")]
     return objects
 
 
 def _pod(number: int, name: str, uid: str) -> Object:
     address = f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"
-    return cluster.pod(f"{name}-{number:05}", "worker", address, f"{name}-{number}", name, uid)
+    return live_objects.pod(f"{name}-{number:05}", "worker", address, f"{name}-{number}", name, uid)

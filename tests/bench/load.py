@@ -9,7 +9,7 @@ from typing import cast
 
 import uvloop
 
-from tests.live import Live
+from tests.support.live_server import Live
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.fake_kube_api import FakeKubeApi
-from tests.kube_conversation import following, free_port, kubeconfig_for, listening, talk
-from webhook.kube_api import KubeApi
-from webhook.kube_live import KubeLive
+from tests.support.fake_kube_api import FakeKubeApi
+from tests.support.kube_conversation import following, free_port, kubeconfig_for, listening, talk
+from webhook.kube.adapters import KubeLive
+from webhook.kube.api import KubeApi
 
 _SIZES = (10, 10_000)
 _CALLS = 20_000

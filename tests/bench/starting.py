@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 
-from tests.live import serving
+from tests.support.live_server import serving
 
 _RUNS = 7
 

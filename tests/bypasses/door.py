@@ -3,10 +3,10 @@
 from typing import Any
 
 from policies.registry import BASELINE
-from tests import factory, registration
-from tests.factory import Object
-from webhook.dry_run import examine
-from webhook.manifests import Manifest
+from tests.support import factory, registration
+from tests.support.factory import Object
+from webhook.manifests.dry_run import examine
+from webhook.manifests.read import Manifest
 
 HEAD = "/spec/headGroupSpec/template"
 WORKER = "/spec/workerGroupSpecs/0/template"

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from tests import factory
 from tests.bypasses.door import HEAD, RAY, WORKER, by_both, made_of, passes, refused, stored, verdict
-from tests.factory import Object, changed, container, ray_cluster
+from tests.support import factory
+from tests.support.factory import Object, changed, container, ray_cluster
 
 OFF = {"name": "RAY_USE_TLS", "value": "0"}
 PRIVILEGED = {"privileged": True}

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 
 from policies.config import Policy
-from tests import factory, neighbours
 from tests.bypasses.door import HEAD, RAY, WORKER, by_both, passes, refused, stored, verdict
-from tests.factory import Object, changed, ray_cluster
-from webhook.manifest_neighbourhoods import ManifestNeighbourhoods
-from webhook.review import Reviewer
+from tests.support import factory, related_objects
+from tests.support.factory import Object, changed, ray_cluster
+from webhook.admission.reviewer import Reviewer
+from webhook.manifests.state import ManifestNeighbourhoods
 
 OPT_OUT = {"no-opt-out"}
 FALSE = {"raywarden.io/inject": "false"}
@@ -17,7 +17,7 @@ FALSE = {"raywarden.io/inject": "false"}
 
 def labelled(**labels: str) -> Object:
     return changed(
-        neighbours.namespace(), {"/metadata/labels": {f"raywarden.io/{name}": v for name, v in labels.items()}}
+        related_objects.namespace(), {"/metadata/labels": {f"raywarden.io/{name}": v for name, v in labels.items()}}
     )
 
 
@@ -119,8 +119,8 @@ def test_30_what_is_behind_a_name_later_remains() -> None:
 )
 def test_34_network_policies_for_everyone(rule: Object) -> None:
     """Restricted by design: network policies need a network that knows them."""
-    wide = changed(neighbours.network_policy(), {"/spec/ingress": [rule], "/metadata/name": "demo-head"})
-    for before in (None, neighbours.network_policy()):
+    wide = changed(related_objects.network_policy(), {"/spec/ingress": [rule], "/metadata/name": "demo-head"})
+    for before in (None, related_objects.network_policy()):
         warned, denied = by_both(wide, before)
         assert warned == denied == {"network-policy-present"}
     own = ray_cluster(networkPolicy={"mode": "DenyAll", "head": {"ingressRules": [rule]}})
@@ -130,14 +130,14 @@ def test_34_network_policies_for_everyone(rule: Object) -> None:
 
 def test_34_made_first_under_kuberays_name() -> None:
     own = ray_cluster(networkPolicy={"mode": "DenyAll"})
-    theirs = changed(neighbours.network_policy(), {"/metadata/name": "demo-head"})
+    theirs = changed(related_objects.network_policy(), {"/metadata/name": "demo-head"})
     denied, warned = verdict(own, None, theirs, policy={"profiles": {"enforce": "restricted"}})
     assert denied == {"network-policy-present"} and not warned
 
 
 def test_34_a_label_taken_off_a_pod() -> None:
     """The policy stays, and the pod steps out of it."""
-    policy = changed(neighbours.network_policy(), {"/spec/podSelector": {"matchLabels": {"app": "ray"}}})
+    policy = changed(related_objects.network_policy(), {"/spec/podSelector": {"matchLabels": {"app": "ray"}}})
     around = [one for one in factory.surroundings() if one["kind"] != "NetworkPolicy"]
     parsed = Policy.parse({"profiles": {"enforce": "restricted"}})
     known = ManifestNeighbourhoods([*around, policy], complete=True)
@@ -149,7 +149,7 @@ def test_34_a_label_taken_off_a_pod() -> None:
 
 def test_34_policies_deleted_and_private_networks_remain() -> None:
     """A DELETE is never refused; a private network is taken for people one knows, the pods' own network too."""
-    sent = factory.request(neighbours.network_policy(), "DELETE")
+    sent = factory.request(related_objects.network_policy(), "DELETE")
     assert factory.reviewer({"profiles": {"enforce": "restricted"}}).validate(sent).response.allowed
     private = [{"from": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}]
-    assert verdict(changed(neighbours.network_policy(), {"/spec/ingress": private})) == (set(), set())
+    assert verdict(changed(related_objects.network_policy(), {"/spec/ingress": private})) == (set(), set())

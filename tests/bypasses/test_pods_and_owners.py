@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from certs.identity import NotAllowedError
-from tests import cluster, factory
 from tests.bypasses.door import by_both, passes, refused, stored, verdict
-from tests.factory import Object, changed, container
-from tests.test_signing import CSR, Live, sign, signing
-from webhook.signing import UnauthenticatedError
+from tests.support import factory, live_objects
+from tests.support.factory import Object, changed, container
+from tests.webhook.enrollment.test_signing import CSR, Live, sign, signing
+from webhook.enrollment.signing import UnauthenticatedError
 
 SPOOFED = {"operator-made-pods"}
 RAY_LABELS = {"ray.io/cluster": "victim", "ray.io/node-type": "worker"}
@@ -86,7 +86,7 @@ def test_18_the_signer_wants_an_owner() -> None:
     )
     for change in changes:
         with pytest.raises(NotAllowedError, match="is not owned by that RayCluster"):
-            sign(signing(Live(changed(cluster.pod(), change))))
+            sign(signing(Live(changed(live_objects.pod(), change))))
 
 
 def test_18_opting_in_remains() -> None:
@@ -125,10 +125,10 @@ def test_19_the_signer_looks_for_the_live_cluster() -> None:
     for change in (
         {"/metadata/ownerReferences/0/uid": "forged"},
         {"/metadata/ownerReferences/0/name": "gone", "/metadata/labels/ray.io~1cluster": "gone"},
-        {"/metadata/deletionTimestamp": cluster.CREATED},
+        {"/metadata/deletionTimestamp": live_objects.CREATED},
     ):
         with pytest.raises(NotAllowedError):
-            sign(signing(Live(changed(cluster.pod(), change))))
+            sign(signing(Live(changed(live_objects.pod(), change))))
 
 
 def test_20_a_stolen_token() -> None:
@@ -138,8 +138,8 @@ def test_20_a_stolen_token() -> None:
         sign(strict, peer="10.0.0.66")
     for gone in (
         None,
-        cluster.pod(uid="another"),
-        changed(cluster.pod(), {"/metadata/deletionTimestamp": cluster.CREATED}),
+        live_objects.pod(uid="another"),
+        changed(live_objects.pod(), {"/metadata/deletionTimestamp": live_objects.CREATED}),
     ):
         with pytest.raises(NotAllowedError):
             sign(signing(Live(gone, gone)))

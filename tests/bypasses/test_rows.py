@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from policies.registry import RULES
+from tests.support.paths import REPOSITORY
 
-ROOT = Path(__file__).parent.parent.parent
 ROWS = range(1, 44)
 _NAME = re.compile(r"test_(\d\d)_\w+")
 _ROW = re.compile(r"^\| (\d+) \| (.+?) \| (.+?) \| (.+?) \|$", re.MULTILINE)
@@ -22,7 +22,7 @@ def named() -> list[str]:
 
 def table() -> dict[int, tuple[str, str, str]]:
     """The rows of SECURITY.md: dodge, what catches it, what remains."""
-    found = _ROW.findall((ROOT / "SECURITY.md").read_text())
+    found = _ROW.findall((REPOSITORY / "SECURITY.md").read_text())
     assert [int(row[0]) for row in found] == list(ROWS)
     return {int(number): (dodge, caught, remains) for number, dodge, caught, remains in found}
 
@@ -56,4 +56,4 @@ def test_38_plain_http_is_documented() -> None:
 
 @pytest.mark.parametrize("file", ["README.md", "ARCHITECTURE.md"])
 def test_it_can_be_found(file: str) -> None:
-    assert "[SECURITY.md](SECURITY.md)" in (ROOT / file).read_text()
+    assert "[SECURITY.md](SECURITY.md)" in (REPOSITORY / file).read_text()

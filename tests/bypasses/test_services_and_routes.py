@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from tests import factory, neighbours
 from tests.bypasses.door import passes, refused, stored, verdict
-from tests.factory import Object, changed, ray_cluster, ray_service
-from tests.neighbours import service
+from tests.support import factory, related_objects
+from tests.support.factory import Object, changed, ray_cluster, ray_service
+from tests.support.related_objects import service
 
 HEAD_SERVICE = {"no-public-head-service"}
 OPEN = {"no-open-ingress"}
@@ -24,7 +24,7 @@ def to(name: str, port: Any = 80) -> Object:
     """An Ingress to a port of a Service."""
     number = {"number": port} if isinstance(port, int) else {"name": port}
     place = "/spec/rules/0/http/paths/0/backend/service"
-    return changed(neighbours.ingress(), {f"{place}/name": name, f"{place}/port": number})
+    return changed(related_objects.ingress(), {f"{place}/name": name, f"{place}/port": number})
 
 
 @pytest.mark.parametrize(
@@ -105,14 +105,14 @@ def test_14_enable_ingress() -> None:
     "document",
     [
         changed(to("demo-head-svc"), {"/spec/rules/0/host": None}),
-        changed(neighbours.ingress(), {"/spec/defaultBackend": {"service": {"name": "demo-head-svc"}}}),
+        changed(related_objects.ingress(), {"/spec/defaultBackend": {"service": {"name": "demo-head-svc"}}}),
         to("anything", 8265),
         changed(
-            {**neighbours.ingress(), "apiVersion": "extensions/v1beta1"},
+            {**related_objects.ingress(), "apiVersion": "extensions/v1beta1"},
             {"/spec/backend": {"serviceName": "demo-head-svc", "servicePort": 80}},
         ),
         changed(
-            neighbours.ingress(),
+            related_objects.ingress(),
             {"/metadata/annotations": {"nginx.ingress.kubernetes.io/default-backend": "a-head-svc"}},
         ),
         changed(to("demo-head-svc"), {"/metadata/annotations": {"nginx.ingress.kubernetes.io/auth-secret": "users"}}),
@@ -121,7 +121,7 @@ def test_14_enable_ingress() -> None:
 )
 def test_14_ingresses(document: Object) -> None:
     assert refused(document) == OPEN
-    assert refused(document, neighbours.ingress()) == OPEN
+    assert refused(document, related_objects.ingress()) == OPEN
 
 
 def test_14_an_annotation_that_another_controller_reads_remains() -> None:
@@ -157,19 +157,19 @@ def test_15_the_service_first_and_the_label_later() -> None:
 @pytest.mark.parametrize(
     "document",
     [
-        changed(neighbours.http_route(), {"/spec/rules/0/backendRefs/0/name": "demo-head-svc"}),
-        changed(neighbours.http_route(), {"/spec/rules/0/backendRefs/0/port": 10001}),
-        changed(neighbours.tcp_route(), {"/spec/rules/0/backendRefs/0/port": 6379}),
+        changed(related_objects.http_route(), {"/spec/rules/0/backendRefs/0/name": "demo-head-svc"}),
+        changed(related_objects.http_route(), {"/spec/rules/0/backendRefs/0/port": 10001}),
+        changed(related_objects.tcp_route(), {"/spec/rules/0/backendRefs/0/port": 6379}),
         changed(
-            {**neighbours.http_route(), "kind": "GRPCRoute", "apiVersion": "gateway.networking.k8s.io/v1beta1"},
+            {**related_objects.http_route(), "kind": "GRPCRoute", "apiVersion": "gateway.networking.k8s.io/v1beta1"},
             {"/spec/rules/0/backendRefs/0": {"name": "demo-head-svc", "namespace": "team-b", "port": 80}},
         ),
         changed(
-            neighbours.http_route(),
+            related_objects.http_route(),
             {"/spec/rules/0/backendRefs/0/filters": [{"requestMirror": {"backendRef": {"name": "a-head-svc"}}}]},
         ),
-        changed(neighbours.route(), {"/spec/to/name": "demo-head-svc"}),
-        changed(neighbours.route(), {"/spec/port/targetPort": 8265}),
+        changed(related_objects.route(), {"/spec/to/name": "demo-head-svc"}),
+        changed(related_objects.route(), {"/spec/port/targetPort": 8265}),
     ],
 )
 def test_15_routes(document: Object) -> None:
@@ -208,10 +208,10 @@ def test_15_routes_of_other_kinds_remain(api_version: str, kind: str, spec: Obje
 
 @pytest.mark.parametrize("port", [8265, 10001, 52365])
 def test_16_endpoints_by_hand(port: int) -> None:
-    by_hand = changed(neighbours.endpoint_slice(), {"/ports/0/port": port})
+    by_hand = changed(related_objects.endpoint_slice(), {"/ports/0/port": port})
     assert refused(by_hand) == PUBLIC
     assert refused({**by_hand, "apiVersion": "discovery.k8s.io/v1beta1"}) == PUBLIC
-    assert refused(by_hand, neighbours.endpoint_slice()) == PUBLIC
+    assert refused(by_hand, related_objects.endpoint_slice()) == PUBLIC
     subsets = [{"addresses": [{"ip": "10.0.0.7"}], "ports": [{"port": 80}, {"port": port}]}]
     metadata = {"name": "web", "namespace": "team-a"}
     assert refused({"apiVersion": "v1", "kind": "Endpoints", "metadata": metadata, "subsets": subsets}) == PUBLIC
@@ -233,7 +233,7 @@ def test_16_external_names() -> None:
 
 def test_16_endpoints_to_gcs_and_a_service_made_public_later_remain() -> None:
     """6379 is Redis' port too, and a Service without selector says nothing of where it leads."""
-    assert passes(changed(neighbours.endpoint_slice(), {"/ports/0/port": 6379}))
+    assert passes(changed(related_objects.endpoint_slice(), {"/ports/0/port": 6379}))
     assert passes(service(type="LoadBalancer", selector=None), service(selector=None))
 
 

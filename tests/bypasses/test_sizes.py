@@ -7,10 +7,10 @@ import httpx
 import orjson
 import pytest
 
-from tests import factory, neighbours
 from tests.bypasses.door import HEAD, RAY, refused
-from tests.factory import Object, changed, container, ray_cluster
-from tests.live import Live, raw, read_all, serving
+from tests.support import factory, related_objects
+from tests.support.factory import Object, changed, container, ray_cluster
+from tests.support.live_server import Live, raw, read_all, serving
 
 # The API server waits ten seconds by default; the largest object it takes has some 3 MB.
 _SECONDS = 5
@@ -67,8 +67,8 @@ def _many(number: int) -> dict[str, Object]:
             ray_cluster(),
             {"/spec/workerGroupSpecs": [{**worker, "groupName": f"g{index}"} for index in range(number // 10)]},
         ),
-        "peers": changed(neighbours.network_policy(), {"/spec/ingress": [{"from": blocks * 4}]}),
-        "paths": changed(neighbours.ingress(), {"/spec/rules/0/http/paths": [backend] * number * 2}),
+        "peers": changed(related_objects.network_policy(), {"/spec/ingress": [{"from": blocks * 4}]}),
+        "paths": changed(related_objects.ingress(), {"/spec/rules/0/http/paths": [backend] * number * 2}),
     }
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests import factory
 from tests.bypasses.door import HEAD, OVERWRITE, RAY, WORKER, made_of, passes, refused, stored
-from tests.factory import Object, changed, ray_cluster
+from tests.support import factory
+from tests.support.factory import Object, changed, ray_cluster
 
 INTACT = {"start-command-intact"}
 

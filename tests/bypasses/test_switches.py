@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from tests import factory, neighbours
 from tests.bypasses.door import HEAD, RAY, WORKER, by_both, passes, refused, stored
-from tests.factory import Object, changed, ray_cluster
+from tests.support import factory, related_objects
+from tests.support.factory import Object, changed, ray_cluster
 
 PARAMS = {"safe-ray-start-params"}
 HOOKS = {"no-code-hooks"}
@@ -182,7 +182,7 @@ def test_43_a_proxy_that_does_not_close_the_agent_is_none() -> None:
         },
     )
     assert "auth-on" not in by_both(proxied)[0], "the namespace has a policy that closes the pods"
-    opened = changed(neighbours.network_policy(), {"/spec/ingress": [{}], "/metadata/name": "wide"})
+    opened = changed(related_objects.network_policy(), {"/spec/ingress": [{}], "/metadata/name": "wide"})
     warned, denied = by_both(proxied, None, opened)
     assert "auth-on" in warned & denied
 

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from tests import factory, neighbours
 from tests.bypasses.door import HEAD, RAY, WORKER, by_both, made_of, passes, refused, stored, verdict
-from tests.factory import Object, changed, ray_cluster
-from tests.injection import TLS, env
+from tests.support import factory, related_objects
+from tests.support.factory import Object, changed, ray_cluster
+from tests.support.injection import TLS, env
 
 TLS_ON = {"tls-on"}
 OFF = {"name": "RAY_USE_TLS", "value": "0"}
@@ -170,7 +170,7 @@ def test_25_the_status_is_nobodys_word() -> None:
         (stored(factory.worker_pod()), {"/metadata/labels/raywarden.io~1tls": None}, "tls-on"),
         (stored(factory.worker_pod()), {"/metadata/annotations/raywarden.io~1tls-secret": "mine"}, "tls-on"),
         (
-            changed(neighbours.namespace(), {"/metadata/labels": {"raywarden.io/enforce": "restricted"}}),
+            changed(related_objects.namespace(), {"/metadata/labels": {"raywarden.io/enforce": "restricted"}}),
             {"/metadata/labels": {}},
             "no-opt-out",
         ),
@@ -184,7 +184,7 @@ def test_25_labels_by_way_of_the_status(before: Object, change: Object, rule: st
 def test_25_a_guard_taken_off_by_way_of_the_status() -> None:
     backend = "/spec/rules/0/http/paths/0/backend/service/name"
     asking = {"nginx.ingress.kubernetes.io/auth-url": "https://sso.example"}
-    before = changed(neighbours.ingress(), {backend: "demo-head-svc", "/metadata/annotations": asking})
+    before = changed(related_objects.ingress(), {backend: "demo-head-svc", "/metadata/annotations": asking})
     after = changed(before, {"/metadata/annotations": None})
     assert refused(after, before, subResource="status") == {"no-open-ingress"}
 
@@ -192,7 +192,7 @@ def test_25_a_guard_taken_off_by_way_of_the_status() -> None:
 def test_25_a_guard_taken_off_an_openshift_route_by_way_of_the_status() -> None:
     """Project administrators may write there (bootstrap policy), and the spec alone is kept (`routeStatusStrategy`)."""
     few = {"haproxy.router.openshift.io/ip_whitelist": "10.0.0.0/8"}
-    before = changed(neighbours.route(), {"/spec/to/name": "demo-head-svc", "/metadata/annotations": few})
+    before = changed(related_objects.route(), {"/spec/to/name": "demo-head-svc", "/metadata/annotations": few})
     assert passes(before)
     after = changed(before, {"/metadata/annotations": None})
     assert refused(after, before, subResource="status") == {"no-open-ingress"}

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Protocol
 
-from tests.factory import Object
+from tests.support.factory import Object
 
 ENROLMENT_PORT = 8444
 SIGNER = "raywarden-enroll.raywarden-system.svc"

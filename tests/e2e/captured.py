@@ -5,7 +5,8 @@ import json
 import re
 from typing import Any
 
-from tests.factory import EXAMPLES, Object, changed, ray_cluster
+from tests.support.factory import Object, changed, ray_cluster
+from tests.support.paths import EXAMPLES
 
 NAMESPACE = "ml-training"
 FILES = {"head": "03-kuberay-head-pod.json", "worker": "04-kuberay-worker-pod.json"}

@@ -17,13 +17,13 @@ import orjson
 import yaml
 
 from certs.seed import SEED_BYTES
-from tests import factory
 from tests.apiserver.installation import until
 from tests.e2e.api import SETTINGS
 from tests.e2e.captured import NAMESPACE, head_service, pod_of, ray_cluster_of
 from tests.e2e.network import addresses
-from tests.factory import Object
-from tests.live import Live, serving
+from tests.support import factory
+from tests.support.factory import Object
+from tests.support.live_server import Live, serving
 
 _DEV_CLUSTER = Path("deploy/dev-cluster.yaml")
 _CREATED = "2026-11-20T09:00:00Z"

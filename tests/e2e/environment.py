@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tests.factory import Object
+from tests.support.factory import Object
 
 Secrets = Mapping[tuple[str, str], str]
 _REFERENCE = re.compile(r"\$(?:(\$)|\(([A-Za-z_.-][A-Za-z0-9_.-]*)\))")

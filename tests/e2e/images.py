@@ -5,9 +5,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from policies.image import repository_of
+from policies.ray.image import repository_of
+from tests.support.paths import REPOSITORY
 
-ROOT = Path(__file__).parent.parent.parent
 _SYSTEM = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # What Ray would find out of itself is made for a whole machine: this one runs several nodes on few cores.
 _SMALL = {
@@ -44,8 +44,8 @@ class Images:
         """`ray` is a virtual environment with Ray in it. Users are those of the Dockerfiles, RayWarden's and Ray's."""
         ours, environment = Path(sys.prefix), ray.absolute()
         return cls(
-            Image(ours / "bin", (ROOT, ours, Path(sys.base_prefix)), 65532, 65532, "/home/nonroot"),
-            Image(environment / "bin", (ROOT, environment, _base(environment)), 1000, 100, "/home/ray"),
+            Image(ours / "bin", (REPOSITORY, ours, Path(sys.base_prefix)), 65532, 65532, "/home/nonroot"),
+            Image(environment / "bin", (REPOSITORY, environment, _base(environment)), 1000, 100, "/home/ray"),
         )
 
     @property

@@ -17,7 +17,7 @@ from tests.e2e.images import Images
 from tests.e2e.network import GATEWAY, Network
 from tests.e2e.running import Running
 from tests.e2e.volumes import make_volume
-from tests.factory import Object
+from tests.support.factory import Object
 
 _INIT_SECONDS = 90
 

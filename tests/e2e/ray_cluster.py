@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 
 from tests.apiserver.installation import until
 from tests.e2e.captured import NAMESPACE, fitted, pod_of, service_of
-from tests.e2e.images import ROOT
 from tests.e2e.kubelet import Kubelet, RunningPod
 from tests.e2e.name_server import NameServer
 from tests.e2e.running import Said
-from tests.factory import Object
+from tests.support.factory import Object
+from tests.support.paths import REPOSITORY
 
-PROGRAMS = ROOT / "tests" / "e2e" / "programs"
+PROGRAMS = REPOSITORY / "tests" / "e2e" / "programs"
 # A worker takes some seconds where nobody else computes; here others may.
 _START_SECONDS = 120
 _CHANGE = re.compile(r"(alive|dead) (\S+) ([0-9.]+)\n")

@@ -17,7 +17,7 @@ from tests.apiserver.replica import Replica, serving
 from tests.e2e.api import SETTINGS
 from tests.e2e.captured import ACCOUNT, NAMESPACE, head_service, ray_cluster_of
 from tests.e2e.network import addresses
-from tests.factory import Object
+from tests.support.factory import Object
 
 
 @dataclass(frozen=True)

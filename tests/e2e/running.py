@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.e2e.container import Plan
-from tests.e2e.images import ROOT
+from tests.support.paths import REPOSITORY
 
 _NAMESPACES = ("--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child")
 _ENTERED = ("--mount", "--uts", "--ipc", "--net", "--pid")
@@ -42,7 +42,7 @@ class Running:
         with log.open("wb") as said:
             process = subprocess.Popen(
                 ["nsenter", f"--net={network}", "unshare", *_NAMESPACES, *program],
-                cwd=ROOT, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT,
+                cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT,
             )  # fmt: skip
         return cls(process, plan, log)
 

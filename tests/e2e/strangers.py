@@ -9,7 +9,7 @@ from tests.e2e.captured import NAMESPACE, fitted, pod_of, ray_cluster_of, withou
 from tests.e2e.kubelet import Kubelet, RunningPod
 from tests.e2e.ray_cluster import PROGRAMS, wait_ready
 from tests.e2e.running import Said
-from tests.factory import IMAGE, Object
+from tests.support.factory import IMAGE, Object
 
 LOOT = "/loot"
 OWN_TLS = "/own-tls"

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from uuid import uuid4
 
-from policies.version import AGENT_ASKS_SINCE
+from policies.ray.version import AGENT_ASKS_SINCE
 from tests.apiserver.installation import until
 from tests.e2e.images import Images
 from tests.e2e.kubelet import Kubelet, RunningPod

@@ -7,7 +7,7 @@ from typing import Any
 from tests.e2e.api import Api
 from tests.e2e.environment import field
 from tests.e2e.network import run
-from tests.factory import Object
+from tests.support.factory import Object
 
 _BYTES = {"": 1, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 _QUANTITY = re.compile(r"(\d+)(|Ki|Mi|Gi)")

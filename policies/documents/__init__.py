@@ -1,0 +1,1 @@
+"""Raw JSON and YAML documents: pointers, drafts, untyped access."""

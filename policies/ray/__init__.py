@@ -1,0 +1,1 @@
+"""Ray workloads and pods as typed views over raw objects."""

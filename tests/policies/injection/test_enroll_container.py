@@ -1,0 +1,88 @@
+"""The init container, known again after others touched it."""
+
+import pytest
+
+from policies.config import Policy
+from policies.evaluate import validate
+from policies.ray.workload import Kind
+from tests.support import factory
+from tests.support.factory import Object, changed, facts
+from tests.support.injection import after, denials, mutated
+
+
+class TestOthersOnOurContainer:
+    """Admission plugins and other webhooks touch every container; what ours does must not change, nor be undone."""
+
+    pod = after(factory.worker_pod())
+    first = "/spec/initContainers/0"
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"imagePullPolicy": "Always"},
+            {"resources/limits/ephemeral-storage": "1Gi"},
+            {"resources/requests/cpu": "100m"},
+            {"env/-": {"name": "HTTPS_PROXY", "value": "http://proxy:3128"}},
+            {"volumeMounts/-": {"name": "ca-bundle", "mountPath": "/etc/ssl/certs"}},
+            {"securityContext/seLinuxOptions": {"level": "s0:c1,c2"}},
+            {"env/0/valueFrom/fieldRef": {"fieldPath": "status.podIP"}},
+        ],
+    )
+    def test_what_is_harmless_is_left(self, change: Object) -> None:
+        pod = changed(self.pod, {f"{self.first}/{place}": value for place, value in change.items()})
+        assert mutated(pod).operations == []
+        assert denials(pod) == []
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"command": ["sh", "-c", "true"]},
+            {"args": ["--key-mode", "0777"]},
+            {"image": "registry.elsewhere/raywarden:0.1.0"},
+            {"lifecycle": {"postStart": {"exec": {"command": ["sh"]}}}},
+            {"restartPolicy": "Always"},
+            {"envFrom": [{"configMapRef": {"name": "x"}}]},
+            {"env/-": {"name": "PYTHONPATH", "value": "/tmp"}},
+            {"env/-": {"name": "RAYWARDEN_SIGNER_URL", "value": "https://elsewhere"}},
+            {"env/1/value": "https://elsewhere"},
+            {"volumeMounts/-": {"name": "x", "mountPath": "/etc/ray"}},
+            {"volumeMounts/-": {"name": "x", "mountPath": "/var/run/secrets/raywarden.io/token"}},
+            {"volumeMounts/0/subPath": "x"},
+            {"securityContext/runAsNonRoot": False},
+        ],
+    )
+    def test_what_is_not_is_replaced_or_else_refused(self, change: Object) -> None:
+        pod = changed(self.pod, {f"{self.first}/{place}": value for place, value in change.items()})
+        assert denials(pod) == ["tls-on"]
+        assert after(pod) == self.pod
+
+    def test_a_mirrors_name_is_told_to_the_administrator(self) -> None:
+        pod = changed(self.pod, {f"{self.first}/image": "mirror.internal/raywarden:0.1.0"})
+        verdict = validate(Kind.of(pod), pod, Policy.parse(None), facts())
+        assert "the administrator sets RAYWARDEN_ENROLL_IMAGE" in verdict.denied[0].fix
+
+    def test_a_pod_stored_by_another_version_is_left_in_peace(self) -> None:
+        old = changed(
+            self.pod, {f"{self.first}/image": "elsewhere/raywarden:0.0.1", f"{self.first}/env/1/value": "https://x"}
+        )
+        labelled = changed(old, {"/metadata/labels/team": "a"})
+        verdict = validate(Kind.of(old), labelled, Policy.parse(None), facts("UPDATE", old))
+        assert (verdict.denied, verdict.warned) == ((), ())
+
+    def test_but_its_init_container_cannot_be_changed_to_something_else(self) -> None:
+        other = changed(self.pod, {f"{self.first}/image": "elsewhere/raywarden:0.1.0"})
+        assert denials(other, facts("UPDATE", self.pod)) == ["tls-on"]
+
+    @pytest.mark.parametrize(
+        "stored", [{"securityContext": None}, {"env": None}, {"volumeMounts": "none"}, {"args": 5}]
+    )
+    def test_a_stored_oddity_is_kept_like_everything_stored(self, stored: Object) -> None:
+        cluster = after(factory.ray_cluster())
+        place = "/spec/headGroupSpec/template/spec/initContainers/0"
+        old = changed(cluster, {f"{place}/{field}": value for field, value in stored.items()})
+        old["spec"]["headGroupSpec"]["template"]["spec"]["initContainers"][0] |= stored
+        assert after(cluster, facts("UPDATE", old)) == old
+
+    def test_replicas_of_two_versions_agree(self) -> None:
+        newer = changed(self.pod, {f"{self.first}/image": "raywarden:0.2.0"})
+        assert denials(newer) == []

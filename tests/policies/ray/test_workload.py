@@ -1,0 +1,142 @@
+"""The one view: where are the pods, who is head, which containers are Ray?"""
+
+from typing import Any
+
+import pytest
+
+from policies.ray.pod import Role
+from policies.ray.workload import Kind, Workload
+from tests.support import factory
+from tests.support.factory import changed, container
+
+
+def view(document: dict[str, Any]) -> Workload:
+    workload = Workload.of(Kind.of(document), document)
+    assert workload is not None
+    return workload
+
+
+@pytest.mark.parametrize(
+    ("kind", "head"),
+    [
+        ("raycluster", "/spec/headGroupSpec/template"),
+        ("rayjob", "/spec/rayClusterSpec/headGroupSpec/template"),
+        ("rayservice", "/spec/rayClusterConfig/headGroupSpec/template"),
+        ("raycronjob", "/spec/jobTemplate/rayClusterSpec/headGroupSpec/template"),
+    ],
+)
+@pytest.mark.parametrize("version", ["v1", "v1alpha1"])
+def test_every_kind_shows_its_pods(kind: str, head: str, version: str) -> None:
+    document = {**factory.MINIMAL[kind](), "apiVersion": f"ray.io/{version}"}
+    pods = [pod for pod in view(document).pods if pod.role is not Role.SUBMITTER]
+    assert [(pod.role, pod.group, str(pod.pointer)) for pod in pods] == [
+        (Role.HEAD, "headgroup", head),
+        (Role.WORKER, "small", head.replace("headGroupSpec", "workerGroupSpecs/0")),
+    ]
+    assert all(pod.pointer.read(document) == pod.raw for pod in pods)
+
+
+def test_a_submitter_template_is_a_pod_too() -> None:
+    for job, place in ((factory.ray_job(), "/spec"), (factory.ray_cron_job(), "/spec/jobTemplate")):
+        submitter = view(job).pods[-1]
+        assert (submitter.role, str(submitter.pointer)) == (Role.SUBMITTER, f"{place}/submitterPodTemplate")
+
+
+def test_a_job_on_an_existing_cluster_has_no_pods_of_its_own() -> None:
+    own = {"/spec/rayClusterSpec": None, "/spec/submitterPodTemplate": None}
+    job = changed(factory.ray_job(clusterSelector={"ray.io/cluster": "shared"}), own)
+    assert view(job).pods == ()
+    assert view(job).cluster is None
+
+
+@pytest.mark.parametrize(
+    ("document", "role"),
+    [
+        (factory.head_pod(), Role.HEAD),
+        (factory.worker_pod(), Role.WORKER),
+        (factory.head_pod(**{"ray.io/node-type": "redis-cleanup"}), Role.CLEANUP),
+        (factory.head_pod(**{"ray.io/node-type": "something else"}), Role.WORKER),
+        (factory.head_pod(**{"ray.io/node-type": "submitter"}), Role.WORKER),
+        (factory.submitter_pod(), Role.SUBMITTER),
+        (factory.opted_in_pod("client"), Role.CLIENT),
+        (factory.opted_in_pod("head"), Role.HEAD),
+    ],
+)
+def test_pods_have_the_role_their_labels_say(document: dict[str, Any], role: Role) -> None:
+    assert [pod.role for pod in view(document).pods] == [role]
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "StatefulSet"])
+def test_deployments_count_only_when_their_pods_opt_in(kind: str) -> None:
+    deployment = {"apiVersion": "apps/v1", "kind": kind, "spec": {"template": factory.template("web")}}
+    assert Workload.of(Kind.of(deployment), deployment) is None
+    opted_in = changed(deployment, {"/spec/template/metadata/labels/raywarden.io~1cluster": "django"})
+    assert [str(pod.pointer) for pod in view(opted_in).pods] == ["/spec/template"]
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"apiVersion": "v1", "kind": "Pod", "metadata": {"labels": {"app": "web"}}},
+        {"apiVersion": "v1", "kind": "Service"},
+        {"apiVersion": "example.com/v1", "kind": "RayCluster"},
+        {"apiVersion": "ray.io/v1", "kind": "RayCat"},
+        {},
+    ],
+)
+def test_other_objects_are_none_of_our_business(document: dict[str, Any]) -> None:
+    assert Workload.of(Kind.of(document), document) is None
+
+
+def test_ray_containers_are_the_first_the_named_and_those_with_its_image() -> None:
+    pod = changed(
+        factory.head_pod(),
+        {
+            "/spec/containers/-": container("ray-job-submitter", image="submit:1"),
+            "/spec/initContainers": [
+                container("raywarden-enroll"),
+                container("fetch-model"),
+                container("wait-gcs-ready", image="other:1"),
+                container("copy", image="busybox:1"),
+            ],
+            "/spec/ephemeralContainers": [container("debug")],
+        },
+    )
+    pod["spec"]["containers"] += [
+        container("logs", image="fluent-bit:3"),
+        container("ray-history-collector", image="c:1"),
+    ]
+    names = [one.name for one in view(pod).pods[0].ray_containers]
+    assert names == [
+        "ray-head",
+        "autoscaler",
+        "ray-job-submitter",
+        "ray-history-collector",
+        "fetch-model",
+        "wait-gcs-ready",
+    ]
+
+
+def test_an_empty_image_makes_no_ray_container() -> None:
+    pod = factory.head_pod()
+    pod["spec"]["containers"] = [{"name": "ray-head"}, {"name": "other"}]
+    assert [one.name for one in view(pod).pods[0].ray_containers] == ["ray-head"]
+
+
+def test_ray_is_the_first_container_or_there_is_none() -> None:
+    pod = factory.head_pod()
+    pod["spec"]["containers"] = ["not an object", container("second")]
+    assert view(pod).pods[0].ray_container is None
+    assert view(pod).pods[0].ray_containers == ()
+
+
+def test_options_of_kuberay_are_containers() -> None:
+    cluster = factory.ray_cluster(
+        autoscalerOptions={"env": [{"name": "A", "value": "1"}]},
+        historyServerOptions={"collectorOptions": {"image": "collector:1"}},
+    )
+    found = {str(one.pointer): title for one, title in view(cluster).containers if one.listed == "options"}
+    assert found == {
+        "/spec/autoscalerOptions": "autoscalerOptions",
+        "/spec/historyServerOptions/collectorOptions": "collectorOptions",
+    }

@@ -1,0 +1,117 @@
+"""Every rule against its fixtures: a valid minimum plus one change, through the whole review.
+
+A fixture names its `base`, the `change` made to it (JSON pointer: value), the profile it is held to (`enforce`) or a
+`policy` where the default one will not do, the `user` and `groups` that ask, further objects that stand `around`, and
+`unknown` where nothing is known of the cluster. For an update, `before` makes what is stored of the base, and `change`
+what is sent of that. For a denied one it names what the message `says`, where it points (`at`), and which rules refuse
+it `also`.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+import yaml
+from pydantic import BaseModel, ConfigDict
+
+from policies.evaluate import Verdict
+from policies.registry import RULES
+from tests.support import factory, registration, related_objects
+from tests.support.paths import FIXTURES
+from webhook.admission.wire import AdmissionRequest
+
+_FIXTURES = FIXTURES / "rules"
+_BASES = {**factory.MINIMAL, **related_objects.NEIGHBOURS}
+Admit = Callable[[factory.Object], tuple[factory.Object, Verdict]]
+ALL = sorted(_FIXTURES.glob("*/*/*.yaml"))
+
+
+class Fixture(BaseModel):
+    """What a fixture file may hold; see above."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    base: Literal[tuple(_BASES)]  # type: ignore[valid-type]  # the names are made at run time
+    change: dict[str, Any] = {}
+    before: dict[str, Any] | None = None
+    enforce: Literal["baseline", "restricted"] = "baseline"
+    policy: dict[str, Any] = {}
+    user: str = ""
+    groups: tuple[str, ...] = ()
+    around: tuple[dict[str, Any], ...] = ()
+    unknown: bool = False
+    says: str = ""
+    at: str | None = None
+    also: tuple[str, ...] = ()
+    warns: str | None = None
+
+
+def load(file: Path) -> Fixture:
+    return Fixture.model_validate(yaml.safe_load(file.read_text()))
+
+
+def fixtures(kind: str) -> pytest.MarkDecorator:
+    files = [file for file in ALL if file.parent.name == kind]
+    return pytest.mark.parametrize("file", files, ids=lambda file: f"{file.parent.parent.name}/{file.stem}")
+
+
+def admitted(fixture: Fixture) -> tuple[factory.Object, Admit]:
+    """The object of a fixture as it is sent, and what sends it: as it would be stored, and the verdict."""
+    policy = {"profiles": {"enforce": fixture.enforce}, **fixture.policy}
+    reviewer = factory.reviewer(policy, *fixture.around)
+    if fixture.unknown:
+        reviewer = factory.ignorant_reviewer(policy)
+    base, stored = _BASES[fixture.base](), None
+    if fixture.before is not None:
+        old = factory.request(factory.changed(base, fixture.before))
+        base = stored = dict(reviewer.mutated(old).document)
+    document = factory.changed(base, fixture.change)
+
+    def asked(sent: factory.Object) -> AdmissionRequest:
+        operation = "CREATE" if stored is None else "UPDATE"
+        return factory.request(sent, operation, stored, fixture.user, fixture.groups)
+
+    def admit(sent: factory.Object) -> tuple[factory.Object, Verdict]:
+        mutated = reviewer.mutated(asked(sent))
+        assert mutated.failed == ()
+        stored_as = dict(mutated.document)
+        verdict = reviewer.verdict(asked(stored_as))
+        # What the API server does not send to us is refused by nobody.
+        assert not mutated.operations or registration.reaches("mutate", asked(sent))
+        assert not verdict.denied or registration.reaches("validate", asked(stored_as))
+        return stored_as, verdict
+
+    return document, admit
+
+
+@fixtures("denied")
+def test_denied(file: Path) -> None:
+    rule, fixture = file.parent.parent.name, load(file)
+    assert fixture.says, "a denied fixture names what the message says"
+    document, admit = admitted(fixture)
+    _, verdict = admit(document)
+    assert {violation.rule for violation in verdict.denied} == {rule, *fixture.also}
+    ours = [violation for violation in verdict.denied if violation.rule == rule]
+    assert any(fixture.says in one.what and fixture.at in (None, str(one.pointer)) for one in ours), ours
+    assert all(violation.fix for violation in ours)
+
+
+@fixtures("allowed")
+def test_allowed(file: Path) -> None:
+    fixture = load(file)
+    document, admit = admitted(fixture)
+    _, verdict = admit(document)
+    assert verdict.denied == ()
+    warned = [violation.what for violation in verdict.warned]
+    assert any(fixture.warns in what for what in warned) if fixture.warns else warned == []
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
+def test_every_rule_has_both(rule: Any) -> None:
+    for kind in ("allowed", "denied"):
+        assert list((_FIXTURES / rule.id / kind).glob("*.yaml")), f"{rule.id} has no fixture that is {kind}"
+
+
+def test_every_fixture_belongs_to_a_rule() -> None:
+    assert {file.parent.parent.name for file in ALL} == {rule.id for rule in RULES}

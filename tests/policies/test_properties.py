@@ -1,0 +1,163 @@
+"""What holds for every object anybody could send."""
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import jsonpatch
+import orjson
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from policies.evaluate import is_subject
+from tests.support import factory, related_objects
+from tests.support.factory import Object
+from tests.support.injection import lost
+from webhook.admission.reviewer import Decision, Reviewer
+from webhook.admission.wire import AdmissionRequest, AdmissionResponse, BadReviewError, parse, request_in
+
+_words = st.sampled_from(
+    [
+        "", "1", "yes", "true", "ClusterIP", "LoadBalancer", "head", "managed", "raywarden-tls", "raywarden-enroll",
+        "RAY_USE_TLS", "RAYWARDEN_POD_IP", "$(RAYWARDEN_POD_IP)", "/etc/ray/tls", "rayproject/ray:2.55.1", "*", "a b",
+        "'", "\u0000", "é", "2026-11-20T00:00:00Z", "0.0.0.0/0", "demo-head-svc", "dashboard", "ray.io/cluster", "In",
+    ]
+)  # fmt: skip
+# Integers beyond 64 bits are floats when they come off the wire.
+_scalars = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | _words
+_names = _words | st.sampled_from(
+    [
+        "name", "value", "valueFrom", "env", "mountPath", "containers", "spec", "metadata", "labels", "securityContext",
+        "selector", "ports", "port", "rules", "backendRefs", "ingress", "from", "ipBlock", "cidr", "podSelector",
+    ]
+)  # fmt: skip
+_json = st.recursive(
+    _scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_names, inner, max_size=4), max_leaves=12
+)
+_reviewers = [
+    factory.reviewer(policy)
+    for policy in (
+        None,
+        {"profiles": {"enforce": "restricted"}, "inject": {"nodeIpAddress": "fqdn", "auth": "token"}},
+        {"inject": {"rayCluster": "marker"}},
+        {
+            "profiles": {"enforce": "restricted"},
+            "rules": {"trusted-images": {"parameters": {"registries": ["rayproject/*"], "attestations": {"a/b": "1"}}}},
+            "expressions": [{"id": "own-a", "expression": "object.spec.size() > oldObject.size()", "message": "m"}],
+        },
+    )
+]
+_reviewers.append(factory.ignorant_reviewer({"profiles": {"enforce": "restricted"}}))
+_rich: dict[str, Object] = {
+    **{kind: make() for kind, make in (*factory.MINIMAL.items(), *related_objects.NEIGHBOURS.items())},
+    "managed": dict(_reviewers[0].mutated(factory.request(factory.ray_cluster())).document),
+    "full": factory.ray_cluster(
+        autoscalerOptions={"env": [], "securityContext": {}},
+        networkPolicy={"mode": "DenyAll", "workerGroups": [{"groupName": "small", "egressRules": []}]},
+        gcsFaultToleranceOptions={"redisPassword": {"value": ""}},
+        historyServerOptions={"collectorOptions": {"image": "collector:1"}},
+    ),
+    **{name: review["request"]["object"] for name, review in factory.examples().items()},
+}
+
+
+def places(node: Any, way: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Every place in a document below its root."""
+    children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for token, child in children:
+        yield (*way, token)
+        yield from places(child, (*way, token))
+
+
+def breakable(document: Object) -> list[tuple[str | int, ...]]:
+    """All places but those that say what the object is: with another kind it is another test."""
+    return [place for place in places(document) if place not in (("kind",), ("apiVersion",))]
+
+
+_PLACES = {name: breakable(document) for name, document in _rich.items()}
+
+
+def put(document: Object, place: tuple[str | int, ...], value: Any) -> Object:
+    result: Object = copy.deepcopy(document)
+    node: Any = result
+    for token in place[:-1]:
+        node = node[token]
+    node[place[-1]] = value
+    return result
+
+
+@st.composite
+def broken_objects(draw: st.DrawFn) -> Object:
+    """A realistic object with arbitrary JSON in place of one, two or three of its fields."""
+    name = draw(st.sampled_from(sorted(_rich)))
+    document = _rich[name]
+    for _ in range(draw(st.integers(1, 3))):
+        standing = _PLACES[name] if document is _rich[name] else breakable(document)
+        document = put(document, draw(st.sampled_from(standing)), draw(_json))
+    return document
+
+
+def check(asked: Reviewer, request: AdmissionRequest) -> None:
+    assert request.object is not None
+    sent = copy.deepcopy(request.object)
+    once = asked.mutated(request)
+    assert once.failed == ()
+    assert request.object == sent
+    assert jsonpatch.apply_patch(sent, once.operations) == once.document
+    stored = request.model_copy(update={"object": once.document})
+    assert asked.mutated(stored).operations == []
+    assert asked.verdict(stored).failed == ()
+    assert asked.verdict(request).failed == ()
+    for decision in (asked.mutate(request), asked.validate(stored)):
+        assert answer(decision)["uid"] == request.uid
+
+
+def answer(decision: Decision) -> Any:
+    return orjson.loads(decision.response.encode())["response"]
+
+
+@settings(max_examples=400)
+@given(broken_objects(), st.sampled_from(_reviewers))
+def test_a_broken_object_is_answered_like_any_other(document: Object, asked: Reviewer) -> None:
+    check(asked, factory.request(document))
+
+
+@settings(max_examples=300)
+@given(broken_objects(), broken_objects(), st.sampled_from(_reviewers))
+def test_so_is_an_update_of_one_broken_object_to_another(new: Object, old: Object, asked: Reviewer) -> None:
+    check(asked, factory.request(new, "UPDATE", old))
+
+
+@given(broken_objects())
+def test_no_field_the_author_wrote_is_lost(document: Object) -> None:
+    after = _reviewers[0].mutated(factory.request(document)).document
+    assert not list(lost(document, after))
+
+
+@given(_json)
+def test_any_json_in_place_of_the_review_is_a_review_or_a_bad_request(document: Any) -> None:
+    try:
+        parse(orjson.dumps(document))
+    except BadReviewError as error:
+        assert str(error)
+
+
+@given(
+    st.sampled_from(sorted(_rich)),
+    st.sampled_from(["uid", "kind", "operation", "namespace", "object", "userInfo"]),
+    _json,
+)
+def test_any_json_in_place_of_a_field_of_the_envelope(name: str, field: str, value: Any) -> None:
+    review = factory.review(_rich[name])
+    review["request"][field] = value
+    try:
+        request = request_in(review)
+    except BadReviewError:
+        return
+    for decision in (_reviewers[0].mutate(request), _reviewers[0].validate(request)):
+        assert isinstance(decision.response, AdmissionResponse)
+        assert answer(decision)["uid"] == request.uid
+
+
+def test_the_examples_hold_something_to_break() -> None:
+    assert all(is_subject(factory.request(document).gvk, document) for document in _rich.values())

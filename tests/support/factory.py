@@ -1,0 +1,258 @@
+"""Valid minimums of every kind, and the facts around them."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any
+
+import orjson
+
+from policies.config import Policy
+from policies.documents.untyped import mapping, text
+from policies.model import Facts, Injection, Signer
+from policies.ray.workload import Kind, Workload
+from tests.support import related_objects
+from tests.support.paths import EXAMPLES
+from tests.support.related_objects import may, namespace, network_policy
+from webhook.admission.reviewer import Reviewer
+from webhook.admission.wire import AdmissionRequest
+from webhook.manifests.state import ManifestNeighbourhoods
+
+Object = related_objects.Object
+
+TODAY = date(2026, 11, 20)
+SIGNER = Signer(
+    image="raywarden:0.1.0",
+    url="https://raywarden-enroll.raywarden-system.svc:8444",
+    ca="-----BEGIN CERTIFICATE-----\nc2lnbmVy\n-----END CERTIFICATE-----\n",
+    namespace="raywarden-system",
+    port=8444,
+    version="0.1.0",
+)
+IMAGE = "rayproject/ray:2.55.1"
+OPERATOR = "system:serviceaccount:ray-system:kuberay-operator"
+_CLUSTER_UID = "0b7b9c1e-0000-4000-8000-000000000001"
+
+
+def container(name: str, **fields: Any) -> Object:
+    size = {"cpu": "1", "memory": "4Gi"}
+    return {"name": name, "image": IMAGE, "resources": {"requests": dict(size), "limits": dict(size)}, **fields}
+
+
+def template(name: str) -> Object:
+    return {"spec": {"serviceAccountName": "ray", "containers": [container(name)]}}
+
+
+def cluster_spec() -> Object:
+    worker = {"groupName": "small", "replicas": 1, "minReplicas": 0, "maxReplicas": 3, "rayStartParams": {}}
+    return {
+        "rayVersion": "2.55.1",
+        "authOptions": {"mode": "token"},
+        "headGroupSpec": {"rayStartParams": {}, "template": template("ray-head")},
+        "workerGroupSpecs": [{**worker, "template": template("ray-worker")}],
+    }
+
+
+def ray_cluster(**fields: Any) -> Object:
+    metadata = {"name": "demo", "namespace": "team-a"}
+    return {"apiVersion": "ray.io/v1", "kind": "RayCluster", "metadata": metadata, "spec": cluster_spec() | fields}
+
+
+def ray_job(**fields: Any) -> Object:
+    submitter = template("ray-job-submitter")
+    submitter["spec"]["restartPolicy"] = "Never"
+    job = {"entrypoint": "python train.py", "rayClusterSpec": cluster_spec(), "submitterPodTemplate": submitter}
+    spec = {**job, **fields}
+    return {
+        "apiVersion": "ray.io/v1",
+        "kind": "RayJob",
+        "metadata": {"name": "job", "namespace": "team-a"},
+        "spec": spec,
+    }
+
+
+def ray_service(**fields: Any) -> Object:
+    spec = {"serveConfigV2": "applications: []\n", "rayClusterConfig": cluster_spec(), **fields}
+    metadata = {"name": "service", "namespace": "team-a"}
+    return {"apiVersion": "ray.io/v1", "kind": "RayService", "metadata": metadata, "spec": spec}
+
+
+def ray_cron_job(**fields: Any) -> Object:
+    spec = {"schedule": "0 3 * * *", "jobTemplate": {**ray_job()["spec"], **fields}}
+    metadata = {"name": "cron", "namespace": "team-a"}
+    return {"apiVersion": "ray.io/v1", "kind": "RayCronJob", "metadata": metadata, "spec": spec}
+
+
+def head_pod(**labels: str) -> Object:
+    """A head pod as KubeRay makes it of a managed cluster."""
+    owner = {"apiVersion": "ray.io/v1", "kind": "RayCluster", "name": "demo", "uid": _CLUSTER_UID, "controller": True}
+    ours = {"ray.io/cluster": "demo", "ray.io/node-type": "head", "ray.io/group": "headgroup"}
+    metadata = {
+        "generateName": "demo-head-",
+        "namespace": "team-a",
+        "labels": {**ours, "raywarden.io/tls": "managed", **labels},
+        "ownerReferences": [owner],
+    }
+    spec = {"serviceAccountName": "ray", "containers": [asking("ray-head"), asking("autoscaler")]}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+
+
+def worker_pod(**labels: str) -> Object:
+    """A worker pod as KubeRay makes it of a managed cluster."""
+    pod = head_pod(**{"ray.io/node-type": "worker", "ray.io/group": "small"}, **labels)
+    pod["metadata"]["generateName"] = "demo-small-worker-"
+    pod["spec"] |= {"containers": [asking("ray-worker")], "initContainers": [asking("wait-gcs-ready")]}
+    return pod
+
+
+def asking(name: str) -> Object:
+    """A container as KubeRay completes it for `authOptions.mode: token`."""
+    secret = {"secretKeyRef": {"name": "demo", "key": "auth_token"}}
+    env = [{"name": "RAY_AUTH_MODE", "value": "token"}, {"name": "RAY_AUTH_TOKEN", "valueFrom": secret}]
+    return container(name, env=env)
+
+
+def submitter_pod() -> Object:
+    labels = {"ray.io/originated-from-crd": "RayJob", "ray.io/originated-from-cr-name": "job"}
+    metadata = {"generateName": "job-", "namespace": "team-a", "labels": labels}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": metadata,
+        "spec": {"serviceAccountName": "ray", "containers": [container("ray-job-submitter")]},
+    }
+
+
+def opted_in_pod(role: str = "worker") -> Object:
+    """A pod of Ray without KubeRay."""
+    labels = {"raywarden.io/cluster": "django", "raywarden.io/role": role}
+    metadata = {"generateName": "web-", "namespace": "team-a", "labels": labels}
+    spec = {"serviceAccountName": "web", "containers": [asking("web")]}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+
+
+def surroundings() -> list[Object]:
+    """A namespace in order, with KubeRay and an administrator in the cluster."""
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "ray", "namespace": "team-a"}}
+    live = ray_cluster()
+    live["metadata"]["uid"] = _CLUSTER_UID
+    account = {"kind": "ServiceAccount", "namespace": "ray-system", "name": "kuberay-operator"}
+    works = (("ray.io", "rayclusters/status", "update"), ("", "pods", "create"))
+    admins: Object = {"kind": "Group", "name": "system:masters"}
+    return [
+        namespace(), quota, live, network_policy(),
+        *may("kuberay-operator", [account], *works), *may("cluster-admin", [admins], ("*", "*", "*")),
+    ]  # fmt: skip
+
+
+def by_hand(document: Object) -> Object:
+    """A copy of a RayCluster with Ray's TLS set up by its author, in every group."""
+    values = {"RAY_USE_TLS": "1", "RAY_TLS_SERVER_CERT": "/tls/crt", "RAY_TLS_SERVER_KEY": "/tls/key"}
+    result = copy.deepcopy(document)
+    for group in (result["spec"]["headGroupSpec"], *result["spec"]["workerGroupSpecs"]):
+        ray = group["template"]["spec"]["containers"][0]
+        ray["env"] = [{"name": name, "value": value} for name, value in {**values, "RAY_TLS_CA_CERT": "/ca"}.items()]
+    return result
+
+
+MINIMAL = {
+    "raycluster": ray_cluster,
+    "rayjob": ray_job,
+    "rayservice": ray_service,
+    "raycronjob": ray_cron_job,
+    "head-pod": head_pod,
+    "worker-pod": worker_pod,
+    "submitter-pod": submitter_pod,
+    "opted-in-pod": opted_in_pod,
+}
+
+
+def facts(
+    operation: str = "CREATE",
+    before: Object | None = None,
+    namespace: str = "team-a",
+    user: str = OPERATOR,
+    **inject: Any,
+) -> Facts:
+    return Facts(
+        operation=operation,
+        namespace=namespace,
+        user=user,
+        today=TODAY,
+        signer=SIGNER,
+        neighbourhood=ManifestNeighbourhoods(surroundings(), complete=True).around(namespace),
+        injection=Injection.model_validate(inject),
+        contract_hash="0123456789ab",
+        before=Workload.of(Kind.of(before), before) if before else None,
+        stored=before,
+    )
+
+
+def reviewer(policy: Mapping[str, Any] | None = None, *around: Object) -> Reviewer:
+    """One that knows the `surroundings`, and what is `around` beside or in place of them."""
+    parsed = Policy.parse(policy)
+    known = ManifestNeighbourhoods([*surroundings(), *around], complete=True)
+    return Reviewer(lambda: parsed, lambda: SIGNER, known, lambda: TODAY)
+
+
+def ignorant_reviewer(policy: Mapping[str, Any] | None = None) -> Reviewer:
+    """One that knows nothing of the cluster."""
+    parsed = Policy.parse(policy)
+    return Reviewer(lambda: parsed, lambda: SIGNER, ManifestNeighbourhoods(()), lambda: TODAY)
+
+
+def request(document: Object, *arguments: Any, **fields: Any) -> AdmissionRequest:
+    """The request in `review(...)`."""
+    return AdmissionRequest.model_validate(review(document, *arguments, **fields)["request"])
+
+
+def review(
+    document: Object,
+    operation: str = "CREATE",
+    old: Object | None = None,
+    user: str = "",
+    groups: Sequence[str] = (),
+    **fields: Any,
+) -> Object:
+    """The AdmissionReview the API server would send; pods of a Ray cluster come from KubeRay's operator."""
+    kind = Kind.of(document)
+    metadata = mapping(document.get("metadata"))
+    of_kuberay = kind.kind == "Pod" and "ray.io/cluster" in mapping(metadata.get("labels"))
+    body = {
+        "uid": "3f1c8a52-8a3e-4f0e-9a37-1a4f0b7f7a10",
+        "kind": {"group": kind.group, "version": kind.version, "kind": kind.kind},
+        "operation": operation,
+        "namespace": text(metadata.get("name" if kind.kind == "Namespace" else "namespace")) or "team-a",
+        "userInfo": {"username": user or (OPERATOR if of_kuberay else "author"), "groups": list(groups)},
+        "object": document,
+        "oldObject": old,
+        "dryRun": False,
+        **({"name": metadata["name"]} if isinstance(metadata.get("name"), str) else {}),
+        **fields,
+    }
+    return {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": body}
+
+
+def examples() -> dict[str, Object]:
+    """The AdmissionReviews of `deploy/examples`, by file name."""
+    return {file.stem: orjson.loads(file.read_bytes()) for file in sorted(EXAMPLES.glob("*.json"))}
+
+
+def changed(document: Object, changes: Mapping[str, Any]) -> Object:
+    """A copy with a value put at each JSON pointer; missing objects are made, `-` appends, null deletes a member."""
+    result = copy.deepcopy(document)
+    for pointer, value in changes.items():
+        *way, last = (token.replace("~1", "/").replace("~0", "~") for token in pointer.split("/")[1:])
+        node: Any = result
+        for token in way:
+            node = node[int(token)] if isinstance(node, list) else node.setdefault(token, {})
+        if isinstance(node, list):
+            if last == "-":
+                node.append(value)
+            else:
+                node[int(last)] = value
+        elif value is None:
+            node.pop(last, None)
+        else:
+            node[last] = value
+    return result

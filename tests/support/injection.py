@@ -1,0 +1,69 @@
+"""What tests of mutations share: mutate with the checks every mutation must pass, and read the result."""
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import jsonpatch
+
+from policies.config import Policy
+from policies.evaluate import Mutated, mutate, validate
+from policies.model import Facts
+from policies.ray.workload import Kind
+from tests.support.factory import Object, facts
+
+TLS = {
+    "RAY_USE_TLS": "1",
+    "RAY_TLS_SERVER_CERT": "/etc/ray/tls/tls.crt",
+    "RAY_TLS_SERVER_KEY": "/etc/ray/tls/tls.key",
+    "RAY_TLS_CA_CERT": "/etc/ray/tls/ca.crt",
+}
+OLD = "UPDATE"
+
+
+def mutated(document: Object, given: Facts | None = None) -> Mutated:
+    """The mutation, after the checks every mutation must pass."""
+    given = given or facts()
+    original = copy.deepcopy(document)
+    result = mutate(Kind.of(document), document, given)
+    assert result.failed == ()
+    assert document == original, "the caller's object was changed"
+    assert jsonpatch.apply_patch(original, result.operations) == result.document
+    assert mutate(Kind.of(document), result.document, given).operations == [], "mutating twice is not mutating once"
+    return result
+
+
+def after(document: Object, given: Facts | None = None) -> Any:
+    return mutated(document, given).document
+
+
+def template_of(document: Object, group: str = "head") -> Any:
+    spec = document["spec"]
+    return (spec["headGroupSpec"] if group == "head" else spec["workerGroupSpecs"][0])["template"]
+
+
+def env(one: Object) -> dict[str, Any]:
+    return {entry["name"]: entry.get("value", entry.get("valueFrom")) for entry in one["env"]}
+
+
+def denials(document: Object, given: Facts | None = None) -> list[str]:
+    return [v.rule for v in validate(Kind.of(document), document, Policy.parse(None), given or facts()).denied]
+
+
+def only(pod: Object, name: str, listed: str = "containers") -> Object:
+    return next(one for one in pod["spec"][listed] if one["name"] == name)
+
+
+def lost(before: Any, after: Any) -> Iterator[Any]:
+    """Values of `before` that are nowhere in the same place of `after`; what has one of our names may be replaced."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        for name, value in before.items():
+            if value is not None and name not in ("raywarden.io/tls", "raywarden.io/injected"):
+                yield from lost(value, after.get(name))
+    elif isinstance(before, list) and isinstance(after, list):
+        for value in before:
+            ours = isinstance(value, dict) and value.get("name") == "raywarden-enroll"
+            if not ours and all(list(lost(value, kept)) for kept in after):
+                yield value
+    elif before != after:
+        yield before

@@ -1,0 +1,109 @@
+"""Which requests the API server sends to us, by the webhook configurations of `deploy/base`.
+
+The same words a real one evaluates: rules by group, resource, subresource and operation, namespace selectors, and
+matchConditions in CEL. Source: Kubernetes, dynamic admission control.
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any
+
+from cel_expr_python import cel
+from cel_expr_python.ext import ext_optional, ext_strings
+
+from policies.ray.workload import Kind
+from tests.support import deployed
+from webhook.admission.wire import AdmissionRequest
+
+# As Kubernetes' REST mapping has them.
+PLURALS = {
+    Kind("", "v1", "Pod"): "pods",
+    Kind("", "v1", "Service"): "services",
+    Kind("", "v1", "Endpoints"): "endpoints",
+    Kind("", "v1", "Namespace"): "namespaces",
+    Kind("", "v1", "ReplicationController"): "replicationcontrollers",
+    Kind("apps", "v1", "DaemonSet"): "daemonsets",
+    Kind("apps", "v1", "Deployment"): "deployments",
+    Kind("apps", "v1", "ReplicaSet"): "replicasets",
+    Kind("apps", "v1", "StatefulSet"): "statefulsets",
+    Kind("batch", "v1", "CronJob"): "cronjobs",
+    Kind("batch", "v1", "Job"): "jobs",
+    Kind("discovery.k8s.io", "v1", "EndpointSlice"): "endpointslices",
+    Kind("gateway.networking.k8s.io", "v1", "GRPCRoute"): "grpcroutes",
+    Kind("gateway.networking.k8s.io", "v1", "HTTPRoute"): "httproutes",
+    Kind("gateway.networking.k8s.io", "v1alpha2", "TCPRoute"): "tcproutes",
+    Kind("gateway.networking.k8s.io", "v1alpha2", "TLSRoute"): "tlsroutes",
+    Kind("networking.k8s.io", "v1", "Ingress"): "ingresses",
+    Kind("networking.k8s.io", "v1", "NetworkPolicy"): "networkpolicies",
+    Kind("ray.io", "v1", "RayCluster"): "rayclusters",
+    Kind("ray.io", "v1", "RayCronJob"): "raycronjobs",
+    Kind("ray.io", "v1", "RayJob"): "rayjobs",
+    Kind("ray.io", "v1", "RayService"): "rayservices",
+    Kind("route.openshift.io", "v1", "Route"): "routes",
+}
+_KINDS = {"mutate": "MutatingWebhookConfiguration", "validate": "ValidatingWebhookConfiguration"}
+
+
+def called(webhook: str, request: AdmissionRequest) -> list[str]:
+    """The names of our webhooks (of `mutate` or `validate`) that are called for a request."""
+    configuration = deployed.only(deployed.base(), _KINDS[webhook])
+    return [one["name"] for one in configuration["webhooks"] if _is_called(one, request)]
+
+
+def reaches(webhook: str, request: AdmissionRequest) -> bool:
+    """We are sent this request; or nobody is meant to be (kube-system), or ever was (Ingresses of `extensions`)."""
+    return request.namespace == "kube-system" or request.kind.group == "extensions" or bool(called(webhook, request))
+
+
+def asked_for(webhook: str) -> Iterator[tuple[str, str, str]]:
+    """Every group, resource (with its subresource) and operation that is sent to us."""
+    for one in deployed.only(deployed.base(), _KINDS[webhook])["webhooks"]:
+        for rule in one["rules"]:
+            for group in rule["apiGroups"]:
+                for resource in rule["resources"]:
+                    yield from ((group, resource, operation) for operation in rule["operations"])
+
+
+def _is_called(webhook: Mapping[str, Any], request: AdmissionRequest) -> bool:
+    return (
+        any(_covers(rule, request) for rule in webhook["rules"])
+        and _selects(webhook["namespaceSelector"], request.namespace)
+        and all(holds(condition["expression"], request) for condition in webhook["matchConditions"])
+    )
+
+
+def _covers(rule: Mapping[str, Any], request: AdmissionRequest) -> bool:
+    kind = request.gvk
+    plurals = [plural for known, plural in PLURALS.items() if (known.group, known.kind) == (kind.group, kind.kind)]
+    resources = [f"{plural}/{request.sub_resource}".rstrip("/") for plural in plurals]
+    return (
+        kind.group in rule["apiGroups"]
+        and bool({*resources} & {*rule["resources"]})
+        and request.operation in rule["operations"]
+    )
+
+
+def _selects(selector: Mapping[str, Any], namespace: str) -> bool:
+    (expression,) = selector["matchExpressions"]
+    assert (expression["key"], expression["operator"]) == ("kubernetes.io/metadata.name", "NotIn")
+    return namespace not in expression["values"]
+
+
+def holds(expression: str, request: AdmissionRequest) -> bool:
+    """As the API server evaluates it; an expression without an answer is a failure of the test."""
+    environment, program = _compiled(expression)
+    # What the API server sends has metadata always, and the objects of Kubernetes' own kinds their spec.
+    objects = {"object": request.object, "oldObject": request.old_object}
+    found = program.eval(environment.Activation({**objects, "request": request.plain}))
+    assert found.type() == cel.Type.BOOL, f"{expression}: {found.value()}"
+    return bool(found.value())
+
+
+@cache
+def _compiled(expression: str) -> tuple[Any, Any]:
+    environment = cel.NewEnv(
+        config=cel.NewEnvConfigFromYaml("extensions: []"),
+        variables=dict.fromkeys(("object", "oldObject", "request"), cel.Type.DYN),
+        extensions=[ext_strings.ExtStrings(version=2), ext_optional.ExtOptional()],
+    )
+    return environment, environment.compile(expression)

@@ -1,0 +1,169 @@
+"""`make demo`: a real server, real HTTPS, and a table of its answer to each example.
+
+`python -m tests.tools.demo FOLDER [--objects FILE] [--keep-serving]`
+"""
+
+import asyncio
+import base64
+import ssl
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any
+
+import httpx
+import jsonpatch
+import orjson
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from policies.documents.untyped import mapping
+from policies.ray.workload import RAY_GROUP, Kind, Workload
+from tests.tools.demo_enrollment import enrolments
+from webhook import wiring
+from webhook.admission.wire import BadReviewError, parse
+from webhook.server.listener import run
+from webhook.server.observer import set_up_logging
+from webhook.settings import Settings, SetupError, from_environment
+from webhook.wiring import Server
+
+# The shell's exit code for a process that SIGINT ended.
+_INTERRUPTED = 130
+
+
+def main(
+    examples: Annotated[Path, typer.Argument(help="Folder of AdmissionReviews (JSON).", exists=True, file_okay=False)],
+    objects: Annotated[
+        Path | None, typer.Option(help="Live objects (YAML); the pods among them enroll.", exists=True, dir_okay=False)
+    ] = None,
+    keep_serving: Annotated[bool, typer.Option(help="Keep serving after the table, until Ctrl-C.")] = False,
+) -> None:
+    """Start a development server, send it AdmissionReviews over HTTPS, enroll pods, and show the answers."""
+    set_up_logging("error")
+    reviews = {file.stem: _review_in(file) for file in sorted(examples.glob("*.json"))}
+    if not reviews:
+        raise SetupError(f"{examples}: no AdmissionReviews (*.json) in this folder")
+    run(_demo(from_environment(), reviews, objects, keep_serving))
+
+
+async def _demo(settings: Settings, reviews: Mapping[str, Any], objects: Path | None, keep_serving: bool) -> None:
+    with TemporaryDirectory() as folder:
+        settings = settings.model_copy(update={"objects_file": objects})
+        server = await wiring.dev_server(settings, Path(folder))
+        shown = await run_demo(server, reviews, objects, Path(folder), keep_serving)
+    if not shown:
+        raise typer.Exit(_INTERRUPTED)
+
+
+def _review_in(file: Path) -> Any:
+    try:
+        parse(body := file.read_bytes())
+    except (BadReviewError, OSError) as error:
+        raise SetupError(f"{file}: {error}") from None
+    return orjson.loads(body)
+
+
+async def run_demo(
+    server: Server, reviews: Mapping[str, Any], objects: Path | None, token_dir: Path, keep_serving: bool
+) -> bool:
+    """Serve, send every AdmissionReview to `/mutate` and the result to `/validate`, have the pods of `objects` enrol.
+
+    Prints a table of each; gives whether it came to that, before somebody ended it.
+    """
+    stop = asyncio.Event()
+    serving = asyncio.create_task(server.run(stop))
+    # Where the output is no terminal, rich would fold everything at 80 columns.
+    console = Console() if sys.stdout.isatty() else Console(width=120)
+    showing = asyncio.create_task(_show(server, reviews, objects, token_dir, console))
+    try:
+        await asyncio.wait((serving, showing), return_when=asyncio.FIRST_COMPLETED)
+        if not server.readiness.ready:
+            return False
+        await showing
+        if keep_serving:
+            ports = f"{_url(server)} (admission), https://localhost:{server.enrolment.port} (enrolment)"
+            console.print(f"\nServing on {ports} and http://127.0.0.1:{server.operations.port}. Ctrl-C ends it.")
+            await serving
+        return True
+    finally:
+        showing.cancel()
+        await asyncio.gather(showing, return_exceptions=True)
+        stop.set()
+        await serving
+
+
+async def _show(
+    server: Server, reviews: Mapping[str, Any], objects: Path | None, token_dir: Path, console: Console
+) -> None:
+    await server.readiness.wait()
+    await _present(server, reviews, console)
+    if objects:
+        console.print(await enrolments(server, objects, token_dir))
+
+
+async def _present(server: Server, reviews: Mapping[str, Any], console: Console) -> None:
+    table = Table(title="AdmissionReviews over HTTPS, and the answers", show_lines=True)
+    table.add_column("example", overflow="fold", max_width=26)
+    table.add_column("verdict")
+    table.add_column("injected by /mutate, and each message of /validate", overflow="fold")
+    context = ssl.create_default_context(cadata=server.ca.decode())
+    async with httpx.AsyncClient(base_url=_url(server), verify=context) as client:
+        for name, review in reviews.items():
+            table.add_row(name, *await _row(client, review))
+    console.print(table)
+
+
+async def _row(client: httpx.AsyncClient, review: dict[str, Any]) -> tuple[str, Text]:
+    mutation = await _send(client, "/mutate", review)
+    operations = orjson.loads(base64.b64decode(mutation.get("patch", "")) or b"[]")
+    request = review["request"]
+    request["object"] = jsonpatch.apply_patch(request["object"], operations)
+    verdict = await _send(client, "/validate", review)
+    lines = Text("\n").join(
+        [
+            *(Text(line, "cyan") for line in _injected(request, operations)),
+            *(Text(f"! {line}", "red") for line in mapping(verdict.get("status")).get("message", "").splitlines()),
+            *(Text(f"warning: {line}", "yellow") for line in verdict.get("warnings", ())),
+        ]
+    )
+    return ("[green]allowed[/green]" if verdict["allowed"] else "[red]denied[/red]"), lines
+
+
+async def _send(client: httpx.AsyncClient, path: str, review: dict[str, Any]) -> dict[str, Any]:
+    response = await client.post(path, content=orjson.dumps(review), headers={"Content-Type": "application/json"})
+    response.raise_for_status()
+    answer: dict[str, Any] = response.json()["response"]
+    return answer
+
+
+def _injected(request: dict[str, Any], operations: Sequence[Any]) -> list[str]:
+    """What of ours is in the object, read from the object itself."""
+    workload = Workload.of(Kind(**request["kind"]), request["object"]) if operations else None
+    if workload is None:
+        made_of_it = request["kind"]["group"] == RAY_GROUP
+        return ["nothing injected" + ("; the RayCluster that KubeRay makes of it is" if made_of_it else "")]
+    groups = workload.cluster.groups if workload.cluster else ()
+    addresses = {group.title: group.start_params.get("node-ip-address") for group in groups}
+    lines = []
+    for pod in workload.pods:
+        inits = [container.name for container in pod.containers if container.listed == "initContainers"]
+        tls = [container.name for container in pod.ray_containers if "RAY_USE_TLS" in container.variables]
+        parts = [f"TLS in {', '.join(tls)}"] if tls else []
+        parts += [f"init containers {', '.join(inits)}"] if inits else []
+        parts += [f"node-ip-address {addresses[pod.title]}"] if pod.title in addresses else []
+        lines.append(f"{pod.title}: {'; '.join(parts)}")
+    return [*lines, f"{len(operations)} operations"]
+
+
+def _url(server: Server) -> str:
+    return f"https://localhost:{server.admission.port}"
+
+
+if __name__ == "__main__":
+    try:
+        typer.run(main)
+    except SetupError as error:
+        sys.exit(f"demo: {error}")

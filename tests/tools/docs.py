@@ -1,0 +1,53 @@
+"""The generated parts of the documentation: `make docs` writes them, a test holds the files against them."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.support.paths import REPOSITORY
+from tests.support.wired_metrics import wired_metrics
+from webhook.commands import reference
+from webhook.policy import schema
+
+_BLOCK = re.compile(r"(<!-- generated: (?P<what>[a-z ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_RULES = re.compile(r"( *)(# generated: rules\n).*?( *# end\n)", re.DOTALL)
+
+
+def files() -> dict[Path, str]:
+    """Every file with generated parts, as it should be."""
+    server, example = REPOSITORY / "webhook" / "README.md", REPOSITORY / "deploy" / "base" / "policy.yaml"
+    return {
+        REPOSITORY / "policies" / "policy.schema.json": schema.text(),
+        example: _RULES.sub(_example_rules, example.read_text()),
+        REPOSITORY / "policies" / "README.md": reference.markdown(),
+        server: _BLOCK.sub(lambda found: found[1] + _generated(found["what"]) + found[3], server.read_text()),
+    }
+
+
+def _generated(what: str) -> str:
+    if what == "settings":
+        return reference.settings_table() + "\n"
+    if what == "metrics":
+        return reference.metrics_table(wired_metrics()) + "\n"
+    return f"```text\n$ raywarden {what} --help\n{_help(what)}\n```\n"
+
+
+def _example_rules(found: re.Match[str]) -> str:
+    indent, start, end = found.groups()
+    return indent + start + "".join(f"{indent}{line}\n" for line in schema.example_rules()) + end
+
+
+def _help(command: str) -> str:
+    plain = {"PATH": os.environ["PATH"], "COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1"}
+    ended = subprocess.run(
+        [sys.executable, "-m", "webhook", *command.split(), "--help"],
+        env=plain, cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    return "\n".join(line.rstrip() for line in ended.stdout.strip("\n ").splitlines())
+
+
+if __name__ == "__main__":
+    for file, content in files().items():
+        file.write_text(content)

@@ -1,0 +1,135 @@
+"""An installation that is sound in every respect, on a fake API server; tests take something out of it."""
+
+import base64
+from typing import Any
+
+from aiohttp import web
+
+from certs.authority import serving_authority
+from policies.injection.contract import MANAGED, MARKER_LABEL
+from tests.support import live_objects
+from tests.support.factory import Object, changed
+from tests.support.fake_kube_api import FakeKubeApi, fails
+from webhook import __version__
+
+HOME = "raywarden-system"
+IMAGE = f"registry.example/raywarden:{__version__}"
+REFUSED = 'admission webhook "validate.raywarden.io" denied the request: operator-made-pods: this pod claims to be'
+_OPERATOR_RULES = [
+    {"apiGroups": [""], "resources": ["pods"], "verbs": ["create"]},
+    {"apiGroups": ["ray.io"], "resources": ["rayclusters/status"], "verbs": ["update"]},
+]
+
+
+def deployment(**settings: str) -> Object:
+    """Our own, with these variables beside those it has."""
+    variables = {"RAYWARDEN_ENROLL_IMAGE": IMAGE, "RAYWARDEN_POLICY_FILE": "/etc/raywarden/policy.yaml", **settings}
+    container = {
+        "name": "raywarden",
+        "image": IMAGE,
+        "env": [{"name": name, "value": value} for name, value in variables.items()],
+        "volumeMounts": [{"name": "policy", "mountPath": "/etc/raywarden", "readOnly": True}],
+    }
+    volumes = [{"name": "policy", "configMap": {"name": "raywarden-policy"}}]
+    pod = {"serviceAccountName": "raywarden", "containers": [container], "volumes": volumes}
+    return {
+        "apiVersion": "apps/v1",
+        "metadata": {"name": "raywarden", "namespace": HOME},
+        "spec": {"replicas": 2, "template": {"spec": pod}},
+        "status": {"readyReplicas": 2},
+    }
+
+
+def configuration(kind: str, **webhook: Any) -> Object:
+    """A webhook configuration of ours, with these fields in its one webhook."""
+    path, policy = ("mutate", "Ignore") if kind == "mutating" else ("validate", "Fail")
+    service = {"namespace": HOME, "name": "raywarden", "path": f"/{path}", "port": 443}
+    bundle = base64.b64encode(serving_authority(live_objects.GENERATION).pem).decode()
+    selector = {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-system", HOME]}
+    one = {
+        "name": f"{path}.raywarden.io",
+        "clientConfig": {"service": service, "caBundle": bundle},
+        "failurePolicy": policy,
+        "sideEffects": "None",
+        "timeoutSeconds": 10,
+        "namespaceSelector": {"matchExpressions": [selector]},
+        **webhook,
+    }
+    metadata = {"name": "raywarden", "creationTimestamp": "2026-11-19T00:00:00Z"}
+    return {"metadata": metadata, "webhooks": [one]}
+
+
+def operator(image: str = "quay.io/kuberay/operator:v1.7.0") -> Object:
+    """KubeRay's Deployment."""
+    metadata = {
+        "name": "kuberay-operator",
+        "namespace": "kuberay",
+        "labels": {"app.kubernetes.io/name": "kuberay-operator"},
+    }
+    pod = {"serviceAccountName": "kuberay-operator", "containers": [{"name": "kuberay-operator", "image": image}]}
+    spec = {"replicas": 1, "template": {"spec": pod}}
+    return {"apiVersion": "apps/v1", "metadata": metadata, "spec": spec, "status": {"readyReplicas": 1}}
+
+
+def binding() -> Object:
+    """What makes the operator one."""
+    subject = {"kind": "ServiceAccount", "namespace": "kuberay", "name": "kuberay-operator"}
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "kuberay-operator"}
+    return {"metadata": {"name": "kuberay-operator"}, "roleRef": role, "subjects": [subject]}
+
+
+def namespace(name: str, **labels: str) -> Object:
+    return changed(live_objects.namespace(name), {"/metadata/labels": {"kubernetes.io/metadata.name": name, **labels}})
+
+
+def ray_cluster(name: str = "demo", **labels: str) -> Object:
+    return changed(live_objects.ray_cluster(name), {"/metadata/labels": labels or {MARKER_LABEL: MANAGED}})
+
+
+def pod(*arguments: str) -> Object:
+    """A pod of Ray that has enrolled, a minute after its cluster was made."""
+    ours = {"/spec/initContainers": [{"name": "raywarden-enroll"}]}
+    return changed(live_objects.pod(*arguments), {"/metadata/creationTimestamp": "2026-11-20T08:01:00Z", **ours})
+
+
+def seed(**entries: bytes) -> Object:
+    data = {
+        name: base64.b64encode(secret).decode() for name, secret in {**live_objects.SEED.entries, **entries}.items()
+    }
+    return {"apiVersion": "v1", "metadata": {"name": "raywarden-seed", "namespace": HOME}, "data": data}
+
+
+def policy(text: str = "kind: Policy\n") -> Object:
+    return {"metadata": {"name": "raywarden-policy", "namespace": HOME}, "data": {"policy.yaml": text}}
+
+
+async def completes(request: web.BaseRequest) -> web.Response:
+    """As our mutating webhook does."""
+    document = await request.json()
+    document["metadata"]["labels"] = {MARKER_LABEL: MANAGED}
+    return web.json_response(document, status=201)
+
+
+def furnish(fake: FakeKubeApi) -> None:
+    """Everything there should be."""
+    kinds = [{"name": f"ray{kind}s"} for kind in ("cluster", "job", "service", "cronjob")]
+    fake.paths = {
+        "/version": {"major": "1", "minor": "36+", "gitVersion": "v1.36.2"},
+        "/apis/ray.io/v1": {"kind": "APIResourceList", "resources": [*kinds, {"name": "rayclusters/status"}]},
+    }
+    fake.put("deployments", deployment())
+    for name in ("raywarden", "raywarden-enroll"):
+        fake.put("services", {"metadata": {"name": name, "namespace": HOME}})
+    for kind in ("mutating", "validating"):
+        fake.put(f"{kind}webhookconfigurations", configuration(kind))
+    fake.put("configmaps", policy())
+    fake.put("secrets", seed())
+    for name in ("default", "team-a"):
+        fake.put("namespaces", namespace(name))
+    fake.put("deployments", operator())
+    fake.put("clusterroles", {"metadata": {"name": "kuberay-operator"}, "rules": _OPERATOR_RULES})
+    fake.put("clusterrolebindings", binding())
+    fake.put("rayclusters", ray_cluster())
+    for one in (pod(), pod("w", "worker")):
+        fake.put("pods", one)
+    fake.rehearsals = {"pods": fails(403, REFUSED), "rayclusters": completes}

@@ -1,0 +1,201 @@
+"""The command line, as people and CI jobs call it."""
+
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support import factory, related_objects
+from tests.support.paths import EXAMPLES, REPOSITORY
+from tests.tools import docs
+
+
+def run(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "webhook", *arguments],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def write(folder: Path, name: str, *documents: Any) -> str:
+    file = folder / name
+    file.write_text(yaml.safe_dump_all(documents))
+    return str(file)
+
+
+PUBLIC = factory.changed(factory.ray_cluster(), {"/spec/headGroupSpec/serviceType": "LoadBalancer"})
+CONFIG_MAP = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}}
+
+
+def test_clean_manifests_end_with_zero(tmp_path: Path) -> None:
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "ray", "namespace": "team-a"}}
+    around = (related_objects.network_policy(), quota, CONFIG_MAP)
+    ended = run("review", write(tmp_path, "a.yaml", factory.ray_cluster(), *around))
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.splitlines()[0].endswith("a.yaml: RayCluster team-a/demo: allowed")
+    assert ended.stdout.splitlines()[-1] == "2 reviewed, 0 denied, 0 warnings, 0 unreadable, 2 not Ray"
+
+
+def test_what_is_not_known_offline_is_said(tmp_path: Path) -> None:
+    ended = run("review", write(tmp_path, "a.yaml", factory.ray_cluster()))
+    assert ended.returncode == 0, ended.stderr
+    assert "whether a quota is over the namespace team-a is not known here" in ended.stdout
+
+
+def test_a_denied_manifest_ends_with_one_and_says_what_to_write(tmp_path: Path) -> None:
+    ended = run("review", write(tmp_path, "a.yaml", factory.ray_cluster(), PUBLIC))
+    assert ended.returncode == 1
+    assert "a.yaml#2: RayCluster team-a/demo: DENIED" in ended.stdout
+    assert "  deny    no-public-head-service: the head service is a LoadBalancer open to everyone" in ended.stdout
+    assert "          Fix: write serviceType: ClusterIP" in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("a.yaml", b"a: [1", "did not find expected"),
+        ("a.yaml", b"a: {{ .Values.a }}", "a key is a list or a mapping"),
+        ("a.yaml", b"\xff\xfe", "not UTF-8 text"),
+        ("a.json", b'{"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1"}', "request: Field required"),
+        ("a.yaml", b"[" * 100_000, "nested deeper than 100 levels"),
+    ],
+)
+def test_what_cannot_be_read_ends_with_two_and_says_why(tmp_path: Path, name: str, content: bytes, says: str) -> None:
+    file = tmp_path / name
+    file.write_bytes(content)
+    write(tmp_path, "b.yaml", PUBLIC)
+    ended = run("review", str(tmp_path))
+    assert ended.returncode == 2
+    assert f"{file}: could not be read: " in ended.stdout and says in ended.stdout
+    assert "1 reviewed, 1 denied" in ended.stdout, "the rest is reviewed all the same"
+
+
+@pytest.mark.parametrize(
+    ("source", "says"), [("nowhere.yaml", "No such file or directory"), (".", "no Kubernetes object in it")]
+)
+def test_nothing_to_read_is_an_error(tmp_path: Path, source: str, says: str) -> None:
+    ended = run("review", str(tmp_path / source))
+    assert ended.returncode == 2
+    assert f"could not be read: {says}" in ended.stdout
+
+
+@pytest.mark.parametrize("stdin", ["", "# nothing\n---\n", "replicas: 3\n"])
+def test_an_empty_pipe_does_not_pass_for_a_clean_one(stdin: str) -> None:
+    ended = run("review", "-", stdin=stdin)
+    assert ended.returncode == 2
+    assert "-: could not be read: no Kubernetes object in it" in ended.stdout
+
+
+@pytest.mark.parametrize("content", ["kind: RayCluster\n", "just text\n", "[1, 2]\n", "apiVersion: v1\nkind: [a]\n"])
+def test_what_claims_to_be_an_object_and_is_none(content: str) -> None:
+    ended = run("review", "-", stdin=content)
+    assert ended.returncode == 2
+    assert "not a Kubernetes object: write apiVersion and kind" in ended.stdout
+
+
+def test_a_values_file_beside_manifests_is_passed_over(tmp_path: Path) -> None:
+    write(tmp_path, "values.yaml", {"replicas": 3})
+    write(tmp_path, "a.yaml", factory.ray_cluster())
+    assert run("review", str(tmp_path)).returncode == 0
+
+
+def test_made_goes_with_patch() -> None:
+    ended = run("review", "--made", "deploy/examples")
+    assert ended.returncode == 2
+    assert "--made goes with --patch" in ended.stderr
+
+
+def test_standard_input_takes_helms_output() -> None:
+    rendered = (
+        f"---\n# Source: ray/templates/a.yaml\n{yaml.safe_dump(PUBLIC)}---\n# Source: ray/templates/empty.yaml\n---\n"
+    )
+    ended = run("review", "-", stdin=rendered)
+    assert ended.returncode == 1
+    assert ended.stdout.startswith("stdin: RayCluster")
+
+
+def test_lists_are_opened(tmp_path: Path) -> None:
+    inner = {"apiVersion": "ray.io/v1", "kind": "RayClusterList", "items": [PUBLIC]}
+    outer = {"apiVersion": "v1", "kind": "List", "items": [CONFIG_MAP, inner, factory.ray_cluster()]}
+    ended = run("review", "-o", "json", write(tmp_path, "a.yaml", outer))
+    assert [found["source"].rpartition("#")[2] for found in json.loads(ended.stdout)["objects"]] == ["2", "3"]
+
+
+def test_json_for_programs(tmp_path: Path) -> None:
+    ended = run("review", "--output", "json", write(tmp_path, "a.yaml", PUBLIC))
+    report = json.loads(ended.stdout)
+    (found,) = report["objects"]
+    assert found["allowed"] is False
+    assert found["mutations"] == ["pod-security", "node-ip-address", "token-automount", "ray-tls"]
+    assert found["violations"][0]["rule"] == "no-public-head-service"
+    assert found["violations"][0]["pointer"] == "/spec/headGroupSpec/serviceType"
+    assert [made["name"] for made in found["becomes"]] == ["demo-head-", "demo-small-worker-"]
+    assert report["summary"]["denied"] == 1
+
+
+def test_patch_prints_manifests_and_nothing_else(tmp_path: Path) -> None:
+    ended = run("review", "--patch", write(tmp_path, "a.yaml", factory.ray_cluster()))
+    (document,) = yaml.safe_load_all(ended.stdout)
+    assert document["spec"]["headGroupSpec"]["template"]["spec"]["initContainers"][0]["name"] == "raywarden-enroll"
+    assert "&id" not in ended.stdout
+    assert "1 reviewed" in ended.stderr
+    again = run("review", "-", stdin=ended.stdout)
+    assert again.returncode == 0
+    assert "inject" not in again.stdout.splitlines()[1]
+
+
+def test_patch_shows_on_request_what_kuberay_makes_of_a_job(tmp_path: Path) -> None:
+    ended = run("review", "--patch", "--made", write(tmp_path, "a.yaml", factory.ray_job()))
+    kinds = [document["kind"] for document in yaml.safe_load_all(ended.stdout)]
+    assert kinds == ["RayJob", "RayCluster", "Pod", "Pod", "Pod"]
+
+
+def test_namespaces_beside_the_manifests_choose_their_profile(tmp_path: Path) -> None:
+    cluster = factory.by_hand(factory.ray_cluster())
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team-a", "labels": {}}}
+    assert run("review", write(tmp_path, "a.yaml", cluster, namespace)).returncode == 0
+    namespace["metadata"] = {"name": "team-a", "labels": {"raywarden.io/enforce": "restricted"}}
+    ended = run("review", write(tmp_path, "a.yaml", cluster, namespace))
+    assert ended.returncode == 1
+    assert "tls-on" in ended.stdout
+
+
+def test_a_policy_of_ones_own(tmp_path: Path) -> None:
+    manifest = write(tmp_path, "a.yaml", PUBLIC)
+    policy = write(tmp_path, "policy.yaml", {"rules": {"no-public-head-service": {"mode": "warn"}}})
+    assert run("review", "--policy", policy, manifest).returncode == 0
+    policy = write(tmp_path, "policy.yaml", {"rules": {"no-such": {}}})
+    ended = run("review", "--policy", policy, manifest)
+    assert ended.returncode == 2
+    assert f"raywarden: {policy}:2:3: rules.no-such: no rule is called no-such" in ended.stderr
+
+
+def test_admission_reviews_can_be_reviewed_again() -> None:
+    ended = run("review", *map(str, sorted(EXAMPLES.glob("*.json"))))
+    assert ended.returncode == 1
+    assert "8 reviewed, 4 denied" in ended.stdout
+
+
+def test_rules_are_listed() -> None:
+    listed = run("rules").stdout
+    assert "no-host-access             baseline " in listed
+    assert "ray-tls                    mutation" in listed
+
+
+@pytest.mark.parametrize("file", sorted(docs.files()), ids=lambda file: file.name)
+def test_generated_documentation_is_fresh(file: Path) -> None:
+    assert file.read_text() == docs.files()[file], "make docs"
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    version = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
+    assert run("--version").stdout == f"raywarden {version}\n"

@@ -1,0 +1,172 @@
+"""The limits of a request in size and time, over a real socket."""
+
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+
+import orjson
+import pytest
+
+from tests.support import factory
+from tests.support.live_server import Live, metric, raw, read_all, serving
+
+POST = b"POST /mutate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+
+
+@pytest.fixture(scope="module")
+def live() -> Iterator[Live]:
+    with serving({"RAYWARDEN_BODY_TIMEOUT_SECONDS": "1", "RAYWARDEN_WAIT_SECONDS": "1"}) as running:
+        yield running
+
+
+def test_a_body_over_the_limit_is_refused_before_it_is_sent(live: Live) -> None:
+    with raw(live) as connection:
+        connection.sendall(POST + b"Content-Length: 9000000\r\n\r\n")
+        answer = read_all(connection)
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b"the limit is 8388608 bytes" in answer
+
+
+def test_a_body_of_unknown_length_is_cut_off_at_the_limit(live: Live) -> None:
+    with raw(live) as connection:
+        connection.sendall(POST + b"Transfer-Encoding: chunked\r\n\r\n")
+        chunk = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
+        try:
+            for _ in range(200):
+                connection.sendall(chunk)
+        except OSError:
+            pass  # the server hung up on us, which is the point
+        else:
+            assert read_all(connection).startswith(b"HTTP/1.1 413 ")
+    assert metric(live, 'raywarden_rejected_requests_total{status="413"}') >= 1
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(live: Live) -> None:
+    with raw(live) as connection:
+        connection.sendall(POST + b"Content-Length: 10\r\n\r\n{")
+        assert read_all(connection).startswith(b"HTTP/1.1 408 ")
+
+
+@pytest.mark.parametrize("sent", [b"", b"POST /mutate HTTP/1.1\r\nHost: loc"])
+def test_a_header_that_does_not_come_is_not_waited_for(live: Live, sent: bytes) -> None:
+    with raw(live) as connection:
+        connection.sendall(sent)
+        assert read_all(connection) == b""
+
+
+def test_a_second_header_that_does_not_come_is_not_waited_for(live: Live) -> None:
+    with raw(live) as connection:
+        body = orjson.dumps(factory.review(factory.ray_cluster()))
+        connection.sendall(POST + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+        connection.sendall(b"GET /other HTTP/1.1\r\nHost: loc")
+        assert b"HTTP/1.1" not in read_all(connection)
+
+
+def test_a_header_without_end_is_cut_off(live: Live) -> None:
+    with raw(live) as connection, pytest.raises(OSError):  # which of the many sends fails is the kernel's choice
+        connection.sendall(b"GET / HTTP/1.1\r\n")
+        for number in range(3000):
+            connection.sendall(f"X-{number}: {'a' * 1000}\r\n".encode())
+
+
+def test_an_answer_that_is_not_read_is_not_waited_for(live: Live) -> None:
+    body = orjson.dumps(factory.examples()["01-good-raycluster"])
+    request = POST + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    plain = socket.socket()
+    plain.settimeout(35)
+    plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    plain.connect(("127.0.0.1", live.admission_port))
+    started = time.monotonic()
+    with live.trust.wrap_socket(plain, server_hostname="localhost") as connection, suppress(OSError):
+        while time.monotonic() - started < 30:
+            connection.sendall(request)
+            time.sleep(0.004)  # one request at a time is another rule
+    assert time.monotonic() - started < 30
+
+
+def test_idle_connections_make_room() -> None:
+    with serving({"RAYWARDEN_MAX_CONNECTIONS": "20"}) as live, ExitStack() as held:
+        body = orjson.dumps(factory.review(factory.ray_cluster()))
+        for _ in range(60):
+            held.enter_context(raw(live))
+        with raw(live) as connection:
+            connection.sendall(POST + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
+def test_headers_are_counted(live: Live) -> None:
+    with raw(live) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"a: b\r\n" * 101)
+        assert read_all(connection).startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize("first", [b"CONNECT x:80", b"GET http://a", b"GET http://[", b"GET /" + b"x" * 70_000])
+def test_a_first_line_that_nobody_can_read_breaks_nothing(live: Live, first: bytes) -> None:
+    with raw(live) as connection, suppress(OSError):
+        connection.sendall(first + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert not read_all(connection).startswith(b"HTTP/1.1 5")
+    assert "Traceback" not in live.log_file.read_text() and "AttributeError" not in live.log_file.read_text()
+
+
+def test_trailers_are_not_kept(live: Live) -> None:
+    before = resident(live)
+    with raw(live) as connection:
+        connection.sendall(POST + b"Transfer-Encoding: chunked\r\n\r\n0\r\n")
+        assert send_until_cut_off(connection, b"x: y\r\n" * 10_000) < 10
+    assert resident(live) - before < 50_000
+
+
+def test_one_request_at_a_time(live: Live) -> None:
+    before = resident(live)
+    with raw(live) as connection:
+        assert send_until_cut_off(connection, b"GET /other HTTP/1.1\r\nHost: localhost\r\n\r\n" * 2000) < 10
+    assert resident(live) - before < 50_000
+
+
+def test_a_second_request_before_the_answer_is_a_bad_request(live: Live) -> None:
+    with raw(live) as connection:
+        connection.sendall(b"GET /other HTTP/1.1\r\nHost: localhost\r\n\r\n" * 2)
+        assert read_all(connection).startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize("sent", [b"{", b"\r\n"], ids=["a byte of the body", "an empty line"])
+def test_an_answered_connection_is_not_held_by_a_byte(live: Live, sent: bytes) -> None:
+    head = b"POST /other HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n\r\n"
+    whole = b"GET /other HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with raw(live) as connection:
+        connection.sendall(head if sent == b"{" else whole)
+        answer = connection.recv(65536) + connection.recv(65536)
+        assert answer.startswith(b"HTTP/1.1 404 ") and answer.endswith(b"}")
+        started = time.monotonic()
+        for _ in range(20):
+            with suppress(OSError):
+                connection.sendall(sent)
+            time.sleep(0.05)
+        assert read_all(connection) == b""
+        assert time.monotonic() - started < 5
+
+
+def test_a_tls_handshake_that_does_not_come_is_not_waited_for(live: Live) -> None:
+    with socket.create_connection(("127.0.0.1", live.enrolment_port), timeout=20) as connection:
+        started = time.monotonic()
+        with suppress(ConnectionError):
+            assert connection.recv(1) == b""
+        assert time.monotonic() - started < 10
+
+
+def send_until_cut_off(connection: ssl.SSLSocket, block: bytes) -> float:
+    """Send a block again and again; gives the seconds for which that worked, 20 at most."""
+    started = time.monotonic()
+    with suppress(OSError):
+        while time.monotonic() - started < 20:
+            connection.sendall(block)
+    return time.monotonic() - started
+
+
+def resident(live: Live) -> int:
+    """Resident memory of the server in KiB."""
+    with open(f"/proc/{live.process.pid}/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))

@@ -1,0 +1,1 @@
+"""The seed, the CAs derived from it, and their rotation."""

@@ -1,0 +1,1 @@
+"""`raywarden check`: facts collected first, then judged."""

@@ -1,0 +1,213 @@
+"""Asks a cluster everything `raywarden check` wants to know, with the rights of whoever calls; changes nothing."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from datetime import datetime
+from typing import Any, TypeVar
+
+from policies.cluster.state import Binding, Rights, Role
+from policies.documents.untyped import elements, mapping, text
+from webhook import __version__
+from webhook.check.coverage import ray_namespaces
+from webhook.check.deployed import DEPLOYMENT, Deployed, PolicyText, shared_settings
+from webhook.check.dry_run import BARE_CLUSTER, FORGED_POD
+from webhook.check.findings import MUTATING, RAY_KINDS, VALIDATING, Facts, Object, Objects, Rehearsed, Unanswered, can_i
+from webhook.check.registration import labels_by_namespace, names_of, passing_by
+from webhook.kube.adapters import CONFIGURATIONS, PODS, KubeObjectLists, KubeSeedStore
+from webhook.kube.api import KubeApi
+from webhook.kube.memory import BINDINGS, RAY_CLUSTERS, ROLES, SERVICES
+from webhook.kube.permissions import Right, rights
+from webhook.kube.request import ForbiddenError, NotFoundError, RefusedError, Resource
+from webhook.ports import ConflictError, UnavailableError
+
+T = TypeVar("T")
+
+_ACCESS_REVIEWS = Resource("authorization.k8s.io", "v1", "subjectaccessreviews")
+_CONFIG_MAPS = Resource("", "v1", "configmaps")
+_DEPLOYMENTS = Resource("apps", "v1", "deployments")
+_OPERATOR = "app.kubernetes.io/name in (kuberay, kuberay-operator)"
+_AT_ONCE = 8
+
+
+class Inspection:
+    """What is asked, over a connection of the caller's; `namespace` is the server's own."""
+
+    def __init__(self, api: KubeApi, namespace: str, now: Callable[[], datetime]) -> None:
+        self._api = api
+        self._lists = KubeObjectLists(api)
+        self._namespace = namespace
+        self._now = now
+
+    async def facts(self, rehearse_in: str = "") -> Facts:
+        """Everything, with a dry run in that namespace, or else in one that has Ray in it.
+
+        What is not answered is said where it is asked; raises UnavailableError where there is no API server to ask.
+        """
+        server = await self._server()
+        deployed = await _answer(self._deployed())
+        known_deployed = deployed if isinstance(deployed, Deployed) else None
+        kinds, seed, namespaces, ray_pods, operators, rbac = await asyncio.gather(
+            _answer(self._ray_kinds()),
+            _answer(KubeSeedStore(self._api, self._namespace).load()),
+            _answer(self._lists.namespaces()),
+            _answer(self._lists.ray_pods()),
+            _answer(self._lists.all(_DEPLOYMENTS, _OPERATOR)),
+            _answer(self._rbac()),
+        )
+        ray_objects = {kind: await _answer(self._ray_objects(kind)) for kind in RAY_KINDS}
+        configurations = await self._configurations(known_deployed)
+        chosen = rehearse_in or _chosen((*ray_objects.values(), ray_pods), namespaces, configurations[VALIDATING])
+        return Facts(
+            namespace=self._namespace,
+            now=self._now(),
+            version=__version__,
+            server=server,
+            deployed=deployed,
+            services=await self._services(known_deployed),
+            policy=await _answer(self._policy(known_deployed)),
+            rights=await _answer(self._rights(known_deployed)),
+            configurations=configurations,
+            seed=seed,
+            namespaces=namespaces,
+            ray_kinds=kinds,
+            ray_objects=ray_objects,
+            ray_pods=ray_pods,
+            operators=operators,
+            rbac=rbac,
+            rehearsed_in=chosen,
+            rehearsals=await self._rehearsals(chosen),
+        )
+
+    async def _server(self) -> Object | Unanswered:
+        try:
+            return await self._api.at("/version")
+        except ForbiddenError as error:
+            return _not_allowed(error)
+
+    async def _deployed(self) -> Deployed | None:
+        document = await self._api.get(_DEPLOYMENTS, self._namespace, DEPLOYMENT)
+        if document is None:
+            return None
+        shared: dict[str, str] = {}
+        for prefix, name in shared_settings(document):
+            found = await self._api.get(_CONFIG_MAPS, self._namespace, name)
+            values = mapping((found or {}).get("data"))
+            shared |= {f"{prefix}{key}": text(value) for key, value in values.items()}
+        return Deployed.of(document, shared)
+
+    async def _services(self, deployed: Deployed | None) -> Mapping[str, Object | Unanswered | None]:
+        names = (deployed.admission_service if deployed else DEPLOYMENT, f"{DEPLOYMENT}-enroll")
+        return {name: await _answer(self._api.get(SERVICES, self._namespace, name)) for name in names}
+
+    async def _configurations(self, deployed: Deployed | None) -> Mapping[str, Object | Unanswered | None]:
+        # Where their caBundle is not ours to write, they still have their name.
+        name = (deployed.configuration if deployed else "") or DEPLOYMENT
+        answers = [await _answer(self._api.get(resource, "", name)) for resource in CONFIGURATIONS]
+        return dict(zip((MUTATING, VALIDATING), answers, strict=True))
+
+    async def _policy(self, deployed: Deployed | None) -> PolicyText | Unanswered | None:
+        if deployed is None or not deployed.policy_file:
+            return None
+        source = deployed.policy_source
+        if source is None:
+            why = f"{deployed.policy_file} is mounted from no ConfigMap"
+            return Unanswered(why, "look at it where it comes from: raywarden review --policy FILE reads it")
+        title = f"configmap/{source.config_map}/{source.key}"
+        found = await self._api.get(_CONFIG_MAPS, self._namespace, source.config_map)
+        content = mapping((found or {}).get("data")).get(source.key)
+        return PolicyText(title, content.encode() if isinstance(content, str) else None)
+
+    async def _rights(self, deployed: Deployed | None) -> Mapping[str, bool] | None:
+        if deployed is None:
+            return None
+        wanted = list(rights(deployed.configuration, own_seed=not deployed.own_seed))
+        limit, account = asyncio.Semaphore(_AT_ONCE), deployed.service_account
+
+        async def allowed(right: Right) -> bool:
+            async with limit:
+                answer = await self._api.review(_ACCESS_REVIEWS, _access_review(right, self._namespace, account))
+            return mapping(answer.get("status")).get("allowed") is True
+
+        # The first alone: whoever may not ask is told so once.
+        first = await allowed(wanted[0])
+        answers = [first, *await asyncio.gather(*map(allowed, wanted[1:]))]
+        inside = f" in namespace {self._namespace}"
+        return {f"{right}{inside * right.ours}": answer for right, answer in zip(wanted, answers, strict=True)}
+
+    async def _ray_kinds(self) -> frozenset[str]:
+        try:
+            document = await self._api.at("/apis/ray.io/v1")
+        except NotFoundError:
+            return frozenset()
+        return frozenset(text(one.get("name")) for _, one in elements(document.get("resources")))
+
+    async def _ray_objects(self, plural: str) -> Objects:
+        try:
+            return await self._lists.all(Resource(RAY_CLUSTERS.group, RAY_CLUSTERS.version, plural))
+        except NotFoundError:
+            return ()
+
+    async def _rbac(self) -> Rights:
+        roles, bindings = await asyncio.gather(self._lists.all(ROLES), self._lists.all(BINDINGS))
+        by_name = {text(mapping(role.get("metadata")).get("name")): Role.of(role) for role in roles}
+        return Rights.of(by_name, map(Binding.of, bindings))
+
+    async def _rehearsals(self, namespace: str) -> Mapping[str, Rehearsed | Unanswered]:
+        return {
+            VALIDATING: await _answer(self._rehearse(PODS, namespace, FORGED_POD)),
+            MUTATING: await _answer(self._rehearse(RAY_CLUSTERS, namespace, BARE_CLUSTER)),
+        }
+
+    async def _rehearse(self, resource: Resource, namespace: str, document: Object) -> Rehearsed | Unanswered:
+        try:
+            answer = await self._api.rehearse(resource, namespace, document)
+        except RefusedError as error:
+            return Rehearsed(said=error.said or str(error))
+        except NotFoundError:
+            why = f"there is no namespace {namespace}, or no {resource}"
+            return Unanswered(why, "name a namespace there is with --namespace; without KubeRay there is no RayCluster")
+        return Rehearsed(answer.document, warnings=answer.warnings)
+
+
+async def _answer(asked: Awaitable[T]) -> T | Unanswered:
+    try:
+        return await asked
+    except ForbiddenError as error:
+        return _not_allowed(error)
+    except (UnavailableError, ConflictError) as error:
+        return Unanswered(str(error), "try again; kubectl get --raw /readyz?verbose says how the API server is")
+
+
+def _not_allowed(error: ForbiddenError) -> Unanswered:
+    fix = f"have an administrator grant you that ({can_i(error.right)}), or ask as one"
+    return Unanswered(f"you may not {error.right}", fix)
+
+
+def _access_review(right: Right, namespace: str, account: str) -> Mapping[str, Any]:
+    attributes = {
+        "verb": right.verb,
+        "group": right.resource.group,
+        "version": right.resource.version,
+        "resource": right.resource.plural,
+        "namespace": namespace if right.ours else "",
+        "name": right.name,
+    }
+    service_accounts = "system:serviceaccounts"
+    spec = {
+        "user": f"system:serviceaccount:{namespace}:{account}",
+        "groups": [service_accounts, f"{service_accounts}:{namespace}", "system:authenticated"],
+        "resourceAttributes": attributes,
+    }
+    return {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec}
+
+
+def _chosen(
+    listed: Iterable[Objects | Unanswered], namespaces: Objects | Unanswered, configuration: Object | Unanswered | None
+) -> str:
+    """Where to rehearse: the first namespace with Ray in it that a webhook of ours is called for, or `default`."""
+    holding = ray_namespaces(listed)
+    if isinstance(configuration, dict):
+        labels = labels_by_namespace(namespaces)
+        names = names_of(configuration)
+        holding = [name for name in holding if passing_by(configuration, labels.get(name, {})) != names] or holding
+    return next(iter(holding), "default")

@@ -1,0 +1,69 @@
+"""`raywarden rules`: what is refused and injected, and what the policy file may say about it."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from policies.config import RULE_IDS
+from policies.problems import unknown_rule
+from policies.registry import MUTATIONS, RULES
+from webhook.commands import reference
+from webhook.commands.rule_examples import Example
+from webhook.commands.rule_explain import explain as lines_about
+from webhook.policy import schema as policy_schema
+from webhook.settings import SetupError, from_environment
+
+app = typer.Typer(name="rules")
+
+
+class RulesFormat(StrEnum):
+    """How `rules` lists."""
+
+    TEXT = "text"
+    MARKDOWN = "markdown"
+
+
+class Shown(StrEnum):
+    """Which manifest of an example."""
+
+    REFUSED = "refused"
+    MENDED = "mended"
+
+
+@app.callback(invoke_without_command=True)
+def rules(
+    context: typer.Context,
+    format: Annotated[RulesFormat, typer.Option("--format", "-f", help="How to list them.")] = RulesFormat.TEXT,
+) -> None:
+    """List the rules and the mutations."""
+    if context.invoked_subcommand is None:
+        print(reference.markdown() if format is RulesFormat.MARKDOWN else reference.table(), end="")
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema (draft 2020-12) of the policy file, for editors and CI."""
+    print(policy_schema.text(), end="")
+
+
+@app.command()
+def explain(
+    id: Annotated[str, typer.Argument(metavar="ID", help="Such as no-open-ingress.")],
+    show: Annotated[Shown | None, typer.Option(help="Print this manifest of the example alone, whole.")] = None,
+) -> None:
+    """Say why a rule is there and what to write instead, with an example, its messages, and the same mended."""
+    rule = next((rule for rule in RULES if rule.id == id), None)
+    if rule is None and id in {mutation.id for mutation in MUTATIONS}:
+        raise SetupError(f"{id} is a mutation, not a rule: raywarden rules --format markdown says what it writes")
+    if rule is None:
+        raise SetupError(unknown_rule(id, RULE_IDS))
+    example = Example.of(id)
+    if show:
+        print(example.refused if show is Shown.REFUSED else example.mended, end="")
+        return
+    console = Console()
+    for line in lines_about(rule, example, from_environment()):
+        # Lines are folded by the terminal, if at all: a message can be copied as one.
+        console.print(line, soft_wrap=True)

@@ -1,0 +1,1 @@
+"""A pod's token and CSR in, its certificate out."""

@@ -1,0 +1,212 @@
+"""The ports of enrolment, seed and webhook configurations over a real API server."""
+
+import asyncio
+import base64
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing
+from functools import partial
+from typing import Any, TypeVar
+
+from certs.identity import Caller, Cluster, Pod, Service
+from policies.cluster.state import Neighbourhood
+from policies.documents.untyped import elements, mapping, text
+from policies.injection.contract import AUDIENCE
+from policies.ray.workload import OPT_IN_CLUSTER_LABEL, RAY_CLUSTER_LABEL
+from webhook.kube.api import KubeApi, backoff
+from webhook.kube.memory import NAMESPACES, RAY_CLUSTERS, KubeMemory
+from webhook.kube.objects import caller_of, opted_in_cluster_of, pod_of, ray_cluster_of
+from webhook.kube.request import InvalidError, NotFoundError, Resource
+from webhook.ports import ConflictError, StoredSeed, UnavailableError
+
+T = TypeVar("T")
+
+PODS = Resource("", "v1", "pods")
+SECRETS = Resource("", "v1", "secrets")
+TOKEN_REVIEWS = Resource("authentication.k8s.io", "v1", "tokenreviews")
+CONFIGURATIONS = tuple(
+    Resource("admissionregistration.k8s.io", "v1", plural)
+    for plural in ("mutatingwebhookconfigurations", "validatingwebhookconfigurations")
+)
+SEED = "raywarden-seed"
+_PATCH_ATTEMPTS = 5
+_PATCH_PAUSE_SECONDS = 0.05
+
+
+class KubeLive:
+    """`ports.LiveObjects` and `ports.Neighbourhoods`; `run` has to run beside them.
+
+    What rules may know, Services and the list of RayClusters come from memory. What decides who is signed by which CA
+    is asked for every time: memory may be behind.
+    """
+
+    def __init__(self, api: KubeApi, *, retry_seconds: float = 30.0) -> None:
+        self._api = api
+        self._memory = KubeMemory(api, retry_seconds=retry_seconds)
+
+    @property
+    def resources(self) -> tuple[str, ...]:
+        """What is kept in memory."""
+        return self._memory.resources
+
+    def current(self) -> Mapping[str, bool]:
+        """Which of `resources` are known as they are now."""
+        return self._memory.current()
+
+    async def run(self) -> None:
+        """Keep up with the API server until cancelled."""
+        await self._memory.run()
+
+    async def wait_synced(self, told: Callable[[str], None] = lambda resource: None) -> None:
+        """Until everything has been listed once; `told` hears of each of `resources` when it has."""
+        await self._memory.wait_synced(told)
+
+    def around(self, namespace: str) -> Neighbourhood:
+        return self._memory.around(namespace)
+
+    async def caller(self, token: str) -> Caller | None:
+        # The API server calls an empty one a bad request, which would look as if it were our fault.
+        if not token:
+            return None
+        question = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenReview",
+            "spec": {"token": token, "audiences": [AUDIENCE]},
+        }
+        answer = await self._api.review(TOKEN_REVIEWS, question)
+        return caller_of(answer.get("status"), AUDIENCE)
+
+    async def pod(self, namespace: str, name: str) -> Pod | None:
+        return await self._live(PODS, namespace, name, pod_of)
+
+    async def ray_cluster(self, namespace: str, name: str, uid: str) -> Cluster | None:
+        cluster = await self._live(RAY_CLUSTERS, namespace, name, ray_cluster_of)
+        return cluster if cluster and cluster.uid == uid else None
+
+    async def opted_in_cluster(self, namespace: str, name: str) -> Cluster | None:
+        return await self._live(NAMESPACES, "", namespace, partial(opted_in_cluster_of, name=name))
+
+    async def services(self, namespace: str) -> Iterable[Service]:
+        # None yet is not none: a certificate without its names would stay with the pod for life.
+        return self._memory.services(namespace)
+
+    def ray_clusters(self) -> Iterable[Cluster]:
+        return self._memory.ray_clusters()
+
+    async def _live(
+        self, resource: Resource, namespace: str, name: str, convert: Callable[[Mapping[str, Any]], T]
+    ) -> T | None:
+        document = await self._api.get(resource, namespace, name)
+        try:
+            return convert(document) if document is not None else None
+        except ValueError as error:
+            raise UnavailableError(f"get {resource}: {namespace}/{name} cannot be understood ({error})") from error
+
+
+class KubeObjectLists:
+    """`ports.ObjectLists`, asked for anew every time."""
+
+    def __init__(self, api: KubeApi) -> None:
+        self._api = api
+
+    async def ray_clusters(self) -> Sequence[Mapping[str, Any]]:
+        try:
+            return await self.all(RAY_CLUSTERS)
+        except NotFoundError:
+            return ()
+
+    async def namespaces(self) -> Sequence[Mapping[str, Any]]:
+        return await self.all(NAMESPACES)
+
+    async def ray_pods(self) -> Sequence[Mapping[str, Any]]:
+        # A selector knows no "or"; a pod with both labels is KubeRay's.
+        kuberay = await self.all(PODS, RAY_CLUSTER_LABEL)
+        return [*kuberay, *await self.all(PODS, f"{OPT_IN_CLUSTER_LABEL},!{RAY_CLUSTER_LABEL}")]
+
+    async def all(self, resource: Resource, labels: str = "") -> Sequence[Mapping[str, Any]]:
+        """Every object of a resource, or those a label selector selects; NotFoundError where there is no such kind."""
+        async with aclosing(self._api.pages(resource, labels=labels)) as pages:
+            return [item async for page in pages for item in page.items]
+
+
+class KubeSeedStore:
+    """`ports.SeedStore`: the Secret `raywarden-seed` in our own namespace."""
+
+    def __init__(self, api: KubeApi, namespace: str) -> None:
+        self._api = api
+        self._namespace = namespace
+
+    async def load(self) -> StoredSeed | None:
+        secret = await self._api.get(SECRETS, self._namespace, SEED)
+        if secret is None:
+            return None
+        entries = {name: _decoded(value) for name, value in mapping(secret.get("data")).items()}
+        return StoredSeed(entries, _version(secret))
+
+    async def create(self, entries: Mapping[str, bytes]) -> None:
+        metadata = {"name": SEED, "namespace": self._namespace, "labels": {"app.kubernetes.io/name": "raywarden"}}
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque"}
+        await self._api.create(SECRETS, self._namespace, {**secret, "data": _encoded(entries)})
+
+    async def replace(self, stored: StoredSeed, entries: Mapping[str, bytes]) -> None:
+        # Read once more, so that labels and annotations of others stay; the server compares the versions again.
+        secret = await self._api.get(SECRETS, self._namespace, SEED)
+        if secret is None or _version(secret) != stored.version:
+            raise ConflictError(f"the Secret {self._namespace}/{SEED} has changed since it was read")
+        await self._api.replace(SECRETS, self._namespace, SEED, {**secret, "data": _encoded(entries)})
+
+
+class KubeWebhookConfigurations:
+    """`ports.WebhookConfigurations`: the mutating and the validating one of the same name."""
+
+    def __init__(self, api: KubeApi, name: str) -> None:
+        self._api = api
+        self._name = name
+
+    async def trust(self, ca: bytes) -> bool:
+        bundle = base64.b64encode(ca).decode()
+        written = [await self._trust(resource, bundle) for resource in CONFIGURATIONS]
+        return any(written)
+
+    async def _trust(self, resource: Resource, bundle: str) -> bool:
+        for attempt in range(1, _PATCH_ATTEMPTS + 1):
+            configuration = await self._api.get(resource, "", self._name)
+            if configuration is None:
+                raise UnavailableError(f"there is no {self._name} among {resource}: apply deploy/base")
+            operations = tuple(_with_bundle(configuration, bundle))
+            if not operations:
+                return False
+            try:
+                await self._api.patch(resource, "", self._name, (_unchanged(configuration), *operations))
+                return True
+            except (ConflictError, InvalidError):
+                await asyncio.sleep(backoff(attempt, _PATCH_PAUSE_SECONDS))
+        raise UnavailableError(
+            f"the caBundle of {self._name} in {resource} cannot be written: it changes all the time, or is refused"
+        )
+
+
+def _version(document: Mapping[str, Any]) -> str:
+    return text(mapping(document.get("metadata")).get("resourceVersion"))
+
+
+def _decoded(value: Any) -> bytes:
+    """The bytes of an entry; none where it is not base64, which is no seed either."""
+    try:
+        return base64.b64decode(text(value), validate=True)
+    except ValueError:
+        return b""
+
+
+def _encoded(entries: Mapping[str, bytes]) -> dict[str, str]:
+    return {name: base64.b64encode(value).decode() for name, value in entries.items()}
+
+
+def _with_bundle(configuration: Mapping[str, Any], bundle: str) -> Iterator[Mapping[str, Any]]:
+    for index, webhook in elements(configuration.get("webhooks")):
+        if mapping(webhook.get("clientConfig")).get("caBundle") != bundle:
+            yield {"op": "add", "path": f"/webhooks/{index}/clientConfig/caBundle", "value": bundle}
+
+
+def _unchanged(configuration: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The operation that fails where the object was changed since, so that no index means another webhook."""
+    return {"op": "test", "path": "/metadata/resourceVersion", "value": _version(configuration)}

@@ -1,0 +1,1 @@
+"""The policy file: read, watched, and its schema."""

@@ -1,0 +1,1 @@
+"""The HTTPS listeners, their limits, and the loop that keeps them current."""

@@ -1,0 +1,147 @@
+"""What an operator sees of what happens: counts, and one JSON line for every decision."""
+
+import logging
+import sys
+from collections.abc import Callable
+
+import orjson
+import structlog
+
+from certs.seed import Seed
+from webhook.admission.reviewer import Decision
+from webhook.admission.wire import AdmissionRequest
+from webhook.enrollment.rate_limit import RateLimit
+from webhook.enrollment.signing import Issued
+from webhook.enrollment.wire import Refusal
+from webhook.metrics.registry import KINDS, Metrics
+
+
+class Observer:
+    """Counts and logs decisions; nothing of an object's body ever gets here."""
+
+    def __init__(self, metrics: Metrics, clock: Callable[[], float]) -> None:
+        self.metrics = metrics
+        self.clock = clock
+        self._log = structlog.get_logger()
+        # Everything is counted; but who is refused often must not fill the disk with it.
+        self._refusal_lines = RateLimit(30, 60, clock)
+
+    def decided(self, webhook: str, request: AdmissionRequest, decision: Decision, seconds: float) -> None:
+        """One admission request was answered after `seconds`."""
+        kind = request.kind.kind if request.kind.kind in KINDS else "other"
+        allowed = decision.response.allowed
+        self.metrics.requests.labels(webhook, kind, request.operation, str(allowed).lower()).inc()
+        self.metrics.duration.labels(webhook).observe(seconds)
+        for action, rules in (("deny", decision.denied), ("warn", decision.warned), ("exempt", decision.exempted)):
+            for rule in rules:
+                self.metrics.violations.labels(rule, action).inc()
+        for mutation in decision.mutations:
+            self.metrics.mutations.labels(mutation).inc()
+        for failure in decision.failed:
+            self.metrics.failures.labels(failure.member).inc()
+            self._log.error("a rule or mutation failed", uid=request.uid, rule=failure.member, at=failure.at)
+        self._log.info(
+            "admission",
+            webhook=webhook,
+            uid=request.uid,
+            operation=request.operation,
+            kind=request.kind.kind,
+            namespace=request.namespace,
+            name=request.name,
+            user=request.user_info.username,
+            dry_run=bool(request.dry_run),
+            allowed=allowed,
+            denied=decision.denied,
+            warned=decision.warned,
+            exempted=decision.exempted,
+            mutations=decision.mutations,
+            failed=[failure.member for failure in decision.failed],
+            milliseconds=round(seconds * 1000, 3),
+        )
+
+    def issued(self, issued: Issued, seconds: float) -> None:
+        """A certificate was signed after `seconds`."""
+        self._answered("issued", seconds)
+        identity = issued.identity
+        self._log.info(
+            "certificate issued",
+            namespace=identity.cluster.namespace,
+            pod=identity.pod,
+            cluster=identity.cluster.name,
+            role=identity.role,
+            serial=f"{issued.serial:x}",
+            not_after=issued.not_after.isoformat(),
+            milliseconds=round(seconds * 1000, 3),
+        )
+
+    def refused(self, refusal: Refusal, peer: str, seconds: float) -> None:
+        """An enrolment from the address `peer` was refused after `seconds`."""
+        self._answered(refusal.outcome, seconds)
+        outcome, reason = refusal.outcome, refusal.reason
+        self._warn("enrolment refused", peer, outcome=outcome, status=refusal.status, reason=reason)
+
+    def _warn(self, event: str, peer: str, **fields: object) -> None:
+        if not self._refusal_lines.wait((event, peer)):
+            self._refusal_lines.spend((event, peer))
+            self._log.warning(event, peer=peer, **fields)
+
+    def _answered(self, outcome: str, seconds: float) -> None:
+        self.metrics.enrolments.labels(outcome).inc()
+        self.metrics.enrolment_duration.observe(seconds)
+
+    def seed_adopted(self, seed: Seed) -> None:
+        """Another seed is in use now."""
+        retired = sum(generation.retired is not None for generation in seed.generations)
+        self.metrics.generations.labels("retired").set(retired)
+        self.metrics.generations.labels("signing").set(len(seed.generations) - retired)
+        self._log.info("seed adopted", generations=list(seed.entries))
+
+    def ca_bundle_written(self) -> None:
+        """Our webhook configurations did not have our CA, and have it now."""
+        self._log.info("caBundle written")
+
+    def upkeep_failed(self, problem: str, again: bool) -> None:
+        """What is stored could not be followed; what was known stays in use. What lasts is counted, and said once."""
+        self.metrics.upkeep_failures.inc()
+        if not again:
+            self._log.error("upkeep failed", reason=problem)
+
+    def rejected(self, status: int, reason: str, peer: str) -> None:
+        """A request from the address `peer` was turned away before it could be reviewed."""
+        self.metrics.rejected.labels(str(status)).inc()
+        self._warn("rejected request", peer, status=status, reason=reason)
+
+
+def set_up_logging(level: str) -> None:
+    """JSON lines on standard output, for our own events and for those of the libraries we run on."""
+    threshold = logging.getLevelNamesMapping()[level.upper()]
+    shared: list[structlog.typing.Processor] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.processors.JSONRenderer(serializer=_dumps)],
+        wrapper_class=structlog.make_filtering_bound_logger(threshold),
+        logger_factory=structlog.BytesLoggerFactory(sys.stdout.buffer),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.JSONRenderer(
+                    serializer=lambda event, **options: _dumps(event, **options).decode()
+                ),
+            ],
+        )
+    )
+    # uvicorn warns of every request that is none, as often as somebody likes to send one.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    logging.basicConfig(handlers=[handler], level=max(threshold, logging.WARNING), force=True)
+
+
+def _dumps(event: object, **options: object) -> bytes:
+    return orjson.dumps(event, default=str)
