@@ -38,7 +38,9 @@ class Authority:
     @cached_property
     def _template(self) -> x509.CertificateBuilder:
         """What all its certificates have in common. Their subject is empty, so that the names have to be critical."""
-        subject = self.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+        subject = self.certificate.extensions.get_extension_for_class(
+            x509.SubjectKeyIdentifier
+        ).value
         identifier = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(subject)
         return (
             x509.CertificateBuilder()
@@ -71,7 +73,7 @@ class Authority:
 
 
 def serving_authority(generation: Generation) -> Authority:
-    """The CA behind our own ports: what webhook configurations carry as `caBundle` and pods trust for enrolment."""
+    """The CA behind our own ports: what webhook configurations carry as `caBundle` and pods trust for enrollment."""
     name = _name((NameOID.COMMON_NAME, "RayWarden serving CA"))
     return _derive(generation, ("serving",), name, generation.activated)
 
@@ -89,10 +91,14 @@ def cluster_authority(generation: Generation, cluster: Cluster) -> Authority:
         (NameOID.ORGANIZATIONAL_UNIT_NAME, cluster.namespace),
         (NameOID.COMMON_NAME, cluster.name),
     )
-    return _derive(generation, (purpose, cluster.namespace, cluster.name, cluster.uid), name, cluster.created)
+    return _derive(
+        generation, (purpose, cluster.namespace, cluster.name, cluster.uid), name, cluster.created
+    )
 
 
-def _derive(generation: Generation, info: tuple[str, ...], name: x509.Name, since: datetime) -> Authority:
+def _derive(
+    generation: Generation, info: tuple[str, ...], name: x509.Name, since: datetime
+) -> Authority:
     """The authority that `generation` gives for `info`; equal arguments give equal bytes.
 
     Key: HKDF-SHA256 (RFC 5869) reduced to a scalar as in FIPS 186-5 A.2.1; signature: deterministic ECDSA (RFC 6979).
@@ -123,7 +129,9 @@ def _name(*attributes: tuple[x509.ObjectIdentifier, str]) -> x509.Name:
 def _expand(generation: Generation, length: int, info: tuple[str, ...]) -> bytes:
     """`length` bytes of HKDF output; each part of `info` is preceded by its length, so that no two lists look alike."""
     encoded = b"".join(len(part).to_bytes(4) + part for part in (text.encode() for text in info))
-    return HKDF(algorithm=hashes.SHA256(), length=length, salt=_SALT, info=encoded).derive(generation.secret)
+    return HKDF(algorithm=hashes.SHA256(), length=length, salt=_SALT, info=encoded).derive(
+        generation.secret
+    )
 
 
 def _scalar(material: bytes) -> int:

@@ -18,7 +18,7 @@ class ClusterTrust:
 
     `bundle`: the cluster's CA of every generation, the one that signs first. Ray lets in every certificate of every CA
     in that file, so nothing above a cluster's own CAs is ever in it. `chain`: what leads from `authority` up to an
-    organisation's root; empty without one.
+    organization's root; empty without one.
     """
 
     authority: Authority
@@ -33,7 +33,11 @@ class Authorities:
     """
 
     def __init__(
-        self, seed: Seed, root: Root | None = None, domains: Domains = _DOMAINS, capacity: int = 10_000
+        self,
+        seed: Seed,
+        root: Root | None = None,
+        domains: Domains = _DOMAINS,
+        capacity: int = 10_000,
     ) -> None:
         self._seed = seed
         self._root = root
@@ -63,13 +67,17 @@ class Authorities:
     def _derive(self, cluster: Cluster) -> ClusterTrust:
         signing = self._seed.for_cluster(cluster.created)
         authority = cluster_authority(signing, cluster)
-        others = (cluster_authority(one, cluster) for one in self._seed.generations if one is not signing)
+        others = (
+            cluster_authority(one, cluster) for one in self._seed.generations if one is not signing
+        )
         bundle = authority.pem + b"".join(other.pem for other in others)
-        return ClusterTrust(authority, bundle, self._vouched(authority, cluster.namespace))
+        return ClusterTrust(authority, bundle, self._cross_signed(authority, cluster.namespace))
 
-    def _vouched(self, authority: Authority, namespace: str) -> bytes:
+    def _cross_signed(self, authority: Authority, namespace: str) -> bytes:
         """What leads up to the root; good for names of Services in the namespace, and for `localhost`."""
         if self._root is None:
             return b""
         services = f"{namespace}.svc"
-        return self._root.vouch(authority, (services, f"{services}.{self._domains.cluster}", "localhost"))
+        return self._root.cross_sign(
+            authority, (services, f"{services}.{self._domains.cluster}", "localhost")
+        )

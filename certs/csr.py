@@ -29,7 +29,9 @@ def public_key(pem: bytes) -> PublicKey:
         request = x509.load_pem_x509_csr(pem)
         key = request.public_key()
     except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
-        raise CsrError(("not a certificate signing request in PEM form with a key we can read",)) from None
+        raise CsrError(
+            ("not a certificate signing request in PEM form with a key we can read",)
+        ) from None
     # A signature of a key that is refused anyway is not verified: giant ones take as long as their sender likes.
     problems = tuple(key_problems(key)) or tuple(_signature_problems(request))
     problems += tuple(_extension_problems(request))

@@ -16,7 +16,11 @@ _NODE_TYPE_LABEL = "ray.io/node-type"
 _OPT_IN_CLUSTER_LABEL = "raywarden.io/cluster"
 _OPT_IN_ROLE_LABEL = "raywarden.io/role"
 # Ray's own processes and drivers dial these (localhost alone does not replace 127.0.0.1).
-_LOOPBACK = (x509.IPAddress(ip_address("127.0.0.1")), x509.IPAddress(ip_address("::1")), x509.DNSName("localhost"))
+_LOOPBACK = (
+    x509.IPAddress(ip_address("127.0.0.1")),
+    x509.IPAddress(ip_address("::1")),
+    x509.DNSName("localhost"),
+)
 # RFC 1035 labels, as the API server demands of Services. A name in a RayCluster is only checked when its Service is
 # made: without this, `*` or a whole foreign host name would do.
 _SERVICE_NAME = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -38,7 +42,7 @@ class Role(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
+class TokenIdentity:
     """What a valid token says of its bearer."""
 
     namespace: str
@@ -58,7 +62,7 @@ class Owner:
 
 
 @dataclass(frozen=True, slots=True)
-class Pod:
+class LivePod:
     """A live pod. `ended`: it is being deleted, or has run to its end. `addresses` are empty until they are known."""
 
     namespace: str
@@ -96,7 +100,7 @@ class Service:
     name: str
     selector: Mapping[str, str]
 
-    def selects(self, pod: Pod) -> bool:
+    def selects(self, pod: LivePod) -> bool:
         return bool(self.selector) and self.selector.items() <= pod.labels.items()
 
 
@@ -135,7 +139,7 @@ class Identity:
     names: tuple[x509.GeneralName, ...]
 
 
-def membership(caller: Caller, pod: Pod | None) -> Membership:
+def membership(caller: TokenIdentity, pod: LivePod | None) -> Membership:
     """The place in a cluster that the bearer's live pod claims; raises NotAllowedError.
 
     A label alone makes no member of a KubeRay cluster: the pod must be owned by it.
@@ -151,18 +155,25 @@ def membership(caller: Caller, pod: Pod | None) -> Membership:
     return _opted_in(pod)
 
 
-def _of_kuberay(pod: Pod) -> Membership:
+def _of_kuberay(pod: LivePod) -> Membership:
     cluster, owner = pod.labels[_CLUSTER_LABEL], pod.owner
     if owner is None or (owner.group, owner.kind, owner.name) != ("ray.io", "RayCluster", cluster):
-        raise NotAllowedError(f"the pod has the label {_CLUSTER_LABEL}: {cluster} but is not owned by that RayCluster")
+        raise NotAllowedError(
+            f"the pod has the label {_CLUSTER_LABEL}: {cluster} but is not owned by that RayCluster"
+        )
     role = pod.labels.get(_NODE_TYPE_LABEL, "")
     if role not in (Role.HEAD, Role.WORKER):
-        raise NotAllowedError(f"only head and worker pods of a RayCluster get a certificate, not {role or 'others'}")
+        raise NotAllowedError(
+            f"only head and worker pods of a RayCluster get a certificate, not {role or 'others'}"
+        )
     return Membership(cluster, owner.uid, Role(role))
 
 
-def _opted_in(pod: Pod) -> Membership:
-    cluster, role = pod.labels.get(_OPT_IN_CLUSTER_LABEL, ""), pod.labels.get(_OPT_IN_ROLE_LABEL, "")
+def _opted_in(pod: LivePod) -> Membership:
+    cluster, role = (
+        pod.labels.get(_OPT_IN_CLUSTER_LABEL, ""),
+        pod.labels.get(_OPT_IN_ROLE_LABEL, ""),
+    )
     if not cluster:
         raise NotAllowedError(
             f"the pod is not of Ray: it has neither KubeRay's label {_CLUSTER_LABEL} nor {_OPT_IN_CLUSTER_LABEL}"
@@ -173,7 +184,11 @@ def _opted_in(pod: Pod) -> Membership:
 
 
 def identify(
-    claim: Membership, pod: Pod, cluster: Cluster | None, services: Iterable[Service], domains: Domains
+    claim: Membership,
+    pod: LivePod,
+    cluster: Cluster | None,
+    services: Iterable[Service],
+    domains: Domains,
 ) -> Identity:
     """The identity of a pod in the live cluster it claims to be of; raises NotAllowedError.
 
@@ -181,7 +196,11 @@ def identify(
     the pod, in the order of their names, until 4 kB are full.
     """
     if cluster is None or cluster.ended or (claim.uid and cluster.uid != claim.uid):
-        what = f"the RayCluster {claim.cluster} that owns the pod" if claim.uid else f"the namespace {pod.namespace}"
+        what = (
+            f"the RayCluster {claim.cluster} that owns the pod"
+            if claim.uid
+            else f"the namespace {pod.namespace}"
+        )
         raise NotAllowedError(f"{what} does not exist any more, or is being deleted")
     # A name in a namespace is not the RayCluster of that name, whoever asks from outside.
     kind = "ray-opted-in" if cluster.opted_in else "ray"
@@ -194,7 +213,9 @@ def identify(
     return Identity(pod.name, cluster, claim.role, tuple(dict.fromkeys(names)))
 
 
-def _host_names(role: Role, pod: Pod, cluster: Cluster, services: Iterable[Service], domains: Domains) -> Iterator[str]:
+def _host_names(
+    role: Role, pod: LivePod, cluster: Cluster, services: Iterable[Service], domains: Domains
+) -> Iterator[str]:
     ours = cluster.head_services if role is Role.HEAD else ()
     selecting = sorted(service.name for service in services if service.selects(pod))
     room = _MAX_NAME_BYTES

@@ -32,7 +32,7 @@ _CLIENT = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
 
 
 @dataclass(frozen=True, slots=True)
-class Profile:
+class CertificateProfile:
     """How long certificates of pods live. Ray never reads its files again, so that must be longer than any pod does."""
 
     lifetime: timedelta = timedelta(days=730)

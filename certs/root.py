@@ -1,4 +1,4 @@
-"""An organisation's own CA above ours: it vouches for cluster CAs to those who verify from outside."""
+"""An organization's own CA above ours: it vouches for cluster CAs to those who verify from outside."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -9,7 +9,11 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_private_key,
+)
 
 from certs.authority import Authority, key_usage
 
@@ -50,7 +54,7 @@ class Root:
             raise RootError("; ".join(problems))
         return cls(chain, private)
 
-    def vouch(self, authority: Authority, domains: Iterable[str]) -> bytes:
+    def cross_sign(self, authority: Authority, domains: Iterable[str]) -> bytes:
         """A certificate for a cluster CA's own name and key, signed by this root, and the chain above it (PEM).
 
         It is good for names below `domains` alone: who may make Services in a namespace must not get the names of
@@ -73,7 +77,10 @@ class Root:
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(key_usage(sign_certificates=True), critical=True)
             .add_extension(x509.NameConstraints(permitted, None), critical=True)
-            .add_extension(theirs.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value, critical=False)
+            .add_extension(
+                theirs.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value,
+                critical=False,
+            )
             .add_extension(_key_identifier(self.certificate), critical=False)
         )
         return self._signed(builder).public_bytes(Encoding.PEM) + self.chain
@@ -81,7 +88,9 @@ class Root:
     def _serial(self, theirs: x509.Certificate) -> int:
         """The same on every replica, and another one once the root was renewed (RFC 5280 4.1.2.2)."""
         digest = hashes.Hash(hashes.SHA256())
-        digest.update(theirs.fingerprint(hashes.SHA256()) + self.certificate.fingerprint(hashes.SHA256()))
+        digest.update(
+            theirs.fingerprint(hashes.SHA256()) + self.certificate.fingerprint(hashes.SHA256())
+        )
         return int.from_bytes(digest.finalize()[:19]) or 1
 
     def _signed(self, builder: x509.CertificateBuilder) -> x509.Certificate:
@@ -134,7 +143,9 @@ def _chain_problems(chain: list[x509.Certificate]) -> Iterator[str]:
         except (ValueError, TypeError, InvalidSignature):
             yield f"{below.subject.rfc4514_string()} is not issued by {issuer}, which follows it"
         with suppress(x509.ExtensionNotFound):
-            length = above.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length
+            length = above.extensions.get_extension_for_class(
+                x509.BasicConstraints
+            ).value.path_length
             if length is not None and length <= number:
                 yield f"the path length {length} of {issuer} is too short for what is below it"
 
@@ -144,6 +155,8 @@ def _key_identifier(certificate: x509.Certificate) -> x509.AuthorityKeyIdentifie
         subject = certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
     except x509.ExtensionNotFound:
         key = certificate.public_key()
-        assert isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey)
+        assert isinstance(
+            key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey
+        )
         return x509.AuthorityKeyIdentifier.from_issuer_public_key(key)
     return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(subject.value)

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from certs.identity import Cluster
-from certs.profile import Profile
+from certs.profile import CertificateProfile
 from certs.seed import Generation, Seed
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class PodCertificateStatus:
     """How a pod stands to the seed as it is now.
 
     `signer` is the generation its certificate is of; None for one that is forgotten. `unaware`: it does not trust
@@ -17,13 +17,17 @@ class Standing:
     """
 
     signer: Generation | None
-    unaware: bool
+    missing_new_ca: bool
     ends: datetime
 
 
-def standing(seed: Seed, cluster: Cluster, started: datetime, profile: Profile) -> Standing:
+def pod_certificate_status(
+    seed: Seed, cluster: Cluster, started: datetime, profile: CertificateProfile
+) -> PodCertificateStatus:
     """The standing of a pod of `cluster` that started then, with the lifetime that `profile` gives."""
     signer = seed.for_cluster(cluster.created, at=started)
-    unaware = any(generation.activated > started for generation in seed.signing())
+    missing_new_ca = any(generation.activated > started for generation in seed.signing())
     # A generation cannot have signed before it was: then the one that did is forgotten.
-    return Standing(signer if signer.activated <= started else None, unaware, started + profile.lifetime)
+    return PodCertificateStatus(
+        signer if signer.activated <= started else None, missing_new_ca, started + profile.lifetime
+    )

@@ -65,10 +65,14 @@ class Seed:
         ordered = tuple(sorted(self.generations, key=lambda generation: generation.activated))
         names = [generation.name for generation in ordered]
         if len(set(names)) < len(names):
-            raise SeedError("two generations have the same name: store one of them under another time")
+            raise SeedError(
+                "two generations have the same name: store one of them under another time"
+            )
         secrets = [generation.secret for generation in ordered]
         if len(set(secrets)) < len(secrets) or any(len(set(secret)) == 1 for secret in secrets):
-            raise SeedError("two generations have the same bytes, or one has the same byte throughout")
+            raise SeedError(
+                "two generations have the same bytes, or one has the same byte throughout"
+            )
         if all(generation.retired for generation in ordered):
             raise SeedError("no generation is left that signs: add one first")
         object.__setattr__(self, "generations", ordered)
@@ -84,7 +88,9 @@ class Seed:
             name, was_retired, then = entry.partition(_RETIRED)
             activated, retired = _time(name), _time(then) if was_retired else None
             if activated is None or (was_retired and retired is None):
-                problems.append(f"entry {entry!r} is not named by a time of activation, as 20261120T080000Z")
+                problems.append(
+                    f"entry {entry!r} is not named by a time of activation, as 20261120T080000Z"
+                )
             elif len(secret) != SEED_BYTES:
                 problems.append(f"entry {entry!r} holds {len(secret)} bytes, not {SEED_BYTES}")
             else:
@@ -107,7 +113,11 @@ class Seed:
 
     def signing(self, at: datetime | None = None) -> tuple[Generation, ...]:
         """The generations that sign, now or `at` an earlier time; those forgotten since are not among them."""
-        return tuple(one for one in self.generations if one.retired is None or (at is not None and at < one.retired))
+        return tuple(
+            one
+            for one in self.generations
+            if one.retired is None or (at is not None and at < one.retired)
+        )
 
     def for_cluster(self, created: datetime, at: datetime | None = None) -> Generation:
         """The generation of a cluster created then: the newest activated by that time, else the oldest left.
@@ -121,7 +131,9 @@ class Seed:
 
     def shares_with(self, other: "Seed") -> bool:
         """Whether one secret is in both."""
-        return bool({one.secret for one in self.generations} & {one.secret for one in other.generations})
+        return bool(
+            {one.secret for one in self.generations} & {one.secret for one in other.generations}
+        )
 
     def with_generation(self, generation: Generation) -> "Seed":
         """The seed with one more generation."""

@@ -1,4 +1,4 @@
-"""The policy file: which profile in which mode, rules turned and parametrised, own rules, exemptions, injection."""
+"""The policy file: which profile in which mode, rules turned and parametrized, own rules, exemptions, injection."""
 
 import json
 import re
@@ -20,7 +20,16 @@ from pydantic import (
 from pydantic_core import CoreSchema, core_schema
 
 from policies.expressions import OWN, Expressions, OwnRule, ProfileName
-from policies.model import NAMESPACE_LABELS, OFF, Configured, Injection, Mode, Profile, Rule, Violation
+from policies.model import (
+    NAMESPACE_LABELS,
+    OFF,
+    Configured,
+    Injection,
+    Mode,
+    Profile,
+    Rule,
+    Violation,
+)
 from policies.problems import PolicyError, Problem, problems_in, unknown_rule
 from policies.registry import RULES
 
@@ -51,14 +60,17 @@ class Profiles(Configured):
 
     enforce: ProfileName = Field("baseline", description="what is refused")
     warn: ProfileName = Field("restricted", description="what the author is warned about")
-    audit: ProfileName = Field("restricted", description="what goes into the API server's audit log")
+    audit: ProfileName = Field(
+        "restricted", description="what goes into the API server's audit log"
+    )
 
 
 class RuleSettings(Configured):
     """One rule turned to a mode of its own, or given parameters."""
 
     mode: Annotated[Literal["enforce", "warn", "audit", "off"] | None, OFF] = Field(
-        None, description="what is done about it, whatever the profile; without it the profile decides"
+        None,
+        description="what is done about it, whatever the profile; without it the profile decides",
     )
     parameters: Rule = Field(description="what the rule lets itself be told")
 
@@ -66,9 +78,13 @@ class RuleSettings(Configured):
 class _OfEachRule:
     """In place of RuleSettings of any rule: a mapping of those there are, each with its own rule's parameters."""
 
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
         parts = {
-            rule.id: core_schema.typed_dict_field(handler.generate_schema(_settings_of(rule)), required=False)
+            rule.id: core_schema.typed_dict_field(
+                handler.generate_schema(_settings_of(rule)), required=False
+            )
             for rule in RULES
         }
         return core_schema.typed_dict_schema(parts, extra_behavior="forbid")
@@ -96,7 +112,9 @@ class Exemption(Configured):
 
     rules: tuple[RuleId, ...] = Field((), description="rule ids; all rules when empty")
     namespaces: tuple[str, ...] = Field((), description="name patterns, `*` matches anything")
-    names: tuple[str, ...] = Field((), description="patterns of the object's name (pods: generateName)")
+    names: tuple[str, ...] = Field(
+        (), description="patterns of the object's name (pods: generateName)"
+    )
     users: tuple[str, ...] = Field((), description="patterns of the requesting user")
     reason: str = Field(min_length=1, description="why; it goes into the audit log")
     until: Day | None = Field(None, description="the last day it holds")
@@ -111,7 +129,11 @@ class Exemption(Configured):
         """This exemption is meant for this violation, in date or not."""
         return (not self.rules or violation.rule in self.rules) and all(
             not patterns or any(fnmatchcase(value, pattern) for pattern in patterns)
-            for value, patterns in ((namespace, self.namespaces), (name, self.names), (user, self.users))
+            for value, patterns in (
+                (namespace, self.namespaces),
+                (name, self.names),
+                (user, self.users),
+            )
         )
 
     def holds(self, today: date) -> bool:
@@ -121,18 +143,28 @@ class Exemption(Configured):
 class PolicyFile(Configured):
     """The policy file as written. Every part may be left out; an empty file is the default policy."""
 
-    api_version: Literal["raywarden.io/v1alpha1"] = Field("raywarden.io/v1alpha1", description="version of this format")
+    api_version: Literal["raywarden.io/v1alpha1"] = Field(
+        "raywarden.io/v1alpha1", description="version of this format"
+    )
     kind: Literal["Policy"] = Field("Policy", description="what this file is")
-    profiles: Profiles = Field(Profiles(), description="the profile of each mode, where a namespace chooses none")
+    profiles: Profiles = Field(
+        Profiles(), description="the profile of each mode, where a namespace chooses none"
+    )
     namespaces_may_loosen: bool = Field(
         False, description="whether a namespace's label may choose a looser profile than these"
     )
     rules: Annotated[Mapping[str, RuleSettings], _OfEachRule()] = Field(
         {}, description="single rules, by id: turned to a mode of their own, or given parameters"
     )
-    expressions: tuple[OwnRule, ...] = Field((), max_length=100, description="rules of your own, in CEL")
-    exemptions: tuple[Exemption, ...] = Field((), description="who is let off what, why, and until when")
-    inject: Injection = Field(Injection(), description="what defaults look like where there is a choice")
+    expressions: tuple[OwnRule, ...] = Field(
+        (), max_length=100, description="rules of your own, in CEL"
+    )
+    exemptions: tuple[Exemption, ...] = Field(
+        (), description="who is let off what, why, and until when"
+    )
+    inject: Injection = Field(
+        Injection(), description="what defaults look like where there is a choice"
+    )
 
 
 def _of_own_rules(file: PolicyFile) -> Iterator[Problem]:
@@ -145,7 +177,9 @@ def _of_own_rules(file: PolicyFile) -> Iterator[Problem]:
     for index, exemption in enumerate(file.exemptions):
         for place, name in enumerate(exemption.rules):
             if name not in (*RULE_IDS, *ids):
-                yield Problem(("exemptions", index, "rules", place), unknown_rule(name, (*RULE_IDS, *ids)))
+                yield Problem(
+                    ("exemptions", index, "rules", place), unknown_rule(name, (*RULE_IDS, *ids))
+                )
 
 
 class Policy:
@@ -156,7 +190,9 @@ class Policy:
         self.inject = file.inject
         self.expressions = Expressions(file.expressions)
         self._own = {rule.id: rule for rule in file.expressions}
-        self.rules = tuple(file.rules[rule.id].parameters if rule.id in file.rules else rule() for rule in RULES)
+        self.rules = tuple(
+            file.rules[rule.id].parameters if rule.id in file.rules else rule() for rule in RULES
+        )
 
     @classmethod
     def parse(cls, document: Any) -> "Policy":
@@ -164,7 +200,9 @@ class Policy:
         # Read as JSON and by the letter, the file is judged as its schema judges it: "true" is no boolean, 1 no text.
         content = json.dumps({} if document is None else document)
         try:
-            file = PolicyFile.model_validate_json(content, strict=True, by_alias=True, by_name=False)
+            file = PolicyFile.model_validate_json(
+                content, strict=True, by_alias=True, by_name=False
+            )
         except ValidationError as error:
             raise PolicyError(*problems_in(error, PolicyFile.model_json_schema)) from None
         if problems := list(_of_own_rules(file)):
@@ -182,11 +220,17 @@ class Policy:
             return [Mode.WARN]
         return modes
 
-    def exemption(self, violation: Violation, namespace: str, name: str, user: str, today: date) -> Exemption | None:
+    def exemption(
+        self, violation: Violation, namespace: str, name: str, user: str, today: date
+    ) -> Exemption | None:
         """The first exemption that covers the violation, in force if there is one."""
-        covering = [one for one in self.file.exemptions if one.covers(violation, namespace, name, user)]
+        covering = [
+            one for one in self.file.exemptions if one.covers(violation, namespace, name, user)
+        ]
         # One that ended is returned too, where no other holds: its end is worth a word.
-        return next((one for one in covering if one.holds(today)), covering[0] if covering else None)
+        return next(
+            (one for one in covering if one.holds(today)), covering[0] if covering else None
+        )
 
     def ended(self, today: date) -> list[tuple[int, Exemption]]:
         """The exemptions that hold no longer, each with its number in the file, counted from 1."""

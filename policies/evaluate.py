@@ -8,20 +8,30 @@ from typing import Any
 
 import orjson
 
-from policies.cluster.related_object import Neighbour
+from policies.cluster.related_object import RelatedObject
 from policies.config import Policy
 from policies.documents.draft import Draft, Operation
 from policies.documents.pointer import ROOT, Pointer
-from policies.documents.untyped import mapping, text
-from policies.injection.contract import INJECTED_ANNOTATION, MANAGED, MARKER_LABEL, TlsBy, is_let_off, tls_by
+from policies.documents.untyped import as_dict, as_str
+from policies.injection.contract import (
+    INJECTED_ANNOTATION,
+    MANAGED,
+    MARKER_LABEL,
+    TlsBy,
+    is_opted_out,
+    tls_by,
+)
 from policies.model import Facts, Mode, Profile, Rule, Violation
-from policies.ray.pod import Role
+from policies.ray.pod import PodRole
 from policies.ray.workload import Kind, Workload
 from policies.registry import MUTATIONS
 from policies.size import MOST_CHARACTERS, MOST_CONTAINERS, MOST_GROUPS, excess, values_of
 
 # With service account credentials of its own, or without (kube-controller-manager --use-service-account-credentials).
-_JOB_CONTROLLERS = ("system:serviceaccount:kube-system:job-controller", "system:kube-controller-manager")
+_JOB_CONTROLLERS = (
+    "system:serviceaccount:kube-system:job-controller",
+    "system:kube-controller-manager",
+)
 _MOST_FINDINGS = 500
 # Ours is shorter, and whoever makes it longer has nothing to say to us.
 _LONGEST_HINT = 4096
@@ -78,8 +88,10 @@ def mutate(kind: Kind, document: Mapping[str, Any], facts: Facts) -> Mutated:
     workload = Workload.of(kind, document)
     if workload is None:
         return Mutated(document)
-    if what := excess(workload, facts.size):
-        return Mutated(document, warnings=(f"RayWarden left this alone: it has too many {what}",))
+    if message := excess(workload, facts.size):
+        return Mutated(
+            document, warnings=(f"RayWarden left this alone: it has too many {message}",)
+        )
     if not _ours_to_mutate(workload, facts):
         return Mutated(document)
     draft = Draft(document)
@@ -98,7 +110,9 @@ def mutate(kind: Kind, document: Mapping[str, Any], facts: Facts) -> Mutated:
     if changed:
         with draft.all_or_nothing():
             draft.set(_ANNOTATION, _hint(draft, changed, facts))
-    warnings += dict.fromkeys(f"RayWarden left this alone: {problem}" for problem in draft.left_alone)
+    warnings += dict.fromkeys(
+        f"RayWarden left this alone: {problem}" for problem in draft.left_alone
+    )
     return Mutated(draft.document, draft.operations, tuple(changed), tuple(warnings), tuple(failed))
 
 
@@ -111,19 +125,21 @@ def _ours_to_mutate(workload: Workload, facts: Facts) -> bool:
         return facts.before is not None and facts.before.labels.get(MARKER_LABEL) == MANAGED
     if facts.operation != "CREATE":
         return False
-    if is_let_off(workload, facts):
+    if is_opted_out(workload, facts):
         return False
     if workload.kind == "RayCluster":
         return tls_by(workload) in (TlsBy.NOBODY, TlsBy.RAYWARDEN)
-    return workload.kind == "Pod" and (tls_by(workload) is TlsBy.RAYWARDEN or workload.pods[0].role is Role.SUBMITTER)
+    return workload.kind == "Pod" and (
+        tls_by(workload) is TlsBy.RAYWARDEN or workload.pods[0].role is PodRole.SUBMITTER
+    )
 
 
 def _hint(draft: Draft, changed: list[str], facts: Facts) -> str:
     """What stands in `raywarden.io/injected`: for people to read, never a proof, and kept as stored on UPDATE."""
-    stored = text(_ANNOTATION.read(facts.before.document)) if facts.before else ""
+    stored = as_str(_ANNOTATION.read(facts.before.document)) if facts.before else ""
     if stored:
         return stored
-    named = {*changed, *map(text, _named(draft))}
+    named = {*changed, *map(as_str, _named(draft))}
     names = [mutation.id for mutation in MUTATIONS if mutation.id in named]
     hint = {"version": facts.signer.version, "hash": facts.contract_hash, "mutations": names}
     return orjson.dumps(hint).decode()
@@ -131,9 +147,11 @@ def _hint(draft: Draft, changed: list[str], facts: Facts) -> str:
 
 def _named(draft: Draft) -> list[Any]:
     """The mutations an earlier call for the same request named (`reinvocationPolicy: IfNeeded`)."""
-    written = text(_ANNOTATION.read(draft.document))
+    written = as_str(_ANNOTATION.read(draft.document))
     try:
-        names = mapping(orjson.loads(written if len(written) <= _LONGEST_HINT else "")).get("mutations")
+        names = as_dict(orjson.loads(written if len(written) <= _LONGEST_HINT else "")).get(
+            "mutations"
+        )
     except ValueError:
         return []
     return names if isinstance(names, list) else []
@@ -150,70 +168,90 @@ def validate(kind: Kind, document: Mapping[str, Any], policy: Policy, facts: Fac
     if subject is None or _only_ends_something(subject, facts):
         return Verdict()
     # What KubeRay's operator writes into a cluster that was there before us must not fail.
-    if (what := excess(subject, facts.size)) and facts.user not in facts.neighbourhood.rights.operators:
-        return Verdict(denied=(_too_large(what, values_of(subject)),))
+    if (
+        message := excess(subject, facts.size)
+    ) and facts.user not in facts.namespace_state.rights.operators:
+        return Verdict(denied=(_too_large(message, values_of(subject)),))
     violations, failed = _violations(subject, policy, facts)
     violations += policy.expressions.violations(kind.kind, document, facts)
-    stored = Counter(map(_identity, _stored_violations(kind, policy, facts))) if violations else Counter()
+    stored = (
+        Counter(map(_identity, _stored_violations(kind, policy, facts)))
+        if violations
+        else Counter()
+    )
     verdict = _Sorted()
     for violation in violations:
         known = stored[_identity(violation)] > 0
         stored[_identity(violation)] -= 1
         verdict.sort(violation, known, subject.name, policy, facts)
     return Verdict(
-        tuple(verdict.denied), tuple(verdict.warned), tuple(verdict.audited), tuple(verdict.exempted), tuple(failed)
+        tuple(verdict.denied),
+        tuple(verdict.warned),
+        tuple(verdict.audited),
+        tuple(verdict.exempted),
+        tuple(failed),
     )
 
 
 def is_subject(kind: Kind, document: Mapping[str, Any]) -> bool:
     """Any rule may have an opinion on this object."""
-    return Workload.of(kind, document) is not None or Neighbour.of(kind, document) is not None
+    return Workload.of(kind, document) is not None or RelatedObject.of(kind, document) is not None
 
 
-def _subject(kind: Kind, document: Mapping[str, Any], facts: Facts) -> Workload | Neighbour | None:
+def _subject(
+    kind: Kind, document: Mapping[str, Any], facts: Facts
+) -> Workload | RelatedObject | None:
     workload = Workload.of(kind, document)
     if workload is None and facts.before and facts.before.kind == "Pod":
         # A pod that was in our care is judged once more, lest it take off the labels that put it there.
         workload = facts.before.continued(document)
-    return workload or Neighbour.of(kind, document)
+    return workload or RelatedObject.of(kind, document)
 
 
 def _stored_violations(kind: Kind, policy: Policy, facts: Facts) -> Iterator[Violation]:
     """Those the stored object has; none on CREATE."""
     if facts.stored is None:
         return
-    before = facts.before or Neighbour.of(kind, facts.stored)
+    before = facts.before or RelatedObject.of(kind, facts.stored)
     if before and not excess(before, facts.size):
         yield from _violations(before, policy, facts)[0]
     yield from policy.expressions.violations(kind.kind, facts.stored, facts)
 
 
-def _only_ends_something(subject: Workload | Neighbour, facts: Facts) -> bool:
-    if isinstance(subject, Workload) and any(pod.role is Role.CLEANUP for pod in subject.pods):
+def _only_ends_something(subject: Workload | RelatedObject, facts: Facts) -> bool:
+    if isinstance(subject, Workload) and any(pod.role is PodRole.CLEANUP for pod in subject.pods):
         # KubeRay makes a Job, and the job controller its pod; a label alone is nobody's word.
-        return facts.user in (_JOB_CONTROLLERS if subject.kind == "Pod" else facts.neighbourhood.rights.operators)
+        return facts.user in (
+            _JOB_CONTROLLERS if subject.kind == "Pod" else facts.namespace_state.rights.operators
+        )
     deleting = facts.operation != "CREATE" and subject.metadata.get("deletionTimestamp") is not None
     try:
-        return deleting and facts.stored is not None and _says(subject.document) == _says(facts.stored)
+        return (
+            deleting and facts.stored is not None and _says(subject.document) == _says(facts.stored)
+        )
     except RecursionError:
         return False
 
 
 def _says(document: Mapping[str, Any]) -> dict[str, Any]:
     """What an object asks for. A finalizer keeps one that is being deleted in use, for as long as its author likes."""
-    metadata = mapping(document.get("metadata"))
-    asked = {name: mapping(metadata.get(name)) for name in ("labels", "annotations")}
+    metadata = as_dict(document.get("metadata"))
+    asked = {name: as_dict(metadata.get(name)) for name in ("labels", "annotations")}
     rest = {name: value for name, value in document.items() if name not in ("metadata", "status")}
     return {**rest, **asked, "owners": metadata.get("ownerReferences") or []}
 
 
-def _violations(subject: Workload | Neighbour, policy: Policy, facts: Facts) -> tuple[list[Violation], list[Failure]]:
+def _violations(
+    subject: Workload | RelatedObject, policy: Policy, facts: Facts
+) -> tuple[list[Violation], list[Failure]]:
     found: list[Violation] = []
     failed: list[Failure] = []
     for rule in policy.rules:
         try:
             listed = (
-                rule.check(subject, facts) if isinstance(subject, Workload) else rule.check_neighbour(subject, facts)
+                rule.check(subject, facts)
+                if isinstance(subject, Workload)
+                else rule.check_related_object(subject, facts)
             )
             some = list(islice(listed, _MOST_FINDINGS + 1))
             found += some[:_MOST_FINDINGS]
@@ -225,16 +263,21 @@ def _violations(subject: Workload | Neighbour, policy: Policy, facts: Facts) -> 
     return found, failed
 
 
-def _too_large(what: str, most_values: int) -> Violation:
+def _too_large(message: str, most_values: int) -> Violation:
     limits = f"{MOST_GROUPS} worker groups, {MOST_CONTAINERS} containers, {most_values} values"
-    fix = f"split it: {limits} and {MOST_CHARACTERS} characters are looked at"
-    return Violation("size", f"there are too many {what} to be judged", ROOT, fix, Profile.PRIVILEGED)
+    remediation = f"split it: {limits} and {MOST_CHARACTERS} characters are looked at"
+    return Violation(
+        "size", f"there are too many {message} to be judged", ROOT, remediation, Profile.PRIVILEGED
+    )
 
 
 def _too_many(rule: Rule) -> Violation:
     """What is not looked at any more could be of any level, and new since the object was stored."""
-    what, fix = f"there are more than {_MOST_FINDINGS} findings of this rule", "mend those that are shown first"
-    return rule.violation(what, ROOT, fix, profile=rule.from_level)
+    message, remediation = (
+        f"there are more than {_MOST_FINDINGS} findings of this rule",
+        "mend those that are shown first",
+    )
+    return rule.violation(message, ROOT, remediation, profile=rule.from_level)
 
 
 def _unanswered(rule: Rule) -> Violation:
@@ -249,7 +292,13 @@ def _unanswered(rule: Rule) -> Violation:
 
 def _identity(violation: Violation) -> tuple[str, str, str, Profile, bool]:
     """What makes two violations the same in two versions of an object; list positions may differ."""
-    return violation.rule, violation.what, violation.evidence, violation.profile, violation.advisory
+    return (
+        violation.rule,
+        violation.message,
+        violation.evidence,
+        violation.profile,
+        violation.advisory,
+    )
 
 
 @dataclass(slots=True)
@@ -259,8 +308,10 @@ class _Sorted:
     audited: list[Violation] = field(default_factory=list)
     exempted: list[tuple[Violation, str]] = field(default_factory=list)
 
-    def sort(self, violation: Violation, known: bool, name: str, policy: Policy, facts: Facts) -> None:
-        modes = policy.modes(violation, facts.neighbourhood.labels)
+    def sort(
+        self, violation: Violation, known: bool, name: str, policy: Policy, facts: Facts
+    ) -> None:
+        modes = policy.modes(violation, facts.namespace_state.labels)
         if not modes:
             return
         exemption = policy.exemption(violation, facts.namespace, name, facts.user, facts.today)
@@ -268,7 +319,10 @@ class _Sorted:
             self.exempted.append((violation, exemption.reason))
             return
         if exemption:
-            violation = replace(violation, what=f"{violation.what} (an exemption from this ended on {exemption.until})")
+            violation = replace(
+                violation,
+                message=f"{violation.message} (an exemption from this ended on {exemption.until})",
+            )
         if Mode.ENFORCE in modes and not known:
             self.denied.append(violation)
         elif Mode.ENFORCE in modes or Mode.WARN in modes:

@@ -13,7 +13,7 @@ from policies.problems import meant
 from policies.ray import workload
 
 ProfileName = Literal["privileged", "baseline", "restricted"]
-KINDS = tuple(sorted(workload.KINDS | related_object.KINDS))
+EXPRESSION_KINDS = tuple(sorted(workload.WORKLOAD_KINDS | related_object.RELATED_KINDS))
 # So that no rule of ours that is yet to come takes the name of one of theirs.
 OWN = r"^own-[a-z0-9]([-a-z0-9]{0,58}[a-z0-9])?$"
 
@@ -35,20 +35,26 @@ def _compiling(source: str, result: type[bool] | type[str]) -> str:
 
 
 def _known_kind(kind: str) -> str:
-    if kind not in KINDS:
-        known = meant(kind, KINDS) or "; kinds are " + ", ".join(KINDS)
+    if kind not in EXPRESSION_KINDS:
+        known = meant(kind, EXPRESSION_KINDS) or "; kinds are " + ", ".join(EXPRESSION_KINDS)
         raise ValueError(f"no object of this kind is looked at{known}")
     return kind
 
 
-KindName = Annotated[str, AfterValidator(_known_kind), Field(json_schema_extra={"enum": list(KINDS)})]
+KindName = Annotated[
+    str, AfterValidator(_known_kind), Field(json_schema_extra={"enum": list(EXPRESSION_KINDS)})
+]
 
 
 class OwnRule(Configured):
     """One rule of the administrator's own: what must be true of an object, and what to say where it is not."""
 
-    id: str = Field(pattern=OWN, description="its name in messages, exemptions and metrics: own-...")
-    kinds: tuple[KindName, ...] = Field((), description="kinds it looks at; all that RayWarden looks at when empty")
+    id: str = Field(
+        pattern=OWN, description="its name in messages, exemptions and metrics: own-..."
+    )
+    kinds: tuple[KindName, ...] = Field(
+        (), description="kinds it looks at; all that RayWarden looks at when empty"
+    )
     expression: Annotated[str, AfterValidator(_condition)] = Field(
         description="CEL over object, oldObject, request and namespaceObject: true where all is well"
     )
@@ -56,10 +62,13 @@ class OwnRule(Configured):
     message_expression: Annotated[str, AfterValidator(_message)] | None = Field(
         None, description="CEL that gives the message; where it has no answer, `message` is said"
     )
-    fix: str = Field("ask the administrator of the cluster", min_length=1, description="what to write instead")
+    remediation: str = Field(
+        "ask the administrator of the cluster", min_length=1, description="what to write instead"
+    )
     profile: ProfileName = Field("baseline", description="the level from which it counts")
     mode: Annotated[Literal["enforce", "warn", "audit", "off"] | None, OFF] = Field(
-        None, description="what is done about it, whatever the profile; without it the profile decides"
+        None,
+        description="what is done about it, whatever the profile; without it the profile decides",
     )
 
 
@@ -67,7 +76,9 @@ class _Compiled:
     def __init__(self, rule: OwnRule) -> None:
         self.rule = rule
         self.condition = Expression.compile(rule.expression)
-        self.message = Expression.compile(rule.message_expression, str) if rule.message_expression else None
+        self.message = (
+            Expression.compile(rule.message_expression, str) if rule.message_expression else None
+        )
 
 
 class Expressions:
@@ -79,7 +90,9 @@ class Expressions:
     def __bool__(self) -> bool:
         return bool(self._compiled)
 
-    def violations(self, kind: str, document: Mapping[str, Any], facts: Facts) -> Iterator[Violation]:
+    def violations(
+        self, kind: str, document: Mapping[str, Any], facts: Facts
+    ) -> Iterator[Violation]:
         """What is false of `document`; a condition without an answer counts as false, and says why.
 
         The work of all of them together is bounded (`policies.cel.expression`).
@@ -87,18 +100,20 @@ class Expressions:
         listed = [one for one in self._compiled if not one.rule.kinds or kind in one.rule.kinds]
         if not listed:
             return
-        known = facts.neighbourhood.metadata
-        namespace = None if known is None else {"apiVersion": "v1", "kind": "Namespace", "metadata": known}
+        known = facts.namespace_state.metadata
+        namespace = (
+            None if known is None else {"apiVersion": "v1", "kind": "Namespace", "metadata": known}
+        )
         variables = {"object": document, "oldObject": facts.stored, "request": facts.request}
         activation = Activation({**variables, "namespaceObject": namespace})
         for one in listed:
-            what = _what(one, activation)
-            if what:
+            message = _failure(one, activation)
+            if message:
                 level = Profile.named(one.rule.profile)
-                yield Violation(one.rule.id, what, ROOT, one.rule.fix, level)
+                yield Violation(one.rule.id, message, ROOT, one.rule.remediation, level)
 
 
-def _what(one: _Compiled, activation: Activation) -> str:
+def _failure(one: _Compiled, activation: Activation) -> str:
     try:
         if one.condition.holds(activation):
             return ""

@@ -11,12 +11,12 @@ from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema, core_schema
 
-from policies.cluster.related_object import Neighbour
-from policies.cluster.state import Neighbourhood
+from policies.cluster.related_object import RelatedObject
+from policies.cluster.state import NamespaceState
 from policies.documents.draft import Draft
 from policies.documents.pointer import Pointer
-from policies.documents.untyped import mapping
-from policies.ray.pod import Pod, Role
+from policies.documents.untyped import as_dict
+from policies.ray.pod import Pod, PodRole
 from policies.ray.workload import Workload
 
 
@@ -69,32 +69,38 @@ class Violation:
     """
 
     rule: str
-    what: str
+    message: str
     pointer: Pointer
-    fix: str
+    remediation: str
     profile: Profile
     advisory: bool = False
     evidence: str = field(default="", repr=False)
 
     def __str__(self) -> str:
         place = f" (at {self.pointer})" if self.pointer else ""
-        return f"{self.rule}: {self.what}{place}. Fix: {self.fix}"
+        return f"{self.rule}: {self.message}{place}. Fix: {self.remediation}"
 
 
 class Configured(BaseModel):
     """Frozen, and refuses fields it does not know; in files its names are camelCase."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True
+    )
 
 
 class _Off:
     """Takes false for `off`: in YAML that is what the word means where nobody put it in quotes."""
 
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
         quoted = handler(source)
         written = core_schema.union_schema([quoted, core_schema.literal_schema([False])])
         return core_schema.no_info_before_validator_function(
-            lambda value: "off" if value is False else value, quoted, json_schema_input_schema=written
+            lambda value: "off" if value is False else value,
+            quoted,
+            json_schema_input_schema=written,
         )
 
 
@@ -104,7 +110,9 @@ OFF = _Off()
 class NonRootImage(Configured):
     """Images known to run as this numeric user, so that `runAsNonRoot` cannot break them."""
 
-    image: str = Field(description="repository pattern, `*` matches anything", examples=["rayproject/*"])
+    image: str = Field(
+        description="repository pattern, `*` matches anything", examples=["rayproject/*"]
+    )
     uid: int = Field(gt=0, description="the numeric user of the image")
 
 
@@ -112,19 +120,24 @@ class Injection(Configured):
     """The `inject` part of the policy file: what defaults look like where there is a choice."""
 
     ray_cluster: Literal["full", "marker"] = Field(
-        "full", description="`marker` writes only the marker and node-ip-address into RayClusters; pods get the rest"
+        "full",
+        description="`marker` writes only the marker and node-ip-address into RayClusters; pods get the rest",
     )
     node_ip_address: Annotated[Literal["pod-ip", "fqdn", "off"], OFF] = Field(
-        "pod-ip", description="`fqdn` names the head by its service where Ray can start that way, else the pod IP"
+        "pod-ip",
+        description="`fqdn` names the head by its service where Ray can start that way, else the pod IP",
     )
     auth: Annotated[Literal["off", "token"], OFF] = Field(
-        "off", description="`token` asks KubeRay for token authentication where the Ray version has it (2.52)"
+        "off",
+        description="`token` asks KubeRay for token authentication where the Ray version has it (2.52)",
     )
     non_root_images: tuple[NonRootImage, ...] = Field(
-        (NonRootImage(image="rayproject/*", uid=1000),), description="images known to run as a numeric user"
+        (NonRootImage(image="rayproject/*", uid=1000),),
+        description="images known to run as a numeric user",
     )
     opt_out_namespaces: tuple[str, ...] = Field(
-        (), description='patterns of namespaces where `raywarden.io/inject: "false"` on a RayCluster is honoured'
+        (),
+        description='patterns of namespaces where `raywarden.io/inject: "false"` on a RayCluster is honored',
     )
     cluster_domain: str = Field(
         "cluster.local",
@@ -135,7 +148,7 @@ class Injection(Configured):
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """Where a pod's init container gets its certificate: our image, the enrolment URL and the CA to trust (PEM)."""
+    """Where a pod's init container gets its certificate: our image, the enrollment URL and the CA to trust (PEM)."""
 
     image: str
     url: str
@@ -160,7 +173,7 @@ class Facts:
     today: date
     signer: Signer
     groups: Collection[str] = ()
-    neighbourhood: Neighbourhood = field(default_factory=Neighbourhood)
+    namespace_state: NamespaceState = field(default_factory=NamespaceState)
     injection: Injection = field(default_factory=Injection)
     contract_hash: str = ""
     request: Mapping[str, Any] = field(default_factory=dict)
@@ -170,7 +183,11 @@ class Facts:
 
     def only_marks(self, workload: Workload) -> bool:
         """`workload` is a new RayCluster that is only to be marked: its pods are completed one by one."""
-        return workload.kind == "RayCluster" and self.before is None and self.injection.ray_cluster == "marker"
+        return (
+            workload.kind == "RayCluster"
+            and self.before is None
+            and self.injection.ray_cluster == "marker"
+        )
 
     def counterpart(self, pod: Pod) -> Pod | None:
         """The same pod in the object as stored; None on CREATE and for a group that is new."""
@@ -193,15 +210,17 @@ class Rule(Configured):
         """Every violation in `workload`; pure."""
         return iter(())
 
-    def check_neighbour(self, neighbour: Neighbour, facts: Facts) -> Iterator[Violation]:
+    def check_related_object(
+        self, related_object: RelatedObject, facts: Facts
+    ) -> Iterator[Violation]:
         """Every violation in `neighbour`; pure."""
         return iter(())
 
     def violation(
         self,
-        what: str,
+        message: str,
         pointer: Pointer,
-        fix: str,
+        remediation: str,
         *,
         profile: Profile | None = None,
         advisory: bool = False,
@@ -209,18 +228,18 @@ class Rule(Configured):
     ) -> Violation:
         """A violation of this rule, at its own profile unless another is named."""
         level = self.profile if profile is None else profile
-        return Violation(self.id, what, pointer, fix, level, advisory, evidence)
+        return Violation(self.id, message, pointer, remediation, level, advisory, evidence)
 
-    def unknown(self, what: str, pointer: Pointer, fix: str) -> Violation:
+    def unknown(self, message: str, pointer: Pointer, remediation: str) -> Violation:
         """A word to the author where a fact is missing, so that nobody takes silence for a yes."""
-        return self.violation(what, pointer, fix, advisory=True)
+        return self.violation(message, pointer, remediation, advisory=True)
 
 
 class Mutation(Configured):
     """A default we write where the author said nothing. `roles` are the pods it is for."""
 
     id: ClassVar[str]
-    roles: ClassVar[frozenset[Role]] = frozenset({Role.HEAD, Role.WORKER, Role.CLIENT})
+    roles: ClassVar[frozenset[PodRole]] = frozenset({PodRole.HEAD, PodRole.WORKER, PodRole.CLIENT})
 
     @abstractmethod
     def mutate(self, draft: Draft, workload: Workload, facts: Facts) -> Iterator[str]:
@@ -247,7 +266,7 @@ def sticky(defaults: Mapping[str, Any], before: Mapping[str, Any] | None) -> Map
     kept: dict[str, Any] = {}
     for name, value in defaults.items():
         if isinstance(value, dict):
-            if part := sticky(value, mapping(before.get(name))):
+            if part := sticky(value, as_dict(before.get(name))):
                 kept[name] = part
         elif before.get(name) == value:
             kept[name] = value

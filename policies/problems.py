@@ -31,11 +31,15 @@ class Problem:
     """One thing that is wrong: keys and list positions (from 0) that lead there, and whether the last key itself is."""
 
     place: Path
-    what: str
+    message: str
     at_key: bool = False
 
     def __str__(self) -> str:
-        return f"{'.'.join(shown(step) for step in self.place)}: {self.what}" if self.place else self.what
+        return (
+            f"{'.'.join(shown(step) for step in self.place)}: {self.message}"
+            if self.place
+            else self.message
+        )
 
 
 class PolicyError(Exception):
@@ -49,23 +53,33 @@ class PolicyError(Exception):
         return "\n".join(map(str, self.problems))
 
 
-def problems_in(error: ValidationError, schema: Callable[[], Mapping[str, Any]]) -> tuple[Problem, ...]:
+def problems_in(
+    error: ValidationError, schema: Callable[[], Mapping[str, Any]]
+) -> tuple[Problem, ...]:
     """What pydantic found wrong; `schema`, the JSON Schema of the whole, is asked which names there are."""
     found = error.errors(include_url=False, include_context=False, include_input=False)
-    unknown = [problem for problem in found if problem["type"] == "extra_forbidden"][:_MOST_LOOKED_FOR]
+    unknown = [problem for problem in found if problem["type"] == "extra_forbidden"][
+        :_MOST_LOOKED_FOR
+    ]
     whole = schema() if unknown else {}
     known = {problem["loc"]: _names_at(whole, problem["loc"][:-1]) for problem in unknown}
     return tuple(
-        Problem(problem["loc"], _unknown(problem["loc"], known.get(problem["loc"], ())), at_key=True)
+        Problem(
+            problem["loc"], _unknown(problem["loc"], known.get(problem["loc"], ())), at_key=True
+        )
         if problem["type"] == "extra_forbidden"
-        else Problem(problem["loc"], _SAID.get(problem["type"], problem["msg"].removeprefix("Value error, ")))
+        else Problem(
+            problem["loc"], _SAID.get(problem["type"], problem["msg"].removeprefix("Value error, "))
+        )
         for problem in found
     )
 
 
 def unknown_rule(name: str, known: Sequence[str]) -> str:
     """That there is no rule of this name, and the one that was meant, or else all there are."""
-    return f"no rule is called {shown(name)}" + (meant(name, known) or f"; rules are {', '.join(sorted(known))}")
+    return f"no rule is called {shown(name)}" + (
+        meant(name, known) or f"; rules are {', '.join(sorted(known))}"
+    )
 
 
 def shown(step: str | int) -> str:
@@ -91,7 +105,11 @@ def _names_at(schema: Mapping[str, Any], place: Path) -> Sequence[str]:
     """The fields there are in the mapping at `place`."""
     part = schema
     for step in place:
-        part = part.get("items", {}) if isinstance(step, int) else part.get("properties", {}).get(step, {})
+        part = (
+            part.get("items", {})
+            if isinstance(step, int)
+            else part.get("properties", {}).get(step, {})
+        )
         if "$ref" in part:
             part = schema["$defs"][part["$ref"].rpartition("/")[2]]
     return tuple(part.get("properties", ()))

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from policies.cluster.related_object import Neighbour
-from policies.documents.untyped import mapping
+from policies.cluster.related_object import RelatedObject
+from policies.documents.untyped import as_dict
 from policies.ray.workload import Workload
 
 # Several times what anybody has been seen to run.
@@ -12,7 +12,7 @@ MOST_GROUPS = 250
 MOST_CONTAINERS = 2_000
 MOST_VALUES = 50_000
 # Few rules look at these, and large ones are ordinary: thousands of hosts in an Ingress, all networks of a cloud.
-MOST_NEIGHBOUR_VALUES = 250_000
+MOST_RELATED_VALUES = 250_000
 MOST_CHARACTERS = 1_500_000
 
 _LISTED = ("containers", "initContainers", "ephemeralContainers")
@@ -20,32 +20,47 @@ _LISTED = ("containers", "initContainers", "ephemeralContainers")
 _NOT_COUNTED = ("managedFields",)
 
 
-def excess(subject: Workload | Neighbour, size: int | None = None) -> str:
+def excess(subject: Workload | RelatedObject, size: int | None = None) -> str:
     """What there is too much of in an object; empty where it is small enough. Stops counting when it is not.
 
     `size` is that of the JSON text it came in (bytes; None where it is not known): little text needs no counting.
     """
     if isinstance(subject, Workload):
         spec = subject.cluster.spec if subject.cluster else {}
-        listed = (spec.get("workerGroupSpecs"), mapping(spec.get("networkPolicy")).get("workerGroups"))
+        listed = (
+            spec.get("workerGroupSpecs"),
+            as_dict(spec.get("networkPolicy")).get("workerGroups"),
+        )
         if any(_length(groups) > MOST_GROUPS for groups in listed):
             return "worker groups"
         # By the raw lists: to make a view of each would be the work that is to be saved.
-        if sum(_length(pod.spec.get(listed)) for pod in subject.pods for listed in _LISTED) > MOST_CONTAINERS:
+        if (
+            sum(_length(pod.spec.get(listed)) for pod in subject.pods for listed in _LISTED)
+            > MOST_CONTAINERS
+        ):
             return "containers"
     most = values_of(subject)
     # A value takes two bytes at least, with what keeps it from the next.
-    return "" if size is not None and size <= 2 * most else _excess_of_values(subject.document, most)
+    return (
+        "" if size is not None and size <= 2 * most else _excess_of_values(subject.document, most)
+    )
 
 
-def values_of(subject: Workload | Neighbour) -> int:
+def values_of(subject: Workload | RelatedObject) -> int:
     """How many values an object may have."""
-    return MOST_VALUES if isinstance(subject, Workload) else MOST_NEIGHBOUR_VALUES
+    return MOST_VALUES if isinstance(subject, Workload) else MOST_RELATED_VALUES
 
 
 def _excess_of_values(document: Mapping[str, Any], most: int) -> str:
-    metadata = {name: value for name, value in mapping(document.get("metadata")).items() if name not in _NOT_COUNTED}
-    waiting: list[Any] = [metadata, *(value for name, value in document.items() if name not in ("metadata", "status"))]
+    metadata = {
+        name: value
+        for name, value in as_dict(document.get("metadata")).items()
+        if name not in _NOT_COUNTED
+    }
+    waiting: list[Any] = [
+        metadata,
+        *(value for name, value in document.items() if name not in ("metadata", "status")),
+    ]
     values = characters = 0
     while waiting:
         value = waiting.pop()

@@ -15,7 +15,11 @@ settings.load_profile("judge" if "CI" in os.environ else "explore")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--golden", action="store_true", help="write the golden files anew instead of comparing with them")
+    parser.addoption(
+        "--golden",
+        action="store_true",
+        help="write the golden files anew instead of comparing with them",
+    )
 
 
 @pytest.fixture(scope="session", autouse=True)

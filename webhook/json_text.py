@@ -25,7 +25,10 @@ def crowded(content: bytes | bytearray) -> bool:
     8 MiB that are made for it would be 400 MB of values, and a third of a second. To find out takes hundredths of one,
     and where there is less than 1 MiB, nothing.
     """
-    if len(content) < MOST_PARTS or len(content) - len(content.translate(None, b"{[,:")) < MOST_PARTS:
+    if (
+        len(content) < MOST_PARTS
+        or len(content) - len(content.translate(None, b"{[,:")) < MOST_PARTS
+    ):
         return False
     # Text may have as many of these characters as it likes.
     place = blocks = 0

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from certs.identity import Caller, Cluster, Pod, Service
-from policies.cluster.state import Neighbourhood
+from certs.identity import Cluster, LivePod, Service, TokenIdentity
+from policies.cluster.state import NamespaceState
 
 
 class UnavailableError(Exception):
@@ -16,22 +16,22 @@ class ConflictError(Exception):
     """Somebody else changed the object since it was read."""
 
 
-class Neighbourhoods(Protocol):
+class NamespaceStates(Protocol):
     """What the rules may know of a namespace, from memory: the admission path makes no API call."""
 
-    def around(self, namespace: str) -> Neighbourhood:
+    def state_of(self, namespace: str) -> NamespaceState:
         """What is known of `namespace`, at a cost that does not grow with what the cluster holds."""
         ...
 
 
 class LiveObjects(Protocol):
-    """What enrolment asks of the API server. Every call may raise UnavailableError."""
+    """What enrollment asks of the API server. Every call may raise UnavailableError."""
 
-    async def caller(self, token: str) -> Caller | None:
+    async def caller(self, token: str) -> TokenIdentity | None:
         """The pod a service account token is bound to; None unless it is valid, for our audience, and bound to one."""
         ...
 
-    async def pod(self, namespace: str, name: str) -> Pod | None:
+    async def pod(self, namespace: str, name: str) -> LivePod | None:
         """The pod as it is stored now."""
         ...
 

@@ -29,25 +29,37 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=_PREFIX, frozen=True, extra="ignore")
 
     host: IPvAnyAddress = Field(IPv4Address("0.0.0.0"), description="address to listen on")
-    admission_port: int = Field(8443, ge=0, le=65535, description="`/mutate` and `/validate`, over TLS; 0 picks one")
-    enrolment_port: int = Field(8444, ge=0, le=65535, description="`/v1/certificates`, over TLS; 0 picks one")
+    admission_port: int = Field(
+        8443, ge=0, le=65535, description="`/mutate` and `/validate`, over TLS; 0 picks one"
+    )
+    enrollment_port: int = Field(
+        8444, ge=0, le=65535, description="`/v1/certificates`, over TLS; 0 picks one"
+    )
     operations_port: int = Field(
         8080, ge=0, le=65535, description="`/livez`, `/readyz` and `/metrics`, plain; 0 picks one"
     )
     policy_file: Path | None = Field(
-        None, description="policy file (YAML), read again on change; without it the default policy holds"
+        None,
+        description="policy file (YAML), read again on change; without it the default policy holds",
     )
     objects_file: Path | None = Field(
         None,
         description="with `--dev`, the Kubernetes objects that exist (YAML or JSON): Namespaces, whose labels choose "
-        "profiles, and Pods, Services and RayClusters for enrolment",
+        "profiles, and Pods, Services and RayClusters for enrollment",
     )
-    kubeconfig: Path | None = Field(None, description="how to reach the API server from outside the cluster")
-    namespace: str = Field("raywarden-system", pattern=_LABEL, description="namespace RayWarden runs in")
+    kubeconfig: Path | None = Field(
+        None, description="how to reach the API server from outside the cluster"
+    )
+    namespace: str = Field(
+        "raywarden-system", pattern=_LABEL, description="namespace RayWarden runs in"
+    )
     seed_dir: Path | None = Field(
-        None, description="folder with the seed, one file a generation; without it, the Secret `raywarden-seed`"
+        None,
+        description="folder with the seed, one file a generation; without it, the Secret `raywarden-seed`",
     )
-    admission_service: str = Field("raywarden", pattern=_LABEL, description="Service in front of the admission port")
+    admission_service: str = Field(
+        "raywarden", pattern=_LABEL, description="Service in front of the admission port"
+    )
     serving_names: str = Field(
         "",
         pattern=r"^[A-Za-z0-9.:, -]*$",
@@ -58,22 +70,30 @@ class Settings(BaseSettings):
         description="name of our two webhook configurations; empty: their caBundle is not ours to write",
     )
     tls_cert_file: Path | None = Field(
-        None, description="serving certificate chain (PEM), where it shall not come from the seed; read again on change"
+        None,
+        description="serving certificate chain (PEM), where it shall not come from the seed; read again on change",
     )
     tls_key_file: Path | None = Field(None, description="its private key (PEM)")
-    signer_ca_file: Path | None = Field(None, description="its CA, which pods then trust for enrolment (PEM)")
+    signer_ca_file: Path | None = Field(
+        None, description="its CA, which pods then trust for enrollment (PEM)"
+    )
     signer_url: str = Field(
         default_factory=lambda known: f"https://raywarden-enroll.{known['namespace']}.svc:8444",
         pattern=r"^https://(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9.-]+)(:[0-9]{1,5})?(/\S*)?$",
-        description="enrolment, as pods reach it; by default in `RAYWARDEN_NAMESPACE`",
+        description="enrollment, as pods reach it; by default in `RAYWARDEN_NAMESPACE`",
     )
-    enroll_image: str = Field("raywarden:latest", min_length=1, description="image of the injected init container")
+    enroll_image: str = Field(
+        "raywarden:latest", min_length=1, description="image of the injected init container"
+    )
     root_cert_file: Path | None = Field(
-        None, description="an own CA (PEM, with those above it) that vouches for cluster CAs to the outside"
+        None,
+        description="an own CA (PEM, with those above it) that vouches for cluster CAs to the outside",
     )
     root_key_file: Path | None = Field(None, description="its private key (PEM)")
     trust_domain: str = Field(
-        "cluster.local", pattern=r"^[a-z0-9._-]+$", description="SPIFFE trust domain of the names in certificates"
+        "cluster.local",
+        pattern=r"^[a-z0-9._-]+$",
+        description="SPIFFE trust domain of the names in certificates",
     )
     certificate_days: int = Field(
         730,
@@ -83,16 +103,23 @@ class Settings(BaseSettings):
     )
     ca_cache_size: int = Field(10_000, gt=0, description="cluster CAs kept in memory")
     address_wait_seconds: float = Field(
-        5.0, ge=0, le=30, description="an enrolment waits this long for the API server to know the pod's address"
+        5.0,
+        ge=0,
+        le=30,
+        description="an enrollment waits this long for the API server to know the pod's address",
     )
     require_peer_address: bool = Field(
         False,
-        description="refuse enrolments from other addresses than the pod's; not for networks that hide it",
+        description="refuse enrollments from other addresses than the pod's; not for networks that hide it",
     )
-    enrolments_per_minute: int = Field(10, gt=0, description="certificates one pod may ask for in a minute")
-    max_enrolments: int = Field(500, gt=0, description="enrolments at once; more get 503 and come again")
-    max_enrolment_bytes: int = Field(32 * 1024, gt=0, description="larger enrolments get 413")
-    upkeep_seconds: float = Field(
+    enrollments_per_minute: int = Field(
+        10, gt=0, description="certificates one pod may ask for in a minute"
+    )
+    max_enrollments: int = Field(
+        500, gt=0, description="enrollments at once; more get 503 and come again"
+    )
+    max_enrollment_bytes: int = Field(32 * 1024, gt=0, description="larger enrollments get 413")
+    resync_seconds: float = Field(
         10.0,
         gt=0,
         le=60,
@@ -104,21 +131,31 @@ class Settings(BaseSettings):
         gt=0,
         description="what is beyond 128 KiB of each request, together; beyond that 503 for who sends longest",
     )
-    body_timeout_seconds: float = Field(5.0, gt=0, description="a request body that takes longer gets 408")
+    body_timeout_seconds: float = Field(
+        5.0, gt=0, description="a request body that takes longer gets 408"
+    )
     wait_seconds: float = Field(
-        10.0, gt=0, description="a connection that does not bring its request header, or take its answer, is closed"
+        10.0,
+        gt=0,
+        description="a connection that does not bring its request header, or take its answer, is closed",
     )
     keep_alive_seconds: int = Field(
         130,
         gt=90,
         description="idle connections are kept this long; the API server keeps them 90 s and must close first",
     )
-    max_connections: int = Field(1000, gt=0, description="connections of one port; the idlest makes room for more")
-    drain_seconds: float = Field(5.0, ge=0, description="time between becoming unready and refusing new connections")
+    max_connections: int = Field(
+        1000, gt=0, description="connections of one port; the idlest makes room for more"
+    )
+    drain_seconds: float = Field(
+        5.0, ge=0, description="time between becoming unready and refusing new connections"
+    )
     shutdown_seconds: int = Field(20, ge=0, description="time for open requests to end after that")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="least level that is logged"
+    )
 
-    @field_validator("admission_port", "enrolment_port", "operations_port", mode="before")
+    @field_validator("admission_port", "enrollment_port", "operations_port", mode="before")
     @classmethod
     def _no_service_link(cls, value: Any, info: ValidationInfo) -> Any:
         """Kubernetes puts `tcp://ADDRESS:PORT` there for a Service `raywarden-admission`, where nobody set it."""
@@ -144,7 +181,9 @@ def from_environment(*, strict: bool = False) -> Settings:
         settings = Settings()
     except ValidationError as error:
         # What follows from something that is wrong itself.
-        asked = (problem for problem in error.errors() if problem["type"] != "default_factory_not_called")
+        asked = (
+            problem for problem in error.errors() if problem["type"] != "default_factory_not_called"
+        )
         problems += (f"{_PREFIX}{'.'.join(map(str, p['loc'])).upper()}: {p['msg']}" for p in asked)
     if problems:
         raise SetupError("\n".join(problems))
@@ -154,7 +193,9 @@ def from_environment(*, strict: bool = False) -> Settings:
 def unknown(environment: Mapping[str, str] = os.environ) -> Iterator[str]:
     """A line for each variable that is called like a setting and is none, with the one that was meant."""
     known = [name.upper() for name in Settings.model_fields]
-    services = [name.removesuffix(_LINKED_HOST) for name in environment if name.endswith(_LINKED_HOST)]
+    services = [
+        name.removesuffix(_LINKED_HOST) for name in environment if name.endswith(_LINKED_HOST)
+    ]
     # In the environment of every container there is something of every Service in its namespace.
     links = tuple(f"{service}_{part}" for service in services for part in ("SERVICE_", "PORT"))
     for variable in sorted(environment):
@@ -162,7 +203,9 @@ def unknown(environment: Mapping[str, str] = os.environ) -> Iterator[str]:
         if name == variable.upper() or name in (*known, *_OF_PODS) or variable.startswith(links):
             continue
         close = get_close_matches(name, known, n=1)
-        yield f"{variable}: there is no such setting" + "".join(f"; did you mean {_PREFIX}{one}?" for one in close)
+        yield f"{variable}: there is no such setting" + "".join(
+            f"; did you mean {_PREFIX}{one}?" for one in close
+        )
 
 
 def _default(field: FieldInfo, before: dict[str, Any]) -> Any:

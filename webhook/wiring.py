@@ -20,7 +20,7 @@ from cryptography.x509 import random_serial_number
 from fastapi import FastAPI
 
 from certs.identity import Domains
-from certs.profile import Profile
+from certs.profile import CertificateProfile
 from certs.seed import SEED_BYTES
 from policies.config import Policy
 from policies.model import Signer
@@ -33,7 +33,12 @@ from webhook.ca.serving_certificate import ServingCertificate, serving_certifica
 from webhook.ca.trust import Trust
 from webhook.check.collect import Inspection
 from webhook.enrollment.signing import Signing
-from webhook.kube.adapters import KubeLive, KubeObjectLists, KubeSeedStore, KubeWebhookConfigurations
+from webhook.kube.adapters import (
+    KubeLive,
+    KubeObjectLists,
+    KubeSeedStore,
+    KubeWebhookConfigurations,
+)
 from webhook.kube.api import KubeApi
 from webhook.manifests import report
 from webhook.manifests.cluster import ManifestCluster
@@ -42,30 +47,36 @@ from webhook.metrics.expiry import Lifetimes
 from webhook.metrics.registry import CaCache, LookedUp, Metrics, Watches
 from webhook.policy.file import parse_policy, read_policy
 from webhook.policy.watch import PolicyMetrics, PolicyWatch
-from webhook.ports import LiveObjects, Neighbourhoods, SeedStore, UnavailableError, WebhookConfigurations
+from webhook.ports import (
+    LiveObjects,
+    NamespaceStates,
+    SeedStore,
+    UnavailableError,
+    WebhookConfigurations,
+)
 from webhook.server.listener import Listener, listener, open_port, serve
 from webhook.server.observer import Observer
 from webhook.server.readiness import Readiness
-from webhook.server.reconciler import Upkeep
-from webhook.server.routes import admission_app, enrolment_app, operations_app
+from webhook.server.reconciler import Reconciler
+from webhook.server.routes import admission_app, enrollment_app, operations_app
 from webhook.settings import Settings, SetupError
 
 _DEV_NAMES = ("localhost", "127.0.0.1", "::1")
-# Pods connect, enrol and go: an idle connection on that port is nobody's.
-_KEEP_ALIVE_SECONDS = {"enrolment": 5}
+# Pods connect, enroll and go: an idle connection on that port is nobody's.
+_KEEP_ALIVE_SECONDS = {"enrollment": 5}
 # Stands where a real signer's CA would, in reviews that no pod will ever come of.
 _NO_CA = b"-----BEGIN CERTIFICATE-----\n(the signer's CA)\n-----END CERTIFICATE-----\n"
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class Dependencies:
     """What the server stands in: the cluster, where the seed is, and what follows the cluster where that is needed.
 
     `remembered` names what `follow` has to list before anybody can be served, and `current` says whether it keeps up.
     """
 
     live: LiveObjects
-    neighbourhoods: Neighbourhoods
+    namespace_states: NamespaceStates
     seeds: SeedStore
     configurations: WebhookConfigurations | None = None
     follow: Callable[[Readiness], Awaitable[None]] | None = None
@@ -79,7 +90,7 @@ class Server:
     """Everything that serves, put together and not yet started."""
 
     admission: Listener
-    enrolment: Listener
+    enrollment: Listener
     operations: Listener
     readiness: Readiness
     settings: Settings
@@ -94,14 +105,16 @@ class Server:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set, or SIGTERM or SIGINT sets it."""
-        listeners = (self.admission, self.enrolment, self.operations)
+        listeners = (self.admission, self.enrollment, self.operations)
         await serve(listeners, self.tasks, self.readiness, self.settings, stop)
 
 
-def offline_reviewer(settings: Settings, policy: Policy, neighbourhoods: Neighbourhoods) -> Reviewer:
+def offline_reviewer(
+    settings: Settings, policy: Policy, namespace_states: NamespaceStates
+) -> Reviewer:
     """A reviewer that needs neither cluster nor keys, for the command line."""
     signer = _signer(settings, _NO_CA)
-    return Reviewer(lambda: policy, lambda: signer, neighbourhoods, _today)
+    return Reviewer(lambda: policy, lambda: signer, namespace_states, _today)
 
 
 def policy_notes(policy: Policy) -> list[str]:
@@ -110,39 +123,51 @@ def policy_notes(policy: Policy) -> list[str]:
 
 
 async def dev_server(
-    settings: Settings, token_dir: Path | None = None, told: Callable[[bytes], None] = lambda ca: None
+    settings: Settings,
+    token_dir: Path | None = None,
+    on_ca_change: Callable[[bytes], None] = lambda ca: None,
 ) -> Server:
     """A server that needs no cluster: seed in memory, serving certificate for localhost, on loopback, without drain.
 
     What the settings say themselves about host, drain and seed goes before. Each pod of the manifests gets a token,
-    written below `token_dir`. `told` gets the CA that clients must trust (PEM).
+    written below `token_dir`. `on_ca_change` gets the CA that clients must trust (PEM).
     """
     chosen = {name: getattr(settings, name) for name in settings.model_fields_set}
-    defaults = {"host": IPv4Address("127.0.0.1"), "drain_seconds": 0, "serving_names": ",".join(_DEV_NAMES)}
+    defaults = {
+        "host": IPv4Address("127.0.0.1"),
+        "drain_seconds": 0,
+        "serving_names": ",".join(_DEV_NAMES),
+    }
     settings = settings.model_copy(update={**defaults, **chosen})
-    cluster = ManifestCluster.load(settings.objects_file, token_dir, partial(secrets.token_urlsafe, 32))
+    cluster = ManifestCluster.load(
+        settings.objects_file, token_dir, partial(secrets.token_urlsafe, 32)
+    )
     seeds = DirectorySeedStore(settings.seed_dir) if settings.seed_dir else MemorySeedStore()
     structlog.get_logger().warning("development mode: manifests stand for the cluster")
-    return _server(settings, Surroundings(cluster, cluster, seeds), told)
+    return _server(settings, Dependencies(cluster, cluster, seeds), on_ca_change)
 
 
-async def server(settings: Settings, told: Callable[[bytes], None] = lambda ca: None) -> Server:
-    """A server in a cluster, or beside one by kubeconfig. `told` gets the CA that clients must trust (PEM)."""
+async def server(
+    settings: Settings, on_ca_change: Callable[[bytes], None] = lambda ca: None
+) -> Server:
+    """A server in a cluster, or beside one by kubeconfig. `on_ca_change` gets the CA that clients must trust (PEM)."""
     skew = ClockSkew(_now)
-    api = await _connect(settings, skew.heard)
+    api = await _connect(settings, skew.record_date)
     live = KubeLive(api)
     ours = bool(settings.webhook_configuration) and settings.tls_cert_file is None
-    around = Surroundings(
+    dependencies = Dependencies(
         live=live,
-        neighbourhoods=live,
+        namespace_states=live,
         seeds=_seeds(settings, api),
-        configurations=KubeWebhookConfigurations(api, settings.webhook_configuration) if ours else None,
+        configurations=KubeWebhookConfigurations(api, settings.webhook_configuration)
+        if ours
+        else None,
         follow=partial(_follow, api, live),
         remembered=live.resources,
         current=live.current,
         collectors=(skew,),
     )
-    return _server(settings, around, told)
+    return _server(settings, dependencies, on_ca_change)
 
 
 @asynccontextmanager
@@ -151,7 +176,9 @@ async def rotation(settings: Settings) -> AsyncIterator[Rotation]:
     async with await _connect(settings) as api:
         configurations = KubeWebhookConfigurations(api, settings.webhook_configuration)
         objects = KubeObjectLists(api)
-        yield Rotation(_seeds(settings, api), objects, configurations, _profile(settings), _now, _new_secret)
+        yield Rotation(
+            _seeds(settings, api), objects, configurations, _profile(settings), _now, _new_secret
+        )
 
 
 @asynccontextmanager
@@ -161,15 +188,21 @@ async def inspection(settings: Settings) -> AsyncIterator[Inspection]:
         yield Inspection(api, settings.namespace, _now)
 
 
-async def _connect(settings: Settings, dated: Callable[[str], None] = lambda date: None) -> KubeApi:
+async def _connect(
+    settings: Settings, on_response_date: Callable[[str], None] = lambda date: None
+) -> KubeApi:
     try:
-        return await KubeApi.connect(settings.kubeconfig, dated)
+        return await KubeApi.connect(settings.kubeconfig, on_response_date)
     except UnavailableError as error:
         raise SetupError(str(error)) from None
 
 
 def _seeds(settings: Settings, api: KubeApi) -> SeedStore:
-    return DirectorySeedStore(settings.seed_dir) if settings.seed_dir else KubeSeedStore(api, settings.namespace)
+    return (
+        DirectorySeedStore(settings.seed_dir)
+        if settings.seed_dir
+        else KubeSeedStore(api, settings.namespace)
+    )
 
 
 async def _follow(api: KubeApi, live: KubeLive, readiness: Readiness) -> None:
@@ -179,34 +212,67 @@ async def _follow(api: KubeApi, live: KubeLive, readiness: Readiness) -> None:
         await live.wait_synced(readiness.met)
 
 
-def _server(settings: Settings, around: Surroundings, told: Callable[[bytes], None]) -> Server:
+def _server(
+    settings: Settings, dependencies: Dependencies, on_ca_change: Callable[[bytes], None]
+) -> Server:
     watch, profile = _policy_watch(settings.policy_file), _profile(settings)
     root = load_root(settings, _now())
-    domains = Domains(watch.policy.inject.cluster_domain, settings.trust_domain, short_names=root is None)
+    domains = Domains(
+        watch.policy.inject.cluster_domain, settings.trust_domain, short_names=root is None
+    )
     trust = Trust(root, domains, settings.ca_cache_size)
     certificate = serving_certificate(settings, trust, _now())
-    lifetimes = Lifetimes(around.live.ray_clusters, profile, root, lambda: certificate.ends, _now)
-    watches = Watches(around.remembered, around.current)
-    metrics = Metrics(CaCache(trust), lifetimes, PolicyMetrics(watch, _today), watches, *around.collectors)
+    lifetimes = Lifetimes(
+        dependencies.live.ray_clusters, profile, root, lambda: certificate.ends, _now
+    )
+    watches = Watches(dependencies.remembered, dependencies.current)
+    metrics = Metrics(
+        CaCache(trust), lifetimes, PolicyMetrics(watch, _today), watches, *dependencies.collectors
+    )
     observer = Observer(metrics, time.perf_counter)
     readiness = Readiness(lambda ready: metrics.ready.set(ready))
     signer = lru_cache(maxsize=4)(partial(_signer, settings))
-    reviewer = Reviewer(lambda: watch.policy, lambda: signer(certificate.pod_ca(_now())), around.neighbourhoods, _today)
-    upkeep = Upkeep(
-        around.seeds, trust, certificate, around.configurations, readiness, observer, told, _now, _new_secret
+    reviewer = Reviewer(
+        lambda: watch.policy,
+        lambda: signer(certificate.pod_ca(_now())),
+        dependencies.namespace_states,
+        _today,
     )
-    tasks: list[Callable[[], Awaitable[None]]] = [partial(one.run, settings.upkeep_seconds) for one in (upkeep, watch)]
-    if around.follow:
-        readiness.expect(*around.remembered)
-        tasks.append(partial(around.follow, readiness))
+    reconciler = Reconciler(
+        dependencies.seeds,
+        trust,
+        certificate,
+        dependencies.configurations,
+        readiness,
+        observer,
+        on_ca_change,
+        _now,
+        _new_secret,
+    )
+    tasks: list[Callable[[], Awaitable[None]]] = [
+        partial(one.run, settings.resync_seconds) for one in (reconciler, watch)
+    ]
+    if dependencies.follow:
+        readiness.expect(*dependencies.remembered)
+        tasks.append(partial(dependencies.follow, readiness))
     signing = Signing(
-        around.live, lambda: trust.authorities, domains, profile, settings, _now, time.monotonic, random_serial_number
+        dependencies.live,
+        lambda: trust.authorities,
+        domains,
+        profile,
+        settings,
+        _now,
+        time.monotonic,
+        random_serial_number,
     )
     admission = admission_app(reviewer, observer, readiness, settings)
-    enrolment = enrolment_app(signing, observer, settings)
+    enrollment = enrollment_app(signing, observer, settings)
     operations = operations_app(readiness, observer)
-    apps = {"admission": admission, "enrolment": enrolment, "operations": operations}
-    listeners = {name: _listener(name, app, settings, certificate.context, metrics) for name, app in apps.items()}
+    apps = {"admission": admission, "enrollment": enrollment, "operations": operations}
+    listeners = {
+        name: _listener(name, app, settings, certificate.context, metrics)
+        for name, app in apps.items()
+    }
     return Server(
         **listeners,
         readiness=readiness,
@@ -217,9 +283,13 @@ def _server(settings: Settings, around: Surroundings, told: Callable[[bytes], No
     )
 
 
-def _listener(which: str, app: FastAPI, settings: Settings, context: ssl.SSLContext, metrics: Metrics) -> Listener:
+def _listener(
+    which: str, app: FastAPI, settings: Settings, context: ssl.SSLContext, metrics: Metrics
+) -> Listener:
     secure = None if which == "operations" else context
-    made = listener(app, _open(settings, which), settings, secure, keep_alive=_KEEP_ALIVE_SECONDS.get(which))
+    made = listener(
+        app, _open(settings, which), settings, secure, keep_alive=_KEEP_ALIVE_SECONDS.get(which)
+    )
     metrics.connections.labels(which).set_function(lambda: made.connections)
     return made
 
@@ -250,8 +320,8 @@ def _signer(settings: Settings, ca: bytes) -> Signer:
     )
 
 
-def _profile(settings: Settings) -> Profile:
-    return Profile(timedelta(days=settings.certificate_days))
+def _profile(settings: Settings) -> CertificateProfile:
+    return CertificateProfile(timedelta(days=settings.certificate_days))
 
 
 def _new_secret() -> bytes:

@@ -29,7 +29,7 @@ from cel_expr_python import cel
 from cel_expr_python.ext import ext_optional, ext_strings
 
 from policies.cel.cost import FUNCTIONS, compilation, estimate
-from policies.cel.extent import Extent, Measure, TooMuchError
+from policies.cel.extent import SizeBounds, SizeMeter, TooMuchError
 from policies.cel.tree import Call, Constant, Name, Node, nesting, nodes, read
 
 VARIABLES = ("object", "oldObject", "request", "namespaceObject")
@@ -62,8 +62,8 @@ class Activation:
 
     def __init__(self, variables: Mapping[str, Any]) -> None:
         self._variables = {name: variables.get(name) for name in VARIABLES}
-        self._measure = Measure()
-        self._extents: dict[str, Extent | TooMuchError] = {}
+        self._measure = SizeMeter()
+        self._extents: dict[str, SizeBounds | TooMuchError] = {}
         self._left = _BUDGET
         self._values: Any = None
 
@@ -74,13 +74,15 @@ class Activation:
         """
         cost = estimate(tree, {name: self._extent(name) for name in names}, self._measure)
         if cost > self._left:
-            raise EvaluationError("over the cost bound: the object has too much in it for this many loops and matches")
+            raise EvaluationError(
+                "over the cost bound: the object has too much in it for this many loops and matches"
+            )
         self._left -= cost
         if self._values is None:
             self._values = _environment().Activation(self._variables)
         return self._values
 
-    def _extent(self, name: str) -> Extent:
+    def _extent(self, name: str) -> SizeBounds:
         if name not in self._extents:
             try:
                 self._extents[name] = self._measure.take(self._variables[name])
@@ -115,7 +117,9 @@ class Expression:
         if found != _TYPES[result]:
             raise ExpressionError(_wrong_type(result, found.name()))
         _check(tree)
-        names = frozenset(node.name for node in nodes(tree) if isinstance(node, Name)) & frozenset(VARIABLES)
+        names = frozenset(node.name for node in nodes(tree) if isinstance(node, Name)) & frozenset(
+            VARIABLES
+        )
         return cls(source, program, tree, names)
 
     def holds(self, activation: Activation) -> bool:
@@ -163,7 +167,9 @@ def _wrong_type(result: type[bool] | type[str], found: str) -> str:
 
 def _check(tree: Node) -> None:
     if nesting(tree) > _MAX_NESTING:
-        raise ExpressionError(f"more than {_MAX_NESTING} loops (all, exists, map, ...) inside each other")
+        raise ExpressionError(
+            f"more than {_MAX_NESTING} loops (all, exists, map, ...) inside each other"
+        )
     for node in nodes(tree):
         if isinstance(node, Name) and node.name.startswith("."):
             raise ExpressionError(f"write {node.name[1:]} without the dot before it")
@@ -175,14 +181,21 @@ def _check(tree: Node) -> None:
 
 def _check_pattern(pattern: Node) -> None:
     if not isinstance(pattern, Constant):
-        raise ExpressionError("the pattern of matches must be a constant: one from the object could be anything")
+        raise ExpressionError(
+            "the pattern of matches must be a constant: one from the object could be anything"
+        )
     if compilation(pattern.text) > _MAX_PATTERN:
-        raise ExpressionError(f"the pattern {pattern.text[:50]!r} has too large repetitions or too many classes (\\p)")
+        raise ExpressionError(
+            f"the pattern {pattern.text[:50]!r} has too large repetitions or too many classes (\\p)"
+        )
 
 
 def _problems(error: Exception) -> str:
     """The compiler's complaints, each with its line and column."""
-    found = [f"line {line}, column {column}: {what}" for line, column, what in _PROBLEM.findall(str(error))]
+    found = [
+        f"line {line}, column {column}: {message}"
+        for line, column, message in _PROBLEM.findall(str(error))
+    ]
     return "; ".join(dict.fromkeys(found)).replace(" (in container '')", "") or _reason(str(error))
 
 

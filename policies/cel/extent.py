@@ -20,7 +20,7 @@ class TooMuchError(Exception):
 
 
 @dataclass(slots=True)
-class Extent:
+class SizeBounds:
     """Bounds on the values at one kind of place.
 
     `each` and `total` are sizes, of the largest one and of all together; `text` is the longest string in any of them,
@@ -47,17 +47,17 @@ class Extent:
                 self.items = items
 
 
-class Measure:
+class SizeMeter:
     """What is in some values together: an Extent for every key, over all the maps it stands in."""
 
     def __init__(self) -> None:
-        self.keys: dict[str, Extent] = {}
+        self.keys: dict[str, SizeBounds] = {}
         self._left = _MAX_VALUES
         self._bytes_left = _MAX_BYTES
 
-    def take(self, value: Any) -> Extent:
+    def take(self, value: Any) -> SizeBounds:
         """Measure one more value. Raises TooMuchError past 100 levels, 20,000 values or 2 MB of strings in all."""
-        extent = Extent()
+        extent = SizeBounds()
         extent.add(*self._take(value, 1))
         return extent
 
@@ -71,8 +71,15 @@ class Measure:
             return self._map(value, depth)
         if kind is list:
             return self._list(value, depth)
-        if not (value is None or kind is bool or kind is float or (kind is int and _LEAST <= value <= _MOST)):
-            raise TooMuchError(f"a value of type {kind.__name__} is not JSON, or an integer has more than 64 bits")
+        if not (
+            value is None
+            or kind is bool
+            or kind is float
+            or (kind is int and _LEAST <= value <= _MOST)
+        ):
+            raise TooMuchError(
+                f"a value of type {kind.__name__} is not JSON, or an integer has more than 64 bits"
+            )
         return VALUE, 0, 0
 
     def _map(self, value: dict[Any, Any], depth: int) -> tuple[int, int, int]:
@@ -85,7 +92,7 @@ class Measure:
             inner_size, text, items = self._take(inner, depth + 1)
             extent = keys.get(key)
             if extent is None:
-                extent = keys[key] = Extent()
+                extent = keys[key] = SizeBounds()
             extent.add(inner_size, text, items)
             size += inner_size + VALUE + length
             longest = max(longest, length, text)

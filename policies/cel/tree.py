@@ -129,14 +129,26 @@ def _node(content: bytes) -> Node:
     for number, value in _fields(content):
         match number:
             case _Kind.CONSTANT:
-                return Constant(next((text.decode() for kind, text in _fields(value) if kind == _STRING_CONSTANT), ""))
+                return Constant(
+                    next(
+                        (
+                            text.decode()
+                            for kind, text in _fields(value)
+                            if kind == _STRING_CONSTANT
+                        ),
+                        "",
+                    )
+                )
             case _Kind.NAME:
                 return Name(_text(value, 1))
             case _Kind.SELECT:
                 return Select(_node(_message(value, 1)), _text(value, 2))
             case 6:
                 # The target's number is before those of the arguments, and so is the target.
-                return Call(_text(value, 2), tuple(_node(part) for kind, part in _fields(value) if kind in (1, 3)))
+                return Call(
+                    _text(value, 2),
+                    tuple(_node(part) for kind, part in _fields(value) if kind in (1, 3)),
+                )
             case _Kind.LIST | _Kind.STRUCT:
                 return Literal(tuple(_elements(number, value)))
             case _Kind.LOOP:
@@ -153,7 +165,9 @@ def _elements(kind: int, content: bytes) -> Iterator[Node]:
 
 
 def _loop(content: bytes) -> Loop:
-    source, start, condition, step, result = (_node(_message(content, number)) for number in (2, 4, 5, 6, 7))
+    source, start, condition, step, result = (
+        _node(_message(content, number)) for number in (2, 4, 5, 6, 7)
+    )
     return Loop(_text(content, 1), source, _text(content, 3), start, condition, step, result)
 
 
@@ -163,7 +177,9 @@ def _text(content: bytes, number: int) -> str:
 
 def _message(content: bytes, number: int) -> bytes:
     """The last field of this number; empty where there is none."""
-    return next((value for found, value in reversed(list(_fields(content))) if found == number), b"")
+    return next(
+        (value for found, value in reversed(list(_fields(content))) if found == number), b""
+    )
 
 
 def _fields(content: bytes) -> Iterator[tuple[int, Any]]:

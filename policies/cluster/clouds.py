@@ -84,5 +84,7 @@ QUOTA_KINDS = frozenset(
 
 def keyless_access(words: Iterable[str]) -> str:
     """What to use instead of a key, for the cloud that a variable's name or value belongs to; empty for no cloud's."""
-    found = [cloud.keyless for cloud in CLOUDS if any(cloud.credential.search(word) for word in words)]
+    found = [
+        cloud.keyless for cloud in CLOUDS if any(cloud.credential.search(word) for word in words)
+    ]
     return found[0] if found else ""

@@ -6,7 +6,7 @@ from typing import Any
 
 from policies.cluster.clouds import CLOUD_NAMES, CLOUDS, SOURCE_RANGES, Cloud, CloudName
 from policies.documents.pointer import ROOT, Pointer
-from policies.documents.untyped import elements, mapping, text, texts
+from policies.documents.untyped import as_dict, as_str, dict_items, str_items
 
 # GCS (and Redis), dashboard, Ray Client, dashboard agent: each runs code for whoever reaches it.
 RAY_PORTS = (6379, 8265, 10001, 52365)
@@ -20,7 +20,9 @@ _IPV4_IN_IPV6 = (IPv6Network("::ffff:0:0/96"), IPv6Network("64:ff9b::/96"))
 _Network = IPv4Network | IPv6Network
 
 _INSTEAD = "write {}: ClusterIP and use kubectl port-forward, or an Ingress that asks who is there"
-_RESTRICT = "a LoadBalancer needs loadBalancerSourceRanges or your cloud's annotation for an internal one"
+_RESTRICT = (
+    "a LoadBalancer needs loadBalancerSourceRanges or your cloud's annotation for an internal one"
+)
 
 
 def open_by_type(
@@ -34,7 +36,10 @@ def open_by_type(
     if service_type == "NodePort":
         return "is a NodePort, open on every node", instead
     if service_type == "LoadBalancer" and not restricted:
-        return "is a LoadBalancer open to everyone", f"{instead}; {restrict}" if restrict else instead
+        return (
+            "is a LoadBalancer open to everyone",
+            f"{instead}; {restrict}" if restrict else instead,
+        )
     return None
 
 
@@ -49,18 +54,22 @@ def exposures(
     Annotations count of `clouds` alone: those of another cloud do nothing.
     """
     if found := open_by_type(spec.get("type"), is_restricted(spec, annotations, clouds)):
-        how, fix = found
+        how, remediation = found
         # The API server takes none of a Service of type ClusterIP.
-        numbered = any(port.get("nodePort") for _, port in elements(spec.get("ports")))
-        yield how, pointer / "type", f"{fix}; delete nodePort from ports" if numbered else fix
+        numbered = any(port.get("nodePort") for _, port in dict_items(spec.get("ports")))
+        yield (
+            how,
+            pointer / "type",
+            f"{remediation}; delete nodePort from ports" if numbered else remediation,
+        )
     if spec.get("externalIPs"):
         yield "has externalIPs", pointer / "externalIPs", "delete externalIPs"
 
 
 def is_public(document: Mapping[str, Any]) -> bool:
     """A Service object can be reached from outside the cluster; one with more ranges than are looked at counts so."""
-    spec = mapping(document.get("spec"))
-    annotations = mapping(mapping(document.get("metadata")).get("annotations"))
+    spec = as_dict(document.get("spec"))
+    annotations = as_dict(as_dict(document.get("metadata")).get("annotations"))
     listed = spec.get("loadBalancerSourceRanges")
     # This is asked of every Service there is, whoever made it.
     many = isinstance(listed, list) and len(listed) > _MOST_KEPT
@@ -68,31 +77,40 @@ def is_public(document: Mapping[str, Any]) -> bool:
 
 
 def is_restricted(
-    spec: Mapping[str, Any], annotations: Mapping[str, Any], clouds: Collection[CloudName] = CLOUD_NAMES
+    spec: Mapping[str, Any],
+    annotations: Mapping[str, Any],
+    clouds: Collection[CloudName] = CLOUD_NAMES,
 ) -> bool:
     """A load balancer for this service has no public address, or lets in only some networks."""
     known = [cloud for cloud in CLOUDS if cloud.name in clouds]
     chosen = [
-        annotations[name] == value for cloud in known for name, value in cloud.internal.items() if name in annotations
+        annotations[name] == value
+        for cloud in known
+        for name, value in cloud.internal.items()
+        if name in annotations
     ]
     if (chosen and all(chosen)) or any(_has_access_list(cloud, annotations) for cloud in known):
         return True
     # The annotation counts where the field is empty, as in Kubernetes (`GetLoadBalancerSourceRanges`); a cloud's own
     # is added to either (cloud-provider-azure, `loadbalancer.AllowedIPRanges`).
-    written = [value for _, value in texts(spec.get("loadBalancerSourceRanges"))] or _listed(annotations, SOURCE_RANGES)
+    written = [value for _, value in str_items(spec.get("loadBalancerSourceRanges"))] or _listed(
+        annotations, SOURCE_RANGES
+    )
     own = (name for cloud in known for name in cloud.source_ranges)
     return lets_in_few([*written, *_listed(annotations, *own)])
 
 
 def _has_access_list(cloud: Cloud, annotations: Mapping[str, Any]) -> bool:
     return bool(cloud.access_list) and all(
-        text(annotations.get(name)) == value if value else annotations.get(name)
+        as_str(annotations.get(name)) == value if value else annotations.get(name)
         for name, value in cloud.access_list.items()
     )
 
 
 def _listed(annotations: Mapping[str, Any], *names: str) -> list[str]:
-    return [one for name in names for one in text(annotations.get(name)).split(",") if one.strip()]
+    return [
+        one for name in names for one in as_str(annotations.get(name)).split(",") if one.strip()
+    ]
 
 
 def lets_in_few(ranges: Iterable[str]) -> bool:
@@ -135,5 +153,9 @@ def _public_addresses(network: _Network) -> int:
 def _inside(network: _Network, holes: Iterable[_Network]) -> Iterator[_Network]:
     """Those of `holes` that lie in `network`, no address twice."""
     if isinstance(network, IPv4Network):
-        return collapse_addresses(hole for hole in holes if isinstance(hole, IPv4Network) and hole.subnet_of(network))
-    return collapse_addresses(hole for hole in holes if isinstance(hole, IPv6Network) and hole.subnet_of(network))
+        return collapse_addresses(
+            hole for hole in holes if isinstance(hole, IPv4Network) and hole.subnet_of(network)
+        )
+    return collapse_addresses(
+        hole for hole in holes if isinstance(hole, IPv6Network) and hole.subnet_of(network)
+    )

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from policies.cluster.exposure import lets_in_few
-from policies.documents.untyped import text
+from policies.documents.untyped import as_str
 
 _ANY: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
+class AuthAnnotation:
     """An annotation with one of `values` (any, where there are none) turns authentication on, unless `undone`."""
 
     annotation: str
@@ -22,10 +22,10 @@ class Asking:
     undone: tuple[str, tuple[str, ...]] = ("", _ANY)
 
     def holds(self, annotations: Mapping[str, Any]) -> bool:
-        value = text(annotations.get(self.annotation))
+        value = as_str(annotations.get(self.annotation))
         other, undoing = self.undone
         on = value in self.values if self.values else bool(value)
-        return on and text(annotations.get(other)) not in undoing
+        return on and as_str(annotations.get(other)) not in undoing
 
 
 _NGINX = "nginx.ingress.kubernetes.io"
@@ -39,23 +39,29 @@ _READ_BY = {
     "nginx": (_NGINX,),
     "alb": (_ALB,),
     "haproxy": (_HAPROXY, _HAPROXY_TECHNOLOGIES),
-    **dict.fromkeys(("traefik", "gce", "azure", "istio", "kong", "contour", "cilium", "apisix"), ()),
+    **dict.fromkeys(
+        ("traefik", "gce", "azure", "istio", "kong", "contour", "cilium", "apisix"), ()
+    ),
 }
 _LONGEST_CLASS = 253
 ROUTE_ANNOTATIONS = ("haproxy.router.openshift.io",)
 ASKING = (
-    Asking(f"{_NGINX}/auth-url"),
+    AuthAnnotation(f"{_NGINX}/auth-url"),
     # Without a type ingress-nginx passes over the Secret (`auth.Parse`).
-    Asking(f"{_NGINX}/auth-secret", undone=(f"{_NGINX}/auth-type", ("",))),
-    Asking(
+    AuthAnnotation(f"{_NGINX}/auth-secret", undone=(f"{_NGINX}/auth-type", ("",))),
+    AuthAnnotation(
         f"{_NGINX}/auth-tls-secret",
         undone=(f"{_NGINX}/auth-tls-verify-client", ("off", "optional", "optional_no_ca")),
     ),
-    Asking(f"{_ALB}/auth-type", ("oidc", "cognito"), (f"{_ALB}/auth-on-unauthenticated-request", ("allow",))),
-    Asking(f"{_HAPROXY}/auth-url"),
-    Asking(f"{_HAPROXY}/auth-secret"),
-    Asking(f"{_HAPROXY}/oauth"),
-    Asking(f"{_HAPROXY_TECHNOLOGIES}/auth-type", ("basic-auth",)),
+    AuthAnnotation(
+        f"{_ALB}/auth-type",
+        ("oidc", "cognito"),
+        (f"{_ALB}/auth-on-unauthenticated-request", ("allow",)),
+    ),
+    AuthAnnotation(f"{_HAPROXY}/auth-url"),
+    AuthAnnotation(f"{_HAPROXY}/auth-secret"),
+    AuthAnnotation(f"{_HAPROXY}/oauth"),
+    AuthAnnotation(f"{_HAPROXY_TECHNOLOGIES}/auth-type", ("basic-auth",)),
 )
 # Lists of networks that are let in; few of them are as good as asking.
 _NETWORKS = (
@@ -67,7 +73,13 @@ _NETWORKS = (
     f"{ROUTE_ANNOTATIONS[0]}/ip_allowlist",
 )
 # Configuration in words of the controller's own: whoever writes it can turn off all that the others turn on.
-_SNIPPETS = ("-snippet", "-snippets", "/config-backend", "/config-frontend", "/backend-config-snippet")
+_SNIPPETS = (
+    "-snippet",
+    "-snippets",
+    "/config-backend",
+    "/config-frontend",
+    "/backend-config-snippet",
+)
 
 
 def read_by(ingress_class: str) -> tuple[str, ...] | None:
@@ -77,7 +89,7 @@ def read_by(ingress_class: str) -> tuple[str, ...] | None:
     return next((prefixes for part, prefixes in _READ_BY.items() if part in name), None)
 
 
-def asks(annotations: Mapping[str, Any], prefixes: tuple[str, ...] | None) -> bool:
+def authenticates(annotations: Mapping[str, Any], prefixes: tuple[str, ...] | None) -> bool:
     """The controller, which reads annotations with these prefixes, will ask who is there, or let in few networks."""
     heard = _heard(annotations, prefixes)
     if heard.get(f"{_NGINX}/satisfy") == "any":
@@ -91,13 +103,17 @@ def suggestions(prefixes: tuple[str, ...] | None) -> list[str]:
     first: dict[str, str] = {}
     for asking in ASKING:
         prefix = asking.annotation.partition("/")[0]
-        first.setdefault(prefix, f"{asking.annotation}: {asking.values[0] if asking.values else 'URL'}")
+        first.setdefault(
+            prefix, f"{asking.annotation}: {asking.values[0] if asking.values else 'URL'}"
+        )
     return [words for prefix, words in first.items() if prefixes is None or prefix in prefixes]
 
 
 def _heard(annotations: Mapping[str, Any], prefixes: tuple[str, ...] | None) -> Mapping[str, Any]:
     return {
-        name: value for name, value in annotations.items() if prefixes is None or name.partition("/")[0] in prefixes
+        name: value
+        for name, value in annotations.items()
+        if prefixes is None or name.partition("/")[0] in prefixes
     }
 
 
@@ -105,11 +121,15 @@ def undoing(annotations: Mapping[str, Any], prefixes: tuple[str, ...] | None) ->
     """The annotations that turn off again what others among them turn on."""
     annotations = _heard(annotations, prefixes)
     undone = [
-        asking.undone[0] for asking in ASKING if asking.annotation in annotations and not asking.holds(annotations)
+        asking.undone[0]
+        for asking in ASKING
+        if asking.annotation in annotations and not asking.holds(annotations)
     ]
     either = f"{_NGINX}/satisfy"
     return [
-        name for name in (*undone, either) if name in annotations and (name != either or annotations[name] == "any")
+        name
+        for name in (*undone, either)
+        if name in annotations and (name != either or annotations[name] == "any")
     ]
 
 
@@ -119,5 +139,7 @@ def snippets(annotations: Mapping[str, Any]) -> list[str]:
 
 
 def _lets_in_few(annotations: Mapping[str, Any]) -> bool:
-    listed = [one for name in _NETWORKS for one in text(annotations.get(name)).replace(",", " ").split()]
+    listed = [
+        one for name in _NETWORKS for one in as_str(annotations.get(name)).replace(",", " ").split()
+    ]
     return lets_in_few(listed)

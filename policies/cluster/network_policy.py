@@ -7,7 +7,7 @@ from typing import Any
 from policies.cluster.exposure import few_are_in
 from policies.cluster.selectors import Selector, selects
 from policies.documents.pointer import ROOT, Pointer
-from policies.documents.untyped import elements, larger, mapping, text, texts
+from policies.documents.untyped import as_dict, as_str, dict_items, larger, str_items
 from policies.ray.workload import RAY_GROUP
 
 _INGRESS = ROOT / "spec" / "ingress"
@@ -48,14 +48,14 @@ class NetworkPolicy:
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> "NetworkPolicy":
         """The policy in a NetworkPolicy object."""
-        metadata, spec = mapping(document.get("metadata")), mapping(document.get("spec"))
-        selector, types = mapping(spec.get("podSelector")), spec.get("policyTypes")
+        metadata, spec = as_dict(document.get("metadata")), as_dict(document.get("spec"))
+        selector, types = as_dict(spec.get("podSelector")), spec.get("policyTypes")
         too_large = larger(selector, _LARGEST_SELECTOR)
         # Where no types are given, Ingress is always one; where it is none, ingress rules mean nothing.
         isolates = "Ingress" in types if isinstance(types, list) and types else True
         rules = _open_rules(spec.get("ingress")) if isolates else ()
         return cls(
-            name=text(metadata.get("name")),
+            name=as_str(metadata.get("name")),
             selector=Selector.of({} if too_large else selector),
             isolates=isolates and rules is not None and not too_large,
             open=(OpenRule(_INGRESS, _ALL),) if rules is None else rules,
@@ -91,10 +91,13 @@ def _reaches(rule: OpenRule, ports: Collection[int]) -> bool:
 
 def _ray_cluster(metadata: Mapping[str, Any]) -> str:
     """The name of the RayCluster that is its controller; empty where none is."""
-    for _, owner in elements(metadata.get("ownerReferences")):
-        group, _, _ = text(owner.get("apiVersion")).rpartition("/")
-        if owner.get("controller") is True and (group, owner.get("kind")) == (RAY_GROUP, "RayCluster"):
-            return text(owner.get("name"))
+    for _, owner in dict_items(metadata.get("ownerReferences")):
+        group, _, _ = as_str(owner.get("apiVersion")).rpartition("/")
+        if owner.get("controller") is True and (group, owner.get("kind")) == (
+            RAY_GROUP,
+            "RayCluster",
+        ):
+            return as_str(owner.get("name"))
     return ""
 
 
@@ -104,7 +107,7 @@ def _open_rules(ingress: Any) -> tuple[OpenRule, ...] | None:
         return None
     found = tuple(
         OpenRule(_INGRESS / index, ports)
-        for index, rule in elements(ingress)
+        for index, rule in dict_items(ingress)
         if _everyone_is_in(rule.get("from")) and (ports := _ports(rule.get("ports")))
     )
     return found if len(found) <= _MOST_OPEN_RULES else None
@@ -112,11 +115,15 @@ def _open_rules(ingress: Any) -> tuple[OpenRule, ...] | None:
 
 def _everyone_is_in(peers: Any) -> bool:
     """No peers at all are everyone; the ranges of one rule count together."""
-    listed = [peer for _, peer in elements(peers)]
-    blocks = [mapping(peer.get("ipBlock")) for peer in listed if mapping(peer.get("ipBlock"))]
+    listed = [peer for _, peer in dict_items(peers)]
+    blocks = [as_dict(peer.get("ipBlock")) for peer in listed if as_dict(peer.get("ipBlock"))]
     # To take exceptions out of ranges is dear, and nobody needs many.
     many = _holes(blocks) > _MOST_EXCEPTIONS
-    return not peers or any(map(_is_everyone, listed)) or bool(blocks and (many or not few_are_in(map(_range, blocks))))
+    return (
+        not peers
+        or any(map(_is_everyone, listed))
+        or bool(blocks and (many or not few_are_in(map(_range, blocks))))
+    )
 
 
 def _is_everyone(peer: Mapping[str, Any]) -> bool:
@@ -130,12 +137,12 @@ def _holes(blocks: Iterable[Mapping[str, Any]]) -> int:
 
 
 def _range(block: Mapping[str, Any]) -> tuple[str, list[str]]:
-    return text(block.get("cidr")), [one for _, one in texts(block.get("except"))]
+    return as_str(block.get("cidr")), [one for _, one in str_items(block.get("except"))]
 
 
 def _ports(listed: Any) -> Ports:
     """The TCP ports in a rule's list, which are all of them where it is empty, or too long to be kept."""
-    tcp = (port for _, port in elements(listed) if port.get("protocol") in (None, "", "TCP"))
+    tcp = (port for _, port in dict_items(listed) if port.get("protocol") in (None, "", "TCP"))
     spans = tuple(_together(map(_span, tcp)))
     return spans if listed and len(spans) <= _MOST_SPANS else _ALL
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from policies.documents.untyped import mapping, text
+from policies.documents.untyped import as_dict, as_str
 from policies.ray.workload import Kind
 
 _GROUP_KINDS = frozenset(
@@ -24,25 +24,25 @@ _GROUP_KINDS = frozenset(
 )
 
 
-KINDS = frozenset(kind for _, kind in _GROUP_KINDS)
+RELATED_KINDS = frozenset(kind for _, kind in _GROUP_KINDS)
 
 
-class Neighbour:
+class RelatedObject:
     """One such object; the object behind the view stays raw."""
 
     def __init__(self, kind: str, document: Mapping[str, Any]) -> None:
         self.kind = kind
         self.document = document
-        self.metadata = mapping(document.get("metadata"))
-        self.labels = mapping(self.metadata.get("labels"))
-        self.annotations = mapping(self.metadata.get("annotations"))
-        self.spec = mapping(document.get("spec"))
+        self.metadata = as_dict(document.get("metadata"))
+        self.labels = as_dict(self.metadata.get("labels"))
+        self.annotations = as_dict(self.metadata.get("annotations"))
+        self.spec = as_dict(document.get("spec"))
 
     @classmethod
-    def of(cls, kind: Kind, document: Mapping[str, Any]) -> "Neighbour | None":
+    def of(cls, kind: Kind, document: Mapping[str, Any]) -> "RelatedObject | None":
         """The view of `document`, or None for a kind that no rule has an opinion on."""
         return cls(kind.kind, document) if (kind.group, kind.kind) in _GROUP_KINDS else None
 
     @property
     def name(self) -> str:
-        return text(self.metadata.get("name")) or text(self.metadata.get("generateName"))
+        return as_str(self.metadata.get("name")) or as_str(self.metadata.get("generateName"))

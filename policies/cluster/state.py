@@ -10,7 +10,7 @@ from typing import Any
 from policies.cluster.exposure import RAY_PORTS, is_public
 from policies.cluster.network_policy import NetworkPolicy
 from policies.cluster.selectors import holds
-from policies.documents.untyped import elements, larger, mapping, text, texts
+from policies.documents.untyped import as_dict, as_str, dict_items, larger, str_items
 from policies.ray.kuberay import labels_of_pods
 from policies.ray.workload import RAY_CLUSTER_LABEL, Workload
 
@@ -52,10 +52,10 @@ class LiveCluster:
     def of(cls, document: Mapping[str, Any]) -> "LiveCluster":
         """The view of a RayCluster object."""
         workload = Workload("RayCluster", document)
-        name, uid = workload.name, text(workload.metadata.get("uid"))
+        name, uid = workload.name, as_str(workload.metadata.get("uid"))
         kuberay = workload.cluster is not None and workload.cluster.kuberay_tls
         ports = frozenset(islice(_ports_of(workload), _MOST_PORTS))
-        groups = mapping(document.get("spec")).get("workerGroupSpecs")
+        groups = as_dict(document.get("spec")).get("workerGroupSpecs")
         if isinstance(groups, list) and len(groups) >= _MOST_GROUPS:
             return cls(name, uid, ({RAY_CLUSTER_LABEL: name},), kuberay, ports, too_large=True)
         labels = list(labels_of_pods(workload))
@@ -71,11 +71,17 @@ class LiveCluster:
 def _ports_of(workload: Workload) -> Iterator[int | str]:
     """Ports of a cluster's processes that are not where Ray has them by default, and names its author gives them."""
     for group in islice(workload.cluster.groups, _MOST_GROUPS) if workload.cluster else ():
-        moved = {int(value) for name in PORT_PARAMS if _PORT.fullmatch(value := str(group.start_params.get(name, "")))}
+        moved = {
+            int(value)
+            for name in PORT_PARAMS
+            if _PORT.fullmatch(value := str(group.start_params.get(name, "")))
+        }
         yield from moved.difference(RAY_PORTS)
         ray = group.pod.ray_container
-        for _, port in elements(ray.raw.get("ports")) if ray else ():
-            if port.get("containerPort") in (*RAY_PORTS, *moved) and (name := text(port.get("name"))):
+        for _, port in dict_items(ray.raw.get("ports")) if ray else ():
+            if port.get("containerPort") in (*RAY_PORTS, *moved) and (
+                name := as_str(port.get("name"))
+            ):
                 yield name
 
 
@@ -98,12 +104,14 @@ class LiveService:
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> "LiveService":
         """The view of a Service object."""
-        spec = mapping(document.get("spec"))
-        name = text(mapping(document.get("metadata")).get("name"))
-        selector, listed, external = mapping(spec.get("selector")), spec.get("ports"), ""
+        spec = as_dict(document.get("spec"))
+        name = as_str(as_dict(document.get("metadata")).get("name"))
+        selector, listed, external = as_dict(spec.get("selector")), spec.get("ports"), ""
         if spec.get("type") == "ExternalName":
-            selector, external = {}, text(spec.get("externalName")).removesuffix(".")
-        too_large = len(selector) > _MOST_LABELS or (isinstance(listed, list) and len(listed) > _MOST_PORTS)
+            selector, external = {}, as_str(spec.get("externalName")).removesuffix(".")
+        too_large = len(selector) > _MOST_LABELS or (
+            isinstance(listed, list) and len(listed) > _MOST_PORTS
+        )
         first = dict(islice(selector.items(), _MOST_LABELS))
         ports = _target_ports(listed) | ({one: one for one in RAY_PORTS} if too_large else {})
         return cls(name, first, ports, too_large or is_public(document), external)
@@ -111,8 +119,8 @@ class LiveService:
 
 def _target_ports(listed: Any) -> dict[int | str, int | str]:
     ports: dict[int | str, int | str] = {}
-    for _, port in islice(elements(listed), _MOST_PORTS):
-        number, name, target = port.get("port"), text(port.get("name")), port.get("targetPort")
+    for _, port in islice(dict_items(listed), _MOST_PORTS):
+        number, name, target = port.get("port"), as_str(port.get("name")), port.get("targetPort")
         if isinstance(number, int) and port.get("protocol") in (None, "", "TCP"):
             # 0 and "" are as good as none.
             reached = target if isinstance(target, int | str) and target else number
@@ -123,7 +131,7 @@ def _target_ports(listed: Any) -> dict[int | str, int | str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Rights:
+class RbacGrants:
     """Who is what, by the cluster's own RBAC.
 
     `operators`: user names of service accounts that run KubeRay. `admin_users`, `admin_groups`: who may do everything
@@ -136,7 +144,7 @@ class Rights:
     complete: bool = False
 
     @classmethod
-    def of(cls, roles: Mapping[str, "Role"], bindings: Iterable["Binding"]) -> "Rights":
+    def of(cls, roles: Mapping[str, "RbacRole"], bindings: Iterable["RbacBinding"]) -> "RbacGrants":
         """What all ClusterRoles (by name) and ClusterRoleBindings come to.
 
         Nobody but an administrator writes these, while a Role or a Deployment could be anybody's in a namespace.
@@ -156,18 +164,21 @@ class Rights:
 
 
 @dataclass(frozen=True, slots=True)
-class Role:
+class RbacRole:
     """What a ClusterRole is good for, as far as it matters here."""
 
     runs_kuberay: bool
     may_do_everything: bool
 
     @classmethod
-    def of(cls, document: Mapping[str, Any]) -> "Role":
+    def of(cls, document: Mapping[str, Any]) -> "RbacRole":
         """The view of a ClusterRole object; what an aggregated one comes to is in its rules, too."""
         rules = [
-            tuple({value for _, value in texts(rule.get(part))} for part in ("apiGroups", "resources", "verbs"))
-            for _, rule in elements(document.get("rules"))
+            tuple(
+                {value for _, value in str_items(rule.get(part))}
+                for part in ("apiGroups", "resources", "verbs")
+            )
+            for _, rule in dict_items(document.get("rules"))
             # A rule for single objects is neither everything nor what KubeRay needs.
             if not rule.get("resourceNames")
         ]
@@ -177,13 +188,19 @@ class Role:
             "ray.io" in groups and "rayclusters/status" in resources and verbs & {"update", "patch"}
             for groups, resources, verbs in rules
         )
-        pods = any("" in groups and "pods" in resources and "create" in verbs for groups, resources, verbs in rules)
-        everything = any("*" in groups and "*" in resources and "*" in verbs for groups, resources, verbs in rules)
+        pods = any(
+            "" in groups and "pods" in resources and "create" in verbs
+            for groups, resources, verbs in rules
+        )
+        everything = any(
+            "*" in groups and "*" in resources and "*" in verbs
+            for groups, resources, verbs in rules
+        )
         return cls(status and pods, everything)
 
 
 @dataclass(frozen=True, slots=True)
-class Binding:
+class RbacBinding:
     """A ClusterRoleBinding: who has which ClusterRole."""
 
     role: str
@@ -191,11 +208,11 @@ class Binding:
     groups: frozenset[str]
 
     @classmethod
-    def of(cls, document: Mapping[str, Any]) -> "Binding":
+    def of(cls, document: Mapping[str, Any]) -> "RbacBinding":
         """The view of a ClusterRoleBinding object."""
         users, groups = set[str](), set[str]()
-        for _, subject in elements(document.get("subjects")):
-            name, namespace = text(subject.get("name")), text(subject.get("namespace"))
+        for _, subject in dict_items(document.get("subjects")):
+            name, namespace = as_str(subject.get("name")), as_str(subject.get("namespace"))
             match subject.get("kind"):
                 case "ServiceAccount" if namespace:
                     users.add(f"{_SERVICE_ACCOUNT}{namespace}:{name}")
@@ -203,13 +220,13 @@ class Binding:
                     users.add(name)
                 case "Group":
                     groups.add(name)
-        role = mapping(document.get("roleRef"))
-        name = text(role.get("name")) if role.get("kind") == "ClusterRole" else ""
+        role = as_dict(document.get("roleRef"))
+        name = as_str(role.get("name")) if role.get("kind") == "ClusterRole" else ""
         return cls(name, frozenset(users), frozenset(groups))
 
 
 @dataclass(frozen=True, slots=True)
-class Neighbourhood:
+class NamespaceState:
     """What watch caches know of the namespace an object goes into; None is "not known".
 
     `metadata` is the Namespace's own; `ray_clusters` and `services` are by name; `public_services` are those among
@@ -223,19 +240,19 @@ class Neighbourhood:
     public_services: Collection[LiveService] | None = None
     network_policies: Collection[NetworkPolicy] | None = None
     quotas: Collection[str] | None = None
-    rights: Rights = field(default_factory=Rights)
+    rights: RbacGrants = field(default_factory=RbacGrants)
 
     @property
     def labels(self) -> Mapping[str, Any]:
         """The labels of the namespace; empty where nothing is known of it, so that the policy's own profiles hold."""
-        return mapping((self.metadata or _NONE).get("labels"))
+        return as_dict((self.metadata or _NONE).get("labels"))
 
 
-class Lookout:
+class RayClusterLookup:
     """What one request asks of the live RayClusters around it, once for each question, and not without end."""
 
-    def __init__(self, neighbourhood: Neighbourhood) -> None:
-        self._clusters = (neighbourhood.ray_clusters or {}).values()
+    def __init__(self, namespace_state: NamespaceState) -> None:
+        self._clusters = (namespace_state.ray_clusters or {}).values()
         self._found: dict[str, str] = {}
         self._left = MOST_LOOKED_AT
 
@@ -269,16 +286,16 @@ def namespaces_in_quota(document: Mapping[str, Any]) -> frozenset[str]:
 
     A tree outside kube-system is over none, for nobody reads it there.
     """
-    namespace = text(mapping(document.get("metadata")).get("namespace"))
+    namespace = as_str(as_dict(document.get("metadata")).get("namespace"))
     if document.get("kind") != "ElasticQuotaTree":
         return frozenset({namespace})
     if namespace != _TREE_NAMESPACE:
         return frozenset()
-    found, waiting = set[str](), [mapping(mapping(document.get("spec")).get("root"))]
+    found, waiting = set[str](), [as_dict(as_dict(document.get("spec")).get("root"))]
     while waiting:
         part = waiting.pop()
-        children = [child for _, child in elements(part.get("children"))]
+        children = [child for _, child in dict_items(part.get("children"))]
         waiting += children
         if not children:
-            found |= {name for _, name in texts(part.get("namespaces"))}
+            found |= {name for _, name in str_items(part.get("namespaces"))}
     return frozenset(found)

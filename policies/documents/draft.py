@@ -8,7 +8,7 @@ from policies.documents.pointer import Pointer
 Operation = dict[str, Any]
 
 
-class Unreadable(Exception):
+class UnreadableValueError(Exception):
     """The document has a shape at `pointer` that no Kubernetes object has, so nothing can be written there."""
 
     def __init__(self, pointer: Pointer, expected: str, found: Any) -> None:
@@ -16,7 +16,14 @@ class Unreadable(Exception):
 
 
 def _shape(value: Any) -> str:
-    names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", int: "a number", float: "a number"}
+    names = {
+        dict: "an object",
+        list: "a list",
+        str: "a string",
+        bool: "a boolean",
+        int: "a number",
+        float: "a number",
+    }
     return names.get(type(value), "null")
 
 
@@ -35,7 +42,7 @@ class Draft:
         self._owned: dict[int, Any] = {id(self._root): self._root}
         self._operations: list[Operation] = []
         self._undo: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
-        self.left_alone: list[Unreadable] = []
+        self.left_alone: list[UnreadableValueError] = []
 
     @property
     def document(self) -> dict[str, Any]:
@@ -73,7 +80,7 @@ class Draft:
             self._put(standing, pointer, depth, defaults)
             return
         if not isinstance(standing, dict):
-            raise Unreadable(pointer, "an object", standing)
+            raise UnreadableValueError(pointer, "an object", standing)
         for name, value in defaults.items():
             if isinstance(value, dict):
                 self.fill(pointer / name, value)
@@ -89,7 +96,7 @@ class Draft:
             self._put(elements, pointer, depth, list(values))
             return
         if not isinstance(elements, list):
-            raise Unreadable(pointer, "a list", elements)
+            raise UnreadableValueError(pointer, "a list", elements)
         path = str(pointer)
         for offset, value in enumerate(values, start=index):
             self._operations.append({"op": "add", "path": f"{path}/{offset}", "value": value})
@@ -112,27 +119,37 @@ class Draft:
     def _element(self, pointer: Pointer) -> tuple[list[Any], int]:
         elements, depth = self._descend(pointer, len(pointer) - 1)
         index = pointer[-1]
-        if depth != len(pointer) - 1 or not isinstance(elements, list) or not isinstance(index, int):
-            raise Unreadable(pointer.parent, "a list", elements)
+        if (
+            depth != len(pointer) - 1
+            or not isinstance(elements, list)
+            or not isinstance(index, int)
+        ):
+            raise UnreadableValueError(pointer.parent, "a list", elements)
         if index >= len(elements):
-            raise Unreadable(pointer, "an element", None)
+            raise UnreadableValueError(pointer, "an element", None)
         return elements, index
 
     def _put(self, parent: Any, pointer: Pointer, depth: int, value: Any) -> None:
         """Set member `pointer[depth]` of `parent`: to `value`, or where the pointer goes on, to objects around it."""
         name = pointer[depth]
         if not isinstance(parent, dict) or not isinstance(name, str):
-            raise Unreadable(Pointer(pointer[:depth]), "an object" if isinstance(name, str) else "a list", parent)
+            raise UnreadableValueError(
+                Pointer(pointer[:depth]), "an object" if isinstance(name, str) else "a list", parent
+            )
         for token in reversed(pointer[depth + 1 :]):
             if isinstance(token, int):
-                raise Unreadable(Pointer(pointer[: depth + 1]), "a list", None)
+                raise UnreadableValueError(Pointer(pointer[: depth + 1]), "a list", None)
             value = {token: value}
         before = parent.get(name)
         if before is not None and type(before) is type(value) and before == value:
             return
         path = str(pointer if depth + 1 == len(pointer) else Pointer(pointer[: depth + 1]))
-        self._operations.append({"op": "add" if before is None else "replace", "path": path, "value": value})
-        self._undo.append((parent.__setitem__, (name, parent[name])) if name in parent else (parent.pop, (name,)))
+        self._operations.append(
+            {"op": "add" if before is None else "replace", "path": path, "value": value}
+        )
+        self._undo.append(
+            (parent.__setitem__, (name, parent[name])) if name in parent else (parent.pop, (name,))
+        )
         parent[name] = value
 
     def _descend(self, pointer: Pointer, depth: int) -> tuple[Any, int]:
@@ -149,12 +166,14 @@ class Draft:
             except (KeyError, IndexError):
                 child = None
             except TypeError:
-                raise Unreadable(Pointer(pointer[:level]), "an object", node) from None
+                raise UnreadableValueError(Pointer(pointer[:level]), "an object", node) from None
             if child is None:
                 return node, level
             if id(child) not in owned:
                 if not isinstance(child, dict | list):
-                    raise Unreadable(Pointer(pointer[: level + 1]), "an object or a list", child)
+                    raise UnreadableValueError(
+                        Pointer(pointer[: level + 1]), "an object or a list", child
+                    )
                 child = child.copy()
                 owned[id(child)] = child
                 node[token] = child
@@ -175,11 +194,13 @@ class _Attempt:
     def __enter__(self) -> None:
         return None
 
-    def __exit__(self, kind: type[BaseException] | None, problem: BaseException | None, trace: object) -> bool:
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: object
+    ) -> bool:
         if problem is None:
             return False
         self._draft.roll_back(self._operations, self._changes)
-        if isinstance(problem, Unreadable):
+        if isinstance(problem, UnreadableValueError):
             self._draft.left_alone.append(problem)
             return True
         return False

@@ -32,7 +32,7 @@ _HEXADECIMAL = re.compile(r"([-+]?)0x([0-9a-fA-F]{1,4000})")
 _FLOAT = re.compile(r"[-+]?(?:[0-9]{1,400}\.?[0-9]{0,400}|\.[0-9]{1,400})(?:[eE][-+]?[0-9]{1,4})?")
 
 
-class Place(NamedTuple):
+class Position(NamedTuple):
     """A place in a text; lines and columns are counted from 1."""
 
     line: int
@@ -42,22 +42,24 @@ class Place(NamedTuple):
 class UntrustedYamlError(Exception):
     """The text is not YAML, or is YAML of a kind no manifest needs; the message says where, if that is known."""
 
-    def __init__(self, what: str, place: Place | None = None) -> None:
-        super().__init__(f"line {place.line}, column {place.column}: {what}" if place else what)
-        self.what = what
+    def __init__(self, message: str, place: Position | None = None) -> None:
+        super().__init__(
+            f"line {place.line}, column {place.column}: {message}" if place else message
+        )
+        self.message = message
         self.place = place
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
+class Positioned:
     """A document, and where everything in it stands."""
 
     value: Any
-    start: Place
+    start: Position
     # By identity: an alias is its anchor's own list or mapping. `value` keeps them all alive.
-    _inside: Mapping[int, Mapping[str | int, tuple[Place, Place]]] = field(repr=False)
+    _inside: Mapping[int, Mapping[str | int, tuple[Position, Position]]] = field(repr=False)
 
-    def place(self, path: Sequence[str | int], *, key: bool = False) -> Place:
+    def place(self, path: Sequence[str | int], *, key: bool = False) -> Position:
         """Where the value at `path` begins, or its key; of what is not there, where the part begins that lacks it."""
         place, key_place, value = self.start, self.start, self.value
         for step in path:
@@ -75,9 +77,12 @@ def load_all(content: str, most_nodes: int = _MAX_NODES) -> Iterator[Any]:
     return (reader.document for reader in _read(content, partial(_Reader, most_nodes)))
 
 
-def load_placed(content: str) -> Iterator[Placed]:
+def load_positioned(content: str) -> Iterator[Positioned]:
     """The same with the place of every value and key, at about twice the cost."""
-    return (Placed(reader.document, reader.start, reader.inside) for reader in _read(content, _PlacingReader))
+    return (
+        Positioned(reader.document, reader.start, reader.inside)
+        for reader in _read(content, _PositionReader)
+    )
 
 
 _AnyReader = TypeVar("_AnyReader", bound="_Reader")
@@ -92,17 +97,21 @@ def _read(content: str, new: Callable[[], _AnyReader]) -> Iterator[_AnyReader]:
                 yield reader
                 reader = new()
     except yaml.reader.ReaderError as error:
-        raise UntrustedYamlError(error.reason, place_at(content.encode(), error.position)) from None
+        raise UntrustedYamlError(
+            error.reason, position_at(content.encode(), error.position)
+        ) from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         what = str(getattr(error, "problem", None) or error)
-        raise UntrustedYamlError(what, Place(mark.line + 1, mark.column + 1) if mark else None) from None
+        raise UntrustedYamlError(
+            what, Position(mark.line + 1, mark.column + 1) if mark else None
+        ) from None
 
 
-def place_at(content: bytes, offset: int) -> Place:
+def position_at(content: bytes, offset: int) -> Position:
     """Where in a UTF-8 text the byte at `offset` stands."""
     before = content[:offset].decode(errors="replace")
-    return Place(before.count("\n") + 1, len(before) - before.rfind("\n"))
+    return Position(before.count("\n") + 1, len(before) - before.rfind("\n"))
 
 
 class _Reader:
@@ -170,13 +179,13 @@ class _Reader:
             top.put(value, event)
 
 
-class _PlacingReader(_Reader):
+class _PositionReader(_Reader):
     """Remembers where each value, and each key, began."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.start = Place(1, 1)
-        self.inside: dict[int, dict[str | int, tuple[Place, Place]]] = {}
+        self.start = Position(1, 1)
+        self.inside: dict[int, dict[str | int, tuple[Position, Position]]] = {}
 
     def _start(self, value: dict[str, Any] | list[Any], event: Any) -> None:
         super()._start(value, event)
@@ -210,13 +219,16 @@ class _Open:
         self.event = event
         self.nodes_before = nodes_before
         self.key: str | None = None
-        self.key_place = Place(1, 1)
+        self.key_place = Position(1, 1)
         self.merged: list[dict[str, Any]] = []
 
     def name(self, value: Any, event: Any) -> None:
         """Take in the next key."""
         if isinstance(value, dict | list):
-            raise _error(event, "a key is a list or a mapping (a Helm template is rendered first: helm template)")
+            raise _error(
+                event,
+                "a key is a list or a mapping (a Helm template is rendered first: helm template)",
+            )
         self.key = _key(value)
         if self.key in self.value:
             raise _error(event, f"the key {self.key} stands twice")
@@ -244,7 +256,9 @@ def _key(value: Any) -> str:
     if isinstance(value, str):
         return value
     # In this order: True is also 1 to Python.
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    return (
+        "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    )
 
 
 def _scalar(event: Any) -> Any:
@@ -269,10 +283,10 @@ def _number(content: str) -> int | float | str:
     return float(plain) if _FLOAT.fullmatch(plain) else content
 
 
-def _place_of(event: Any) -> Place:
+def _place_of(event: Any) -> Position:
     mark = event.start_mark
-    return Place(mark.line + 1, mark.column + 1)
+    return Position(mark.line + 1, mark.column + 1)
 
 
-def _error(event: Any, what: str) -> UntrustedYamlError:
-    return UntrustedYamlError(what, _place_of(event))
+def _error(event: Any, message: str) -> UntrustedYamlError:
+    return UntrustedYamlError(message, _place_of(event))

@@ -9,12 +9,12 @@ from typing import Any
 _EMPTY: dict[str, Any] = {}
 
 
-def mapping(value: Any) -> Mapping[str, Any]:
+def as_dict(value: Any) -> Mapping[str, Any]:
     """`value` where it is an object, else an empty one."""
     return value if isinstance(value, dict) else _EMPTY
 
 
-def elements(value: Any) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def dict_items(value: Any) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """The objects in a list, each with its index; anything that is not an object is passed over."""
     if isinstance(value, list):
         for index, item in enumerate(value):
@@ -22,7 +22,7 @@ def elements(value: Any) -> Iterator[tuple[int, Mapping[str, Any]]]:
                 yield index, item
 
 
-def texts(value: Any) -> Iterator[tuple[int, str]]:
+def str_items(value: Any) -> Iterator[tuple[int, str]]:
     """The strings in a list, each with its index."""
     if isinstance(value, list):
         for index, item in enumerate(value):
@@ -35,7 +35,7 @@ def clipped(words: str, most: int = 100) -> str:
     return words if len(words) <= most else f"{words[:most]}..."
 
 
-def text(value: Any) -> str:
+def as_str(value: Any) -> str:
     """`value` where it is a string, else the empty one."""
     return value if isinstance(value, str) else ""
 

@@ -1,23 +1,29 @@
 """Which pods need a token for the Kubernetes API, and which have one."""
 
-from policies.documents.untyped import mapping
+from policies.documents.untyped import as_dict
 from policies.injection.contract import API_TOKEN_DIRECTORY
-from policies.ray.pod import Pod, Role
+from policies.ray.pod import Pod, PodRole
 from policies.ray.workload import Workload
 
 
 def needs_token(pod: Pod, workload: Workload) -> bool:
     """An autoscaler changes the RayCluster through the API; and Ray can have its users' tokens checked there."""
     cluster = workload.cluster
-    if cluster and mapping(cluster.spec.get("authOptions")).get("enableK8sTokenAuth") is True:
+    if cluster and as_dict(cluster.spec.get("authOptions")).get("enableK8sTokenAuth") is True:
         return True
-    if pod.role is Role.HEAD and ((cluster and cluster.autoscaling) or pod.container("autoscaler")):
+    if pod.role is PodRole.HEAD and (
+        (cluster and cluster.autoscaling) or pod.container("autoscaler")
+    ):
         return True
-    return any("RAY_ENABLE_K8S_TOKEN_AUTH" in container.variable_names for container in pod.ray_containers)
+    return any(
+        "RAY_ENABLE_K8S_TOKEN_AUTH" in container.variable_names for container in pod.ray_containers
+    )
 
 
 def has_token(pod: Pod) -> bool:
     """The API server has mounted one already, as it does where nobody says otherwise."""
     return any(
-        mount.get("mountPath") == API_TOKEN_DIRECTORY for container in pod.containers for _, mount in container.mounts
+        mount.get("mountPath") == API_TOKEN_DIRECTORY
+        for container in pod.containers
+        for _, mount in container.mounts
     )

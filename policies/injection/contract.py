@@ -10,10 +10,10 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Any
 
-from policies.documents.untyped import mapping, text
+from policies.documents.untyped import as_dict, as_str
 from policies.model import Facts, Injection, Signer
 from policies.ray.image import repository_of
-from policies.ray.pod import Container, Pod, Role
+from policies.ray.pod import Container, Pod, PodRole
 from policies.ray.workload import OPT_IN_CLUSTER_LABEL, RAY_CLUSTER_LABEL, Workload
 
 MARKER_LABEL = "raywarden.io/tls"
@@ -77,8 +77,10 @@ def tls_by(workload: Workload) -> TlsBy:
 
 
 def _tls_by(workload: Workload) -> TlsBy:
-    pods = [pod for pod in workload.pods if pod.role is not Role.SUBMITTER]
-    if workload.labels.get(MARKER_LABEL) == MANAGED or (workload.cluster is None and any(map(_opted_in, pods))):
+    pods = [pod for pod in workload.pods if pod.role is not PodRole.SUBMITTER]
+    if workload.labels.get(MARKER_LABEL) == MANAGED or (
+        workload.cluster is None and any(map(_opted_in, pods))
+    ):
         return TlsBy.RAYWARDEN
     if workload.cluster and workload.cluster.kuberay_tls:
         return TlsBy.KUBERAY
@@ -95,16 +97,18 @@ def _opted_in(pod: Pod) -> bool:
 
 def _set_up_by_kuberay(pod: Pod) -> bool:
     """KubeRay's mTLS as it shows in a pod: volume `ray-tls` from the Secret it names after the cluster, in use."""
-    cluster = text(pod.labels.get(RAY_CLUSTER_LABEL))
+    cluster = as_str(pod.labels.get(RAY_CLUSTER_LABEL))
     secrets = (f"ray-head-secret-{cluster}", f"ray-worker-secret-{cluster}")
     mounted = any(
-        volume.get("name") == "ray-tls" and mapping(volume.get("secret")).get("secretName") in secrets
+        volume.get("name") == "ray-tls"
+        and as_dict(volume.get("secret")).get("secretName") in secrets
         for _, volume in pod.volumes
     )
     return mounted and all(
         speaks_tls(container)
         and any(
-            mount.get("name") == "ray-tls" and is_tls_directory(mount.get("mountPath")) for _, mount in container.mounts
+            mount.get("name") == "ray-tls" and is_tls_directory(mount.get("mountPath"))
+            for _, mount in container.mounts
         )
         for container in pod.ray_containers
         if container is pod.ray_container or container.name in _GIVEN_TLS_BY_KUBERAY
@@ -124,13 +128,17 @@ def _set_up_by_hand(pod: Pod) -> bool:
 def opts_out(holder: Pod | Workload) -> str:
     """Where the object asks to be left alone, `labels` or `annotations`; empty where it does not."""
     written = {"labels": holder.labels, "annotations": holder.annotations}
-    return next((place for place, words in written.items() if words.get(OPT_OUT, "true") != "true"), "")
+    return next(
+        (place for place, words in written.items() if words.get(OPT_OUT, "true") != "true"), ""
+    )
 
 
-def is_let_off(workload: Workload, facts: Facts) -> bool:
+def is_opted_out(workload: Workload, facts: Facts) -> bool:
     """A new RayCluster or pod that asks to be left alone, in a namespace where the administrator allows that."""
     patterns = facts.injection.opt_out_namespaces
-    return bool(opts_out(workload)) and any(fnmatchcase(facts.namespace, pattern) for pattern in patterns)
+    return bool(opts_out(workload)) and any(
+        fnmatchcase(facts.namespace, pattern) for pattern in patterns
+    )
 
 
 def is_completed_later(pod: Pod, workload: Workload, facts: Facts) -> bool:
@@ -140,7 +148,7 @@ def is_completed_later(pod: Pod, workload: Workload, facts: Facts) -> bool:
     responsible = tls_by(workload)
     if workload.kind != "RayCluster":
         cared_for = TlsBy.RAYWARDEN if workload.cluster is None else TlsBy.NOBODY
-        return pod.role is Role.SUBMITTER or responsible in (cared_for, TlsBy.RAYWARDEN)
+        return pod.role is PodRole.SUBMITTER or responsible in (cared_for, TlsBy.RAYWARDEN)
     return responsible in (TlsBy.RAYWARDEN, TlsBy.NOBODY) and _is_only_marked(pod, facts)
 
 
@@ -159,28 +167,31 @@ def speaks_tls(container: Container) -> bool:
 
 def _literals(container: Container, name: str) -> list[str]:
     """The values a variable is given, the empty text for one that comes from elsewhere."""
-    return [text(entry.get("value")) for _, entry in container.variables.get(name, ())]
+    return [as_str(entry.get("value")) for _, entry in container.variables.get(name, ())]
 
 
 def is_pod_ip(entry: Mapping[str, Any]) -> bool:
     """`entry` is the variable we write, with or without the apiVersion the API server fills in."""
-    field = mapping(mapping(entry.get("valueFrom")).get("fieldRef"))
+    field = as_dict(as_dict(entry.get("valueFrom")).get("fieldRef"))
     return entry.get("name") == POD_IP and field in ({"fieldPath": "status.podIP"}, _POD_IP_FIELD)
 
 
 def own_secret(holder: Pod | Workload) -> str:
-    """The Secret with the author's own certificate, which then takes the place of enrolment; empty for none."""
-    return text(holder.annotations.get(SECRET_ANNOTATION))
+    """The Secret with the author's own certificate, which then takes the place of enrollment; empty for none."""
+    return as_str(holder.annotations.get(SECRET_ANNOTATION))
 
 
 def volumes(secret: str) -> Iterator[dict[str, Any]]:
-    """The volumes of a pod: memory for key and certificate and the token it enrols with, or the author's `secret`."""
+    """The volumes of a pod: memory for key and certificate and the token it enrolls with, or the author's `secret`."""
     if secret:
         yield {"name": TLS_VOLUME, "secret": {"secretName": secret, "defaultMode": 0o644}}
         return
     yield {"name": TLS_VOLUME, "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}}
     token = {"path": "token", "audience": AUDIENCE, "expirationSeconds": 600}
-    yield {"name": TOKEN_VOLUME, "projected": {"sources": [{"serviceAccountToken": token}], "defaultMode": 0o644}}
+    yield {
+        "name": TOKEN_VOLUME,
+        "projected": {"sources": [{"serviceAccountToken": token}], "defaultMode": 0o644},
+    }
 
 
 def user_of(container: Container, pod: Pod, injection: Injection) -> int | None:
@@ -190,7 +201,10 @@ def user_of(container: Container, pod: Pod, injection: Injection) -> int | None:
         if isinstance(user, int) and not isinstance(user, bool):
             return user
     repository = repository_of(container.image)
-    return next((known.uid for known in injection.non_root_images if fnmatchcase(repository, known.image)), None)
+    return next(
+        (known.uid for known in injection.non_root_images if fnmatchcase(repository, known.image)),
+        None,
+    )
 
 
 def contract_hash(signer: Signer, injection: Injection) -> str:

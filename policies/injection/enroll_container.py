@@ -1,9 +1,9 @@
-"""The init container that enrols a pod: how it is made, and how it is known again after others touched it."""
+"""The init container that enrolls a pod: how it is made, and how it is known again after others touched it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from policies.documents.untyped import elements, mapping, text, texts
+from policies.documents.untyped import as_dict, as_str, dict_items, str_items
 from policies.injection import contract
 from policies.model import Facts, Injection
 from policies.ray.image import repository_of
@@ -16,7 +16,9 @@ _MODES = (_OWNER_ONLY, _GROUP, _EVERYONE)
 
 # What the API server, its admission plugins (LimitRanger, AlwaysPullImages, ServiceAccount) and other webhooks may set
 # on any container: none of it changes what ours does.
-_MAY_DIFFER = frozenset({"imagePullPolicy", "resources", "terminationMessagePath", "terminationMessagePolicy"})
+_MAY_DIFFER = frozenset(
+    {"imagePullPolicy", "resources", "terminationMessagePath", "terminationMessagePolicy"}
+)
 _LOOKED_INTO = frozenset({"args", "env", "image", "securityContext", "volumeMounts"})
 _OURS_ALONE = ("PYTHON", "LD_", "RAYWARDEN_")
 
@@ -50,7 +52,11 @@ def build(pod: Pod, facts: Facts) -> dict[str, Any]:
         },
         "volumeMounts": [
             {"name": contract.TLS_VOLUME, "mountPath": contract.TLS_DIRECTORY},
-            {"name": contract.TOKEN_VOLUME, "mountPath": contract.TOKEN_DIRECTORY, "readOnly": True},
+            {
+                "name": contract.TOKEN_VOLUME,
+                "mountPath": contract.TOKEN_DIRECTORY,
+                "readOnly": True,
+            },
         ],
     }
 
@@ -69,7 +75,7 @@ def conforms(container: Mapping[str, Any], ours: Mapping[str, Any]) -> bool:
     Same command, image but for the tag (replicas of two versions of us may look at one pod), variables, mounts and
     security context.
     """
-    image = text(container.get("image"))
+    image = as_str(container.get("image"))
     return (
         _same_shape(container, ours)
         and repository_of(image) == repository_of(ours["image"])
@@ -89,8 +95,10 @@ def was_ours(container: Mapping[str, Any], ours: Mapping[str, Any]) -> bool:
 
     Enough for a stored RayCluster, which keeps what it was created with; its pods get today's on their way in.
     """
-    context = {name: value for name, value in ours["securityContext"].items() if name != "runAsUser"}
-    args = [word for _, word in texts(container.get("args"))]
+    context = {
+        name: value for name, value in ours["securityContext"].items() if name != "runAsUser"
+    }
+    args = [word for _, word in str_items(container.get("args"))]
     return (
         _same_shape(container, ours)
         and args[:1] == ["--key-mode"]
@@ -113,8 +121,8 @@ def _same_shape(container: Mapping[str, Any], ours: Mapping[str, Any]) -> bool:
 def _has_variables(container: Mapping[str, Any], wanted: Sequence[Mapping[str, Any]]) -> bool:
     """Our variables stand there once each; others are none that load code into us or that we would read."""
     missing = {entry["name"]: entry for entry in wanted}
-    for _, entry in elements(container.get("env")):
-        name = text(entry.get("name"))
+    for _, entry in dict_items(container.get("env")):
+        name = as_str(entry.get("name"))
         ours = missing.pop(name, None)
         if ours is None and name.startswith(_OURS_ALONE):
             return False
@@ -125,18 +133,26 @@ def _has_variables(container: Mapping[str, Any], wanted: Sequence[Mapping[str, A
 
 def _has_mounts(container: Mapping[str, Any], wanted: Sequence[Mapping[str, Any]]) -> bool:
     """Our mounts are there, and no other lies over or under them."""
-    mounts = [mount for _, mount in elements(container.get("volumeMounts"))]
+    mounts = [mount for _, mount in dict_items(container.get("volumeMounts"))]
     if any(mount not in mounts for mount in wanted):
         return False
     directories = [contract.normal_path(mount["mountPath"]) for mount in wanted]
-    others = [contract.normal_path(text(mount.get("mountPath"))) for mount in mounts if mount not in wanted]
-    return not any(contract.overlap(other, directory) for other in others for directory in directories)
+    others = [
+        contract.normal_path(as_str(mount.get("mountPath")))
+        for mount in mounts
+        if mount not in wanted
+    ]
+    return not any(
+        contract.overlap(other, directory) for other in others for directory in directories
+    )
 
 
 def _holds(found: Any, wanted: Mapping[str, Any]) -> bool:
     """Everything in `wanted` stands in `found` too, which may hold more."""
-    standing = mapping(found)
+    standing = as_dict(found)
     return all(
-        _holds(standing.get(name), value) if isinstance(value, dict) else standing.get(name) == value
+        _holds(standing.get(name), value)
+        if isinstance(value, dict)
+        else standing.get(name) == value
         for name, value in wanted.items()
     )

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from policies.documents.pointer import Pointer
-from policies.documents.untyped import mapping, texts
+from policies.documents.untyped import as_dict, str_items
 from policies.injection.contract import is_completed_later, user_of
 from policies.model import Facts, Injection
-from policies.ray.pod import ENROLL_CONTAINER, Container, Pod, Role
+from policies.ray.pod import ENROLL_CONTAINER, Container, Pod, PodRole
 from policies.ray.workload import Workload
 
 
@@ -19,13 +19,15 @@ def defaults(pod: Pod, container: Container, injection: Injection) -> dict[str, 
     """
     found: dict[str, Any] = {}
     context = container.security_context
-    added = mapping(context.get("capabilities")).get("add")
+    added = as_dict(context.get("capabilities")).get("add")
     # The API server refuses these together with allowPrivilegeEscalation: false; our rules name the real reason.
     administers = isinstance(added, list) and ("SYS_ADMIN" in added or "CAP_SYS_ADMIN" in added)
     if not administers and context.get("privileged") is not True:
         found["allowPrivilegeEscalation"] = False
         found["capabilities"] = {"drop": ["ALL"]}
-    user_is_open = pod.security_context.get("runAsNonRoot") is None and context.get("runAsNonRoot") is None
+    user_is_open = (
+        pod.security_context.get("runAsNonRoot") is None and context.get("runAsNonRoot") is None
+    )
     if user_is_open and user_of(container, pod, injection):
         found["runAsNonRoot"] = True
     return found
@@ -59,15 +61,17 @@ class Final:
 
     @property
     def capabilities(self) -> Mapping[str, Any]:
-        return mapping(self.own.get("capabilities"))
+        return as_dict(self.own.get("capabilities"))
 
     @property
     def drops_all(self) -> bool:
-        return any(name.upper() == "ALL" for _, name in texts(self.capabilities.get("drop")))
+        return any(name.upper() == "ALL" for _, name in str_items(self.capabilities.get("drop")))
 
     def place(self, name: str) -> Pointer:
         """Where a field stands: in the pod's context, if there alone, else in the container's."""
-        return (self.pod.spec_pointer / "securityContext" if self._inherits(name) else self.pointer) / name
+        return (
+            self.pod.spec_pointer / "securityContext" if self._inherits(name) else self.pointer
+        ) / name
 
     def holder(self, name: str) -> str:
         """How messages name whatever a field stands in."""
@@ -85,9 +89,13 @@ def final_contexts(workload: Workload, facts: Facts) -> Iterator[Final]:
     """One for every container there is or will be."""
     for pod in workload.pods:
         later = is_completed_later(pod, workload, facts)
-        options = workload.cluster.options if workload.cluster and pod.role is Role.HEAD else ()
+        options = workload.cluster.options if workload.cluster and pod.role is PodRole.HEAD else ()
         for container in (*pod.containers, *options):
-            title = pod.title_of(container) if container.listed != "options" else str(container.pointer[-1])
+            title = (
+                pod.title_of(container)
+                if container.listed != "options"
+                else str(container.pointer[-1])
+            )
             # Options become a container when KubeRay makes the pod, and get their defaults then.
             added = (later or container.listed == "options") and takes_defaults(container)
             given = defaults(pod, _with_image(container, pod), facts.injection) if added else {}
@@ -107,7 +115,7 @@ def _filled(context: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, A
     result = dict(context)
     for name, value in given.items():
         if isinstance(value, dict):
-            result[name] = _filled(mapping(result.get(name)), value)
+            result[name] = _filled(as_dict(result.get(name)), value)
         elif result.get(name) is None:
             result[name] = value
     return result

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from policies.documents.draft import Draft
-from policies.documents.untyped import text
+from policies.documents.untyped import as_str
 from policies.model import Facts, Mutation, sticky
 from policies.ray.version import TOKENS_SINCE, ray_version
 from policies.ray.workload import Workload
@@ -24,12 +24,19 @@ class AuthToken(Mutation):
     def mutate(self, draft: Draft, workload: Workload, facts: Facts) -> Iterator[str]:
         """A RayCluster only; KubeRay makes the Secret and the variables itself."""
         cluster = workload.cluster
-        if workload.kind != "RayCluster" or cluster is None or cluster.spec.get("authOptions") is not None:
+        if (
+            workload.kind != "RayCluster"
+            or cluster is None
+            or cluster.spec.get("authOptions") is not None
+        ):
             return
         before = facts.before.cluster.spec if facts.before and facts.before.cluster else None
         if before is None and (facts.injection.auth != "token" or facts.only_marks(workload)):
             return
-        if before is None and (ray_version(text(cluster.spec.get("rayVersion"))) or _NONE) < TOKENS_SINCE:
+        if (
+            before is None
+            and (ray_version(as_str(cluster.spec.get("rayVersion"))) or _NONE) < TOKENS_SINCE
+        ):
             yield "token authentication is left off: KubeRay allows it only where spec.rayVersion is 2.52 or later"
             return
         with draft.all_or_nothing():

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from policies.documents.draft import Draft
 from policies.documents.pointer import ROOT, Pointer
-from policies.documents.untyped import elements, mapping, text
+from policies.documents.untyped import as_dict, as_str, dict_items
 from policies.model import Facts, Mutation
 from policies.ray.workload import Workload
 
@@ -14,7 +14,7 @@ _CLOSED = ("DenyAll", "DenyAllEgress")
 
 
 class EnrollEgress(Mutation):
-    """Lets pods reach enrolment and DNS where `spec.networkPolicy` closes egress (`DenyAll`, `DenyAllEgress`).
+    """Lets pods reach enrollment and DNS where `spec.networkPolicy` closes egress (`DenyAll`, `DenyAllEgress`).
 
     KubeRay's policies let out neither; without them no pod of the cluster gets a certificate or finds its head.
     """
@@ -31,7 +31,11 @@ class EnrollEgress(Mutation):
                 pointer = Pointer((*_NETWORK_POLICY, *place))
                 written = pointer.read(workload.document)
                 present = written if isinstance(written, list) else []
-                rules = [rule for rule in _rules(facts) if rule not in present and (stored is None or rule in stored)]
+                rules = [
+                    rule
+                    for rule in _rules(facts)
+                    if rule not in present and (stored is None or rule in stored)
+                ]
                 draft.insert(pointer, len(present), rules)
         yield from ()
 
@@ -48,9 +52,12 @@ def _rule_lists(policy: Mapping[str, Any], facts: Facts) -> Iterator[tuple[Point
     for part in ("head", "worker"):
         place = Pointer((part, "egressRules"))
         yield place, None if stored is None else place.read(stored) or []
-    listed = {text(group.get("groupName")): group for _, group in elements(mapping(stored).get("workerGroups"))}
-    for index, group in elements(policy.get("workerGroups")):
-        before = listed.get(text(group.get("groupName")))
+    listed = {
+        as_str(group.get("groupName")): group
+        for _, group in dict_items(as_dict(stored).get("workerGroups"))
+    }
+    for index, group in dict_items(policy.get("workerGroups")):
+        before = listed.get(as_str(group.get("groupName")))
         yield (
             Pointer(("workerGroups", index, "egressRules")),
             None if before is None else before.get("egressRules") or [],
@@ -59,10 +66,18 @@ def _rule_lists(policy: Mapping[str, Any], facts: Facts) -> Iterator[tuple[Point
 
 def _rules(facts: Facts) -> Iterator[dict[str, Any]]:
     yield {
-        "to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": facts.signer.namespace}}}],
+        "to": [
+            {
+                "namespaceSelector": {
+                    "matchLabels": {"kubernetes.io/metadata.name": facts.signer.namespace}
+                }
+            }
+        ],
         "ports": [{"protocol": "TCP", "port": facts.signer.port}],
     }
     yield {
-        "to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}}],
+        "to": [
+            {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}}
+        ],
         "ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}],
     }

@@ -6,7 +6,7 @@ from typing import ClassVar
 from policies.documents.draft import Draft
 from policies.injection.security_context import defaults, takes_defaults
 from policies.model import Facts, Mutation, sticky
-from policies.ray.pod import Role
+from policies.ray.pod import PodRole
 from policies.ray.workload import Workload
 
 _POD_DEFAULTS = {"seccompProfile": {"type": "RuntimeDefault"}}
@@ -20,7 +20,7 @@ class PodSecurity(Mutation):
     """
 
     id: ClassVar[str] = "pod-security"
-    roles: ClassVar[frozenset[Role]] = Mutation.roles | {Role.SUBMITTER}
+    roles: ClassVar[frozenset[PodRole]] = Mutation.roles | {PodRole.SUBMITTER}
 
     def mutate(self, draft: Draft, workload: Workload, facts: Facts) -> Iterator[str]:
         """A RayCluster in `marker` mode is left as it is: its pods are secured one by one."""

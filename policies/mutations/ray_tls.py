@@ -6,10 +6,10 @@ from typing import Any, ClassVar
 
 from policies.documents.draft import Draft
 from policies.documents.pointer import Pointer
-from policies.documents.untyped import text
+from policies.documents.untyped import as_str
 from policies.injection import contract, enroll_container
 from policies.model import Facts, Mutation
-from policies.ray.pod import ENROLL_CONTAINER, Container, Pod, Role
+from policies.ray.pod import ENROLL_CONTAINER, Container, Pod, PodRole
 from policies.ray.workload import Workload
 
 
@@ -41,12 +41,14 @@ class _Parts:
         """`container` needs no replacement: it is what was stored, or else ours of today with others' additions."""
         ours = self.init_container
         return container == ours or (
-            ours is not None and not self.from_stored and enroll_container.is_current(container, ours)
+            ours is not None
+            and not self.from_stored
+            and enroll_container.is_current(container, ours)
         )
 
 
 class RayTls(Mutation):
-    """Turns Ray's TLS on: variables, volumes, mounts, and the init container that enrols the pod for a certificate.
+    """Turns Ray's TLS on: variables, volumes, mounts, and the init container that enrolls the pod for a certificate.
 
     The init container stands first, because KubeRay's `wait-gcs-ready` already speaks to the head over TLS. What the
     author wrote under one of our names stays, for the rules `tls-on` and `reserved-names` to refuse; only an init
@@ -54,7 +56,7 @@ class RayTls(Mutation):
     """
 
     id: ClassVar[str] = "ray-tls"
-    roles: ClassVar[frozenset[Role]] = Mutation.roles | {Role.CLEANUP}
+    roles: ClassVar[frozenset[PodRole]] = Mutation.roles | {PodRole.CLEANUP}
 
     def mutate(self, draft: Draft, workload: Workload, facts: Facts) -> Iterator[str]:
         """Marks the cluster and completes each pod; a RayCluster in `marker` mode is only marked."""
@@ -63,7 +65,7 @@ class RayTls(Mutation):
                 draft.set(Pointer(("metadata", "labels", contract.MARKER_LABEL)), contract.MANAGED)
         for pod in self.pods(workload):
             with draft.all_or_nothing():
-                if pod.role is Role.CLEANUP:
+                if pod.role is PodRole.CLEANUP:
                     _let_clean_up(draft, pod)
                 else:
                     _inject(draft, workload, pod, facts)
@@ -100,10 +102,12 @@ def _mark_template(draft: Draft, pod: Pod, secret: str) -> None:
 def _put_parts(draft: Draft, pod: Pod, parts: _Parts) -> None:
     for container in pod.ray_containers:
         standing = container.variable_names
-        missing = [dict(variable) for variable in contract.VARIABLES if variable["name"] not in standing]
+        missing = [
+            dict(variable) for variable in contract.VARIABLES if variable["name"] not in standing
+        ]
         draft.insert(container.pointer / "env", 0, missing)
         _mount(draft, container)
-    names = {text(volume.get("name")) for _, volume in pod.volumes}
+    names = {as_str(volume.get("name")) for _, volume in pod.volumes}
     volumes = [volume for volume in parts.volumes if volume["name"] not in names]
     draft.insert(pod.spec_pointer / "volumes", _length(pod.spec.get("volumes")), volumes)
     if parts.init_container:
@@ -113,7 +117,8 @@ def _put_parts(draft: Draft, pod: Pod, parts: _Parts) -> None:
 def _mount(draft: Draft, container: Container) -> None:
     """Mount the certificate, unless something else stands in its place: the API server refuses a path used twice."""
     taken = (
-        mount.get("name") == contract.TLS_VOLUME or contract.is_tls_directory(mount.get("mountPath"))
+        mount.get("name") == contract.TLS_VOLUME
+        or contract.is_tls_directory(mount.get("mountPath"))
         for _, mount in container.mounts
     )
     if not any(taken):

@@ -19,8 +19,15 @@ class ServiceType(Mutation):
     def mutate(self, draft: Draft, workload: Workload, facts: Facts) -> Iterator[str]:
         """A RayCluster's head group only."""
         cluster = workload.cluster
-        if workload.kind == "RayCluster" and cluster and cluster.head.raw and not facts.only_marks(workload):
-            before = facts.before.cluster.head.raw if facts.before and facts.before.cluster else None
+        if (
+            workload.kind == "RayCluster"
+            and cluster
+            and cluster.head.raw
+            and not facts.only_marks(workload)
+        ):
+            before = (
+                facts.before.cluster.head.raw if facts.before and facts.before.cluster else None
+            )
             with draft.all_or_nothing():
                 draft.fill(cluster.head.pointer, sticky({"serviceType": "ClusterIP"}, before))
         yield from ()

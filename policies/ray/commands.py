@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from policies.documents.pointer import Pointer
-from policies.documents.untyped import text, texts
+from policies.documents.untyped import as_str, str_items
 from policies.ray.pod import Container
 
 _REFERENCE = re.compile(r"\$\(([^()\s]+)\)")
@@ -23,7 +23,9 @@ def commands(container: Container) -> Iterator[tuple[Pointer, list[str]]]:
     """Every list of words a container may run, and where it stands."""
     for place in _PLACES:
         # Most containers have none of these, and this is asked of every one by several rules.
-        if place[0] in container.raw and (words := [word for _, word in texts(Pointer(place).read(container.raw))]):
+        if place[0] in container.raw and (
+            words := [word for _, word in str_items(Pointer(place).read(container.raw))]
+        ):
             yield Pointer((*container.pointer, *place)), words
 
 
@@ -36,4 +38,6 @@ def expanded(words: list[str], container: Container) -> Iterator[str]:
         for name in _REFERENCE.findall(word):
             if name not in seen:
                 seen.add(name)
-                waiting += [text(entry.get("value")) for _, entry in container.variables.get(name, ())]
+                waiting += [
+                    as_str(entry.get("value")) for _, entry in container.variables.get(name, ())
+                ]

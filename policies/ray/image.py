@@ -8,7 +8,7 @@ def repository_of(image: str) -> str:
     return path + slash + last.partition(":")[0]
 
 
-def is_rays(image: str) -> bool:
+def is_ray_image(image: str) -> bool:
     """An image of Ray's makers, also by way of a mirror: `rayproject/ray`, `mirror.example/rayproject/ray-ml`."""
     owner, _, name = repository_of(image).rpartition("/")
     return owner.rpartition("/")[2] == "rayproject" and (name == "ray" or name.startswith("ray-"))

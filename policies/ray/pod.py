@@ -9,13 +9,15 @@ from functools import cached_property
 from typing import Any
 
 from policies.documents.pointer import Pointer
-from policies.documents.untyped import clipped, elements, mapping, text
+from policies.documents.untyped import as_dict, as_str, clipped, dict_items
 
-RAY_CONTAINER_NAMES = frozenset({"autoscaler", "wait-gcs-ready", "ray-job-submitter", "ray-history-collector"})
+RAY_CONTAINER_NAMES = frozenset(
+    {"autoscaler", "wait-gcs-ready", "ray-job-submitter", "ray-history-collector"}
+)
 ENROLL_CONTAINER = "raywarden-enroll"
 
 
-class Role(StrEnum):
+class PodRole(StrEnum):
     """What a pod does for its Ray cluster."""
 
     HEAD = "head"
@@ -32,22 +34,26 @@ class Container:
         self.raw = raw
         self.pointer = pointer
         self.listed = listed
-        self.name = text(raw.get("name"))
-        self.image = text(raw.get("image"))
+        self.name = as_str(raw.get("name"))
+        self.image = as_str(raw.get("image"))
 
     @cached_property
     def variable_names(self) -> set[str]:
         """The names in `env`; for whoever needs no more, because this is several times faster than `variables`."""
         env = self.raw.get("env")
         entries = env if isinstance(env, list) else ()
-        return {name for entry in entries if isinstance(entry, dict) and isinstance(name := entry.get("name"), str)}
+        return {
+            name
+            for entry in entries
+            if isinstance(entry, dict) and isinstance(name := entry.get("name"), str)
+        }
 
     @cached_property
     def variables(self) -> Mapping[str, list[tuple[int, Mapping[str, Any]]]]:
         """The entries of `env` by name, each with its index. Kubernetes lets the last of a name win."""
         found: dict[str, list[tuple[int, Mapping[str, Any]]]] = {}
-        for index, entry in elements(self.raw.get("env")):
-            name = text(entry.get("name"))
+        for index, entry in dict_items(self.raw.get("env")):
+            name = as_str(entry.get("name"))
             if name in found:
                 found[name].append((index, entry))
             else:
@@ -56,36 +62,40 @@ class Container:
 
     @property
     def mounts(self) -> Iterator[tuple[int, Mapping[str, Any]]]:
-        return elements(self.raw.get("volumeMounts"))
+        return dict_items(self.raw.get("volumeMounts"))
 
     @property
     def security_context(self) -> Mapping[str, Any]:
-        return mapping(self.raw.get("securityContext"))
+        return as_dict(self.raw.get("securityContext"))
 
 
 class Pod:
     """A pod, or the template of one: `pointer` is where its `metadata` and `spec` are."""
 
-    def __init__(self, raw: Mapping[str, Any], pointer: Pointer, role: Role, group: str) -> None:
+    def __init__(self, raw: Mapping[str, Any], pointer: Pointer, role: PodRole, group: str) -> None:
         self.raw = raw
         self.pointer = pointer
         self.role = role
         self.group = group
-        self.metadata = mapping(raw.get("metadata"))
-        self.labels = mapping(self.metadata.get("labels"))
-        self.annotations = mapping(self.metadata.get("annotations"))
-        self.spec = mapping(raw.get("spec"))
+        self.metadata = as_dict(raw.get("metadata"))
+        self.labels = as_dict(self.metadata.get("labels"))
+        self.annotations = as_dict(self.metadata.get("annotations"))
+        self.spec = as_dict(raw.get("spec"))
         self.spec_pointer = pointer / "spec"
-        self.security_context = mapping(self.spec.get("securityContext"))
+        self.security_context = as_dict(self.spec.get("securityContext"))
 
     @cached_property
     def title(self) -> str:
         """How messages name it; free of list positions, so that a violation keeps its words when groups move."""
-        return f"worker group {clipped(self.group)}" if self.role is Role.WORKER and self.group else str(self.role)
+        return (
+            f"worker group {clipped(self.group)}"
+            if self.role is PodRole.WORKER and self.group
+            else str(self.role)
+        )
 
     @property
     def volumes(self) -> Iterator[tuple[int, Mapping[str, Any]]]:
-        return elements(self.spec.get("volumes"))
+        return dict_items(self.spec.get("volumes"))
 
     @cached_property
     def containers(self) -> tuple[Container, ...]:
@@ -93,7 +103,7 @@ class Pod:
         return tuple(
             Container(raw, self.spec_pointer / listed / index, listed)
             for listed in ("containers", "initContainers", "ephemeralContainers")
-            for index, raw in elements(self.spec.get(listed))
+            for index, raw in dict_items(self.spec.get(listed))
         )
 
     @cached_property
@@ -113,7 +123,11 @@ class Pod:
             for container in self.containers
             if container.listed != "ephemeralContainers"
             and container.name != ENROLL_CONTAINER
-            and (container is ray or container.name in RAY_CONTAINER_NAMES or container.image == ray.image != "")
+            and (
+                container is ray
+                or container.name in RAY_CONTAINER_NAMES
+                or container.image == ray.image != ""
+            )
         )
 
     @cached_property

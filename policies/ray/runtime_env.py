@@ -10,7 +10,7 @@ from typing import Any
 
 from policies.documents.pointer import ROOT, Pointer
 from policies.documents.untrusted_yaml import UntrustedYamlError, load_all
-from policies.documents.untyped import elements, mapping, text
+from policies.documents.untyped import as_dict, as_str, dict_items
 from policies.ray.workload import Workload
 
 _PLACES = (
@@ -41,7 +41,7 @@ class RuntimeEnvironment:
     def variables(self) -> Iterator[tuple[str, str]]:
         """The names and literals of every `env_vars`."""
         for part in self.parts:
-            for name, value in mapping(part.get("env_vars")).items():
+            for name, value in as_dict(part.get("env_vars")).items():
                 if isinstance(value, str):
                     yield name, value
 
@@ -50,7 +50,7 @@ def runtime_environments(workload: Workload) -> Sequence[RuntimeEnvironment]:
     """Every runtime environment in an object, readable or not; read once."""
     found: Sequence[RuntimeEnvironment] | None = workload.memo.get("runtime_environments")
     if found is None:
-        contents = ((pointer, text(pointer.read(workload.document))) for pointer in _PLACES)
+        contents = ((pointer, as_str(pointer.read(workload.document))) for pointer in _PLACES)
         found = workload.memo["runtime_environments"] = [
             _read(pointer, content) for pointer, content in contents if content
         ]
@@ -71,12 +71,12 @@ def _read(pointer: Pointer, content: str) -> RuntimeEnvironment:
 
 def _parts(documents: list[Any]) -> Iterator[Mapping[str, Any]]:
     """A runtime environment itself, or those of every application and deployment of a Serve config."""
-    for document in map(mapping, documents):
-        applications = [application for _, application in elements(document.get("applications"))]
+    for document in map(as_dict, documents):
+        applications = [application for _, application in dict_items(document.get("applications"))]
         deployments = [
-            mapping(deployment.get("ray_actor_options"))
+            as_dict(deployment.get("ray_actor_options"))
             for application in applications
-            for _, deployment in elements(application.get("deployments"))
+            for _, deployment in dict_items(application.get("deployments"))
         ]
         yield document
-        yield from (mapping(part.get("runtime_env")) for part in (*applications, *deployments))
+        yield from (as_dict(part.get("runtime_env")) for part in (*applications, *deployments))

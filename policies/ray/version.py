@@ -2,7 +2,7 @@
 
 import re
 
-from policies.ray.image import is_rays, repository_of, tag_of
+from policies.ray.image import is_ray_image, repository_of, tag_of
 
 VERSION = r"^v?([0-9]{1,6})\.([0-9]{1,6})(?:\.([0-9]{1,6}))?(?![0-9])"
 _VERSION = re.compile(VERSION)
@@ -31,4 +31,4 @@ def image_version(image: str) -> RayVersion | None:
     name = repository_of(image).rpartition("/")[2]
     version = ray_version(tag_of(image)) if name == "ray" or name.startswith("ray-") else None
     # Whoever builds images of their own often counts from 1; Ray itself has not been there for years.
-    return version if version and (version[0] > 1 or is_rays(image)) else None
+    return version if version and (version[0] > 1 or is_ray_image(image)) else None

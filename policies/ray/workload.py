@@ -11,8 +11,8 @@ from functools import cached_property
 from typing import Any
 
 from policies.documents.pointer import ROOT, Pointer
-from policies.documents.untyped import elements, mapping, text, texts
-from policies.ray.pod import Container, Pod, Role
+from policies.documents.untyped import as_dict, as_str, dict_items, str_items
+from policies.ray.pod import Container, Pod, PodRole
 
 RAY_GROUP = "ray.io"
 RAY_CLUSTER_LABEL = "ray.io/cluster"
@@ -50,7 +50,7 @@ _TEMPLATE_KINDS = {
     ("batch", "Job"),
 }
 # Every kind that can be a workload, by name.
-KINDS = frozenset({"Pod", *_CLUSTER_SPEC, *(kind for _, kind in _TEMPLATE_KINDS)})
+WORKLOAD_KINDS = frozenset({"Pod", *_CLUSTER_SPEC, *(kind for _, kind in _TEMPLATE_KINDS)})
 
 
 @dataclass(frozen=True)
@@ -64,19 +64,19 @@ class Kind:
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> "Kind":
         """The kind a manifest claims for itself."""
-        group, _, version = text(document.get("apiVersion")).rpartition("/")
-        return cls(group, version, text(document.get("kind")))
+        group, _, version = as_str(document.get("apiVersion")).rpartition("/")
+        return cls(group, version, as_str(document.get("kind")))
 
 
 class Group:
     """The head group or one worker group of a cluster: start parameters around a pod template."""
 
-    def __init__(self, raw: Mapping[str, Any], pointer: Pointer, role: Role, name: str) -> None:
+    def __init__(self, raw: Mapping[str, Any], pointer: Pointer, role: PodRole, name: str) -> None:
         self.raw = raw
         self.pointer = pointer
         self.role = role
         self.name = name
-        self.pod = Pod(mapping(raw.get("template")), pointer / "template", role, name)
+        self.pod = Pod(as_dict(raw.get("template")), pointer / "template", role, name)
 
     @property
     def title(self) -> str:
@@ -84,10 +84,10 @@ class Group:
 
     @property
     def start_params(self) -> Mapping[str, Any]:
-        return mapping(self.raw.get("rayStartParams"))
+        return as_dict(self.raw.get("rayStartParams"))
 
 
-class Cluster:
+class ClusterSpec:
     """A RayClusterSpec, wherever it stands."""
 
     def __init__(self, spec: Mapping[str, Any], pointer: Pointer) -> None:
@@ -96,14 +96,24 @@ class Cluster:
 
     @cached_property
     def head(self) -> Group:
-        return Group(mapping(self.spec.get("headGroupSpec")), self.pointer / "headGroupSpec", Role.HEAD, "headgroup")
+        return Group(
+            as_dict(self.spec.get("headGroupSpec")),
+            self.pointer / "headGroupSpec",
+            PodRole.HEAD,
+            "headgroup",
+        )
 
     @cached_property
     def groups(self) -> tuple[Group, ...]:
         """The head group first, then the worker groups."""
         workers = (
-            Group(raw, self.pointer / "workerGroupSpecs" / index, Role.WORKER, text(raw.get("groupName")))
-            for index, raw in elements(self.spec.get("workerGroupSpecs"))
+            Group(
+                raw,
+                self.pointer / "workerGroupSpecs" / index,
+                PodRole.WORKER,
+                as_str(raw.get("groupName")),
+            )
+            for index, raw in dict_items(self.spec.get("workerGroupSpecs"))
         )
         return (self.head, *workers)
 
@@ -117,11 +127,11 @@ class Cluster:
         return tuple(
             Container({"name": name, **options}, Pointer((*self.pointer, *place)), "options")
             for name, place in places.items()
-            if (options := mapping(place.read(self.spec)))
+            if (options := as_dict(place.read(self.spec)))
         )
 
     @cached_property
-    def _by_part(self) -> dict[tuple[Role, str], Group]:
+    def _by_part(self) -> dict[tuple[PodRole, str], Group]:
         return {(group.role, group.name): group for group in self.groups}
 
     def counterpart(self, group: Group) -> Group | None:
@@ -135,7 +145,7 @@ class Cluster:
     @property
     def kuberay_tls(self) -> bool:
         """KubeRay's own mTLS is asked for (`spec.tlsOptions.enabled`)."""
-        return mapping(self.spec.get("tlsOptions")).get("enabled") is True
+        return as_dict(self.spec.get("tlsOptions")).get("enabled") is True
 
 
 class Workload:
@@ -144,9 +154,9 @@ class Workload:
     def __init__(self, kind: str, document: Mapping[str, Any]) -> None:
         self.kind = kind
         self.document = document
-        self.metadata = mapping(document.get("metadata"))
-        self.labels = mapping(self.metadata.get("labels"))
-        self.annotations = mapping(self.metadata.get("annotations"))
+        self.metadata = as_dict(document.get("metadata"))
+        self.labels = as_dict(self.metadata.get("labels"))
+        self.annotations = as_dict(self.metadata.get("annotations"))
         # What others have worked out about it, each under its own name: rules ask for the same things.
         self.memo: dict[str, Any] = {}
 
@@ -168,26 +178,30 @@ class Workload:
 
     @property
     def name(self) -> str:
-        return text(self.metadata.get("name")) or text(self.metadata.get("generateName"))
+        return as_str(self.metadata.get("name")) or as_str(self.metadata.get("generateName"))
 
     @property
-    def is_of_kuberay(self) -> bool:
+    def is_kuberay_pod(self) -> bool:
         """A pod KubeRay made of an object that has been judged itself, by its labels; `operator-made-pods` asks on."""
-        return self.kind == "Pod" and (RAY_CLUSTER_LABEL in self.labels or ORIGIN_KIND_LABEL in self.labels)
+        return self.kind == "Pod" and (
+            RAY_CLUSTER_LABEL in self.labels or ORIGIN_KIND_LABEL in self.labels
+        )
 
     @property
     def is_bare(self) -> bool:
         """Pods, or templates of pods, that start Ray without a label of KubeRay's or ours."""
         return self.kind not in _CLUSTER_SPEC and not any(
-            name in pod.labels for pod in self.pods for name in (RAY_CLUSTER_LABEL, OPT_IN_CLUSTER_LABEL)
+            name in pod.labels
+            for pod in self.pods
+            for name in (RAY_CLUSTER_LABEL, OPT_IN_CLUSTER_LABEL)
         )
 
     @cached_property
-    def cluster(self) -> Cluster | None:
+    def cluster(self) -> ClusterSpec | None:
         """The RayClusterSpec in it; None for pods, and for a RayJob that uses an existing cluster."""
         place = _CLUSTER_SPEC.get(self.kind)
         spec = place.read(self.document) if place else None
-        return Cluster(spec, place) if place and isinstance(spec, dict) else None
+        return ClusterSpec(spec, place) if place and isinstance(spec, dict) else None
 
     @cached_property
     def pods(self) -> tuple[Pod, ...]:
@@ -200,20 +214,31 @@ class Workload:
     @cached_property
     def containers(self) -> tuple[tuple[Container, str], ...]:
         """Every container there is or will be, each with its title: those of all pods, then KubeRay's options."""
-        listed = ((container, pod.title_of(container)) for pod in self.pods for container in pod.containers)
+        listed = (
+            (container, pod.title_of(container))
+            for pod in self.pods
+            for container in pod.containers
+        )
         return (*listed, *self._options())
 
     @cached_property
     def ray_containers(self) -> tuple[tuple[Container, str], ...]:
         """The containers that speak to Ray, each with its title; KubeRay's options become such containers."""
-        listed = ((container, pod.title_of(container)) for pod in self.pods for container in pod.ray_containers)
+        listed = (
+            (container, pod.title_of(container))
+            for pod in self.pods
+            for container in pod.ray_containers
+        )
         return (*listed, *self._options())
 
     def _options(self) -> Iterator[tuple[Container, str]]:
-        return ((options, str(options.pointer[-1])) for options in (self.cluster.options if self.cluster else ()))
+        return (
+            (options, str(options.pointer[-1]))
+            for options in (self.cluster.options if self.cluster else ())
+        )
 
     @cached_property
-    def _by_part(self) -> dict[tuple[Role, str], Pod]:
+    def _by_part(self) -> dict[tuple[PodRole, str], Pod]:
         return {(pod.role, pod.group): pod for pod in self.pods}
 
     def counterpart(self, pod: Pod) -> Pod | None:
@@ -224,35 +249,37 @@ class Workload:
         place = _SUBMITTER_TEMPLATE.get(self.kind)
         template = place.read(self.document) if place else None
         if place and isinstance(template, dict):
-            yield Pod(template, place, Role.SUBMITTER, "")
+            yield Pod(template, place, PodRole.SUBMITTER, "")
 
     def _bare_pods(self) -> Iterator[Pod]:
         pointer = _BARE_TEMPLATE.get(self.kind, ROOT / "spec" / "template")
-        raw = mapping(pointer.read(self.document))
-        labels = mapping(mapping(raw.get("metadata")).get("labels"))
+        raw = as_dict(pointer.read(self.document))
+        labels = as_dict(as_dict(raw.get("metadata")).get("labels"))
         # KubeRay's label first: nobody can override it in a pod KubeRay makes.
         if RAY_CLUSTER_LABEL in labels or NODE_TYPE_LABEL in labels:
-            role = _role(labels.get(NODE_TYPE_LABEL), Role.HEAD, Role.WORKER, Role.CLEANUP)
-            yield Pod(raw, pointer, role, text(labels.get(GROUP_LABEL)))
+            role = _role(labels.get(NODE_TYPE_LABEL), PodRole.HEAD, PodRole.WORKER, PodRole.CLEANUP)
+            yield Pod(raw, pointer, role, as_str(labels.get(GROUP_LABEL)))
         elif OPT_IN_CLUSTER_LABEL in labels:
-            role = _role(labels.get(OPT_IN_ROLE_LABEL), Role.HEAD, Role.WORKER, Role.CLIENT)
-            yield Pod(raw, pointer, role, text(labels.get(OPT_IN_ROLE_LABEL)))
+            role = _role(
+                labels.get(OPT_IN_ROLE_LABEL), PodRole.HEAD, PodRole.WORKER, PodRole.CLIENT
+            )
+            yield Pod(raw, pointer, role, as_str(labels.get(OPT_IN_ROLE_LABEL)))
         elif self.kind == "Pod" and ORIGIN_KIND_LABEL in labels and not starts_ray(raw):
-            yield Pod(raw, pointer, Role.SUBMITTER, "")
+            yield Pod(raw, pointer, PodRole.SUBMITTER, "")
         elif starts_ray(raw):
-            yield Pod(raw, pointer, Role.WORKER, "")
+            yield Pod(raw, pointer, PodRole.WORKER, "")
 
 
 def starts_ray(pod: Mapping[str, Any]) -> bool:
     """A container of this pod, or template of one, runs `ray start`, in words that say so."""
     return any(
-        RAY_START.search(" ".join(word for _, word in texts(container.get(field))))
+        RAY_START.search(" ".join(word for _, word in str_items(container.get(field))))
         for listed in ("containers", "initContainers")
-        for _, container in elements(mapping(pod.get("spec")).get(listed))
+        for _, container in dict_items(as_dict(pod.get("spec")).get(listed))
         for field in ("command", "args")
     )
 
 
-def _role(label: Any, *known: Role) -> Role:
+def _role(label: Any, *known: PodRole) -> PodRole:
     """The role a label names; a pod that names none of these is taken for a worker, which gets every protection."""
-    return next((role for role in known if role == label), Role.WORKER)
+    return next((role for role in known if role == label), PodRole.WORKER)

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from policies.documents.pointer import ROOT, Pointer
-from policies.documents.untyped import text
+from policies.documents.untyped import as_str
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.ray.kuberay import submitter_of
-from policies.ray.pod import Pod, Role
+from policies.ray.pod import Pod, PodRole
 from policies.ray.workload import Workload
 
 
@@ -26,23 +26,33 @@ class DedicatedServiceAccount(Rule):
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
         for pod in workload.pods:
-            account = text(pod.spec.get("serviceAccountName")) or text(pod.spec.get("serviceAccount"))
-            if account not in ("", "default") or (not account and _kuberay_makes_one(pod, workload)):
-                continue
-            fix = "write serviceAccountName: ray into its pod's spec"
-            if pod.role is Role.SUBMITTER and workload.kind == "Pod":
-                fix = "write a submitterPodTemplate with serviceAccountName: ray into its RayJob"
-            fix += f", and kubectl create serviceaccount ray --namespace={facts.namespace}"
-            yield self._default(pod.title, pod.spec_pointer / "serviceAccountName", fix)
-        if submitter_of(workload) and not any(pod.role is Role.SUBMITTER for pod in workload.pods):
-            account = f"kubectl create serviceaccount ray --namespace={facts.namespace}"
-            fix = (
-                f"write submissionMode: HTTPMode, or a submitterPodTemplate with serviceAccountName: ray, and {account}"
+            account = as_str(pod.spec.get("serviceAccountName")) or as_str(
+                pod.spec.get("serviceAccount")
             )
-            yield self._default(str(Role.SUBMITTER), _job(workload) / "submissionMode", fix)
+            if account not in ("", "default") or (
+                not account and _kuberay_makes_one(pod, workload)
+            ):
+                continue
+            remediation = "write serviceAccountName: ray into its pod's spec"
+            if pod.role is PodRole.SUBMITTER and workload.kind == "Pod":
+                remediation = (
+                    "write a submitterPodTemplate with serviceAccountName: ray into its RayJob"
+                )
+            remediation += f", and kubectl create serviceaccount ray --namespace={facts.namespace}"
+            yield self._default(pod.title, pod.spec_pointer / "serviceAccountName", remediation)
+        if submitter_of(workload) and not any(
+            pod.role is PodRole.SUBMITTER for pod in workload.pods
+        ):
+            account = f"kubectl create serviceaccount ray --namespace={facts.namespace}"
+            remediation = f"write submissionMode: HTTPMode, or a submitterPodTemplate with serviceAccountName: ray, and {account}"
+            yield self._default(
+                str(PodRole.SUBMITTER), _job(workload) / "submissionMode", remediation
+            )
 
-    def _default(self, title: str, pointer: Pointer, fix: str) -> Violation:
-        return self.violation(f"the {title} runs as the service account default", pointer, fix)
+    def _default(self, title: str, pointer: Pointer, remediation: str) -> Violation:
+        return self.violation(
+            f"the {title} runs as the service account default", pointer, remediation
+        )
 
 
 def _job(workload: Workload) -> Pointer:
@@ -51,4 +61,6 @@ def _job(workload: Workload) -> Pointer:
 
 def _kuberay_makes_one(pod: Pod, workload: Workload) -> bool:
     """For the head alone, so that its autoscaler may change the RayCluster (`GetHeadGroupServiceAccountName`)."""
-    return pod.role is Role.HEAD and workload.cluster is not None and workload.cluster.autoscaling
+    return (
+        pod.role is PodRole.HEAD and workload.cluster is not None and workload.cluster.autoscaling
+    )

@@ -23,12 +23,14 @@ class NamespaceIsolation(Rule):
     profile: ClassVar[Profile] = Profile.RESTRICTED
     severity: ClassVar[Severity] = Severity.LOW
 
-    shared_namespaces: tuple[str, ...] = Field((), description="name patterns of further namespaces that are shared")
+    shared_namespaces: tuple[str, ...] = Field(
+        (), description="name patterns of further namespaces that are shared"
+    )
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
         name = facts.namespace
         patterns = ("default", "kube-*", *self.shared_namespaces)
-        if not workload.is_of_kuberay and any(fnmatchcase(name, pattern) for pattern in patterns):
-            what = f"the namespace {name} is shared with what is not Ray"
-            fix = "write namespace: ray-team, or what your team is called, after kubectl create namespace ray-team"
-            yield self.violation(what, ROOT / "metadata" / "namespace", fix)
+        if not workload.is_kuberay_pod and any(fnmatchcase(name, pattern) for pattern in patterns):
+            message = f"the namespace {name} is shared with what is not Ray"
+            remediation = "write namespace: ray-team, or what your team is called, after kubectl create namespace ray-team"
+            yield self.violation(message, ROOT / "metadata" / "namespace", remediation)

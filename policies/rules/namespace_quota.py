@@ -20,12 +20,16 @@ class NamespaceQuota(Rule):
     severity: ClassVar[Severity] = Severity.LOW
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
-        if workload.is_of_kuberay:
+        if workload.is_kuberay_pod:
             return
-        quotas, place = facts.neighbourhood.quotas, ROOT / "metadata" / "namespace"
+        quotas, place = facts.namespace_state.quotas, ROOT / "metadata" / "namespace"
         name = facts.namespace
-        fix = f"ask for one: kubectl create quota ray --namespace={name} --hard=cpu=64,memory=256Gi,pods=100"
+        remediation = f"ask for one: kubectl create quota ray --namespace={name} --hard=cpu=64,memory=256Gi,pods=100"
         if quotas is None:
-            yield self.unknown(f"whether a quota is over the namespace {name} is not known here", place, fix)
+            yield self.unknown(
+                f"whether a quota is over the namespace {name} is not known here",
+                place,
+                remediation,
+            )
         elif not quotas:
-            yield self.violation(f"no quota is over the namespace {name}", place, fix)
+            yield self.violation(f"no quota is over the namespace {name}", place, remediation)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from policies.documents.pointer import Pointer
-from policies.documents.untyped import clipped, elements, mapping, text
+from policies.documents.untyped import as_dict, as_str, clipped, dict_items
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.ray.pod import Container, Pod
 from policies.ray.workload import Workload
@@ -16,7 +16,8 @@ from policies.ray.workload import Workload
 # Names and keys of Secrets are not longer (RFC 1123), and longer ones are not looked at.
 _LONGEST = 253
 _CA_KEY = re.compile(
-    r"(?:root[-_.]?)?ca(?:[-_.]?(?:private|tls))?[-_.]?key(?:\.pem|\.key)?|(?:root[-_.]?)?ca\.key\.pem", re.I
+    r"(?:root[-_.]?)?ca(?:[-_.]?(?:private|tls))?[-_.]?key(?:\.pem|\.key)?|(?:root[-_.]?)?ca\.key\.pem",
+    re.I,
 )
 _CERTIFICATE = re.compile(r".*\.(?:crt|cert|pem|cer)", re.I)
 _FIX = "write items: [{key: ca.crt, path: ca.crt}] to mount the certificate alone; RayWarden signs for the pods"
@@ -35,8 +36,12 @@ class NoCaKeyInPods(Rule):
     profile: ClassVar[Profile] = Profile.RESTRICTED
     severity: ClassVar[Severity] = Severity.HIGH
 
-    secrets: tuple[str, ...] = Field((), description="name patterns of further Secrets that hold a CA's key")
-    allowed_secrets: tuple[str, ...] = Field((), description="name patterns of Secrets that only sound like it")
+    secrets: tuple[str, ...] = Field(
+        (), description="name patterns of further Secrets that hold a CA's key"
+    )
+    allowed_secrets: tuple[str, ...] = Field(
+        (), description="name patterns of Secrets that only sound like it"
+    )
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
         for pod in workload.pods:
@@ -50,18 +55,28 @@ class NoCaKeyInPods(Rule):
     def _check_source(
         self, source: Mapping[str, Any], pointer: Pointer, volume: Mapping[str, Any], pod: Pod
     ) -> Iterator[Violation]:
-        name = text(source.get("secretName")) or text(source.get("name"))
-        keys = [text(item.get("key")) for _, item in elements(source.get("items"))]
+        name = as_str(source.get("secretName")) or as_str(source.get("name"))
+        keys = [as_str(item.get("key")) for _, item in dict_items(source.get("items"))]
         if self._is_ca_key(name, keys):
-            title = f"volume {clipped(text(volume.get('name')))} of the {pod.title}"
-            yield self.violation(f"{title} holds the key of a CA, from the Secret {clipped(name)}", pointer, _FIX)
+            title = f"volume {clipped(as_str(volume.get('name')))} of the {pod.title}"
+            yield self.violation(
+                f"{title} holds the key of a CA, from the Secret {clipped(name)}", pointer, _FIX
+            )
 
     def _check_env(self, container: Container, title: str) -> Iterator[Violation]:
-        for index, entry in elements(container.raw.get("env")):
-            reference = mapping(mapping(entry.get("valueFrom")).get("secretKeyRef")) if "valueFrom" in entry else {}
-            if reference and self._is_ca_key(text(reference.get("name")), [text(reference.get("key"))]):
-                name, place = clipped(text(entry.get("name"))), container.pointer / "env" / index
-                yield self.violation(f"{title} has the key of a CA in {name}", place, f"delete {name}")
+        for index, entry in dict_items(container.raw.get("env")):
+            reference = (
+                as_dict(as_dict(entry.get("valueFrom")).get("secretKeyRef"))
+                if "valueFrom" in entry
+                else {}
+            )
+            if reference and self._is_ca_key(
+                as_str(reference.get("name")), [as_str(reference.get("key"))]
+            ):
+                name, place = clipped(as_str(entry.get("name"))), container.pointer / "env" / index
+                yield self.violation(
+                    f"{title} has the key of a CA in {name}", place, f"delete {name}"
+                )
 
     def _is_ca_key(self, secret: str, keys: list[str]) -> bool:
         """By the keys that are taken, where they are named; all of them are of a Secret that is one by its name."""
@@ -76,10 +91,12 @@ class NoCaKeyInPods(Rule):
         return named and not (keys and all(_CERTIFICATE.fullmatch(key[:_LONGEST]) for key in keys))
 
 
-def _sources(volume: Mapping[str, Any], pointer: Pointer) -> Iterator[tuple[Mapping[str, Any], Pointer]]:
+def _sources(
+    volume: Mapping[str, Any], pointer: Pointer
+) -> Iterator[tuple[Mapping[str, Any], Pointer]]:
     """The Secrets in a volume, those in a projected one too."""
-    if source := mapping(volume.get("secret")):
+    if source := as_dict(volume.get("secret")):
         yield source, pointer / "secret"
-    for index, part in elements(mapping(volume.get("projected")).get("sources")):
-        if source := mapping(part.get("secret")):
+    for index, part in dict_items(as_dict(volume.get("projected")).get("sources")):
+        if source := as_dict(part.get("secret")):
             yield source, pointer / "projected" / "sources" / index / "secret"

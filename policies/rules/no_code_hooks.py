@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from policies.documents.untyped import text
+from policies.documents.untyped import as_str
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.ray.commands import commands, expanded
 from policies.ray.pod import Container
@@ -52,21 +52,27 @@ class NoCodeHooks(Rule):
     profile: ClassVar[Profile] = Profile.BASELINE
     severity: ClassVar[Severity] = Severity.HIGH
 
-    allowed_variables: tuple[str, ...] = Field((), description="variables of this list an author may set after all")
+    allowed_variables: tuple[str, ...] = Field(
+        (), description="variables of this list an author may set after all"
+    )
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
         for container, title in workload.ray_containers:
             yield from self._check_env(container, title)
             for pointer, words in commands(container):
-                found = {name for word in expanded(words, container) for name in _NAMES.findall(word)}
+                found = {
+                    name for word in expanded(words, container) for name in _NAMES.findall(word)
+                }
                 for name in sorted(found.difference(self.allowed_variables)):
-                    what = f"a command of {title} sets {name}, which {_harm(name)}"
-                    yield self.violation(what, pointer, f"take {name} out", evidence="\n".join(words))
+                    message = f"a command of {title} sets {name}, which {_harm(name)}"
+                    yield self.violation(
+                        message, pointer, f"take {name} out", evidence="\n".join(words)
+                    )
         for environment in runtime_environments(workload):
             for name, value in environment.variables:
                 if self._is_hook(name, value):
-                    what = f"{environment.field} sets {name}, which {_harm(name)}"
-                    yield self.violation(what, environment.pointer, f"delete {name}")
+                    message = f"{environment.field} sets {name}, which {_harm(name)}"
+                    yield self.violation(message, environment.pointer, f"delete {name}")
 
     def _check_env(self, container: Container, title: str) -> Iterator[Violation]:
         suspects = _NAMED & container.variable_names
@@ -75,7 +81,9 @@ class NoCodeHooks(Rule):
             entries = container.variables[name]
             if any(self._is_hook(name, _value(entry)) for _, entry in entries):
                 place = container.pointer / "env" / entries[0][0]
-                yield self.violation(f"{title} sets {name}, which {_harm(name)}", place, f"delete {name}")
+                yield self.violation(
+                    f"{title} sets {name}, which {_harm(name)}", place, f"delete {name}"
+                )
 
     def _is_hook(self, name: str, value: str) -> bool:
         if name in self.allowed_variables or _RAYS_OWN.get(name) == value:
@@ -89,7 +97,7 @@ class NoCodeHooks(Rule):
 
 def _value(entry: Mapping[str, Any]) -> str:
     """What comes from elsewhere can be anything, and counts as on."""
-    return text(entry.get("value")) if entry.get("valueFrom") is None else "from elsewhere"
+    return as_str(entry.get("value")) if entry.get("valueFrom") is None else "from elsewhere"
 
 
 def _harm(name: str) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import ClassVar
 
-from policies.documents.untyped import elements
+from policies.documents.untyped import dict_items
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.ray.workload import Workload
 
@@ -27,11 +27,17 @@ class NoHostAccess(Rule):
             for field in _SHARED:
                 if pod.spec.get(field) is True:
                     pointer = pod.spec_pointer / field
-                    yield self.violation(f"the {pod.title} sets {field}", pointer, f"delete {field}")
+                    yield self.violation(
+                        f"the {pod.title} sets {field}", pointer, f"delete {field}"
+                    )
             for container in pod.containers:
-                for index, port in elements(container.raw.get("ports")):
+                for index, port in dict_items(container.raw.get("ports")):
                     # 0 is how the API server spells "not set".
                     if port.get("hostPort") not in (None, 0):
                         pointer = container.pointer / "ports" / index / "hostPort"
-                        what = f"{pod.title_of(container)} takes port {port['hostPort']} of the node"
-                        yield self.violation(what, pointer, "delete hostPort; a Service leads to the pod")
+                        message = (
+                            f"{pod.title_of(container)} takes port {port['hostPort']} of the node"
+                        )
+                        yield self.violation(
+                            message, pointer, "delete hostPort; a Service leads to the pod"
+                        )

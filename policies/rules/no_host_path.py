@@ -5,10 +5,10 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from policies.documents.untyped import clipped, mapping, text
+from policies.documents.untyped import as_dict, as_str, clipped
 from policies.injection.contract import normal_path
 from policies.model import Facts, Profile, Rule, Severity, Violation
-from policies.ray.pod import Pod, Role
+from policies.ray.pod import Pod, PodRole
 from policies.ray.workload import Workload
 
 _MOST_NAMED = 10
@@ -26,7 +26,9 @@ class NoHostPath(Rule):
     profile: ClassVar[Profile] = Profile.BASELINE
     severity: ClassVar[Severity] = Severity.HIGH
 
-    allowed_prefixes: tuple[str, ...] = Field((), description="directories whose contents may be mounted read-only")
+    allowed_prefixes: tuple[str, ...] = Field(
+        (), description="directories whose contents may be mounted read-only"
+    )
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
         for pod in workload.pods:
@@ -34,16 +36,20 @@ class NoHostPath(Rule):
             for index, volume in pod.volumes:
                 if volume.get("hostPath") is None:
                     continue
-                source, name = mapping(volume["hostPath"]), text(volume.get("name"))
-                path = text(source.get("path"))
+                source, name = as_dict(volume["hostPath"]), as_str(volume.get("name"))
+                path = as_str(source.get("path"))
                 pointer = pod.spec_pointer / "volumes" / index / "hostPath"
                 if not self._allowed(path) or source.get("type") == "Socket":
-                    what = f"volume {name} of the {pod.title} is {path} of the node"
-                    yield self.violation(what, pointer, self._fix(path, source))
+                    message = f"volume {name} of the {pod.title} is {path} of the node"
+                    yield self.violation(message, pointer, self._fix(path, source))
                 elif name in writers:
-                    what = f"volume {name} of the {pod.title} ({path} of the node) is mounted writable"
-                    what += f" by {', '.join(writers[name][:_MOST_NAMED])}"
-                    yield self.violation(what, pointer, "have each of its volumeMounts say readOnly: true")
+                    message = (
+                        f"volume {name} of the {pod.title} ({path} of the node) is mounted writable"
+                    )
+                    message += f" by {', '.join(writers[name][:_MOST_NAMED])}"
+                    yield self.violation(
+                        message, pointer, "have each of its volumeMounts say readOnly: true"
+                    )
 
     def _allowed(self, path: str) -> bool:
         parts = normal_path(path)
@@ -55,20 +61,22 @@ class NoHostPath(Rule):
     def _fix(self, path: str, source: Mapping[str, Any]) -> str:
         if source.get("type") == "Socket" or path.endswith(".sock"):
             return "delete the volume and its mounts; nothing takes a socket's place"
-        fix = "write persistentVolumeClaim: {claimName: NAME}, or emptyDir: {}, in place of hostPath"
+        remediation = (
+            "write persistentVolumeClaim: {claimName: NAME}, or emptyDir: {}, in place of hostPath"
+        )
         if not self.allowed_prefixes:
-            return fix
-        return f"{fix}, or mount a path under {', '.join(self.allowed_prefixes)} with readOnly: true"
+            return remediation
+        return f"{remediation}, or mount a path under {', '.join(self.allowed_prefixes)} with readOnly: true"
 
 
 def _writers(pod: Pod, workload: Workload) -> dict[str, list[str]]:
     """Who mounts each volume of a pod so that it can be written; KubeRay's autoscaler is a container of the head."""
-    options = workload.cluster.options if workload.cluster and pod.role is Role.HEAD else ()
+    options = workload.cluster.options if workload.cluster and pod.role is PodRole.HEAD else ()
     found: dict[str, list[str]] = {}
     for container in (*pod.containers, *options):
         for _, mount in container.mounts:
             if mount.get("readOnly") is not True:
-                writers = found.setdefault(text(mount.get("name")), [])
+                writers = found.setdefault(as_str(mount.get("name")), [])
                 if len(writers) < _MOST_NAMED and (name := clipped(container.name)) not in writers:
                     writers.append(name)
     return found

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from policies.cluster.clouds import keyless_access
 from policies.documents.pointer import ROOT, Pointer
-from policies.documents.untyped import text, texts
+from policies.documents.untyped import as_str, str_items
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.ray.runtime_env import runtime_environments
 from policies.ray.workload import Workload
@@ -19,7 +19,16 @@ _NAMES = re.compile(
 )
 # What every match of _NAMES ends in: most names of most manifests end in something else.
 _ENDINGS = (
-    *("PASSWORD", "PASSWD", "PASSPHRASE", "SECRET", "TOKEN", "CREDENTIAL", "CREDENTIALS", "CONNECTION_STRING"),
+    *(
+        "PASSWORD",
+        "PASSWD",
+        "PASSPHRASE",
+        "SECRET",
+        "TOKEN",
+        "CREDENTIAL",
+        "CREDENTIALS",
+        "CONNECTION_STRING",
+    ),
     *("KEY", "KEY_ID", "_PWD", "_PASS"),
 )
 # Credentials that can be told by their own form, whatever variable holds them.
@@ -32,7 +41,9 @@ _MARKS = ("AKIA", "ASIA", "LTAI", "AIza", "gh", "hf_", "xox", "PRIVATE KEY", "@"
 _URL_WITH_PASSWORD = re.compile(r"://[^/\s:@$]{0,200}:[^/\s@$(]{1,200}@")
 _REFERENCES = re.compile(r"(?:\$\(\w+\))+")
 # Switches, numbers, special tokens of language models, and what stands where no key is needed.
-_HARMLESS = re.compile(r"true|false|yes|no|on|off|none|null|empty|dummy|[0-9]{0,9}|<[^<>]{0,30}>", re.IGNORECASE)
+_HARMLESS = re.compile(
+    r"true|false|yes|no|on|off|none|null|empty|dummy|[0-9]{0,9}|<[^<>]{0,30}>", re.IGNORECASE
+)
 _PATH = re.compile(r"/[\w./-]+")
 _REFERENCE = "valueFrom: {secretKeyRef: {name: SECRET, key: KEY}}"
 _FIX = f"write {_REFERENCE} in place of value, and put it into that Secret"
@@ -56,67 +67,84 @@ class NoLiteralCredentials(Rule):
     profile: ClassVar[Profile] = Profile.BASELINE
     severity: ClassVar[Severity] = Severity.HIGH
 
-    allowed_variables: tuple[str, ...] = Field((), description="variables that look like credentials and are none")
+    allowed_variables: tuple[str, ...] = Field(
+        (), description="variables that look like credentials and are none"
+    )
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
         for container, title in workload.containers:
             # One look at all values together: most containers have none that could be a credential by its form.
             listed = container.variables.values()
-            values = "\n".join([text(entry.get("value")) for entries in listed for _, entry in entries])
+            values = "\n".join(
+                [as_str(entry.get("value")) for entries in listed for _, entry in entries]
+            )
             telling = any(mark in values for mark in _MARKS)
             for name, entries in container.variables.items():
                 if not telling and not name.upper().endswith(_ENDINGS):
                     continue
                 for index, entry in entries:
-                    if self._is_credential(name, value := text(entry.get("value"))):
+                    if self._is_credential(name, value := as_str(entry.get("value"))):
                         place = container.pointer / "env" / index / "value"
-                        what = f"{title} has a credential as a literal in {name}"
-                        yield self.violation(what, place, _FIX + _no_key_at_all(name, value))
+                        message = f"{title} has a credential as a literal in {name}"
+                        yield self.violation(message, place, _FIX + _no_key_at_all(name, value))
             for field in ("command", "args"):
-                if any(_VALUES.search(word) or _has_password(word) for _, word in texts(container.raw.get(field))):
-                    what = f"a command of {title} has a credential in it"
-                    yield self.violation(what, container.pointer / field, _ELSEWHERE_FIX)
+                if any(
+                    _VALUES.search(word) or _has_password(word)
+                    for _, word in str_items(container.raw.get(field))
+                ):
+                    message = f"a command of {title} has a credential in it"
+                    yield self.violation(message, container.pointer / field, _ELSEWHERE_FIX)
         yield from self._check_entrypoint(workload)
         yield from self._check_redis(workload)
         yield from self._check_runtime_environments(workload)
 
     def _check_entrypoint(self, workload: Workload) -> Iterator[Violation]:
         for place in _ENTRYPOINTS:
-            entrypoint = text(place.read(workload.document))
+            entrypoint = as_str(place.read(workload.document))
             if _VALUES.search(entrypoint) or _has_password(entrypoint):
-                fix = "have the job read it from its environment, or from a file of a Secret"
-                yield self.violation("the entrypoint has a credential in it", place, fix)
+                remediation = (
+                    "have the job read it from its environment, or from a file of a Secret"
+                )
+                yield self.violation("the entrypoint has a credential in it", place, remediation)
 
     def _check_redis(self, workload: Workload) -> Iterator[Violation]:
         if not workload.cluster:
             return
         place = Pointer(("gcsFaultToleranceOptions", "redisPassword", "value"))
-        if text(place.read(workload.cluster.spec)):
+        if as_str(place.read(workload.cluster.spec)):
             pointer = Pointer((*workload.cluster.pointer, *place))
             yield self.violation("the Redis password is a literal", pointer, _FIX)
         for group in workload.cluster.groups:
             for name in group.start_params:
                 if name.replace("_", "-") == "redis-password":
                     pointer = group.pointer / "rayStartParams" / name
-                    fix = f"delete {name}, and write gcsFaultToleranceOptions.redisPassword with {_REFERENCE}"
-                    yield self.violation("the Redis password is a literal in rayStartParams", pointer, fix)
+                    remediation = f"delete {name}, and write gcsFaultToleranceOptions.redisPassword with {_REFERENCE}"
+                    yield self.violation(
+                        "the Redis password is a literal in rayStartParams", pointer, remediation
+                    )
 
     def _check_runtime_environments(self, workload: Workload) -> Iterator[Violation]:
         for found in runtime_environments(workload):
             if found.problem:
-                what = f"{found.field} cannot be read, so nothing can be said for it ({found.problem})"
-                yield self.violation(what, found.pointer, "write plain YAML, without anchors")
+                message = (
+                    f"{found.field} cannot be read, so nothing can be said for it ({found.problem})"
+                )
+                yield self.violation(message, found.pointer, "write plain YAML, without anchors")
                 continue
             names = [name for name, value in found.variables if self._is_credential(name, value)]
             for name in names:
-                what = f"{found.field} has a credential as a literal in {name}"
-                yield self.violation(what, found.pointer, _RUNTIME_FIX + _no_key_at_all(name))
+                message = f"{found.field} has a credential as a literal in {name}"
+                yield self.violation(message, found.pointer, _RUNTIME_FIX + _no_key_at_all(name))
             if not names and (_VALUES.search(found.content) or _has_password(found.content)):
-                yield self.violation(f"{found.field} has a credential in it", found.pointer, _RUNTIME_FIX)
+                yield self.violation(
+                    f"{found.field} has a credential in it", found.pointer, _RUNTIME_FIX
+                )
 
     def _is_credential(self, name: str, value: str) -> bool:
         """A literal that is one by its name or by its form; `$(NAME)` refers to another variable and is none."""
-        if not value or not (_looks_secret(name, value) or _VALUES.search(value) or _has_password(value)):
+        if not value or not (
+            _looks_secret(name, value) or _VALUES.search(value) or _has_password(value)
+        ):
             return False
         return name not in self.allowed_variables and not _REFERENCES.fullmatch(value)
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import ClassVar
 
-from policies.documents.untyped import texts
+from policies.documents.untyped import str_items
 from policies.injection.security_context import final_contexts
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.ray.workload import Workload
@@ -28,14 +28,14 @@ class NoPrivilegeEscalation(Rule):
         for context in final_contexts(workload, facts):
             if context.own.get("allowPrivilegeEscalation") is not False:
                 pointer = context.pointer / "allowPrivilegeEscalation"
-                what = f"{context.title} may gain privileges"
-                yield self.violation(what, pointer, "write allowPrivilegeEscalation: false")
+                message = f"{context.title} may gain privileges"
+                yield self.violation(message, pointer, "write allowPrivilegeEscalation: false")
             if not context.drops_all:
                 pointer = context.pointer / "capabilities"
-                what = f"{context.title} does not drop all capabilities"
-                yield self.violation(what, pointer, "write capabilities: {drop: [ALL]}")
-            for index, name in texts(context.capabilities.get("add")):
+                message = f"{context.title} does not drop all capabilities"
+                yield self.violation(message, pointer, "write capabilities: {drop: [ALL]}")
+            for index, name in str_items(context.capabilities.get("add")):
                 if name.upper().removeprefix("CAP_") != _MAY_BE_ADDED:
                     pointer = context.pointer / "capabilities" / "add" / index
-                    what = f"{context.title} adds the capability {name}, where none is allowed"
-                    yield self.violation(what, pointer, f"delete {name} from add")
+                    message = f"{context.title} adds the capability {name}, where none is allowed"
+                    yield self.violation(message, pointer, f"delete {name} from add")

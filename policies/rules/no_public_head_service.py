@@ -8,9 +8,9 @@ from pydantic import Field
 from policies.cluster.clouds import CLOUD_NAMES, CloudName
 from policies.cluster.exposure import exposures, is_restricted, open_by_type
 from policies.documents.pointer import ROOT, Pointer
-from policies.documents.untyped import mapping, text
+from policies.documents.untyped import as_dict, as_str
 from policies.model import Facts, Profile, Rule, Severity, Violation
-from policies.ray.workload import ORIGIN_KIND_LABEL, Cluster, Workload
+from policies.ray.workload import ORIGIN_KIND_LABEL, ClusterSpec, Workload
 
 _RESTRICT = (
     "a LoadBalancer needs headService.spec.loadBalancerSourceRanges, or your cloud's annotation for an internal one in "
@@ -33,10 +33,12 @@ class NoPublicHeadService(Rule):
     severity: ClassVar[Severity] = Severity.CRITICAL
 
     clouds: tuple[CloudName, ...] = Field(
-        CLOUD_NAMES, description="clouds whose annotations count for a load balancer; name yours alone"
+        CLOUD_NAMES,
+        description="clouds whose annotations count for a load balancer; name yours alone",
     )
     allowed_gateway_classes: tuple[str, ...] = Field(
-        (), description="Gateway classes that RayService upgrades may use, known to be internal or to authenticate"
+        (),
+        description="Gateway classes that RayService upgrades may use, known to be internal or to authenticate",
     )
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
@@ -45,36 +47,48 @@ class NoPublicHeadService(Rule):
         if workload.kind != "RayService":
             return
         serve = ROOT / "spec" / "serveService"
-        service = mapping(serve.read(workload.document))
+        service = as_dict(serve.read(workload.document))
         yield from self._check_service(service, serve, "the Serve service", _annotations(service))
         gateway = Pointer(("spec", "upgradeStrategy", "clusterUpgradeOptions", "gatewayClassName"))
-        name = text(gateway.read(workload.document))
+        name = as_str(gateway.read(workload.document))
         if name and name not in self.allowed_gateway_classes:
-            what = f"upgrades publish Serve through the Gateway class {name}"
-            fix = "write upgradeStrategy: {type: NewCluster} alone, or ask the administrator for allowedGatewayClasses"
-            yield self.violation(what, gateway, fix)
+            message = f"upgrades publish Serve through the Gateway class {name}"
+            remediation = "write upgradeStrategy: {type: NewCluster} alone, or ask the administrator for allowedGatewayClasses"
+            yield self.violation(message, gateway, remediation)
 
-    def _check_head(self, cluster: Cluster, annotated: bool) -> Iterator[Violation]:
+    def _check_head(self, cluster: ClusterSpec, annotated: bool) -> Iterator[Violation]:
         head = cluster.head
-        service = mapping(head.raw.get("headService"))
-        annotations = mapping(cluster.spec.get("headServiceAnnotations")) if annotated else {}
+        service = as_dict(head.raw.get("headService"))
+        annotations = as_dict(cluster.spec.get("headServiceAnnotations")) if annotated else {}
         all_annotations = {**_annotations(service), **annotations}
-        restricted = annotated and is_restricted(mapping(service.get("spec")), all_annotations, self.clouds)
+        restricted = annotated and is_restricted(
+            as_dict(service.get("spec")), all_annotations, self.clouds
+        )
         restrict = _RESTRICT if annotated else ""
         if found := open_by_type(head.raw.get("serviceType"), restricted, "serviceType", restrict):
-            how, fix = found
-            yield self.violation(f"the head service {how}", head.pointer / "serviceType", fix)
-        yield from self._check_service(service, head.pointer / "headService", "the head service", all_annotations)
+            how, remediation = found
+            yield self.violation(
+                f"the head service {how}", head.pointer / "serviceType", remediation
+            )
+        yield from self._check_service(
+            service, head.pointer / "headService", "the head service", all_annotations
+        )
 
     def _check_service(
-        self, service: Mapping[str, Any], pointer: Pointer, title: str, annotations: Mapping[str, Any]
+        self,
+        service: Mapping[str, Any],
+        pointer: Pointer,
+        title: str,
+        annotations: Mapping[str, Any],
     ) -> Iterator[Violation]:
-        for how, place, fix in exposures(mapping(service.get("spec")), annotations, pointer / "spec", self.clouds):
-            yield self.violation(f"{title} {how}", place, fix)
+        for how, place, remediation in exposures(
+            as_dict(service.get("spec")), annotations, pointer / "spec", self.clouds
+        ):
+            yield self.violation(f"{title} {how}", place, remediation)
 
 
 def _annotations(service: Mapping[str, Any]) -> Mapping[str, Any]:
-    return mapping(mapping(service.get("metadata")).get("annotations"))
+    return as_dict(as_dict(service.get("metadata")).get("annotations"))
 
 
 def _annotations_reach(workload: Workload) -> bool:
@@ -83,6 +97,6 @@ def _annotations_reach(workload: Workload) -> bool:
     The services of a RayService, and the Serve service of a RayCluster that asks for one, take over the head's
     serviceType and none of its annotations (`BuildHeadServiceForRayService`, `BuildServeService`).
     """
-    serves = text(workload.annotations.get("ray.io/enable-serve-service")).lower() == "true"
+    serves = as_str(workload.annotations.get("ray.io/enable-serve-service")).lower() == "true"
     of_service = "RayService" in (workload.kind, workload.labels.get(ORIGIN_KIND_LABEL))
     return not serves and not of_service

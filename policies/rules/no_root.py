@@ -29,8 +29,16 @@ class NoRoot(Rule):
                 # What is said for the whole pod is said once.
                 if (place := context.place("runAsUser")) not in reported:
                     reported.add(place)
-                    fix = "write runAsUser: 1000, or whatever numeric user the image has other than 0"
-                    yield self.violation(f"{context.holder('runAsUser')} runs as root", place, fix)
+                    remediation = (
+                        "write runAsUser: 1000, or whatever numeric user the image has other than 0"
+                    )
+                    yield self.violation(
+                        f"{context.holder('runAsUser')} runs as root", place, remediation
+                    )
             elif context.non_root is not True:
-                fix = "write runAsNonRoot: true, and runAsUser: 1000 or whatever numeric user the image has"
-                yield self.violation(f"{context.title} may run as root", context.pointer / "runAsNonRoot", fix)
+                remediation = "write runAsNonRoot: true, and runAsUser: 1000 or whatever numeric user the image has"
+                yield self.violation(
+                    f"{context.title} may run as root",
+                    context.pointer / "runAsNonRoot",
+                    remediation,
+                )

@@ -6,7 +6,7 @@ from typing import ClassVar
 from policies.injection.api_token import has_token, needs_token
 from policies.injection.contract import is_completed_later
 from policies.model import Facts, Profile, Rule, Severity, Violation
-from policies.ray.pod import Pod, Role
+from policies.ray.pod import Pod, PodRole
 from policies.ray.workload import Workload
 
 
@@ -27,8 +27,12 @@ class NoTokenAutomount(Rule):
         for pod in workload.pods:
             if not needs_token(pod, workload) and _gets_token(pod, workload, facts):
                 pointer = pod.spec_pointer / "automountServiceAccountToken"
-                what = f"the {pod.title} gets a token for the Kubernetes API that it does not need"
-                yield self.violation(what, pointer, "write automountServiceAccountToken: false into its spec")
+                message = (
+                    f"the {pod.title} gets a token for the Kubernetes API that it does not need"
+                )
+                yield self.violation(
+                    message, pointer, "write automountServiceAccountToken: false into its spec"
+                )
 
 
 def _gets_token(pod: Pod, workload: Workload, facts: Facts) -> bool:
@@ -36,6 +40,6 @@ def _gets_token(pod: Pod, workload: Workload, facts: Facts) -> bool:
     if chosen is not None:
         return chosen is not False
     # KubeRay makes submitters of its own accord, where their author has nothing to write it into.
-    if pod.role is Role.SUBMITTER or is_completed_later(pod, workload, facts):
+    if pod.role is PodRole.SUBMITTER or is_completed_later(pod, workload, facts):
         return False
     return has_token(pod) if workload.kind == "Pod" else True

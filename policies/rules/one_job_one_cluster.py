@@ -27,5 +27,7 @@ class OneJobOneCluster(Rule):
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
         place = _PLACES.get(workload.kind)
         if place and place.read(workload.document):
-            fix = f"delete clusterSelector and write the cluster into {place.parent / 'rayClusterSpec'}"
-            yield self.violation("the job runs in a cluster that other jobs use", place, fix)
+            remediation = f"delete clusterSelector and write the cluster into {place.parent / 'rayClusterSpec'}"
+            yield self.violation(
+                "the job runs in a cluster that other jobs use", place, remediation
+            )

@@ -6,9 +6,15 @@ from typing import Any, ClassVar, NamedTuple
 from pydantic import Field
 
 from policies.documents.pointer import ROOT, Pointer
-from policies.documents.untyped import elements, mapping, text
+from policies.documents.untyped import as_dict, as_str, dict_items
 from policies.model import Facts, Profile, Rule, Severity, Violation
-from policies.ray.workload import GROUP_LABEL, NODE_TYPE_LABEL, RAY_CLUSTER_LABEL, RAY_GROUP, Workload
+from policies.ray.workload import (
+    GROUP_LABEL,
+    NODE_TYPE_LABEL,
+    RAY_CLUSTER_LABEL,
+    RAY_GROUP,
+    Workload,
+)
 
 _LABELS = (RAY_CLUSTER_LABEL, NODE_TYPE_LABEL, GROUP_LABEL)
 _OWNERS = ROOT / "metadata" / "ownerReferences"
@@ -53,10 +59,16 @@ class OperatorMadePods(Rule):
             yield from self._check_template(workload, facts)
             return
         owner = _owner(workload.document)
-        if not _claims(workload.document, ROOT) and owner is None and not _claims(facts.stored, ROOT):
+        if (
+            not _claims(workload.document, ROOT)
+            and owner is None
+            and not _claims(facts.stored, ROOT)
+        ):
             return
         if facts.stored is None or _adds_claims(facts.stored, workload.document):
-            yield from self._check_maker(facts, Pointer(("metadata", "labels", RAY_CLUSTER_LABEL)), "this pod")
+            yield from self._check_maker(
+                facts, Pointer(("metadata", "labels", RAY_CLUSTER_LABEL)), "this pod"
+            )
         if facts.stored is None:
             yield from self._check_owner(workload, owner, facts)
 
@@ -68,45 +80,65 @@ class OperatorMadePods(Rule):
                 yield from self._check_maker(facts, pointer, "the template of the pods")
 
     def _check_maker(self, facts: Facts, pointer: Pointer, title: str) -> Iterator[Violation]:
-        rights = facts.neighbourhood.rights
+        rights = facts.namespace_state.rights
         if facts.user in rights.operators or facts.user in self.operators:
             return
         if not rights.complete:
-            what = f"{title} claims to be of a Ray cluster, and who runs KubeRay is not known here"
-            yield self.unknown(what, pointer, _FIX)
+            message = (
+                f"{title} claims to be of a Ray cluster, and who runs KubeRay is not known here"
+            )
+            yield self.unknown(message, pointer, _FIX)
             return
-        does = "claims to be of a Ray cluster" if facts.stored is None else "changes what Ray cluster it is of"
-        fix = _FIX if facts.stored is None else _LEAVE
-        yield self.violation(f"{title} {does}, and KubeRay's operator did not do that", pointer, fix)
+        does = (
+            "claims to be of a Ray cluster"
+            if facts.stored is None
+            else "changes what Ray cluster it is of"
+        )
+        remediation = _FIX if facts.stored is None else _LEAVE
+        yield self.violation(
+            f"{title} {does}, and KubeRay's operator did not do that", pointer, remediation
+        )
 
-    def _check_owner(self, workload: Workload, owner: _Owner | None, facts: Facts) -> Iterator[Violation]:
-        cluster = text(workload.labels.get(RAY_CLUSTER_LABEL))
+    def _check_owner(
+        self, workload: Workload, owner: _Owner | None, facts: Facts
+    ) -> Iterator[Violation]:
+        cluster = as_str(workload.labels.get(RAY_CLUSTER_LABEL))
         if owner is None or owner.name != cluster:
-            yield self.violation(f"no owner reference says that this pod is of RayCluster {cluster}", _OWNERS, _FIX)
+            yield self.violation(
+                f"no owner reference says that this pod is of RayCluster {cluster}", _OWNERS, _FIX
+            )
             return
-        known = facts.neighbourhood.ray_clusters
+        known = facts.namespace_state.ray_clusters
         live = known.get(owner.name) if known is not None else None
         if live is None:
-            what = f"no RayCluster {owner.name} is known here, so whether this pod is of it neither"
-            yield self.unknown(what, _OWNERS, "create the RayCluster first")
+            message = (
+                f"no RayCluster {owner.name} is known here, so whether this pod is of it neither"
+            )
+            yield self.unknown(message, _OWNERS, "create the RayCluster first")
         # A manifest has no uid yet.
         elif live.uid and live.uid != owner.uid:
-            yield self.violation(f"the RayCluster {owner.name} that owns this pod is another one now", _OWNERS, _FIX)
+            yield self.violation(
+                f"the RayCluster {owner.name} that owns this pod is another one now", _OWNERS, _FIX
+            )
 
 
 def _adds_claims(stored: Mapping[str, Any], document: Mapping[str, Any]) -> bool:
     """Labels that are other than before, or an owner that was not there; the garbage collector may take owners away."""
     owner = _owner(document)
-    return _claims(stored, ROOT) != _claims(document, ROOT) or (owner is not None and owner != _owner(stored))
+    return _claims(stored, ROOT) != _claims(document, ROOT) or (
+        owner is not None and owner != _owner(stored)
+    )
 
 
 def _claims(document: Mapping[str, Any] | None, pod: Pointer) -> dict[str, Any]:
-    labels = mapping((pod / "metadata" / "labels").read(document))
+    labels = as_dict((pod / "metadata" / "labels").read(document))
     return {name: labels[name] for name in _LABELS if name in labels}
 
 
 def _owner(document: Mapping[str, Any]) -> _Owner | None:
-    for _, owner in elements(_OWNERS.read(document)):
-        if owner.get("kind") == "RayCluster" and text(owner.get("apiVersion")).startswith(f"{RAY_GROUP}/"):
-            return _Owner(text(owner.get("name")), text(owner.get("uid")))
+    for _, owner in dict_items(_OWNERS.read(document)):
+        if owner.get("kind") == "RayCluster" and as_str(owner.get("apiVersion")).startswith(
+            f"{RAY_GROUP}/"
+        ):
+            return _Owner(as_str(owner.get("name")), as_str(owner.get("uid")))
     return None

@@ -6,7 +6,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from policies.model import Facts, Profile, Rule, Severity, Violation
-from policies.ray.image import digest_of, is_rays, tag_of
+from policies.ray.image import digest_of, is_ray_image, tag_of
 from policies.ray.workload import Workload
 
 
@@ -22,7 +22,9 @@ class PinnedImages(Rule):
     profile: ClassVar[Profile] = Profile.RESTRICTED
     severity: ClassVar[Severity] = Severity.LOW
 
-    moving_tags: tuple[str, ...] = Field(("latest", "nightly"), description="tags that move; none counts as one, too")
+    moving_tags: tuple[str, ...] = Field(
+        ("latest", "nightly"), description="tags that move; none counts as one, too"
+    )
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
         for container, title in workload.containers:
@@ -32,8 +34,10 @@ class PinnedImages(Rule):
                 continue
             tag = tag_of(image)
             if not tag or tag in self.moving_tags:
-                what = f"{title} has the image {image}, {f'whose tag {tag} moves' if tag else 'without a tag'}"
+                message = f"{title} has the image {image}, {f'whose tag {tag} moves' if tag else 'without a tag'}"
                 untagged = image.removesuffix(f":{tag}")
-                version = "2.55.1" if is_rays(image) else "VERSION"
-                fix = f"write image: {untagged}:{version}, with the version you mean, or its digest"
-                yield self.violation(what, container.pointer / "image", fix)
+                version = "2.55.1" if is_ray_image(image) else "VERSION"
+                remediation = (
+                    f"write image: {untagged}:{version}, with the version you mean, or its digest"
+                )
+                yield self.violation(message, container.pointer / "image", remediation)

@@ -32,10 +32,14 @@ class RayVersionFloor(Rule):
     severity: ClassVar[Severity] = Severity.HIGH
 
     deny_below: str = Field(
-        "2.52.0", description="versions below this are refused", json_schema_extra={"pattern": VERSION}
+        "2.52.0",
+        description="versions below this are refused",
+        json_schema_extra={"pattern": VERSION},
     )
     warn_below: str = Field(
-        "2.55.0", description="versions below this are warned about", json_schema_extra={"pattern": VERSION}
+        "2.55.0",
+        description="versions below this are warned about",
+        json_schema_extra={"pattern": VERSION},
     )
 
     @field_validator("deny_below", "warn_below")
@@ -54,6 +58,10 @@ class RayVersionFloor(Rule):
                 continue
             reported.add(version)
             holes = ", ".join(name for name, fixed in _FIXED.items() if version < fixed)
-            what = f"Ray {dotted(version)} " + (f"has {holes}" if holes else "is below the floor")
-            fix = f"use Ray {dotted(max(deny, warn))} or later, in rayVersion and in every image"
-            yield self.violation(what, pointer, fix, advisory=version >= deny)
+            message = f"Ray {dotted(version)} " + (
+                f"has {holes}" if holes else "is below the floor"
+            )
+            remediation = (
+                f"use Ray {dotted(max(deny, warn))} or later, in rayVersion and in every image"
+            )
+            yield self.violation(message, pointer, remediation, advisory=version >= deny)

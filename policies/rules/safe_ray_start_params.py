@@ -8,11 +8,11 @@ import orjson
 
 from policies.cluster.state import PORT_PARAMS
 from policies.documents.pointer import Pointer
-from policies.documents.untyped import mapping, text
+from policies.documents.untyped import as_dict, as_str
 from policies.injection.contract import POD_IP_EXPANSION, TlsBy, tls_by
 from policies.model import Facts, Profile, Rule, Severity, Violation
-from policies.ray.pod import Role
-from policies.ray.workload import Cluster, Group, Workload
+from policies.ray.pod import PodRole
+from policies.ray.workload import ClusterSpec, Group, Workload
 
 _DISARMS = {
     "system-config": "turns TLS and authentication off inside Ray",
@@ -47,7 +47,8 @@ def _are_resources(value: str) -> bool:
     except orjson.JSONDecodeError:
         return False
     return isinstance(found, dict) and all(
-        _RESOURCE.fullmatch(name) and isinstance(amount, int | float) for name, amount in found.items()
+        _RESOURCE.fullmatch(name) and isinstance(amount, int | float)
+        for name, amount in found.items()
     )
 
 
@@ -79,73 +80,101 @@ class SafeRayStartParams(Rule):
             for name in ("REDIS_USERNAME", "REDIS_PASSWORD"):
                 for index, entry in container.variables.get(name, ()):
                     place = container.pointer / "env" / index / "value"
-                    yield from self._check_blanks(f"{name} of {title}", text(entry.get("value")), place)
+                    yield from self._check_blanks(
+                        f"{name} of {title}", as_str(entry.get("value")), place
+                    )
 
     def _check_param(self, group: Group, name: str, value: Any) -> Iterator[Violation]:
         pointer = group.pointer / "rayStartParams" / name
         harm = _DISARMS.get(name.lower().replace("_", "-"))
         if harm:
-            what = f"rayStartParams of the {group.title} set {name}, which {harm}"
+            message = f"rayStartParams of the {group.title} set {name}, which {harm}"
             instead = "; use gcsFaultToleranceOptions.redisPassword" if "password" in name else ""
-            yield self.violation(what, pointer, f"delete {name}{instead}")
+            yield self.violation(message, pointer, f"delete {name}{instead}")
         elif not _NAME.fullmatch(name):
-            what = f"rayStartParams of the {group.title} have a name that is no option"
-            yield self.violation(what, pointer, "write an option of `ray start` without its dashes, such as num-cpus")
+            message = f"rayStartParams of the {group.title} have a name that is no option"
+            yield self.violation(
+                message,
+                pointer,
+                "write an option of `ray start` without its dashes, such as num-cpus",
+            )
         elif isinstance(value, str) and len(value) > _LONGEST:
-            what = f"{name} in rayStartParams of the {group.title} is longer than {_LONGEST} characters"
-            yield self.violation(what, pointer, "write less", evidence=str(len(value)))
+            message = f"{name} in rayStartParams of the {group.title} is longer than {_LONGEST} characters"
+            yield self.violation(message, pointer, "write less", evidence=str(len(value)))
         elif name in PORT_PARAMS and not _PORT.fullmatch(str(value)):
-            what = f"{name} in rayStartParams of the {group.title} is not a plain number"
-            yield self.violation(what, pointer, "write the number of the port", evidence=str(value))
+            message = f"{name} in rayStartParams of the {group.title} is not a plain number"
+            yield self.violation(
+                message, pointer, "write the number of the port", evidence=str(value)
+            )
         elif isinstance(value, str) and name == "resources" and not _are_resources(value):
-            what = f"resources in rayStartParams of the {group.title} are not plain names and numbers"
-            yield self.violation(what, pointer, _RESOURCES_FIX, evidence=value)
+            message = (
+                f"resources in rayStartParams of the {group.title} are not plain names and numbers"
+            )
+            yield self.violation(message, pointer, _RESOURCES_FIX, evidence=value)
         elif isinstance(value, str) and value != POD_IP_EXPANSION and not _WORD.fullmatch(value):
-            what = f"{name} in rayStartParams of the {group.title} is not one plain word to the shell"
+            message = (
+                f"{name} in rayStartParams of the {group.title} is not one plain word to the shell"
+            )
             # YAML takes one pair of quotes away, and bash the other.
             json_fix = f'write {name}: "\'{{\\"GPU\\": 4}}\'", quoted twice, with what you mean'
-            fix = json_fix if "{" in value else f'write {name}: "8", or whatever plain value you mean'
-            yield self.violation(what, pointer, fix, evidence=value)
+            remediation = (
+                json_fix if "{" in value else f'write {name}: "8", or whatever plain value you mean'
+            )
+            yield self.violation(message, pointer, remediation, evidence=value)
 
     def _check_address(self, group: Group, facts: Facts) -> Iterator[Violation]:
-        address = text(group.start_params.get("node-ip-address"))
+        address = as_str(group.start_params.get("node-ip-address"))
         service_names = f".{facts.namespace}.svc.{facts.injection.cluster_domain}"
-        if address in ("", POD_IP_EXPANSION) or (group.role is Role.HEAD and address.endswith(service_names)):
+        if address in ("", POD_IP_EXPANSION) or (
+            group.role is PodRole.HEAD and address.endswith(service_names)
+        ):
             return
-        what = f"node-ip-address of the {group.title} is one that no certificate holds"
+        message = f"node-ip-address of the {group.title} is one that no certificate holds"
         pointer = group.pointer / "rayStartParams" / "node-ip-address"
-        yield self.violation(what, pointer, f"delete node-ip-address; RayWarden writes {POD_IP_EXPANSION}")
+        yield self.violation(
+            message, pointer, f"delete node-ip-address; RayWarden writes {POD_IP_EXPANSION}"
+        )
 
-    def _check_pasted(self, cluster: Cluster) -> Iterator[Violation]:
+    def _check_pasted(self, cluster: ClusterSpec) -> Iterator[Violation]:
         """Other values that KubeRay pastes into the same commands."""
         place = Pointer(("headService", "metadata", "name"))
-        name = text(place.read(cluster.head.raw))
+        name = as_str(place.read(cluster.head.raw))
         if not _SERVICE_NAME.fullmatch(name):
-            what = "the name of the head service is not plain text to the shell"
+            message = "the name of the head service is not plain text to the shell"
             yield self.violation(
-                what, Pointer((*cluster.head.pointer, *place)), "use a DNS name, such as ray-head", evidence=name
+                message,
+                Pointer((*cluster.head.pointer, *place)),
+                "use a DNS name, such as ray-head",
+                evidence=name,
             )
         for field in _REDIS:
             place = Pointer(("gcsFaultToleranceOptions", field, "value"))
             pointer = Pointer((*cluster.pointer, *place))
-            yield from self._check_blanks(field, text(place.read(cluster.spec)), pointer)
+            yield from self._check_blanks(field, as_str(place.read(cluster.spec)), pointer)
 
     def _check_blanks(self, title: str, value: str, pointer: Pointer) -> Iterator[Violation]:
         """`--redis-password=$REDIS_PASSWORD` stands there without quotes: bash splits the value into words."""
         if any(character in value for character in " \t\n*?["):
             yield self.violation(
-                f"{title} is more than one word to the shell", pointer, "take blanks, *, ? and [ out", evidence=value
+                f"{title} is more than one word to the shell",
+                pointer,
+                "take blanks, *, ? and [ out",
+                evidence=value,
             )
 
     def _check_names(self, group: Group) -> Iterator[Violation]:
         """Names of resources and labels, which KubeRay turns into parameters too, the former in single quotes."""
-        for name in mapping(group.raw.get("resources")):
+        for name in as_dict(group.raw.get("resources")):
             if not _RESOURCE_NAME.fullmatch(name):
-                what = f"a resource name of the {group.title} is not plain text to the shell"
+                message = f"a resource name of the {group.title} is not plain text to the shell"
                 yield self.violation(
-                    what, group.pointer / "resources" / name, "use letters, digits, `-`, `_`, `.`, `/`"
+                    message,
+                    group.pointer / "resources" / name,
+                    "use letters, digits, `-`, `_`, `.`, `/`",
                 )
-        for name, value in mapping(group.raw.get("labels")).items():
+        for name, value in as_dict(group.raw.get("labels")).items():
             if not _WORD.fullmatch(f"{name}={value}"):
-                what = f"a label of the {group.title} is not one plain word to the shell"
-                yield self.violation(what, group.pointer / "labels" / name, "use letters, digits, `-`, `_`, `.`")
+                message = f"a label of the {group.title} is not one plain word to the shell"
+                yield self.violation(
+                    message, group.pointer / "labels" / name, "use letters, digits, `-`, `_`, `.`"
+                )

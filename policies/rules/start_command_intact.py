@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from policies.documents.pointer import Pointer
-from policies.documents.untyped import text, texts
+from policies.documents.untyped import as_str, str_items
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.ray.commands import commands, expanded
 from policies.ray.pod import Container, Pod
@@ -51,7 +51,9 @@ class StartCommandIntact(Rule):
     profile: ClassVar[Profile] = Profile.BASELINE
     severity: ClassVar[Severity] = Severity.HIGH
 
-    allowed_variables: tuple[str, ...] = Field((), description="variables of this list an author may set after all")
+    allowed_variables: tuple[str, ...] = Field(
+        (), description="variables of this list an author may set after all"
+    )
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
         metadata = Pointer(("metadata",))
@@ -67,37 +69,51 @@ class StartCommandIntact(Rule):
             for group in workload.cluster.groups:
                 yield from self._check_own_start(group.pod)
 
-    def _check_annotation(self, annotations: Mapping[str, Any], metadata: Pointer, title: str) -> Iterator[Violation]:
-        if text(annotations.get(_OVERWRITE)).lower() == "true":
-            what = f"{title} {_OVERWRITE} replaces KubeRay's start command"
+    def _check_annotation(
+        self, annotations: Mapping[str, Any], metadata: Pointer, title: str
+    ) -> Iterator[Violation]:
+        if as_str(annotations.get(_OVERWRITE)).lower() == "true":
+            message = f"{title} {_OVERWRITE} replaces KubeRay's start command"
             yield self.violation(
-                what, metadata / "annotations" / _OVERWRITE, f"delete {_OVERWRITE}, and the command with it"
+                message,
+                metadata / "annotations" / _OVERWRITE,
+                f"delete {_OVERWRITE}, and the command with it",
             )
 
     def _check_env(self, container: Container, title: str) -> Iterator[Violation]:
         names = container.variable_names
-        for name in sorted((_TAKES_OVER & names) | {name for name in names if name.startswith("BASH_FUNC_")}):
+        for name in sorted(
+            (_TAKES_OVER & names) | {name for name in names if name.startswith("BASH_FUNC_")}
+        ):
             if name not in self.allowed_variables:
-                fix = f"delete {name}; put code into the image or the job's runtime_env"
+                remediation = f"delete {name}; put code into the image or the job's runtime_env"
                 place = container.pointer / "env" / container.variables[name][0][0]
-                yield self.violation(f"{title} sets {name}, which runs code before Ray", place, fix)
+                yield self.violation(
+                    f"{title} sets {name}, which runs code before Ray", place, remediation
+                )
 
     def _check_commands(self, container: Container, title: str) -> Iterator[Violation]:
         for pointer, words in commands(container):
-            found = sorted({match for word in expanded(words, container) for match in _TOUCHES.findall(word)})
+            found = sorted(
+                {match for word in expanded(words, container) for match in _TOUCHES.findall(word)}
+            )
             if found:
-                what = f"a command of {title} touches {', '.join(found)}"
-                fix = f"take {', '.join(found)} out of it; RayWarden sets up TLS, and authOptions asks for tokens"
-                yield self.violation(what, pointer, fix, evidence="\n".join(words))
+                message = f"a command of {title} touches {', '.join(found)}"
+                remediation = f"take {', '.join(found)} out of it; RayWarden sets up TLS, and authOptions asks for tokens"
+                yield self.violation(message, pointer, remediation, evidence="\n".join(words))
 
     def _check_own_start(self, pod: Pod) -> Iterator[Violation]:
         ray = pod.ray_container
         if ray is None:
             return
         for field in ("command", "args"):
-            words = [word for _, word in texts(ray.raw.get(field))]
+            words = [word for _, word in str_items(ray.raw.get(field))]
             # KubeRay adds no command of its own where this text stands in one (`BuildPod`), comments included.
             if RAY_START.search(" ".join(words)) or "ray start" in " ".join(words):
-                what = f"{pod.title_of(ray)} runs a ray start of its own, and KubeRay then adds none"
-                fix = f"delete {field}, and write its options into rayStartParams"
-                yield self.violation(what, ray.pointer / field, fix, evidence="\n".join(words))
+                message = (
+                    f"{pod.title_of(ray)} runs a ray start of its own, and KubeRay then adds none"
+                )
+                remediation = f"delete {field}, and write its options into rayStartParams"
+                yield self.violation(
+                    message, ray.pointer / field, remediation, evidence="\n".join(words)
+                )

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from policies.documents.pointer import Pointer
-from policies.documents.untyped import clipped, text
+from policies.documents.untyped import as_str, clipped
 from policies.injection import contract, enroll_container
 from policies.injection.contract import RAY_TLS_VARIABLES, TLS_VOLUME, TlsBy
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.ray.image import repository_of
-from policies.ray.pod import ENROLL_CONTAINER, Container, Pod, Role
+from policies.ray.pod import ENROLL_CONTAINER, Container, Pod, PodRole
 from policies.ray.workload import RAY_CLUSTER_LABEL, Workload
 
 # What the API server stores or starts as it stands; other kinds become a RayCluster or pods, which are looked at then.
@@ -33,11 +33,13 @@ class TlsOn(Rule):
     severity: ClassVar[Severity] = Severity.CRITICAL
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
-        pods = [pod for pod in workload.pods if pod.role is not Role.SUBMITTER]
+        pods = [pod for pod in workload.pods if pod.role is not PodRole.SUBMITTER]
         responsible, before = contract.tls_by(workload), _stored(facts)
-        if (before is TlsBy.RAYWARDEN and responsible is not before) or (before and responsible is TlsBy.NOBODY):
-            fix = "send it again in a moment, so that RayWarden can keep it; to do without, delete and create anew"
-            yield self._baseline("this update takes TLS away", Pointer(), fix)
+        if (before is TlsBy.RAYWARDEN and responsible is not before) or (
+            before and responsible is TlsBy.NOBODY
+        ):
+            remediation = "send it again in a moment, so that RayWarden can keep it; to do without, delete and create anew"
+            yield self._baseline("this update takes TLS away", Pointer(), remediation)
             return
         if not pods or responsible is TlsBy.KUBERAY:
             return
@@ -52,59 +54,84 @@ class TlsOn(Rule):
             yield self._plaintext(workload, facts)
 
     def _by_hand(self, pod: Pod) -> Violation:
-        what = "TLS is set up by hand, so who holds a certificate is unknown"
-        fix = "delete RAY_USE_TLS and the RAY_TLS variables, and what is mounted for them; the Secret of a "
-        fix += "certificate of your own goes into the annotation raywarden.io/tls-secret"
-        return self.violation(what, pod.spec_pointer, fix)
+        message = "TLS is set up by hand, so who holds a certificate is unknown"
+        remediation = "delete RAY_USE_TLS and the RAY_TLS variables, and what is mounted for them; the Secret of a "
+        remediation += "certificate of your own goes into the annotation raywarden.io/tls-secret"
+        return self.violation(message, pod.spec_pointer, remediation)
 
     def _plaintext(self, workload: Workload, facts: Facts) -> Violation:
         if workload.is_bare:
-            fix = "let a RayCluster start Ray, or label the pods raywarden.io/cluster: NAME and "
-            fix += "raywarden.io/role: worker (or head, client)"
-            return self.violation("Ray's connections are plaintext: nobody sees to its TLS", Pointer(), fix)
+            remediation = (
+                "let a RayCluster start Ray, or label the pods raywarden.io/cluster: NAME and "
+            )
+            remediation += "raywarden.io/role: worker (or head, client)"
+            return self.violation(
+                "Ray's connections are plaintext: nobody sees to its TLS", Pointer(), remediation
+            )
         if _is_of_nobody_known(workload, facts):
-            what = "the RayCluster of this pod is not known yet, so whether it has TLS neither"
-            return self._baseline(what, Pointer(), "nothing: KubeRay makes it again in a moment")
+            message = "the RayCluster of this pod is not known yet, so whether it has TLS neither"
+            return self._baseline(message, Pointer(), "nothing: KubeRay makes it again in a moment")
         if _was_left_to_kuberay(workload, facts):
-            what = "KubeRay was to see to this pod's TLS, and did not: its feature gate for tlsOptions is off"
-            return self._baseline(what, Pointer(), "delete tlsOptions and create the RayCluster anew")
-        if workload.kind == "RayCluster" and facts.operation == "CREATE" and not contract.is_let_off(workload, facts):
+            message = "KubeRay was to see to this pod's TLS, and did not: its feature gate for tlsOptions is off"
+            return self._baseline(
+                message, Pointer(), "delete tlsOptions and create the RayCluster anew"
+            )
+        if (
+            workload.kind == "RayCluster"
+            and facts.operation == "CREATE"
+            and not contract.is_opted_out(workload, facts)
+        ):
             # Every new cluster is marked on its way in; without the mark our mutating webhook was not asked.
-            what, fix = "RayWarden could not set up TLS on the way in", "create it again in a moment"
-            return self._baseline(what, Pointer(), fix)
-        what = f"Ray's connections are plaintext: this {workload.kind} is not in RayWarden's care"
+            message, remediation = (
+                "RayWarden could not set up TLS on the way in",
+                "create it again in a moment",
+            )
+            return self._baseline(message, Pointer(), remediation)
+        message = (
+            f"Ray's connections are plaintext: this {workload.kind} is not in RayWarden's care"
+        )
         owner = "its RayCluster" if workload.kind == "Pod" else "it"
-        fix = f"if {owner} was created before RayWarden came, delete it and create it again"
-        return self.violation(what, Pointer(), fix)
+        remediation = f"if {owner} was created before RayWarden came, delete it and create it again"
+        return self.violation(message, Pointer(), remediation)
 
     def _contradictions(self, container: Container, title: str) -> Iterator[Violation]:
         """A variable that is there has our value, as a literal, once: anything else is TLS off, or not our TLS."""
         for name, value in RAY_TLS_VARIABLES.items():
             entries = container.variables.get(name, [])
-            if not entries or (len(entries) == 1 and entries[0][1] == {"name": name, "value": value}):
+            if not entries or (
+                len(entries) == 1 and entries[0][1] == {"name": name, "value": value}
+            ):
                 continue
             pointer = container.pointer / "env" / entries[-1][0]
             shown = entries[0][1].get("value")
             found = f'to "{clipped(shown, 40)}"' if isinstance(shown, str) else "from elsewhere"
-            what = f'{title} sets {name} {found}, not to the literal "{value}"'
+            message = f'{title} sets {name} {found}, not to the literal "{value}"'
             if len(entries) > 1:
-                what = f"{title} sets {name} {len(entries)} times, and the last one counts"
-            yield self._baseline(what, pointer, f"delete {name} from env; RayWarden sets it")
+                message = f"{title} sets {name} {len(entries)} times, and the last one counts"
+            yield self._baseline(message, pointer, f"delete {name} from env; RayWarden sets it")
 
-    def _check_managed(self, workload: Workload, pods: list[Pod], facts: Facts) -> Iterator[Violation]:
+    def _check_managed(
+        self, workload: Workload, pods: list[Pod], facts: Facts
+    ) -> Iterator[Violation]:
         if workload.cluster and workload.cluster.kuberay_tls:
             pointer = workload.cluster.pointer / "tlsOptions" / "enabled"
-            what = "tlsOptions.enabled stands beside RayWarden's TLS, and KubeRay refuses the two together"
-            yield self._baseline(what, pointer, "delete tlsOptions, or create the RayCluster anew with it")
+            message = "tlsOptions.enabled stands beside RayWarden's TLS, and KubeRay refuses the two together"
+            yield self._baseline(
+                message, pointer, "delete tlsOptions, or create the RayCluster anew with it"
+            )
         for pod in pods:
             yield from self._check_pod(pod, workload, facts)
 
     def _check_pod(self, pod: Pod, workload: Workload, facts: Facts) -> Iterator[Violation]:
-        volumes = {text(volume.get("name")): (index, volume) for index, volume in pod.volumes}
+        volumes = {as_str(volume.get("name")): (index, volume) for index, volume in pod.volumes}
         if pod.labels.get(contract.MARKER_LABEL) != contract.MANAGED and workload.cluster:
             # Its pods would come without the label, and so without our care.
-            what = f"the template of the {pod.title} does not carry {contract.MARKER_LABEL}: {contract.MANAGED}"
-            yield self._baseline(what, pod.pointer / "metadata" / "labels", "leave the label as RayWarden wrote it")
+            message = f"the template of the {pod.title} does not carry {contract.MARKER_LABEL}: {contract.MANAGED}"
+            yield self._baseline(
+                message,
+                pod.pointer / "metadata" / "labels",
+                "leave the label as RayWarden wrote it",
+            )
         if TLS_VOLUME not in volumes and contract.is_completed_later(pod, workload, facts):
             return
         for container in pod.ray_containers:
@@ -113,63 +140,75 @@ class TlsOn(Rule):
         for expected in contract.volumes(secret):
             index, found = volumes.get(expected["name"], (-1, None))
             if found is None:
-                what = f"the {pod.title} has no volume {expected['name']}"
-                yield self._baseline(what, pod.spec_pointer / "volumes", _RECREATE)
+                message = f"the {pod.title} has no volume {expected['name']}"
+                yield self._baseline(message, pod.spec_pointer / "volumes", _RECREATE)
             elif found != expected:
-                what = f"volume {expected['name']} of the {pod.title} is not what RayWarden injects"
-                yield self._baseline(what, pod.spec_pointer / "volumes" / index, _RECREATE)
+                message = (
+                    f"volume {expected['name']} of the {pod.title} is not what RayWarden injects"
+                )
+                yield self._baseline(message, pod.spec_pointer / "volumes" / index, _RECREATE)
         if not secret:
-            yield from self._check_enrolment(pod, workload, facts)
+            yield from self._check_enrollment(pod, workload, facts)
 
     def _check_container(self, container: Container, pod: Pod) -> Iterator[Violation]:
         missing = [name for name in RAY_TLS_VARIABLES if name not in container.variables]
         title = pod.title_of(container)
         if missing:
-            what = f"{title} does not set {', '.join(missing)}"
-            yield self._baseline(what, container.pointer / "env", "create the object anew; RayWarden sets them")
-        mounts = [mount for _, mount in container.mounts if contract.is_tls_directory(mount.get("mountPath"))]
+            message = f"{title} does not set {', '.join(missing)}"
+            yield self._baseline(
+                message, container.pointer / "env", "create the object anew; RayWarden sets them"
+            )
+        mounts = [
+            mount
+            for _, mount in container.mounts
+            if contract.is_tls_directory(mount.get("mountPath"))
+        ]
         if mounts != [contract.TLS_MOUNT]:
-            what = f"{title} does not have RayWarden's volume, and nothing else, at {contract.TLS_DIRECTORY}"
-            yield self._baseline(what, container.pointer / "volumeMounts", _RECREATE)
+            message = f"{title} does not have RayWarden's volume, and nothing else, at {contract.TLS_DIRECTORY}"
+            yield self._baseline(message, container.pointer / "volumeMounts", _RECREATE)
 
-    def _check_enrolment(self, pod: Pod, workload: Workload, facts: Facts) -> Iterator[Violation]:
+    def _check_enrollment(self, pod: Pod, workload: Workload, facts: Facts) -> Iterator[Violation]:
         ours = enroll_container.build(pod, facts)
         final = workload.kind == "Pod"
         same = enroll_container.conforms if final else enroll_container.was_ours
         inits = [container for container in pod.containers if container.listed == "initContainers"]
         if not inits or inits[0].name != ENROLL_CONTAINER:
-            what = f"the first init container of the {pod.title} is not {ENROLL_CONTAINER}"
-            yield self._baseline(what, pod.spec_pointer / "initContainers", _RECREATE)
+            message = f"the first init container of the {pod.title} is not {ENROLL_CONTAINER}"
+            yield self._baseline(message, pod.spec_pointer / "initContainers", _RECREATE)
         elif final and _unchanged(inits[0], pod, facts):
             # A running pod stored by another version of us; only what an update changes is looked at again.
             return
         elif final and not _may_have_image(inits[0].image, ours["image"], pod, facts):
-            what = f"init container {ENROLL_CONTAINER} of the {pod.title} has the image {inits[0].image}"
-            fix = f"it is {ours['image']}; for a mirror's name the administrator sets RAYWARDEN_ENROLL_IMAGE"
-            yield self._baseline(what, inits[0].pointer / "image", fix)
+            message = f"init container {ENROLL_CONTAINER} of the {pod.title} has the image {inits[0].image}"
+            remediation = f"it is {ours['image']}; for a mirror's name the administrator sets RAYWARDEN_ENROLL_IMAGE"
+            yield self._baseline(message, inits[0].pointer / "image", remediation)
         elif not same(inits[0].raw, ours):
-            what = f"init container {ENROLL_CONTAINER} of the {pod.title} is not the one RayWarden injects"
-            yield self._baseline(what, inits[0].pointer, _RECREATE)
+            message = f"init container {ENROLL_CONTAINER} of the {pod.title} is not the one RayWarden injects"
+            yield self._baseline(message, inits[0].pointer, _RECREATE)
 
-    def _baseline(self, what: str, pointer: Pointer, fix: str) -> Violation:
-        return self.violation(what, pointer, fix, profile=Profile.BASELINE)
+    def _baseline(self, message: str, pointer: Pointer, remediation: str) -> Violation:
+        return self.violation(message, pointer, remediation, profile=Profile.BASELINE)
 
 
 def _is_of_nobody_known(workload: Workload, facts: Facts) -> bool:
     """A new pod of KubeRay's that came before what we hear of its cluster."""
-    known = facts.neighbourhood.ray_clusters
+    known = facts.namespace_state.ray_clusters
     return (
         known is not None
         and facts.stored is None
         and RAY_CLUSTER_LABEL in workload.labels
-        and text(workload.labels.get(RAY_CLUSTER_LABEL)) not in known
+        and as_str(workload.labels.get(RAY_CLUSTER_LABEL)) not in known
     )
 
 
 def _was_left_to_kuberay(workload: Workload, facts: Facts) -> bool:
     """A new pod of a cluster with `tlsOptions`, for which we have therefore done nothing."""
-    known = facts.neighbourhood.ray_clusters
-    live = known.get(text(workload.labels.get(RAY_CLUSTER_LABEL))) if known and workload.is_of_kuberay else None
+    known = facts.namespace_state.ray_clusters
+    live = (
+        known.get(as_str(workload.labels.get(RAY_CLUSTER_LABEL)))
+        if known and workload.is_kuberay_pod
+        else None
+    )
     return live is not None and live.kuberay_tls and facts.stored is None
 
 

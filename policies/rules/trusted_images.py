@@ -7,10 +7,10 @@ from typing import ClassVar
 from pydantic import Field
 
 from policies.documents.pointer import Pointer
-from policies.documents.untyped import clipped, mapping, text
+from policies.documents.untyped import as_dict, as_str, clipped
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.ray.image import digest_of, repository_of
-from policies.ray.pod import Pod, Role
+from policies.ray.pod import Pod, PodRole
 from policies.ray.runtime_env import runtime_environments
 from policies.ray.workload import Workload
 
@@ -29,9 +29,13 @@ class TrustedImages(Rule):
     profile: ClassVar[Profile] = Profile.BASELINE
     severity: ClassVar[Severity] = Severity.HIGH
 
-    registries: tuple[str, ...] = Field((), description="patterns of trusted repositories; none: all are")
+    registries: tuple[str, ...] = Field(
+        (), description="patterns of trusted repositories; none: all are"
+    )
     require_digest: bool = Field(False, description="refuse images that are named by tag alone")
-    attestations: Mapping[str, str] = Field({}, description="annotations every pod must carry, with their values")
+    attestations: Mapping[str, str] = Field(
+        {}, description="annotations every pod must carry, with their values"
+    )
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
         for container, title in workload.containers:
@@ -39,34 +43,50 @@ class TrustedImages(Rule):
                 yield from self._check_image(container.image, container.pointer / "image", title)
         for environment in runtime_environments(workload):
             for part in environment.parts:
-                image = text(part.get("image_uri")) or text(mapping(part.get("container")).get("image"))
+                image = as_str(part.get("image_uri")) or as_str(
+                    as_dict(part.get("container")).get("image")
+                )
                 if image:
                     yield from self._check_image(image, environment.pointer, environment.field)
         for pod in workload.pods:
             yield from self._check_volumes(pod)
-            if pod.role is not Role.CLEANUP:
+            if pod.role is not PodRole.CLEANUP:
                 yield from self._check_attestations(pod)
 
     def _check_volumes(self, pod: Pod) -> Iterator[Violation]:
         """Images can be mounted, too."""
         for index, volume in pod.volumes:
-            if image := text(mapping(volume.get("image")).get("reference")):
+            if image := as_str(as_dict(volume.get("image")).get("reference")):
                 place = pod.spec_pointer / "volumes" / index / "image" / "reference"
                 yield from self._check_image(
-                    image, place, f"volume {clipped(text(volume.get('name')))} of the {pod.title}"
+                    image, place, f"volume {clipped(as_str(volume.get('name')))} of the {pod.title}"
                 )
 
     def _check_image(self, image: str, pointer: Pointer, title: str) -> Iterator[Violation]:
-        if self.registries and not any(fnmatchcase(repository_of(image), trusted) for trusted in self.registries):
-            fix = f"use an image of {', '.join(self.registries)}"
-            yield self.violation(f"{title} has the image {image}, which is of no trusted registry", pointer, fix)
+        if self.registries and not any(
+            fnmatchcase(repository_of(image), trusted) for trusted in self.registries
+        ):
+            remediation = f"use an image of {', '.join(self.registries)}"
+            yield self.violation(
+                f"{title} has the image {image}, which is of no trusted registry",
+                pointer,
+                remediation,
+            )
         if self.require_digest and not digest_of(image):
-            fix = "name the image by its digest: NAME@sha256:..."
-            yield self.violation(f"{title} has the image {image}, which is not pinned by digest", pointer, fix)
+            remediation = "name the image by its digest: NAME@sha256:..."
+            yield self.violation(
+                f"{title} has the image {image}, which is not pinned by digest",
+                pointer,
+                remediation,
+            )
 
     def _check_attestations(self, pod: Pod) -> Iterator[Violation]:
         for name, value in self.attestations.items():
             if pod.annotations.get(name) != value:
                 pointer = pod.pointer / "metadata" / "annotations" / name
-                fix = f"have the image scanned, which gives the annotation {name}: {value}"
-                yield self.violation(f"the {pod.title} does not carry the annotation {name}: {value}", pointer, fix)
+                remediation = f"have the image scanned, which gives the annotation {name}: {value}"
+                yield self.violation(
+                    f"the {pod.title} does not carry the annotation {name}: {value}",
+                    pointer,
+                    remediation,
+                )

@@ -39,7 +39,9 @@ class Admin:
         document = json.loads(self.does("list", "-o", "json"))
         generations = {one["name"]: one["state"] for one in document["generations"]}
         metadata = cluster["metadata"]
-        (entry,) = [one for one in document["clusters"] if one["namespace"] == metadata["namespace"]]
+        (entry,) = [
+            one for one in document["clusters"] if one["namespace"] == metadata["namespace"]
+        ]
         return generations, entry
 
 

@@ -36,7 +36,9 @@ class ControlPlane:
         self._kubectl_program = kubectl()
         assert self._kubectl_program, NO_KUBECTL
         self._etcd = _Program(folder, assets / "etcd", _etcd_flags(folder, etcd))
-        self._api_server = _Program(folder, assets / "kube-apiserver", _api_server_flags(folder, pki, etcd, port))
+        self._api_server = _Program(
+            folder, assets / "kube-apiserver", _api_server_flags(folder, pki, etcd, port)
+        )
 
     def __enter__(self) -> Self:
         self._etcd.start()
@@ -57,7 +59,9 @@ class ControlPlane:
 
     def post(self, path: str, document: Mapping[str, Any], user: str = "") -> httpx.Response:
         """The same, whatever the answer is."""
-        return self.admin.post(path, json=document, headers={"Impersonate-User": user} if user else {})
+        return self.admin.post(
+            path, json=document, headers={"Impersonate-User": user} if user else {}
+        )
 
     def patch(self, path: str, document: Mapping[str, Any]) -> None:
         """Change an object as the admin (RFC 7386)."""
@@ -66,7 +70,10 @@ class ControlPlane:
 
     def change(self, path: str, document: Mapping[str, Any], user: str = "") -> httpx.Response:
         """The same with the rights of `user`, whatever the answer is."""
-        headers = {"Content-Type": "application/merge-patch+json", **({"Impersonate-User": user} if user else {})}
+        headers = {
+            "Content-Type": "application/merge-patch+json",
+            **({"Impersonate-User": user} if user else {}),
+        }
         return self.admin.patch(path, json=document, headers=headers)
 
     def delete(self, path: str) -> None:
@@ -84,7 +91,13 @@ class ControlPlane:
 
     def _kubectl(self, verb: str, documents: Sequence[Mapping[str, Any]], *options: str) -> None:
         # A cache of its own: this API server is another one the next time.
-        command = [self._kubectl_program, verb, "--filename=-", *options, f"--cache-dir={self.folder / 'kubectl'}"]
+        command = [
+            self._kubectl_program,
+            verb,
+            "--filename=-",
+            *options,
+            f"--cache-dir={self.folder / 'kubectl'}",
+        ]
         ended = subprocess.run(
             [*command, f"--kubeconfig={self.admin_kubeconfig}"],
             input=yaml.safe_dump_all(documents), capture_output=True, text=True, timeout=60, check=False,
@@ -101,7 +114,9 @@ class ControlPlane:
     def token(self, namespace: str, account: str, **spec: Any) -> str:
         """A service account token, as the kubelet asks for it."""
         path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token"
-        token: str = self.make(path, {"spec": {"expirationSeconds": 600, **spec}})["status"]["token"]
+        token: str = self.make(path, {"spec": {"expirationSeconds": 600, **spec}})["status"][
+            "token"
+        ]
         return token
 
     def kubeconfig(self, name: str, token: str) -> Path:
@@ -131,7 +146,9 @@ class ControlPlane:
             except httpx.TransportError:
                 pass
             time.sleep(0.1)
-        raise AssertionError(f"kube-apiserver did not get ready:\n{self._api_server.log.read_text()[-3000:]}")
+        raise AssertionError(
+            f"kube-apiserver did not get ready:\n{self._api_server.log.read_text()[-3000:]}"
+        )
 
 
 class _Program:
@@ -139,7 +156,10 @@ class _Program:
 
     def __init__(self, folder: Path, program: Path, flags: Mapping[str, Any]) -> None:
         self.log = folder / f"{program.name}.log"
-        self._command = [str(program), *(f"--{name.replace('_', '-')}={value}" for name, value in flags.items())]
+        self._command = [
+            str(program),
+            *(f"--{name.replace('_', '-')}={value}" for name, value in flags.items()),
+        ]
         self._environment = {"HOME": str(folder)}
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -149,7 +169,9 @@ class _Program:
 
     def start(self) -> None:
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(self._command, env=self._environment, stdout=log, stderr=log)
+            self._process = subprocess.Popen(
+                self._command, env=self._environment, stdout=log, stderr=log
+            )
 
     def kill(self) -> None:
         if self._process:
@@ -197,6 +219,11 @@ def _api_server_flags(folder: Path, pki: Pki, etcd: str, port: int) -> dict[str,
 def _audit_policy(folder: Path) -> Path:
     """Everything that service accounts ask for, without bodies."""
     rules = [{"level": "Metadata", "userGroups": ["system:serviceaccounts"]}, {"level": "None"}]
-    policy = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"], "rules": rules}
+    policy = {
+        "apiVersion": "audit.k8s.io/v1",
+        "kind": "Policy",
+        "omitStages": ["RequestReceived"],
+        "rules": rules,
+    }
     (file := folder / "audit-policy.yaml").write_text(yaml.safe_dump(policy))
     return file

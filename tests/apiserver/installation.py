@@ -13,7 +13,7 @@ import yaml
 
 from tests.apiserver.control_plane import ControlPlane
 from tests.apiserver.kuberay_operator import OPERATOR, install_operator
-from tests.apiserver.rights import REGISTRATION
+from tests.apiserver.permissions import REGISTRATION
 from tests.support.deployed import BASE, rendered
 from tests.support.factory import Object
 
@@ -73,10 +73,14 @@ class Installation:
         return f"/api/v1/namespaces/{self.namespace}/secrets/raywarden-seed"
 
     def team(self, **labels: str) -> str:
-        """A namespace with the service account `ray`; gives its name. One labelled `unseen` is not sent to us."""
+        """A namespace with the service account `ray`; gives its name. One labeled `unseen` is not sent to us."""
         name = f"team-{uuid4().hex[:8]}"
-        self.control_plane.make("/api/v1/namespaces", {"metadata": {"name": name, "labels": labels}})
-        self.control_plane.make(f"/api/v1/namespaces/{name}/serviceaccounts", {"metadata": {"name": "ray"}})
+        self.control_plane.make(
+            "/api/v1/namespaces", {"metadata": {"name": name, "labels": labels}}
+        )
+        self.control_plane.make(
+            f"/api/v1/namespaces/{name}/serviceaccounts", {"metadata": {"name": "ray"}}
+        )
         return name
 
     def register(self, first: "Replica", second: "Replica") -> None:
@@ -102,7 +106,11 @@ class Installation:
         for configuration in self.shipped():
             if configuration["kind"] in _CONFIGURED:
                 listed = configuration["webhooks"]
-                webhooks = [one for each in listed for one in local(each, each["clientConfig"]["service"]["path"])]
+                webhooks = [
+                    one
+                    for each in listed
+                    for one in local(each, each["clientConfig"]["service"]["path"])
+                ]
                 self.control_plane.apply({**configuration, "webhooks": webhooks})
 
     def unregister(self) -> None:
@@ -119,7 +127,11 @@ class Installation:
 
     def bundles(self) -> set[bytes]:
         """Every caBundle that is registered; one is what there should be."""
-        webhooks = [webhook for path in self._configurations() for webhook in self.control_plane.get(path)["webhooks"]]
+        webhooks = [
+            webhook
+            for path in self._configurations()
+            for webhook in self.control_plane.get(path)["webhooks"]
+        ]
         return {base64.b64decode(webhook["clientConfig"]["caBundle"]) for webhook in webhooks}
 
     def trust(self) -> ssl.SSLContext:
@@ -136,8 +148,17 @@ class Installation:
     def _wait_answered(self, namespace: str, role: str) -> None:
         labels = {"ray.io/cluster": "x", "ray.io/node-type": role, "raywarden.io/tls": "managed"}
         spec = {"serviceAccountName": "ray", "containers": [{"name": "ray", "image": "ray:2.55.1"}]}
-        owner = {"apiVersion": "ray.io/v1", "kind": "RayCluster", "name": "x", "uid": "x", "controller": True}
-        pod = {"metadata": {"generateName": "x-", "labels": labels, "ownerReferences": [owner]}, "spec": spec}
+        owner = {
+            "apiVersion": "ray.io/v1",
+            "kind": "RayCluster",
+            "name": "x",
+            "uid": "x",
+            "controller": True,
+        }
+        pod = {
+            "metadata": {"generateName": "x-", "labels": labels, "ownerReferences": [owner]},
+            "spec": spec,
+        }
         path = f"/api/v1/namespaces/{namespace}/pods?dryRun=All"
         until(lambda: "raywarden-enroll" in self.control_plane.post(path, pod, OPERATOR).text)
 
@@ -148,8 +169,15 @@ class Installation:
 
 def _at(webhook: Object, url: str) -> Object:
     """A webhook as it is shipped, at a URL, and with a way for tests to get past it."""
-    selector = [*webhook["namespaceSelector"]["matchExpressions"], {"key": "unseen", "operator": "DoesNotExist"}]
-    return {**webhook, "clientConfig": {"url": url}, "namespaceSelector": {"matchExpressions": selector}}
+    selector = [
+        *webhook["namespaceSelector"]["matchExpressions"],
+        {"key": "unseen", "operator": "DoesNotExist"},
+    ]
+    return {
+        **webhook,
+        "clientConfig": {"url": url},
+        "namespaceSelector": {"matchExpressions": selector},
+    }
 
 
 def define_ray_clusters(control_plane: ControlPlane) -> None:
@@ -160,10 +188,20 @@ def define_ray_clusters(control_plane: ControlPlane) -> None:
 def define(control_plane: ControlPlane, group: str, version: str, kind: str) -> None:
     """A minimal CustomResourceDefinition, served when this returns."""
     schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    served = {"name": version, "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    served = {
+        "name": version,
+        "served": True,
+        "storage": True,
+        "schema": {"openAPIV3Schema": schema},
+    }
     singular, plural = kind.lower(), f"{kind.lower()}s"
     names = {"kind": kind, "listKind": f"{kind}List", "plural": plural, "singular": singular}
-    spec: dict[str, Any] = {"group": group, "scope": "Namespaced", "names": names, "versions": [served]}
+    spec: dict[str, Any] = {
+        "group": group,
+        "scope": "Namespaced",
+        "names": names,
+        "versions": [served],
+    }
     if not control_plane.get(f"{_DEFINITIONS}/{plural}.{group}"):
         # Groups that end in k8s.io are Kubernetes' own, and want to be approved of.
         approval = {"api-approved.kubernetes.io": "unapproved, for tests"}

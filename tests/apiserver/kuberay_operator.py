@@ -1,22 +1,43 @@
 """KubeRay's operator as its helm chart installs it, as far as anybody can tell from RBAC."""
 
 from tests.apiserver.control_plane import ControlPlane
-from tests.apiserver.rights import RBAC
+from tests.apiserver.permissions import RBAC
 
 _NAMESPACE, _NAME = "kuberay-system", "kuberay-operator"
 OPERATOR = f"system:serviceaccount:{_NAMESPACE}:{_NAME}"
 # `kuberay-operator` of helm-chart/kuberay-operator (KubeRay 1.7), without what nobody asks for here.
 RULES = [
-    {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["create", "delete", "get", "list", "update", "watch"]},
+    {
+        "apiGroups": ["batch"],
+        "resources": ["jobs"],
+        "verbs": ["create", "delete", "get", "list", "update", "watch"],
+    },
     {
         "apiGroups": [""],
         "resources": ["pods"],
-        "verbs": ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"],
+        "verbs": [
+            "create",
+            "delete",
+            "deletecollection",
+            "get",
+            "list",
+            "patch",
+            "update",
+            "watch",
+        ],
     },
     {"apiGroups": [""], "resources": ["services/status"], "verbs": ["get", "patch", "update"]},
-    {"apiGroups": ["ray.io"], "resources": ["rayclusters"], "verbs": ["create", "get", "list", "update", "watch"]},
+    {
+        "apiGroups": ["ray.io"],
+        "resources": ["rayclusters"],
+        "verbs": ["create", "get", "list", "update", "watch"],
+    },
     {"apiGroups": ["ray.io"], "resources": ["rayclusters/finalizers"], "verbs": ["update"]},
-    {"apiGroups": ["ray.io"], "resources": ["rayclusters/status"], "verbs": ["get", "patch", "update"]},
+    {
+        "apiGroups": ["ray.io"],
+        "resources": ["rayclusters/status"],
+        "verbs": ["get", "patch", "update"],
+    },
 ]
 
 

@@ -7,7 +7,12 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 from cryptography.x509.oid import NameOID
 
 _DAY = timedelta(days=1)
@@ -22,26 +27,39 @@ class Pki:
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a CA for tests")])
         builder = self._builder(self._name, self._key.public_key())
         constraints = x509.BasicConstraints(ca=True, path_length=0)
-        certificate = builder.add_extension(constraints, critical=True).sign(self._key, hashes.SHA256())
+        certificate = builder.add_extension(constraints, critical=True).sign(
+            self._key, hashes.SHA256()
+        )
         self.ca = folder / "ca.crt"
         self.ca.write_bytes(certificate.public_bytes(Encoding.PEM))
 
-    def certify(self, name: str, organization: str = "", address: str = "127.0.0.1") -> tuple[Path, Path]:
+    def certify(
+        self, name: str, organization: str = "", address: str = "127.0.0.1"
+    ) -> tuple[Path, Path]:
         """A certificate for client and server; gives its files."""
         key = ec.generate_private_key(ec.SECP256R1())
         attributes = [x509.NameAttribute(NameOID.COMMON_NAME, name)]
         if organization:
             attributes.append(x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization))
         names = x509.SubjectAlternativeName([x509.IPAddress(ip_address(address))])
-        builder = self._builder(x509.Name(attributes), key.public_key()).add_extension(names, critical=False)
+        builder = self._builder(x509.Name(attributes), key.public_key()).add_extension(
+            names, critical=False
+        )
         certificate = builder.sign(self._key, hashes.SHA256())
-        certificate_file, key_file = self.folder / f"{name}.crt", write_key(self.folder / f"{name}.key", key)
+        certificate_file, key_file = (
+            self.folder / f"{name}.crt",
+            write_key(self.folder / f"{name}.key", key),
+        )
         certificate_file.write_bytes(certificate.public_bytes(Encoding.PEM))
         return certificate_file, key_file
 
-    def _builder(self, subject: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+    def _builder(
+        self, subject: x509.Name, key: ec.EllipticCurvePublicKey
+    ) -> x509.CertificateBuilder:
         now = datetime.now(UTC)
-        builder = x509.CertificateBuilder().subject_name(subject).issuer_name(self._name).public_key(key)
+        builder = (
+            x509.CertificateBuilder().subject_name(subject).issuer_name(self._name).public_key(key)
+        )
         builder = builder.serial_number(x509.random_serial_number()).not_valid_before(now - _DAY)
         return builder.not_valid_after(now + _DAY)
 
@@ -57,5 +75,7 @@ def signing_keys(folder: Path) -> tuple[Path, Path]:
     """A key pair to sign service account tokens with: the private and the public file."""
     key = ec.generate_private_key(ec.SECP256R1())
     public = folder / "tokens.pub"
-    public.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    public.write_bytes(
+        key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    )
     return write_key(folder / "tokens.key", key), public

@@ -36,7 +36,9 @@ def cluster_of(name: str = "demo") -> Object:
 
 def make_cluster(control_plane: ControlPlane, namespace: str, name: str = "demo") -> Object:
     """The same, applied; gives what was stored."""
-    return control_plane.make(f"/apis/ray.io/v1/namespaces/{namespace}/rayclusters", cluster_of(name))
+    return control_plane.make(
+        f"/apis/ray.io/v1/namespaces/{namespace}/rayclusters", cluster_of(name)
+    )
 
 
 def pods_made_of(cluster: Object) -> tuple[Object, Object]:
@@ -66,7 +68,9 @@ def place_of(pod: Object) -> str:
 
 def give_address(control_plane: ControlPlane, pod: Object, address: str) -> None:
     """Report the pod's address, as the kubelet does some time after the pod has it."""
-    control_plane.patch(f"{place_of(pod)}/status", {"status": {"podIP": address, "podIPs": [{"ip": address}]}})
+    control_plane.patch(
+        f"{place_of(pod)}/status", {"status": {"podIP": address, "podIPs": [{"ip": address}]}}
+    )
 
 
 def token_for(control_plane: ControlPlane, pod: Object, audience: str = AUDIENCE) -> str:
@@ -74,13 +78,19 @@ def token_for(control_plane: ControlPlane, pod: Object, audience: str = AUDIENCE
     metadata = pod["metadata"]
     bound = {"apiVersion": "v1", "kind": "Pod", "name": metadata["name"], "uid": metadata["uid"]}
     account = pod["spec"]["serviceAccountName"]
-    return control_plane.token(metadata["namespace"], account, audiences=[audience], boundObjectRef=bound)
+    return control_plane.token(
+        metadata["namespace"], account, audiences=[audience], boundObjectRef=bound
+    )
 
 
 def csr() -> str:
     """A request for a certificate, for a key that is forgotten at once."""
     key = ec.generate_private_key(ec.SECP256R1())
-    request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
+    request = (
+        x509.CertificateSigningRequestBuilder()
+        .subject_name(x509.Name([]))
+        .sign(key, hashes.SHA256())
+    )
     return request.public_bytes(Encoding.PEM).decode()
 
 
@@ -107,7 +117,9 @@ class Enrolling:
     log: Path
 
     @classmethod
-    def start(cls, control_plane: ControlPlane, pod: Object, address: str, folder: Path) -> "Enrolling":
+    def start(
+        cls, control_plane: ControlPlane, pod: Object, address: str, folder: Path
+    ) -> "Enrolling":
         """In a new folder, for a pod whose address nobody but the kubelet may know yet."""
         token, tls, log = folder / "token", folder / "tls", folder / "termination-log"
         tls.mkdir(parents=True)
@@ -140,7 +152,9 @@ def _environment(container: Mapping[str, Any], address: str) -> dict[str, str]:
     """As the kubelet makes it: values as they stand, and the address where the downward API is asked for it."""
     fields = {"status.podIP": address}
     return {
-        entry["name"]: entry["value"] if "value" in entry else fields[entry["valueFrom"]["fieldRef"]["fieldPath"]]
+        entry["name"]: entry["value"]
+        if "value" in entry
+        else fields[entry["valueFrom"]["fieldRef"]["fieldPath"]]
         for entry in container["env"]
     }
 
@@ -170,8 +184,20 @@ class Tls:
 
     def verify(self, peer: "Tls", *options: str) -> tuple[int, str]:
         """Whether OpenSSL would let the other one in, trusting what this one trusts."""
-        strict = ["openssl", "verify", "-x509_strict", "-CAfile", str(self.folder / "ca.crt"), *options]
-        command = [*strict, "-untrusted", str(peer.folder / "tls.crt"), str(peer.folder / "tls.crt")]
+        strict = [
+            "openssl",
+            "verify",
+            "-x509_strict",
+            "-CAfile",
+            str(self.folder / "ca.crt"),
+            *options,
+        ]
+        command = [
+            *strict,
+            "-untrusted",
+            str(peer.folder / "tls.crt"),
+            str(peer.folder / "tls.crt"),
+        ]
         ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
         return ended.returncode, ended.stdout + ended.stderr
 

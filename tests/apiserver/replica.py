@@ -18,7 +18,7 @@ import httpx
 from tests.apiserver.free_ports import free_port
 from tests.apiserver.installation import Installation, until
 
-UPKEEP_SECONDS = 0.5
+RESYNC_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Replica:
         return f"https://localhost:{self.ports[0]}"
 
     @property
-    def enrolment(self) -> str:
+    def enrollment(self) -> str:
         return f"https://localhost:{self.ports[1]}"
 
     @property
@@ -55,7 +55,9 @@ class Replica:
         except httpx.TransportError:
             assert self.process.poll() is None, self.log_file.read_text()
             return {"an answer"}
-        return set() if said == "ok\n" else set(said.strip().removeprefix("not ready: ").split(", "))
+        return (
+            set() if said == "ok\n" else set(said.strip().removeprefix("not ready: ").split(", "))
+        )
 
     def wait_ready(self) -> None:
         """Until it lacks nothing."""
@@ -72,22 +74,31 @@ class Replica:
     def metric(self, line: str) -> float:
         """The value of a metric, named with its labels as `/metrics` prints them; 0 where it is not there yet."""
         text = httpx.get(f"{self.operations}/metrics", trust_env=False).text
-        return next((float(found.rpartition(" ")[2]) for found in text.splitlines() if found.startswith(line)), 0.0)
+        return next(
+            (
+                float(found.rpartition(" ")[2])
+                for found in text.splitlines()
+                if found.startswith(line)
+            ),
+            0.0,
+        )
 
     def issued(self) -> float:
         """How many certificates it has signed."""
-        return self.metric('raywarden_enrolments_total{outcome="issued"}')
+        return self.metric('raywarden_enrollments_total{outcome="issued"}')
 
     def pods_let_in(self) -> float:
         """How many new pods it has let in. Defaults are written twice where the API server adds to them."""
         labels = 'allowed="true",kind="Pod",operation="CREATE",webhook="validate"'
         return self.metric(f"raywarden_admission_requests_total{{{labels}}}")
 
-    def enrol(self, trust: ssl.SSLContext, token: str, csr: str) -> httpx.Response:
-        """Send an enrolment as it comes out of a pod."""
+    def enroll(self, trust: ssl.SSLContext, token: str, csr: str) -> httpx.Response:
+        """Send an enrollment as it comes out of a pod."""
         headers = {"Authorization": f"Bearer {token}"}
-        url = f"{self.enrolment}/v1/certificates"
-        return httpx.post(url, json={"csr": csr}, headers=headers, verify=trust, trust_env=False, timeout=30)
+        url = f"{self.enrollment}/v1/certificates"
+        return httpx.post(
+            url, json={"csr": csr}, headers=headers, verify=trust, trust_env=False, timeout=30
+        )
 
     def mutate(self, trust: ssl.SSLContext, review: Mapping[str, Any]) -> httpx.Response:
         """Send an AdmissionReview as the API server does."""
@@ -100,7 +111,9 @@ class Replica:
 
 
 @contextmanager
-def replicas(installation: Installation, number: int, **settings: str) -> Iterator[tuple[Replica, ...]]:
+def replicas(
+    installation: Installation, number: int, **settings: str
+) -> Iterator[tuple[Replica, ...]]:
     """Servers started at the same moment; ended, by their own ids, with the block."""
     with ExitStack() as stack:
         yield tuple([stack.enter_context(serving(installation, **settings)) for _ in range(number)])
@@ -114,10 +127,16 @@ def serving(
     # Known beforehand: pods and the API server are told where we are before we are ready, and a server says it then.
     ports = (free_port(), free_port(), free_port())
     log_file = installation.control_plane.folder / f"serve-{ports[0]}-{uuid4().hex[:4]}.log"
-    environment = {**_environment(installation, *ports), **{f"RAYWARDEN_{name}": settings[name] for name in settings}}
+    environment = {
+        **_environment(installation, *ports),
+        **{f"RAYWARDEN_{name}": settings[name] for name in settings},
+    }
     with log_file.open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, *command, "serve"], env=environment, stdout=log, stderr=subprocess.STDOUT
+            [sys.executable, *command, "serve"],
+            env=environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
         )
     try:
         yield Replica(process, log_file, ports)
@@ -126,19 +145,21 @@ def serving(
         process.wait()
 
 
-def _environment(installation: Installation, admission: int, enrolment: int, operations: int) -> dict[str, str]:
+def _environment(
+    installation: Installation, admission: int, enrollment: int, operations: int
+) -> dict[str, str]:
     return {
         "PATH": os.environ["PATH"],
         "RAYWARDEN_KUBECONFIG": str(installation.kubeconfig),
         "RAYWARDEN_NAMESPACE": installation.namespace,
         "RAYWARDEN_HOST": "127.0.0.1",
         "RAYWARDEN_ADMISSION_PORT": str(admission),
-        "RAYWARDEN_ENROLMENT_PORT": str(enrolment),
+        "RAYWARDEN_ENROLLMENT_PORT": str(enrollment),
         "RAYWARDEN_OPERATIONS_PORT": str(operations),
         "RAYWARDEN_SERVING_NAMES": "localhost,127.0.0.1",
-        "RAYWARDEN_SIGNER_URL": f"https://localhost:{enrolment}",
-        "RAYWARDEN_UPKEEP_SECONDS": str(UPKEEP_SECONDS),
+        "RAYWARDEN_SIGNER_URL": f"https://localhost:{enrollment}",
+        "RAYWARDEN_RESYNC_SECONDS": str(RESYNC_SECONDS),
         "RAYWARDEN_DRAIN_SECONDS": "0",
         # Tests ask for the same pod again and again.
-        "RAYWARDEN_ENROLMENTS_PER_MINUTE": "1000",
+        "RAYWARDEN_ENROLLMENTS_PER_MINUTE": "1000",
     }

@@ -32,7 +32,7 @@ class Service:
         return f"https://localhost:{self._ports[0]}"
 
     @property
-    def enrolment(self) -> str:
+    def enrollment(self) -> str:
         return f"https://localhost:{self._ports[1]}"
 
     def __enter__(self) -> Self:
@@ -51,8 +51,8 @@ class Service:
         self._thread.join()
         self._loop.close()
 
-    def _run(self, what: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(what, self._loop).result(10)
+    def _run(self, message: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(message, self._loop).result(10)
 
     async def _end(self) -> None:
         for listening in self._listening:
@@ -71,14 +71,20 @@ class Service:
             while True:
                 listed = list(self.replicas)
                 answers = [await _is_ready(client, replica) for replica in listed]
-                self._ready = [replica for replica, ready in zip(listed, answers, strict=True) if ready]
+                self._ready = [
+                    replica for replica, ready in zip(listed, answers, strict=True) if ready
+                ]
                 await asyncio.sleep(_LOOK_SECONDS)
 
-    async def _serve(self, which: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(
+        self, which: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         ends = [writer]
         try:
             if self._ready:
-                there = await asyncio.open_connection("127.0.0.1", random.choice(self._ready).ports[which])
+                there = await asyncio.open_connection(
+                    "127.0.0.1", random.choice(self._ready).ports[which]
+                )
                 ends.append(there[1])
                 await asyncio.gather(_pipe(reader, there[1]), _pipe(there[0], writer))
         except OSError:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.apiserver.control_plane import ControlPlane
 from tests.apiserver.installation import define_ray_clusters, until
-from tests.apiserver.rights import REGISTRATION
+from tests.apiserver.permissions import REGISTRATION
 from tests.policies.cel.parity_cases import NAME, Case, cases
 from tests.support.factory import Object
 
@@ -45,7 +45,9 @@ class Policies:
         version = self._control_plane.get(path)["metadata"]["resourceVersion"]
         document = case.document(namespace)
         document["metadata"]["resourceVersion"] = version
-        return _verdict(self._control_plane.admin.put(path, json=document, params={"dryRun": "All"}).text)
+        return _verdict(
+            self._control_plane.admin.put(path, json=document, params={"dryRun": "All"}).text
+        )
 
     def remove(self) -> None:
         for name in self._names.values():
@@ -55,8 +57,8 @@ class Policies:
     def _make(self, case: Case) -> bool:
         """False where the expression does not compile."""
         name = self._names[case.name]
-        labelled = {"name": name, "labels": case.namespace_labels}
-        self._control_plane.make("/api/v1/namespaces", {"metadata": labelled})
+        labeled = {"name": name, "labels": case.namespace_labels}
+        self._control_plane.make("/api/v1/namespaces", {"metadata": labeled})
         if stored := case.stored(name):
             self._control_plane.make(f"/apis/ray.io/v1/namespaces/{name}/rayclusters", stored)
         validations = [
@@ -69,7 +71,9 @@ class Policies:
             "matchConstraints": {"resourceRules": [RULE], "namespaceSelector": selector},
             "validations": validations,
         }
-        answer = self._control_plane.admin.post(POLICIES, json={"metadata": {"name": name}, "spec": spec})
+        answer = self._control_plane.admin.post(
+            POLICIES, json={"metadata": {"name": name}, "spec": spec}
+        )
         if answer.status_code == 422:
             return False
         assert answer.is_success, answer.text

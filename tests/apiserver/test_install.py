@@ -11,12 +11,12 @@ import yaml
 
 from tests.apiserver.control_plane import AUDIT_LOG, ControlPlane
 from tests.apiserver.installation import Installation, define
+from tests.apiserver.permissions import REGISTRATION
 from tests.apiserver.pods import enroll, make_cluster, make_pods
 from tests.apiserver.replica import Replica
-from tests.apiserver.rights import REGISTRATION
 from tests.support.deployed import only, overlays, rendered
 from tests.support.factory import Object
-from webhook.kube.permissions import rights
+from webhook.kube.permissions import permissions
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.xdist_group("apiserver")]
 
@@ -38,10 +38,14 @@ def installation(control_plane: ControlPlane) -> Iterator[Installation]:
 def test_the_api_server_takes_every_object(control_plane: ControlPlane, folder: Path) -> None:
     """Under another name, so that no other test sees it; what others define is left out."""
     text = yaml.safe_dump_all(rendered(folder)).replace("raywarden", f"{folder.name}-raywarden")
-    objects = [one for one in yaml.safe_load_all(text) if not one["apiVersion"].startswith(_FOREIGN)]
+    objects = [
+        one for one in yaml.safe_load_all(text) if not one["apiVersion"].startswith(_FOREIGN)
+    ]
     try:
         control_plane.apply(*objects)
-        assert_pods_are_let_in(control_plane, only(objects, "Deployment", f"{folder.name}-raywarden"))
+        assert_pods_are_let_in(
+            control_plane, only(objects, "Deployment", f"{folder.name}-raywarden")
+        )
     finally:
         control_plane.take_away(*objects)
 
@@ -68,23 +72,36 @@ def test_applied_again_it_leaves_what_the_server_has_written(
 
 
 def registered(installation: Installation) -> list[str]:
-    paths = [f"/apis/{REGISTRATION}/v1/{kind}webhookconfigurations/raywarden" for kind in ("mutating", "validating")]
+    paths = [
+        f"/apis/{REGISTRATION}/v1/{kind}webhookconfigurations/raywarden"
+        for kind in ("mutating", "validating")
+    ]
     return [installation.control_plane.get(path)["metadata"]["resourceVersion"] for path in paths]
 
 
 def test_every_right_is_used_and_no_other_is_asked_for(
-    control_plane: ControlPlane, installation: Installation, pair: tuple[Replica, Replica], tmp_path: Path
+    control_plane: ControlPlane,
+    installation: Installation,
+    pair: tuple[Replica, Replica],
+    tmp_path: Path,
 ) -> None:
     """All a server does in its life, by the API server's own log."""
     namespace = installation.team()
     head, _ = make_pods(control_plane, make_cluster(control_plane, namespace))
     enroll(control_plane, head, "10.1.0.1", tmp_path / "kuberay")
-    enroll(control_plane, make_opted_in(control_plane, namespace), "10.1.0.2", tmp_path / "opted-in")
+    enroll(
+        control_plane, make_opted_in(control_plane, namespace), "10.1.0.2", tmp_path / "opted-in"
+    )
     # Written by more than one replica, the seed is put together again.
     stored = control_plane.get(installation.secret)
     control_plane.patch(
         installation.secret,
-        {"data": {**dict.fromkeys(stored["data"]), "20261101T000000Z": base64.b64encode(os.urandom(32)).decode()}},
+        {
+            "data": {
+                **dict.fromkeys(stored["data"]),
+                "20261101T000000Z": base64.b64encode(os.urandom(32)).decode(),
+            }
+        },
     )
     for replica in pair:
         replica.wait_logged("seed adopted", generations=["20261101T000000Z", *stored["data"]])
@@ -96,17 +113,22 @@ def test_every_right_is_used_and_no_other_is_asked_for(
             right.name,
             installation.namespace if right.ours else "",
         )
-        for right in rights("raywarden")
+        for right in permissions("raywarden")
     }
     assert set(asked(control_plane, installation.namespace)) == wanted
 
 
 def make_opted_in(control_plane: ControlPlane, namespace: str) -> Object:
     labels = {"raywarden.io/cluster": "own", "raywarden.io/role": "head"}
-    container = {"name": "ray", "image": "rayproject/ray:2.55.1", "command": ["ray", "start", "--head", "--block"]}
+    container = {
+        "name": "ray",
+        "image": "rayproject/ray:2.55.1",
+        "command": ["ray", "start", "--head", "--block"],
+    }
     spec = {"serviceAccountName": "ray", "containers": [container]}
     return control_plane.make(
-        f"/api/v1/namespaces/{namespace}/pods", {"metadata": {"generateName": "own-", "labels": labels}, "spec": spec}
+        f"/api/v1/namespaces/{namespace}/pods",
+        {"metadata": {"generateName": "own-", "labels": labels}, "spec": spec},
     )
 
 
@@ -123,6 +145,8 @@ def asked(control_plane: ControlPlane, namespace: str) -> Iterator[tuple[str, st
                 event["verb"],
                 place.get("apiGroup", ""),
                 place["resource"],
-                place.get("name", "") if place.get("name") in named and event["verb"] != "create" else "",
+                place.get("name", "")
+                if place.get("name") in named and event["verb"] != "create"
+                else "",
                 namespace if ours else "",
             )

@@ -9,10 +9,18 @@ from uuid import uuid4
 
 import pytest
 
-from certs.identity import Caller, Service
+from certs.identity import Service, TokenIdentity
 from tests.apiserver.control_plane import ControlPlane
 from tests.apiserver.installation import define_ray_clusters
-from tests.apiserver.rights import CLUSTER_RULES, OWN_RULES, REGISTRATION, as_raywarden, grant, granted, without
+from tests.apiserver.permissions import (
+    CLUSTER_RULES,
+    OWN_RULES,
+    REGISTRATION,
+    as_raywarden,
+    grant,
+    granted,
+    without,
+)
 from tests.support.kube_conversation import following, problem
 from webhook.kube.adapters import KubeLive, KubeSeedStore, KubeWebhookConfigurations
 from webhook.kube.api import KubeApi
@@ -31,17 +39,25 @@ KINDS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
 def namespace(control_plane: ControlPlane) -> str:
     """A namespace of this test's own, with the service account `raywarden`."""
     name = f"ns-{uuid4().hex[:8]}"
-    control_plane.make("/api/v1/namespaces", {"metadata": {"name": name, "labels": {"raywarden.io/enforce": "x"}}})
-    control_plane.make(f"/api/v1/namespaces/{name}/serviceaccounts", {"metadata": {"name": "raywarden"}})
+    control_plane.make(
+        "/api/v1/namespaces", {"metadata": {"name": name, "labels": {"raywarden.io/enforce": "x"}}}
+    )
+    control_plane.make(
+        f"/api/v1/namespaces/{name}/serviceaccounts", {"metadata": {"name": "raywarden"}}
+    )
     return name
 
 
 def pod(control_plane: ControlPlane, namespace: str, name: str) -> dict[str, Any]:
     spec = {"serviceAccountName": "raywarden", "containers": [{"name": "ray", "image": "ray"}]}
-    return control_plane.make(f"/api/v1/namespaces/{namespace}/pods", {"metadata": {"name": name}, "spec": spec})
+    return control_plane.make(
+        f"/api/v1/namespaces/{namespace}/pods", {"metadata": {"name": name}, "spec": spec}
+    )
 
 
-def bound_token(control_plane: ControlPlane, made: Mapping[str, Any], audience: str = AUDIENCE) -> str:
+def bound_token(
+    control_plane: ControlPlane, made: Mapping[str, Any], audience: str = AUDIENCE
+) -> str:
     """A token bound to a pod, as it is projected into it."""
     namespace, name, uid = (made["metadata"][key] for key in ("namespace", "name", "uid"))
     bound = {"apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid}
@@ -59,12 +75,20 @@ def register(control_plane: ControlPlane, name: str) -> None:
         }
         path = f"/apis/{REGISTRATION}/v1/{kind.lower()}s"
         control_plane.admin.delete(f"{path}/{name}")
-        control_plane.make(path, {"metadata": {"name": name}, "webhooks": [webhook, {**webhook, "name": "two.x.io"}]})
+        control_plane.make(
+            path,
+            {"metadata": {"name": name}, "webhooks": [webhook, {**webhook, "name": "two.x.io"}]},
+        )
 
 
-def test_only_a_live_pods_token_for_us_has_a_caller(control_plane: ControlPlane, namespace: str) -> None:
+def test_only_a_live_pods_token_for_us_has_a_caller(
+    control_plane: ControlPlane, namespace: str
+) -> None:
     grant(control_plane, namespace, CLUSTER_RULES, OWN_RULES)
-    made, gone = pod(control_plane, namespace, "worker-0"), pod(control_plane, namespace, "worker-1")
+    made, gone = (
+        pod(control_plane, namespace, "worker-0"),
+        pod(control_plane, namespace, "worker-1"),
+    )
     good, late = bound_token(control_plane, made), bound_token(control_plane, gone)
     others = (
         bound_token(control_plane, made, "https://kubernetes.default.svc.cluster.local"),
@@ -72,17 +96,24 @@ def test_only_a_live_pods_token_for_us_has_a_caller(control_plane: ControlPlane,
         *("garbage", "", " ", "two words", "\n", "é", "x" * 100_000),
         good[:-8] + "AAAAAAAA",
     )
-    answer = control_plane.admin.delete(f"/api/v1/namespaces/{namespace}/pods/worker-1?gracePeriodSeconds=0")
+    answer = control_plane.admin.delete(
+        f"/api/v1/namespaces/{namespace}/pods/worker-1?gracePeriodSeconds=0"
+    )
     assert answer.is_success, answer.text
 
     async def main(api: KubeApi) -> None:
         live = KubeLive(api)
         await granted(lambda: live.caller(good))
-        assert await live.caller(good) == Caller(namespace, "raywarden", "worker-0", made["metadata"]["uid"])
+        assert await live.caller(good) == TokenIdentity(
+            namespace, "raywarden", "worker-0", made["metadata"]["uid"]
+        )
         for token in (*others, late):
             assert await live.caller(token) is None
         found = await live.pod(namespace, "worker-0")
-        assert found and (found.uid, found.service_account) == (made["metadata"]["uid"], "raywarden")
+        assert found and (found.uid, found.service_account) == (
+            made["metadata"]["uid"],
+            "raywarden",
+        )
         assert await live.pod(namespace, "worker-1") is None
         assert await live.pod(namespace, "../pods/worker-0") is None
         assert await live.pod(namespace, "x?y=1#é ") is None
@@ -90,16 +121,21 @@ def test_only_a_live_pods_token_for_us_has_a_caller(control_plane: ControlPlane,
     as_raywarden(control_plane, namespace, main)
 
 
-def test_memory_keeps_up_and_kuberay_may_come_later(control_plane: ControlPlane, namespace: str) -> None:
+def test_memory_keeps_up_and_kuberay_may_come_later(
+    control_plane: ControlPlane, namespace: str
+) -> None:
     grant(control_plane, namespace, CLUSTER_RULES, OWN_RULES)
 
     async def main(api: KubeApi) -> None:
         await granted(lambda: api.get(NAMESPACES, "", namespace))
         async with following(api) as live:
-            assert live.around(namespace).labels["raywarden.io/enforce"] == "x"
+            assert live.state_of(namespace).labels["raywarden.io/enforce"] == "x"
             mine = await live.opted_in_cluster(namespace, "mine")
             assert mine and mine.opted_in and isinstance(mine.created, datetime)
-            service = {"metadata": {"name": "head"}, "spec": {"selector": {"a": "b"}, "ports": [{"port": 1}]}}
+            service = {
+                "metadata": {"name": "head"},
+                "spec": {"selector": {"a": "b"}, "ports": [{"port": 1}]},
+            }
             control_plane.make(f"/api/v1/namespaces/{namespace}/services", service)
             await _until(lambda: live.services(namespace), [Service("head", {"a": "b"})])
             made = await asyncio.to_thread(install_kuberay, control_plane, namespace)
@@ -126,7 +162,12 @@ async def _until(ask: Callable[[], Coroutine[Any, Any, Any]], expected: Any) -> 
 def install_kuberay(control_plane: ControlPlane, namespace: str) -> dict[str, Any]:
     """KubeRay's CustomResourceDefinition, and a RayCluster."""
     define_ray_clusters(control_plane)
-    ray_cluster = {"apiVersion": "ray.io/v1", "kind": "RayCluster", "metadata": {"name": "c"}, "spec": {}}
+    ray_cluster = {
+        "apiVersion": "ray.io/v1",
+        "kind": "RayCluster",
+        "metadata": {"name": "c"},
+        "spec": {},
+    }
     return control_plane.make(f"/apis/ray.io/v1/namespaces/{namespace}/rayclusters", ray_cluster)
 
 
@@ -159,7 +200,9 @@ def test_the_api_server_trusts_our_ca(control_plane: ControlPlane, namespace: st
     ca = control_plane.ca.read_bytes()
 
     def stored(kind: str) -> dict[str, Any]:
-        document: dict[str, Any] = control_plane.admin.get(f"/apis/{REGISTRATION}/v1/{kind.lower()}s/raywarden").json()
+        document: dict[str, Any] = control_plane.admin.get(
+            f"/apis/{REGISTRATION}/v1/{kind.lower()}s/raywarden"
+        ).json()
         return document
 
     async def main(api: KubeApi) -> None:
@@ -168,13 +211,19 @@ def test_the_api_server_trusts_our_ca(control_plane: ControlPlane, namespace: st
         versions = [stored(kind)["metadata"]["resourceVersion"] for kind in KINDS]
         assert await configurations.trust(ca) is False
         assert [stored(kind)["metadata"]["resourceVersion"] for kind in KINDS] == versions
-        bundles = [webhook["clientConfig"]["caBundle"] for kind in KINDS for webhook in stored(kind)["webhooks"]]
+        bundles = [
+            webhook["clientConfig"]["caBundle"]
+            for kind in KINDS
+            for webhook in stored(kind)["webhooks"]
+        ]
         assert bundles == [base64.b64encode(ca).decode()] * 4
         register(control_plane, "raywarden")
         assert await configurations.trust(ca) is True
         resource = Resource(REGISTRATION, "v1", f"{KINDS[0].lower()}s")
         stale = {"op": "test", "path": "/metadata/resourceVersion", "value": versions[0]}
-        assert isinstance(await problem(api.patch(resource, "", "raywarden", [stale])), InvalidError)
+        assert isinstance(
+            await problem(api.patch(resource, "", "raywarden", [stale])), InvalidError
+        )
 
     as_raywarden(control_plane, namespace, main)
 
@@ -204,9 +253,13 @@ def test_a_right_that_is_missing_is_named(
             "tokenreviews": lambda: live.caller("x"),
             "secrets": KubeSeedStore(api, namespace).load,
             "services": lambda: anext(api.pages(services)),
-            "networkpolicies": lambda: anext(api.pages(Resource("networking.k8s.io", "v1", "networkpolicies"))),
+            "networkpolicies": lambda: anext(
+                api.pages(Resource("networking.k8s.io", "v1", "networkpolicies"))
+            ),
             "rayclusters": lambda: live.ray_cluster(namespace, "x", "x"),
-            "mutatingwebhookconfigurations": lambda: KubeWebhookConfigurations(api, "raywarden").trust(b""),
+            "mutatingwebhookconfigurations": lambda: KubeWebhookConfigurations(
+                api, "raywarden"
+            ).trust(b""),
         }
         expected = f"the service account may not {refused.format(namespace)}: grant it with RBAC"
         assert str(await problem(asked[resource]())).startswith(expected)

@@ -10,7 +10,16 @@ import pytest
 from tests.apiserver.control_plane import ControlPlane
 from tests.apiserver.installation import define, define_ray_clusters
 from tests.apiserver.kuberay_operator import bind
-from tests.apiserver.rights import CLUSTER_RULES, OWN_RULES, RBAC, as_raywarden, grant, granted, watched, without
+from tests.apiserver.permissions import (
+    CLUSTER_RULES,
+    OWN_RULES,
+    RBAC,
+    as_raywarden,
+    grant,
+    granted,
+    watched,
+    without,
+)
 from tests.support.kube_conversation import following, until
 from webhook.kube.adapters import KubeLive
 from webhook.kube.api import KubeApi
@@ -28,12 +37,16 @@ def namespace(control_plane: ControlPlane) -> Iterator[str]:
     name = f"ns-{uuid4().hex[:8]}"
     labels = {"raywarden.io/enforce": "restricted"}
     control_plane.make("/api/v1/namespaces", {"metadata": {"name": name, "labels": labels}})
-    control_plane.make(f"/api/v1/namespaces/{name}/serviceaccounts", {"metadata": {"name": "raywarden"}})
+    control_plane.make(
+        f"/api/v1/namespaces/{name}/serviceaccounts", {"metadata": {"name": "raywarden"}}
+    )
     yield name
     control_plane.delete(f"{TREES}/tree-{name}")
 
 
-def remembering(control_plane: ControlPlane, namespace: str, check: Callable[[KubeLive], bool]) -> None:
+def remembering(
+    control_plane: ControlPlane, namespace: str, check: Callable[[KubeLive], bool]
+) -> None:
     """Wait until `check` is content with what the service account `raywarden` has been told."""
 
     async def main(api: KubeApi) -> None:
@@ -57,11 +70,21 @@ def fill(control_plane: ControlPlane, namespace: str) -> None:
         spec = {"type": kind, "selector": {"team": "a"}, "ports": ports}
         control_plane.make(f"{inside}/services", {"metadata": {"name": name}, "spec": spec})
     policies = f"/apis/networking.k8s.io/v1/namespaces/{namespace}/networkpolicies"
-    open_to_all = {"podSelector": {"matchLabels": {"team": "a"}}, "ingress": [{"ports": [{"port": 8265}]}]}
+    open_to_all = {
+        "podSelector": {"matchLabels": {"team": "a"}},
+        "ingress": [{"ports": [{"port": 8265}]}],
+    }
     control_plane.make(policies, {"metadata": {"name": "policy"}, "spec": open_to_all})
-    control_plane.make(f"{inside}/resourcequotas", {"metadata": {"name": "compute"}, "spec": {"hard": {"cpu": "8"}}})
+    control_plane.make(
+        f"{inside}/resourcequotas",
+        {"metadata": {"name": "compute"}, "spec": {"hard": {"cpu": "8"}}},
+    )
     leaf = {"name": "leaf", "namespaces": [namespace]}
-    tree = {"apiVersion": f"{ACK}/v1beta1", "kind": "ElasticQuotaTree", "metadata": {"name": f"tree-{namespace}"}}
+    tree = {
+        "apiVersion": f"{ACK}/v1beta1",
+        "kind": "ElasticQuotaTree",
+        "metadata": {"name": f"tree-{namespace}"},
+    }
     control_plane.make(TREES, {**tree, "spec": {"root": {"name": "root", "children": [leaf]}}})
 
 
@@ -70,21 +93,21 @@ def test_what_is_around_is_known(control_plane: ControlPlane, namespace: str) ->
     fill(control_plane, namespace)
 
     def check(live: KubeLive) -> bool:
-        around, empty = live.around(namespace), live.around("kube-public")
-        if len(around.quotas or ()) < 2:
+        state, empty = live.state_of(namespace), live.state_of("kube-public")
+        if len(state.quotas or ()) < 2:
             return False
-        assert around.labels["raywarden.io/enforce"] == "restricted"
-        assert around.metadata and {"name", "uid", "creationTimestamp"} < around.metadata.keys()
-        assert "managedFields" not in around.metadata
-        cluster = (around.ray_clusters or {})["c"]
+        assert state.labels["raywarden.io/enforce"] == "restricted"
+        assert state.metadata and {"name", "uid", "creationTimestamp"} < state.metadata.keys()
+        assert "managedFields" not in state.metadata
+        cluster = (state.ray_clusters or {})["c"]
         assert cluster.uid and cluster.has_pods_with({"team": "a", "ray.io/cluster": "c"})
-        assert set(around.services or ()) == {"inner", "outer"}
-        (public,) = around.public_services or ()
+        assert set(state.services or ()) == {"inner", "outer"}
+        (public,) = state.public_services or ()
         assert (public.name, public.ports, public.selector) == ("outer", {80: 8265}, {"team": "a"})
-        (policy,) = around.network_policies or ()
+        (policy,) = state.network_policies or ()
         assert policy.isolates and policy.selects({"team": "a"}) and not policy.selects({})
         assert [str(pointer) for pointer in policy.open_rules(8265)] == ["/spec/ingress/0"]
-        assert sorted(around.quotas or ()) == ["compute", f"tree-{namespace}"]
+        assert sorted(state.quotas or ()) == ["compute", f"tree-{namespace}"]
         assert (empty.ray_clusters, empty.services, empty.quotas) == ({}, {}, [])
         return True
 
@@ -96,7 +119,13 @@ def test_what_is_around_is_known(control_plane: ControlPlane, namespace: str) ->
     [
         ("networkpolicies", {"networkpolicies.networking.k8s.io"}),
         ("resourcequotas", {"resourcequotas"}),
-        ("clusterroles", {f"{plural}.rbac.authorization.k8s.io" for plural in ("clusterroles", "clusterrolebindings")}),
+        (
+            "clusterroles",
+            {
+                f"{plural}.rbac.authorization.k8s.io"
+                for plural in ("clusterroles", "clusterrolebindings")
+            },
+        ),
     ],
 )
 def test_what_may_not_be_listed_is_not_known(
@@ -109,13 +138,22 @@ def test_what_may_not_be_listed_is_not_known(
         live = KubeLive(api, retry_seconds=0.05)
         waited_for = set(live.resources)
         assert waited_for == watched(CLUSTER_RULES)
-        tasks = [asyncio.create_task(live.run()), asyncio.create_task(live.wait_synced(waited_for.remove))]
+        tasks = [
+            asyncio.create_task(live.run()),
+            asyncio.create_task(live.wait_synced(waited_for.remove)),
+        ]
         try:
             await until(lambda: waited_for == missing, 20)
-            around = live.around(namespace)
-            known = (around.network_policies is None, around.quotas is None, not around.rights.complete)
-            assert known == tuple(one == resource for one in ("networkpolicies", "resourcequotas", "clusterroles"))
-            assert around.services is not None and around.metadata is not None
+            state = live.state_of(namespace)
+            known = (
+                state.network_policies is None,
+                state.quotas is None,
+                not state.rights.complete,
+            )
+            assert known == tuple(
+                one == resource for one in ("networkpolicies", "resourcequotas", "clusterroles")
+            )
+            assert state.services is not None and state.metadata is not None
         finally:
             for task in tasks:
                 task.cancel()
@@ -125,21 +163,32 @@ def test_what_may_not_be_listed_is_not_known(
     as_raywarden(control_plane, namespace, main)
 
 
-def test_who_runs_kuberay_is_said_by_cluster_roles_alone(control_plane: ControlPlane, namespace: str) -> None:
+def test_who_runs_kuberay_is_said_by_cluster_roles_alone(
+    control_plane: ControlPlane, namespace: str
+) -> None:
     grant(control_plane, namespace, CLUSTER_RULES, OWN_RULES)
     bind(control_plane, namespace, "Role", f"mine-{namespace}", "impostor")
     # A ClusterRole bound in a namespace is good for that namespace, and anybody's there to bind.
     bind(control_plane, namespace, "ClusterRole", f"kuberay-{namespace}", "kuberay-operator")
-    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": f"kuberay-{namespace}"}
+    reference = {
+        "apiGroup": "rbac.authorization.k8s.io",
+        "kind": "ClusterRole",
+        "name": f"kuberay-{namespace}",
+    }
     subject = {"kind": "ServiceAccount", "name": "impostor", "namespace": namespace}
     binding = {"metadata": {"name": "also-mine"}, "roleRef": reference, "subjects": [subject]}
     control_plane.make(f"{RBAC}/namespaces/{namespace}/rolebindings", binding)
-    operator, impostor = (f"system:serviceaccount:{namespace}:{name}" for name in ("kuberay-operator", "impostor"))
+    operator, impostor = (
+        f"system:serviceaccount:{namespace}:{name}" for name in ("kuberay-operator", "impostor")
+    )
 
     def check(live: KubeLive) -> bool:
-        rights = live.around(namespace).rights
+        rights = live.state_of(namespace).rights
         assert rights.complete and impostor not in rights.operators
-        assert "system:masters" in rights.admin_groups and not rights.admin_users & {operator, impostor}
+        assert "system:masters" in rights.admin_groups and not rights.admin_users & {
+            operator,
+            impostor,
+        }
         return operator in rights.operators
 
     try:

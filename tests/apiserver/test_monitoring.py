@@ -15,7 +15,9 @@ pytestmark = [pytest.mark.apiserver, pytest.mark.xdist_group("apiserver")]
 _CONFIGURATIONS = "/apis/admissionregistration.k8s.io/v1"
 
 
-def test_calls_that_do_not_arrive_are_counted_under_the_names_the_alerts_know(control_plane: ControlPlane) -> None:
+def test_calls_that_do_not_arrive_are_counted_under_the_names_the_alerts_know(
+    control_plane: ControlPlane,
+) -> None:
     namespace = f"away-{uuid4().hex[:8]}"
     control_plane.make("/api/v1/namespaces", {"metadata": {"name": namespace}})
     for kind, policy in (("mutating", "Ignore"), ("validating", "Fail")):
@@ -32,7 +34,12 @@ def test_calls_that_do_not_arrive_are_counted_under_the_names_the_alerts_know(co
 
 
 def nobody_answers(namespace: str, policy: str) -> Object:
-    rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["configmaps"]}
+    rule = {
+        "apiGroups": [""],
+        "apiVersions": ["v1"],
+        "operations": ["CREATE"],
+        "resources": ["configmaps"],
+    }
     return {
         "name": f"{namespace}.raywarden.io",
         "clientConfig": {"url": "https://127.0.0.1:1/nobody"},

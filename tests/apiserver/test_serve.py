@@ -38,18 +38,23 @@ def test_what_kuberay_makes_is_stored_with_our_init_container(
     (bundle,) = installation.bundles()
     cluster = make_cluster(control_plane, installation.team())
     assert cluster["metadata"]["labels"]["raywarden.io/tls"] == "managed"
-    assert cluster["spec"]["headGroupSpec"]["rayStartParams"]["node-ip-address"] == "$(RAYWARDEN_POD_IP)"
+    assert (
+        cluster["spec"]["headGroupSpec"]["rayStartParams"]["node-ip-address"]
+        == "$(RAYWARDEN_POD_IP)"
+    )
     for pod, replica in zip(make_pods(control_plane, cluster), pair, strict=True):
         assert pod["spec"]["initContainers"][0] == init_container(pod), "it is the first"
-        assert variable(pod, "RAYWARDEN_SIGNER_URL") == replica.enrolment
+        assert variable(pod, "RAYWARDEN_SIGNER_URL") == replica.enrollment
         assert variable(pod, "RAYWARDEN_SIGNER_CA") == bundle.decode()
-        (token,) = [volume for volume in pod["spec"]["volumes"] if volume["name"] == "raywarden-token"]
+        (token,) = [
+            volume for volume in pod["spec"]["volumes"] if volume["name"] == "raywarden-token"
+        ]
         assert token["projected"]["sources"][0]["serviceAccountToken"]["audience"] == "raywarden.io"
         for container in pod["spec"]["containers"]:
             assert {"name": "RAY_USE_TLS", "value": "1"} in container["env"]
 
 
-def test_pods_enrol_with_what_is_stored_and_let_each_other_in(
+def test_pods_enroll_with_what_is_stored_and_let_each_other_in(
     control_plane: ControlPlane, installation: Installation, pair: Pair, tmp_path: Path
 ) -> None:
     namespace = installation.team()
@@ -64,20 +69,32 @@ def test_pods_enrol_with_what_is_stored_and_let_each_other_in(
     assert one.bundle == two.bundle and len(one.authorities) == 1
     name = f"demo-head-svc.{namespace}.svc.cluster.local"
     for purpose in ("sslserver", "sslclient"):
-        assert two.verify(one, "-purpose", purpose, "-verify_ip", HEAD, "-verify_hostname", name)[0] == 0
+        assert (
+            two.verify(one, "-purpose", purpose, "-verify_ip", HEAD, "-verify_hostname", name)[0]
+            == 0
+        )
         assert one.verify(two, "-purpose", purpose, "-verify_ip", WORKER)[0] == 0
-    assert set(one.names.get_values_for_type(x509.IPAddress)) == set(map(ip_address, (HEAD, "127.0.0.1", "::1")))
+    assert set(one.names.get_values_for_type(x509.IPAddress)) == set(
+        map(ip_address, (HEAD, "127.0.0.1", "::1"))
+    )
     assert name not in two.names.get_values_for_type(x509.DNSName)
     uris = [tls.names.get_values_for_type(x509.UniformResourceIdentifier) for tls in (one, two)]
-    assert uris == [[f"spiffe://cluster.local/ns/{namespace}/ray/demo/{role}"] for role in ("head", "worker")]
+    assert uris == [
+        [f"spiffe://cluster.local/ns/{namespace}/ray/demo/{role}"] for role in ("head", "worker")
+    ]
 
 
 def test_clusters_do_not_let_each_other_in(
     control_plane: ControlPlane, installation: Installation, pair: Pair, tmp_path: Path
 ) -> None:
     namespace = installation.team()
-    pods = [make_pods(control_plane, make_cluster(control_plane, namespace, name))[0] for name in ("ours", "theirs")]
-    ours, theirs = (enroll(control_plane, pod, HEAD, tmp_path / pod["metadata"]["name"]) for pod in pods)
+    pods = [
+        make_pods(control_plane, make_cluster(control_plane, namespace, name))[0]
+        for name in ("ours", "theirs")
+    ]
+    ours, theirs = (
+        enroll(control_plane, pod, HEAD, tmp_path / pod["metadata"]["name"]) for pod in pods
+    )
     code, said = ours.verify(theirs)
     assert code != 0 and "unable to get local issuer certificate" in said
 
@@ -86,13 +103,21 @@ class TestRefusals:
     """Pods that admission has never seen, as if somebody had got past it; the signer relies on nobody before it."""
 
     @pytest.fixture
-    def cluster(self, control_plane: ControlPlane, installation: Installation, pair: Pair) -> Object:
+    def cluster(
+        self, control_plane: ControlPlane, installation: Installation, pair: Pair
+    ) -> Object:
         """A RayCluster in a namespace that is not sent to us."""
         return make_cluster(control_plane, installation.team(unseen="true"))
 
     def pod(self, control_plane: ControlPlane, cluster: Object, uid: str | None) -> Object:
         """A head of the cluster with an address, owned by the RayCluster of a uid."""
-        owner = {"apiVersion": "ray.io/v1", "kind": "RayCluster", "name": "demo", "uid": uid, "controller": True}
+        owner = {
+            "apiVersion": "ray.io/v1",
+            "kind": "RayCluster",
+            "name": "demo",
+            "uid": uid,
+            "controller": True,
+        }
         changes = {"/metadata/namespace": None, "/spec/serviceAccountName": "ray"}
         owners = {"/metadata/ownerReferences": [owner] if uid else []}
         path = f"/api/v1/namespaces/{cluster['metadata']['namespace']}/pods"
@@ -103,7 +128,7 @@ class TestRefusals:
     def ask(self, installation: Installation, pair: Pair, token: str) -> tuple[int, str]:
         """Ask both for a certificate; they are of one mind, and where they refuse, nothing is issued."""
         before = [replica.issued() for replica in pair]
-        answers = [replica.enrol(installation.trust(), token, csr()) for replica in pair]
+        answers = [replica.enroll(installation.trust(), token, csr()) for replica in pair]
         (status,) = {answer.status_code for answer in answers}
         detail = answers[0].json().get("detail", "")
         if status != 200:
@@ -115,12 +140,19 @@ class TestRefusals:
     def test_a_pod_of_the_cluster_is_not_refused(
         self, control_plane: ControlPlane, installation: Installation, pair: Pair, cluster: Object
     ) -> None:
-        token = token_for(control_plane, self.pod(control_plane, cluster, cluster["metadata"]["uid"]))
+        token = token_for(
+            control_plane, self.pod(control_plane, cluster, cluster["metadata"]["uid"])
+        )
         assert self.ask(installation, pair, token) == (200, "")
 
     @pytest.mark.parametrize("audience", [API_SERVER, "vault"])
     def test_a_token_for_somebody_else(
-        self, control_plane: ControlPlane, installation: Installation, pair: Pair, cluster: Object, audience: str
+        self,
+        control_plane: ControlPlane,
+        installation: Installation,
+        pair: Pair,
+        cluster: Object,
+        audience: str,
     ) -> None:
         pod = self.pod(control_plane, cluster, cluster["metadata"]["uid"])
         assert self.ask(installation, pair, token_for(control_plane, pod, audience))[0] == 401
@@ -128,7 +160,9 @@ class TestRefusals:
     def test_a_token_that_is_not_bound_to_a_pod(
         self, control_plane: ControlPlane, installation: Installation, pair: Pair, cluster: Object
     ) -> None:
-        token = control_plane.token(cluster["metadata"]["namespace"], "ray", audiences=["raywarden.io"])
+        token = control_plane.token(
+            cluster["metadata"]["namespace"], "ray", audiences=["raywarden.io"]
+        )
         assert self.ask(installation, pair, token)[0] == 401
 
     def test_a_pod_that_has_been_deleted_since(
@@ -150,7 +184,9 @@ class TestRefusals:
         control_plane.delete(place_of(pod))
         again = {"name": pod["metadata"]["name"], "labels": pod["metadata"]["labels"]}
         path, _, _ = place_of(pod).rpartition("/")
-        made = control_plane.make(path, {"metadata": again, "spec": head_pod()["spec"] | {"serviceAccountName": "ray"}})
+        made = control_plane.make(
+            path, {"metadata": again, "spec": head_pod()["spec"] | {"serviceAccountName": "ray"}}
+        )
         give_address(control_plane, made, HEAD)
         assert self.ask(installation, pair, token)[0] in (401, 403)
 

@@ -16,16 +16,21 @@ from policies.documents.pointer import ROOT
 from tests.apiserver.control_plane import ControlPlane
 from tests.apiserver.installation import Installation, define, until
 from tests.apiserver.kuberay_operator import OPERATOR
+from tests.apiserver.permissions import REGISTRATION
 from tests.apiserver.pki import Pki
 from tests.apiserver.pods import cluster_of, init_container, make_cluster, marked_worker, place_of
 from tests.apiserver.replica import Replica
-from tests.apiserver.rights import REGISTRATION
 from tests.support import factory
 from tests.support.factory import Object, changed
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.xdist_group("apiserver")]
 
-_PLURALS = {"RayCluster": "rayclusters", "RayJob": "rayjobs", "RayService": "rayservices", "RayCronJob": "raycronjobs"}
+_PLURALS = {
+    "RayCluster": "rayclusters",
+    "RayJob": "rayjobs",
+    "RayService": "rayservices",
+    "RayCronJob": "raycronjobs",
+}
 _HEADS = {
     "RayCluster": "/spec",
     "RayJob": "/spec/rayClusterSpec",
@@ -36,7 +41,9 @@ KINDS = pytest.mark.parametrize("kind", _PLURALS)
 
 
 @pytest.fixture(scope="module")
-def namespace(control_plane: ControlPlane, installation: Installation, pair: tuple[Replica, Replica]) -> str:
+def namespace(
+    control_plane: ControlPlane, installation: Installation, pair: tuple[Replica, Replica]
+) -> str:
     for kind in _PLURALS:
         define(control_plane, "ray.io", "v1", kind)
     return installation.team()
@@ -63,30 +70,42 @@ def test_what_is_in_order_is_stored_with_warnings_about_what_could_be_better(
     assert answer.is_success, answer.text
     assert any("dedicated-service-account" in warning for warning in warnings(answer))
     injected = "raywarden-enroll" in answer.text
-    assert injected is (kind == "RayCluster"), "KubeRay makes a RayCluster of the others, and that one is injected"
+    assert injected is (kind == "RayCluster"), (
+        "KubeRay makes a RayCluster of the others, and that one is injected"
+    )
 
 
 @KINDS
 def test_what_is_not_is_refused_with_the_place_and_what_to_write(
     control_plane: ControlPlane, namespace: str, kind: str
 ) -> None:
-    bad = {"/headGroupSpec/serviceType": "LoadBalancer", "/headGroupSpec/template/spec/hostNetwork": True}
+    bad = {
+        "/headGroupSpec/serviceType": "LoadBalancer",
+        "/headGroupSpec/template/spec/hostNetwork": True,
+    }
     answer = control_plane.post(path_of(kind, namespace), document_of(kind, "bad", bad))
     assert answer.status_code == 403
     message = answer.json()["message"]
     assert 'raywarden.io" denied the request: ' in message
-    for rule, place in (("no-public-head-service", "/serviceType"), ("no-host-access", "/template/spec/hostNetwork")):
+    for rule, place in (
+        ("no-public-head-service", "/serviceType"),
+        ("no-host-access", "/template/spec/hostNetwork"),
+    ):
         assert f"{rule}: " in message and f"(at {_HEADS[kind]}/headGroupSpec{place})" in message
     assert message.count("Fix: ") == 2, "all at once"
     assert control_plane.get(f"{path_of(kind, namespace)}/bad") == {}
 
 
 @KINDS
-def test_a_dry_run_is_answered_alike_and_stores_nothing(control_plane: ControlPlane, namespace: str, kind: str) -> None:
+def test_a_dry_run_is_answered_alike_and_stores_nothing(
+    control_plane: ControlPlane, namespace: str, kind: str
+) -> None:
     path = f"{path_of(kind, namespace)}?dryRun=All"
     assert control_plane.post(path, document_of(kind, "dry")).is_success
     assert (
-        control_plane.post(path, document_of(kind, "dry", {"/headGroupSpec/serviceType": "NodePort"})).status_code
+        control_plane.post(
+            path, document_of(kind, "dry", {"/headGroupSpec/serviceType": "NodePort"})
+        ).status_code
         == 403
     )
     assert control_plane.get(f"{path_of(kind, namespace)}/dry") == {}
@@ -98,8 +117,13 @@ def test_an_update_is_refused_only_for_what_it_makes_worse(
 ) -> None:
     """What was stored before us is told, and stays."""
     namespace = installation.team(unseen="true")
-    control_plane.make(path_of(kind, namespace), document_of(kind, "old", {"/headGroupSpec/serviceType": "NodePort"}))
-    control_plane.patch(f"/api/v1/namespaces/{namespace}", {"metadata": {"labels": {"unseen": None}}})
+    control_plane.make(
+        path_of(kind, namespace),
+        document_of(kind, "old", {"/headGroupSpec/serviceType": "NodePort"}),
+    )
+    control_plane.patch(
+        f"/api/v1/namespaces/{namespace}", {"metadata": {"labels": {"unseen": None}}}
+    )
     place = f"{path_of(kind, namespace)}/old"
     worse = pointed(f"{_HEADS[kind]}/headGroupSpec/template/spec/hostNetwork", True)
     message = until(lambda: refused(control_plane.change(f"{place}?dryRun=All", worse)))
@@ -118,7 +142,9 @@ def pointed(pointer: str, value: object) -> Object:
     return document
 
 
-def test_older_versions_of_a_kind_are_sent_as_the_one_we_know(control_plane: ControlPlane, namespace: str) -> None:
+def test_older_versions_of_a_kind_are_sent_as_the_one_we_know(
+    control_plane: ControlPlane, namespace: str
+) -> None:
     """Whoever writes `v1alpha1` is judged like all others (`matchPolicy: Equivalent`)."""
     definition = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/rayclusters.ray.io"
     (served,) = control_plane.get(definition)["spec"]["versions"]
@@ -128,11 +154,20 @@ def test_older_versions_of_a_kind_are_sent_as_the_one_we_know(control_plane: Con
     try:
         until(lambda: control_plane.get(path))
         good = {**document_of("RayCluster", "older"), "apiVersion": "ray.io/v1alpha1"}
-        bad = changed(good, {"/spec/headGroupSpec/serviceType": "NodePort", "/metadata/name": "bad"})
+        bad = changed(
+            good, {"/spec/headGroupSpec/serviceType": "NodePort", "/metadata/name": "bad"}
+        )
         # The API server hears of versions and of registrations each in its own time.
-        until(lambda: "no-public-head-service" in refused(control_plane.post(f"{path}?dryRun=All", bad)))
+        until(
+            lambda: (
+                "no-public-head-service" in refused(control_plane.post(f"{path}?dryRun=All", bad))
+            )
+        )
         made = control_plane.make(path, good)
-        assert made["apiVersion"] == "ray.io/v1alpha1" and made["metadata"]["labels"]["raywarden.io/tls"] == "managed"
+        assert (
+            made["apiVersion"] == "ray.io/v1alpha1"
+            and made["metadata"]["labels"]["raywarden.io/tls"] == "managed"
+        )
     finally:
         control_plane.patch(definition, {"spec": {"versions": [served]}})
 
@@ -152,12 +187,22 @@ class Sidecars(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         review = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        draft, listed = Draft(review["request"]["object"]), review["request"]["object"]["spec"]["containers"]
+        draft, listed = (
+            Draft(review["request"]["object"]),
+            review["request"]["object"]["spec"]["containers"],
+        )
         if not any(container["name"] == "sidecar" for container in listed):
-            draft.insert(ROOT / "spec" / "containers", len(listed), [{"name": "sidecar", "image": listed[0]["image"]}])
+            draft.insert(
+                ROOT / "spec" / "containers",
+                len(listed),
+                [{"name": "sidecar", "image": listed[0]["image"]}],
+            )
         response = {"uid": review["request"]["uid"], "allowed": True}
         if draft.operations:
-            response |= {"patchType": "JSONPatch", "patch": b64encode(json.dumps(draft.operations).encode()).decode()}
+            response |= {
+                "patchType": "JSONPatch",
+                "patch": b64encode(json.dumps(draft.operations).encode()).decode(),
+            }
         content = json.dumps(
             {"apiVersion": review["apiVersion"], "kind": review["kind"], "response": response}
         ).encode()
@@ -183,7 +228,12 @@ def sidecars(control_plane: ControlPlane) -> Iterator[None]:
             "url": f"https://127.0.0.1:{server.server_port}/",
             "caBundle": b64encode(pki.ca.read_bytes()).decode(),
         }
-        rule = {"apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"], "operations": ["CREATE"]}
+        rule = {
+            "apiGroups": [""],
+            "apiVersions": ["v1"],
+            "resources": ["pods"],
+            "operations": ["CREATE"],
+        }
         webhook = {
             "name": "sidecars.example.com",
             "clientConfig": client,
@@ -204,13 +254,20 @@ def sidecars(control_plane: ControlPlane) -> Iterator[None]:
 def test_what_a_later_webhook_adds_gets_the_defaults_too(
     control_plane: ControlPlane, installation: Installation, namespace: str
 ) -> None:
-    pod, path = marked_worker(make_cluster(control_plane, namespace)), f"/api/v1/namespaces/{namespace}/pods"
+    pod, path = (
+        marked_worker(make_cluster(control_plane, namespace)),
+        f"/api/v1/namespaces/{namespace}/pods",
+    )
     with sidecars(control_plane):
         answer = until(lambda: with_sidecar(control_plane.post(path, pod, OPERATOR)))
     ray, sidecar = answer["spec"]["containers"]
     for container in (ray, sidecar):
-        assert [entry["value"] for entry in container["env"] if entry["name"] == "RAY_USE_TLS"] == ["1"]
-        assert [mount["mountPath"] for mount in container["volumeMounts"]].count("/etc/ray/tls") == 1
+        assert [entry["value"] for entry in container["env"] if entry["name"] == "RAY_USE_TLS"] == [
+            "1"
+        ]
+        assert [mount["mountPath"] for mount in container["volumeMounts"]].count(
+            "/etc/ray/tls"
+        ) == 1
         assert container["securityContext"]["allowPrivilegeEscalation"] is False
     assert answer["spec"]["initContainers"][0] == init_container(answer), "once, and first"
     hint = json.loads(answer["metadata"]["annotations"]["raywarden.io/injected"])
@@ -225,12 +282,17 @@ def with_sidecar(answer: httpx.Response) -> Object:
     return pod if len(pod["spec"]["containers"]) == 2 else {}
 
 
-def test_a_cluster_that_is_in_nobodys_way_is_applied_by_kubectl(control_plane: ControlPlane, namespace: str) -> None:
+def test_a_cluster_that_is_in_nobodys_way_is_applied_by_kubectl(
+    control_plane: ControlPlane, namespace: str
+) -> None:
     """Applied again it is unchanged, for all that was injected."""
     document = {**cluster_of("applied"), "metadata": {"name": "applied", "namespace": namespace}}
     place = f"{path_of('RayCluster', namespace)}/applied"
     control_plane.apply(document)
     first = control_plane.get(place)
     control_plane.apply(document)
-    assert control_plane.get(place)["metadata"]["resourceVersion"] == first["metadata"]["resourceVersion"]
+    assert (
+        control_plane.get(place)["metadata"]["resourceVersion"]
+        == first["metadata"]["resourceVersion"]
+    )
     assert "raywarden-enroll" in json.dumps(first["spec"])

@@ -13,16 +13,14 @@ from cryptography import x509
 from tests.apiserver.admin import Admin
 from tests.apiserver.control_plane import ControlPlane
 from tests.apiserver.installation import Installation, until
+from tests.apiserver.permissions import CLUSTER_RULES, RBAC, watched
 from tests.apiserver.pods import cluster_of, csr, give_address, make_cluster, make_pods, token_for
 from tests.apiserver.replica import Replica, replicas
-from tests.apiserver.rights import CLUSTER_RULES, RBAC, watched
 from tests.support.factory import Object, head_pod, review
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.xdist_group("apiserver")]
 
-_UNREGISTERED = (
-    "there is no raywarden among mutatingwebhookconfigurations.admissionregistration.k8s.io: apply deploy/base"
-)
+_UNREGISTERED = "there is no raywarden among mutatingwebhookconfigurations.admissionregistration.k8s.io: apply deploy/base"
 
 
 @pytest.fixture
@@ -39,7 +37,7 @@ def test_replicas_that_start_together_agree_on_one_seed(
     with replicas(installation, 2) as pair:
         for replica in pair:
             replica.wait_missing("webhook configurations")
-            replica.wait_logged("upkeep failed", reason=_UNREGISTERED)
+            replica.wait_logged("reconcile failed", reason=_UNREGISTERED)
         stored = control_plane.get(installation.secret)
         (secret,) = stored["data"].values()
         assert len(base64.b64decode(secret)) == 32
@@ -47,7 +45,9 @@ def test_replicas_that_start_together_agree_on_one_seed(
         for replica in pair:
             replica.wait_ready()
             assert [event["ports"] for event in replica.log("ready")] == [list(replica.ports)]
-            assert [event["generations"] for event in replica.log("seed adopted")] == [list(stored["data"])]
+            assert [event["generations"] for event in replica.log("seed adopted")] == [
+                list(stored["data"])
+            ]
         assert control_plane.get(installation.secret) == stored, "nobody has written it again"
         (bundle,) = installation.bundles()
         (authority,) = x509.load_pem_x509_certificates(bundle)
@@ -65,7 +65,7 @@ def served(replica: Replica) -> x509.Certificate:
     return x509.load_pem_x509_certificate(ssl.get_server_certificate(address, timeout=10).encode())
 
 
-def test_while_the_api_server_is_away_admission_answers_and_enrolment_asks_for_patience(
+def test_while_the_api_server_is_away_admission_answers_and_enrollment_asks_for_patience(
     control_plane: ControlPlane, installation: Installation
 ) -> None:
     with replicas(installation, 1) as (replica,):
@@ -76,12 +76,12 @@ def test_while_the_api_server_is_away_admission_answers_and_enrolment_asks_for_p
         head, worker = make_pods(control_plane, cluster)
         give_address(control_plane, head, "10.1.0.1")
         token, trust = token_for(control_plane, head), installation.trust()
-        before = replica.enrol(trust, token, csr())
+        before = replica.enroll(trust, token, csr())
         assert before.status_code == 200
         with control_plane.outage():
             assert_patient(replica, trust, token)
             assert not replica.missing, "it is of use still"
-        after = replica.enrol(trust, token, csr())
+        after = replica.enroll(trust, token, csr())
         assert (after.status_code, after.json()["caBundle"]) == (200, before.json()["caBundle"])
         assert_everything_is_followed_again(installation, replica, worker)
 
@@ -90,24 +90,28 @@ def assert_patient(replica: Replica, trust: ssl.SSLContext, token: str) -> None:
     for _ in range(3):
         answer = replica.mutate(trust, review(head_pod()))
         assert answer.json()["response"]["patch"]
-    refused = replica.enrol(trust, token, csr())
+    refused = replica.enroll(trust, token, csr())
     assert (refused.status_code, refused.headers["Retry-After"]) == (503, "2")
     assert refused.json()["detail"] == "the API server cannot be asked now"
-    replica.wait_logged("enrolment refused", outcome="unavailable", status=503)
+    replica.wait_logged("enrollment refused", outcome="unavailable", status=503)
 
 
-def assert_everything_is_followed_again(installation: Installation, replica: Replica, worker: Object) -> None:
-    """The caBundle, and what is in memory: a Service made now is among the names of a pod that enrols soon."""
+def assert_everything_is_followed_again(
+    installation: Installation, replica: Replica, worker: Object
+) -> None:
+    """The caBundle, and what is in memory: a Service made now is among the names of a pod that enrolls soon."""
     control_plane, namespace = installation.control_plane, worker["metadata"]["namespace"]
     good = installation.bundles()
     installation.spoil()
     until(lambda: installation.bundles() == good)
     spec = {"selector": {"ray.io/node-type": "worker"}, "ports": [{"port": 1}]}
-    control_plane.make(f"/api/v1/namespaces/{namespace}/services", {"metadata": {"name": "late"}, "spec": spec})
+    control_plane.make(
+        f"/api/v1/namespaces/{namespace}/services", {"metadata": {"name": "late"}, "spec": spec}
+    )
     give_address(control_plane, worker, "10.1.0.2")
 
     def names() -> list[str]:
-        answer = replica.enrol(installation.trust(), token_for(control_plane, worker), csr())
+        answer = replica.enroll(installation.trust(), token_for(control_plane, worker), csr())
         leaf = x509.load_pem_x509_certificate(answer.json()["certificate"].encode())
         found = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         return found.get_values_for_type(x509.DNSName)
@@ -121,11 +125,13 @@ def test_a_server_that_is_first_waits_for_the_api_server(
     with ExitStack() as stack:
         with control_plane.outage():
             (early,) = stack.enter_context(replicas(installation, 1))
-            early.wait_missing(*watched(CLUSTER_RULES), "seed", "serving certificate", "webhook configurations")
+            early.wait_missing(
+                *watched(CLUSTER_RULES), "seed", "serving certificate", "webhook configurations"
+            )
             assert httpx.get(f"{early.operations}/livez", trust_env=False).status_code == 200
-            until(lambda: early.log("upkeep failed"))
+            until(lambda: early.log("reconcile failed"))
             time.sleep(2)
-            (failed,) = early.log("upkeep failed")
+            (failed,) = early.log("reconcile failed")
             address = control_plane.server.removeprefix("https://")
             said = f"get secrets in namespace {installation.namespace}: the API server cannot be reached at {address}"
             assert failed["reason"].startswith(said)
@@ -146,10 +152,12 @@ def test_a_seed_that_is_no_seed_is_not_replaced_and_nobody_is_served_by_it(
     with replicas(installation, 1) as (replica,):
         installation.register(replica, replica)
         replica.wait_missing("seed", "serving certificate", "webhook configurations")
-        replica.wait_logged("upkeep failed", reason=f"entry '{entry}' holds 5 bytes, not 32")
+        replica.wait_logged("reconcile failed", reason=f"entry '{entry}' holds 5 bytes, not 32")
         time.sleep(1)
         assert control_plane.get(installation.secret) == stored
-        control_plane.patch(installation.secret, {"data": {entry: base64.b64encode(bytes(range(32))).decode()}})
+        control_plane.patch(
+            installation.secret, {"data": {entry: base64.b64encode(bytes(range(32))).decode()}}
+        )
         replica.wait_ready()
 
 
@@ -166,14 +174,19 @@ def test_whom_the_api_server_trusts_can_be_left_to_people(
         installation.register(replica, replica)
         replica.wait_ready()
         distrusted = try_cluster(control_plane, installation.team())
-        assert distrusted.status_code == 500 and "certificate signed by unknown authority" in distrusted.text
+        assert (
+            distrusted.status_code == 500
+            and "certificate signed by unknown authority" in distrusted.text
+        )
         admin = Admin(installation)
         assert admin.does("publish") == "the caBundle is written\n"
         installation.wait_effective()
         assert admin.does("publish") == "the caBundle is as it should be\n"
-        assert not replica.log("upkeep failed")
+        assert not replica.log("reconcile failed")
 
 
 def try_cluster(control_plane: ControlPlane, namespace: str) -> httpx.Response:
     """Whether a RayCluster would be let in."""
-    return control_plane.post(f"/apis/ray.io/v1/namespaces/{namespace}/rayclusters?dryRun=All", cluster_of())
+    return control_plane.post(
+        f"/apis/ray.io/v1/namespaces/{namespace}/rayclusters?dryRun=All", cluster_of()
+    )

@@ -8,7 +8,14 @@ import pytest
 from tests.apiserver.control_plane import ControlPlane
 from tests.apiserver.installation import Installation
 from tests.apiserver.kuberay_operator import OPERATOR
-from tests.apiserver.pods import cluster_of, give_address, make_cluster, make_pods, marked_worker, place_of
+from tests.apiserver.pods import (
+    cluster_of,
+    give_address,
+    make_cluster,
+    make_pods,
+    marked_worker,
+    place_of,
+)
 from tests.apiserver.replica import replicas
 from tests.support.factory import Object, changed
 
@@ -37,7 +44,9 @@ class Team:
 
     def service(self, kind: str) -> httpx.Response:
         spec = {"type": kind, "selector": {"app": "web"}, "ports": [{"port": 80}]}
-        return self.control_plane.post(self.path("services"), {"metadata": {"generateName": "web-"}, "spec": spec})
+        return self.control_plane.post(
+            self.path("services"), {"metadata": {"generateName": "web-"}, "spec": spec}
+        )
 
 
 @pytest.fixture
@@ -64,7 +73,9 @@ def test_nothing_of_ray_gets_in_unseen(team: Team) -> None:
         control_plane.post(team.path("rayclusters", "apis/ray.io/v1"), new),
         control_plane.change(team.place, {"spec": privileged["spec"]}),
         team.service("NodePort"),
-        control_plane.change(place_of(team.head), {"metadata": {"labels": {"ray.io/cluster": "other"}}}),
+        control_plane.change(
+            place_of(team.head), {"metadata": {"labels": {"ray.io/cluster": "other"}}}
+        ),
         control_plane.change(f"/api/v1/namespaces/{team.namespace}", loose),
     ]
     for answer in answers:
@@ -74,7 +85,10 @@ def test_nothing_of_ray_gets_in_unseen(team: Team) -> None:
 
 def test_everybody_else_and_what_runs_goes_on(team: Team) -> None:
     control_plane = team.control_plane
-    plain = {"metadata": {"name": "web"}, "spec": {"containers": [{"name": "web", "image": "nginx:1.29"}]}}
+    plain = {
+        "metadata": {"name": "web"},
+        "spec": {"containers": [{"name": "web", "image": "nginx:1.29"}]},
+    }
     plain["spec"]["serviceAccountName"] = "ray"  # type: ignore[index]  # a literal of mixed types
     label = {"metadata": {"labels": {"team": "vision"}}}
     template = {"metadata": {"labels": {"app": "web"}}, "spec": plain["spec"]}
@@ -120,10 +134,14 @@ def test_without_our_rights_it_says_so_and_does_not_serve(control_plane: Control
     installation = Installation.make(control_plane)
     role: Object = control_plane.get("/apis/rbac.authorization.k8s.io/v1/clusterroles/raywarden")
     fewer = [rule for rule in role["rules"] if "networkpolicies" not in rule["resources"]]
-    control_plane.patch("/apis/rbac.authorization.k8s.io/v1/clusterroles/raywarden", {"rules": fewer})
+    control_plane.patch(
+        "/apis/rbac.authorization.k8s.io/v1/clusterroles/raywarden", {"rules": fewer}
+    )
     with replicas(installation, 1) as (replica,):
         replica.wait_missing(_POLICIES, "webhook configurations")
         said = f"the service account may not list {_POLICIES}: grant it with RBAC (deploy/base shows how)"
         replica.wait_logged("watch", resource=_POLICIES, state=said)
-        control_plane.patch("/apis/rbac.authorization.k8s.io/v1/clusterroles/raywarden", {"rules": role["rules"]})
+        control_plane.patch(
+            "/apis/rbac.authorization.k8s.io/v1/clusterroles/raywarden", {"rules": role["rules"]}
+        )
         replica.wait_missing("webhook configurations")

@@ -38,7 +38,12 @@ class Pods:
             self.control_plane.delete(place_of(pod))
         self.pods, self.restarts = make_pods(self.control_plane, self.cluster), self.restarts + 1
         head, worker = (
-            enroll(self.control_plane, pod, f"10.1.0.{number}", self.folder / f"{self.restarts}-{number}")
+            enroll(
+                self.control_plane,
+                pod,
+                f"10.1.0.{number}",
+                self.folder / f"{self.restarts}-{number}",
+            )
             for number, pod in enumerate(self.pods)
         )
         assert head.bundle == worker.bundle
@@ -46,12 +51,16 @@ class Pods:
         return head, worker
 
     def signer_authorities(self) -> list[int]:
-        """How many CAs each pod trusts for its enrolment."""
-        return [variable(pod, "RAYWARDEN_SIGNER_CA").count("BEGIN CERTIFICATE") for pod in self.pods]
+        """How many CAs each pod trusts for its enrollment."""
+        return [
+            variable(pod, "RAYWARDEN_SIGNER_CA").count("BEGIN CERTIFICATE") for pod in self.pods
+        ]
 
 
 @pytest.fixture
-def pods(control_plane: ControlPlane, installation: Installation, pair: Pair, tmp_path: Path) -> Pods:
+def pods(
+    control_plane: ControlPlane, installation: Installation, pair: Pair, tmp_path: Path
+) -> Pods:
     return Pods(control_plane, make_cluster(control_plane, installation.team()), tmp_path)
 
 
@@ -70,7 +79,9 @@ def test_a_generation_is_added_retired_and_forgotten_without_cutting_anybody_off
     second = add(admin, pods, first)
     adopted(pair, first, second)
     pods.restart()
-    assert pods.signer_authorities() == [1, 1], "all replicas change over at one moment: when it is activated"
+    assert pods.signer_authorities() == [1, 1], (
+        "all replicas change over at one moment: when it is activated"
+    )
 
     second = activate(installation, second)
     adopted(pair, first, second)
@@ -82,7 +93,9 @@ def test_a_generation_is_added_retired_and_forgotten_without_cutting_anybody_off
     retire(admin, pods, first)
     adopted(pair, stored_entry(installation, first), second)
     moved, _ = pods.restart()
-    assert moved.authorities == both.authorities[::-1], "the new one signs, the old one is trusted still"
+    assert moved.authorities == both.authorities[::-1], (
+        "the new one signs, the old one is trusted still"
+    )
     assert lets_in_both_ways(both, moved)
     assert certificates(admin.does("show", pods.title)) == moved.bundle.decode()
 
@@ -98,7 +111,12 @@ def test_a_generation_is_added_retired_and_forgotten_without_cutting_anybody_off
 def only_generation(admin: Admin, pods: Pods, tls: Tls) -> str:
     """The generation there is before anything was rotated."""
     (first,), entry = admin.listed(pods.cluster)
-    assert (entry["generation"], entry["pods"], entry["outdated"], entry["unaware"]) == (first, 2, 0, 0)
+    assert (entry["generation"], entry["pods"], entry["outdated"], entry["unaware"]) == (
+        first,
+        2,
+        0,
+        0,
+    )
     assert certificates(admin.does("show", pods.title)) == tls.bundle.decode()
     return first
 
@@ -109,7 +127,9 @@ def add(admin: Admin, pods: Pods, first: str) -> str:
     generations, entry = admin.listed(pods.cluster)
     _, second = generations
     assert (generations, entry["unaware"]) == ({first: "signs", second: "signs"}, 2)
-    assert f"{pods.title}: 2 of 2 pods do not know {second}: restart before revoking" in admin.does("list")
+    assert f"{pods.title}: 2 of 2 pods do not know {second}: restart before revoking" in admin.does(
+        "list"
+    )
     code, said = admin.ca("revoke", first)
     assert code == 1 and f"{pods.title}: 2 of 2 pods will be cut off" in said and "Aborted" in said
     assert admin.listed(pods.cluster)[0] == generations
@@ -129,7 +149,9 @@ def lets_in_both_ways(one: Tls, other: Tls) -> bool:
     return (one.verify(other)[0], other.verify(one)[0]) == (0, 0)
 
 
-def test_the_last_generation_cannot_be_taken_away(installation: Installation, pair: Pair, pods: Pods) -> None:
+def test_the_last_generation_cannot_be_taken_away(
+    installation: Installation, pair: Pair, pods: Pods
+) -> None:
     admin = Admin(installation)
     stored = installation.control_plane.get(installation.secret)
     name = next(iter(json.loads(admin.does("list", "-o", "json"))["generations"]))["name"]
@@ -142,13 +164,20 @@ def test_the_last_generation_cannot_be_taken_away(installation: Installation, pa
 
 
 def test_a_cluster_that_does_not_exist_is_said_to(installation: Installation, pair: Pair) -> None:
-    assert Admin(installation).ca("show", "nowhere/demo") == (2, "raywarden: there is no namespace nowhere\n")
+    assert Admin(installation).ca("show", "nowhere/demo") == (
+        2,
+        "raywarden: there is no namespace nowhere\n",
+    )
     assert Admin(installation).ca("show", "demo") == (2, "raywarden: demo is not NAMESPACE/NAME\n")
 
 
 def certificates(shown: str) -> str:
     """What `ca show` prints, without what is for people."""
-    return "".join(line for line in shown.splitlines(keepends=True) if not line.startswith("#") and line.strip())
+    return "".join(
+        line
+        for line in shown.splitlines(keepends=True)
+        if not line.startswith("#") and line.strip()
+    )
 
 
 def stored_entry(installation: Installation, generation: str) -> str:

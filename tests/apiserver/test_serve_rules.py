@@ -6,9 +6,9 @@ import pytest
 from tests.apiserver.control_plane import ControlPlane
 from tests.apiserver.installation import Installation, until
 from tests.apiserver.kuberay_operator import OPERATOR
+from tests.apiserver.permissions import RBAC
 from tests.apiserver.pods import make_cluster, make_pods, place_of
 from tests.apiserver.replica import Replica
-from tests.apiserver.rights import RBAC
 from tests.support import factory, related_objects
 from tests.support.factory import Object, changed
 
@@ -18,7 +18,9 @@ AUTHOR = "author"
 
 
 @pytest.fixture(scope="module")
-def team(control_plane: ControlPlane, installation: Installation, pair: tuple[Replica, Replica]) -> str:
+def team(
+    control_plane: ControlPlane, installation: Installation, pair: tuple[Replica, Replica]
+) -> str:
     """A namespace in which `author` may do anything, and nothing anywhere else."""
     namespace = installation.team(**{"raywarden.io/enforce": "restricted"})
     rules = [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]
@@ -28,7 +30,13 @@ def team(control_plane: ControlPlane, installation: Installation, pair: tuple[Re
     subjects = [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": AUTHOR}]
     binding = {"metadata": {"name": "author"}, "roleRef": reference, "subjects": subjects}
     control_plane.make(f"{path}/rolebindings", binding)
-    until(lambda: control_plane.admin.get(services(namespace), headers={"Impersonate-User": AUTHOR}).is_success)
+    until(
+        lambda: (
+            control_plane.admin.get(
+                services(namespace), headers={"Impersonate-User": AUTHOR}
+            ).is_success
+        )
+    )
     return namespace
 
 
@@ -51,7 +59,9 @@ def services(namespace: str) -> str:
 
 def post_cluster(control_plane: ControlPlane, namespace: str, dry_run: bool) -> httpx.Response:
     path = f"/apis/ray.io/v1/namespaces/{namespace}/rayclusters{'?dryRun=All' if dry_run else ''}"
-    return control_plane.post(path, changed(factory.ray_cluster(), {"/metadata": {"name": "new"}}), AUTHOR)
+    return control_plane.post(
+        path, changed(factory.ray_cluster(), {"/metadata": {"name": "new"}}), AUTHOR
+    )
 
 
 def refused_by(answer: httpx.Response) -> set[str]:
@@ -63,7 +73,9 @@ def refused_by(answer: httpx.Response) -> set[str]:
     return {line.partition(":")[0] for line in message.splitlines()}
 
 
-def test_what_is_missing_around_it_is_refused_until_it_is_there(control_plane: ControlPlane, team: str) -> None:
+def test_what_is_missing_around_it_is_refused_until_it_is_there(
+    control_plane: ControlPlane, team: str
+) -> None:
     other = f"{team}-other"
     labels = control_plane.get(f"/api/v1/namespaces/{team}")["metadata"]["labels"]
     labels.pop("kubernetes.io/metadata.name")
@@ -91,26 +103,37 @@ class TestMembership:
     def test_by_making_it(self, control_plane: ControlPlane, cluster: Object) -> None:
         head, _ = make_pods(control_plane, cluster)
         metadata = {name: head["metadata"][name] for name in ("labels", "ownerReferences")}
-        forged = {"metadata": {"name": "forged", **metadata}, "spec": {**head["spec"], "nodeName": None}}
+        forged = {
+            "metadata": {"name": "forged", **metadata},
+            "spec": {**head["spec"], "nodeName": None},
+        }
         path, _, _ = place_of(head).rpartition("/")
         assert refused_by(control_plane.post(path, forged, AUTHOR)) == {"operator-made-pods"}
         assert control_plane.post(f"{path}?dryRun=All", forged, OPERATOR).is_success
 
-    def test_by_putting_the_label_on_later(self, control_plane: ControlPlane, cluster: Object) -> None:
+    def test_by_putting_the_label_on_later(
+        self, control_plane: ControlPlane, cluster: Object
+    ) -> None:
         namespace = cluster["metadata"]["namespace"]
         plain = {"metadata": {"generateName": "plain-"}, "spec": factory.template("busy")["spec"]}
         mine = control_plane.make(f"/api/v1/namespaces/{namespace}/pods", plain, AUTHOR)
         for metadata in (
             {"labels": {"ray.io/cluster": "demo"}},
-            {"ownerReferences": [owner(cluster)], "labels": {"ray.io/cluster": "demo", "ray.io/node-type": "worker"}},
+            {
+                "ownerReferences": [owner(cluster)],
+                "labels": {"ray.io/cluster": "demo", "ray.io/node-type": "worker"},
+            },
         ):
             answer = control_plane.change(place_of(mine), {"metadata": metadata}, AUTHOR)
             assert "operator-made-pods" in refused_by(answer)
 
     @pytest.mark.parametrize(
-        ("path", "kind"), [("apps/v1", "deployments"), ("apps/v1", "statefulsets"), ("batch/v1", "jobs")]
+        ("path", "kind"),
+        [("apps/v1", "deployments"), ("apps/v1", "statefulsets"), ("batch/v1", "jobs")],
     )
-    def test_by_having_it_made(self, control_plane: ControlPlane, cluster: Object, path: str, kind: str) -> None:
+    def test_by_having_it_made(
+        self, control_plane: ControlPlane, cluster: Object, path: str, kind: str
+    ) -> None:
         labels = {"ray.io/cluster": "demo", "ray.io/node-type": "redis-cleanup"}
         template = {
             "metadata": {"labels": labels},
@@ -129,29 +152,44 @@ class TestMembership:
 
 
 class TestExposure:
-    def test_a_service_that_leads_to_its_pods(self, control_plane: ControlPlane, cluster: Object) -> None:
+    def test_a_service_that_leads_to_its_pods(
+        self, control_plane: ControlPlane, cluster: Object
+    ) -> None:
         path = services(cluster["metadata"]["namespace"])
         spec: Object = {"selector": {"app.kubernetes.io/name": "kuberay"}, "ports": [{"port": 80}]}
-        inside = control_plane.make(path, {"metadata": {"generateName": "door-"}, "spec": spec}, AUTHOR)
+        inside = control_plane.make(
+            path, {"metadata": {"generateName": "door-"}, "spec": spec}, AUTHOR
+        )
         public = {"spec": {"type": "NodePort"}}
         answer = control_plane.change(f"{path}/{inside['metadata']['name']}", public, AUTHOR)
         assert refused_by(answer) == {"no-public-ray-service"}
         assert "selects pods of the RayCluster demo" in answer.json()["message"]
 
-    def test_a_service_that_was_there_first(self, control_plane: ControlPlane, cluster: Object) -> None:
+    def test_a_service_that_was_there_first(
+        self, control_plane: ControlPlane, cluster: Object
+    ) -> None:
         namespace = cluster["metadata"]["namespace"]
         spec = {"type": "NodePort", "selector": {"team": "vision"}, "ports": [{"port": 80}]}
-        control_plane.make(services(namespace), {"metadata": {"name": "early"}, "spec": spec}, AUTHOR)
+        control_plane.make(
+            services(namespace), {"metadata": {"name": "early"}, "spec": spec}, AUTHOR
+        )
         template = "/spec/headGroupSpec/template/metadata"
         document = changed(
-            factory.ray_cluster(), {"/metadata": {"name": "new"}, template: {"labels": {"team": "vision"}}}
+            factory.ray_cluster(),
+            {"/metadata": {"name": "new"}, template: {"labels": {"team": "vision"}}},
         )
         path = f"/apis/ray.io/v1/namespaces/{namespace}/rayclusters?dryRun=All"
-        until(lambda: refused_by(control_plane.post(path, document, AUTHOR)) == {"no-public-ray-service"})
+        until(
+            lambda: (
+                refused_by(control_plane.post(path, document, AUTHOR)) == {"no-public-ray-service"}
+            )
+        )
         control_plane.delete(f"{services(namespace)}/early")
         until(lambda: refused_by(control_plane.post(path, document, AUTHOR)) == set())
 
-    def test_an_ingress_by_way_of_another_service(self, control_plane: ControlPlane, cluster: Object) -> None:
+    def test_an_ingress_by_way_of_another_service(
+        self, control_plane: ControlPlane, cluster: Object
+    ) -> None:
         namespace = cluster["metadata"]["namespace"]
         spec = {"selector": {"ray.io/cluster": "demo"}, "ports": [{"port": 80, "targetPort": 8265}]}
         control_plane.make(services(namespace), {"metadata": {"name": "web"}, "spec": spec}, AUTHOR)
@@ -162,24 +200,40 @@ class TestExposure:
         guarded = changed(ingress, {"/metadata/annotations": asks})
         assert refused_by(control_plane.post(path, guarded, AUTHOR)) == set()
 
-    def test_a_network_policy_that_opens_it(self, control_plane: ControlPlane, cluster: Object) -> None:
-        policy = changed(related_objects.network_policy(), {"/metadata": {"name": "all"}, "/spec/ingress": [{}]})
+    def test_a_network_policy_that_opens_it(
+        self, control_plane: ControlPlane, cluster: Object
+    ) -> None:
+        policy = changed(
+            related_objects.network_policy(), {"/metadata": {"name": "all"}, "/spec/ingress": [{}]}
+        )
         path = f"/apis/networking.k8s.io/v1/namespaces/{cluster['metadata']['namespace']}/networkpolicies"
         assert refused_by(control_plane.post(path, policy, AUTHOR)) == {"network-policy-present"}
 
 
-def test_an_ephemeral_container_gets_nothing_of_ours(control_plane: ControlPlane, cluster: Object) -> None:
+def test_an_ephemeral_container_gets_nothing_of_ours(
+    control_plane: ControlPlane, cluster: Object
+) -> None:
     head, _ = make_pods(control_plane, cluster)
     key = {"name": "raywarden-tls", "mountPath": "/keys"}
     traces = {"capabilities": {"add": ["SYS_PTRACE"]}}
-    debug = {"name": "debug", "image": "busybox:1.36", "volumeMounts": [key], "securityContext": traces}
+    debug = {
+        "name": "debug",
+        "image": "busybox:1.36",
+        "volumeMounts": [key],
+        "securityContext": traces,
+    }
     change = {"spec": {"ephemeralContainers": [debug]}}
     answer = control_plane.change(f"{place_of(head)}/ephemeralcontainers", change, AUTHOR)
     assert {"reserved-names", "no-privileged"} <= refused_by(answer)
 
 
-def test_a_namespace_is_loosened_by_an_administrator_alone(control_plane: ControlPlane, team: str) -> None:
-    path, looser = f"/api/v1/namespaces/{team}", {"metadata": {"labels": {"raywarden.io/enforce": None}}}
+def test_a_namespace_is_loosened_by_an_administrator_alone(
+    control_plane: ControlPlane, team: str
+) -> None:
+    path, looser = (
+        f"/api/v1/namespaces/{team}",
+        {"metadata": {"labels": {"raywarden.io/enforce": None}}},
+    )
     answer = control_plane.change(path, looser, AUTHOR)
     assert refused_by(answer) == {"no-opt-out"}
     assert control_plane.change(f"{path}?dryRun=All", looser).is_success

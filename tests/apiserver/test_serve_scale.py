@@ -42,14 +42,18 @@ def installation(control_plane: ControlPlane) -> Iterator[Installation]:
 
 def start(stack: ExitStack, installation: Installation, service: Service) -> Replica:
     """One more replica behind the Service; not ready yet."""
-    settings = {"SIGNER_URL": service.enrolment, "DRAIN_SECONDS": "2"}
+    settings = {"SIGNER_URL": service.enrollment, "DRAIN_SECONDS": "2"}
     service.replicas.append(stack.enter_context(serving(installation, **settings)))
     return service.replicas[-1]
 
 
 def refused_or_unmutated(answers: list[httpx.Response]) -> list[str]:
     """What is wrong with each answer that is not a pod with our init container."""
-    return [answer.text[:500] for answer in answers if not answer.is_success or ENROLL_CONTAINER not in answer.text]
+    return [
+        answer.text[:500]
+        for answer in answers
+        if not answer.is_success or ENROLL_CONTAINER not in answer.text
+    ]
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,9 @@ class Load:
     pod: Object
 
     def create(self, *_: object) -> httpx.Response:
-        return self.control_plane.post(f"/api/v1/namespaces/{self.namespace}/pods", self.pod, OPERATOR)
+        return self.control_plane.post(
+            f"/api/v1/namespaces/{self.namespace}/pods", self.pod, OPERATOR
+        )
 
     def create_until(self, stop: threading.Event) -> list[httpx.Response]:
         answers = []
@@ -113,7 +119,9 @@ def test_a_rolling_restart_under_load(installation: Installation, service: Servi
         assert refused_or_unmutated(answers) == []
 
 
-def test_a_replica_that_dies_lets_nothing_in_unmutated(installation: Installation, service: Service) -> None:
+def test_a_replica_that_dies_lets_nothing_in_unmutated(
+    installation: Installation, service: Service
+) -> None:
     """A node is lost: connections to it break, and some requests are refused until the network knows."""
     with ExitStack() as stack:
         for _ in range(2):
@@ -125,7 +133,9 @@ def test_a_replica_that_dies_lets_nothing_in_unmutated(installation: Installatio
         refused = [answer for answer in answers if not answer.is_success]
         assert refused_or_unmutated([answer for answer in answers if answer.is_success]) == []
         assert all("raywarden.io" in answer.text for answer in refused)
-        assert refused_or_unmutated([load.create() for _ in range(_AT_ONCE)]) == [], "the other one answers for both"
+        assert refused_or_unmutated([load.create() for _ in range(_AT_ONCE)]) == [], (
+            "the other one answers for both"
+        )
 
 
 def registered(installation: Installation, service: Service) -> Load:
@@ -136,5 +146,7 @@ def registered(installation: Installation, service: Service) -> Load:
     installation.wait_effective()
     namespace = installation.team()
     return Load(
-        installation.control_plane, namespace, marked_worker(make_cluster(installation.control_plane, namespace))
+        installation.control_plane,
+        namespace,
+        marked_worker(make_cluster(installation.control_plane, namespace)),
     )

@@ -16,7 +16,10 @@ pytestmark = [pytest.mark.apiserver, pytest.mark.xdist_group("apiserver")]
 
 _SHARED = {"SIGNER_URL": "https://raywarden-enroll.example.svc:8444"}
 # The same program, which says that it is another version.
-_NEXT = ("-c", "import webhook; webhook.__version__ = '99.0.0'; from webhook.__main__ import main; main()")
+_NEXT = (
+    "-c",
+    "import webhook; webhook.__version__ = '99.0.0'; from webhook.__main__ import main; main()",
+)
 
 Versions = tuple[Replica, Replica]
 
@@ -38,7 +41,9 @@ def route(installation: Installation, mutate: Replica, validate: Replica) -> Non
     installation.wait_effective()
 
 
-@pytest.mark.parametrize("newer_first", [False, True], ids=["defaults by the old one", "defaults by the new one"])
+@pytest.mark.parametrize(
+    "newer_first", [False, True], ids=["defaults by the old one", "defaults by the new one"]
+)
 def test_one_takes_the_pods_of_the_other(
     control_plane: ControlPlane, installation: Installation, versions: Versions, newer_first: bool
 ) -> None:
@@ -67,7 +72,9 @@ def test_an_upgrade_never_changes_a_stored_cluster(
 
     assert stored_after({"metadata": {"labels": {"team": "vision"}}})["spec"] == cluster["spec"]
     assert stored_after({"metadata": {"annotations": {"note": "x"}}})["spec"] == cluster["spec"]
-    again = control_plane.admin.put(path, json=changed(cluster_of(), {"/metadata": replaced(control_plane, path)}))
+    again = control_plane.admin.put(
+        path, json=changed(cluster_of(), {"/metadata": replaced(control_plane, path)})
+    )
     assert again.is_success, again.text
     assert again.json()["spec"] == cluster["spec"], "kubectl replace of the author's file"
     grown = changed(cluster["spec"], {"/workerGroupSpecs/0/replicas": 3})
@@ -75,9 +82,14 @@ def test_an_upgrade_never_changes_a_stored_cluster(
     hint = json.loads(control_plane.get(path)["metadata"]["annotations"][INJECTED_ANNOTATION])
     assert hint["version"] != "99.0.0", "it says who wrote what stands there"
     head, _ = make_pods(control_plane, control_plane.get(path))
-    assert init_container(head)["image"] == "images.example/raywarden:99.0.0", "pods are new each time"
+    assert init_container(head)["image"] == "images.example/raywarden:99.0.0", (
+        "pods are new each time"
+    )
 
 
 def replaced(control_plane: ControlPlane, path: str) -> Object:
     """The metadata of the author's file, at the version that is stored."""
-    return {"name": "demo", "resourceVersion": control_plane.get(path)["metadata"]["resourceVersion"]}
+    return {
+        "name": "demo",
+        "resourceVersion": control_plane.get(path)["metadata"]["resourceVersion"],
+    }

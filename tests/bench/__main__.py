@@ -1,8 +1,8 @@
 """`python -m tests.bench`."""
 
-from tests.bench import admission, enrolment, neighbourhood, starting
+from tests.bench import admission, enrollment, namespace_state, starting
 
 admission.main()
-enrolment.main()
-neighbourhood.main()
+enrollment.main()
+namespace_state.main()
 starting.main()

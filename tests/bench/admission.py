@@ -18,7 +18,7 @@ from tests.support.live_server import Live, serving
 from tests.support.paths import FIXTURES
 from webhook.admission.reviewer import Reviewer
 from webhook.admission.wire import parse
-from webhook.manifests.state import ManifestNeighbourhoods
+from webhook.manifests.state import ManifestNamespaces
 
 _FIXTURES = FIXTURES / "bench"
 _REQUESTS = 4000
@@ -36,33 +36,59 @@ def main() -> None:
 
 
 def _print_stages(bodies: dict[str, bytes]) -> None:
-    print(f"{'microseconds, best of ' + str(_ROUNDS):<28}{'bytes':>8}{'parse':>8}{'decide':>8}{'encode':>8}")
+    print(
+        f"{'microseconds, best of ' + str(_ROUNDS):<28}{'bytes':>8}{'parse':>8}{'decide':>8}{'encode':>8}"
+    )
     ca = "-----BEGIN CERTIFICATE-----\n" + "A" * 700 + "\n-----END CERTIFICATE-----\n"
     signer = Signer(
-        "raywarden:0", "https://raywarden-enroll.raywarden-system.svc:8444", ca, "raywarden-system", 8444, "0"
+        "raywarden:0",
+        "https://raywarden-enroll.raywarden-system.svc:8444",
+        ca,
+        "raywarden-system",
+        8444,
+        "0",
     )
     policy = Policy.parse(None)
-    reviewer = Reviewer(lambda: policy, lambda: signer, ManifestNeighbourhoods(()), lambda: date(2026, 11, 20))
+    reviewer = Reviewer(
+        lambda: policy, lambda: signer, ManifestNamespaces(()), lambda: date(2026, 11, 20)
+    )
     for name, body in bodies.items():
         for path, review in (("mutate", reviewer.mutate), ("validate", reviewer.validate)):
             sent = body if path == "mutate" else _mutated(body, reviewer)
             request = parse(sent)
             decision = review(request)
-            stages = (_best(partial(parse, sent)), _best(partial(review, request)), _best(decision.response.encode))
-            print(f"{path + ' ' + name:<28}{len(sent):>8}" + "".join(f"{stage * 1e6:>8.0f}" for stage in stages))
+            stages = (
+                _best(partial(parse, sent)),
+                _best(partial(review, request)),
+                _best(decision.response.encode),
+            )
+            print(
+                f"{path + ' ' + name:<28}{len(sent):>8}"
+                + "".join(f"{stage * 1e6:>8.0f}" for stage in stages)
+            )
 
 
 def _print_growth() -> None:
     """All rules on and enforced: does it cost more than in proportion to the object, or with what the cluster holds?"""
     policy = {"profiles": {"enforce": "restricted"}}
     print(f"\n{'validate, microseconds':<28}{'1':>8}{'10':>8}{'100':>8}{'each':>8}")
-    for what, make in (("containers of a pod", _containers), ("worker groups of a cluster", _groups)):
+    for message, make in (
+        ("containers of a pod", _containers),
+        ("worker groups of a cluster", _groups),
+    ):
         figures = [_validated(factory.reviewer(policy), make(number)) for number in (1, 10, 100)]
         each = (figures[2] - figures[1]) / 90
-        print(f"{what:<28}" + "".join(f"{figure * 1e6:>8.0f}" for figure in (*figures, each)))
+        print(f"{message:<28}" + "".join(f"{figure * 1e6:>8.0f}" for figure in (*figures, each)))
     print(f"\n{'validate, clusters known':<28}{'10':>8}{'10000':>8}{'of one namespace':>18}")
-    asked = [factory.reviewer(policy, *_clusters(*known)) for known in ((10, 10), (10_000, 10), (10_000, 10_000))]
-    subjects = {"RayCluster": factory.ray_cluster(), "Pod": factory.head_pod(), "Service": related_objects.service()}
+    asked = [
+        factory.reviewer(policy, *_clusters(*known))
+        for known in ((10, 10), (10_000, 10), (10_000, 10_000))
+    ]
+    subjects = {
+        "RayCluster": factory.ray_cluster(),
+        "Pod": factory.head_pod(),
+        "Service": related_objects.service(),
+    }
     for kind, document in subjects.items():
         few, many, crowded = (_validated(one, document) * 1e6 for one in asked)
         print(f"{kind + ', microseconds':<28}{few:>8.0f}{many:>8.0f}{crowded:>18.0f}")
@@ -75,27 +101,38 @@ def _validated(asked: Reviewer, document: factory.Object) -> float:
 
 def _containers(number: int) -> factory.Object:
     pod = factory.head_pod()
-    pod["spec"]["containers"] = [factory.asking("ray-head"), *(factory.asking(f"c{i}") for i in range(1, number))]
+    pod["spec"]["containers"] = [
+        factory.asking("ray-head"),
+        *(factory.asking(f"c{i}") for i in range(1, number)),
+    ]
     return pod
 
 
 def _groups(number: int) -> factory.Object:
     group = factory.cluster_spec()["workerGroupSpecs"][0]
-    return factory.ray_cluster(workerGroupSpecs=[{**group, "groupName": f"g{i}"} for i in range(number)])
+    return factory.ray_cluster(
+        workerGroupSpecs=[{**group, "groupName": f"g{i}"} for i in range(number)]
+    )
 
 
 def _clusters(number: int, together: int) -> Iterator[factory.Object]:
     """RayClusters, their head services and policies, so many together in a namespace."""
     for index in range(number):
-        name, namespace = f"c{index}", f"team-{index // together}" if index >= together else "team-a"
+        name, namespace = (
+            f"c{index}",
+            f"team-{index // together}" if index >= together else "team-a",
+        )
         place = {"name": name, "namespace": namespace}
         yield factory.changed(factory.ray_cluster(), {"/metadata": {**place, "uid": name}})
         selector = {"ray.io/cluster": name, "ray.io/node-type": "head"}
         yield factory.changed(
-            related_objects.service(selector=selector), {"/metadata": {**place, "name": f"{name}-head-svc"}}
+            related_objects.service(selector=selector),
+            {"/metadata": {**place, "name": f"{name}-head-svc"}},
         )
         own = {"matchLabels": {"ray.io/cluster": name}}
-        yield factory.changed(related_objects.network_policy(), {"/metadata": place, "/spec/podSelector": own})
+        yield factory.changed(
+            related_objects.network_policy(), {"/metadata": place, "/spec/podSelector": own}
+        )
 
 
 def _best(work: Callable[[], object]) -> float:
@@ -116,7 +153,9 @@ def _mutated(body: bytes, reviewer: Reviewer) -> bytes:
 
 
 def _print_load(live: Live, bodies: dict[str, bytes]) -> None:
-    print(f"\n{'over TLS, one server process':<28}{'conns':>8}{'req/s':>8}{'p50 ms':>8}{'p99 ms':>8}")
+    print(
+        f"\n{'over TLS, one server process':<28}{'conns':>8}{'req/s':>8}{'p50 ms':>8}{'p99 ms':>8}"
+    )
     for name, body in bodies.items():
         answers = load.over_kept_connections(
             live, live.admission_port, itertools.repeat(_request("/mutate", body)), 1, 1
@@ -128,7 +167,9 @@ def _print_load(live: Live, bodies: dict[str, bytes]) -> None:
             requests = itertools.repeat(_request(path, sent))
             for connections in (1, 8):
                 rounds = (_WARM_UP, _REQUESTS, _REQUESTS, _REQUESTS)
-                ask = partial(load.over_kept_connections, live, live.admission_port, requests, connections)
+                ask = partial(
+                    load.over_kept_connections, live, live.admission_port, requests, connections
+                )
                 _, *runs = [ask(number) for number in rounds]
                 print(f"{path[1:] + ' ' + name:<28}{connections:>8}{load.figures(runs)}")
 

@@ -38,7 +38,9 @@ def request(path: str, headers: Mapping[str, str], body: bytes) -> bytes:
     return "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode() + body
 
 
-def over_kept_connections(live: Live, port: int, requests: Iterator[bytes], connections: int, count: int) -> Run:
+def over_kept_connections(
+    live: Live, port: int, requests: Iterator[bytes], connections: int, count: int
+) -> Run:
     """Send `count` requests over so many connections, each again as soon as it is answered."""
 
     async def main() -> Run:
@@ -54,7 +56,9 @@ def over_kept_connections(live: Live, port: int, requests: Iterator[bytes], conn
     return uvloop.run(main())
 
 
-def over_new_connections(live: Live, port: int, requests: Iterator[bytes], at_once: int, count: int) -> Run:
+def over_new_connections(
+    live: Live, port: int, requests: Iterator[bytes], at_once: int, count: int
+) -> Run:
     """Send `count` requests, each on a connection of its own with a whole TLS handshake, so many at once."""
 
     async def main() -> Run:
@@ -80,7 +84,9 @@ def _run(started: float, callers: Sequence["_Caller"]) -> Run:
 
 
 async def _connect(live: Live, port: int, caller: "_Caller") -> None:
-    await asyncio.get_running_loop().create_connection(lambda: caller, "localhost", port, ssl=live.trust)
+    await asyncio.get_running_loop().create_connection(
+        lambda: caller, "localhost", port, ssl=live.trust
+    )
 
 
 class _Caller(asyncio.Protocol):
@@ -109,7 +115,9 @@ class _Caller(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._received += data
         head, found, body = self._received.partition(b"\r\n\r\n")
-        if not found or len(body) < int(head.lower().partition(b"content-length: ")[2].partition(b"\r")[0]):
+        if not found or len(body) < int(
+            head.lower().partition(b"content-length: ")[2].partition(b"\r")[0]
+        ):
             return
         self.took.append(time.perf_counter() - self.sent)
         self._received, self.answer = b"", body

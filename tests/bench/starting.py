@@ -14,7 +14,10 @@ _RUNS = 7
 def main() -> None:
     """Print times from the start of a process, for what pods and operators wait for."""
     print(f"\n{'start, milliseconds':<28}{'p50':>8}{'most':>8}")
-    for title, start in (("raywarden enroll --help", _enroll), ("raywarden serve until ready", _serve)):
+    for title, start in (
+        ("raywarden enroll --help", _enroll),
+        ("raywarden serve until ready", _serve),
+    ):
         took = [start() * 1e3 for _ in range(_RUNS)]
         print(f"{title:<28}{statistics.median(took):>8.0f}{max(took):>8.0f}")
 

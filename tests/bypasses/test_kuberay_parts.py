@@ -4,7 +4,17 @@ from typing import Any
 
 import pytest
 
-from tests.bypasses.door import HEAD, RAY, WORKER, by_both, made_of, passes, refused, stored, verdict
+from tests.bypasses.admission import (
+    HEAD,
+    RAY,
+    WORKER,
+    by_both,
+    made_of,
+    passes,
+    refused,
+    stored,
+    verdict,
+)
 from tests.support import factory
 from tests.support.factory import Object, changed, container, ray_cluster
 
@@ -43,7 +53,9 @@ def test_09_autoscaler_options(kind: Any, place: str, options: Object, rule: str
 def test_09_on_the_pod_again() -> None:
     autoscaler = "/spec/containers/1"
     assert refused(changed(factory.head_pod(), {f"{autoscaler}/env": [OFF]})) == {"tls-on"}
-    assert refused(changed(factory.head_pod(), {f"{autoscaler}/command": SHELL})) == {"start-command-intact"}
+    assert refused(changed(factory.head_pod(), {f"{autoscaler}/command": SHELL})) == {
+        "start-command-intact"
+    }
     image = changed(factory.head_pod(), {f"{autoscaler}/image": "mine:1"})
     assert refused(image) == set(), "an image of one's own gets the same variables"
     assert stored(image)["spec"]["containers"][1]["env"][1] == {"name": "RAY_USE_TLS", "value": "1"}
@@ -54,8 +66,14 @@ def test_09_on_the_pod_again() -> None:
     [
         ({"hostNetwork": True}, {"no-host-access"}),
         ({"volumes": [{"name": "node", "hostPath": {"path": "/"}}]}, {"no-host-path"}),
-        ({"containers": [container("ray-job-submitter", securityContext=PRIVILEGED)]}, {"no-privileged"}),
-        ({"containers": [container("mine", env=[{"name": "LD_PRELOAD", "value": "x"}])]}, {"start-command-intact"}),
+        (
+            {"containers": [container("ray-job-submitter", securityContext=PRIVILEGED)]},
+            {"no-privileged"},
+        ),
+        (
+            {"containers": [container("mine", env=[{"name": "LD_PRELOAD", "value": "x"}])]},
+            {"start-command-intact"},
+        ),
         ({"initContainers": [container("mine", volumeMounts=[KEY])]}, {"reserved-names"}),
     ],
 )
@@ -67,11 +85,15 @@ def test_10_submitters(change: Object, rules: set[str]) -> None:
     pod = factory.submitter_pod()
     pod["spec"] |= change
     assert refused(pod) == rules
-    assert not made_of(factory.ray_job(submitterPodTemplate=factory.template("ray-job-submitter")))[-1]
+    assert not made_of(factory.ray_job(submitterPodTemplate=factory.template("ray-job-submitter")))[
+        -1
+    ]
 
 
 def test_10_a_submitters_label_is_no_shelter_for_ray() -> None:
-    warned, denied = by_both(changed(factory.submitter_pod(), {"/spec/containers/0/command": ["ray", "start"]}))
+    warned, denied = by_both(
+        changed(factory.submitter_pod(), {"/spec/containers/0/command": ["ray", "start"]})
+    )
     assert {"tls-on", "auth-on"} <= warned & denied
 
 
@@ -91,7 +113,12 @@ def test_11_every_list_of_containers(one: Object, rules: set[str]) -> None:
     for group in (HEAD, WORKER):
         assert refused(changed(ray_cluster(), {f"{group}/spec/containers/-": mine})) == rules
         for restart in ({}, {"restartPolicy": "Always"}):
-            assert refused(changed(ray_cluster(), {f"{group}/spec/initContainers": [{**mine, **restart}]})) == rules
+            assert (
+                refused(
+                    changed(ray_cluster(), {f"{group}/spec/initContainers": [{**mine, **restart}]})
+                )
+                == rules
+            )
     assert refused(changed(factory.worker_pod(), {"/spec/initContainers/-": mine})) == rules
 
 
@@ -104,12 +131,20 @@ def test_11_collector_options() -> None:
         assert refused(ray_cluster(historyServerOptions={"collectorOptions": options})) == {rule}
 
 
-def test_11_a_sidecar_that_enrols_in_the_pods_name_remains() -> None:
+def test_11_a_sidecar_that_enrolls_in_the_pods_name_remains() -> None:
     """It is in the pod, and a token says which pod it is of, not which container."""
     sources = [{"serviceAccountToken": {"path": "token", "audience": "raywarden.io"}}]
-    side = {"name": "side", "image": "mine:1", "volumeMounts": [{"name": "mine", "mountPath": "/mine"}]}
+    side = {
+        "name": "side",
+        "image": "mine:1",
+        "volumeMounts": [{"name": "mine", "mountPath": "/mine"}],
+    }
     volume = {"name": "mine", "projected": {"sources": sources}}
-    assert passes(changed(ray_cluster(), {f"{HEAD}/spec/volumes": [volume], f"{HEAD}/spec/containers/-": side}))
+    assert passes(
+        changed(
+            ray_cluster(), {f"{HEAD}/spec/volumes": [volume], f"{HEAD}/spec/containers/-": side}
+        )
+    )
 
 
 @pytest.mark.parametrize(
@@ -149,7 +184,10 @@ def test_22_one_that_looks_into_another_container_remains() -> None:
         ({"/metadata/labels/raywarden.io~1tls": None}, {"reserved-names", "tls-on"}),
         ({"/metadata/annotations/raywarden.io~1tls-secret": "mine"}, {"reserved-names", "tls-on"}),
         ({"/metadata/annotations/raywarden.io~1inject": "false"}, {"no-opt-out"}),
-        ({"/metadata/annotations/ray.io~1overwrite-container-cmd": "true"}, {"start-command-intact"}),
+        (
+            {"/metadata/annotations/ray.io~1overwrite-container-cmd": "true"},
+            {"start-command-intact"},
+        ),
         ({"/metadata/labels": None}, {"reserved-names", "operator-made-pods", "tls-on"}),
     ],
 )
@@ -157,14 +195,25 @@ def test_23_updates_of_pods(change: Object, rules: set[str]) -> None:
     before = stored(factory.worker_pod())
     assert refused(changed(before, change), before, user="author") == rules
     # One that is being deleted still runs, as long as its grace period and its finalizers say.
-    ending = changed(before, {"/metadata/deletionTimestamp": "2026-11-20T08:00:00Z", "/metadata/finalizers": ["a/b"]})
+    ending = changed(
+        before,
+        {"/metadata/deletionTimestamp": "2026-11-20T08:00:00Z", "/metadata/finalizers": ["a/b"]},
+    )
     assert refused(changed(ending, change), ending, user="author") == rules
 
 
 def test_23_the_end_of_a_pod_is_never_held_up() -> None:
-    bad = changed(stored(factory.worker_pod()), {"/spec/hostNetwork": True, "/spec/initContainers": []})
-    ending = changed(bad, {"/metadata/deletionTimestamp": "2026-11-20T08:00:00Z", "/metadata/finalizers": ["a/b"]})
-    assert verdict(changed(ending, {"/metadata/finalizers": None}), ending, user="author") == (set(), set())
+    bad = changed(
+        stored(factory.worker_pod()), {"/spec/hostNetwork": True, "/spec/initContainers": []}
+    )
+    ending = changed(
+        bad,
+        {"/metadata/deletionTimestamp": "2026-11-20T08:00:00Z", "/metadata/finalizers": ["a/b"]},
+    )
+    assert verdict(changed(ending, {"/metadata/finalizers": None}), ending, user="author") == (
+        set(),
+        set(),
+    )
 
 
 @pytest.mark.parametrize(
@@ -176,7 +225,10 @@ def test_23_the_end_of_a_pod_is_never_held_up() -> None:
         ({f"{RAY}/command": ["unset RAY_USE_TLS"]}, {"start-command-intact"}),
         ({"/spec/tlsOptions": {"enabled": True}}, {"tls-on"}),
         ({f"{HEAD}/metadata/labels/raywarden.io~1tls": "mine"}, set()),
-        ({"/spec/workerGroupSpecs/0/groupName": "other", f"{WORKER}/spec/hostPID": True}, {"no-host-access"}),
+        (
+            {"/spec/workerGroupSpecs/0/groupName": "other", f"{WORKER}/spec/hostPID": True},
+            {"no-host-access"},
+        ),
     ],
 )
 def test_24_updates_of_clusters(change: Object, rules: set[str]) -> None:
@@ -195,7 +247,9 @@ def test_24_what_was_there_before_us_remains() -> None:
 
 def test_24_our_mark_comes_back() -> None:
     before = stored(ray_cluster())
-    taken = changed(before, {"/metadata/labels": None, f"{HEAD}/metadata/labels/raywarden.io~1tls": "mine"})
+    taken = changed(
+        before, {"/metadata/labels": None, f"{HEAD}/metadata/labels/raywarden.io~1tls": "mine"}
+    )
     decision = factory.reviewer().mutated(factory.request(taken, "UPDATE", before))
     assert decision.document == before
 
@@ -215,9 +269,13 @@ def test_32_every_kind_and_version(kind: Any, place: str, version: str) -> None:
 def test_33_another_controller() -> None:
     """What is here is judged; the pods come into being where the other controller takes it."""
     elsewhere = {"managedBy": "kueue.x-k8s.io/multikueue"}
-    assert refused(changed(ray_cluster(**elsewhere), {f"{HEAD}/spec/hostIPC": True})) == {"no-host-access"}
+    assert refused(changed(ray_cluster(**elsewhere), {f"{HEAD}/spec/hostIPC": True})) == {
+        "no-host-access"
+    }
     assert refused(
-        changed(factory.ray_job(**elsewhere), {"/spec/rayClusterSpec/headGroupSpec/enableIngress": True})
+        changed(
+            factory.ray_job(**elsewhere), {"/spec/rayClusterSpec/headGroupSpec/enableIngress": True}
+        )
     ) == {"no-open-ingress"}
 
 
@@ -237,12 +295,18 @@ def test_33_pods_in_another_cluster_remain() -> None:
         ({}, {"securityContext": {"procMount": "Unmasked"}}, "no-privileged"),
         ({}, {"securityContext": {"capabilities": {"add": ["cap_sys_ptrace"]}}}, "no-privileged"),
         ({}, {"securityContext": {"capabilities": {"add": ["ALL"]}}}, "no-privileged"),
-        ({"securityContext": {"sysctls": [{"name": "kernel.msgmax", "value": "1"}]}}, {}, "no-privileged"),
+        (
+            {"securityContext": {"sysctls": [{"name": "kernel.msgmax", "value": "1"}]}},
+            {},
+            "no-privileged",
+        ),
         ({"securityContext": {"seccompProfile": {"type": "Unconfined"}}}, {}, "no-privileged"),
     ],
 )
 @pytest.mark.parametrize(("kind", "place"), KINDS)
-def test_35_the_nodes_namespaces_and_rights(kind: Any, place: str, pod: Object, one: Object, rule: str) -> None:
+def test_35_the_nodes_namespaces_and_rights(
+    kind: Any, place: str, pod: Object, one: Object, rule: str
+) -> None:
     group = f"{place}/workerGroupSpecs/0/template/spec"
     change = {f"{group}/{name}": value for name, value in pod.items()}
     change |= {f"{group}/containers/0/{name}": value for name, value in one.items()}
@@ -261,13 +325,27 @@ def test_35_wrong_types_are_the_api_servers_to_refuse() -> None:
 
 def test_37_names_and_namespaces() -> None:
     bad = changed(ray_cluster(), {f"{HEAD}/spec/hostNetwork": True})
-    for metadata in ({"generateName": "x-"}, {"name": "x"}, {"name": "x", "namespace": "kube-system"}, {}, None):
-        assert refused(changed(bad, {"/metadata": metadata}), namespace="team-a") == {"no-host-access"}
+    for metadata in (
+        {"generateName": "x-"},
+        {"name": "x"},
+        {"name": "x", "namespace": "kube-system"},
+        {},
+        None,
+    ):
+        assert refused(changed(bad, {"/metadata": metadata}), namespace="team-a") == {
+            "no-host-access"
+        }
 
 
 def test_37_what_the_object_says_of_its_namespace_loosens_nothing() -> None:
-    loose = {"inject": {"optOutNamespaces": ["loose"]}, "exemptions": [{"namespaces": ["loose"], "reason": "test"}]}
-    out = changed(ray_cluster(), {"/metadata/namespace": "loose", "/metadata/labels/raywarden.io~1inject": "false"})
+    loose = {
+        "inject": {"optOutNamespaces": ["loose"]},
+        "exemptions": [{"namespaces": ["loose"], "reason": "test"}],
+    }
+    out = changed(
+        ray_cluster(),
+        {"/metadata/namespace": "loose", "/metadata/labels/raywarden.io~1inject": "false"},
+    )
     bad = changed(ray_cluster(), {"/metadata/namespace": "loose", f"{HEAD}/spec/hostNetwork": True})
     assert refused(out, policy=loose, namespace="team-a") == {"no-opt-out"}
     assert refused(bad, policy=loose, namespace="team-a") == {"no-host-access"}
@@ -275,9 +353,13 @@ def test_37_what_the_object_says_of_its_namespace_loosens_nothing() -> None:
 
 
 def test_37_server_side_apply_is_a_create_or_an_update() -> None:
-    fields = {"/metadata/managedFields": [{"manager": "mine", "operation": "Apply", "fieldsV1": {}}]}
+    fields = {
+        "/metadata/managedFields": [{"manager": "mine", "operation": "Apply", "fieldsV1": {}}]
+    }
     before = stored(changed(ray_cluster(), fields))
-    assert refused(changed(before, {f"{HEAD}/spec/hostNetwork": True}), before) == {"no-host-access"}
+    assert refused(changed(before, {f"{HEAD}/spec/hostNetwork": True}), before) == {
+        "no-host-access"
+    }
 
 
 def test_37_deleted_and_created_again_it_is_new() -> None:

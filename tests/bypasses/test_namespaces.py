@@ -5,27 +5,28 @@ from typing import Any
 import pytest
 
 from policies.config import Policy
-from tests.bypasses.door import HEAD, RAY, WORKER, by_both, passes, refused, stored, verdict
+from tests.bypasses.admission import HEAD, RAY, WORKER, by_both, passes, refused, stored, verdict
 from tests.support import factory, related_objects
 from tests.support.factory import Object, changed, ray_cluster
 from webhook.admission.reviewer import Reviewer
-from webhook.manifests.state import ManifestNeighbourhoods
+from webhook.manifests.state import ManifestNamespaces
 
 OPT_OUT = {"no-opt-out"}
 FALSE = {"raywarden.io/inject": "false"}
 
 
-def labelled(**labels: str) -> Object:
+def labeled(**labels: str) -> Object:
     return changed(
-        related_objects.namespace(), {"/metadata/labels": {f"raywarden.io/{name}": v for name, v in labels.items()}}
+        related_objects.namespace(),
+        {"/metadata/labels": {f"raywarden.io/{name}": v for name, v in labels.items()}},
     )
 
 
 @pytest.mark.parametrize("mode", ["enforce", "warn", "audit"])
 @pytest.mark.parametrize("level", ["baseline", "privileged", None])
 def test_26_a_namespace_loosened(mode: str, level: str | None) -> None:
-    before = labelled(**{mode: "restricted"})
-    after = labelled(**({mode: level} if level else {}))
+    before = labeled(**{mode: "restricted"})
+    after = labeled(**({mode: level} if level else {}))
     assert refused(after, before, user="author") == OPT_OUT
     ending = {"/metadata/deletionTimestamp": "2026-11-20T08:00:00Z"}
     assert refused(changed(after, ending), changed(before, ending), user="author") == OPT_OUT
@@ -38,12 +39,12 @@ def test_26_a_namespace_loosened(mode: str, level: str | None) -> None:
 @pytest.mark.parametrize("level", ["privileged", "Privileged", "none", ""])
 def test_26_a_label_below_the_policy_changes_nothing(level: str) -> None:
     bad = changed(ray_cluster(), {f"{HEAD}/spec/hostNetwork": True})
-    assert "no-host-access" in refused(bad, None, labelled(enforce=level))
+    assert "no-host-access" in refused(bad, None, labeled(enforce=level))
 
 
 def test_26_a_namespace_made_anew_remains() -> None:
     """Who may create namespaces may create one without labels; the policy's own profiles hold there."""
-    assert passes(labelled(enforce="privileged"))
+    assert passes(labeled(enforce="privileged"))
 
 
 @pytest.mark.parametrize("value", ["false", "False", "no", "0", ""])
@@ -61,7 +62,10 @@ def test_27_opting_out_of_a_pod(value: str) -> None:
 def test_27_where_a_cluster_may_opt_out_its_parts_may_not() -> None:
     policy = {"inject": {"optOutNamespaces": ["team-a"]}}
     assert refused(changed(ray_cluster(), {"/metadata/labels": FALSE}), policy=policy) == set()
-    assert refused(changed(ray_cluster(), {f"{HEAD}/metadata/labels": FALSE}), policy=policy) >= OPT_OUT
+    assert (
+        refused(changed(ray_cluster(), {f"{HEAD}/metadata/labels": FALSE}), policy=policy)
+        >= OPT_OUT
+    )
 
 
 def test_28_other_namespaces() -> None:
@@ -80,7 +84,8 @@ def test_28_in_a_namespace_of_the_system_remains() -> None:
 
 
 @pytest.mark.parametrize(
-    ("image", "rules"), [("rayproject/ray", {"pinned-images"}), ("rayproject/ray:latest", {"pinned-images"})]
+    ("image", "rules"),
+    [("rayproject/ray", {"pinned-images"}), ("rayproject/ray:latest", {"pinned-images"})],
 )
 def test_30_tags_that_move(image: str, rules: set[str]) -> None:
     """Restricted by design; with `requireDigest` in the policy a tag alone is refused at any profile."""
@@ -90,7 +95,9 @@ def test_30_tags_that_move(image: str, rules: set[str]) -> None:
     policy = {"rules": {"trusted-images": {"parameters": {"requireDigest": True}}}}
     digest = f"rayproject/ray@sha256:{'0' * 64}"
     assert "trusted-images" in refused(ray_cluster(), policy=policy)
-    both = changed(ray_cluster(), {f"{RAY}/image": digest, f"{WORKER}/spec/containers/0/image": digest})
+    both = changed(
+        ray_cluster(), {f"{RAY}/image": digest, f"{WORKER}/spec/containers/0/image": digest}
+    )
     assert refused(both, policy=policy) == set()
 
 
@@ -98,7 +105,11 @@ def test_30_what_is_behind_a_name_later_remains() -> None:
     """A tag pushed again, and ConfigMaps and Secrets, whose content admission of Ray never sees."""
     source = [{"name": "setup", "configMap": {"name": "setup"}}]
     mount = [{"name": "setup", "mountPath": "/setup"}]
-    run = {f"{HEAD}/spec/volumes": source, f"{RAY}/volumeMounts": mount, f"{RAY}/command": [". /setup/run.sh"]}
+    run = {
+        f"{HEAD}/spec/volumes": source,
+        f"{RAY}/volumeMounts": mount,
+        f"{RAY}/command": [". /setup/run.sh"],
+    }
     assert passes(changed(ray_cluster(), run))
 
 
@@ -108,8 +119,20 @@ def test_30_what_is_behind_a_name_later_remains() -> None:
         {},
         {"from": []},
         {"from": [{"namespaceSelector": {}}]},
-        {"from": [{"namespaceSelector": {"matchLabels": {}}, "podSelector": {"matchExpressions": []}}]},
-        {"from": [{"namespaceSelector": {"matchExpressions": [{"key": "x", "operator": "DoesNotExist"}]}}]},
+        {
+            "from": [
+                {"namespaceSelector": {"matchLabels": {}}, "podSelector": {"matchExpressions": []}}
+            ]
+        },
+        {
+            "from": [
+                {
+                    "namespaceSelector": {
+                        "matchExpressions": [{"key": "x", "operator": "DoesNotExist"}]
+                    }
+                }
+            ]
+        },
         {"from": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["10.0.0.0/8"]}}]},
         {"from": [{"ipBlock": {"cidr": "0.0.0.0/1"}}, {"ipBlock": {"cidr": "128.0.0.0/1"}}]},
         {"from": [{"ipBlock": {"cidr": f"{net}.0.0.0/8"}} for net in range(1, 9)]},
@@ -119,7 +142,9 @@ def test_30_what_is_behind_a_name_later_remains() -> None:
 )
 def test_34_network_policies_for_everyone(rule: Object) -> None:
     """Restricted by design: network policies need a network that knows them."""
-    wide = changed(related_objects.network_policy(), {"/spec/ingress": [rule], "/metadata/name": "demo-head"})
+    wide = changed(
+        related_objects.network_policy(), {"/spec/ingress": [rule], "/metadata/name": "demo-head"}
+    )
     for before in (None, related_objects.network_policy()):
         warned, denied = by_both(wide, before)
         assert warned == denied == {"network-policy-present"}
@@ -137,13 +162,17 @@ def test_34_made_first_under_kuberays_name() -> None:
 
 def test_34_a_label_taken_off_a_pod() -> None:
     """The policy stays, and the pod steps out of it."""
-    policy = changed(related_objects.network_policy(), {"/spec/podSelector": {"matchLabels": {"app": "ray"}}})
-    around = [one for one in factory.surroundings() if one["kind"] != "NetworkPolicy"]
+    policy = changed(
+        related_objects.network_policy(), {"/spec/podSelector": {"matchLabels": {"app": "ray"}}}
+    )
+    around = [one for one in factory.namespace_objects() if one["kind"] != "NetworkPolicy"]
     parsed = Policy.parse({"profiles": {"enforce": "restricted"}})
-    known = ManifestNeighbourhoods([*around, policy], complete=True)
+    known = ManifestNamespaces([*around, policy], complete=True)
     reviewer = Reviewer(lambda: parsed, lambda: factory.SIGNER, known, lambda: factory.TODAY)
     before = stored(factory.head_pod(app="ray"))
-    sent: Any = factory.request(changed(before, {"/metadata/labels/app": "x"}), "UPDATE", before, "author")
+    sent: Any = factory.request(
+        changed(before, {"/metadata/labels/app": "x"}), "UPDATE", before, "author"
+    )
     assert reviewer.validate(sent).denied == ("network-policy-present",)
 
 
@@ -152,4 +181,7 @@ def test_34_policies_deleted_and_private_networks_remain() -> None:
     sent = factory.request(related_objects.network_policy(), "DELETE")
     assert factory.reviewer({"profiles": {"enforce": "restricted"}}).validate(sent).response.allowed
     private = [{"from": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}]
-    assert verdict(changed(related_objects.network_policy(), {"/spec/ingress": private})) == (set(), set())
+    assert verdict(changed(related_objects.network_policy(), {"/spec/ingress": private})) == (
+        set(),
+        set(),
+    )

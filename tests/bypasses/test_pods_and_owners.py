@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from certs.identity import NotAllowedError
-from tests.bypasses.door import by_both, passes, refused, stored, verdict
+from tests.bypasses.admission import by_both, passes, refused, stored, verdict
 from tests.support import factory, live_objects
 from tests.support.factory import Object, changed, container
 from tests.webhook.enrollment.test_signing import CSR, Live, sign, signing
@@ -19,7 +19,9 @@ START = ["ray", "start", "--address=demo-head-svc:6379"]
 
 def made_by(kind: str, template: Object) -> Object:
     """An object of a kind that makes pods of a template."""
-    group = {"Job": "batch/v1", "CronJob": "batch/v1", "ReplicationController": "v1"}.get(kind, "apps/v1")
+    group = {"Job": "batch/v1", "CronJob": "batch/v1", "ReplicationController": "v1"}.get(
+        kind, "apps/v1"
+    )
     spec: Object = {"template": template}
     if kind == "CronJob":
         spec = {"schedule": "0 3 * * *", "jobTemplate": {"spec": spec}}
@@ -27,29 +29,49 @@ def made_by(kind: str, template: Object) -> Object:
     return {"apiVersion": group, "kind": kind, "metadata": metadata, "spec": spec}
 
 
-MAKERS = ["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "CronJob", "ReplicationController"]
+MAKERS = [
+    "Deployment",
+    "StatefulSet",
+    "DaemonSet",
+    "ReplicaSet",
+    "Job",
+    "CronJob",
+    "ReplicationController",
+]
 
 
 @pytest.mark.parametrize("kind", [*MAKERS, "Pod"])
 @pytest.mark.parametrize(
-    "command", [START, ["ray", "--log-style=record", "start"], ["bash", "-c", "sleep 1; ray start --head"]]
+    "command",
+    [START, ["ray", "--log-style=record", "start"], ["bash", "-c", "sleep 1; ray start --head"]],
 )
 @pytest.mark.parametrize("listed", ["containers", "initContainers"])
 def test_17_ray_without_labels(kind: str, command: list[str], listed: str) -> None:
     """Restricted by design: a default is not to stop what never asked for our care."""
     spec = {"containers": [container("main")], listed: [container("mine", command=command)]}
     if kind == "Pod":
-        document: Object = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "mine"}, "spec": spec}
+        document: Object = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "mine"},
+            "spec": spec,
+        }
     else:
         document = made_by(kind, {"metadata": {"labels": {"app": "mine"}}, "spec": spec})
     warned, denied = by_both(document)
     assert "tls-on" in warned & denied
 
 
-@pytest.mark.parametrize("command", [["python", "-m", "ray.scripts.scripts", "start"], ["/mine/entrypoint.sh"], None])
+@pytest.mark.parametrize(
+    "command", [["python", "-m", "ray.scripts.scripts", "start"], ["/mine/entrypoint.sh"], None]
+)
 def test_17_a_command_that_does_not_say_so_remains(command: list[str] | None) -> None:
     one = container("mine", **({"command": command} if command else {}))
-    assert passes(made_by("Deployment", {"metadata": {"labels": {"app": "mine"}}, "spec": {"containers": [one]}}))
+    assert passes(
+        made_by(
+            "Deployment", {"metadata": {"labels": {"app": "mine"}}, "spec": {"containers": [one]}}
+        )
+    )
 
 
 @pytest.mark.parametrize("user", ["author", "system:serviceaccount:team-a:kuberay-operator", ""])
@@ -57,13 +79,22 @@ def test_18_label_spoofing(user: str) -> None:
     pod = factory.worker_pod()
     author = user or "system:serviceaccount:kube-system:replicaset-controller"
     assert refused(pod, user=author) == SPOOFED
-    plain: Object = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "mine", "namespace": "team-a"}}
+    plain: Object = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "mine", "namespace": "team-a"},
+    }
     plain["spec"] = {"containers": [container("mine")]}
-    labelled = changed(plain, {"/metadata/labels": RAY_LABELS})
-    assert refused(labelled, user=author) >= SPOOFED
-    assert refused(labelled, plain, user=author) == SPOOFED
-    ending = changed(plain, {"/metadata/deletionTimestamp": "2026-11-20T08:00:00Z", "/metadata/finalizers": ["a/b"]})
-    assert refused(changed(ending, {"/metadata/labels": RAY_LABELS}), ending, user=author) == SPOOFED
+    labeled = changed(plain, {"/metadata/labels": RAY_LABELS})
+    assert refused(labeled, user=author) >= SPOOFED
+    assert refused(labeled, plain, user=author) == SPOOFED
+    ending = changed(
+        plain,
+        {"/metadata/deletionTimestamp": "2026-11-20T08:00:00Z", "/metadata/finalizers": ["a/b"]},
+    )
+    assert (
+        refused(changed(ending, {"/metadata/labels": RAY_LABELS}), ending, user=author) == SPOOFED
+    )
 
 
 @pytest.mark.parametrize("kind", MAKERS)
@@ -118,7 +149,10 @@ def test_19_forged_owners(change: Object) -> None:
 def test_19_an_owner_added_later() -> None:
     before: Object = changed(stored(factory.submitter_pod()), {"/metadata/labels": RAY_LABELS})
     owner = factory.worker_pod()["metadata"]["ownerReferences"]
-    assert refused(changed(before, {"/metadata/ownerReferences": owner}), before, user="author") == SPOOFED
+    assert (
+        refused(changed(before, {"/metadata/ownerReferences": owner}), before, user="author")
+        == SPOOFED
+    )
 
 
 def test_19_the_signer_looks_for_the_live_cluster() -> None:
@@ -149,7 +183,9 @@ def test_20_a_stolen_token() -> None:
 
 def test_20_by_default_from_any_address_remains() -> None:
     issued = sign(signing(), peer="10.0.0.66")
-    assert issued.identity.pod == "demo-head-abcde", "it is a certificate for the pod it was stolen from"
+    assert issued.identity.pod == "demo-head-abcde", (
+        "it is a certificate for the pod it was stolen from"
+    )
 
 
 def test_20_another_audiences_token_is_not_ours() -> None:
@@ -157,13 +193,19 @@ def test_20_another_audiences_token_is_not_ours() -> None:
         sources = [{"serviceAccountToken": {"path": "token", "audience": "https://mine"}}]
         volume = {"name": name, "projected": {"sources": sources}}
         pod = changed(factory.worker_pod(), {"/spec/volumes": [volume]})
-        assert refused(pod) == ({"tls-on", "reserved-names"} if name == "raywarden-token" else set())
+        assert refused(pod) == (
+            {"tls-on", "reserved-names"} if name == "raywarden-token" else set()
+        )
 
 
 @pytest.mark.parametrize("sub_resource", ["portforward", "proxy", "exec", "attach"])
 def test_21_port_forward_and_proxy_remain(sub_resource: str) -> None:
     """The way in that messages recommend: the API server has asked who it is, and RBAC whether he may."""
-    options: Any = {"apiVersion": "v1", "kind": "PodPortForwardOptions", "metadata": {"namespace": "team-a"}}
+    options: Any = {
+        "apiVersion": "v1",
+        "kind": "PodPortForwardOptions",
+        "metadata": {"namespace": "team-a"},
+    }
     sent = factory.request(options, "CONNECT", subResource=sub_resource, name="demo-head-abcde")
     assert factory.reviewer().validate(sent).response.allowed
     assert verdict(options, subResource=sub_resource) == (set(), set())

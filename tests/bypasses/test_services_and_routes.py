@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.bypasses.door import passes, refused, stored, verdict
+from tests.bypasses.admission import passes, refused, stored, verdict
 from tests.support import factory, related_objects
 from tests.support.factory import Object, changed, ray_cluster, ray_service
 from tests.support.related_objects import service
@@ -35,7 +35,14 @@ def to(name: str, port: Any = 80) -> Object:
         {"headService": {"spec": {"type": "NodePort"}}},
         {"headService": {"spec": {"type": "LoadBalancer"}}, "serviceType": "ClusterIP"},
         {"headService": {"spec": {"externalIPs": ["198.51.100.7"]}}},
-        {"headService": {"spec": {"type": "LoadBalancer", "loadBalancerSourceRanges": ["0.0.0.0/1", "128.0.0.0/1"]}}},
+        {
+            "headService": {
+                "spec": {
+                    "type": "LoadBalancer",
+                    "loadBalancerSourceRanges": ["0.0.0.0/1", "128.0.0.0/1"],
+                }
+            }
+        },
     ],
 )
 @pytest.mark.parametrize(
@@ -48,7 +55,9 @@ def to(name: str, port: Any = 80) -> Object:
     ],
 )
 def test_12_head_service(kind: Any, place: str, change: Object) -> None:
-    document = changed(kind(), {f"{place}/headGroupSpec/{name}": value for name, value in change.items()})
+    document = changed(
+        kind(), {f"{place}/headGroupSpec/{name}": value for name, value in change.items()}
+    )
     assert refused(document) == HEAD_SERVICE
     if kind is ray_cluster:
         before = stored(kind())
@@ -60,9 +69,15 @@ def test_12_annotations_that_reach_no_service() -> None:
     public = ray_cluster(headServiceAnnotations=internal)
     public["spec"]["headGroupSpec"]["serviceType"] = "LoadBalancer"
     assert refused(public) == set()
-    assert refused(changed(public, {"/metadata/annotations": {"ray.io/enable-serve-service": "true"}})) == HEAD_SERVICE
+    assert (
+        refused(changed(public, {"/metadata/annotations": {"ray.io/enable-serve-service": "true"}}))
+        == HEAD_SERVICE
+    )
     contradicting = {"service.beta.kubernetes.io/aws-load-balancer-scheme": "internet-facing"}
-    assert refused(changed(public, {"/spec/headServiceAnnotations": {**internal, **contradicting}})) == HEAD_SERVICE
+    assert (
+        refused(changed(public, {"/spec/headServiceAnnotations": {**internal, **contradicting}}))
+        == HEAD_SERVICE
+    )
 
 
 def test_12_the_annotation_of_another_cloud_remains() -> None:
@@ -71,7 +86,9 @@ def test_12_the_annotation_of_another_cloud_remains() -> None:
     public = ray_cluster(headServiceAnnotations=foreign)
     public["spec"]["headGroupSpec"]["serviceType"] = "LoadBalancer"
     assert passes(public)
-    assert passes(changed(service(type="LoadBalancer", selector=RAY), {"/metadata/annotations": foreign}))
+    assert passes(
+        changed(service(type="LoadBalancer", selector=RAY), {"/metadata/annotations": foreign})
+    )
 
 
 @pytest.mark.parametrize(
@@ -86,26 +103,40 @@ def test_12_the_annotation_of_another_cloud_remains() -> None:
 def test_13_serve_service_and_gateway(change: Object) -> None:
     assert refused(changed(ray_service(), change)) == HEAD_SERVICE
     assert refused(changed(ray_service(), change), ray_service()) == HEAD_SERVICE
-    assert refused({**changed(ray_service(), change), "apiVersion": "ray.io/v1alpha1"}) == HEAD_SERVICE
+    assert (
+        refused({**changed(ray_service(), change), "apiVersion": "ray.io/v1alpha1"}) == HEAD_SERVICE
+    )
 
 
 def test_14_enable_ingress() -> None:
     enabled = changed(ray_cluster(), {"/spec/headGroupSpec/enableIngress": True})
     assert refused(enabled) == OPEN
-    assert refused(changed(enabled, {"/spec/headGroupSpec/ingressOptions": {"host": "ray.example"}})) == OPEN
-    snippet = {AUTH: "https://sso.example", "nginx.ingress.kubernetes.io/server-snippet": "satisfy any;"}
+    assert (
+        refused(changed(enabled, {"/spec/headGroupSpec/ingressOptions": {"host": "ray.example"}}))
+        == OPEN
+    )
+    snippet = {
+        AUTH: "https://sso.example",
+        "nginx.ingress.kubernetes.io/server-snippet": "satisfy any;",
+    }
     assert refused(changed(enabled, {"/metadata/annotations": snippet})) == OPEN
     asking = changed(enabled, {"/metadata/annotations": {AUTH: "https://sso.example"}})
     assert refused(asking) == set()
     before = stored(asking)
-    assert refused(changed(before, {f"/metadata/annotations/{AUTH.replace('/', '~1')}": None}), before) == OPEN
+    assert (
+        refused(changed(before, {f"/metadata/annotations/{AUTH.replace('/', '~1')}": None}), before)
+        == OPEN
+    )
 
 
 @pytest.mark.parametrize(
     "document",
     [
         changed(to("demo-head-svc"), {"/spec/rules/0/host": None}),
-        changed(related_objects.ingress(), {"/spec/defaultBackend": {"service": {"name": "demo-head-svc"}}}),
+        changed(
+            related_objects.ingress(),
+            {"/spec/defaultBackend": {"service": {"name": "demo-head-svc"}}},
+        ),
         to("anything", 8265),
         changed(
             {**related_objects.ingress(), "apiVersion": "extensions/v1beta1"},
@@ -113,9 +144,16 @@ def test_14_enable_ingress() -> None:
         ),
         changed(
             related_objects.ingress(),
-            {"/metadata/annotations": {"nginx.ingress.kubernetes.io/default-backend": "a-head-svc"}},
+            {
+                "/metadata/annotations": {
+                    "nginx.ingress.kubernetes.io/default-backend": "a-head-svc"
+                }
+            },
         ),
-        changed(to("demo-head-svc"), {"/metadata/annotations": {"nginx.ingress.kubernetes.io/auth-secret": "users"}}),
+        changed(
+            to("demo-head-svc"),
+            {"/metadata/annotations": {"nginx.ingress.kubernetes.io/auth-secret": "users"}},
+        ),
         changed(to("demo-head-svc"), {"/metadata/annotations": {AUTH: ""}}),
     ],
 )
@@ -126,11 +164,19 @@ def test_14_ingresses(document: Object) -> None:
 
 def test_14_an_annotation_that_another_controller_reads_remains() -> None:
     """Which controller takes the Ingress nobody has said, nor whom the one asked lets in."""
-    assert passes(changed(to("demo-head-svc"), {"/metadata/annotations": {AUTH: "https://yes.example/to/all"}}))
+    assert passes(
+        changed(
+            to("demo-head-svc"), {"/metadata/annotations": {AUTH: "https://yes.example/to/all"}}
+        )
+    )
 
 
-@pytest.mark.parametrize("selector", [RAY, {"ray.io/node-type": "head"}, {"app.kubernetes.io/name": "kuberay"}])
-@pytest.mark.parametrize("fields", [{"type": "LoadBalancer"}, {"type": "NodePort"}, {"externalIPs": ["198.51.100.7"]}])
+@pytest.mark.parametrize(
+    "selector", [RAY, {"ray.io/node-type": "head"}, {"app.kubernetes.io/name": "kuberay"}]
+)
+@pytest.mark.parametrize(
+    "fields", [{"type": "LoadBalancer"}, {"type": "NodePort"}, {"externalIPs": ["198.51.100.7"]}]
+)
 def test_15_services_of_ones_own(selector: Object, fields: Object) -> None:
     assert refused(service(selector=selector, **fields)) == PUBLIC
     assert refused(service(selector=selector, **fields), service(selector=selector)) == PUBLIC
@@ -140,7 +186,12 @@ def test_15_services_of_ones_own(selector: Object, fields: Object) -> None:
 
 def test_15_kept_in_deletion() -> None:
     """A finalizer keeps a Service, and kube-proxy serves it as long as it is there."""
-    gone = {"deletionTimestamp": "2026-11-20T08:00:00Z", "finalizers": ["a/b"], "name": "web", "namespace": "team-a"}
+    gone = {
+        "deletionTimestamp": "2026-11-20T08:00:00Z",
+        "finalizers": ["a/b"],
+        "name": "web",
+        "namespace": "team-a",
+    }
     before = changed(service(selector=RAY), {"/metadata": gone})
     assert refused(changed(before, {"/spec/type": "NodePort"}), before) == PUBLIC
     assert verdict(changed(before, {"/metadata/finalizers": None}), before) == (set(), set())
@@ -151,22 +202,41 @@ def test_15_the_service_first_and_the_label_later() -> None:
     template = "/spec/headGroupSpec/template/metadata/labels"
     assert refused(changed(ray_cluster(), {template: {"app": "web"}}), None, public) == PUBLIC
     before = stored(factory.head_pod())
-    assert refused(changed(before, {"/metadata/labels/app": "web"}), before, public, user="author") == PUBLIC
+    assert (
+        refused(changed(before, {"/metadata/labels/app": "web"}), before, public, user="author")
+        == PUBLIC
+    )
 
 
 @pytest.mark.parametrize(
     "document",
     [
-        changed(related_objects.http_route(), {"/spec/rules/0/backendRefs/0/name": "demo-head-svc"}),
+        changed(
+            related_objects.http_route(), {"/spec/rules/0/backendRefs/0/name": "demo-head-svc"}
+        ),
         changed(related_objects.http_route(), {"/spec/rules/0/backendRefs/0/port": 10001}),
         changed(related_objects.tcp_route(), {"/spec/rules/0/backendRefs/0/port": 6379}),
         changed(
-            {**related_objects.http_route(), "kind": "GRPCRoute", "apiVersion": "gateway.networking.k8s.io/v1beta1"},
-            {"/spec/rules/0/backendRefs/0": {"name": "demo-head-svc", "namespace": "team-b", "port": 80}},
+            {
+                **related_objects.http_route(),
+                "kind": "GRPCRoute",
+                "apiVersion": "gateway.networking.k8s.io/v1beta1",
+            },
+            {
+                "/spec/rules/0/backendRefs/0": {
+                    "name": "demo-head-svc",
+                    "namespace": "team-b",
+                    "port": 80,
+                }
+            },
         ),
         changed(
             related_objects.http_route(),
-            {"/spec/rules/0/backendRefs/0/filters": [{"requestMirror": {"backendRef": {"name": "a-head-svc"}}}]},
+            {
+                "/spec/rules/0/backendRefs/0/filters": [
+                    {"requestMirror": {"backendRef": {"name": "a-head-svc"}}}
+                ]
+            },
         ),
         changed(related_objects.route(), {"/spec/to/name": "demo-head-svc"}),
         changed(related_objects.route(), {"/spec/port/targetPort": 8265}),
@@ -177,7 +247,9 @@ def test_15_routes(document: Object) -> None:
 
 
 def test_15_named_ports_do_not_pass_for_serves() -> None:
-    inner = service(selector={**RAY, "ray.io/serve": "true"}, ports=[{"port": 80, "targetPort": "dashboard"}])
+    inner = service(
+        selector={**RAY, "ray.io/serve": "true"}, ports=[{"port": 80, "targetPort": "dashboard"}]
+    )
     assert refused(to("web"), None, inner) == OPEN
 
 
@@ -185,7 +257,9 @@ def test_15_the_way_first_and_the_service_later_remains() -> None:
     """What leads to a Service is not known when the Service is made; live pods are not known at all."""
     assert passes(to("later"))
     assert passes(named(service(selector=RAY, ports=[{"port": 80, "targetPort": 8265}]), "later"))
-    hidden = service(type="LoadBalancer", selector={"app": "django"}, ports=[{"port": 80, "targetPort": "dash"}])
+    hidden = service(
+        type="LoadBalancer", selector={"app": "django"}, ports=[{"port": 80, "targetPort": "dash"}]
+    )
     assert passes(hidden), "selects pods of Ray without KubeRay, which were there before"
 
 
@@ -197,8 +271,16 @@ def test_15_the_way_first_and_the_service_later_remains() -> None:
             "VirtualService",
             {"http": [{"route": [{"destination": {"host": "demo-head-svc"}}]}]},
         ),
-        ("traefik.io/v1alpha1", "IngressRoute", {"routes": [{"services": [{"name": "demo-head-svc", "port": 8265}]}]}),
-        ("projectcontour.io/v1", "HTTPProxy", {"routes": [{"services": [{"name": "demo-head-svc", "port": 8265}]}]}),
+        (
+            "traefik.io/v1alpha1",
+            "IngressRoute",
+            {"routes": [{"services": [{"name": "demo-head-svc", "port": 8265}]}]},
+        ),
+        (
+            "projectcontour.io/v1",
+            "HTTPProxy",
+            {"routes": [{"services": [{"name": "demo-head-svc", "port": 8265}]}]},
+        ),
     ],
 )
 def test_15_routes_of_other_kinds_remain(api_version: str, kind: str, spec: Object) -> None:
@@ -214,11 +296,16 @@ def test_16_endpoints_by_hand(port: int) -> None:
     assert refused(by_hand, related_objects.endpoint_slice()) == PUBLIC
     subsets = [{"addresses": [{"ip": "10.0.0.7"}], "ports": [{"port": 80}, {"port": port}]}]
     metadata = {"name": "web", "namespace": "team-a"}
-    assert refused({"apiVersion": "v1", "kind": "Endpoints", "metadata": metadata, "subsets": subsets}) == PUBLIC
+    assert (
+        refused({"apiVersion": "v1", "kind": "Endpoints", "metadata": metadata, "subsets": subsets})
+        == PUBLIC
+    )
 
 
 def test_16_external_names() -> None:
-    alias = service(type="ExternalName", externalName="demo-head-svc.team-b.svc.cluster.local", selector=None)
+    alias = service(
+        type="ExternalName", externalName="demo-head-svc.team-b.svc.cluster.local", selector=None
+    )
     assert refused(to("web"), None, alias) == OPEN
     by_pod = service(
         type="ExternalName",
@@ -238,6 +325,8 @@ def test_16_endpoints_to_gcs_and_a_service_made_public_later_remain() -> None:
 
 
 def test_16_an_external_name_of_an_external_name_remains() -> None:
-    inner = named(service(type="ExternalName", externalName="demo-head-svc.team-b.svc.cluster.local"), "inner")
+    inner = named(
+        service(type="ExternalName", externalName="demo-head-svc.team-b.svc.cluster.local"), "inner"
+    )
     outer = service(type="ExternalName", externalName="inner.team-a.svc.cluster.local")
     assert passes(to("web"), None, inner, outer)

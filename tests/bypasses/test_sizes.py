@@ -7,7 +7,7 @@ import httpx
 import orjson
 import pytest
 
-from tests.bypasses.door import HEAD, RAY, refused
+from tests.bypasses.admission import HEAD, RAY, refused
 from tests.support import factory, related_objects
 from tests.support.factory import Object, changed, container, ray_cluster
 from tests.support.live_server import Live, raw, read_all, serving
@@ -31,10 +31,15 @@ def test_36_more_than_the_limit_is_refused_unread(live: Live, path: str) -> None
 
 
 def test_36_less_than_the_limit_is_judged(live: Live) -> None:
-    padding = {"/metadata/annotations": {"padding": "x" * 1_400_000}, f"{HEAD}/spec/hostNetwork": True}
+    padding = {
+        "/metadata/annotations": {"padding": "x" * 1_400_000},
+        f"{HEAD}/spec/hostNetwork": True,
+    }
     body = orjson.dumps(factory.review(changed(ray_cluster(), padding)))
     with httpx.Client(base_url=live.admission, verify=live.trust, timeout=_SECONDS) as client:
-        answer = client.post("/validate", content=body, headers={"Content-Type": "application/json"}).json()
+        answer = client.post(
+            "/validate", content=body, headers={"Content-Type": "application/json"}
+        ).json()
     assert not answer["response"]["allowed"]
     assert "no-host-access" in answer["response"]["status"]["message"]
     assert len(orjson.dumps(answer)) < 100_000
@@ -42,44 +47,71 @@ def test_36_less_than_the_limit_is_judged(live: Live) -> None:
 
 def _many(number: int) -> dict[str, Object]:
     """Objects with many of what rules look at, a violation among them; each under 3 MB for 10,000."""
-    chain = [{"name": f"V{index}", "value": f"$(V{index + 1}) $(V{index + 2})"} for index in range(number)]
+    chain = [
+        {"name": f"V{index}", "value": f"$(V{index + 1}) $(V{index + 2})"}
+        for index in range(number)
+    ]
     worker = ray_cluster()["spec"]["workerGroupSpecs"][0]
     blocks = [{"ipBlock": {"cidr": "10.0.0.0/8"}}] * number
     backend = {"backend": {"service": {"name": "demo-head-svc", "port": {"number": 8265}}}}
     return {
         "variables": changed(ray_cluster(), {f"{RAY}/env": chain, f"{RAY}/command": ["$(V0)"]}),
-        "words": changed(ray_cluster(), {f"{RAY}/command": ["ray -a " * number, "ray" + " " * number]}),
+        "words": changed(
+            ray_cluster(), {f"{RAY}/command": ["ray -a " * number, "ray" + " " * number]}
+        ),
         "mounts": changed(
             ray_cluster(),
-            {f"{RAY}/volumeMounts": [{"name": f"m{i}", "mountPath": f"/etc/ray/tls/{i}"} for i in range(number)]},
+            {
+                f"{RAY}/volumeMounts": [
+                    {"name": f"m{i}", "mountPath": f"/etc/ray/tls/{i}"} for i in range(number)
+                ]
+            },
         ),
         "volumes": changed(
             ray_cluster(),
-            {f"{HEAD}/spec/volumes": [{"name": f"v{i}", "hostPath": {"path": "/"}} for i in range(number)]},
+            {
+                f"{HEAD}/spec/volumes": [
+                    {"name": f"v{i}", "hostPath": {"path": "/"}} for i in range(number)
+                ]
+            },
         ),
         "parameters": changed(
-            ray_cluster(), {"/spec/headGroupSpec/rayStartParams": {f"p{index}": "$(x)" for index in range(number)}}
+            ray_cluster(),
+            {
+                "/spec/headGroupSpec/rayStartParams": {
+                    f"p{index}": "$(x)" for index in range(number)
+                }
+            },
         ),
         "containers": changed(
-            ray_cluster(), {f"{HEAD}/spec/containers": [container(f"c{index}") for index in range(number // 5)]}
+            ray_cluster(),
+            {f"{HEAD}/spec/containers": [container(f"c{index}") for index in range(number // 5)]},
         ),
         "groups": changed(
             ray_cluster(),
-            {"/spec/workerGroupSpecs": [{**worker, "groupName": f"g{index}"} for index in range(number // 10)]},
+            {
+                "/spec/workerGroupSpecs": [
+                    {**worker, "groupName": f"g{index}"} for index in range(number // 10)
+                ]
+            },
         ),
-        "peers": changed(related_objects.network_policy(), {"/spec/ingress": [{"from": blocks * 4}]}),
-        "paths": changed(related_objects.ingress(), {"/spec/rules/0/http/paths": [backend] * number * 2}),
+        "peers": changed(
+            related_objects.network_policy(), {"/spec/ingress": [{"from": blocks * 4}]}
+        ),
+        "paths": changed(
+            related_objects.ingress(), {"/spec/rules/0/http/paths": [backend] * number * 2}
+        ),
     }
 
 
 def test_36_too_many_parts_are_refused_unjudged() -> None:
-    for what in ("groups", "containers"):
-        assert refused(_many(20_000)[what]) == {"size"}
+    for message in ("groups", "containers"):
+        assert refused(_many(20_000)[message]) == {"size"}
 
 
-@pytest.mark.parametrize("what", list(_many(1)))
-def test_36_rules_are_done_in_time(what: str) -> None:
-    document = _many(10_000)[what]
+@pytest.mark.parametrize("message", list(_many(1)))
+def test_36_rules_are_done_in_time(message: str) -> None:
+    document = _many(10_000)[message]
     began = time.monotonic()
     refused(document)
     assert time.monotonic() - began < _SECONDS

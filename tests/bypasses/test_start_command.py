@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.bypasses.door import HEAD, OVERWRITE, RAY, WORKER, made_of, passes, refused, stored
+from tests.bypasses.admission import HEAD, OVERWRITE, RAY, WORKER, made_of, passes, refused, stored
 from tests.support import factory
 from tests.support.factory import Object, changed, ray_cluster
 
@@ -17,10 +17,14 @@ def running(*words: str, place: str = RAY) -> Object:
     "document",
     [
         changed(ray_cluster(), {"/metadata/annotations": OVERWRITE}),
-        changed(ray_cluster(), {"/metadata/annotations": {"ray.io/overwrite-container-cmd": "TRUE"}}),
+        changed(
+            ray_cluster(), {"/metadata/annotations": {"ray.io/overwrite-container-cmd": "TRUE"}}
+        ),
         changed(ray_cluster(), {f"{WORKER}/metadata/annotations": OVERWRITE}),
         changed(factory.ray_job(), {"/metadata/annotations": OVERWRITE}),
-        changed({**ray_cluster(), "apiVersion": "ray.io/v1alpha1"}, {"/metadata/annotations": OVERWRITE}),
+        changed(
+            {**ray_cluster(), "apiVersion": "ray.io/v1alpha1"}, {"/metadata/annotations": OVERWRITE}
+        ),
         changed(factory.worker_pod(), {"/metadata/annotations": OVERWRITE}),
         running("ray", "start", "--head"),
         running("ray", "--log-color", "false", "start", "--head", "--block"),
@@ -46,7 +50,9 @@ def test_01_of_a_template_it_is_found_again_on_the_pod() -> None:
         "declare -x RAY_AUTH_TOKEN_PATH=/mine",
     ],
 )
-@pytest.mark.parametrize("place", [f"{RAY}/args", f"{RAY}/lifecycle", f"{WORKER}/spec/initContainers"])
+@pytest.mark.parametrize(
+    "place", [f"{RAY}/args", f"{RAY}/lifecycle", f"{WORKER}/spec/initContainers"]
+)
 def test_02_commands_before_ray_start(command: str, place: str) -> None:
     shell = ["bash", "-c", command]
     values = {
@@ -82,23 +88,36 @@ def test_02_words_put_together_by_kubernetes_remain() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["BASH_ENV", "ENV", "LD_PRELOAD", "LD_AUDIT", "PYTHONPATH", "PYTHONSTARTUP", "BASH_FUNC_ray%%"]
+    "name",
+    ["BASH_ENV", "ENV", "LD_PRELOAD", "LD_AUDIT", "PYTHONPATH", "PYTHONSTARTUP", "BASH_FUNC_ray%%"],
 )
 def test_03_what_runs_before_ray(name: str) -> None:
     entry = {"name": name, "value": "/mnt/shared/mine"}
-    from_elsewhere = {"name": name, "valueFrom": {"configMapKeyRef": {"name": "mine", "key": "path"}}}
+    from_elsewhere = {
+        "name": name,
+        "valueFrom": {"configMapKeyRef": {"name": "mine", "key": "path"}},
+    }
     for place in (f"{RAY}/env", f"{WORKER}/spec/containers/0/env"):
         assert refused(changed(ray_cluster(), {place: [entry]})) == INTACT
     assert refused(changed(ray_cluster(), {f"{RAY}/env": [from_elsewhere]})) == INTACT
-    assert refused(ray_cluster(enableInTreeAutoscaling=True, autoscalerOptions={"env": [entry]})) == INTACT
+    assert (
+        refused(ray_cluster(enableInTreeAutoscaling=True, autoscalerOptions={"env": [entry]}))
+        == INTACT
+    )
     job = factory.ray_job(submitterPodTemplate=factory.template("ray-job-submitter"))
-    assert refused(changed(job, {"/spec/submitterPodTemplate/spec/containers/0/env": [entry]})) == INTACT
+    assert (
+        refused(changed(job, {"/spec/submitterPodTemplate/spec/containers/0/env": [entry]}))
+        == INTACT
+    )
     assert refused(changed(factory.worker_pod(), {"/spec/initContainers/0/env/-": entry})) == INTACT
 
 
 def test_03_by_an_update() -> None:
     before = stored(ray_cluster())
-    assert refused(changed(before, {f"{RAY}/env/-": {"name": "LD_PRELOAD", "value": "/x.so"}}), before) == INTACT
+    assert (
+        refused(changed(before, {f"{RAY}/env/-": {"name": "LD_PRELOAD", "value": "/x.so"}}), before)
+        == INTACT
+    )
 
 
 @pytest.mark.parametrize("name", ["PATH", "LD_LIBRARY_PATH", "PYTHONWARNINGS"])

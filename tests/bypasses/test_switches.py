@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.bypasses.door import HEAD, RAY, WORKER, by_both, passes, refused, stored
+from tests.bypasses.admission import HEAD, RAY, WORKER, by_both, passes, refused, stored
 from tests.support import factory, related_objects
 from tests.support.factory import Object, changed, ray_cluster
 
@@ -19,7 +19,9 @@ KINDS = [
 OFF = '{"USE_TLS":false}'
 
 
-@pytest.mark.parametrize("content", ["env_vars: {RAY_START_HOOK: mine.run}", '{"env_vars": {"RAY_DEBUG": "1"}}'])
+@pytest.mark.parametrize(
+    "content", ["env_vars: {RAY_START_HOOK: mine.run}", '{"env_vars": {"RAY_DEBUG": "1"}}']
+)
 def test_31_hooks_in_runtime_environments(content: str) -> None:
     assert refused(factory.ray_job(runtimeEnvYAML=content)) == HOOKS
     assert refused(factory.ray_cron_job(runtimeEnvYAML=content)) == HOOKS
@@ -40,12 +42,15 @@ def test_31_images_of_runtime_environments() -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["working_dir: https://mine.example/code.zip", "py_executable: bash -c id", "pip: [mine]"]
+    "content",
+    ["working_dir: https://mine.example/code.zip", "py_executable: bash -c id", "pip: [mine]"],
 )
 def test_31_the_code_of_a_job_remains(content: str) -> None:
     """Running code is what a job is for; and one that is submitted to Ray itself never comes past admission."""
     assert passes(factory.ray_job(runtimeEnvYAML=content))
-    assert passes(factory.ray_job(entrypoint="ray job submit --runtime-env-json '{}' -- bash -c id"))
+    assert passes(
+        factory.ray_job(entrypoint="ray job submit --runtime-env-json '{}' -- bash -c id")
+    )
 
 
 @pytest.mark.parametrize(
@@ -78,7 +83,10 @@ def test_39_shell_in_start_parameters(kind: Any, place: str, value: str) -> None
 
 @pytest.mark.parametrize("name", ["num-cpus=1;id", "--num-cpus", "a b", "$(id)", ""])
 def test_39_shell_in_their_names(name: str) -> None:
-    assert refused(changed(ray_cluster(), {f"/spec/headGroupSpec/rayStartParams/{name}": "1"})) == PARAMS
+    assert (
+        refused(changed(ray_cluster(), {f"/spec/headGroupSpec/rayStartParams/{name}": "1"}))
+        == PARAMS
+    )
 
 
 @pytest.mark.parametrize(
@@ -88,7 +96,12 @@ def test_39_shell_in_their_names(name: str) -> None:
         {"/spec/headGroupSpec/labels": {"a": "$(id)"}},
         {"/spec/workerGroupSpecs/0/labels": {"a;id": "1"}},
         {"/spec/headGroupSpec/headService/metadata/name": "a;id"},
-        {"/spec/gcsFaultToleranceOptions": {"redisAddress": "r", "redisUsername": {"value": "a --system-config={}"}}},
+        {
+            "/spec/gcsFaultToleranceOptions": {
+                "redisAddress": "r",
+                "redisUsername": {"value": "a --system-config={}"},
+            }
+        },
         {f"{RAY}/env": [{"name": "REDIS_USERNAME", "value": "a --system-config={}"}]},
     ],
 )
@@ -101,27 +114,38 @@ def test_39_by_an_update() -> None:
     worse = changed(before, {"/spec/headGroupSpec/rayStartParams/num-cpus": "1;id"})
     assert refused(worse, before) == PARAMS
     # The parameter was wrong already, and is wrong in another way now.
-    assert refused(changed(worse, {"/spec/headGroupSpec/rayStartParams/num-cpus": "1|id"}), worse) == PARAMS
+    assert (
+        refused(changed(worse, {"/spec/headGroupSpec/rayStartParams/num-cpus": "1|id"}), worse)
+        == PARAMS
+    )
 
 
 @pytest.mark.parametrize("name", ["system-config", "system_config", "System-Config"])
 @pytest.mark.parametrize("value", [OFF, '{"AUTH_MODE":"disabled"}', f"'{OFF}'", "{}"])
 @pytest.mark.parametrize("group", ["headGroupSpec", "workerGroupSpecs/0"])
 def test_40_system_config(name: str, value: str, group: str) -> None:
-    assert refused(changed(ray_cluster(), {f"/spec/{group}/rayStartParams/{name}": value})) == PARAMS
+    assert (
+        refused(changed(ray_cluster(), {f"/spec/{group}/rayStartParams/{name}": value})) == PARAMS
+    )
 
 
 def test_40_in_commands() -> None:
     for words in (["ray start --head --system-config", OFF], ["echo", f"--system_config={OFF}"]):
         document = changed(ray_cluster(), {f"{RAY}/command": ["bash", "-c", *words]})
         assert refused(document) == {"start-command-intact"}
-        assert refused(changed(factory.head_pod(), {"/spec/containers/0/args": words})) == {"start-command-intact"}
+        assert refused(changed(factory.head_pod(), {"/spec/containers/0/args": words})) == {
+            "start-command-intact"
+        }
 
 
 def test_40_words_in_a_redis_password_from_a_secret_remain() -> None:
     """KubeRay pastes `$REDIS_PASSWORD` without quotes, and what is in a Secret admission never sees."""
     password = {"valueFrom": {"secretKeyRef": {"name": "mine", "key": "password"}}}
-    assert passes(ray_cluster(gcsFaultToleranceOptions={"redisAddress": "redis:6379", "redisPassword": password}))
+    assert passes(
+        ray_cluster(
+            gcsFaultToleranceOptions={"redisAddress": "redis:6379", "redisPassword": password}
+        )
+    )
 
 
 @pytest.mark.parametrize(
@@ -143,9 +167,19 @@ def test_42_hooks_by_environment(name: str) -> None:
     elsewhere = {"name": name, "valueFrom": {"configMapKeyRef": {"name": "mine", "key": "hook"}}}
     for kind, place in KINDS:
         for group in ("headGroupSpec", "workerGroupSpecs/0"):
-            assert refused(changed(kind(), {f"{place}/{group}/template/spec/containers/0/env": [entry]})) == HOOKS
-    assert refused(changed(ray_cluster(), {f"{WORKER}/spec/containers/0/env": [elsewhere]})) == HOOKS
-    assert refused(ray_cluster(enableInTreeAutoscaling=True, autoscalerOptions={"env": [entry]})) == HOOKS
+            assert (
+                refused(
+                    changed(kind(), {f"{place}/{group}/template/spec/containers/0/env": [entry]})
+                )
+                == HOOKS
+            )
+    assert (
+        refused(changed(ray_cluster(), {f"{WORKER}/spec/containers/0/env": [elsewhere]})) == HOOKS
+    )
+    assert (
+        refused(ray_cluster(enableInTreeAutoscaling=True, autoscalerOptions={"env": [entry]}))
+        == HOOKS
+    )
     assert refused(changed(ray_cluster(), {f"{RAY}/command": [f"export {name}=mine.run"]})) == HOOKS
     assert refused(changed(factory.worker_pod(), {"/spec/containers/0/env/-": entry})) == HOOKS
     assert refused(changed(factory.submitter_pod(), {"/spec/containers/0/env": [entry]})) == HOOKS
@@ -178,11 +212,15 @@ def test_43_a_proxy_that_does_not_close_the_agent_is_none() -> None:
         {
             "/spec/authOptions": None,
             "/spec/headGroupSpec/rayStartParams/dashboard-host": "127.0.0.1",
-            f"{HEAD}/spec/containers/-": factory.container("proxy", image="quay.io/brancz/kube-rbac-proxy:v0.18.0"),
+            f"{HEAD}/spec/containers/-": factory.container(
+                "proxy", image="quay.io/brancz/kube-rbac-proxy:v0.18.0"
+            ),
         },
     )
     assert "auth-on" not in by_both(proxied)[0], "the namespace has a policy that closes the pods"
-    opened = changed(related_objects.network_policy(), {"/spec/ingress": [{}], "/metadata/name": "wide"})
+    opened = changed(
+        related_objects.network_policy(), {"/spec/ingress": [{}], "/metadata/name": "wide"}
+    )
     warned, denied = by_both(proxied, None, opened)
     assert "auth-on" in warned & denied
 
@@ -193,7 +231,9 @@ def test_43_a_proxy_by_name_remains() -> None:
         {
             "/spec/authOptions": None,
             "/spec/headGroupSpec/rayStartParams/dashboard-host": "127.0.0.1",
-            f"{HEAD}/spec/containers/-": factory.container("proxy", image="mine.example/oauth2-proxy:1"),
+            f"{HEAD}/spec/containers/-": factory.container(
+                "proxy", image="mine.example/oauth2-proxy:1"
+            ),
         },
     )
     assert "auth-on" not in by_both(proxied)[1]

@@ -4,7 +4,17 @@ from typing import Any
 
 import pytest
 
-from tests.bypasses.door import HEAD, RAY, WORKER, by_both, made_of, passes, refused, stored, verdict
+from tests.bypasses.admission import (
+    HEAD,
+    RAY,
+    WORKER,
+    by_both,
+    made_of,
+    passes,
+    refused,
+    stored,
+    verdict,
+)
 from tests.support import factory, related_objects
 from tests.support.factory import Object, changed, ray_cluster
 from tests.support.injection import TLS, env
@@ -22,7 +32,13 @@ def with_env(*entries: Object) -> Object:
     [
         [{"name": "RAY_USE_TLS", "value": "1"}, OFF],
         [{"name": "RAY_USE_TLS", "value": "1"}, {"name": "RAY_USE_TLS"}],
-        [{"name": "RAY_USE_TLS", "value": "1", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
+        [
+            {
+                "name": "RAY_USE_TLS",
+                "value": "1",
+                "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}},
+            }
+        ],
         [{"name": "RAY_TLS_CA_CERT", "valueFrom": {"secretKeyRef": {"name": "mine", "key": "ca"}}}],
         [{"name": "X", "value": "0"}, {"name": "RAY_USE_TLS", "value": "$(X)"}],
         [{"name": "RAY_USE_TLS", "value": None}],
@@ -36,7 +52,10 @@ def test_04_the_same_variable_twice_or_from_elsewhere(entries: list[Object]) -> 
 
 
 def test_04_behind_ours_by_an_update() -> None:
-    for document, place in ((ray_cluster(), f"{RAY}/env/-"), (factory.worker_pod(), "/spec/containers/0/env/-")):
+    for document, place in (
+        (ray_cluster(), f"{RAY}/env/-"),
+        (factory.worker_pod(), "/spec/containers/0/env/-"),
+    ):
         before = stored(document)
         assert refused(changed(before, {place: OFF}), before) == TLS_ON
 
@@ -48,7 +67,9 @@ def test_05_env_from_loses_to_ours(prefix: str, kind: str) -> None:
     source = [{"prefix": prefix, kind: {"name": "mine"}}]
     options = {"envFrom": source}
     cluster = ray_cluster(enableInTreeAutoscaling=True, autoscalerOptions=options)
-    document = changed(cluster, {f"{RAY}/envFrom": source, f"{WORKER}/spec/containers/0/envFrom": source})
+    document = changed(
+        cluster, {f"{RAY}/envFrom": source, f"{WORKER}/spec/containers/0/envFrom": source}
+    )
     assert not any(made_of(document))
     for pod in (factory.head_pod(), factory.worker_pod()):
         for one in (*pod["spec"]["containers"], *pod["spec"].get("initContainers", [])):
@@ -59,7 +80,9 @@ def test_05_env_from_loses_to_ours(prefix: str, kind: str) -> None:
 
 
 def test_05_without_our_mutation_nothing_gets_in() -> None:
-    bare = changed(factory.head_pod(), {"/spec/containers/0/envFrom": [{"configMapRef": {"name": "mine"}}]})
+    bare = changed(
+        factory.head_pod(), {"/spec/containers/0/envFrom": [{"configMapRef": {"name": "mine"}}]}
+    )
     decision = factory.reviewer().validate(factory.request(bare))
     assert set(decision.denied) == TLS_ON
 
@@ -83,7 +106,9 @@ def test_06_our_volume_with_another_source(name: str, source: Object) -> None:
 
 
 def test_07_an_init_container_of_our_name_is_replaced() -> None:
-    mine = factory.container("raywarden-enroll", image="mine:1", command=["cp", "-r", "/mine/.", "/etc/ray/tls"])
+    mine = factory.container(
+        "raywarden-enroll", image="mine:1", command=["cp", "-r", "/mine/.", "/etc/ray/tls"]
+    )
     for document, place in (
         (ray_cluster(), f"{HEAD}/spec/initContainers"),
         (factory.head_pod(), "/spec/initContainers"),
@@ -103,7 +128,7 @@ def test_07_an_init_container_of_our_name_is_replaced() -> None:
         {"envFrom": [{"configMapRef": {"name": "mine"}}]},
         {"lifecycle": {"postStart": {"exec": {"command": ["bash"]}}}},
         {"restartPolicy": "Always"},
-        {"name": "raywarden-enrol"},
+        {"name": "raywarden-enroller"},
     ],
 )
 def test_07_past_our_mutation_it_is_refused(change: Object) -> None:
@@ -142,11 +167,17 @@ def test_08_mounts_that_shadow(mount: Object) -> None:
     denied = refused(changed(ray_cluster(), {**change, f"{RAY}/volumeMounts": mounts}))
     assert "reserved-names" in denied and denied <= {"reserved-names", "tls-on"}
     options = {"volumeMounts": mounts}
-    assert "reserved-names" in refused(ray_cluster(enableInTreeAutoscaling=True, autoscalerOptions=options))
-    assert "reserved-names" in refused(changed(factory.worker_pod(), {"/spec/containers/0/volumeMounts": mounts}))
+    assert "reserved-names" in refused(
+        ray_cluster(enableInTreeAutoscaling=True, autoscalerOptions=options)
+    )
+    assert "reserved-names" in refused(
+        changed(factory.worker_pod(), {"/spec/containers/0/volumeMounts": mounts})
+    )
 
 
-@pytest.mark.parametrize("how", [{"subPath": "x"}, {"readOnly": False}, {"mountPropagation": "HostToContainer"}])
+@pytest.mark.parametrize(
+    "how", [{"subPath": "x"}, {"readOnly": False}, {"mountPropagation": "HostToContainer"}]
+)
 def test_08_our_own_volume_mounted_otherwise(how: Object) -> None:
     mount = {"name": "raywarden-tls", "mountPath": "/etc/ray/tls", "readOnly": True, **how}
     assert "reserved-names" in refused(changed(ray_cluster(), {f"{RAY}/volumeMounts": [mount]}))
@@ -154,23 +185,43 @@ def test_08_our_own_volume_mounted_otherwise(how: Object) -> None:
 
 def test_25_the_status_is_nobodys_word() -> None:
     """What stands in `status` changes no verdict, and its subresource is not looked at."""
-    said = {"state": "ready", "conditions": [{"type": "HeadPodReady", "status": "True"}], "raywarden": "exempt"}
+    said = {
+        "state": "ready",
+        "conditions": [{"type": "HeadPodReady", "status": "True"}],
+        "raywarden": "exempt",
+    }
     bad = changed(ray_cluster(), {f"{HEAD}/spec/hostNetwork": True, "/status": said})
     assert refused(bad) == {"no-host-access"}
     before = stored(ray_cluster())
-    assert refused(changed(before, {"/status": said, f"{HEAD}/spec/hostPID": True}), before) == {"no-host-access"}
+    assert refused(changed(before, {"/status": said, f"{HEAD}/spec/hostPID": True}), before) == {
+        "no-host-access"
+    }
     # The API server drops what such a request says of a spec.
-    assert verdict(changed(before, {"/status": said}), before, subResource="status") == (set(), set())
+    assert verdict(changed(before, {"/status": said}), before, subResource="status") == (
+        set(),
+        set(),
+    )
 
 
 @pytest.mark.parametrize(
     ("before", "change", "rule"),
     [
-        (factory.submitter_pod(), {"/metadata/labels": {"ray.io/cluster": "demo"}}, "operator-made-pods"),
-        (stored(factory.worker_pod()), {"/metadata/labels/raywarden.io~1tls": None}, "tls-on"),
-        (stored(factory.worker_pod()), {"/metadata/annotations/raywarden.io~1tls-secret": "mine"}, "tls-on"),
         (
-            changed(related_objects.namespace(), {"/metadata/labels": {"raywarden.io/enforce": "restricted"}}),
+            factory.submitter_pod(),
+            {"/metadata/labels": {"ray.io/cluster": "demo"}},
+            "operator-made-pods",
+        ),
+        (stored(factory.worker_pod()), {"/metadata/labels/raywarden.io~1tls": None}, "tls-on"),
+        (
+            stored(factory.worker_pod()),
+            {"/metadata/annotations/raywarden.io~1tls-secret": "mine"},
+            "tls-on",
+        ),
+        (
+            changed(
+                related_objects.namespace(),
+                {"/metadata/labels": {"raywarden.io/enforce": "restricted"}},
+            ),
             {"/metadata/labels": {}},
             "no-opt-out",
         ),
@@ -184,7 +235,9 @@ def test_25_labels_by_way_of_the_status(before: Object, change: Object, rule: st
 def test_25_a_guard_taken_off_by_way_of_the_status() -> None:
     backend = "/spec/rules/0/http/paths/0/backend/service/name"
     asking = {"nginx.ingress.kubernetes.io/auth-url": "https://sso.example"}
-    before = changed(related_objects.ingress(), {backend: "demo-head-svc", "/metadata/annotations": asking})
+    before = changed(
+        related_objects.ingress(), {backend: "demo-head-svc", "/metadata/annotations": asking}
+    )
     after = changed(before, {"/metadata/annotations": None})
     assert refused(after, before, subResource="status") == {"no-open-ingress"}
 
@@ -192,13 +245,17 @@ def test_25_a_guard_taken_off_by_way_of_the_status() -> None:
 def test_25_a_guard_taken_off_an_openshift_route_by_way_of_the_status() -> None:
     """Project administrators may write there (bootstrap policy), and the spec alone is kept (`routeStatusStrategy`)."""
     few = {"haproxy.router.openshift.io/ip_whitelist": "10.0.0.0/8"}
-    before = changed(related_objects.route(), {"/spec/to/name": "demo-head-svc", "/metadata/annotations": few})
+    before = changed(
+        related_objects.route(), {"/spec/to/name": "demo-head-svc", "/metadata/annotations": few}
+    )
     assert passes(before)
     after = changed(before, {"/metadata/annotations": None})
     assert refused(after, before, subResource="status") == {"no-open-ingress"}
 
 
-@pytest.mark.parametrize("value", ["yes", "on", "2", "", " 1", "1 ", "tRUE", "true\n", "false", "\uff11"])
+@pytest.mark.parametrize(
+    "value", ["yes", "on", "2", "", " 1", "1 ", "tRUE", "true\n", "false", "\uff11"]
+)
 def test_41_looks_on_and_is_off(value: str) -> None:
     assert refused(with_env({"name": "RAY_USE_TLS", "value": value})) == TLS_ON
     options = {"env": [{"name": "RAY_USE_TLS", "value": value}]}
@@ -209,14 +266,18 @@ def test_41_looks_on_and_is_off(value: str) -> None:
 def test_41_tokens_that_look_on(value: str) -> None:
     entry = {"name": "RAY_AUTH_MODE", "value": value}
     assert refused(with_env(entry)) == {"auth-on"}
-    assert refused(changed(factory.opted_in_pod(), {"/spec/containers/0/env": [entry]})) == {"auth-on"}
+    assert refused(changed(factory.opted_in_pod(), {"/spec/containers/0/env": [entry]})) == {
+        "auth-on"
+    }
 
 
 def test_41_kuberays_own_tls_where_its_gate_is_off() -> None:
     """Without the feature gate KubeRay passes over `tlsOptions`; the plaintext pods it then makes are refused."""
     cluster = ray_cluster(tlsOptions={"enabled": True})
     assert passes(cluster)
-    live = changed(cluster, {"/metadata/uid": factory.head_pod()["metadata"]["ownerReferences"][0]["uid"]})
+    live = changed(
+        cluster, {"/metadata/uid": factory.head_pod()["metadata"]["ownerReferences"][0]["uid"]}
+    )
     pod = changed(factory.head_pod(), {"/metadata/labels/raywarden.io~1tls": None})
     assert refused(pod, None, live) == TLS_ON
 

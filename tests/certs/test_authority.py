@@ -29,8 +29,14 @@ KNOWN_SERVING = "9717a92e3cf413e3376e045d9ae98faf445e49cd6633e42f20120a26ebea3e9
 
 def leaf(ca: Authority, days: int = 90) -> x509.Certificate:
     key = ec.generate_private_key(ec.SECP256R1())
-    names = (x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1")), x509.IPAddress(ip_address("::1")))
-    return ca.issue(key.public_key(), names, SERVER, (START, START + timedelta(days=days)), serial=7)
+    names = (
+        x509.DNSName("localhost"),
+        x509.IPAddress(ip_address("127.0.0.1")),
+        x509.IPAddress(ip_address("::1")),
+    )
+    return ca.issue(
+        key.public_key(), names, SERVER, (START, START + timedelta(days=days)), serial=7
+    )
 
 
 def digest(authority: Authority) -> str:
@@ -57,7 +63,9 @@ sys.stdout.buffer.write(cluster_authority(generation, cluster).pem)
 """
     arguments = [CLUSTER.namespace, CLUSTER.name, CLUSTER.uid, START.isoformat()]
     arguments += [GENERATION.activated.isoformat(), GENERATION.secret.hex()]
-    ended = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, check=True, timeout=30)
+    ended = subprocess.run(
+        [sys.executable, "-c", program, *arguments], capture_output=True, check=True, timeout=30
+    )
     assert ended.stdout == cluster_authority(GENERATION, CLUSTER).pem
 
 
@@ -133,4 +141,6 @@ def test_the_key_shows_nowhere() -> None:
 def test_times_are_those_of_the_cluster_whatever_zone_they_are_written_in() -> None:
     assert START.tzinfo is UTC
     elsewhere = replace(CLUSTER, created=datetime.fromisoformat("2026-11-20T10:00:00+02:00"))
-    assert cluster_authority(GENERATION, elsewhere).pem == cluster_authority(GENERATION, CLUSTER).pem
+    assert (
+        cluster_authority(GENERATION, elsewhere).pem == cluster_authority(GENERATION, CLUSTER).pem
+    )

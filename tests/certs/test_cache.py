@@ -50,7 +50,9 @@ def test_the_least_recently_used_leaves() -> None:
 def test_a_cluster_trusts_its_own_cas_of_every_generation_and_nothing_above() -> None:
     seed = Seed((GENERATION, NEXT_GENERATION))
     trust = Authorities(seed).of(CLUSTER)
-    expected = [cluster_authority(one, CLUSTER).certificate for one in (GENERATION, NEXT_GENERATION)]
+    expected = [
+        cluster_authority(one, CLUSTER).certificate for one in (GENERATION, NEXT_GENERATION)
+    ]
     assert x509.load_pem_x509_certificates(trust.bundle) == expected
     assert trust.authority.certificate == expected[0]
     assert trust.chain == b""

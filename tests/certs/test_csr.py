@@ -38,7 +38,9 @@ def test_keys_that_ray_can_use_are_taken(key: Any) -> None:
     assert public_key(request(key)) == key.public_key()
 
 
-@pytest.mark.parametrize("algorithm", [hashes.SHA256(), hashes.SHA384(), hashes.SHA512()], ids=lambda a: a.name)
+@pytest.mark.parametrize(
+    "algorithm", [hashes.SHA256(), hashes.SHA384(), hashes.SHA512()], ids=lambda a: a.name
+)
 def test_any_sound_hash_will_do(algorithm: hashes.HashAlgorithm) -> None:
     assert public_key(request(P256, algorithm)) == P256.public_key()
 
@@ -46,7 +48,11 @@ def test_any_sound_hash_will_do(algorithm: hashes.HashAlgorithm) -> None:
 @pytest.mark.parametrize(
     ("key", "algorithm", "problem"),
     [
-        (ec.generate_private_key(ec.SECP521R1()), None, "curve secp521r1 is not supported: use EC P-256 or P-384"),
+        (
+            ec.generate_private_key(ec.SECP521R1()),
+            None,
+            "curve secp521r1 is not supported: use EC P-256 or P-384",
+        ),
         (ec.generate_private_key(ec.SECP256K1()), None, "curve secp256k1 is not supported"),
         (ec.generate_private_key(ec.SECP224R1()), None, "curve secp224r1 is not supported"),
         (rsa.generate_private_key(65537, 1024), None, "RSA of 1024 bits is not supported"),
@@ -55,15 +61,26 @@ def test_any_sound_hash_will_do(algorithm: hashes.HashAlgorithm) -> None:
     ],
     ids=["P-521", "K-256", "P-224", "RSA-1024", "RSA-e3", "DSA"],
 )
-def test_keys_that_are_weak_or_unknown_to_ray_are_not(key: Any, algorithm: Any, problem: str) -> None:
+def test_keys_that_are_weak_or_unknown_to_ray_are_not(
+    key: Any, algorithm: Any, problem: str
+) -> None:
     with pytest.raises(CsrError, match=problem):
         public_key(request(key, algorithm))
 
 
-@pytest.mark.parametrize("key", [ed25519.Ed25519PrivateKey.generate(), ed448.Ed448PrivateKey.generate()])
+@pytest.mark.parametrize(
+    "key", [ed25519.Ed25519PrivateKey.generate(), ed448.Ed448PrivateKey.generate()]
+)
 def test_edwards_keys_are_not(key: Any) -> None:
-    pem = x509.CertificateSigningRequestBuilder().subject_name(NAME).sign(key, None).public_bytes(Encoding.PEM)
-    with pytest.raises(CsrError, match=r"^Ed(25519|448) keys are not supported: use EC P-256 or P-384, or RSA"):
+    pem = (
+        x509.CertificateSigningRequestBuilder()
+        .subject_name(NAME)
+        .sign(key, None)
+        .public_bytes(Encoding.PEM)
+    )
+    with pytest.raises(
+        CsrError, match=r"^Ed(25519|448) keys are not supported: use EC P-256 or P-384, or RSA"
+    ):
         public_key(pem)
 
 
@@ -76,7 +93,9 @@ def test_the_sender_must_hold_the_key() -> None:
 
 
 def test_everything_that_is_wrong_is_said_at_once() -> None:
-    alternative = x509.SubjectAlternativeName([x509.DNSName("victim-head-svc"), x509.IPAddress(ip_address("10.0.0.1"))])
+    alternative = x509.SubjectAlternativeName(
+        [x509.DNSName("victim-head-svc"), x509.IPAddress(ip_address("10.0.0.1"))]
+    )
     weak = request(rsa.generate_private_key(3, 1024), None, alternative)
     with pytest.raises(CsrError) as raised:
         public_key(weak)
@@ -93,14 +112,32 @@ def test_who_asks_for_a_ca_is_refused() -> None:
 @needs_openssl
 def test_a_request_made_by_openssl_is_taken(tmp_path: Path) -> None:
     files = [str(tmp_path / name) for name in ("key", "csr")]
-    command = ["openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-    subprocess.run([*command, "-subj", "/", "-keyout", files[0], "-out", files[1]], check=True, capture_output=True)
+    command = [
+        "openssl",
+        "req",
+        "-new",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+    ]
+    subprocess.run(
+        [*command, "-subj", "/", "-keyout", files[0], "-out", files[1]],
+        check=True,
+        capture_output=True,
+    )
     assert isinstance(public_key(Path(files[1]).read_bytes()), ec.EllipticCurvePublicKey)
 
 
 @pytest.mark.parametrize(
     "nonsense",
-    [b"", b"x", b"-----BEGIN CERTIFICATE REQUEST-----\n-----END CERTIFICATE REQUEST-----\n", b"\xff" * 100],
+    [
+        b"",
+        b"x",
+        b"-----BEGIN CERTIFICATE REQUEST-----\n-----END CERTIFICATE REQUEST-----\n",
+        b"\xff" * 100,
+    ],
 )
 def test_what_is_no_request_is_refused(nonsense: bytes) -> None:
     with pytest.raises(CsrError, match=r"^not a certificate signing request in PEM form"):

@@ -1,4 +1,4 @@
-"""Who may enrol, and as whom: from live objects alone."""
+"""Who may enroll, and as whom: from live objects alone."""
 
 from typing import Any
 
@@ -11,7 +11,9 @@ from tests.support.factory import Object, changed
 from webhook.kube.objects import caller_of, opted_in_cluster_of, pod_of, ray_cluster_of, service_of
 
 
-def identity(document: Object, ray_cluster: Object | None = None, *services: Object, **domains: Any) -> Identity:
+def identity(
+    document: Object, ray_cluster: Object | None = None, *services: Object, **domains: Any
+) -> Identity:
     pod = pod_of(document)
     claim = membership(live_objects.caller(document), pod)
     if claim.uid:
@@ -30,7 +32,9 @@ def forms(service: str) -> list[str]:
 
 
 def test_a_head_holds_its_addresses_loopback_and_the_names_of_its_service() -> None:
-    document = changed(live_objects.pod(), {"/status/podIPs": [{"ip": "127.0.0.1"}, {"ip": "fd00::7"}]})
+    document = changed(
+        live_objects.pod(), {"/status/podIPs": [{"ip": "127.0.0.1"}, {"ip": "fd00::7"}]}
+    )
     found = identity(document)
     assert found.role is Role.HEAD
     assert names(found) == [
@@ -56,7 +60,10 @@ def test_a_worker_does_not_hold_the_names_of_the_head() -> None:
 
 def test_a_client_gets_no_name_it_could_serve_under() -> None:
     found = identity(live_objects.opted_in_pod("web", "client", "10.0.0.9"))
-    assert names(found) == ["10.0.0.9", "spiffe://cluster.local/ns/team-a/ray-opted-in/django/client"]
+    assert names(found) == [
+        "10.0.0.9",
+        "spiffe://cluster.local/ns/team-a/ray-opted-in/django/client",
+    ]
 
 
 def test_names_follow_the_services_that_select_the_pod() -> None:
@@ -69,14 +76,22 @@ def test_names_follow_the_services_that_select_the_pod() -> None:
         live_objects.service("demo-head-svc", **{"ray.io/cluster": "demo"}),
     ]
     hosts = [
-        name for name in names(identity(live_objects.pod(), None, *services)) if "." not in name and ":" not in name
+        name
+        for name in names(identity(live_objects.pod(), None, *services))
+        if "." not in name and ":" not in name
     ]
     assert hosts == ["localhost", "demo-head-svc", "also-mine", "by-role"]
 
 
 @pytest.mark.parametrize("kind", ["RayService", "RayJob"])
 def test_the_head_answers_to_the_service_kuberay_names_after_its_maker(kind: str) -> None:
-    owner = {"apiVersion": "ray.io/v1", "kind": kind, "name": "serving", "uid": "u", "controller": True}
+    owner = {
+        "apiVersion": "ray.io/v1",
+        "kind": kind,
+        "name": "serving",
+        "uid": "u",
+        "controller": True,
+    }
     ray_cluster = changed(live_objects.ray_cluster(), {"/metadata/ownerReferences": [owner]})
     assert set(forms("serving-head-svc")) <= set(names(identity(live_objects.pod(), ray_cluster)))
     somebody = changed(ray_cluster, {"/metadata/ownerReferences/0/apiVersion": "example.com/v1"})
@@ -84,22 +99,30 @@ def test_the_head_answers_to_the_service_kuberay_names_after_its_maker(kind: str
 
 
 def test_a_custom_head_service_is_a_name_of_the_head() -> None:
-    ray_cluster = live_objects.ray_cluster(headGroupSpec={"headService": {"metadata": {"name": "my-head"}}})
+    ray_cluster = live_objects.ray_cluster(
+        headGroupSpec={"headService": {"metadata": {"name": "my-head"}}}
+    )
     assert set(forms("my-head")) <= set(names(identity(live_objects.pod(), ray_cluster)))
 
 
 @pytest.mark.parametrize(
-    "name", ["*", "evil.example.com", "kubernetes.default", "-x", "x-", "X", "a" * 64, "1abc", "é", "a b"]
+    "name",
+    ["*", "evil.example.com", "kubernetes.default", "-x", "x-", "X", "a" * 64, "1abc", "é", "a b"],
 )
 def test_what_no_service_can_be_called_is_no_name(name: str) -> None:
-    ray_cluster = live_objects.ray_cluster(headGroupSpec={"headService": {"metadata": {"name": name}}})
-    assert not [one for one in names(identity(live_objects.pod(), ray_cluster)) if one.startswith(name)]
+    ray_cluster = live_objects.ray_cluster(
+        headGroupSpec={"headService": {"metadata": {"name": name}}}
+    )
+    assert not [
+        one for one in names(identity(live_objects.pod(), ray_cluster)) if one.startswith(name)
+    ]
 
 
 def test_a_certificate_stays_small_however_many_services_select_the_pod() -> None:
     for length in (5, 63):
         services = [
-            live_objects.service(f"s{number:0{length - 1}}", **{"ray.io/cluster": "demo"}) for number in range(1000)
+            live_objects.service(f"s{number:0{length - 1}}", **{"ray.io/cluster": "demo"})
+            for number in range(1000)
         ]
         found = names(identity(live_objects.pod(), None, *services))
         assert "demo-head-svc" in found and services[0]["metadata"]["name"] in found
@@ -109,12 +132,16 @@ def test_a_certificate_stays_small_however_many_services_select_the_pod() -> Non
 def test_under_a_root_names_that_others_may_own_are_left_out() -> None:
     services = [live_objects.service("mail", **{"ray.io/cluster": "demo"})]
     found = names(identity(live_objects.pod(), None, *services, short_names=False))
-    assert {"mail.team-a.svc", "mail.team-a.svc.cluster.local", "demo-head-svc.team-a.svc"} <= set(found)
+    assert {"mail.team-a.svc", "mail.team-a.svc.cluster.local", "demo-head-svc.team-a.svc"} <= set(
+        found
+    )
     assert not {"mail", "mail.team-a", "demo-head-svc"} & set(found)
 
 
 def test_a_cluster_that_is_being_deleted_has_no_new_members() -> None:
-    dying = changed(live_objects.ray_cluster(), {"/metadata/deletionTimestamp": live_objects.CREATED})
+    dying = changed(
+        live_objects.ray_cluster(), {"/metadata/deletionTimestamp": live_objects.CREATED}
+    )
     with pytest.raises(NotAllowedError, match="does not exist any more, or is being deleted"):
         identity(live_objects.pod(), dying)
 
@@ -135,16 +162,28 @@ def test_domains_are_the_administrators() -> None:
         ({"/spec/serviceAccountName": "other"}, "of another service account"),
         ({"/metadata/labels": {}}, "not of Ray"),
         ({"/metadata/labels": None}, "not of Ray"),
-        ({"/metadata/labels/ray.io~1cluster": "victim"}, "label ray.io/cluster: victim but is not owned by"),
+        (
+            {"/metadata/labels/ray.io~1cluster": "victim"},
+            "label ray.io/cluster: victim but is not owned by",
+        ),
         ({"/metadata/ownerReferences": []}, "not owned by that RayCluster"),
         ({"/metadata/ownerReferences": None}, "not owned by that RayCluster"),
         ({"/metadata/ownerReferences/0/controller": False}, "not owned by that RayCluster"),
         ({"/metadata/ownerReferences/0/kind": "ReplicaSet"}, "not owned by that RayCluster"),
-        ({"/metadata/ownerReferences/0/apiVersion": "ray.io.evil/v1"}, "not owned by that RayCluster"),
+        (
+            {"/metadata/ownerReferences/0/apiVersion": "ray.io.evil/v1"},
+            "not owned by that RayCluster",
+        ),
         ({"/metadata/ownerReferences/0/apiVersion": "v1"}, "not owned by that RayCluster"),
-        ({"/metadata/ownerReferences/0/uid": "forged"}, "RayCluster demo that owns the pod does not exist any more"),
+        (
+            {"/metadata/ownerReferences/0/uid": "forged"},
+            "RayCluster demo that owns the pod does not exist any more",
+        ),
         ({"/metadata/labels/ray.io~1node-type": "redis-cleanup"}, "only head and worker pods"),
-        ({"/metadata/labels/ray.io~1node-type": None}, "only head and worker pods of a RayCluster get a certificate"),
+        (
+            {"/metadata/labels/ray.io~1node-type": None},
+            "only head and worker pods of a RayCluster get a certificate",
+        ),
         ({"/metadata/labels/ray.io~1node-type": "client"}, "only head and worker pods"),
     ],
 )

@@ -19,21 +19,44 @@ pytestmark = needs_openssl
 
 HEAD, WORKER, STRANGER = "demo-head-abcde", "demo-worker-1", "web-0"
 ADDRESSES = {HEAD: "127.0.0.1", WORKER: "127.0.0.2", STRANGER: "127.0.0.1"}
-ROOT = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30"]
+ROOT = [
+    "openssl",
+    "req",
+    "-x509",
+    "-newkey",
+    "ec",
+    "-pkeyopt",
+    "ec_paramgen_curve:P-256",
+    "-nodes",
+    "-days",
+    "30",
+]
 
 
 @pytest.fixture(scope="module", params=["self-signed", "rooted"])
-def pods(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def pods(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Path]:
     """A folder with the `/etc/ray/tls` of each pod, written by `raywarden enroll`; `root.crt` where there is a root."""
     folder = tmp_path_factory.mktemp("pods")
     environment = {}
     if request.param == "rooted":
         key, certificate = folder / "root.key", folder / "root.crt"
         usage = ["-addext", "keyUsage=critical,keyCertSign", "-subj", "/O=Example Corp/CN=Root"]
-        subprocess.run([*ROOT, *usage, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True)
-        environment = {"RAYWARDEN_ROOT_CERT_FILE": str(certificate), "RAYWARDEN_ROOT_KEY_FILE": str(key)}
+        subprocess.run(
+            [*ROOT, *usage, "-keyout", str(key), "-out", str(certificate)],
+            check=True,
+            capture_output=True,
+        )
+        environment = {
+            "RAYWARDEN_ROOT_CERT_FILE": str(certificate),
+            "RAYWARDEN_ROOT_KEY_FILE": str(key),
+        }
     # As many names as a certificate may hold: gRPC gives up on chains that are too long.
-    crowd = [live_objects.service(f"{number:03}".rjust(63, "s"), **{"ray.io/cluster": "demo"}) for number in range(100)]
+    crowd = [
+        live_objects.service(f"{number:03}".rjust(63, "s"), **{"ray.io/cluster": "demo"})
+        for number in range(100)
+    ]
     with serving(environment, [*live_objects.objects(), *crowd]) as live:
         for pod in ADDRESSES:
             enroll(live, pod, folder / pod)
@@ -45,16 +68,28 @@ def enroll(live: Live, pod: str, directory: Path) -> None:
     environment = {
         "PATH": os.environ["PATH"],
         "RAYWARDEN_POD_IP": ADDRESSES[pod],
-        "RAYWARDEN_SIGNER_URL": live.enrolment,
+        "RAYWARDEN_SIGNER_URL": live.enrollment,
         "RAYWARDEN_SIGNER_CA": live.ca_file.read_text(),
     }
-    files = ["--token-file", str(live.token_dir / "team-a" / pod / "token"), "--directory", str(directory)]
-    subprocess.run([sys.executable, "-m", "webhook", "enroll", *files], env=environment, check=True, timeout=60)
+    files = [
+        "--token-file",
+        str(live.token_dir / "team-a" / pod / "token"),
+        "--directory",
+        str(directory),
+    ]
+    subprocess.run(
+        [sys.executable, "-m", "webhook", "enroll", *files], env=environment, check=True, timeout=60
+    )
 
 
 def openssl(*arguments: object, fed: str = "") -> tuple[int, str]:
     ended = subprocess.run(
-        ["openssl", *map(str, arguments)], input=fed, capture_output=True, text=True, timeout=30, check=False
+        ["openssl", *map(str, arguments)],
+        input=fed,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
     )
     return ended.returncode, ended.stdout + ended.stderr
 
@@ -74,14 +109,26 @@ def test_the_outside_verifies_by_the_root_alone(pods: Path) -> None:
     if (pods / "root.crt").exists():
         chain = pods / HEAD / "tls.crt"
         host = ["-verify_hostname", "demo-head-svc.team-a.svc.cluster.local"]
-        assert openssl("verify", "-CAfile", pods / "root.crt", "-untrusted", chain, *host, chain)[0] == 0
-    assert (pods / HEAD / "ca.crt").read_text().count("BEGIN CERTIFICATE") == 1, "the root is not in the bundle"
+        assert (
+            openssl("verify", "-CAfile", pods / "root.crt", "-untrusted", chain, *host, chain)[0]
+            == 0
+        )
+    assert (pods / HEAD / "ca.crt").read_text().count("BEGIN CERTIFICATE") == 1, (
+        "the root is not in the bundle"
+    )
 
 
 @contextmanager
 def s_server(folder: Path) -> Iterator[int]:
     """`openssl s_server` with a pod's files, which wants a client certificate of the same CA; gives its port."""
-    files = ["-cert", folder / "tls.crt", "-cert_chain", folder / "tls.crt", "-key", folder / "tls.key"]
+    files = [
+        "-cert",
+        folder / "tls.crt",
+        "-cert_chain",
+        folder / "tls.crt",
+        "-key",
+        folder / "tls.key",
+    ]
     trust = ["-CAfile", folder / "ca.crt", "-Verify", "2", "-verify_return_error"]
     process = subprocess.Popen(
         ["openssl", "s_server", "-accept", "127.0.0.1:0", *map(str, (*files, *trust)), "-naccept", "1"],
@@ -101,22 +148,37 @@ def s_server(folder: Path) -> Iterator[int]:
 
 
 @pytest.mark.parametrize(("server", "client"), [(HEAD, WORKER), (WORKER, HEAD), (HEAD, HEAD)])
-def test_openssl_talks_both_ways_with_client_certificates(pods: Path, server: str, client: str) -> None:
+def test_openssl_talks_both_ways_with_client_certificates(
+    pods: Path, server: str, client: str
+) -> None:
     with s_server(pods / server) as port:
         assert s_client(pods / client, pods / client, ADDRESSES[server], port) == 0
 
 
 @pytest.mark.parametrize("files", [None, STRANGER])
-def test_openssl_turns_away_who_has_no_certificate_of_the_cluster(pods: Path, files: str | None) -> None:
+def test_openssl_turns_away_who_has_no_certificate_of_the_cluster(
+    pods: Path, files: str | None
+) -> None:
     with s_server(pods / HEAD) as port:
         assert s_client(pods / files if files else None, pods / HEAD, "127.0.0.1", port) != 0
 
 
 def s_client(own: Path | None, trusting: Path, address: str, port: int) -> int:
     """Say something to `s_server`, and be answered; gives the exit code."""
-    mine = ["-cert", own / "tls.crt", "-cert_chain", own / "tls.crt", "-key", own / "tls.key"] if own else []
+    mine = (
+        ["-cert", own / "tls.crt", "-cert_chain", own / "tls.crt", "-key", own / "tls.key"]
+        if own
+        else []
+    )
     # TLS 1.2: with 1.3 a client has finished before the server has looked at its certificate.
-    trust = ["-CAfile", trusting / "ca.crt", "-verify_return_error", "-verify_ip", address, "-tls1_2"]
+    trust = [
+        "-CAfile",
+        trusting / "ca.crt",
+        "-verify_return_error",
+        "-verify_ip",
+        address,
+        "-tls1_2",
+    ]
     return openssl("s_client", "-connect", f"127.0.0.1:{port}", *mine, *trust, fed="Q\n")[0]
 
 
@@ -127,7 +189,9 @@ def grpc_server(folder: Path) -> Iterator[int]:
     server = grpc.server(futures.ThreadPoolExecutor(2))
     server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("test", {"echo": echo})])
     key, chain, bundle = files(folder)
-    credentials = grpc.ssl_server_credentials([(key, chain)], root_certificates=bundle, require_client_auth=True)
+    credentials = grpc.ssl_server_credentials(
+        [(key, chain)], root_certificates=bundle, require_client_auth=True
+    )
     port = server.add_secure_port("127.0.0.1:0", credentials)
     server.start()
     try:

@@ -9,7 +9,12 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
 from cryptography.x509.oid import NameOID
 
 from certs.authority import key_usage
@@ -46,10 +51,14 @@ def certificate(
         .not_valid_after(end)
     )
     if ca is not None:
-        builder = builder.add_extension(x509.BasicConstraints(ca, path_length if ca else None), critical=True)
+        builder = builder.add_extension(
+            x509.BasicConstraints(ca, path_length if ca else None), critical=True
+        )
         builder = builder.add_extension(key_usage(sign_certificates=signs), critical=True)
     if identified:
-        builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        builder = builder.add_extension(
+            x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
+        )
     algorithm = None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
     return builder.sign(key, algorithm).public_bytes(Encoding.PEM)
 
@@ -66,7 +75,11 @@ def private(key: Any = KEY, password: bytes = b"") -> bytes:
         (certificate(), b"", "no unencrypted private key in PEM form"),
         (certificate(), private(password=b"x"), "no unencrypted private key"),
         (certificate(), private(dsa.generate_private_key(2048)), "neither EC, RSA nor Ed25519"),
-        (certificate(), private(ec.generate_private_key(ec.SECP256R1())), "the private key is not that of the first"),
+        (
+            certificate(),
+            private(ec.generate_private_key(ec.SECP256R1())),
+            "the private key is not that of the first",
+        ),
         (certificate(end=NOW - timedelta(days=1)), private(), "it is valid from 2024-06-03"),
         (certificate(path_length=0), private(), "its path length 0 allows no CA below it"),
         (certificate(signs=False), private(), "its key usage does not allow to sign certificates"),
@@ -75,10 +88,16 @@ def private(key: Any = KEY, password: bytes = b"") -> bytes:
         (certificate(ca=False, signs=False), private(), "no CA certificate; its key usage"),
         (certificate(WEAK), private(WEAK), "RSA of 1024 bits is too weak"),
         (certificate(KOBLITZ), private(KOBLITZ), "curve secp256k1 is not supported"),
-        (certificate() + certificate(WEAK), private(), "is not issued by CN=Example Corp Root, which follows it"),
+        (
+            certificate() + certificate(WEAK),
+            private(),
+            "is not issued by CN=Example Corp Root, which follows it",
+        ),
     ],
 )
-def test_a_root_that_will_not_do_is_refused_with_every_reason(certificates: bytes, key: bytes, problem: str) -> None:
+def test_a_root_that_will_not_do_is_refused_with_every_reason(
+    certificates: bytes, key: bytes, problem: str
+) -> None:
     with pytest.raises(RootError, match=problem) as raised:
         Root.load(certificates, key, NOW)
     assert "PRIVATE KEY" not in str(raised.value)
@@ -100,20 +119,31 @@ def test_the_outside_verifies_up_to_the_root_and_the_inside_trusts_the_cluster_a
     assert trust.bundle == Authorities(SEED).of(CLUSTER).bundle, "the root is in no bundle"
     leaf_key = ec.generate_private_key(ec.SECP256R1())
     validity = (NOW - timedelta(hours=1), NOW + timedelta(days=30))
-    leaf = trust.authority.issue(leaf_key.public_key(), [x509.DNSName("demo-head-svc.team-a.svc")], SERVER, validity, 5)
+    leaf = trust.authority.issue(
+        leaf_key.public_key(), [x509.DNSName("demo-head-svc.team-a.svc")], SERVER, validity, 5
+    )
     files = {"leaf": leaf.public_bytes(Encoding.PEM), "chain": trust.chain, "inside": trust.bundle}
     files["outside"] = certificate(key, identified=identified)
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
     for anchor in ("inside", "outside"):
-        command = ["openssl", "verify", "-attime", str(int(NOW.timestamp())), "-purpose", "sslserver"]
+        command = [
+            "openssl",
+            "verify",
+            "-attime",
+            str(int(NOW.timestamp())),
+            "-purpose",
+            "sslserver",
+        ]
         command += ["-CAfile", anchor, "-untrusted", "chain", "leaf"]
         ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert ended.stdout == "leaf: OK\n", ended.stderr
 
 
 @needs_openssl
-@pytest.mark.parametrize("name", ["intranet", "mail.dev", "demo-head-svc.team-b.svc", "team-a.svc.example.com"])
+@pytest.mark.parametrize(
+    "name", ["intranet", "mail.dev", "demo-head-svc.team-b.svc", "team-a.svc.example.com"]
+)
 def test_it_vouches_for_names_of_the_namespace_alone(tmp_path: Path, name: str) -> None:
     trust = Authorities(SEED, Root.load(certificate(), private(), NOW)).of(CLUSTER)
     key = ec.generate_private_key(ec.SECP256R1())
@@ -122,8 +152,19 @@ def test_it_vouches_for_names_of_the_namespace_alone(tmp_path: Path, name: str) 
     (tmp_path / "leaf").write_bytes(leaf.public_bytes(Encoding.PEM))
     (tmp_path / "chain").write_bytes(trust.chain)
     (tmp_path / "root").write_bytes(certificate())
-    command = ["openssl", "verify", "-attime", str(int(NOW.timestamp())), "-CAfile", "root", "-untrusted", "chain"]
-    ended = subprocess.run([*command, "leaf"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    command = [
+        "openssl",
+        "verify",
+        "-attime",
+        str(int(NOW.timestamp())),
+        "-CAfile",
+        "root",
+        "-untrusted",
+        "chain",
+    ]
+    ended = subprocess.run(
+        [*command, "leaf"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert ended.returncode != 0 and "permitted subtree violation" in ended.stdout + ended.stderr
 
 
@@ -134,9 +175,15 @@ def test_a_root_that_has_ended_breaks_nothing() -> None:
 
 
 def test_a_renewed_root_gives_other_serials() -> None:
-    old, new = (Root.load(certificate(end=NOW + timedelta(days=days)), private(), NOW) for days in (100, 200))
+    old, new = (
+        Root.load(certificate(end=NOW + timedelta(days=days)), private(), NOW)
+        for days in (100, 200)
+    )
     authority = Authorities(SEED).of(CLUSTER).authority
-    serials = [x509.load_pem_x509_certificate(one.vouch(authority, DOMAINS)).serial_number for one in (old, old, new)]
+    serials = [
+        x509.load_pem_x509_certificate(one.cross_sign(authority, DOMAINS)).serial_number
+        for one in (old, old, new)
+    ]
     assert serials[0] == serials[1] != serials[2]
 
 
@@ -171,7 +218,9 @@ def test_what_it_vouches_for_does_not_outlive_it() -> None:
 def test_the_chain_leads_up_to_the_root_without_it() -> None:
     above = Root.load(certificate(), private(), NOW)
     middle = Authorities(SEED, above).of(CLUSTER).authority
-    intermediate = x509.load_pem_x509_certificates(above.vouch(middle, DOMAINS))[0].public_bytes(Encoding.PEM)
+    intermediate = x509.load_pem_x509_certificates(above.cross_sign(middle, DOMAINS))[
+        0
+    ].public_bytes(Encoding.PEM)
     assert above.chain == b""
     both = Root([*x509.load_pem_x509_certificates(intermediate + certificate())], KEY)
     assert both.chain == intermediate

@@ -55,7 +55,9 @@ def test_a_malformed_seed_says_everything_that_is_wrong_and_no_byte_of_it(
     ("created", "expected"),
     [(at(3), OLD), (NEW.activated, NEW), (at(7), NEW), (datetime(2025, 1, 1, tzinfo=UTC), OLD)],
 )
-def test_a_cluster_keeps_the_generation_it_was_born_under(created: datetime, expected: Generation) -> None:
+def test_a_cluster_keeps_the_generation_it_was_born_under(
+    created: datetime, expected: Generation
+) -> None:
     assert BOTH.for_cluster(created) is expected
 
 

@@ -42,7 +42,11 @@ def problems(expression: promql.Expr, series: Series) -> Iterator[str]:
                 yield f"{selector.name} never has {matcher}"
     for part in _parts(expression):
         if isinstance(part, promql.AggregateExpr) and part.modifier:
-            yield from (f"nothing here has the label {label}" for label in part.modifier.labels if label not in offered)
+            yield from (
+                f"nothing here has the label {label}"
+                for label in part.modifier.labels
+                if label not in offered
+            )
 
 
 def left(expression: Any, series: Series) -> Set[str]:

@@ -33,7 +33,10 @@ def test_the_entry_point_is_a_command_of_ours(last: Stage, project: Any) -> None
 def test_what_it_runs_by_itself_is_a_command(last: Stage) -> None:
     command = json.loads(last.last("CMD").value)
     asked = [sys.executable, "-m", "webhook", *command, "--help"]
-    assert "until SIGTERM" in subprocess.run(asked, capture_output=True, text=True, timeout=60, check=True).stdout
+    assert (
+        "until SIGTERM"
+        in subprocess.run(asked, capture_output=True, text=True, timeout=60, check=True).stdout
+    )
 
 
 def test_its_user_is_a_number_and_not_root(last: Stage) -> None:
@@ -42,7 +45,11 @@ def test_its_user_is_a_number_and_not_root(last: Stage) -> None:
 
 
 def test_its_ports_are_those_the_server_opens(last: Stage) -> None:
-    ports = {name: field.default for name, field in Settings.model_fields.items() if name.endswith("_port")}
+    ports = {
+        name: field.default
+        for name, field in Settings.model_fields.items()
+        if name.endswith("_port")
+    }
     assert len(ports) == 3
     assert {int(port) for port in last.last("EXPOSE").words} == set(ports.values())
 
@@ -64,9 +71,14 @@ def test_nothing_is_run_or_fetched_in_what_is_shipped(last: Stage) -> None:
 
 def test_every_installation_is_by_hash_or_without_a_network() -> None:
     build = stages()[0]
-    installed = [line for step in build.all("RUN") for line in step.value.split("&&") if " install " in line]
+    installed = [
+        line for step in build.all("RUN") for line in step.value.split("&&") if " install " in line
+    ]
     assert len(installed) == 3
-    assert all(re.search(r" --require-hashes -r \w+\.lock| --no-deps --no-index ", line) for line in installed)
+    assert all(
+        re.search(r" --require-hashes -r \w+\.lock| --no-deps --no-index ", line)
+        for line in installed
+    )
 
 
 def test_a_builder_sees_what_is_copied_and_nothing_else() -> None:
@@ -75,8 +87,12 @@ def test_a_builder_sees_what_is_copied_and_nothing_else() -> None:
     assert not [path for path in context() if path.endswith(".pyc")]
 
 
-@pytest.mark.parametrize("wrong", ["FROM python\n", "FROM python:3\nRUN cd /tmp\n", "FROM python:3\nCMD raywarden\n"])
+@pytest.mark.parametrize(
+    "wrong", ["FROM python\n", "FROM python:3\nRUN cd /tmp\n", "FROM python:3\nCMD raywarden\n"]
+)
 def test_the_linter_of_make_check_finds_what_is_wrong(wrong: str, tmp_path: Path) -> None:
     (file := tmp_path / "Dockerfile").write_text(wrong)
     linter = Path(sys.executable).parent / "hadolint"
-    assert subprocess.run([linter, file], capture_output=True, timeout=60, check=False).returncode == 1
+    assert (
+        subprocess.run([linter, file], capture_output=True, timeout=60, check=False).returncode == 1
+    )

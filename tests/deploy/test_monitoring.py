@@ -30,8 +30,20 @@ FAMILIES = {family.name: family for family in METRICS.registry.collect()}
 # The API server's own, of what does not arrive at us (kube-apiserver 1.36, GET /metrics).
 API_SERVER = {
     "apiserver_admission_webhook_fail_open_count": {"name", "type"},
-    "apiserver_admission_webhook_rejection_count": {"name", "type", "operation", "error_type", "rejection_code"},
-    "apiserver_admission_webhook_admission_duration_seconds_bucket": {"name", "type", "operation", "rejected", "le"},
+    "apiserver_admission_webhook_rejection_count": {
+        "name",
+        "type",
+        "operation",
+        "error_type",
+        "rejection_code",
+    },
+    "apiserver_admission_webhook_admission_duration_seconds_bucket": {
+        "name",
+        "type",
+        "operation",
+        "rejected",
+        "le",
+    },
 }
 # What is no failure, whatever its value.
 NO_FAILURE = {
@@ -69,12 +81,16 @@ def _series() -> Iterator[tuple[str, dict[str, set[str]]]]:
                 yield from ((f"{name}_{suffix}", labels) for suffix in ("sum", "count"))
             case _:
                 yield name, labels
-    yield from ((name, {label: set[str]() for label in labels}) for name, labels in API_SERVER.items())
+    yield from (
+        (name, {label: set[str]() for label in labels}) for name, labels in API_SERVER.items()
+    )
 
 
 SERIES = dict(_series())
 ASKED = [(f"alert {rule['alert']}", rule["expr"]) for rule in RULES] + [
-    (f"panel {panel['title']} {target['refId']}", target["expr"]) for panel in PANELS for target in panel["targets"]
+    (f"panel {panel['title']} {target['refId']}", target["expr"])
+    for panel in PANELS
+    for target in panel["targets"]
 ]
 
 
@@ -90,12 +106,18 @@ def test_what_is_asked_for_is_there(where: str, text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("rate(raywarden_enrolments[5m])", "there is no raywarden_enrolments"),
-        ('raywarden_enrolments_total{reason="issued"}', "raywarden_enrolments_total has no label reason"),
-        ('raywarden_enrolments_total{outcome="refused"}', 'raywarden_enrolments_total never has outcome="refused"'),
+        ("rate(raywarden_enrollments[5m])", "there is no raywarden_enrollments"),
         (
-            'raywarden_enrolments_total{outcome=~"issued|no"}',
-            'raywarden_enrolments_total never has outcome=~"issued|no"',
+            'raywarden_enrollments_total{reason="issued"}',
+            "raywarden_enrollments_total has no label reason",
+        ),
+        (
+            'raywarden_enrollments_total{outcome="refused"}',
+            'raywarden_enrollments_total never has outcome="refused"',
+        ),
+        (
+            'raywarden_enrollments_total{outcome=~"issued|no"}',
+            'raywarden_enrollments_total never has outcome=~"issued|no"',
         ),
         ("sum by (rule) (raywarden_ready)", "nothing here has the label rule"),
     ],
@@ -105,8 +127,16 @@ def test_what_is_not_there_would_be_found(text: str, problem: str) -> None:
 
 
 def test_every_failure_that_is_measured_has_an_alert() -> None:
-    asked = {selector.name or "" for rule in RULES for selector in promql.selectors(promql.parse(rule["expr"]))}
-    alerted = {name for name in FAMILIES if any(re.fullmatch(rf"{name}(_total|_bucket|)", one) for one in asked)}
+    asked = {
+        selector.name or ""
+        for rule in RULES
+        for selector in promql.selectors(promql.parse(rule["expr"]))
+    }
+    alerted = {
+        name
+        for name in FAMILIES
+        if any(re.fullmatch(rf"{name}(_total|_bucket|)", one) for one in asked)
+    }
     assert FAMILIES.keys() - alerted == NO_FAILURE
 
 
@@ -127,7 +157,9 @@ def test_alerts_are_told_apart_by_their_names() -> None:
     assert all(name.startswith("RayWarden") for name in names)
 
 
-@pytest.mark.skipif(not GUIDE.exists(), reason="deploy/README.md, which the alerts lead to, is not written yet")
+@pytest.mark.skipif(
+    not GUIDE.exists(), reason="deploy/README.md, which the alerts lead to, is not written yet"
+)
 def test_alerts_lead_to_headings_that_exist() -> None:
     headings = re.findall(r"^#+ (.+)$", GUIDE.read_text(), re.MULTILINE)
     anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
@@ -161,9 +193,15 @@ def test_a_panel_has_a_unit_and_the_chosen_data_source(panel: dict[str, Any]) ->
 
 
 def test_prometheus_finds_the_operations_port_and_is_let_in() -> None:
-    service, monitor, policy = map(documents, ("service.yaml", "service-monitor.yaml", "network-policy.yaml"))
+    service, monitor, policy = map(
+        documents, ("service.yaml", "service-monitor.yaml", "network-policy.yaml")
+    )
     (port,) = service["spec"]["ports"]
-    assert port == {"name": "operations", "port": Settings().operations_port, "targetPort": "operations"}
+    assert port == {
+        "name": "operations",
+        "port": Settings().operations_port,
+        "targetPort": "operations",
+    }
     (endpoint,) = monitor["spec"]["endpoints"]
     assert (endpoint["port"], endpoint["path"]) == (port["name"], "/metrics")
     assert monitor["spec"]["selector"]["matchLabels"] == service["metadata"]["labels"]

@@ -24,10 +24,12 @@ class TestRendered:
     def test_every_object_is_valid(self, folder: Path) -> None:
         for document in rendered(folder):
             if not document["apiVersion"].startswith(_FOREIGN):
-                kubernetes_validate.validate(document, kubernetes_validate.latest_version(), strict=True)
+                kubernetes_validate.validate(
+                    document, kubernetes_validate.latest_version(), strict=True
+                )
 
     @FOLDERS
-    def test_pods_enrol_with_the_image_that_signs_for_them(self, folder: Path) -> None:
+    def test_pods_enroll_with_the_image_that_signs_for_them(self, folder: Path) -> None:
         deployment = only(rendered(folder), "Deployment")
         (ours,) = deployment["spec"]["template"]["spec"]["containers"]
         assert ours["image"] == variables(deployment)["RAYWARDEN_ENROLL_IMAGE"]
@@ -60,7 +62,9 @@ class TestRendered:
         made = {one["spec"].get("secretName") for one in objects if one["kind"] == "Certificate"}
         for volume in pod["volumes"]:
             if "configMap" in volume:
-                assert "policy.yaml" in only(objects, "ConfigMap", volume["configMap"]["name"])["data"]
+                assert (
+                    "policy.yaml" in only(objects, "ConfigMap", volume["configMap"]["name"])["data"]
+                )
             else:
                 assert volume["secret"]["secretName"] in made
 
@@ -75,15 +79,25 @@ class TestRendered:
         objects = rendered(DEPLOY / "overlays" / "openshift")
         asked = factory.request(related_objects.route())
         for webhook in only(objects, "ValidatingWebhookConfiguration")["webhooks"]:
-            (condition,) = [one for one in webhook["matchConditions"] if one["name"] == "is-not-openshifts-own"]
-            for namespace, is_sent in (("openshift-ingress", False), ("openshift", True), ("team-openshift-", True)):
+            (condition,) = [
+                one for one in webhook["matchConditions"] if one["name"] == "is-not-openshifts-own"
+            ]
+            for namespace, is_sent in (
+                ("openshift-ingress", False),
+                ("openshift", True),
+                ("team-openshift-", True),
+            ):
                 request = asked.model_copy(update={"namespace": namespace})
                 assert registration.holds(condition["expression"], request) is is_sent
 
     def test_by_hand_the_server_writes_nothing_of_the_cluster(self) -> None:
         objects = rendered(DEPLOY / "overlays" / "ca-bundle-by-hand")
         verbs = {verb for rule in only(objects, "ClusterRole")["rules"] for verb in rule["verbs"]}
-        creates = [rule["resources"] for rule in only(objects, "ClusterRole")["rules"] if "create" in rule["verbs"]]
+        creates = [
+            rule["resources"]
+            for rule in only(objects, "ClusterRole")["rules"]
+            if "create" in rule["verbs"]
+        ]
         assert verbs == {"get", "list", "watch", "create"} and creates == [["tokenreviews"]]
         (container,) = only(objects, "Deployment")["spec"]["template"]["spec"]["containers"]
         assert {"name": "RAYWARDEN_WEBHOOK_CONFIGURATION", "value": ""} in container["env"]
@@ -92,10 +106,14 @@ class TestRendered:
         objects = rendered(DEPLOY / "overlays" / "cert-manager")
         given = variables(only(objects, "Deployment"))
         assert {"RAYWARDEN_TLS_CERT_FILE", "RAYWARDEN_ROOT_KEY_FILE"} <= given.keys()
-        groups = [group for rule in only(objects, "ClusterRole")["rules"] for group in rule["apiGroups"]]
+        groups = [
+            group for rule in only(objects, "ClusterRole")["rules"] for group in rule["apiGroups"]
+        ]
         assert "admissionregistration.k8s.io" not in groups
         (serving,) = [
-            one for one in objects if one["metadata"]["name"] == "raywarden-serving" and "dnsNames" in one["spec"]
+            one
+            for one in objects
+            if one["metadata"]["name"] == "raywarden-serving" and "dnsNames" in one["spec"]
         ]
         names = {
             f"{one['metadata']['name']}.{one['metadata']['namespace']}.svc"
@@ -105,8 +123,12 @@ class TestRendered:
         assert set(serving["spec"]["dnsNames"]) == names
         for kind in ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"):
             annotations = only(objects, kind)["metadata"]["annotations"]
-            assert annotations == {"cert-manager.io/inject-ca-from": "raywarden-system/raywarden-serving"}
-        assert sum("annotations" in one["metadata"] for one in objects) == 2, "nothing else has a caBundle"
+            assert annotations == {
+                "cert-manager.io/inject-ca-from": "raywarden-system/raywarden-serving"
+            }
+        assert sum("annotations" in one["metadata"] for one in objects) == 2, (
+            "nothing else has a caBundle"
+        )
 
 
 def test_cert_manager_can_be_had_under_another_namespace(tmp_path: Path) -> None:
@@ -115,9 +137,14 @@ def test_cert_manager_can_be_had_under_another_namespace(tmp_path: Path) -> None
     shutil.copytree(DEPLOY, tmp_path / "deploy")
     custom = (DEPLOY / "overlays" / "custom" / "kustomization.yaml").read_text()
     (more,) = re.findall(
-        r"^# cert-manager under another namespace\n(.*?)^```", GUIDE.read_text(), re.DOTALL | re.MULTILINE
+        r"^# cert-manager under another namespace\n(.*?)^```",
+        GUIDE.read_text(),
+        re.DOTALL | re.MULTILINE,
     )
-    both = custom.replace("  - ../../components/monitoring\n", "  - ../../components/cert-manager\n") + more
+    both = (
+        custom.replace("  - ../../components/monitoring\n", "  - ../../components/cert-manager\n")
+        + more
+    )
     (folder / "kustomization.yaml").write_text(both.replace("../../", "../deploy/"))
     shutil.copy(DEPLOY / "overlays" / "custom" / "policy.yaml", folder)
     text = yaml.safe_dump_all(rendered(folder))

@@ -5,14 +5,14 @@ from typing import Protocol
 
 from tests.support.factory import Object
 
-ENROLMENT_PORT = 8444
+ENROLLMENT_PORT = 8444
 SIGNER = "raywarden-enroll.raywarden-system.svc"
 SETTINGS = {
     # Everywhere in a network namespace where nobody else is: pods come by the bridge, the API server by loopback.
     "HOST": "0.0.0.0",
-    "ENROLMENT_PORT": str(ENROLMENT_PORT),
-    "SIGNER_URL": f"https://{SIGNER}:{ENROLMENT_PORT}",
-    "UPKEEP_SECONDS": "0.5",
+    "ENROLLMENT_PORT": str(ENROLLMENT_PORT),
+    "SIGNER_URL": f"https://{SIGNER}:{ENROLLMENT_PORT}",
+    "RESYNC_SECONDS": "0.5",
 }
 
 

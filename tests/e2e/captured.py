@@ -71,7 +71,9 @@ def without_token(pod: Object) -> Object:
     result = copy.deepcopy(pod)
     for listed in ("containers", "initContainers"):
         for container in result["spec"].get(listed, ()):
-            container["env"] = [one for one in container["env"] if not one["name"].startswith("RAY_AUTH_")]
+            container["env"] = [
+                one for one in container["env"] if not one["name"].startswith("RAY_AUTH_")
+            ]
     return result
 
 

@@ -26,7 +26,7 @@ collect_ignore_glob = [] if "E2E_RAY" in os.environ else ["test_*.py"]
 
 BURST = 64
 # The main cluster; one whose author asked for no authentication; another tenant's; two of other node addresses; and one
-# whose pods enrol and do no more.
+# whose pods enroll and do no more.
 PODS = {
     ("training", "head"): 1,
     ("training", "worker"): 8,
@@ -81,7 +81,9 @@ def names(network: Network) -> Iterator[NameServer]:
 
 
 @pytest.fixture(scope="session")
-def api(network: Network, tmp_path_factory: pytest.TempPathFactory, say: Callable[[str], None]) -> Iterator[Api]:
+def api(
+    network: Network, tmp_path_factory: pytest.TempPathFactory, say: Callable[[str], None]
+) -> Iterator[Api]:
     folder, assets = tmp_path_factory.mktemp("api"), os.environ.get("KUBEBUILDER_ASSETS")
     say(f"pods are stored by {'kube-apiserver' if assets else 'a double of the API server'}")
     with real(folder, Path(assets)) if assets else double(folder, PODS) as made:

@@ -71,7 +71,9 @@ def _make_root(plan: Plan) -> Path:
     _mount("proc", str(root / "proc"), "proc")
     _mount("/sys", str(root / "sys"), "", _BIND | _RECURSIVE)
     for name in ("tmp", "run", "dev"):
-        _mount("tmpfs", str(root / name), "tmpfs", options="mode=1777" if name == "tmp" else "mode=755")
+        _mount(
+            "tmpfs", str(root / name), "tmpfs", options="mode=1777" if name == "tmp" else "mode=755"
+        )
     _make_devices(root / "dev")
     for path in map(Path, plan.visible):
         _show(root, path)

@@ -47,7 +47,11 @@ class Double:
         known = self.unborn[labels["ray.io/cluster"], labels["ray.io/node-type"]].pop(0)
         admitted = self._admit(pod)
         identity = {field: known["metadata"][field] for field in ("name", "uid")}
-        return {**admitted, "metadata": {**admitted["metadata"], **identity}, "status": known["status"]}
+        return {
+            **admitted,
+            "metadata": {**admitted["metadata"], **identity},
+            "status": known["status"],
+        }
 
     def place(self, pod: Object) -> str:
         address: str = pod["status"]["podIP"]
@@ -86,7 +90,10 @@ class Double:
 
     def _ask(self, path: str, document: Object) -> Mapping[str, Any]:
         answer = httpx.post(
-            f"{self.live.admission}{path}", json=factory.review(document), verify=self.live.trust, trust_env=False
+            f"{self.live.admission}{path}",
+            json=factory.review(document),
+            verify=self.live.trust,
+            trust_env=False,
         )
         response: Mapping[str, Any] = answer.raise_for_status().json()["response"]
         return response
@@ -104,7 +111,9 @@ def double(folder: Path, wanted: Mapping[tuple[str, str], int]) -> Iterator[Doub
     settings = {f"RAYWARDEN_{name}": str(value) for name, value in {**SETTINGS, **files}.items()}
     clusters = {cluster for cluster, _ in wanted}
     pods = [pod for listed in unborn.values() for pod in listed]
-    with serving(settings, [*_surroundings(), *map(_live, clusters), *map(head_service, clusters), *pods]) as live:
+    with serving(
+        settings, [*_surroundings(), *map(_live, clusters), *map(head_service, clusters), *pods]
+    ) as live:
         yield Double(live, folder, free, unborn)
 
 
@@ -124,7 +133,9 @@ def _live(cluster: str) -> Object:
     return {**ray_cluster_of(cluster), "metadata": _metadata(cluster)}
 
 
-def _unborn(wanted: Mapping[tuple[str, str], int], free: Iterator[str]) -> dict[tuple[str, str], list[Object]]:
+def _unborn(
+    wanted: Mapping[tuple[str, str], int], free: Iterator[str]
+) -> dict[tuple[str, str], list[Object]]:
     found: dict[tuple[str, str], list[Object]] = defaultdict(list)
     for (cluster, role), number in wanted.items():
         for each in range(number):
@@ -133,7 +144,9 @@ def _unborn(wanted: Mapping[tuple[str, str], int], free: Iterator[str]) -> dict[
             name = f"{pod['metadata'].pop('generateName')}{each:05}"
             identity = {"name": name, "uid": str(uuid5(NAMESPACE_DNS, name))}
             status = {"podIP": address, "podIPs": [{"ip": address}], "phase": "Pending"}
-            found[cluster, role].append({**pod, "metadata": {**pod["metadata"], **identity}, "status": status})
+            found[cluster, role].append(
+                {**pod, "metadata": {**pod["metadata"], **identity}, "status": status}
+            )
     return found
 
 

@@ -52,4 +52,7 @@ def field(path: str, pod: Object, address: str) -> str:
 
 def command_of(container: Object, known: Mapping[str, str]) -> Sequence[str]:
     """`command` and `args`, with variables of the container expanded in both."""
-    return [expanded(word, known) for word in (*container.get("command", ()), *container.get("args", ()))]
+    return [
+        expanded(word, known)
+        for word in (*container.get("command", ()), *container.get("args", ()))
+    ]

@@ -15,7 +15,9 @@ class Forger:
     """Has `tls.crt`, `tls.key` and `ca.crt` to offer, after the model of real ones."""
 
     def __init__(self, model: Mapping[str, bytes]) -> None:
-        self._leaf, ca = (x509.load_pem_x509_certificate(model[name]) for name in ("tls.crt", "ca.crt"))
+        self._leaf, ca = (
+            x509.load_pem_x509_certificate(model[name]) for name in ("tls.crt", "ca.crt")
+        )
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._ca = _copied(ca, self._key, self._key)
 
@@ -29,7 +31,10 @@ class Forger:
 
 
 def _copied(
-    model: x509.Certificate, key: ec.EllipticCurvePrivateKey, signer: ec.EllipticCurvePrivateKey, address: str = ""
+    model: x509.Certificate,
+    key: ec.EllipticCurvePrivateKey,
+    signer: ec.EllipticCurvePrivateKey,
+    address: str = "",
 ) -> x509.Certificate:
     builder = (
         x509.CertificateBuilder()
@@ -40,12 +45,16 @@ def _copied(
         .not_valid_after(model.not_valid_after_utc)
         .public_key(key.public_key())
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False
+        )
     )
     for extension in model.extensions:
         value = extension.value
         if address and isinstance(value, x509.SubjectAlternativeName):
-            value = x509.SubjectAlternativeName([x509.IPAddress(ip_address(one)) for one in (address, "127.0.0.1")])
+            value = x509.SubjectAlternativeName(
+                [x509.IPAddress(ip_address(one)) for one in (address, "127.0.0.1")]
+            )
         if not isinstance(value, _KEYED):
             builder = builder.add_extension(value, extension.critical)
     return builder.sign(signer, hashes.SHA256())

@@ -29,7 +29,12 @@ class Image:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {**_SMALL, "PATH": f"{self.programs}:{_SYSTEM}", "HOME": self.home, "LANG": "C.UTF-8"}
+        return {
+            **_SMALL,
+            "PATH": f"{self.programs}:{_SYSTEM}",
+            "HOME": self.home,
+            "LANG": "C.UTF-8",
+        }
 
 
 @dataclass(frozen=True)
@@ -44,8 +49,20 @@ class Images:
         """`ray` is a virtual environment with Ray in it. Users are those of the Dockerfiles, RayWarden's and Ray's."""
         ours, environment = Path(sys.prefix), ray.absolute()
         return cls(
-            Image(ours / "bin", (REPOSITORY, ours, Path(sys.base_prefix)), 65532, 65532, "/home/nonroot"),
-            Image(environment / "bin", (REPOSITORY, environment, _base(environment)), 1000, 100, "/home/ray"),
+            Image(
+                ours / "bin",
+                (REPOSITORY, ours, Path(sys.base_prefix)),
+                65532,
+                65532,
+                "/home/nonroot",
+            ),
+            Image(
+                environment / "bin",
+                (REPOSITORY, environment, _base(environment)),
+                1000,
+                100,
+                "/home/ray",
+            ),
         )
 
     @property
@@ -64,5 +81,7 @@ def _base(environment: Path) -> Path:
 
 
 def _said(program: Path, *arguments: str) -> str:
-    ended = subprocess.run([str(program), *arguments], capture_output=True, text=True, timeout=60, check=True)
+    ended = subprocess.run(
+        [str(program), *arguments], capture_output=True, text=True, timeout=60, check=True
+    )
     return ended.stdout.strip()

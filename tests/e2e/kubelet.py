@@ -74,7 +74,9 @@ class Kubelet:
             if only not in ("", container["name"]):
                 continue
             said = self._run(running, container).wait(_INIT_SECONDS)
-            assert said.code == 0, f"{container['name']} of {running.name} ended with {said.code}: {said.text[-3000:]}"
+            assert said.code == 0, (
+                f"{container['name']} of {running.name} ended with {said.code}: {said.text[-3000:]}"
+            )
             running.moments[container["name"]] = time.monotonic()
 
     def start(self, pod: Object, address: str) -> RunningPod:
@@ -102,7 +104,9 @@ class Kubelet:
         known = variables(container, pod, running.address, self.secrets)
         context = {**pod["spec"].get("securityContext", {}), **container.get("securityContext", {})}
         user = context.get("runAsUser", image.user)
-        assert user or not context.get("runAsNonRoot"), f"CreateContainerConfigError: {container['name']} is root"
+        assert user or not context.get("runAsNonRoot"), (
+            f"CreateContainerConfigError: {container['name']} is root"
+        )
         # The image's group belongs to the image's user; another user is in the group root (CRI-O, containerd).
         group = context.get("runAsGroup", image.group if user == image.user else 0)
         return Plan(
@@ -111,7 +115,11 @@ class Kubelet:
             files=_files(pod, running.address),
             visible=[str(folder) for folder in image.visible],
             mounts=[
-                Mount(str(running.volume(mount["name"])), mount["mountPath"], mount.get("readOnly", False))
+                Mount(
+                    str(running.volume(mount["name"])),
+                    mount["mountPath"],
+                    mount.get("readOnly", False),
+                )
                 for mount in container.get("volumeMounts", ())
             ],
             read_only=context.get("readOnlyRootFilesystem", False),
@@ -125,7 +133,9 @@ class Kubelet:
 
 def _files(pod: Object, address: str) -> dict[str, str]:
     name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
-    search = " ".join(f"{part}svc.cluster.local" for part in (f"{namespace}.", "")) + " cluster.local"
+    search = (
+        " ".join(f"{part}svc.cluster.local" for part in (f"{namespace}.", "")) + " cluster.local"
+    )
     return {
         "etc/hostname": f"{name}\n",
         "etc/hosts": f"127.0.0.1 localhost\n::1 localhost ip6-localhost\n{address} {name}\n",
@@ -136,6 +146,8 @@ def _files(pod: Object, address: str) -> dict[str, str]:
 def _rights(context: Object, user: int, group: int) -> list[str]:
     """Of `setpriv`, what the security context comes to."""
     capabilities: Any = context.get("capabilities", {})
-    dropped = ["--bounding-set=-all", "--inh-caps=-all"] if "ALL" in capabilities.get("drop", ()) else []
+    dropped = (
+        ["--bounding-set=-all", "--inh-caps=-all"] if "ALL" in capabilities.get("drop", ()) else []
+    )
     escalation = [] if context.get("allowPrivilegeEscalation", True) else ["--no-new-privs"]
     return [f"--reuid={user}", f"--regid={group}", "--clear-groups", *dropped, *escalation]

@@ -90,7 +90,9 @@ class RayCluster:
 
     def drive(self, *arguments: str, seconds: float = 180) -> str:
         """Run the driver in the head pod; what it says where it ends well."""
-        said = self.its_head.ray.execute("python", str(PROGRAMS / "driver.py"), *arguments, seconds=seconds)
+        said = self.its_head.ray.execute(
+            "python", str(PROGRAMS / "driver.py"), *arguments, seconds=seconds
+        )
         assert said.code == 0 and "ALL OK" in said.text, said.text[-5000:]
         return said.text
 

@@ -65,7 +65,9 @@ class Real:
         admin.does("rotate")
         newest = json.loads(admin.does("list", "-o", "json"))["generations"][-1]["name"]
         name = activate(self.installation, newest)
-        until(lambda: any(name in event["generations"] for event in self.replica.log("seed adopted")))
+        until(
+            lambda: any(name in event["generations"] for event in self.replica.log("seed adopted"))
+        )
 
     def free_addresses(self) -> Iterator[str]:
         return self.free
@@ -79,7 +81,9 @@ def real(folder: Path, assets: Path) -> Iterator[Real]:
         installation = Installation.make(control_plane)
         namespace = {"metadata": {"name": NAMESPACE}}
         control_plane.make("/api/v1/namespaces", namespace)
-        control_plane.make(f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts", {"metadata": {"name": ACCOUNT}})
+        control_plane.make(
+            f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts", {"metadata": {"name": ACCOUNT}}
+        )
         with serving(installation, **SETTINGS, POLICY_FILE=str(policy_file)) as replica:
             installation.register_at(replica.admission, replica.admission)
             replica.wait_ready()

@@ -85,7 +85,15 @@ class Running:
     def _entering(self, command: Sequence[str], seconds: float) -> list[str]:
         first = self._first_process()
         # Entering a PID namespace forks: the time limit stands inside, where it can end what it started.
-        entered = ["nsenter", f"--target={first}", *_ENTERED, "--root", "setpriv", *self.plan.rights, "--"]
+        entered = [
+            "nsenter",
+            f"--target={first}",
+            *_ENTERED,
+            "--root",
+            "setpriv",
+            *self.plan.rights,
+            "--",
+        ]
         limit = ["timeout", "-k", "5", f"{seconds:g}"]
         return [*entered, "env", f"--chdir={self.plan.environment['HOME']}", *limit, *command]
 
@@ -96,4 +104,6 @@ class Running:
             if found := children.read_text().split():
                 return int(found[0])
             time.sleep(0.01)
-        raise AssertionError(f"the container does not run: {self.log.read_text(errors='replace')[-2000:]}")
+        raise AssertionError(
+            f"the container does not run: {self.log.read_text(errors='replace')[-2000:]}"
+        )

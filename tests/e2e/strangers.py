@@ -29,9 +29,18 @@ class Stranger:
     @classmethod
     def come(cls, kubelet: Kubelet) -> "Stranger":
         mounts = [{"name": "loot", "mountPath": LOOT}]
-        container = {"name": "shell", "image": IMAGE, "command": ["sleep", "infinity"], "volumeMounts": mounts}
+        container = {
+            "name": "shell",
+            "image": IMAGE,
+            "command": ["sleep", "infinity"],
+            "volumeMounts": mounts,
+        }
         spec = {"containers": [container], "volumes": [{"name": "loot", "emptyDir": {}}]}
-        return cls(launched(kubelet, {"metadata": {"name": "stranger", "namespace": NAMESPACE}, "spec": spec}))
+        return cls(
+            launched(
+                kubelet, {"metadata": {"name": "stranger", "namespace": NAMESPACE}, "spec": spec}
+            )
+        )
 
     def take(self, name: str, files: dict[str, bytes]) -> None:
         """Have files, in a folder of this name."""
@@ -47,7 +56,9 @@ class Stranger:
         return self.pod.ray.execute(*command, seconds=seconds, **environment)
 
 
-def head_without_us(kubelet: Kubelet, name: str, tls: Callable[[str], dict[str, bytes]] | None = None) -> RunningPod:
+def head_without_us(
+    kubelet: Kubelet, name: str, tls: Callable[[str], dict[str, bytes]] | None = None
+) -> RunningPod:
     """A head as KubeRay makes it where nobody mutates it: in plaintext, or with TLS.
 
     `tls` gives the files its author made for an address.
@@ -56,10 +67,14 @@ def head_without_us(kubelet: Kubelet, name: str, tls: Callable[[str], dict[str, 
     spec = pod["spec"] = copy.deepcopy(pod["spec"])
     pod["metadata"]["name"] = name
     ray = spec["containers"][0]
-    ray["volumeMounts"] = [mount for mount in ray["volumeMounts"] if not mount["name"].startswith("kube-api-access")]
+    ray["volumeMounts"] = [
+        mount for mount in ray["volumeMounts"] if not mount["name"].startswith("kube-api-access")
+    ]
     spec["volumes"] = [volume for volume in spec["volumes"] if "emptyDir" in volume]
     if tls:
-        ray["env"] += [{"name": name, "value": value} for name, value in tls_variables(OWN_TLS).items()]
+        ray["env"] += [
+            {"name": name, "value": value} for name, value in tls_variables(OWN_TLS).items()
+        ]
         ray["volumeMounts"].append({"name": "own-tls", "mountPath": OWN_TLS})
         spec["volumes"].append({"name": "own-tls", "emptyDir": {}})
     head = kubelet.prepare(fitted(pod), next(kubelet.api.free_addresses()))
@@ -72,7 +87,11 @@ def head_without_us(kubelet: Kubelet, name: str, tls: Callable[[str], dict[str, 
 
 def tls_variables(folder: str) -> dict[str, str]:
     """What turns Ray's TLS on, with files of this folder."""
-    names = {"RAY_TLS_SERVER_CERT": "tls.crt", "RAY_TLS_SERVER_KEY": "tls.key", "RAY_TLS_CA_CERT": "ca.crt"}
+    names = {
+        "RAY_TLS_SERVER_CERT": "tls.crt",
+        "RAY_TLS_SERVER_KEY": "tls.key",
+        "RAY_TLS_CA_CERT": "ca.crt",
+    }
     return {"RAY_USE_TLS": "1", **{name: f"{folder}/{file}" for name, file in names.items()}}
 
 

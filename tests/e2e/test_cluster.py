@@ -19,12 +19,16 @@ def test_a_worker_comes_later_and_another_is_replaced(training: RayCluster, say:
     (added,) = training.add_workers(1)
     watch.wait_alive(added.address)
     training.drive("pinned", added.address)
-    say(f"{added.address} came later, with a certificate that did not exist before: a task ran there")
+    say(
+        f"{added.address} came later, with a certificate that did not exist before: a task ran there"
+    )
 
     lost = training.workers[0]
     training.lose(lost)
     watch.wait_dead(lost.address)
     (new,) = training.add_workers(1)
     training.drive("everything", added.address, new.address)
-    say(f"{lost.address} was killed, {new.address} took its place: tasks and actors cross there, too")
+    say(
+        f"{lost.address} was killed, {new.address} took its place: tasks and actors cross there, too"
+    )
     watch.stop()

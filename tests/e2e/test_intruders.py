@@ -16,7 +16,10 @@ Say = Callable[[str], None]
 Files = dict[str, bytes]
 
 GCS, CLIENT = 6379, 10001
-CALLS = {GCS: "/ray.rpc.NodeInfoGcsService/GetClusterId", CLIENT: "/ray.rpc.RayletDriver/ClusterInfo"}
+CALLS = {
+    GCS: "/ray.rpc.NodeInfoGcsService/GetClusterId",
+    CLIENT: "/ray.rpc.RayletDriver/ClusterInfo",
+}
 REFUSED = 3
 
 
@@ -31,7 +34,12 @@ class Loot:
 
 
 @pytest.fixture(scope="module")
-def loot(open_cluster: RayCluster, cluster_of: Callable[..., RayCluster], kubelet: Kubelet, stranger: Stranger) -> Loot:
+def loot(
+    open_cluster: RayCluster,
+    cluster_of: Callable[..., RayCluster],
+    kubelet: Kubelet,
+    stranger: Stranger,
+) -> Loot:
     """A certificate of the cluster, one of another RayCluster in its namespace, one of a CA with the same names."""
     pod = cluster_of("other").pod("worker")
     enrolled = kubelet.prepare(pod, kubelet.api.place(pod))
@@ -39,7 +47,11 @@ def loot(open_cluster: RayCluster, cluster_of: Callable[..., RayCluster], kubele
     member = files_of(open_cluster.its_head)
     forger = Forger(member)
     found = Loot(member, files_of(enrolled), forger.files(), forger)
-    for name, files in (("member", found.member), ("foreign", found.foreign), ("forgery", found.forgery)):
+    for name, files in (
+        ("member", found.member),
+        ("foreign", found.foreign),
+        ("forgery", found.forgery),
+    ):
         stranger.take(name, {**files, "ca.crt": member["ca.crt"]})
         # For the control: there the server is the forger's.
         stranger.take(f"{name}-elsewhere", {**files, "ca.crt": found.forgery["ca.crt"]})
@@ -47,14 +59,16 @@ def loot(open_cluster: RayCluster, cluster_of: Callable[..., RayCluster], kubele
 
 
 def files_of(pod: RunningPod) -> Files:
-    """What enrolment left in a pod."""
+    """What enrollment left in a pod."""
     folder = pod.volume("raywarden-tls")
     return {name: (folder / name).read_bytes() for name in ("tls.crt", "tls.key", "ca.crt")}
 
 
 def knock(stranger: Stranger, head: RunningPod, port: int, *files: str) -> int:
     """A raw call, in plaintext or with these files of the loot; how it ended."""
-    said = stranger.run("knock", f"{head.address}:{port}", CALLS[port], *(f"{LOOT}/{file}" for file in files))
+    said = stranger.run(
+        "knock", f"{head.address}:{port}", CALLS[port], *(f"{LOOT}/{file}" for file in files)
+    )
     assert said.code in (0, REFUSED), said.text
     return said.code
 
@@ -73,7 +87,9 @@ def connect(stranger: Stranger, head: RunningPod, folder: str = "") -> int:
     """Ray Client, in plaintext or with the files of a folder; how it ended."""
     environment = tls_variables(f"{LOOT}/{folder}") if folder else {}
     said = stranger.run("client", f"{head.address}:{CLIENT}", seconds=90, **environment)
-    assert (said.code, "a task ran" in said.text) in ((0, True), (REFUSED, False)), said.text[-3000:]
+    assert (said.code, "a task ran" in said.text) in ((0, True), (REFUSED, False)), said.text[
+        -3000:
+    ]
     return said.code
 
 
@@ -105,16 +121,24 @@ def test_ray_client_lets_in_nobody_but_members(
 ) -> None:
     with ThreadPoolExecutor(2) as pool:
         whose = ("", "foreign", "forgery", "member")
-        ended = list(pool.map(lambda folder: connect(stranger, open_cluster.its_head, folder), whose))
+        ended = list(
+            pool.map(lambda folder: connect(stranger, open_cluster.its_head, folder), whose)
+        )
     assert ended == [REFUSED, REFUSED, REFUSED, 0]
-    say("Ray Client: refused in plaintext, by another RayCluster's and a forged certificate; a member's task ran")
+    say(
+        "Ray Client: refused in plaintext, by another RayCluster's and a forged certificate; a member's task ran"
+    )
 
 
-def test_the_same_attempts_succeed_without_us(kubelet: Kubelet, stranger: Stranger, loot: Loot, say: Say) -> None:
+def test_the_same_attempts_succeed_without_us(
+    kubelet: Kubelet, stranger: Stranger, loot: Loot, say: Say
+) -> None:
     """In plaintext where nobody turned TLS on; by certificate where somebody trusts those CAs."""
     both = loot.forgery["ca.crt"] + loot.foreign["ca.crt"]
     plain = head_without_us(kubelet, "plain")
-    careless = head_without_us(kubelet, "careless", lambda address: {**loot.forger.files(address), "ca.crt": both})
+    careless = head_without_us(
+        kubelet, "careless", lambda address: {**loot.forger.files(address), "ca.crt": both}
+    )
     for port in CALLS:
         answers(stranger, plain, port, ())
         for who in ("foreign", "forgery"):
@@ -124,6 +148,8 @@ def test_the_same_attempts_succeed_without_us(kubelet: Kubelet, stranger: Strang
     gets_in(stranger, plain)
     for who in ("foreign", "forgery"):
         gets_in(stranger, careless, f"{who}-elsewhere")
-    say("the same attempts get in without us: in plaintext, and by both certificates where their CAs are trusted")
+    say(
+        "the same attempts get in without us: in plaintext, and by both certificates where their CAs are trusted"
+    )
     for head in (plain, careless):
         kubelet.stop(head)

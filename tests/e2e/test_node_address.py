@@ -39,7 +39,10 @@ def test_a_cluster_works_with_an_alternative(
 
 
 def test_a_cluster_works_with_the_default(training: RayCluster, say: Say) -> None:
-    assert training.stored["spec"]["headGroupSpec"]["rayStartParams"]["node-ip-address"] == "$(RAYWARDEN_POD_IP)"
+    assert (
+        training.stored["spec"]["headGroupSpec"]["rayStartParams"]["node-ip-address"]
+        == "$(RAYWARDEN_POD_IP)"
+    )
     works(training, "pod-ip", say)
 
 
@@ -54,7 +57,16 @@ def works(cluster: RayCluster, mode: str, say: Say) -> None:
     listed = head.ray.execute("ray", "list", "nodes", "--format", "json", "--filter", "state=ALIVE")
     nodes = {node["node_ip"] for node in json.loads(listed.text[listed.text.index("[") :])}
     assert nodes - {cluster.service} <= everyone and len(nodes) == len(everyone), nodes
-    job = ("ray", "job", "submit", "--address", f"http://{cluster.service}:8265", "--", "echo", "it ran")
+    job = (
+        "ray",
+        "job",
+        "submit",
+        "--address",
+        f"http://{cluster.service}:8265",
+        "--",
+        "echo",
+        "it ran",
+    )
     submitted = worker.ray.execute(*job, seconds=120)
     assert submitted.code == 0 and "it ran" in submitted.text, submitted.text[-3000:]
     assert (client := ray_client(worker, cluster.service)).code == 0, client.text[-3000:]
@@ -66,7 +78,9 @@ def works(cluster: RayCluster, mode: str, say: Say) -> None:
 def ray_client(pod: RunningPod, service: str) -> Said:
     """Ray starts a server of its own for each client, and gives up on it after half a minute: here it may be busy."""
     for _ in range(3):
-        said = pod.ray.execute("python", str(PROGRAMS / "client.py"), f"{service}:10001", seconds=90)
+        said = pod.ray.execute(
+            "python", str(PROGRAMS / "client.py"), f"{service}:10001", seconds=90
+        )
         if "Starting Ray client server failed" not in said.text:
             break
     return said

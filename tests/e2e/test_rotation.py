@@ -16,7 +16,9 @@ def authorities(pod: RunningPod) -> list[x509.Certificate]:
     return x509.load_pem_x509_certificates((pod.volume("raywarden-tls") / "ca.crt").read_bytes())
 
 
-def test_a_cluster_outlives_a_rotation_and_takes_pods_in(api: Api, training: RayCluster, say: Say) -> None:
+def test_a_cluster_outlives_a_rotation_and_takes_pods_in(
+    api: Api, training: RayCluster, say: Say
+) -> None:
     before, stays = training.workers[-2:]
     known = authorities(before)
     watch = Watch(training)
@@ -26,8 +28,12 @@ def test_a_cluster_outlives_a_rotation_and_takes_pods_in(api: Api, training: Ray
     # Until GCS has noticed, it may ask the lost node to place an actor, and give the actor up with the node.
     watch.wait_dead(before.address)
     (new,) = training.add_workers(1)
-    assert authorities(new)[0] == known[0], "the generation of the time it was created signs for a cluster"
+    assert authorities(new)[0] == known[0], (
+        "the generation of the time it was created signs for a cluster"
+    )
     assert len(authorities(new)) == len(known) + 1, "a pod that starts now trusts the new one, too"
     training.drive("everything", stays.address, new.address)
     watch.stop()
-    say("the seed was rotated: the cluster went on, and a pod restarted after it joined, trusting both generations")
+    say(
+        "the seed was rotated: the cluster went on, and a pod restarted after it joined, trusting both generations"
+    )

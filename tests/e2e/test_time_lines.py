@@ -33,7 +33,10 @@ def test_from_pod_ip_known_to_worker_alive(training: RayCluster, say: Say) -> No
     """One worker, as when somebody scales up: certificate, KubeRay's own wait for GCS, Ray's start."""
     watch = Watch(training)
     (added,) = training.add_workers(1)
-    moments = {"certificate in hand": added.moments[ENROLL], "GCS answered": added.moments["wait-gcs-ready"]}
+    moments = {
+        "certificate in hand": added.moments[ENROLL],
+        "GCS answered": added.moments["wait-gcs-ready"],
+    }
     moments["worker alive"] = watch.wait_alive(added.address)
     watch.stop()
     seconds = {name: moment - added.moments["address"] for name, moment in moments.items()}

@@ -24,7 +24,10 @@ WARNED = changed(factory.ray_cluster(), {"/spec/rayVersion": "2.53.0"})
 
 
 def namespace(**labels: str) -> Object:
-    metadata = {"name": "team-a", "labels": {f"raywarden.io/{mode}": profile for mode, profile in labels.items()}}
+    metadata = {
+        "name": "team-a",
+        "labels": {f"raywarden.io/{mode}": profile for mode, profile in labels.items()},
+    }
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
 
 
@@ -34,7 +37,11 @@ def outcome(document: Object, policy: Any = None, *namespaces: Object, **fields:
     mutated = dict(asked.mutated(request(document, **fields)).document)
     verdict = asked.verdict(request(mutated, **fields))
     assert verdict.failed == ()
-    for name, found in (("deny", verdict.denied), ("warn", verdict.warned), ("audit", verdict.audited)):
+    for name, found in (
+        ("deny", verdict.denied),
+        ("warn", verdict.warned),
+        ("audit", verdict.audited),
+    ):
         if found:
             return name
     return "nothing"
@@ -64,16 +71,21 @@ def test_profiles_say_what_is_done(profiles: Object, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode", "expected"), [("enforce", "deny"), ("warn", "warn"), ("audit", "audit"), ("off", "nothing")]
+    ("mode", "expected"),
+    [("enforce", "deny"), ("warn", "warn"), ("audit", "audit"), ("off", "nothing")],
 )
 def test_one_rule_turned_goes_before_the_profile(mode: str, expected: str) -> None:
     assert outcome(OFFENDER, {"rules": {"no-host-access": {"mode": mode}}}) == expected
 
 
 class TestNamespaceLabels:
-    loose: ClassVar[Object] = {"profiles": {"enforce": "privileged", "warn": "privileged", "audit": "privileged"}}
+    loose: ClassVar[Object] = {
+        "profiles": {"enforce": "privileged", "warn": "privileged", "audit": "privileged"}
+    }
 
-    @pytest.mark.parametrize(("mode", "expected"), [("enforce", "deny"), ("warn", "warn"), ("audit", "audit")])
+    @pytest.mark.parametrize(
+        ("mode", "expected"), [("enforce", "deny"), ("warn", "warn"), ("audit", "audit")]
+    )
     def test_a_namespace_chooses_a_stricter_profile(self, mode: str, expected: str) -> None:
         assert outcome(OFFENDER, self.loose, namespace(**{mode: "baseline"})) == expected
 
@@ -89,7 +101,9 @@ class TestNamespaceLabels:
 
     def test_the_namespace_of_the_request_counts_not_the_one_in_the_object(self) -> None:
         moved = changed(OFFENDER, {"/metadata/namespace": "elsewhere"})
-        assert outcome(moved, self.loose, namespace(enforce="baseline"), namespace="team-a") == "deny"
+        assert (
+            outcome(moved, self.loose, namespace(enforce="baseline"), namespace="team-a") == "deny"
+        )
 
 
 class TestExemptions:
@@ -105,14 +119,24 @@ class TestExemptions:
             ({"users": ["auth*"]}, "nothing"),
             ({"users": ["nobody"], "namespaces": ["team-a"]}, "deny"),
             ({"rules": ["no-host-access"], "until": str(factory.TODAY)}, "nothing"),
-            ({"rules": ["no-host-access"], "until": str(factory.TODAY - timedelta(days=1))}, "deny"),
+            (
+                {"rules": ["no-host-access"], "until": str(factory.TODAY - timedelta(days=1))},
+                "deny",
+            ),
         ],
     )
     def test_cover_what_they_say(self, exemption: Object, expected: str) -> None:
-        assert outcome(OFFENDER, {"exemptions": [{**exemption, "reason": "profiling run"}]}) == expected
+        assert (
+            outcome(OFFENDER, {"exemptions": [{**exemption, "reason": "profiling run"}]})
+            == expected
+        )
 
     def test_say_so_when_they_have_ended(self) -> None:
-        policy = {"exemptions": [{"rules": ["no-host-access"], "reason": "profiling run", "until": "2026-11-01"}]}
+        policy = {
+            "exemptions": [
+                {"rules": ["no-host-access"], "reason": "profiling run", "until": "2026-11-01"}
+            ]
+        }
         message = reviewer(policy).validate(request(OFFENDER)).response.message
         assert "the head sets hostNetwork (an exemption from this ended on 2026-11-01)" in message
 
@@ -126,7 +150,9 @@ class TestRatcheting:
     def verdict(self, new: Object, old: Object) -> tuple[list[str], list[str]]:
         asked = request(new, "UPDATE", old)
         found = reviewer().verdict(asked)
-        return [v.what for v in found.denied], [v.what for v in found.warned if v.rule != "tls-on"]
+        return [v.message for v in found.denied], [
+            v.message for v in found.warned if v.rule != "tls-on"
+        ]
 
     def test_what_was_there_before_only_warns(self) -> None:
         grown = changed(OFFENDER, {"/spec/workerGroupSpecs/0/replicas": 5})
@@ -134,7 +160,10 @@ class TestRatcheting:
 
     def test_what_is_new_is_refused(self) -> None:
         worse = changed(OFFENDER, {"/spec/workerGroupSpecs/0/template/spec/hostPID": True})
-        assert self.verdict(worse, OFFENDER) == (["the worker group small sets hostPID"], ["the head sets hostNetwork"])
+        assert self.verdict(worse, OFFENDER) == (
+            ["the worker group small sets hostPID"],
+            ["the head sets hostNetwork"],
+        )
 
     def test_a_second_one_of_the_same_kind_is_new(self) -> None:
         ports = "/spec/headGroupSpec/template/spec/containers/0/ports"
@@ -180,7 +209,9 @@ class TestNeverRefused:
 
 def test_a_cluster_our_mutation_never_saw_is_not_let_in() -> None:
     verdict = reviewer().verdict(request(factory.ray_cluster()))
-    assert [(v.rule, v.fix) for v in verdict.denied] == [("tls-on", "create it again in a moment")]
+    assert [(v.rule, v.remediation) for v in verdict.denied] == [
+        ("tls-on", "create it again in a moment")
+    ]
 
 
 def test_all_violations_are_said_at_once_with_place_and_remedy() -> None:
@@ -200,7 +231,9 @@ def test_all_violations_are_said_at_once_with_place_and_remedy() -> None:
 def test_answers_are_bounded_and_fit_for_a_terminal() -> None:
     names = [f"\x1b[31mred\n{number}" for number in range(200)]
     volumes = [{"name": name, "hostPath": {"path": "/" + "x" * 5000}} for name in names]
-    document = changed(factory.ray_cluster(), {"/spec/headGroupSpec/template/spec/volumes": volumes})
+    document = changed(
+        factory.ray_cluster(), {"/spec/headGroupSpec/template/spec/volumes": volumes}
+    )
     lines = reviewer().validate(request(document)).response.message.splitlines()
     assert len(lines) == 51
     assert lines[-1] == "... and 151 more"
@@ -214,12 +247,19 @@ def test_a_rule_that_raises_refuses_and_names_itself(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(NoHostAccess, "check", broken)
     verdict = reviewer().verdict(request(factory.head_pod()))
     assert [failure.member for failure in verdict.failed] == ["no-host-access"]
-    assert verdict.failed[0].at.startswith("RuntimeError at ") and "secret detail" not in verdict.failed[0].at
-    assert any(v.rule == "no-host-access" and "this rule failed" in v.what for v in verdict.denied)
+    assert (
+        verdict.failed[0].at.startswith("RuntimeError at ")
+        and "secret detail" not in verdict.failed[0].at
+    )
+    assert any(
+        v.rule == "no-host-access" and "this rule failed" in v.message for v in verdict.denied
+    )
     assert not any("secret detail" in str(v) for v in verdict.denied)
 
 
-def test_a_rule_of_restricted_that_raises_refuses_under_baseline_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rule_of_restricted_that_raises_refuses_under_baseline_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """`tls-on` has findings of both levels, and nobody knows which it would have had."""
 
     def broken(*_arguments: object) -> Any:
@@ -234,12 +274,16 @@ def test_more_findings_than_anybody_reads_are_refused(monkeypatch: pytest.Monkey
     """Otherwise those of `restricted`, which only warn, could hide one of `baseline` behind them."""
 
     def endless(self: AuthOn, *_arguments: object) -> Any:
-        return (self.violation(f"finding {number}", ROOT, "mend it") for number in itertools.count())
+        return (
+            self.violation(f"finding {number}", ROOT, "mend it") for number in itertools.count()
+        )
 
     monkeypatch.setattr(AuthOn, "check", endless)
     stored = dict(reviewer().mutated(request(factory.ray_cluster())).document)
     verdict = reviewer().verdict(request(stored))
-    assert [violation.what for violation in verdict.denied] == ["there are more than 500 findings of this rule"]
+    assert [violation.message for violation in verdict.denied] == [
+        "there are more than 500 findings of this rule"
+    ]
 
 
 def test_a_mutation_that_raises_is_left_out_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,19 +307,31 @@ def test_a_mutation_that_raises_is_left_out_and_named(monkeypatch: pytest.Monkey
     [
         ({"rules": {"no-such-rule": {}}}, "rules.no-such-rule: no rule is called no-such-rule"),
         ({"rules": {"tls-on": {"mode": "maybe"}}}, "rules.tls-on.mode: Input should be"),
-        ({"rules": {"tls-on": {"parameters": {"a": 1}}}}, "rules.tls-on.parameters.a: there is no such field"),
-        ({"rules": {"ray-version-floor": {"parameters": {"denyBelow": "new"}}}}, "write a version of three numbers"),
+        (
+            {"rules": {"tls-on": {"parameters": {"a": 1}}}},
+            "rules.tls-on.parameters.a: there is no such field",
+        ),
+        (
+            {"rules": {"ray-version-floor": {"parameters": {"denyBelow": "new"}}}},
+            "write a version of three numbers",
+        ),
         ({"profiles": {"enforce": "strict"}}, "profiles.enforce: Input should be"),
         ({"exemptions": [{"rules": ["tls-on"]}]}, "exemptions.0.reason: Field required"),
         ({"exemptions": [{"reason": "because"}]}, "exemptions.0: name at least one"),
-        ({"exemptions": [{"rules": ["tls-off"], "reason": "because"}]}, "no rule is called tls-off"),
+        (
+            {"exemptions": [{"rules": ["tls-off"], "reason": "because"}]},
+            "no rule is called tls-off",
+        ),
         ({"inject": {"nodeIpAddress": "dns"}}, "inject.nodeIpAddress: Input should be"),
         ({"inject": {"nonRootImages": [{"image": "a", "uid": 0}]}}, "inject.nonRootImages.0.uid"),
-        ({"colour": "red"}, "colour: there is no such field"),
+        ({"color": "red"}, "color: there is no such field"),
         ({"apiVersion": "raywarden.io/v2"}, "apiVersion: Input should be"),
         (["a"], "write a mapping"),
         ({"rules": {"tls-on": "warn"}}, "rules.tls-on: write a mapping"),
-        ({"exemptions": [{"rules": "tls-on", "reason": "because"}]}, "exemptions.0.rules: write a list"),
+        (
+            {"exemptions": [{"rules": "tls-on", "reason": "because"}]},
+            "exemptions.0.rules: write a list",
+        ),
     ],
 )
 def test_a_wrong_policy_says_where_and_what(document: Any, says: str) -> None:
@@ -285,8 +341,14 @@ def test_a_wrong_policy_says_where_and_what(document: Any, says: str) -> None:
 
 
 def test_an_unquoted_off_is_off() -> None:
-    file = Policy.parse({"rules": {"tls-on": {"mode": False}}, "inject": {"auth": False, "nodeIpAddress": False}}).file
-    assert (file.rules["tls-on"].mode, file.inject.auth, file.inject.node_ip_address) == ("off", "off", "off")
+    file = Policy.parse(
+        {"rules": {"tls-on": {"mode": False}}, "inject": {"auth": False, "nodeIpAddress": False}}
+    ).file
+    assert (file.rules["tls-on"].mode, file.inject.auth, file.inject.node_ip_address) == (
+        "off",
+        "off",
+        "off",
+    )
 
 
 def test_an_empty_policy_is_the_default_one() -> None:

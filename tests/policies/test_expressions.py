@@ -14,7 +14,7 @@ TEAM: Object = {
     "kinds": ["RayCluster"],
     "expression": "has(object.metadata.labels) && 'team' in object.metadata.labels",
     "message": "no team is named",
-    "fix": "write metadata.labels.team",
+    "remediation": "write metadata.labels.team",
 }
 NAMED = {"/metadata/labels": {"team": "vision"}}
 
@@ -24,14 +24,22 @@ def policy(*rules: Object, **parts: Any) -> Object:
 
 
 def verdict(
-    document: Object, rules: Object, operation: str = "CREATE", old: Object | None = None, **fields: Any
+    document: Object,
+    rules: Object,
+    operation: str = "CREATE",
+    old: Object | None = None,
+    **fields: Any,
 ) -> Any:
     return factory.reviewer(rules).verdict(request(document, operation, old, **fields))
 
 
 def said(found: Any) -> list[str]:
     assert found.failed == ()
-    return [f"{violation.rule}: {violation.what}" for violation in found.denied if violation.rule.startswith("own-")]
+    return [
+        f"{violation.rule}: {violation.message}"
+        for violation in found.denied
+        if violation.rule.startswith("own-")
+    ]
 
 
 def test_it_is_refused_like_any_other_rule() -> None:
@@ -44,10 +52,15 @@ def test_it_is_refused_like_any_other_rule() -> None:
 def test_only_for_the_kinds_it_names() -> None:
     assert said(verdict(factory.ray_job(), policy(TEAM))) == []
     everywhere = {**TEAM, "kinds": []}
-    for make in (factory.ray_job, factory.head_pod, related_objects.service, related_objects.ingress):
-        assert said(verdict(changed(make(), {"/metadata/labels/team": None}), policy(everywhere))) == [
-            "own-team: no team is named"
-        ]
+    for make in (
+        factory.ray_job,
+        factory.head_pod,
+        related_objects.service,
+        related_objects.ingress,
+    ):
+        assert said(
+            verdict(changed(make(), {"/metadata/labels/team": None}), policy(everywhere))
+        ) == ["own-team: no team is named"]
 
 
 @pytest.mark.parametrize(
@@ -64,7 +77,10 @@ def test_only_for_the_kinds_it_names() -> None:
 def test_profile_and_mode(settings: Object, where: str) -> None:
     found = verdict(factory.ray_cluster(), policy({**TEAM, **settings}))
     places = [
-        name for name in ("denied", "warned", "audited") for one in getattr(found, name) if one.rule == "own-team"
+        name
+        for name in ("denied", "warned", "audited")
+        for one in getattr(found, name)
+        if one.rule == "own-team"
     ]
     assert places[:1] == ([where] if where else [])
 
@@ -74,16 +90,21 @@ def test_what_was_so_already_is_only_warned_about() -> None:
     scaled = changed(old, {"/spec/workerGroupSpecs/0/replicas": 3})
     found = verdict(scaled, policy(TEAM), "UPDATE", old)
     assert said(found) == [] and "own-team" in [violation.rule for violation in found.warned]
-    assert said(verdict(old, policy(TEAM), "UPDATE", changed(old, NAMED))) == ["own-team: no team is named"]
+    assert said(verdict(old, policy(TEAM), "UPDATE", changed(old, NAMED))) == [
+        "own-team: no team is named"
+    ]
 
 
 def test_a_rule_about_the_change_is_held_whatever_was_stored() -> None:
-    frozen = {**TEAM, "expression": "oldObject == null || object.spec.rayVersion == oldObject.spec.rayVersion"}
+    frozen = {
+        **TEAM,
+        "expression": "oldObject == null || object.spec.rayVersion == oldObject.spec.rayVersion",
+    }
     old = factory.ray_cluster()
     assert said(verdict(old, policy(frozen))) == []
-    assert said(verdict(changed(old, {"/spec/rayVersion": "2.56.0"}), policy(frozen), "UPDATE", old)) == [
-        "own-team: no team is named"
-    ]
+    assert said(
+        verdict(changed(old, {"/spec/rayVersion": "2.56.0"}), policy(frozen), "UPDATE", old)
+    ) == ["own-team: no team is named"]
 
 
 def test_the_request_and_the_namespace_can_be_asked() -> None:
@@ -91,9 +112,16 @@ def test_the_request_and_the_namespace_can_be_asked() -> None:
         **TEAM,
         "expression": "request.userInfo.groups.exists(g, g == 'team-' + namespaceObject.metadata.labels['team'])",
     }
-    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team-a", "labels": {"team": "vision"}}}
+    namespace = {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": "team-a", "labels": {"team": "vision"}},
+    }
     asked = factory.reviewer(policy(of_team), namespace)
-    for groups, expected in ((["team-vision"], []), (["team-audio"], ["own-team: no team is named"])):
+    for groups, expected in (
+        (["team-vision"], []),
+        (["team-audio"], ["own-team: no team is named"]),
+    ):
         assert said(asked.verdict(request(factory.ray_cluster(), groups=groups))) == expected
 
 
@@ -105,7 +133,9 @@ def test_without_an_answer_it_refuses_and_says_why() -> None:
 
 def test_a_message_of_the_objects_own() -> None:
     speaking = {**TEAM, "messageExpression": "'cluster ' + object.metadata.name + ' names no team'"}
-    assert said(verdict(factory.ray_cluster(), policy(speaking))) == ["own-team: cluster demo names no team"]
+    assert said(verdict(factory.ray_cluster(), policy(speaking))) == [
+        "own-team: cluster demo names no team"
+    ]
     mute = {**TEAM, "messageExpression": "string(object.metadata.nothing)"}
     assert said(verdict(factory.ray_cluster(), policy(mute))) == ["own-team: no team is named"]
 
@@ -119,7 +149,9 @@ def test_long_texts_are_not_searched_for_long_texts() -> None:
     image = "object.spec.headGroupSpec.template.spec.containers[0].image"
     search = {**TEAM, "expression": f"!{image}.contains(object.spec.rayVersion)"}
     ray = "/spec/headGroupSpec/template/spec/containers/0/image"
-    long = changed(factory.ray_cluster(), {ray: "a" * 600_000, "/spec/rayVersion": "a" * 300_000 + "b"})
+    long = changed(
+        factory.ray_cluster(), {ray: "a" * 600_000, "/spec/rayVersion": "a" * 300_000 + "b"}
+    )
     (found,) = said(verdict(long, policy(search)))
     assert "over the cost bound" in found
 
@@ -135,9 +167,17 @@ def test_a_huge_object_is_refused_and_costs_little() -> None:
     ("change", "place", "says"),
     [
         ({"id": "team"}, "expressions.0.id", "pattern"),
-        ({"expression": "object.spec.("}, "expressions.0.expression", "not CEL that can be used: line 1, column"),
+        (
+            {"expression": "object.spec.("},
+            "expressions.0.expression",
+            "not CEL that can be used: line 1, column",
+        ),
         ({"expression": "'yes'"}, "expressions.0.expression", "must be of type BOOL"),
-        ({"messageExpression": "true"}, "expressions.0.messageExpression", "must be of type STRING"),
+        (
+            {"messageExpression": "true"},
+            "expressions.0.messageExpression",
+            "must be of type STRING",
+        ),
         ({"message": ""}, "expressions.0.message", "at least 1 character"),
         ({"profile": "strict"}, "expressions.0.profile", "Input should be"),
     ],

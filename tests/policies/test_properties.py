@@ -14,7 +14,13 @@ from tests.support import factory, related_objects
 from tests.support.factory import Object
 from tests.support.injection import lost
 from webhook.admission.reviewer import Decision, Reviewer
-from webhook.admission.wire import AdmissionRequest, AdmissionResponse, BadReviewError, parse, request_in
+from webhook.admission.wire import (
+    AdmissionRequest,
+    AdmissionResponse,
+    BadReviewError,
+    parse,
+    request_in,
+)
 
 _words = st.sampled_from(
     [
@@ -24,7 +30,13 @@ _words = st.sampled_from(
     ]
 )  # fmt: skip
 # Integers beyond 64 bits are floats when they come off the wire.
-_scalars = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | _words
+_scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False)
+    | _words
+)
 _names = _words | st.sampled_from(
     [
         "name", "value", "valueFrom", "env", "mountPath", "containers", "spec", "metadata", "labels", "securityContext",
@@ -32,28 +44,49 @@ _names = _words | st.sampled_from(
     ]
 )  # fmt: skip
 _json = st.recursive(
-    _scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_names, inner, max_size=4), max_leaves=12
+    _scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_names, inner, max_size=4),
+    max_leaves=12,
 )
 _reviewers = [
     factory.reviewer(policy)
     for policy in (
         None,
-        {"profiles": {"enforce": "restricted"}, "inject": {"nodeIpAddress": "fqdn", "auth": "token"}},
+        {
+            "profiles": {"enforce": "restricted"},
+            "inject": {"nodeIpAddress": "fqdn", "auth": "token"},
+        },
         {"inject": {"rayCluster": "marker"}},
         {
             "profiles": {"enforce": "restricted"},
-            "rules": {"trusted-images": {"parameters": {"registries": ["rayproject/*"], "attestations": {"a/b": "1"}}}},
-            "expressions": [{"id": "own-a", "expression": "object.spec.size() > oldObject.size()", "message": "m"}],
+            "rules": {
+                "trusted-images": {
+                    "parameters": {"registries": ["rayproject/*"], "attestations": {"a/b": "1"}}
+                }
+            },
+            "expressions": [
+                {
+                    "id": "own-a",
+                    "expression": "object.spec.size() > oldObject.size()",
+                    "message": "m",
+                }
+            ],
         },
     )
 ]
 _reviewers.append(factory.ignorant_reviewer({"profiles": {"enforce": "restricted"}}))
 _rich: dict[str, Object] = {
-    **{kind: make() for kind, make in (*factory.MINIMAL.items(), *related_objects.NEIGHBOURS.items())},
+    **{
+        kind: make()
+        for kind, make in (*factory.MINIMAL.items(), *related_objects.NEIGHBOURS.items())
+    },
     "managed": dict(_reviewers[0].mutated(factory.request(factory.ray_cluster())).document),
     "full": factory.ray_cluster(
         autoscalerOptions={"env": [], "securityContext": {}},
-        networkPolicy={"mode": "DenyAll", "workerGroups": [{"groupName": "small", "egressRules": []}]},
+        networkPolicy={
+            "mode": "DenyAll",
+            "workerGroups": [{"groupName": "small", "egressRules": []}],
+        },
         gcsFaultToleranceOptions={"redisPassword": {"value": ""}},
         historyServerOptions={"collectorOptions": {"image": "collector:1"}},
     ),
@@ -63,7 +96,13 @@ _rich: dict[str, Object] = {
 
 def places(node: Any, way: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
     """Every place in a document below its root."""
-    children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    children = (
+        node.items()
+        if isinstance(node, dict)
+        else enumerate(node)
+        if isinstance(node, list)
+        else ()
+    )
     for token, child in children:
         yield (*way, token)
         yield from places(child, (*way, token))
@@ -124,7 +163,9 @@ def test_a_broken_object_is_answered_like_any_other(document: Object, asked: Rev
 
 @settings(max_examples=300)
 @given(broken_objects(), broken_objects(), st.sampled_from(_reviewers))
-def test_so_is_an_update_of_one_broken_object_to_another(new: Object, old: Object, asked: Reviewer) -> None:
+def test_so_is_an_update_of_one_broken_object_to_another(
+    new: Object, old: Object, asked: Reviewer
+) -> None:
     check(asked, factory.request(new, "UPDATE", old))
 
 

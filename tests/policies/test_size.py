@@ -4,7 +4,13 @@ from typing import Any
 
 import pytest
 
-from policies.size import MOST_CHARACTERS, MOST_CONTAINERS, MOST_GROUPS, MOST_NEIGHBOUR_VALUES, MOST_VALUES
+from policies.size import (
+    MOST_CHARACTERS,
+    MOST_CONTAINERS,
+    MOST_GROUPS,
+    MOST_RELATED_VALUES,
+    MOST_VALUES,
+)
 from tests.support import factory, related_objects
 from tests.support.factory import Object, changed, request
 
@@ -13,7 +19,9 @@ _HEAD = "/spec/headGroupSpec/template/spec"
 
 def with_groups(number: int) -> Object:
     group = factory.cluster_spec()["workerGroupSpecs"][0]
-    return factory.ray_cluster(workerGroupSpecs=[{**group, "groupName": f"g{index}"} for index in range(number)])
+    return factory.ray_cluster(
+        workerGroupSpecs=[{**group, "groupName": f"g{index}"} for index in range(number)]
+    )
 
 
 def with_containers(number: int) -> Object:
@@ -27,7 +35,8 @@ def with_variables(number: int) -> Object:
 
 def with_start_params(number: int) -> Object:
     return changed(
-        factory.ray_cluster(), {"/spec/headGroupSpec/rayStartParams": {f"a{index}": "b" for index in range(number)}}
+        factory.ray_cluster(),
+        {"/spec/headGroupSpec/rayStartParams": {f"a{index}": "b" for index in range(number)}},
     )
 
 
@@ -37,58 +46,88 @@ def with_paths(number: int) -> Object:
 
 
 def with_policy_groups(number: int) -> Object:
-    return factory.ray_cluster(networkPolicy={"mode": "DenyAll", "workerGroups": [{} for _ in range(number)]})
+    return factory.ray_cluster(
+        networkPolicy={"mode": "DenyAll", "workerGroups": [{} for _ in range(number)]}
+    )
 
 
 LARGE = {
     "worker groups": with_groups(MOST_GROUPS + 1),
     "containers": with_containers(MOST_CONTAINERS + 1),
     "values": with_variables(MOST_VALUES),
-    "characters": changed(factory.ray_cluster(), {f"{_HEAD}/containers/0/name": "a" * MOST_CHARACTERS}),
+    "characters": changed(
+        factory.ray_cluster(), {f"{_HEAD}/containers/0/name": "a" * MOST_CHARACTERS}
+    ),
 }
 
 
 def test_groups_of_a_network_policy_count_too() -> None:
     document = with_policy_groups(MOST_GROUPS + 1)
     assert factory.reviewer().mutated(request(document)).operations == []
-    assert "too many worker groups" in factory.reviewer().validate(request(document)).response.message
+    assert (
+        "too many worker groups" in factory.reviewer().validate(request(document)).response.message
+    )
 
 
 def test_names_of_any_length_are_said_in_few_words() -> None:
     document = with_variables(0)
     ray = document["spec"]["headGroupSpec"]["template"]["spec"]["containers"][0]
-    ray |= {"name": "a" * 1_000_000, "env": [{"name": f"RAYWARDEN_{index}", "value": "a"} for index in range(400)]}
+    ray |= {
+        "name": "a" * 1_000_000,
+        "env": [{"name": f"RAYWARDEN_{index}", "value": "a"} for index in range(400)],
+    }
     verdict = factory.reviewer().verdict(request(document))
     assert len(verdict.denied) > 400
-    assert max(len(violation.what) for violation in verdict.denied) < 500
+    assert max(len(violation.message) for violation in verdict.denied) < 500
 
 
-@pytest.mark.parametrize("what", sorted(LARGE))
-def test_it_is_refused_in_any_profile(what: str) -> None:
-    asked = factory.reviewer({"profiles": {"enforce": "privileged", "warn": "privileged", "audit": "privileged"}})
-    document = LARGE[what]
+@pytest.mark.parametrize("message", sorted(LARGE))
+def test_it_is_refused_in_any_profile(message: str) -> None:
+    asked = factory.reviewer(
+        {"profiles": {"enforce": "privileged", "warn": "privileged", "audit": "privileged"}}
+    )
+    document = LARGE[message]
     assert asked.mutated(request(document)).operations == []
     decision = asked.validate(request(document))
     assert not decision.response.allowed
-    assert decision.response.message.startswith(f"size: there are too many {what} to be judged. Fix: split it")
+    assert decision.response.message.startswith(
+        f"size: there are too many {message} to be judged. Fix: split it"
+    )
 
 
 def test_the_author_of_a_workload_hears_that_nothing_was_injected() -> None:
     decision = factory.reviewer().mutate(request(LARGE["worker groups"]))
-    assert decision.response.warnings == ["RayWarden left this alone: it has too many worker groups"]
+    assert decision.response.warnings == [
+        "RayWarden left this alone: it has too many worker groups"
+    ]
 
 
 def test_neighbours_may_be_larger_and_are_refused_in_the_end() -> None:
     """An outage of nobody: these need not have to do with Ray."""
-    decision = factory.reviewer().validate(request(with_paths(MOST_NEIGHBOUR_VALUES // 5)))
-    assert f"{MOST_NEIGHBOUR_VALUES} values" in decision.response.message
-    networks = [{"ipBlock": {"cidr": f"10.{index >> 8 & 255}.{index & 255}.0/24"}} for index in range(20_000)]
-    policy = changed(related_objects.network_policy(), {"/spec/podSelector": {"matchLabels": {"app": "web"}}})
-    assert factory.reviewer().validate(request(changed(policy, {"/spec/ingress/0/from": networks}))).response.allowed
+    decision = factory.reviewer().validate(request(with_paths(MOST_RELATED_VALUES // 5)))
+    assert f"{MOST_RELATED_VALUES} values" in decision.response.message
+    networks = [
+        {"ipBlock": {"cidr": f"10.{index >> 8 & 255}.{index & 255}.0/24"}}
+        for index in range(20_000)
+    ]
+    policy = changed(
+        related_objects.network_policy(), {"/spec/podSelector": {"matchLabels": {"app": "web"}}}
+    )
+    assert (
+        factory.reviewer()
+        .validate(request(changed(policy, {"/spec/ingress/0/from": networks})))
+        .response.allowed
+    )
 
 
 @pytest.mark.parametrize(
-    "document", [with_groups(MOST_GROUPS), with_variables(MOST_VALUES // 4), with_start_params(1000), with_paths(500)]
+    "document",
+    [
+        with_groups(MOST_GROUPS),
+        with_variables(MOST_VALUES // 4),
+        with_start_params(1000),
+        with_paths(500),
+    ],
 )
 def test_the_largest_are_judged(document: Any) -> None:
     asked = factory.reviewer()
@@ -99,7 +138,9 @@ def test_the_largest_are_judged(document: Any) -> None:
 
 def test_one_that_is_too_large_already_can_be_made_smaller() -> None:
     small = dict(factory.reviewer().mutated(request(factory.ray_cluster())).document)
-    large = changed(small, {"/spec/workerGroupSpecs": with_groups(MOST_GROUPS + 1)["spec"]["workerGroupSpecs"]})
+    large = changed(
+        small, {"/spec/workerGroupSpecs": with_groups(MOST_GROUPS + 1)["spec"]["workerGroupSpecs"]}
+    )
     asked = factory.reviewer()
     fewer = request(small, "UPDATE", large)
     assert asked.verdict(fewer).denied == ()

@@ -8,7 +8,7 @@ import pytest
 
 from certs import identity
 from policies.ray import workload
-from policies.ray.pod import Role
+from policies.ray.pod import PodRole
 from policies.registry import MUTATIONS, RULES
 from tests.support.paths import REPOSITORY
 from tests.support.secrecy import leaked
@@ -20,7 +20,9 @@ def modules(folder: str) -> set[str]:
     return {file.stem for file in (REPOSITORY / "policies" / folder).glob("*.py")} - {"__init__"}
 
 
-@pytest.mark.parametrize(("folder", "listed"), [("rules", RULES), ("mutations", [type(m) for m in MUTATIONS])])
+@pytest.mark.parametrize(
+    ("folder", "listed"), [("rules", RULES), ("mutations", [type(m) for m in MUTATIONS])]
+)
 def test_every_file_is_one_listed_member_of_the_same_name(folder: str, listed: list[Any]) -> None:
     assert {member.id.replace("-", "_") for member in listed} == modules(folder)
     for member in listed:
@@ -60,7 +62,12 @@ def test_every_dependency_is_locked_with_hashes(lock: str) -> None:
     content = (REPOSITORY / lock).read_text()
     locked = dict(_NAME.findall(content))
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
-    asked = [one for group in LOCKS[lock] for one in project["dependency-groups"][group] if isinstance(one, str)]
+    asked = [
+        one
+        for group in LOCKS[lock]
+        for one in project["dependency-groups"][group]
+        if isinstance(one, str)
+    ]
     if lock in ("requirements.lock", "tests/requirements.lock"):
         asked += project["project"]["dependencies"]
     assert {re.split(r"[\[>=]", one)[0] for one in asked} <= locked.keys()
@@ -74,18 +81,25 @@ def test_what_runs_is_the_same_version_as_what_is_tested() -> None:
 
 
 def test_no_file_of_ours_holds_a_key_or_a_token() -> None:
-    folders = [REPOSITORY / name for name in (".ci", "certs", "deploy", "policies", "tests", "webhook")]
-    files = [file for folder in folders for file in folder.rglob("*") if file.is_file() and file.suffix != ".pyc"]
+    folders = [
+        REPOSITORY / name for name in (".ci", "certs", "deploy", "policies", "tests", "webhook")
+    ]
+    files = [
+        file
+        for folder in folders
+        for file in folder.rglob("*")
+        if file.is_file() and file.suffix != ".pyc"
+    ]
     files += [file for file in REPOSITORY.iterdir() if file.is_file()]
     assert len(files) > 100
     assert [str(file) for file in files if leaked(file.read_text(errors="replace"))] == []
 
 
-def test_admission_and_enrolment_speak_of_the_same_labels() -> None:
+def test_admission_and_enrollment_speak_of_the_same_labels() -> None:
     """`policies` and `certs` must not know each other, so each has these words for itself."""
     assert identity._CLUSTER_LABEL == workload.RAY_CLUSTER_LABEL
     assert identity._NODE_TYPE_LABEL == workload.NODE_TYPE_LABEL
     assert identity._OPT_IN_CLUSTER_LABEL == workload.OPT_IN_CLUSTER_LABEL
     assert identity._OPT_IN_ROLE_LABEL == workload.OPT_IN_ROLE_LABEL
     roles = {str(role) for role in identity.Role}
-    assert roles == {str(role) for role in (Role.HEAD, Role.WORKER, Role.CLIENT)}
+    assert roles == {str(role) for role in (PodRole.HEAD, PodRole.WORKER, PodRole.CLIENT)}

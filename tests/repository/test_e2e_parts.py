@@ -32,18 +32,30 @@ def test_variables_know_those_before_them_and_the_pod() -> None:
     env = [
         {"name": "EARLY", "value": "$(IP)"},
         {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
-        {"name": "GROUP", "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['ray.io/group']"}}},
+        {
+            "name": "GROUP",
+            "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['ray.io/group']"}},
+        },
         {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "demo", "key": "auth_token"}}},
         {"name": "LATE", "value": "$(IP)/$(GROUP)"},
     ]
     container = {"command": ["sh", "-c"], "args": ["echo $(LATE) $(EARLY)"], "env": env}
     known = variables(container, POD, "10.0.0.1", {("demo", "auth_token"): "x"})
-    assert known == {"EARLY": "$(IP)", "IP": "10.0.0.1", "GROUP": "cpu", "TOKEN": "x", "LATE": "10.0.0.1/cpu"}
+    assert known == {
+        "EARLY": "$(IP)",
+        "IP": "10.0.0.1",
+        "GROUP": "cpu",
+        "TOKEN": "x",
+        "LATE": "10.0.0.1/cpu",
+    }
     assert command_of(container, known) == ["sh", "-c", "echo 10.0.0.1/cpu $(IP)"]
 
 
 def test_what_nobody_gives_is_an_error() -> None:
-    for source in ({"fieldRef": {"fieldPath": "status.hostIP"}}, {"secretKeyRef": {"name": "a", "key": "b"}}):
+    for source in (
+        {"fieldRef": {"fieldPath": "status.hostIP"}},
+        {"secretKeyRef": {"name": "a", "key": "b"}},
+    ):
         with pytest.raises(KeyError):
             variables({"env": [{"name": "X", "valueFrom": source}]}, POD, "10.0.0.1", {})
 
@@ -55,7 +67,9 @@ def test_what_nobody_gives_is_an_error() -> None:
 )
 def test_names_are_answered(name: str, kind: int, code: int, answers: int) -> None:
     labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
-    query = struct.pack("!HHHHHH", 7, 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack("!HH", kind, 1)
+    query = (
+        struct.pack("!HHHHHH", 7, 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack("!HH", kind, 1)
+    )
     said = answer(query, {"demo.svc": "10.0.0.1"})
     number, flags, asked, answered, *_ = struct.unpack_from("!HHHHHH", said)
     assert (number, flags & 0xF, asked, answered) == (7, code, 1, answers)

@@ -20,7 +20,10 @@ NO_KUBECTL = "no kubectl to render deploy/ with: install it, or have KUBEBUILDER
 
 def overlays() -> list[Path]:
     """Every folder that `kubectl apply -k` takes."""
-    return [BASE, *sorted(file.parent for file in (DEPLOY / "overlays").glob("*/kustomization.yaml"))]
+    return [
+        BASE,
+        *sorted(file.parent for file in (DEPLOY / "overlays").glob("*/kustomization.yaml")),
+    ]
 
 
 def read(file: Path) -> list[Object]:

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from policies.config import Policy
-from policies.documents.untyped import mapping, text
+from policies.documents.untyped import as_dict, as_str
 from policies.model import Facts, Injection, Signer
 from policies.ray.workload import Kind, Workload
 from tests.support import related_objects
@@ -16,7 +16,7 @@ from tests.support.paths import EXAMPLES
 from tests.support.related_objects import may, namespace, network_policy
 from webhook.admission.reviewer import Reviewer
 from webhook.admission.wire import AdmissionRequest
-from webhook.manifests.state import ManifestNeighbourhoods
+from webhook.manifests.state import ManifestNamespaces
 
 Object = related_objects.Object
 
@@ -36,7 +36,12 @@ _CLUSTER_UID = "0b7b9c1e-0000-4000-8000-000000000001"
 
 def container(name: str, **fields: Any) -> Object:
     size = {"cpu": "1", "memory": "4Gi"}
-    return {"name": name, "image": IMAGE, "resources": {"requests": dict(size), "limits": dict(size)}, **fields}
+    return {
+        "name": name,
+        "image": IMAGE,
+        "resources": {"requests": dict(size), "limits": dict(size)},
+        **fields,
+    }
 
 
 def template(name: str) -> Object:
@@ -44,7 +49,13 @@ def template(name: str) -> Object:
 
 
 def cluster_spec() -> Object:
-    worker = {"groupName": "small", "replicas": 1, "minReplicas": 0, "maxReplicas": 3, "rayStartParams": {}}
+    worker = {
+        "groupName": "small",
+        "replicas": 1,
+        "minReplicas": 0,
+        "maxReplicas": 3,
+        "rayStartParams": {},
+    }
     return {
         "rayVersion": "2.55.1",
         "authOptions": {"mode": "token"},
@@ -55,13 +66,22 @@ def cluster_spec() -> Object:
 
 def ray_cluster(**fields: Any) -> Object:
     metadata = {"name": "demo", "namespace": "team-a"}
-    return {"apiVersion": "ray.io/v1", "kind": "RayCluster", "metadata": metadata, "spec": cluster_spec() | fields}
+    return {
+        "apiVersion": "ray.io/v1",
+        "kind": "RayCluster",
+        "metadata": metadata,
+        "spec": cluster_spec() | fields,
+    }
 
 
 def ray_job(**fields: Any) -> Object:
     submitter = template("ray-job-submitter")
     submitter["spec"]["restartPolicy"] = "Never"
-    job = {"entrypoint": "python train.py", "rayClusterSpec": cluster_spec(), "submitterPodTemplate": submitter}
+    job = {
+        "entrypoint": "python train.py",
+        "rayClusterSpec": cluster_spec(),
+        "submitterPodTemplate": submitter,
+    }
     spec = {**job, **fields}
     return {
         "apiVersion": "ray.io/v1",
@@ -85,7 +105,13 @@ def ray_cron_job(**fields: Any) -> Object:
 
 def head_pod(**labels: str) -> Object:
     """A head pod as KubeRay makes it of a managed cluster."""
-    owner = {"apiVersion": "ray.io/v1", "kind": "RayCluster", "name": "demo", "uid": _CLUSTER_UID, "controller": True}
+    owner = {
+        "apiVersion": "ray.io/v1",
+        "kind": "RayCluster",
+        "name": "demo",
+        "uid": _CLUSTER_UID,
+        "controller": True,
+    }
     ours = {"ray.io/cluster": "demo", "ray.io/node-type": "head", "ray.io/group": "headgroup"}
     metadata = {
         "generateName": "demo-head-",
@@ -101,14 +127,20 @@ def worker_pod(**labels: str) -> Object:
     """A worker pod as KubeRay makes it of a managed cluster."""
     pod = head_pod(**{"ray.io/node-type": "worker", "ray.io/group": "small"}, **labels)
     pod["metadata"]["generateName"] = "demo-small-worker-"
-    pod["spec"] |= {"containers": [asking("ray-worker")], "initContainers": [asking("wait-gcs-ready")]}
+    pod["spec"] |= {
+        "containers": [asking("ray-worker")],
+        "initContainers": [asking("wait-gcs-ready")],
+    }
     return pod
 
 
 def asking(name: str) -> Object:
     """A container as KubeRay completes it for `authOptions.mode: token`."""
     secret = {"secretKeyRef": {"name": "demo", "key": "auth_token"}}
-    env = [{"name": "RAY_AUTH_MODE", "value": "token"}, {"name": "RAY_AUTH_TOKEN", "valueFrom": secret}]
+    env = [
+        {"name": "RAY_AUTH_MODE", "value": "token"},
+        {"name": "RAY_AUTH_TOKEN", "valueFrom": secret},
+    ]
     return container(name, env=env)
 
 
@@ -131,9 +163,13 @@ def opted_in_pod(role: str = "worker") -> Object:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 
 
-def surroundings() -> list[Object]:
+def namespace_objects() -> list[Object]:
     """A namespace in order, with KubeRay and an administrator in the cluster."""
-    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "ray", "namespace": "team-a"}}
+    quota = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": "ray", "namespace": "team-a"},
+    }
     live = ray_cluster()
     live["metadata"]["uid"] = _CLUSTER_UID
     account = {"kind": "ServiceAccount", "namespace": "ray-system", "name": "kuberay-operator"}
@@ -147,11 +183,18 @@ def surroundings() -> list[Object]:
 
 def by_hand(document: Object) -> Object:
     """A copy of a RayCluster with Ray's TLS set up by its author, in every group."""
-    values = {"RAY_USE_TLS": "1", "RAY_TLS_SERVER_CERT": "/tls/crt", "RAY_TLS_SERVER_KEY": "/tls/key"}
+    values = {
+        "RAY_USE_TLS": "1",
+        "RAY_TLS_SERVER_CERT": "/tls/crt",
+        "RAY_TLS_SERVER_KEY": "/tls/key",
+    }
     result = copy.deepcopy(document)
     for group in (result["spec"]["headGroupSpec"], *result["spec"]["workerGroupSpecs"]):
         ray = group["template"]["spec"]["containers"][0]
-        ray["env"] = [{"name": name, "value": value} for name, value in {**values, "RAY_TLS_CA_CERT": "/ca"}.items()]
+        ray["env"] = [
+            {"name": name, "value": value}
+            for name, value in {**values, "RAY_TLS_CA_CERT": "/ca"}.items()
+        ]
     return result
 
 
@@ -180,7 +223,7 @@ def facts(
         user=user,
         today=TODAY,
         signer=SIGNER,
-        neighbourhood=ManifestNeighbourhoods(surroundings(), complete=True).around(namespace),
+        namespace_state=ManifestNamespaces(namespace_objects(), complete=True).state_of(namespace),
         injection=Injection.model_validate(inject),
         contract_hash="0123456789ab",
         before=Workload.of(Kind.of(before), before) if before else None,
@@ -189,16 +232,16 @@ def facts(
 
 
 def reviewer(policy: Mapping[str, Any] | None = None, *around: Object) -> Reviewer:
-    """One that knows the `surroundings`, and what is `around` beside or in place of them."""
+    """One that knows the `namespace_objects`, and what is `around` beside or in place of them."""
     parsed = Policy.parse(policy)
-    known = ManifestNeighbourhoods([*surroundings(), *around], complete=True)
+    known = ManifestNamespaces([*namespace_objects(), *around], complete=True)
     return Reviewer(lambda: parsed, lambda: SIGNER, known, lambda: TODAY)
 
 
 def ignorant_reviewer(policy: Mapping[str, Any] | None = None) -> Reviewer:
     """One that knows nothing of the cluster."""
     parsed = Policy.parse(policy)
-    return Reviewer(lambda: parsed, lambda: SIGNER, ManifestNeighbourhoods(()), lambda: TODAY)
+    return Reviewer(lambda: parsed, lambda: SIGNER, ManifestNamespaces(()), lambda: TODAY)
 
 
 def request(document: Object, *arguments: Any, **fields: Any) -> AdmissionRequest:
@@ -216,14 +259,18 @@ def review(
 ) -> Object:
     """The AdmissionReview the API server would send; pods of a Ray cluster come from KubeRay's operator."""
     kind = Kind.of(document)
-    metadata = mapping(document.get("metadata"))
-    of_kuberay = kind.kind == "Pod" and "ray.io/cluster" in mapping(metadata.get("labels"))
+    metadata = as_dict(document.get("metadata"))
+    of_kuberay = kind.kind == "Pod" and "ray.io/cluster" in as_dict(metadata.get("labels"))
     body = {
         "uid": "3f1c8a52-8a3e-4f0e-9a37-1a4f0b7f7a10",
         "kind": {"group": kind.group, "version": kind.version, "kind": kind.kind},
         "operation": operation,
-        "namespace": text(metadata.get("name" if kind.kind == "Namespace" else "namespace")) or "team-a",
-        "userInfo": {"username": user or (OPERATOR if of_kuberay else "author"), "groups": list(groups)},
+        "namespace": as_str(metadata.get("name" if kind.kind == "Namespace" else "namespace"))
+        or "team-a",
+        "userInfo": {
+            "username": user or (OPERATOR if of_kuberay else "author"),
+            "groups": list(groups),
+        },
         "object": document,
         "oldObject": old,
         "dryRun": False,
@@ -242,7 +289,9 @@ def changed(document: Object, changes: Mapping[str, Any]) -> Object:
     """A copy with a value put at each JSON pointer; missing objects are made, `-` appends, null deletes a member."""
     result = copy.deepcopy(document)
     for pointer, value in changes.items():
-        *way, last = (token.replace("~1", "/").replace("~0", "~") for token in pointer.split("/")[1:])
+        *way, last = (
+            token.replace("~1", "/").replace("~0", "~") for token in pointer.split("/")[1:]
+        )
         node: Any = result
         for token in way:
             node = node[int(token)] if isinstance(node, list) else node.setdefault(token, {})

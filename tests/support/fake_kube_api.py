@@ -37,7 +37,10 @@ class Place:
     @classmethod
     def of(cls, raw_path: str) -> "Place":
         segments = raw_path.strip("/").split("/")
-        root, rest = segments[: 2 if segments[0] == "api" else 3], segments[2 if segments[0] == "api" else 3 :]
+        root, rest = (
+            segments[: 2 if segments[0] == "api" else 3],
+            segments[2 if segments[0] == "api" else 3 :],
+        )
         namespace = ""
         if rest[0] == "namespaces" and len(rest) > 2:
             _, namespace, *rest = rest
@@ -58,7 +61,7 @@ class FakeKubeApi:
     An object that says its `apiVersion` is there for those who ask for this one. `faults` answer the next requests, one
     each, before anything else does. `forbidden` holds (verb, plural), `unknown` the plurals of resources that are not
     installed. Watches from before `oldest` have expired. `paths` are what stands at paths that are no resources;
-    `rehearsals` answer dry runs by plural; `denied` holds (verb, plural) of what SubjectAccessReviews deny.
+    `dry_runs` answer dry runs by plural; `denied` holds (verb, plural) of what SubjectAccessReviews deny.
     """
 
     port: int
@@ -68,7 +71,7 @@ class FakeKubeApi:
     forbidden: set[tuple[str, str]] = field(default_factory=set)
     tokens: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     paths: dict[str, Any] = field(default_factory=dict)
-    rehearsals: dict[str, Answer] = field(default_factory=dict)
+    dry_runs: dict[str, Answer] = field(default_factory=dict)
     denied: set[tuple[str, str]] = field(default_factory=set)
     seen: list[Seen] = field(default_factory=list)
     version: int = 100
@@ -120,7 +123,12 @@ class FakeKubeApi:
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         self.seen.append(
-            Seen(request.method, request.raw_path.partition("?")[0], dict(request.query), dict(request.headers))
+            Seen(
+                request.method,
+                request.raw_path.partition("?")[0],
+                dict(request.query),
+                dict(request.headers),
+            )
         )
         return await (self.faults.pop(0) if self.faults else self.obey)(request)
 
@@ -138,8 +146,8 @@ class FakeKubeApi:
             return _status(404, "the server could not find the requested resource")
         if verb == "watch":
             return await self._watch(request, place)
-        if "dryRun" in request.query and place.plural in self.rehearsals:
-            return await self.rehearsals[place.plural](request)
+        if "dryRun" in request.query and place.plural in self.dry_runs:
+            return await self.dry_runs[place.plural](request)
         body = await request.json() if request.can_read_body else None
         do = {
             "get": self._get,
@@ -153,7 +161,11 @@ class FakeKubeApi:
     def _at(self, path: str) -> web.Response:
         if ("get", path) in self.forbidden:
             return _status(403, f'forbidden: User "someone" cannot get path "{path}"')
-        return _status(404, "not found") if self.paths[path] is None else web.json_response(self.paths[path])
+        return (
+            _status(404, "not found")
+            if self.paths[path] is None
+            else web.json_response(self.paths[path])
+        )
 
     def _get(self, _request: web.BaseRequest, place: Place, _body: Any) -> web.Response:
         stored = self.objects.get((place.plural, place.namespace, place.name))
@@ -166,7 +178,9 @@ class FakeKubeApi:
             for (plural, _, _), document in sorted(self.objects.items())
             if place.holds(plural, document) and _selected(document, selector)
         ]
-        start = int(request.query.get("continue", "page 0+/=").removeprefix("page ").removesuffix("+/="))
+        start = int(
+            request.query.get("continue", "page 0+/=").removeprefix("page ").removesuffix("+/=")
+        )
         end = start + (self.page_size or int(request.query["limit"]))
         metadata = {"resourceVersion": str(self.version)}
         if end < len(items):
@@ -214,11 +228,15 @@ class FakeKubeApi:
                     news = self._news
                     for known, kind, plural, document in list(self._events):
                         if known > version and place.holds(plural, document):
-                            await response.write(json.dumps({"type": kind, "object": document}).encode() + b"\n")
+                            await response.write(
+                                json.dumps({"type": kind, "object": document}).encode() + b"\n"
+                            )
                             version = known
                     await news.wait()
                 status = {"kind": "Status", "code": 410, "reason": "Expired"}
-                await response.write(json.dumps({"type": "ERROR", "object": status}).encode() + b"\n")
+                await response.write(
+                    json.dumps({"type": "ERROR", "object": status}).encode() + b"\n"
+                )
         return response
 
     def _wake(self) -> None:

@@ -14,17 +14,19 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from certs.cache import Authorities
 from certs.identity import Cluster, Role
-from certs.profile import Profile, usages
+from certs.profile import CertificateProfile, usages
 from certs.seed import Seed
 
 
 class Files:
     """What lies in `/etc/ray/tls` of a pod (PEM)."""
 
-    def __init__(self, seed: Seed, cluster: Cluster, now: datetime, address: str = "127.0.0.1") -> None:
+    def __init__(
+        self, seed: Seed, cluster: Cluster, now: datetime, address: str = "127.0.0.1"
+    ) -> None:
         trust, key = Authorities(seed).of(cluster), ec.generate_private_key(ec.SECP256R1())
         names = [x509.IPAddress(ip_address(address))]
-        validity = Profile().validity(now)
+        validity = CertificateProfile().validity(now)
         leaf = trust.authority.issue(
             key.public_key(), names, usages(Role.HEAD), validity, serial=x509.random_serial_number()
         )
@@ -39,7 +41,9 @@ def grpc_server(files: Files | None, *, mutual: bool = True) -> Iterator[int]:
     if files:
         pair = [(files.key, files.certificate)]
         trusted = files.bundle if mutual else None
-        credentials = grpc.ssl_server_credentials(pair, root_certificates=trusted, require_client_auth=mutual)
+        credentials = grpc.ssl_server_credentials(
+            pair, root_certificates=trusted, require_client_auth=mutual
+        )
         port = server.add_secure_port("127.0.0.1:0", credentials)
     else:
         port = server.add_insecure_port("127.0.0.1:0")

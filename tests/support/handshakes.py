@@ -17,7 +17,10 @@ def handshake(context: ssl.SSLContext, ca: bytes) -> tuple[Callable[[bytes], byt
     client.verify_flags &= ~ssl.VERIFY_X509_STRICT
     client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    ours, theirs = context.wrap_bio(incoming, outgoing, server_side=True), client.wrap_bio(outgoing, incoming)
+    ours, theirs = (
+        context.wrap_bio(incoming, outgoing, server_side=True),
+        client.wrap_bio(outgoing, incoming),
+    )
     done: set[ssl.SSLObject] = set()
     for _ in range(6):
         for side in (theirs, ours):

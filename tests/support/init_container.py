@@ -1,4 +1,4 @@
-"""A pod's volumes in a folder, the program its init container runs, and signers of any behaviour."""
+"""A pod's volumes in a folder, the program its init container runs, and signers of any behavior."""
 
 import http.server
 import json
@@ -24,16 +24,29 @@ class Place:
     """A pod's volumes in a folder: token, `/etc/ray/tls`, termination log."""
 
     def __init__(self, folder: Path, token: str) -> None:
-        self.token, self.tls, self.log = folder / "token", folder / "tls", folder / "termination-log"
+        self.token, self.tls, self.log = (
+            folder / "token",
+            folder / "tls",
+            folder / "termination-log",
+        )
         self.token.write_text(token)
         self.tls.mkdir()
         self.log.touch()
 
     def command(self, *arguments: str) -> list[str]:
-        files = ["--token-file", str(self.token), "--directory", str(self.tls), "--termination-log", str(self.log)]
+        files = [
+            "--token-file",
+            str(self.token),
+            "--directory",
+            str(self.tls),
+            "--termination-log",
+            str(self.log),
+        ]
         return [sys.executable, "-m", "webhook", "enroll", *files, *arguments]
 
-    def enroll(self, url: str, ca: str, *arguments: str, address: str = ADDRESS, **environment: str) -> tuple[int, str]:
+    def enroll(
+        self, url: str, ca: str, *arguments: str, address: str = ADDRESS, **environment: str
+    ) -> tuple[int, str]:
         """Run it; gives the exit code and what it said."""
         ours = {"RAYWARDEN_SIGNER_URL": url, "RAYWARDEN_SIGNER_CA": ca, "RAYWARDEN_POD_IP": address}
         ended = subprocess.run(

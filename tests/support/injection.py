@@ -29,7 +29,9 @@ def mutated(document: Object, given: Facts | None = None) -> Mutated:
     assert result.failed == ()
     assert document == original, "the caller's object was changed"
     assert jsonpatch.apply_patch(original, result.operations) == result.document
-    assert mutate(Kind.of(document), result.document, given).operations == [], "mutating twice is not mutating once"
+    assert mutate(Kind.of(document), result.document, given).operations == [], (
+        "mutating twice is not mutating once"
+    )
     return result
 
 
@@ -47,7 +49,10 @@ def env(one: Object) -> dict[str, Any]:
 
 
 def denials(document: Object, given: Facts | None = None) -> list[str]:
-    return [v.rule for v in validate(Kind.of(document), document, Policy.parse(None), given or facts()).denied]
+    return [
+        v.rule
+        for v in validate(Kind.of(document), document, Policy.parse(None), given or facts()).denied
+    ]
 
 
 def only(pod: Object, name: str, listed: str = "containers") -> Object:

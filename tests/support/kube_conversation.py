@@ -22,7 +22,9 @@ TOKEN = "the-token-of-our-own-service-account"
 
 def kubeconfig_for(fake: FakeKubeApi, folder: Path) -> Path:
     """A kubeconfig with our token."""
-    return write_kubeconfig(folder / "kubeconfig", {"server": f"http://127.0.0.1:{fake.port}"}, {"token": TOKEN})
+    return write_kubeconfig(
+        folder / "kubeconfig", {"server": f"http://127.0.0.1:{fake.port}"}, {"token": TOKEN}
+    )
 
 
 def write_kubeconfig(file: Path, cluster: Mapping[str, Any], user: Mapping[str, Any]) -> Path:
@@ -40,14 +42,20 @@ def write_kubeconfig(file: Path, cluster: Mapping[str, Any], user: Mapping[str, 
 
 
 @asynccontextmanager
-async def listening(fake: FakeKubeApi, context: ssl.SSLContext | None = None) -> AsyncIterator[None]:
+async def listening(
+    fake: FakeKubeApi, context: ssl.SSLContext | None = None
+) -> AsyncIterator[None]:
     """Serve `fake` on its port; all connections are cut at the end."""
     runner = web.ServerRunner(
-        web.Server(fake.answer, access_log=None, handler_cancellation=True), handle_signals=False, shutdown_timeout=0.01
+        web.Server(fake.answer, access_log=None, handler_cancellation=True),
+        handle_signals=False,
+        shutdown_timeout=0.01,
     )
     await runner.setup()
     try:
-        await web.TCPSite(runner, "127.0.0.1", fake.port, ssl_context=context, reuse_address=True).start()
+        await web.TCPSite(
+            runner, "127.0.0.1", fake.port, ssl_context=context, reuse_address=True
+        ).start()
         yield
     finally:
         await runner.cleanup()
@@ -61,7 +69,9 @@ def talk(main: Coroutine[Any, Any, None]) -> None:
         asyncio.run(main)
 
 
-def conversation(test: Callable[[FakeKubeApi, KubeApi], Coroutine[Any, Any, None]]) -> Callable[[Path], None]:
+def conversation(
+    test: Callable[[FakeKubeApi, KubeApi], Coroutine[Any, Any, None]],
+) -> Callable[[Path], None]:
     """A test between a fresh fake and a client connected to it, as a function pytest can call."""
 
     async def main(folder: Path) -> None:

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from certs.identity import Caller
+from certs.identity import TokenIdentity
 from certs.seed import Generation, Seed
 from tests.support.factory import Object
 
@@ -37,7 +37,12 @@ def ray_cluster(name: str = "demo", uid: str = CLUSTER_UID, **spec: Any) -> Obje
 
 def service(name: str, **selector: str) -> Object:
     metadata = {"name": name, "namespace": "team-a"}
-    return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"selector": selector}}
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": metadata,
+        "spec": {"selector": selector},
+    }
 
 
 def pod(
@@ -49,7 +54,13 @@ def pod(
     cluster_uid: str = CLUSTER_UID,
 ) -> Object:
     """A pod KubeRay has made of a RayCluster, placed and with an address."""
-    owner = {"apiVersion": "ray.io/v1", "kind": "RayCluster", "name": cluster, "uid": cluster_uid, "controller": True}
+    owner = {
+        "apiVersion": "ray.io/v1",
+        "kind": "RayCluster",
+        "name": cluster,
+        "uid": cluster_uid,
+        "controller": True,
+    }
     metadata = {
         "name": name,
         "namespace": "team-a",
@@ -57,12 +68,18 @@ def pod(
         "labels": {"ray.io/cluster": cluster, "ray.io/node-type": role},
         "ownerReferences": [owner],
     }
-    status = {"phase": "Pending", "podIP": address, "podIPs": [{"ip": address}]} if address else {"phase": "Pending"}
+    status = (
+        {"phase": "Pending", "podIP": address, "podIPs": [{"ip": address}]}
+        if address
+        else {"phase": "Pending"}
+    )
     spec = {"serviceAccountName": "ray"}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec, "status": status}
 
 
-def opted_in_pod(name: str = "web-0", role: str = "worker", address: str = "127.0.0.1", uid: str = POD_UID) -> Object:
+def opted_in_pod(
+    name: str = "web-0", role: str = "worker", address: str = "127.0.0.1", uid: str = POD_UID
+) -> Object:
     """A pod of Ray without KubeRay."""
     labels = {"raywarden.io/cluster": "django", "raywarden.io/role": role}
     document = pod(name, address=address, uid=uid)
@@ -70,11 +87,11 @@ def opted_in_pod(name: str = "web-0", role: str = "worker", address: str = "127.
     return document
 
 
-def caller(document: Object) -> Caller:
+def caller(document: Object) -> TokenIdentity:
     """The bearer of a pod's token."""
     metadata = document["metadata"]
     account = document["spec"]["serviceAccountName"]
-    return Caller(metadata["namespace"], account, metadata["name"], metadata["uid"])
+    return TokenIdentity(metadata["namespace"], account, metadata["name"], metadata["uid"])
 
 
 def objects() -> list[Object]:

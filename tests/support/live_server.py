@@ -20,7 +20,7 @@ import httpx
 _DEV = {
     "RAYWARDEN_HOST": "127.0.0.1",
     "RAYWARDEN_ADMISSION_PORT": "0",
-    "RAYWARDEN_ENROLMENT_PORT": "0",
+    "RAYWARDEN_ENROLLMENT_PORT": "0",
     "RAYWARDEN_OPERATIONS_PORT": "0",
     "RAYWARDEN_DRAIN_SECONDS": "0",
 }
@@ -37,7 +37,7 @@ class Live:
     ca_file: Path
     token_dir: Path
     admission_port: int
-    enrolment_port: int
+    enrollment_port: int
     operations_port: int
     trust: ssl.SSLContext
 
@@ -46,8 +46,8 @@ class Live:
         return f"https://localhost:{self.admission_port}"
 
     @property
-    def enrolment(self) -> str:
-        return f"https://localhost:{self.enrolment_port}"
+    def enrollment(self) -> str:
+        return f"https://localhost:{self.enrollment_port}"
 
     @property
     def operations(self) -> str:
@@ -67,17 +67,25 @@ class Live:
 
 
 @contextmanager
-def serving(environment: Mapping[str, str] | None = None, objects: Iterable[Any] = ()) -> Iterator[Live]:
+def serving(
+    environment: Mapping[str, str] | None = None, objects: Iterable[Any] = ()
+) -> Iterator[Live]:
     """`raywarden serve --dev` on ports of the system's choice; ended, by its own id, with the block.
 
     `objects` are the live objects of its cluster.
     """
     with tempfile.TemporaryDirectory() as folder:
-        ca_file, log_file, token_dir = Path(folder) / "ca.crt", Path(folder) / "log", Path(folder) / "tokens"
+        ca_file, log_file, token_dir = (
+            Path(folder) / "ca.crt",
+            Path(folder) / "log",
+            Path(folder) / "tokens",
+        )
         cluster = {}
         if listed := list(objects):
             cluster["RAYWARDEN_OBJECTS_FILE"] = str(objects_file := Path(folder) / "objects.json")
-            objects_file.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": listed}))
+            objects_file.write_text(
+                json.dumps({"apiVersion": "v1", "kind": "List", "items": listed})
+            )
         with log_file.open("wb") as log:
             process = subprocess.Popen(
                 [*_COMMAND, "--ca-file", str(ca_file), "--token-dir", str(token_dir)],
@@ -104,15 +112,19 @@ def _wait_for_ports(process: subprocess.Popen[bytes], log_file: Path) -> tuple[i
     while time.monotonic() < deadline and process.poll() is None:
         for event in _events(log_file):
             if event["event"] == "ready":
-                admission, enrolment, operations = event["ports"]
-                return admission, enrolment, operations
+                admission, enrollment, operations = event["ports"]
+                return admission, enrollment, operations
         time.sleep(0.02)
     raise AssertionError(f"the server did not get ready:\n{log_file.read_text()}")
 
 
 def _events(log_file: Path) -> list[dict[str, Any]]:
     """Every whole line of the log; lines that are no JSON are a failure of the test."""
-    return [json.loads(line) for line in log_file.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    return [
+        json.loads(line)
+        for line in log_file.read_text().splitlines(keepends=True)
+        if line.endswith("\n")
+    ]
 
 
 def raw(live: Live) -> ssl.SSLSocket:
@@ -133,4 +145,7 @@ def read_all(connection: ssl.SSLSocket) -> bytes:
 def metric(live: Live, line: str) -> float:
     """The value of a metric, named with its labels as `/metrics` prints them; 0 where it is not there yet."""
     text = httpx.get(f"{live.operations}/metrics").text
-    return next((float(found.rpartition(" ")[2]) for found in text.splitlines() if found.startswith(line)), 0.0)
+    return next(
+        (float(found.rpartition(" ")[2]) for found in text.splitlines() if found.startswith(line)),
+        0.0,
+    )

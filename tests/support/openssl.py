@@ -5,5 +5,6 @@ import shutil
 import pytest
 
 needs_openssl = pytest.mark.skipif(
-    shutil.which("openssl") is None, reason="the openssl command is not installed: no second opinion on certificates"
+    shutil.which("openssl") is None,
+    reason="the openssl command is not installed: no second opinion on certificates",
 )

@@ -52,7 +52,11 @@ def called(webhook: str, request: AdmissionRequest) -> list[str]:
 
 def reaches(webhook: str, request: AdmissionRequest) -> bool:
     """We are sent this request; or nobody is meant to be (kube-system), or ever was (Ingresses of `extensions`)."""
-    return request.namespace == "kube-system" or request.kind.group == "extensions" or bool(called(webhook, request))
+    return (
+        request.namespace == "kube-system"
+        or request.kind.group == "extensions"
+        or bool(called(webhook, request))
+    )
 
 
 def asked_for(webhook: str) -> Iterator[tuple[str, str, str]]:
@@ -74,7 +78,11 @@ def _is_called(webhook: Mapping[str, Any], request: AdmissionRequest) -> bool:
 
 def _covers(rule: Mapping[str, Any], request: AdmissionRequest) -> bool:
     kind = request.gvk
-    plurals = [plural for known, plural in PLURALS.items() if (known.group, known.kind) == (kind.group, kind.kind)]
+    plurals = [
+        plural
+        for known, plural in PLURALS.items()
+        if (known.group, known.kind) == (kind.group, kind.kind)
+    ]
     resources = [f"{plural}/{request.sub_resource}".rstrip("/") for plural in plurals]
     return (
         kind.group in rule["apiGroups"]

@@ -7,21 +7,42 @@ Object = dict[str, Any]
 
 def service(**fields: Any) -> Object:
     spec = {"selector": {"app": "web"}, "ports": [{"port": 80}], **fields}
-    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "team-a"}, "spec": spec}
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "web", "namespace": "team-a"},
+        "spec": spec,
+    }
 
 
 def ingress() -> Object:
     backend = {"service": {"name": "web", "port": {"number": 80}}}
     path = {"path": "/", "pathType": "Prefix", "backend": backend}
-    spec = {"ingressClassName": "nginx", "rules": [{"host": "web.example", "http": {"paths": [path]}}]}
+    spec = {
+        "ingressClassName": "nginx",
+        "rules": [{"host": "web.example", "http": {"paths": [path]}}],
+    }
     metadata = {"name": "web", "namespace": "team-a"}
-    return {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": metadata, "spec": spec}
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "Ingress",
+        "metadata": metadata,
+        "spec": spec,
+    }
 
 
 def http_route() -> Object:
-    spec = {"parentRefs": [{"name": "outside"}], "rules": [{"backendRefs": [{"name": "web", "port": 80}]}]}
+    spec = {
+        "parentRefs": [{"name": "outside"}],
+        "rules": [{"backendRefs": [{"name": "web", "port": 80}]}],
+    }
     metadata = {"name": "web", "namespace": "team-a"}
-    return {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": metadata, "spec": spec}
+    return {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
+        "metadata": metadata,
+        "spec": spec,
+    }
 
 
 def tcp_route() -> Object:
@@ -31,14 +52,28 @@ def tcp_route() -> Object:
 def route() -> Object:
     spec = {"to": {"kind": "Service", "name": "web"}, "port": {"targetPort": 8080}}
     metadata = {"name": "web", "namespace": "team-a"}
-    return {"apiVersion": "route.openshift.io/v1", "kind": "Route", "metadata": metadata, "spec": spec}
+    return {
+        "apiVersion": "route.openshift.io/v1",
+        "kind": "Route",
+        "metadata": metadata,
+        "spec": spec,
+    }
 
 
 def network_policy() -> Object:
     """Lets the pods of a namespace reach each other, and nobody else."""
-    spec = {"podSelector": {}, "policyTypes": ["Ingress"], "ingress": [{"from": [{"podSelector": {}}]}]}
+    spec = {
+        "podSelector": {},
+        "policyTypes": ["Ingress"],
+        "ingress": [{"from": [{"podSelector": {}}]}],
+    }
     metadata = {"name": "inside", "namespace": "team-a"}
-    return {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": metadata, "spec": spec}
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": metadata,
+        "spec": spec,
+    }
 
 
 def endpoint_slice() -> Object:
@@ -59,9 +94,17 @@ def namespace() -> Object:
 
 def may(name: str, users: list[Object], *rules: tuple[str, str, str]) -> tuple[Object, Object]:
     """A ClusterRole and the binding that gives it to `users`; a rule is group, resource and verb."""
-    listed = [{"apiGroups": [group], "resources": [resource], "verbs": [verb]} for group, resource, verb in rules]
+    listed = [
+        {"apiGroups": [group], "resources": [resource], "verbs": [verb]}
+        for group, resource, verb in rules
+    ]
     version, reference = "rbac.authorization.k8s.io/v1", {"kind": "ClusterRole", "name": name}
-    role = {"apiVersion": version, "kind": "ClusterRole", "metadata": {"name": name}, "rules": listed}
+    role = {
+        "apiVersion": version,
+        "kind": "ClusterRole",
+        "metadata": {"name": name},
+        "rules": listed,
+    }
     binding = {"apiVersion": version, "kind": "ClusterRoleBinding", "metadata": {"name": name}}
     return role, {**binding, "roleRef": reference, "subjects": users}
 

@@ -13,9 +13,13 @@ from webhook.settings import Settings
 def wired_metrics() -> Metrics:
     """Each call wires a new server; its ports are closed again."""
     with tempfile.TemporaryDirectory() as folder:
-        kubeconfig = write_kubeconfig(Path(folder) / "kubeconfig", {"server": "http://127.0.0.1:1"}, {})
-        settings = Settings(kubeconfig=kubeconfig, admission_port=0, enrolment_port=0, operations_port=0)
+        kubeconfig = write_kubeconfig(
+            Path(folder) / "kubeconfig", {"server": "http://127.0.0.1:1"}, {}
+        )
+        settings = Settings(
+            kubeconfig=kubeconfig, admission_port=0, enrollment_port=0, operations_port=0
+        )
         server = asyncio.run(wiring.server(settings))
-    for listener in (server.admission, server.enrolment, server.operations):
+    for listener in (server.admission, server.enrollment, server.operations):
         listener.close()
     return server.metrics

@@ -20,9 +20,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from policies.documents.untyped import mapping
+from policies.documents.untyped import as_dict
 from policies.ray.workload import RAY_GROUP, Kind, Workload
-from tests.tools.demo_enrollment import enrolments
+from tests.tools.demo_enrollment import enrollments
 from webhook import wiring
 from webhook.admission.wire import BadReviewError, parse
 from webhook.server.listener import run
@@ -35,11 +35,19 @@ _INTERRUPTED = 130
 
 
 def main(
-    examples: Annotated[Path, typer.Argument(help="Folder of AdmissionReviews (JSON).", exists=True, file_okay=False)],
+    examples: Annotated[
+        Path,
+        typer.Argument(help="Folder of AdmissionReviews (JSON).", exists=True, file_okay=False),
+    ],
     objects: Annotated[
-        Path | None, typer.Option(help="Live objects (YAML); the pods among them enroll.", exists=True, dir_okay=False)
+        Path | None,
+        typer.Option(
+            help="Live objects (YAML); the pods among them enroll.", exists=True, dir_okay=False
+        ),
     ] = None,
-    keep_serving: Annotated[bool, typer.Option(help="Keep serving after the table, until Ctrl-C.")] = False,
+    keep_serving: Annotated[
+        bool, typer.Option(help="Keep serving after the table, until Ctrl-C.")
+    ] = False,
 ) -> None:
     """Start a development server, send it AdmissionReviews over HTTPS, enroll pods, and show the answers."""
     set_up_logging("error")
@@ -49,7 +57,9 @@ def main(
     run(_demo(from_environment(), reviews, objects, keep_serving))
 
 
-async def _demo(settings: Settings, reviews: Mapping[str, Any], objects: Path | None, keep_serving: bool) -> None:
+async def _demo(
+    settings: Settings, reviews: Mapping[str, Any], objects: Path | None, keep_serving: bool
+) -> None:
     with TemporaryDirectory() as folder:
         settings = settings.model_copy(update={"objects_file": objects})
         server = await wiring.dev_server(settings, Path(folder))
@@ -67,9 +77,13 @@ def _review_in(file: Path) -> Any:
 
 
 async def run_demo(
-    server: Server, reviews: Mapping[str, Any], objects: Path | None, token_dir: Path, keep_serving: bool
+    server: Server,
+    reviews: Mapping[str, Any],
+    objects: Path | None,
+    token_dir: Path,
+    keep_serving: bool,
 ) -> bool:
-    """Serve, send every AdmissionReview to `/mutate` and the result to `/validate`, have the pods of `objects` enrol.
+    """Serve, send every AdmissionReview to `/mutate` and the result to `/validate`, have the pods of `objects` enroll.
 
     Prints a table of each; gives whether it came to that, before somebody ended it.
     """
@@ -84,8 +98,10 @@ async def run_demo(
             return False
         await showing
         if keep_serving:
-            ports = f"{_url(server)} (admission), https://localhost:{server.enrolment.port} (enrolment)"
-            console.print(f"\nServing on {ports} and http://127.0.0.1:{server.operations.port}. Ctrl-C ends it.")
+            ports = f"{_url(server)} (admission), https://localhost:{server.enrollment.port} (enrollment)"
+            console.print(
+                f"\nServing on {ports} and http://127.0.0.1:{server.operations.port}. Ctrl-C ends it."
+            )
             await serving
         return True
     finally:
@@ -96,12 +112,16 @@ async def run_demo(
 
 
 async def _show(
-    server: Server, reviews: Mapping[str, Any], objects: Path | None, token_dir: Path, console: Console
+    server: Server,
+    reviews: Mapping[str, Any],
+    objects: Path | None,
+    token_dir: Path,
+    console: Console,
 ) -> None:
     await server.readiness.wait()
     await _present(server, reviews, console)
     if objects:
-        console.print(await enrolments(server, objects, token_dir))
+        console.print(await enrollments(server, objects, token_dir))
 
 
 async def _present(server: Server, reviews: Mapping[str, Any], console: Console) -> None:
@@ -125,7 +145,10 @@ async def _row(client: httpx.AsyncClient, review: dict[str, Any]) -> tuple[str, 
     lines = Text("\n").join(
         [
             *(Text(line, "cyan") for line in _injected(request, operations)),
-            *(Text(f"! {line}", "red") for line in mapping(verdict.get("status")).get("message", "").splitlines()),
+            *(
+                Text(f"! {line}", "red")
+                for line in as_dict(verdict.get("status")).get("message", "").splitlines()
+            ),
             *(Text(f"warning: {line}", "yellow") for line in verdict.get("warnings", ())),
         ]
     )
@@ -133,7 +156,9 @@ async def _row(client: httpx.AsyncClient, review: dict[str, Any]) -> tuple[str, 
 
 
 async def _send(client: httpx.AsyncClient, path: str, review: dict[str, Any]) -> dict[str, Any]:
-    response = await client.post(path, content=orjson.dumps(review), headers={"Content-Type": "application/json"})
+    response = await client.post(
+        path, content=orjson.dumps(review), headers={"Content-Type": "application/json"}
+    )
     response.raise_for_status()
     answer: dict[str, Any] = response.json()["response"]
     return answer
@@ -144,13 +169,22 @@ def _injected(request: dict[str, Any], operations: Sequence[Any]) -> list[str]:
     workload = Workload.of(Kind(**request["kind"]), request["object"]) if operations else None
     if workload is None:
         made_of_it = request["kind"]["group"] == RAY_GROUP
-        return ["nothing injected" + ("; the RayCluster that KubeRay makes of it is" if made_of_it else "")]
+        return [
+            "nothing injected"
+            + ("; the RayCluster that KubeRay makes of it is" if made_of_it else "")
+        ]
     groups = workload.cluster.groups if workload.cluster else ()
     addresses = {group.title: group.start_params.get("node-ip-address") for group in groups}
     lines = []
     for pod in workload.pods:
-        inits = [container.name for container in pod.containers if container.listed == "initContainers"]
-        tls = [container.name for container in pod.ray_containers if "RAY_USE_TLS" in container.variables]
+        inits = [
+            container.name for container in pod.containers if container.listed == "initContainers"
+        ]
+        tls = [
+            container.name
+            for container in pod.ray_containers
+            if "RAY_USE_TLS" in container.variables
+        ]
         parts = [f"TLS in {', '.join(tls)}"] if tls else []
         parts += [f"init containers {', '.join(inits)}"] if inits else []
         parts += [f"node-ip-address {addresses[pod.title]}"] if pod.title in addresses else []

@@ -1,4 +1,4 @@
-"""The other half of the demonstration: pods enrol as their init containers do."""
+"""The other half of the demonstration: pods enroll as their init containers do."""
 
 import asyncio
 import os
@@ -9,15 +9,15 @@ from pathlib import Path
 from cryptography import x509
 from rich.table import Table
 
-from certs.identity import Pod
+from certs.identity import LivePod
 from webhook.kube.objects import pod_of
 from webhook.manifests.read import Manifest, read
 from webhook.wiring import Server
 
 
-async def enrolments(server: Server, objects_file: Path, folder: Path) -> Table:
-    """Have every pod in `objects_file` enrol, its token below `folder`, and show what it got."""
-    table = Table(title="Pods enrol, and what their certificates hold", show_lines=True)
+async def enrollments(server: Server, objects_file: Path, folder: Path) -> Table:
+    """Have every pod in `objects_file` enroll, its token below `folder`, and show what it got."""
+    table = Table(title="Pods enroll, and what their certificates hold", show_lines=True)
     table.add_column("pod", overflow="fold", max_width=26)
     table.add_column("seconds")
     table.add_column("names and end of the certificate", overflow="fold")
@@ -30,13 +30,13 @@ async def enrolments(server: Server, objects_file: Path, folder: Path) -> Table:
     return table
 
 
-def _pods(objects_file: Path) -> Iterator[Pod]:
+def _pods(objects_file: Path) -> Iterator[LivePod]:
     for one in read(str(objects_file)):
         if isinstance(one, Manifest) and one.document.get("kind") == "Pod":
             yield pod_of(one.document)
 
 
-async def _enroll(server: Server, pod: Pod, directory: Path) -> str:
+async def _enroll(server: Server, pod: LivePod, directory: Path) -> str:
     """Run the init container's program as the pod's would be; gives why it failed."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "webhook", "enroll", "--token-file", str(directory / "token")),
@@ -44,7 +44,7 @@ async def _enroll(server: Server, pod: Pod, directory: Path) -> str:
         env={
             "PATH": os.defpath,
             "RAYWARDEN_POD_IP": str(pod.addresses[0]),
-            "RAYWARDEN_SIGNER_URL": f"https://localhost:{server.enrolment.port}",
+            "RAYWARDEN_SIGNER_URL": f"https://localhost:{server.enrollment.port}",
             "RAYWARDEN_SIGNER_CA": server.ca.decode(),
         },
         stdout=asyncio.subprocess.DEVNULL,

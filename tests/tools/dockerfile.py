@@ -49,9 +49,16 @@ class Stage:
 def stages() -> list[Stage]:
     """The stages of our Dockerfile, in its order."""
     parser = DockerfileParser(fileobj=io.BytesIO((REPOSITORY / "Dockerfile").read_bytes()))
-    steps = [Step(one["instruction"], one["value"]) for one in parser.structure if one["instruction"] != "COMMENT"]
+    steps = [
+        Step(one["instruction"], one["value"])
+        for one in parser.structure
+        if one["instruction"] != "COMMENT"
+    ]
     begins = [number for number, step in enumerate(steps) if step.instruction == "FROM"]
-    return [_stage(steps[begin:end]) for begin, end in zip(begins, [*begins[1:], len(steps)], strict=True)]
+    return [
+        _stage(steps[begin:end])
+        for begin, end in zip(begins, [*begins[1:], len(steps)], strict=True)
+    ]
 
 
 def context() -> Iterator[str]:
@@ -61,7 +68,11 @@ def context() -> Iterator[str]:
     for folder, folders, files in os.walk(REPOSITORY):
         folders[:] = [name for name in folders if not name.startswith(".")]
         paths = (os.path.relpath(os.path.join(folder, name), REPOSITORY) for name in sorted(files))
-        yield from (path for path in paths if [True, *(seen for seen, one in patterns if one.fullmatch(path))][-1])
+        yield from (
+            path
+            for path in paths
+            if [True, *(seen for seen, one in patterns if one.fullmatch(path))][-1]
+        )
 
 
 def _pattern(text: str) -> re.Pattern[str]:

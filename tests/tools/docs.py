@@ -11,18 +11,23 @@ from tests.support.wired_metrics import wired_metrics
 from webhook.commands import reference
 from webhook.policy import schema
 
-_BLOCK = re.compile(r"(<!-- generated: (?P<what>[a-z ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_BLOCK = re.compile(r"(<!-- generated: (?P<part>[a-z ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _RULES = re.compile(r"( *)(# generated: rules\n).*?( *# end\n)", re.DOTALL)
 
 
 def files() -> dict[Path, str]:
     """Every file with generated parts, as it should be."""
-    server, example = REPOSITORY / "webhook" / "README.md", REPOSITORY / "deploy" / "base" / "policy.yaml"
+    server, example = (
+        REPOSITORY / "webhook" / "README.md",
+        REPOSITORY / "deploy" / "base" / "policy.yaml",
+    )
     return {
         REPOSITORY / "policies" / "policy.schema.json": schema.text(),
         example: _RULES.sub(_example_rules, example.read_text()),
         REPOSITORY / "policies" / "README.md": reference.markdown(),
-        server: _BLOCK.sub(lambda found: found[1] + _generated(found["what"]) + found[3], server.read_text()),
+        server: _BLOCK.sub(
+            lambda found: found[1] + _generated(found["part"]) + found[3], server.read_text()
+        ),
     }
 
 

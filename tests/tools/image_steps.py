@@ -29,7 +29,11 @@ from webhook import __version__
 _ABSOLUTE = re.compile(r"(?<![^\s=:])/")
 _NAME = re.compile(r"^([a-z0-9-]+)==", re.MULTILINE)
 _EXAMPLES = REPOSITORY / "deploy" / "examples"
-_LOOPBACK = {"RAYWARDEN_HOST": "127.0.0.1", "RAYWARDEN_ADMISSION_PORT": "0", "RAYWARDEN_ENROLMENT_PORT": "0"}
+_LOOPBACK = {
+    "RAYWARDEN_HOST": "127.0.0.1",
+    "RAYWARDEN_ADMISSION_PORT": "0",
+    "RAYWARDEN_ENROLLMENT_PORT": "0",
+}
 _FREE_PORTS = {**_LOOPBACK, "RAYWARDEN_OPERATIONS_PORT": "0"}
 _STARTS = 7
 # Python's flags in a file of bytecode: by a hash, which is not looked at.
@@ -75,7 +79,9 @@ class Image:
         """What it prints; it must end with this code."""
         with self.start(*arguments) as process:
             out, err = process.communicate(timeout=60)
-        assert process.returncode == exits, f"{arguments} ended with {process.returncode}: {out}{err}"
+        assert process.returncode == exits, (
+            f"{arguments} ended with {process.returncode}: {out}{err}"
+        )
         return out
 
 
@@ -110,11 +116,15 @@ def _build(stage: Stage, root: Path) -> None:
                 (directory := Path(_in(root, step.value))).mkdir(parents=True, exist_ok=True)
             case "COPY":
                 *sources, target = step.words
-                _copy(seen, sources, directory / target, into=len(sources) > 1 or target.endswith("/"))
+                _copy(
+                    seen, sources, directory / target, into=len(sources) > 1 or target.endswith("/")
+                )
             case "RUN":
                 _shell(_in(root, step.value), environment, directory)
             case other:
-                raise AssertionError(f"{other} is not known here: teach it to tests/tools/image_steps.py")
+                raise AssertionError(
+                    f"{other} is not known here: teach it to tests/tools/image_steps.py"
+                )
 
 
 def _shell(command: str, environment: Mapping[str, str], directory: Path) -> None:
@@ -127,7 +137,11 @@ def _shell(command: str, environment: Mapping[str, str], directory: Path) -> Non
 
 def _copy(seen: Mapping[str, Path], sources: Sequence[str], target: Path, into: bool) -> None:
     for source in sources:
-        files = {path: file for path, file in seen.items() if path == source or path.startswith(f"{source}/")}
+        files = {
+            path: file
+            for path, file in seen.items()
+            if path == source or path.startswith(f"{source}/")
+        }
         assert files, f"COPY {source}: .dockerignore lets nothing of it through"
         for path, file in files.items():
             place = target / source if into else target
@@ -143,33 +157,52 @@ def _image(stage: Stage, folder: Path) -> Image:
     environment = _base(root)
     for step in stage.all("COPY"):
         option, source, target = step.words
-        assert option == "--from=build", f"COPY {step.value}: only what was built belongs into the image"
+        assert option == "--from=build", (
+            f"COPY {step.value}: only what was built belongs into the image"
+        )
         shutil.copytree(_in(built, source), _in(root, target), symlinks=True)
     shutil.rmtree(built)
     for step in stage.all("ENV"):
         environment |= {name: _in(root, value) for name, value in step.pairs(environment).items()}
     directory.mkdir()
-    entrypoint, command = (tuple(json.loads(stage.last(one).value)) for one in ("ENTRYPOINT", "CMD"))
-    return Image(environment, entrypoint, command, int(stage.last("USER").value.partition(":")[0]), directory)
+    entrypoint, command = (
+        tuple(json.loads(stage.last(one).value)) for one in ("ENTRYPOINT", "CMD")
+    )
+    return Image(
+        environment, entrypoint, command, int(stage.last("USER").value.partition(":")[0]), directory
+    )
 
 
 def _in(root: Path, text: str) -> str:
     """The same with each absolute path below `root`; who is there already stays."""
-    return _ABSOLUTE.sub(lambda found: found[0] if text.startswith(str(root), found.start()) else f"{root}/", text)
+    return _ABSOLUTE.sub(
+        lambda found: found[0] if text.startswith(str(root), found.start()) else f"{root}/", text
+    )
 
 
 def _look_at(environment: Path) -> None:
     """Nothing is in it but what runs, whole and compiled."""
     (packages,) = environment.glob("lib/python3.*/site-packages")
-    installed = {found.metadata["Name"].lower().replace("_", "-") for found in distributions(path=[str(packages)])}
-    strangers = installed - set(_NAME.findall((REPOSITORY / "requirements.lock").read_text())) - {"raywarden"}
+    installed = {
+        found.metadata["Name"].lower().replace("_", "-")
+        for found in distributions(path=[str(packages)])
+    }
+    strangers = (
+        installed
+        - set(_NAME.findall((REPOSITORY / "requirements.lock").read_text()))
+        - {"raywarden"}
+    )
     assert not strangers, f"not in requirements.lock: {strangers}"
     assert "raywarden" in installed
     for name in ("tests", "deploy", "pip", "setuptools"):
         assert not (packages / name).exists(), f"{name} is in the image"
-    ours = [path for path in context() if path.partition("/")[0] in ("certs", "policies", "webhook")]
+    ours = [
+        path for path in context() if path.partition("/")[0] in ("certs", "policies", "webhook")
+    ]
     for path in ours:
-        assert (packages / path).read_bytes() == (REPOSITORY / path).read_bytes(), f"{path} is another in the image"
+        assert (packages / path).read_bytes() == (REPOSITORY / path).read_bytes(), (
+            f"{path} is another in the image"
+        )
     sources = list(environment.rglob("*.py"))
     for source in sources:
         compiled = Path(cache_from_source(str(source)))
@@ -192,8 +225,13 @@ def _try(image: Image, folder: Path) -> None:
     assert "$schema" in image.run("rules", "schema")
     shutil.copytree(_EXAMPLES, mounted := folder / "mounted")
     image.run("review", str(mounted / "01-good-raycluster.json"))
-    assert "no-public-head-service" in image.run("review", str(mounted / "05-public-dashboard.json"), exits=1)
-    _line("enroll --help", _figures(_timed(lambda: image.run("enroll", "--help")) for _ in range(_STARTS)))
+    assert "no-public-head-service" in image.run(
+        "review", str(mounted / "05-public-dashboard.json"), exits=1
+    )
+    _line(
+        "enroll --help",
+        _figures(_timed(lambda: image.run("enroll", "--help")) for _ in range(_STARTS)),
+    )
     _line("serve --dev until ready", _figures(_ready_after(image) for _ in range(_STARTS)))
 
 
@@ -207,7 +245,9 @@ def _ready_after(image: Image) -> float:
             ports = next((event["ports"] for event in events if event["event"] == "ready"), None)
             took = time.perf_counter() - started
             assert ports, "serve ended before it was ready"
-            with urllib.request.urlopen(f"http://127.0.0.1:{ports[2]}/readyz", timeout=10) as answer:
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{ports[2]}/readyz", timeout=10
+            ) as answer:
                 assert answer.read() == b"ok\n"
         finally:
             process.send_signal(signal.SIGTERM)

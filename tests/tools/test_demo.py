@@ -10,7 +10,7 @@ def test_the_demonstration_shows_every_example() -> None:
     ended = subprocess.run(
         [sys.executable, "-m", "tests.tools.demo", "deploy/examples"],
         env={"PATH": "/usr/bin:/bin", "RAYWARDEN_HOST": "127.0.0.1"}
-        | {f"RAYWARDEN_{port}_PORT": "0" for port in ("ADMISSION", "ENROLMENT", "OPERATIONS")}
+        | {f"RAYWARDEN_{port}_PORT": "0" for port in ("ADMISSION", "ENROLLMENT", "OPERATIONS")}
         | {"RAYWARDEN_DRAIN_SECONDS": "0"},
         cwd=REPOSITORY,
         capture_output=True,

@@ -10,9 +10,13 @@ from hypothesis import strategies as st
 from webhook import json_text
 
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(st.characters(codec="utf-8")),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.text(st.characters(codec="utf-8")),
     lambda inner: (
-        st.lists(inner, max_size=4) | st.dictionaries(st.text(st.characters(codec="utf-8")), inner, max_size=4)
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text(st.characters(codec="utf-8")), inner, max_size=4)
     ),
 )
 
@@ -52,7 +56,9 @@ def test_a_string_without_end_is_looked_at_once(begin: bytes) -> None:
     assert time.process_time() - started < 5
 
 
-@pytest.mark.parametrize("after", [b"]" * 8_000_000, b'""' * 4_000_000, b"]" * 600 + b"[]" * 1_000_000])
+@pytest.mark.parametrize(
+    "after", [b"]" * 8_000_000, b'""' * 4_000_000, b"]" * 600 + b"[]" * 1_000_000]
+)
 def test_what_is_deep_takes_no_more_time_or_memory_for_what_comes_after(after: bytes) -> None:
     started = time.process_time()
     with pytest.raises(ValueError):

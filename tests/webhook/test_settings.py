@@ -12,24 +12,34 @@ from webhook.settings import Settings, SetupError, from_environment, unknown
     ("variable", "meant"),
     [
         ("RAYWARDEN_ADMISION_PORT", "RAYWARDEN_ADMISSION_PORT"),
-        ("RAYWARDEN_ENROL_IMAGE", "RAYWARDEN_ENROLL_IMAGE"),
+        ("RAYWARDEN_ENROLL_IMGE", "RAYWARDEN_ENROLL_IMAGE"),
         ("RAYWARDEN_LOGLEVEL", "RAYWARDEN_LOG_LEVEL"),
         ("raywarden_policyfile", "RAYWARDEN_POLICY_FILE"),
     ],
 )
 def test_a_typo_is_told_with_what_was_meant(variable: str, meant: str) -> None:
-    assert list(unknown({variable: "1"})) == [f"{variable}: there is no such setting; did you mean {meant}?"]
+    assert list(unknown({variable: "1"})) == [
+        f"{variable}: there is no such setting; did you mean {meant}?"
+    ]
 
 
 def test_what_is_like_nothing_we_know_is_told_too() -> None:
-    found = list(unknown({"RAYWARDEN_XYZZY": "1", "RAYWARDEN_": "", "OTHER": "1", "RAYWARDENX": "1"}))
-    assert found == ["RAYWARDEN_: there is no such setting", "RAYWARDEN_XYZZY: there is no such setting"]
+    found = list(
+        unknown({"RAYWARDEN_XYZZY": "1", "RAYWARDEN_": "", "OTHER": "1", "RAYWARDENX": "1"})
+    )
+    assert found == [
+        "RAYWARDEN_: there is no such setting",
+        "RAYWARDEN_XYZZY: there is no such setting",
+    ]
 
 
 def links(service: str, *ports: int) -> dict[str, str]:
     """What the kubelet puts into every container for a Service of its namespace (`pkg/kubelet/envvars`)."""
     found = {f"{service}_SERVICE_HOST": "10.96.0.7", f"{service}_SERVICE_PORT": f"{ports[0]}"}
-    found |= {f"{service}_SERVICE_PORT_HTTPS": f"{ports[0]}", f"{service}_PORT": f"tcp://10.96.0.7:{ports[0]}"}
+    found |= {
+        f"{service}_SERVICE_PORT_HTTPS": f"{ports[0]}",
+        f"{service}_PORT": f"tcp://10.96.0.7:{ports[0]}",
+    }
     for port in ports:
         one = f"{service}_PORT_{port}_TCP"
         found |= {one: f"tcp://10.96.0.7:{port}", f"{one}_PROTO": "tcp", f"{one}_PORT": f"{port}"}
@@ -37,7 +47,9 @@ def links(service: str, *ports: int) -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize("service", ["RAYWARDEN", "RAYWARDEN_ENROLL", "RAYWARDEN_ADMISSION", "RAYWARDEN_OPERATIONS"])
+@pytest.mark.parametrize(
+    "service", ["RAYWARDEN", "RAYWARDEN_ENROLL", "RAYWARDEN_ADMISSION", "RAYWARDEN_OPERATIONS"]
+)
 def test_service_links_are_nobodys_settings(service: str, monkeypatch: pytest.MonkeyPatch) -> None:
     found = links(service, 443, 8444)
     assert list(unknown(found)) == []
@@ -48,7 +60,11 @@ def test_service_links_are_nobodys_settings(service: str, monkeypatch: pytest.Mo
 
 
 def test_a_typo_beside_service_links_is_told() -> None:
-    found = {**links("RAYWARDEN", 443), **links("RAYWARDEN_ENROLL", 8444), "RAYWARDEN_ADMISION_PORT": "1"}
+    found = {
+        **links("RAYWARDEN", 443),
+        **links("RAYWARDEN_ENROLL", 8444),
+        "RAYWARDEN_ADMISION_PORT": "1",
+    }
     assert [line.partition(":")[0] for line in unknown(found)] == ["RAYWARDEN_ADMISION_PORT"]
 
 

@@ -7,13 +7,13 @@ from functools import lru_cache
 
 from policies import evaluate
 from policies.config import Policy
-from policies.documents.untyped import mapping
+from policies.documents.untyped import as_dict
 from policies.evaluate import Failure, Mutated, Verdict
 from policies.injection.contract import contract_hash
 from policies.model import Facts, Signer, Violation
 from policies.ray.workload import Workload
 from webhook.admission.wire import AdmissionRequest, AdmissionResponse
-from webhook.ports import Neighbourhoods
+from webhook.ports import NamespaceStates
 
 # Beyond these an answer helps nobody, and an attacker could make it as large as he likes.
 _MAX_SHOWN = 50
@@ -39,12 +39,12 @@ class Reviewer:
         self,
         policy: Callable[[], Policy],
         signer: Callable[[], Signer],
-        neighbourhoods: Neighbourhoods,
+        namespace_states: NamespaceStates,
         today: Callable[[], date],
     ) -> None:
         self._policy = policy
         self._signer = signer
-        self._neighbourhoods = neighbourhoods
+        self._namespace_states = namespace_states
         self._today = today
         self._hash_of = lru_cache(maxsize=4)(contract_hash)
 
@@ -55,7 +55,11 @@ class Reviewer:
         mutated = self.mutated(request)
         audit = {"mutations": ",".join(mutated.mutations)} if mutated.mutations else {}
         response = AdmissionResponse(
-            request.uid, True, operations=mutated.operations, warnings=_shown(mutated.warnings), audit=audit
+            request.uid,
+            True,
+            operations=mutated.operations,
+            warnings=_shown(mutated.warnings),
+            audit=audit,
         )
         return Decision(response, mutations=mutated.mutations, failed=mutated.failed)
 
@@ -81,12 +85,16 @@ class Reviewer:
         )
 
     def mutated(self, request: AdmissionRequest) -> Mutated:
-        return evaluate.mutate(request.gvk, request.object or {}, self._facts(request, self._policy()))
+        return evaluate.mutate(
+            request.gvk, request.object or {}, self._facts(request, self._policy())
+        )
 
     def verdict(self, request: AdmissionRequest) -> Verdict:
         # Once a request: between two of them the policy may be another.
         policy = self._policy()
-        return evaluate.validate(request.gvk, request.object or {}, policy, self._facts(request, policy))
+        return evaluate.validate(
+            request.gvk, request.object or {}, policy, self._facts(request, policy)
+        )
 
     def _facts(self, request: AdmissionRequest, policy: Policy) -> Facts:
         before = request.old_object if request.operation == "UPDATE" else None
@@ -97,7 +105,7 @@ class Reviewer:
             namespace=request.namespace,
             user=request.user_info.username,
             groups=request.user_info.groups,
-            neighbourhood=self._neighbourhoods.around(request.namespace),
+            namespace_state=self._namespace_states.state_of(request.namespace),
             today=self._today(),
             signer=signer,
             injection=policy.inject,
@@ -113,9 +121,11 @@ def _says_only_how_it_is(request: AdmissionRequest) -> bool:
     """A request to `status` that changes no more: on Pods, Services, Ingresses and Namespaces, labels and annotations
     can be written there, too (`podStatusStrategy.PrepareForUpdate` of Kubernetes and its like).
     """
-    new, old = (mapping(mapping(one).get("metadata")) for one in (request.object, request.old_object))
+    new, old = (
+        as_dict(as_dict(one).get("metadata")) for one in (request.object, request.old_object)
+    )
     return request.sub_resource == "status" and all(
-        mapping(new.get(name)) == mapping(old.get(name)) for name in ("labels", "annotations")
+        as_dict(new.get(name)) == as_dict(old.get(name)) for name in ("labels", "annotations")
     )
 
 
@@ -139,6 +149,8 @@ def _line(text: str) -> str:
 def _audit(verdict: Verdict) -> dict[str, str]:
     annotations = {
         "violations": ",".join(dict.fromkeys(violation.rule for violation in verdict.audited)),
-        "exempted": "; ".join(dict.fromkeys(f"{violation.rule}: {reason}" for violation, reason in verdict.exempted)),
+        "exempted": "; ".join(
+            dict.fromkeys(f"{violation.rule}: {reason}" for violation, reason in verdict.exempted)
+        ),
     }
     return {name: value for name, value in annotations.items() if value}

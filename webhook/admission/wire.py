@@ -104,7 +104,9 @@ class AdmissionResponse:
             response["warnings"] = list(self.warnings)
         if self.audit:
             response["auditAnnotations"] = dict(self.audit)
-        return orjson.dumps({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response})
+        return orjson.dumps(
+            {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response}
+        )
 
 
 def parse(body: bytes | bytearray) -> AdmissionRequest:
@@ -127,4 +129,6 @@ def request_in(document: Any) -> AdmissionRequest:
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False, include_context=False)[0]
         place = ".".join(str(part) for part in problem["loc"]) or "the body"
-        raise BadReviewError(f"not an admission.k8s.io/v1 AdmissionReview: {place}: {problem['msg']}") from None
+        raise BadReviewError(
+            f"not an admission.k8s.io/v1 AdmissionReview: {place}: {problem['msg']}"
+        ) from None

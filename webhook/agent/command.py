@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from webhook.agent.enroll import EnrollError, Enrolment, Surroundings, enroll
+from webhook.agent.enroll import EnrollError, Enrollment, Runtime, enroll
 
 
 class KeyMode(StrEnum):
@@ -23,33 +23,45 @@ class KeyMode(StrEnum):
 
 
 def enroll_command(
-    signer_url: Annotated[str, typer.Option(envvar="RAYWARDEN_SIGNER_URL", help="Where to enrol (https).")] = "",
+    signer_url: Annotated[
+        str, typer.Option(envvar="RAYWARDEN_SIGNER_URL", help="Where to enroll (https).")
+    ] = "",
     signer_ca: Annotated[
         str, typer.Option(envvar="RAYWARDEN_SIGNER_CA", help="The only CA to trust there (PEM).")
     ] = "",
-    pod_ip: Annotated[str, typer.Option(envvar="RAYWARDEN_POD_IP", help="The address the certificate must hold.")] = "",
+    pod_ip: Annotated[
+        str, typer.Option(envvar="RAYWARDEN_POD_IP", help="The address the certificate must hold.")
+    ] = "",
     token_file: Annotated[Path, typer.Option(help="The projected service account token.")] = Path(
         "/var/run/secrets/raywarden.io/token"
     ),
-    directory: Annotated[Path, typer.Option(help="Where tls.key, tls.crt and ca.crt go.")] = Path("/etc/ray/tls"),
+    directory: Annotated[Path, typer.Option(help="Where tls.key, tls.crt and ca.crt go.")] = Path(
+        "/etc/ray/tls"
+    ),
     key_mode: Annotated[KeyMode, typer.Option(help="Mode of tls.key.")] = KeyMode.OWNER,
     deadline: Annotated[float, typer.Option(min=1, help="Seconds after which to give up.")] = 120,
-    termination_log: Annotated[Path, typer.Option(help="Where a reason for failing goes, if it exists.")] = Path(
-        "/dev/termination-log"
-    ),
+    termination_log: Annotated[
+        Path, typer.Option(help="Where a reason for failing goes, if it exists.")
+    ] = Path("/dev/termination-log"),
 ) -> None:
     """Make a key in this pod, have it certified, and write both for Ray to read. The init container runs this."""
-    surroundings = Surroundings(lambda: datetime.now(UTC), time.monotonic, time.sleep, random.random)
+    surroundings = Runtime(lambda: datetime.now(UTC), time.monotonic, time.sleep, random.random)
     started = time.monotonic()
     try:
-        _check_set(RAYWARDEN_SIGNER_URL=signer_url, RAYWARDEN_SIGNER_CA=signer_ca, RAYWARDEN_POD_IP=pod_ip)
+        _check_set(
+            RAYWARDEN_SIGNER_URL=signer_url, RAYWARDEN_SIGNER_CA=signer_ca, RAYWARDEN_POD_IP=pod_ip
+        )
         address = _address(pod_ip)
-        enrolment = Enrolment(signer_url, signer_ca, address, token_file, directory, int(key_mode, 8), deadline)
-        not_after = enroll(enrolment, surroundings)
+        enrollment = Enrollment(
+            signer_url, signer_ca, address, token_file, directory, int(key_mode, 8), deadline
+        )
+        not_after = enroll(enrollment, surroundings)
     except EnrollError as error:
         _say_why(termination_log, str(error))
         raise typer.Exit(1) from None
-    print(f"enrolled {pod_ip} in {time.monotonic() - started:.3f} s; the certificate ends {not_after:%F}")
+    print(
+        f"enrolled {pod_ip} in {time.monotonic() - started:.3f} s; the certificate ends {not_after:%F}"
+    )
 
 
 def _check_set(**given: str) -> None:

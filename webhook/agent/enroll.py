@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
-_ENROLMENT_PATH = "/v1/certificates"
+_ENROLLMENT_PATH = "/v1/certificates"
 _MAX_ANSWER_BYTES = 1024 * 1024
 _MAX_TOKEN_BYTES = 64 * 1024
 _ANSWER_SECONDS = 20.0
@@ -43,7 +43,7 @@ class _TryAgainError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class Runtime:
     """Time and chance: `now` for certificates, `clock` and `sleep` in seconds, `chance` in [0, 1)."""
 
     now: Callable[[], datetime]
@@ -53,7 +53,7 @@ class Surroundings:
 
 
 @dataclass(frozen=True, slots=True)
-class Enrolment:
+class Enrollment:
     """What the init container was given. `ca` (PEM) is all that is trusted; `deadline` is in seconds."""
 
     url: str
@@ -65,23 +65,23 @@ class Enrolment:
     deadline: float
 
 
-def enroll(enrolment: Enrolment, surroundings: Surroundings) -> datetime:
+def enroll(enrollment: Enrollment, surroundings: Runtime) -> datetime:
     """Put `tls.key`, `tls.crt` and `ca.crt` into the directory; gives the time the certificate ends.
 
     Nothing is written before the certificate has been verified. Raises EnrollError.
     """
-    _parsed(enrolment.url)
-    if not enrolment.directory.is_dir():
-        raise EnrollError(f"{enrolment.directory} is no folder")
-    context = _trusting(enrolment.ca)
+    _parsed(enrollment.url)
+    if not enrollment.directory.is_dir():
+        raise EnrollError(f"{enrollment.directory} is no folder")
+    context = _trusting(enrollment.ca)
     key = ec.generate_private_key(ec.SECP256R1())
     started, attempt, answered = surroundings.clock(), 0, ""
     while True:
-        left = enrolment.deadline - (surroundings.clock() - started)
+        left = enrollment.deadline - (surroundings.clock() - started)
         try:
-            chain, bundle = _ask(enrolment, context, key, min(_ANSWER_SECONDS, max(left, 1.0)))
-            not_after = _verify(chain, bundle, key, enrolment.pod_ip, surroundings.now())
-            _write(enrolment, chain, bundle, key)
+            chain, bundle = _ask(enrollment, context, key, min(_ANSWER_SECONDS, max(left, 1.0)))
+            not_after = _verify(chain, bundle, key, enrollment.pod_ip, surroundings.now())
+            _write(enrollment, chain, bundle, key)
             return not_after
         except _TryAgainError as failure:
             # What the server said tells more than that the last attempt was cut short.
@@ -89,8 +89,10 @@ def enroll(enrolment: Enrolment, surroundings: Surroundings) -> datetime:
             # Pods of one cluster start together: without the jitter they would also come back together.
             pause = min(_LAST_PAUSE, _FIRST_PAUSE * 2**attempt) * (0.5 + surroundings.chance() / 2)
             pause = max(pause, failure.after)
-            if surroundings.clock() - started + pause > enrolment.deadline:
-                raise EnrollError(f"no certificate within {enrolment.deadline:g} s: {answered or failure}") from None
+            if surroundings.clock() - started + pause > enrollment.deadline:
+                raise EnrollError(
+                    f"no certificate within {enrollment.deadline:g} s: {answered or failure}"
+                ) from None
             surroundings.sleep(pause)
             attempt += 1
 
@@ -108,30 +110,39 @@ def _trusting(ca: str) -> ssl.SSLContext:
 
 
 def _ask(
-    enrolment: Enrolment, context: ssl.SSLContext, key: ec.EllipticCurvePrivateKey, seconds: float
+    enrollment: Enrollment, context: ssl.SSLContext, key: ec.EllipticCurvePrivateKey, seconds: float
 ) -> tuple[bytes, bytes]:
     """Ask once; gives the chain and the CA bundle (PEM)."""
-    url = _parsed(enrolment.url)
-    request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
+    url = _parsed(enrollment.url)
+    request = (
+        x509.CertificateSigningRequestBuilder()
+        .subject_name(x509.Name([]))
+        .sign(key, hashes.SHA256())
+    )
     body = json.dumps({"csr": request.public_bytes(Encoding.PEM).decode()})
     # Read anew for every attempt: the kubelet renews it.
-    headers = {"Authorization": f"Bearer {_token(enrolment.token_file)}", "Content-Type": "application/json"}
+    headers = {
+        "Authorization": f"Bearer {_token(enrollment.token_file)}",
+        "Content-Type": "application/json",
+    }
     # No proxy: what stands in the environment of a pod is its author's, and is not asked.
     connection = HTTPSConnection(url.hostname or "", url.port, timeout=seconds, context=context)
     try:
-        connection.request("POST", url.path.rstrip("/") + _ENROLMENT_PATH, body, headers)
+        connection.request("POST", url.path.rstrip("/") + _ENROLLMENT_PATH, body, headers)
         response = connection.getresponse()
         answer = response.read(_MAX_ANSWER_BYTES)
         status, after = response.status, response.headers.get("Retry-After", "")
     except (OSError, HTTPException, UnicodeError) as error:
-        raise _TryAgainError(f"{enrolment.url}: {_reason(error)}") from None
+        raise _TryAgainError(f"{enrollment.url}: {_reason(error)}") from None
     finally:
         connection.close()
     if status in _RETRIED:
         pause = min(float(after), 60.0) if after.isdecimal() else 0.0
         raise _TryAgainError(f"{status}: {_detail(answer)}", pause, answered=True)
     if status == 404:
-        raise EnrollError(f"nobody enrols at {enrolment.url}: is RAYWARDEN_SIGNER_URL the enrolment port?")
+        raise EnrollError(
+            f"nobody enrolls at {enrollment.url}: is RAYWARDEN_SIGNER_URL the enrollment port?"
+        )
     if status != 200:
         raise EnrollError(f"refused ({status}): {_detail(answer)}")
     return _certificates(answer)
@@ -185,7 +196,11 @@ def _certificates(answer: bytes) -> tuple[bytes, bytes]:
 
 
 def _verify(
-    chain: bytes, bundle: bytes, key: ec.EllipticCurvePrivateKey, address: IPv4Address | IPv6Address, now: datetime
+    chain: bytes,
+    bundle: bytes,
+    key: ec.EllipticCurvePrivateKey,
+    address: IPv4Address | IPv6Address,
+    now: datetime,
 ) -> datetime:
     """Ray would only say that connections fail: what is wrong with a certificate is found here."""
     try:
@@ -197,7 +212,9 @@ def _verify(
     except (ValueError, x509.ExtensionNotFound) as error:
         raise EnrollError(f"the certificate cannot be read: {error}") from None
     except VerificationError as error:
-        raise EnrollError(f"the certificate does not verify against its CA bundle: {error}") from None
+        raise EnrollError(
+            f"the certificate does not verify against its CA bundle: {error}"
+        ) from None
     if leaf.public_key() != key.public_key():
         raise EnrollError("the certificate is for another key")
     if address not in names.get_values_for_type(x509.IPAddress):
@@ -205,17 +222,23 @@ def _verify(
     return leaf.not_valid_after_utc
 
 
-def _write(enrolment: Enrolment, chain: bytes, bundle: bytes, key: ec.EllipticCurvePrivateKey) -> None:
+def _write(
+    enrollment: Enrollment, chain: bytes, bundle: bytes, key: ec.EllipticCurvePrivateKey
+) -> None:
     """All three files, each at once: a reader sees the old one or the new one."""
     private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    for name, content, mode in _files(chain, bundle, private, enrolment.key_mode):
+    for name, content, mode in _files(chain, bundle, private, enrollment.key_mode):
         try:
-            _replace(enrolment.directory / name, content, mode)
+            _replace(enrollment.directory / name, content, mode)
         except OSError as error:
-            raise EnrollError(f"{enrolment.directory / name} cannot be written: {error.strerror}") from None
+            raise EnrollError(
+                f"{enrollment.directory / name} cannot be written: {error.strerror}"
+            ) from None
 
 
-def _files(chain: bytes, bundle: bytes, private: bytes, key_mode: int) -> Iterator[tuple[str, bytes, int]]:
+def _files(
+    chain: bytes, bundle: bytes, private: bytes, key_mode: int
+) -> Iterator[tuple[str, bytes, int]]:
     yield "ca.crt", bundle, 0o444
     yield "tls.crt", chain, 0o444
     yield "tls.key", private, key_mode

@@ -7,10 +7,10 @@ from typing import Any
 
 from certs.authority import cluster_authority
 from certs.identity import Cluster
-from certs.profile import SOON, Profile
-from certs.rotation import Standing, standing
+from certs.profile import SOON, CertificateProfile
+from certs.rotation import PodCertificateStatus, pod_certificate_status
 from certs.seed import Generation, Seed
-from policies.documents.untyped import elements, mapping, text
+from policies.documents.untyped import as_dict, as_str, dict_items
 from policies.ray.pod import ENROLL_CONTAINER
 from policies.ray.workload import OPT_IN_CLUSTER_LABEL, RAY_CLUSTER_LABEL
 from webhook.kube.objects import created_of, opted_in_cluster_of, ray_cluster_of
@@ -23,7 +23,7 @@ class ClusterEntry:
     cluster: Cluster
     generation: Generation
     ca_ends: datetime
-    pods: tuple[Standing, ...]
+    pods: tuple[PodCertificateStatus, ...]
 
     @property
     def title(self) -> str:
@@ -35,9 +35,9 @@ class ClusterEntry:
         return sum(pod.signer is not self.generation for pod in self.pods)
 
     @property
-    def unaware(self) -> int:
+    def missing_new_ca(self) -> int:
         """How many pods do not trust every CA that may sign next."""
-        return sum(pod.unaware for pod in self.pods)
+        return sum(pod.missing_new_ca for pod in self.pods)
 
     def signed_by(self, name: str) -> int:
         """How many pods have a certificate of the generation of this name."""
@@ -70,38 +70,46 @@ def take(
     ray_clusters: Iterable[Mapping[str, Any]],
     namespaces: Iterable[Mapping[str, Any]],
     pods: Iterable[Mapping[str, Any]],
-    profile: Profile,
+    profile: CertificateProfile,
     now: datetime,
 ) -> Inventory:
     """The inventory of live objects, raw as JSON has them. Pods count that have our init container."""
-    known = {(cluster.namespace, cluster.name): cluster for cluster in map(ray_cluster_of, ray_clusters)}
-    homes = {text(mapping(one.get("metadata")).get("name")): one for one in namespaces}
-    members: dict[Cluster, list[Standing]] = {}
-    for pod in filter(_enrols, pods):
+    known = {
+        (cluster.namespace, cluster.name): cluster for cluster in map(ray_cluster_of, ray_clusters)
+    }
+    homes = {as_str(as_dict(one.get("metadata")).get("name")): one for one in namespaces}
+    members: dict[Cluster, list[PodCertificateStatus]] = {}
+    for pod in filter(_enrolls, pods):
         if cluster := _cluster_of(pod, known, homes):
-            members.setdefault(cluster, []).append(standing(seed, cluster, created_of(pod), profile))
+            members.setdefault(cluster, []).append(
+                pod_certificate_status(seed, cluster, created_of(pod), profile)
+            )
     ordered = sorted(members, key=lambda cluster: (cluster.namespace, cluster.name))
-    return Inventory(seed, tuple(_entry(seed, cluster, members[cluster]) for cluster in ordered), now)
+    return Inventory(
+        seed, tuple(_entry(seed, cluster, members[cluster]) for cluster in ordered), now
+    )
 
 
-def _entry(seed: Seed, cluster: Cluster, pods: Iterable[Standing]) -> ClusterEntry:
+def _entry(seed: Seed, cluster: Cluster, pods: Iterable[PodCertificateStatus]) -> ClusterEntry:
     generation = seed.for_cluster(cluster.created)
     certificate = cluster_authority(generation, cluster).certificate
     return ClusterEntry(cluster, generation, certificate.not_valid_after_utc, tuple(pods))
 
 
-def _enrols(pod: Mapping[str, Any]) -> bool:
-    containers = elements(mapping(pod.get("spec")).get("initContainers"))
+def _enrolls(pod: Mapping[str, Any]) -> bool:
+    containers = dict_items(as_dict(pod.get("spec")).get("initContainers"))
     return any(container.get("name") == ENROLL_CONTAINER for _, container in containers)
 
 
 def _cluster_of(
-    pod: Mapping[str, Any], known: Mapping[tuple[str, str], Cluster], homes: Mapping[str, Mapping[str, Any]]
+    pod: Mapping[str, Any],
+    known: Mapping[tuple[str, str], Cluster],
+    homes: Mapping[str, Mapping[str, Any]],
 ) -> Cluster | None:
-    metadata = mapping(pod.get("metadata"))
-    namespace, labels = text(metadata.get("namespace")), mapping(metadata.get("labels"))
+    metadata = as_dict(pod.get("metadata"))
+    namespace, labels = as_str(metadata.get("namespace")), as_dict(metadata.get("labels"))
     if RAY_CLUSTER_LABEL in labels:
-        return known.get((namespace, text(labels[RAY_CLUSTER_LABEL])))
+        return known.get((namespace, as_str(labels[RAY_CLUSTER_LABEL])))
     if OPT_IN_CLUSTER_LABEL in labels and namespace in homes:
-        return opted_in_cluster_of(homes[namespace], text(labels[OPT_IN_CLUSTER_LABEL]))
+        return opted_in_cluster_of(homes[namespace], as_str(labels[OPT_IN_CLUSTER_LABEL]))
     return None

@@ -32,7 +32,7 @@ def as_json(inventory: Inventory) -> dict[str, Any]:
                 "generation": entry.generation.name,
                 "pods": len(entry.pods),
                 "outdated": entry.outdated,
-                "unaware": entry.unaware,
+                "unaware": entry.missing_new_ca,
                 "caEnds": f"{entry.ca_ends:%FT%TZ}",
                 "ends": f"{entry.ends:%FT%TZ}",
             }
@@ -48,7 +48,9 @@ def as_text(inventory: Inventory) -> Group:
         generations.add_row(generation.name, _state(inventory, generation))
     clusters = _table("cluster", "generation", "pods", "first end")
     for entry in inventory.clusters:
-        clusters.add_row(entry.title, entry.generation.name, str(len(entry.pods)), f"{entry.ends:%F}")
+        clusters.add_row(
+            entry.title, entry.generation.name, str(len(entry.pods)), f"{entry.ends:%F}"
+        )
     empty = "" if inventory.clusters else "no pod has enrolled\n"
     advised = (line for entry in inventory.clusters for line in advice(inventory, entry))
     return Group(generations, "", clusters, empty, *advised)
@@ -77,8 +79,8 @@ def advice(inventory: Inventory, entry: ClusterEntry) -> Iterator[str]:
     names = [generation.name for generation in inventory.seed.generations]
     if entry.outdated:
         yield f"{entry.title}: {_pods(entry.outdated, entry)} of a CA that signs no more: restart before forgetting"
-    if entry.unaware:
-        yield f"{entry.title}: {_pods(entry.unaware, entry)} do not know {names[-1]}: restart before revoking"
+    if entry.missing_new_ca:
+        yield f"{entry.title}: {_pods(entry.missing_new_ca, entry)} do not know {names[-1]}: restart before revoking"
     if inventory.ends_soon(entry):
         yield f"{entry.title}: a certificate ends on {entry.ends:%F}: restart its pods before"
 
@@ -90,9 +92,13 @@ def _pods(number: int, entry: ClusterEntry) -> str:
 def bundle(cluster: Cluster, trust: ClusterTrust) -> str:
     """A cluster's CAs in PEM form; before each, in a comment, what it is."""
     parts = [f"# {cluster.namespace}/{cluster.name}: what its pods trust, the CA that signs first"]
-    for certificate, pem in zip(x509.load_pem_x509_certificates(trust.bundle), _pems(trust.bundle), strict=True):
+    for certificate, pem in zip(
+        x509.load_pem_x509_certificates(trust.bundle), _pems(trust.bundle), strict=True
+    ):
         digest = certificate.fingerprint(hashes.SHA256()).hex(":").upper()
-        parts.append(f"# SHA-256 {digest}\n# ends {certificate.not_valid_after_utc:%F %T} UTC\n{pem}")
+        parts.append(
+            f"# SHA-256 {digest}\n# ends {certificate.not_valid_after_utc:%F %T} UTC\n{pem}"
+        )
     return "\n".join(parts)
 
 

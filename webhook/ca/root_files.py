@@ -1,4 +1,4 @@
-"""An organisation's own CA, mounted as files."""
+"""An organization's own CA, mounted as files."""
 
 from datetime import datetime
 

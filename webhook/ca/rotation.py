@@ -7,7 +7,7 @@ from functools import partial
 from certs.authority import serving_bundle
 from certs.cache import Authorities, ClusterTrust
 from certs.identity import Cluster
-from certs.profile import Profile
+from certs.profile import CertificateProfile
 from certs.seed import Generation, Seed, SeedError
 from webhook.ca.inventory import Inventory, take
 from webhook.kube.objects import opted_in_cluster_of, ray_cluster_of
@@ -33,7 +33,7 @@ class Rotation:
         seeds: SeedStore,
         objects: ObjectLists,
         configurations: WebhookConfigurations,
-        profile: Profile,
+        profile: CertificateProfile,
         now: Callable[[], datetime],
         new_secret: Callable[[], bytes],
     ) -> None:
@@ -57,11 +57,15 @@ class Rotation:
 
     async def retire(self, name: str) -> Inventory:
         """Have a generation sign no more; gives what is in use then."""
-        return await self._inventory(await self._change(partial(_retire, name=name, now=self._now())))
+        return await self._inventory(
+            await self._change(partial(_retire, name=name, now=self._now()))
+        )
 
     async def forget(self, name: str) -> Inventory:
         """Delete a generation; gives what is in use then."""
-        return await self._inventory(await self._change(partial(_without, name=name, now=self._now())))
+        return await self._inventory(
+            await self._change(partial(_without, name=name, now=self._now()))
+        )
 
     async def publish(self) -> bool:
         """Write the CA of our own ports into the webhook configurations; gives whether anything had to be written."""
@@ -93,8 +97,18 @@ class Rotation:
 
     async def _inventory(self, seed: Seed) -> Inventory:
         try:
-            clusters, namespaces = await self._objects.ray_clusters(), await self._objects.namespaces()
-            return take(seed, clusters, namespaces, await self._objects.ray_pods(), self._profile, self._now())
+            clusters, namespaces = (
+                await self._objects.ray_clusters(),
+                await self._objects.namespaces(),
+            )
+            return take(
+                seed,
+                clusters,
+                namespaces,
+                await self._objects.ray_pods(),
+                self._profile,
+                self._now(),
+            )
         except UnavailableError as error:
             raise SetupError(str(error)) from None
 
@@ -118,7 +132,9 @@ class Rotation:
         except SeedError as error:
             raise SetupError(str(error)) from None
         except ConflictError:
-            raise SetupError("somebody else has changed the seed meanwhile: look again, and try again") from None
+            raise SetupError(
+                "somebody else has changed the seed meanwhile: look again, and try again"
+            ) from None
         except UnavailableError as error:
             raise SetupError(str(error)) from None
         return changed
@@ -135,5 +151,7 @@ def _without(seed: Seed, name: str, now: datetime) -> Seed:
 def _served_now(seed: Seed, now: datetime) -> Seed:
     """`seed`, if our own ports can be of it already: else replicas and pods would not trust each other's CA yet."""
     if seed.serving.activated > now:
-        raise SeedError(f"{seed.serving.name} is not active yet: wait until {seed.serving.activated:%F %T} UTC")
+        raise SeedError(
+            f"{seed.serving.name} is not active yet: wait until {seed.serving.activated:%F %T} UTC"
+        )
     return seed

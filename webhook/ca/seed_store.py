@@ -15,10 +15,16 @@ class DirectorySeedStore:
     async def load(self) -> StoredSeed | None:
         # A Secret volume also holds `..data` and the folder that points to.
         try:
-            files = [file for file in self._folder.iterdir() if not file.name.startswith("..") and file.is_file()]
+            files = [
+                file
+                for file in self._folder.iterdir()
+                if not file.name.startswith("..") and file.is_file()
+            ]
             return StoredSeed({file.name: file.read_bytes() for file in files}) if files else None
         except OSError as error:
-            raise UnavailableError(f"the seed in {self._folder} cannot be read: {error.strerror}") from None
+            raise UnavailableError(
+                f"the seed in {self._folder} cannot be read: {error.strerror}"
+            ) from None
 
     async def create(self, entries: Mapping[str, bytes]) -> None:
         raise UnavailableError(

@@ -14,12 +14,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from certs.authority import Authority
-from certs.profile import SERVER, Profile
+from certs.profile import SERVER, CertificateProfile
 from webhook.ca.trust import Trust
 from webhook.ports import UnavailableError
 from webhook.settings import Settings, SetupError
 
-_LEAF = Profile(timedelta(days=7))
+_LEAF = CertificateProfile(timedelta(days=7))
 
 
 class ServingCertificate(Protocol):
@@ -34,7 +34,7 @@ class ServingCertificate(Protocol):
         ...
 
     def pod_ca(self, now: datetime) -> bytes:
-        """What a pod that starts now must trust for enrolment (PEM)."""
+        """What a pod that starts now must trust for enrollment (PEM)."""
         ...
 
     def keep(self, now: datetime, may_change: bool = True) -> None:
@@ -112,7 +112,9 @@ class MountedCertificate:
             # ssl.SSLError is an OSError too: a key that does not fit its certificate ends here as well.
             raise UnavailableError(f"{files} cannot be used together: {error}") from None
         except ValueError:
-            raise UnavailableError(f"{files}: one of them holds no certificate in PEM form") from None
+            raise UnavailableError(
+                f"{files}: one of them holds no certificate in PEM form"
+            ) from None
 
     def _take(self, certificate: bytes, key: bytes, ca: bytes) -> None:
         x509.load_pem_x509_certificates(ca)

@@ -26,7 +26,9 @@ class Trust:
         self._authorities = Authorities(seed, self._root, self._domains, self._cache_size)
         self._serving = serving_authority(seed.serving)
         self._serving_bundle = serving_bundle(seed)
-        self._serving_cas = tuple((one.activated, serving_authority(one).pem) for one in seed.generations)
+        self._serving_cas = tuple(
+            (one.activated, serving_authority(one).pem) for one in seed.generations
+        )
         return True
 
     # Nothing asks for these before a seed is there: our ports have no certificate until then.
@@ -52,4 +54,6 @@ class Trust:
         generation, so that they change over at one moment.
         """
         serving = self._serving.pem
-        return b"".join(pem for activated, pem in self._serving_cas if activated <= now or pem == serving)
+        return b"".join(
+            pem for activated, pem in self._serving_cas if activated <= now or pem == serving
+        )

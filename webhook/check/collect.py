@@ -5,18 +5,28 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
-from policies.cluster.state import Binding, Rights, Role
-from policies.documents.untyped import elements, mapping, text
+from policies.cluster.state import RbacBinding, RbacGrants, RbacRole
+from policies.documents.untyped import as_dict, as_str, dict_items
 from webhook import __version__
 from webhook.check.coverage import ray_namespaces
 from webhook.check.deployed import DEPLOYMENT, Deployed, PolicyText, shared_settings
 from webhook.check.dry_run import BARE_CLUSTER, FORGED_POD
-from webhook.check.findings import MUTATING, RAY_KINDS, VALIDATING, Facts, Object, Objects, Rehearsed, Unanswered, can_i
+from webhook.check.findings import (
+    MUTATING,
+    RAY_KINDS,
+    VALIDATING,
+    CheckFacts,
+    DryRunAnswer,
+    Object,
+    Objects,
+    Unavailable,
+    can_i,
+)
 from webhook.check.registration import labels_by_namespace, names_of, passing_by
 from webhook.kube.adapters import CONFIGURATIONS, PODS, KubeObjectLists, KubeSeedStore
 from webhook.kube.api import KubeApi
 from webhook.kube.memory import BINDINGS, RAY_CLUSTERS, ROLES, SERVICES
-from webhook.kube.permissions import Right, rights
+from webhook.kube.permissions import Permission, permissions
 from webhook.kube.request import ForbiddenError, NotFoundError, RefusedError, Resource
 from webhook.ports import ConflictError, UnavailableError
 
@@ -38,7 +48,7 @@ class Inspection:
         self._namespace = namespace
         self._now = now
 
-    async def facts(self, rehearse_in: str = "") -> Facts:
+    async def facts(self, dry_run_in: str = "") -> CheckFacts:
         """Everything, with a dry run in that namespace, or else in one that has Ray in it.
 
         What is not answered is said where it is asked; raises UnavailableError where there is no API server to ask.
@@ -56,8 +66,10 @@ class Inspection:
         )
         ray_objects = {kind: await _answer(self._ray_objects(kind)) for kind in RAY_KINDS}
         configurations = await self._configurations(known_deployed)
-        chosen = rehearse_in or _chosen((*ray_objects.values(), ray_pods), namespaces, configurations[VALIDATING])
-        return Facts(
+        chosen = dry_run_in or _chosen(
+            (*ray_objects.values(), ray_pods), namespaces, configurations[VALIDATING]
+        )
+        return CheckFacts(
             namespace=self._namespace,
             now=self._now(),
             version=__version__,
@@ -74,11 +86,11 @@ class Inspection:
             ray_pods=ray_pods,
             operators=operators,
             rbac=rbac,
-            rehearsed_in=chosen,
-            rehearsals=await self._rehearsals(chosen),
+            dry_run_namespace=chosen,
+            dry_runs=await self._dry_runs(chosen),
         )
 
-    async def _server(self) -> Object | Unanswered:
+    async def _server(self) -> Object | Unavailable:
         try:
             return await self._api.at("/version")
         except ForbiddenError as error:
@@ -91,55 +103,70 @@ class Inspection:
         shared: dict[str, str] = {}
         for prefix, name in shared_settings(document):
             found = await self._api.get(_CONFIG_MAPS, self._namespace, name)
-            values = mapping((found or {}).get("data"))
-            shared |= {f"{prefix}{key}": text(value) for key, value in values.items()}
+            values = as_dict((found or {}).get("data"))
+            shared |= {f"{prefix}{key}": as_str(value) for key, value in values.items()}
         return Deployed.of(document, shared)
 
-    async def _services(self, deployed: Deployed | None) -> Mapping[str, Object | Unanswered | None]:
+    async def _services(
+        self, deployed: Deployed | None
+    ) -> Mapping[str, Object | Unavailable | None]:
         names = (deployed.admission_service if deployed else DEPLOYMENT, f"{DEPLOYMENT}-enroll")
-        return {name: await _answer(self._api.get(SERVICES, self._namespace, name)) for name in names}
+        return {
+            name: await _answer(self._api.get(SERVICES, self._namespace, name)) for name in names
+        }
 
-    async def _configurations(self, deployed: Deployed | None) -> Mapping[str, Object | Unanswered | None]:
+    async def _configurations(
+        self, deployed: Deployed | None
+    ) -> Mapping[str, Object | Unavailable | None]:
         # Where their caBundle is not ours to write, they still have their name.
         name = (deployed.configuration if deployed else "") or DEPLOYMENT
         answers = [await _answer(self._api.get(resource, "", name)) for resource in CONFIGURATIONS]
         return dict(zip((MUTATING, VALIDATING), answers, strict=True))
 
-    async def _policy(self, deployed: Deployed | None) -> PolicyText | Unanswered | None:
+    async def _policy(self, deployed: Deployed | None) -> PolicyText | Unavailable | None:
         if deployed is None or not deployed.policy_file:
             return None
         source = deployed.policy_source
         if source is None:
             why = f"{deployed.policy_file} is mounted from no ConfigMap"
-            return Unanswered(why, "look at it where it comes from: raywarden review --policy FILE reads it")
+            return Unavailable(
+                why, "look at it where it comes from: raywarden review --policy FILE reads it"
+            )
         title = f"configmap/{source.config_map}/{source.key}"
         found = await self._api.get(_CONFIG_MAPS, self._namespace, source.config_map)
-        content = mapping((found or {}).get("data")).get(source.key)
+        content = as_dict((found or {}).get("data")).get(source.key)
         return PolicyText(title, content.encode() if isinstance(content, str) else None)
 
     async def _rights(self, deployed: Deployed | None) -> Mapping[str, bool] | None:
         if deployed is None:
             return None
-        wanted = list(rights(deployed.configuration, own_seed=not deployed.own_seed))
+        wanted = list(permissions(deployed.configuration, own_seed=not deployed.own_seed))
         limit, account = asyncio.Semaphore(_AT_ONCE), deployed.service_account
 
-        async def allowed(right: Right) -> bool:
+        async def allowed(right: Permission) -> bool:
             async with limit:
-                answer = await self._api.review(_ACCESS_REVIEWS, _access_review(right, self._namespace, account))
-            return mapping(answer.get("status")).get("allowed") is True
+                answer = await self._api.review(
+                    _ACCESS_REVIEWS, _access_review(right, self._namespace, account)
+                )
+            return as_dict(answer.get("status")).get("allowed") is True
 
         # The first alone: whoever may not ask is told so once.
         first = await allowed(wanted[0])
         answers = [first, *await asyncio.gather(*map(allowed, wanted[1:]))]
         inside = f" in namespace {self._namespace}"
-        return {f"{right}{inside * right.ours}": answer for right, answer in zip(wanted, answers, strict=True)}
+        return {
+            f"{right}{inside * right.ours}": answer
+            for right, answer in zip(wanted, answers, strict=True)
+        }
 
     async def _ray_kinds(self) -> frozenset[str]:
         try:
             document = await self._api.at("/apis/ray.io/v1")
         except NotFoundError:
             return frozenset()
-        return frozenset(text(one.get("name")) for _, one in elements(document.get("resources")))
+        return frozenset(
+            as_str(one.get("name")) for _, one in dict_items(document.get("resources"))
+        )
 
     async def _ray_objects(self, plural: str) -> Objects:
         try:
@@ -147,43 +174,52 @@ class Inspection:
         except NotFoundError:
             return ()
 
-    async def _rbac(self) -> Rights:
+    async def _rbac(self) -> RbacGrants:
         roles, bindings = await asyncio.gather(self._lists.all(ROLES), self._lists.all(BINDINGS))
-        by_name = {text(mapping(role.get("metadata")).get("name")): Role.of(role) for role in roles}
-        return Rights.of(by_name, map(Binding.of, bindings))
+        by_name = {
+            as_str(as_dict(role.get("metadata")).get("name")): RbacRole.of(role) for role in roles
+        }
+        return RbacGrants.of(by_name, map(RbacBinding.of, bindings))
 
-    async def _rehearsals(self, namespace: str) -> Mapping[str, Rehearsed | Unanswered]:
+    async def _dry_runs(self, namespace: str) -> Mapping[str, DryRunAnswer | Unavailable]:
         return {
-            VALIDATING: await _answer(self._rehearse(PODS, namespace, FORGED_POD)),
-            MUTATING: await _answer(self._rehearse(RAY_CLUSTERS, namespace, BARE_CLUSTER)),
+            VALIDATING: await _answer(self._dry_run(PODS, namespace, FORGED_POD)),
+            MUTATING: await _answer(self._dry_run(RAY_CLUSTERS, namespace, BARE_CLUSTER)),
         }
 
-    async def _rehearse(self, resource: Resource, namespace: str, document: Object) -> Rehearsed | Unanswered:
+    async def _dry_run(
+        self, resource: Resource, namespace: str, document: Object
+    ) -> DryRunAnswer | Unavailable:
         try:
-            answer = await self._api.rehearse(resource, namespace, document)
+            answer = await self._api.dry_run(resource, namespace, document)
         except RefusedError as error:
-            return Rehearsed(said=error.said or str(error))
+            return DryRunAnswer(said=error.said or str(error))
         except NotFoundError:
             why = f"there is no namespace {namespace}, or no {resource}"
-            return Unanswered(why, "name a namespace there is with --namespace; without KubeRay there is no RayCluster")
-        return Rehearsed(answer.document, warnings=answer.warnings)
+            return Unavailable(
+                why,
+                "name a namespace there is with --namespace; without KubeRay there is no RayCluster",
+            )
+        return DryRunAnswer(answer.document, warnings=answer.warnings)
 
 
-async def _answer(asked: Awaitable[T]) -> T | Unanswered:
+async def _answer(asked: Awaitable[T]) -> T | Unavailable:
     try:
         return await asked
     except ForbiddenError as error:
         return _not_allowed(error)
     except (UnavailableError, ConflictError) as error:
-        return Unanswered(str(error), "try again; kubectl get --raw /readyz?verbose says how the API server is")
+        return Unavailable(
+            str(error), "try again; kubectl get --raw /readyz?verbose says how the API server is"
+        )
 
 
-def _not_allowed(error: ForbiddenError) -> Unanswered:
-    fix = f"have an administrator grant you that ({can_i(error.right)}), or ask as one"
-    return Unanswered(f"you may not {error.right}", fix)
+def _not_allowed(error: ForbiddenError) -> Unavailable:
+    remediation = f"have an administrator grant you that ({can_i(error.right)}), or ask as one"
+    return Unavailable(f"you may not {error.right}", remediation)
 
 
-def _access_review(right: Right, namespace: str, account: str) -> Mapping[str, Any]:
+def _access_review(right: Permission, namespace: str, account: str) -> Mapping[str, Any]:
     attributes = {
         "verb": right.verb,
         "group": right.resource.group,
@@ -202,12 +238,16 @@ def _access_review(right: Right, namespace: str, account: str) -> Mapping[str, A
 
 
 def _chosen(
-    listed: Iterable[Objects | Unanswered], namespaces: Objects | Unanswered, configuration: Object | Unanswered | None
+    listed: Iterable[Objects | Unavailable],
+    namespaces: Objects | Unavailable,
+    configuration: Object | Unavailable | None,
 ) -> str:
     """Where to rehearse: the first namespace with Ray in it that a webhook of ours is called for, or `default`."""
     holding = ray_namespaces(listed)
     if isinstance(configuration, dict):
         labels = labels_by_namespace(namespaces)
         names = names_of(configuration)
-        holding = [name for name in holding if passing_by(configuration, labels.get(name, {})) != names] or holding
+        holding = [
+            name for name in holding if passing_by(configuration, labels.get(name, {})) != names
+        ] or holding
     return next(iter(holding), "default")

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from posixpath import normpath
 from typing import Any
 
-from policies.documents.untyped import elements, mapping, text
+from policies.documents.untyped import as_dict, as_str, dict_items
 from webhook.settings import defaults
 
 DEPLOYMENT = CONTAINER = "raywarden"
@@ -45,15 +45,18 @@ class Deployed:
     @classmethod
     def of(cls, document: Mapping[str, Any], shared: Mapping[str, str]) -> "Deployed":
         """The view of a Deployment object; `shared` are the variables that come to it from ConfigMaps."""
-        spec, status = mapping(document.get("spec")), mapping(document.get("status"))
+        spec, status = as_dict(document.get("spec")), as_dict(document.get("status"))
         pod, container = pod_of(document), _container(document)
-        written = [one for _, one in elements(container.get("env")) if "valueFrom" not in one]
-        settings = {**shared, **{text(one.get("name")): text(one.get("value")) for one in written}}
+        written = [one for _, one in dict_items(container.get("env")) if "valueFrom" not in one]
+        settings = {
+            **shared,
+            **{as_str(one.get("name")): as_str(one.get("value")) for one in written},
+        }
         return cls(
             replicas=_number(spec.get("replicas"), 1),
             ready=_number(status.get("readyReplicas"), 0),
-            image=text(container.get("image")),
-            service_account=text(pod.get("serviceAccountName")) or "default",
+            image=as_str(container.get("image")),
+            service_account=as_str(pod.get("serviceAccountName")) or "default",
             settings=settings,
             _container=container,
             _pod=pod,
@@ -70,7 +73,9 @@ class Deployed:
     @property
     def configuration(self) -> str:
         """The name of the webhook configurations; empty where their caBundle is not ours to write."""
-        name = self.settings.get("RAYWARDEN_WEBHOOK_CONFIGURATION", defaults()["webhook_configuration"])
+        name = self.settings.get(
+            "RAYWARDEN_WEBHOOK_CONFIGURATION", defaults()["webhook_configuration"]
+        )
         return "" if self.own_certificate else name
 
     @property
@@ -86,7 +91,11 @@ class Deployed:
     @property
     def certificate_days(self) -> int:
         days = self.settings.get("RAYWARDEN_CERTIFICATE_DAYS", "")
-        return int(days) if days.isascii() and days.isdecimal() and len(days) < 5 else defaults()["certificate_days"]
+        return (
+            int(days)
+            if days.isascii() and days.isdecimal() and len(days) < 5
+            else defaults()["certificate_days"]
+        )
 
     @property
     def policy_file(self) -> str:
@@ -99,30 +108,41 @@ class Deployed:
 
     def _sources(self, file: str) -> Iterator[PolicySource]:
         volumes = {
-            text(one.get("name")): mapping(one.get("configMap")) for _, one in elements(self._pod.get("volumes"))
+            as_str(one.get("name")): as_dict(one.get("configMap"))
+            for _, one in dict_items(self._pod.get("volumes"))
         }
-        for _, mount in elements(self._container.get("volumeMounts")):
-            config_map, path = volumes.get(text(mount.get("name")), {}), normpath(text(mount.get("mountPath")))
-            inside = text(mount.get("subPath")) if file == path else file.removeprefix(f"{path}/")
-            if text(config_map.get("name")) and (file == path or file.startswith(f"{path}/")):
-                keys = {text(item.get("path")): text(item.get("key")) for _, item in elements(config_map.get("items"))}
-                yield PolicySource(text(config_map["name"]), keys.get(inside, inside))
+        for _, mount in dict_items(self._container.get("volumeMounts")):
+            config_map, path = (
+                volumes.get(as_str(mount.get("name")), {}),
+                normpath(as_str(mount.get("mountPath"))),
+            )
+            inside = as_str(mount.get("subPath")) if file == path else file.removeprefix(f"{path}/")
+            if as_str(config_map.get("name")) and (file == path or file.startswith(f"{path}/")):
+                keys = {
+                    as_str(item.get("path")): as_str(item.get("key"))
+                    for _, item in dict_items(config_map.get("items"))
+                }
+                yield PolicySource(as_str(config_map["name"]), keys.get(inside, inside))
 
 
 def shared_settings(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """The ConfigMaps a Deployment takes variables from, each after the prefix that its variables get."""
-    for _, source in elements(_container(document).get("envFrom")):
-        if name := text(mapping(source.get("configMapRef")).get("name")):
-            yield text(source.get("prefix")), name
+    for _, source in dict_items(_container(document).get("envFrom")):
+        if name := as_str(as_dict(source.get("configMapRef")).get("name")):
+            yield as_str(source.get("prefix")), name
 
 
 def pod_of(document: Mapping[str, Any]) -> Mapping[str, Any]:
     """The spec of the pods that a Deployment makes."""
-    return mapping(mapping(mapping(document.get("spec")).get("template")).get("spec"))
+    return as_dict(as_dict(as_dict(document.get("spec")).get("template")).get("spec"))
 
 
 def _container(document: Mapping[str, Any]) -> Mapping[str, Any]:
-    listed = (one for _, one in elements(pod_of(document).get("containers")) if one.get("name") == CONTAINER)
+    listed = (
+        one
+        for _, one in dict_items(pod_of(document).get("containers"))
+        if one.get("name") == CONTAINER
+    )
     return next(listed, {})
 
 

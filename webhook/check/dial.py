@@ -49,7 +49,11 @@ class Port:
     name: str = ""
 
     def __str__(self) -> str:
-        return f"[{self.address}]:{self.number}" if ":" in self.address else f"{self.address}:{self.number}"
+        return (
+            f"[{self.address}]:{self.number}"
+            if ":" in self.address
+            else f"{self.address}:{self.number}"
+        )
 
 
 _Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[Heard]]
@@ -67,7 +71,9 @@ async def greet(port: Port, context: ssl.SSLContext | None, seconds: float = _SE
         # A TLS 1.3 server looks at the client's certificate after the handshake is done for the client.
         except (OSError, EOFError) as error:
             return Heard(Answer.REFUSED if context else Answer.CLOSED, _reason(error))
-        settings = header[_TYPE] == _SETTINGS and int.from_bytes(header[:_TYPE]) <= _MOST_FRAME_BYTES
+        settings = (
+            header[_TYPE] == _SETTINGS and int.from_bytes(header[:_TYPE]) <= _MOST_FRAME_BYTES
+        )
         return Heard(Answer.HTTP2 if settings else Answer.OTHER)
 
     return await _dial(port, talk, seconds)
@@ -111,7 +117,9 @@ async def _dial(port: Port, talk: _Talk, seconds: float) -> Heard:
             writer.transport.abort()
 
 
-async def _encrypt(writer: asyncio.StreamWriter, context: ssl.SSLContext, name: str) -> Heard | None:
+async def _encrypt(
+    writer: asyncio.StreamWriter, context: ssl.SSLContext, name: str
+) -> Heard | None:
     """Begin to speak TLS; gives what was heard instead."""
     try:
         await writer.start_tls(context, server_hostname=name)
@@ -119,7 +127,9 @@ async def _encrypt(writer: asyncio.StreamWriter, context: ssl.SSLContext, name: 
         return Heard(Answer.UNTRUSTED, error.verify_message)
     except ssl.SSLError as error:
         # Alerts are TLS's own words; all else was no TLS.
-        return Heard(Answer.REFUSED if "ALERT" in (error.reason or "") else Answer.CLOSED, _reason(error))
+        return Heard(
+            Answer.REFUSED if "ALERT" in (error.reason or "") else Answer.CLOSED, _reason(error)
+        )
     except (OSError, EOFError) as error:
         return Heard(Answer.CLOSED, _reason(error))
     return None

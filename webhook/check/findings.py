@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from policies.cluster.state import Rights
+from policies.cluster.state import RbacGrants
 from webhook.check.deployed import Deployed, PolicyText
 from webhook.ports import StoredSeed
 
@@ -35,8 +35,8 @@ class Finding:
 
     id: str
     status: Status
-    what: str
-    fix: str = ""
+    message: str
+    remediation: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,15 +48,15 @@ class Section:
 
 
 @dataclass(frozen=True, slots=True)
-class Unanswered:
+class Unavailable:
     """In place of what was asked for: why there is no answer, and what would get one."""
 
     why: str
-    fix: str
+    remediation: str
 
 
 @dataclass(frozen=True, slots=True)
-class Rehearsed:
+class DryRunAnswer:
     """What came of an object that was sent as a dry run: the object as it would be stored, or why it is refused."""
 
     document: Object | None = None
@@ -65,63 +65,63 @@ class Rehearsed:
 
 
 @dataclass(frozen=True)
-class Facts:
+class CheckFacts:
     """Everything that was asked of a cluster, each answer or why there is none. None is "there is no such object".
 
     `rights` says of each right the server needs whether it has it, None where it is not known whose rights those are;
     `configurations` are by MUTATING and VALIDATING; `ray_objects` by their plural, as far as the API server knows it;
-    `rehearsals` are the pod that must be refused and the RayCluster that must be completed, in `rehearsed_in`.
+    `dry_runs` are the pod that must be refused and the RayCluster that must be completed, in `dry_run_namespace`.
     """
 
     namespace: str
     now: datetime
     version: str
-    server: Object | Unanswered
-    deployed: Deployed | Unanswered | None
-    services: Mapping[str, Object | Unanswered | None]
-    policy: PolicyText | Unanswered | None
-    rights: Mapping[str, bool] | Unanswered | None
-    configurations: Mapping[str, Object | Unanswered | None]
-    seed: StoredSeed | Unanswered | None = field(repr=False)
-    namespaces: Objects | Unanswered
-    ray_kinds: frozenset[str] | Unanswered
-    ray_objects: Mapping[str, Objects | Unanswered]
-    ray_pods: Objects | Unanswered
-    operators: Objects | Unanswered
-    rbac: Rights | Unanswered
-    rehearsed_in: str
-    rehearsals: Mapping[str, Rehearsed | Unanswered]
+    server: Object | Unavailable
+    deployed: Deployed | Unavailable | None
+    services: Mapping[str, Object | Unavailable | None]
+    policy: PolicyText | Unavailable | None
+    rights: Mapping[str, bool] | Unavailable | None
+    configurations: Mapping[str, Object | Unavailable | None]
+    seed: StoredSeed | Unavailable | None = field(repr=False)
+    namespaces: Objects | Unavailable
+    ray_kinds: frozenset[str] | Unavailable
+    ray_objects: Mapping[str, Objects | Unavailable]
+    ray_pods: Objects | Unavailable
+    operators: Objects | Unavailable
+    rbac: RbacGrants | Unavailable
+    dry_run_namespace: str
+    dry_runs: Mapping[str, DryRunAnswer | Unavailable]
 
 
-def ok(id: str, what: str) -> Finding:
+def ok(id: str, message: str) -> Finding:
     """All is well with it."""
-    return Finding(id, Status.OK, what)
+    return Finding(id, Status.OK, message)
 
 
-def warning(id: str, what: str, fix: str) -> Finding:
+def warning(id: str, message: str, remediation: str) -> Finding:
     """It works, and should not stay like this."""
-    return Finding(id, Status.WARNING, what, fix)
+    return Finding(id, Status.WARNING, message, remediation)
 
 
-def failed(id: str, what: str, fix: str) -> Finding:
+def failed(id: str, message: str, remediation: str) -> Finding:
     """It does not do what it is there for."""
-    return Finding(id, Status.FAILED, what, fix)
+    return Finding(id, Status.FAILED, message, remediation)
 
 
-def unknown(id: str, what: str, missing: Unanswered) -> Finding:
+def unknown(id: str, message: str, missing: Unavailable) -> Finding:
     """It could not be looked at."""
-    return Finding(id, Status.UNKNOWN, f"{what}: {missing.why}", missing.fix)
+    return Finding(id, Status.UNKNOWN, f"{message}: {missing.why}", missing.remediation)
 
 
-def or_ok(findings: Iterable[Finding], id: str, what: str) -> Iterator[Finding]:
+def or_ok(findings: Iterable[Finding], id: str, message: str) -> Iterator[Finding]:
     """The findings, or where there are none that all is well."""
     listed = list(findings)
-    yield from listed or [ok(id, what)]
+    yield from listed or [ok(id, message)]
 
 
-def known(value: Sequence[T] | Unanswered | None) -> Sequence[T]:
+def known(value: Sequence[T] | Unavailable | None) -> Sequence[T]:
     """What is listed; nothing where that is not known, which is said where it matters."""
-    return () if value is None or isinstance(value, Unanswered) else value
+    return () if value is None or isinstance(value, Unavailable) else value
 
 
 def can_i(right: str) -> str:
@@ -129,7 +129,9 @@ def can_i(right: str) -> str:
     words, _, namespace = right.partition(" in namespace ")
     verb, *resource = words.split(" ")
     everywhere = "" if resource[0].startswith("/") else " -A"
-    return f"kubectl auth can-i {verb} {'/'.join(resource)}" + (f" -n {namespace}" if namespace else everywhere)
+    return f"kubectl auth can-i {verb} {'/'.join(resource)}" + (
+        f" -n {namespace}" if namespace else everywhere
+    )
 
 
 def count(sections: Iterable[Section], status: Status) -> int:

@@ -13,16 +13,16 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from certs.authority import Authority, cluster_authority
 from certs.cache import Authorities
-from certs.identity import Cluster, Domains, Membership, Pod, Role, identify
-from certs.profile import Profile, usages
+from certs.identity import Cluster, Domains, LivePod, Membership, Role, identify
+from certs.profile import CertificateProfile, usages
 from certs.seed import SEED_BYTES, Generation, Seed
 from webhook.ca.serving_certificate import load_pem
 
 # Long enough for a probe, too short for anything else.
-_PROFILE = Profile(timedelta(minutes=10))
+_PROFILE = CertificateProfile(timedelta(minutes=10))
 
 
-class Caller(StrEnum):
+class ProbeClient(StrEnum):
     """Who dials."""
 
     PLAINTEXT = "plaintext"
@@ -31,7 +31,9 @@ class Caller(StrEnum):
     MEMBER = "a certificate of this cluster"
 
 
-def callers(cluster: Cluster, pod: Pod, seed: Seed | None, now: datetime) -> Mapping[Caller, ssl.SSLContext | None]:
+def callers(
+    cluster: Cluster, pod: LivePod, seed: Seed | None, now: datetime
+) -> Mapping[ProbeClient, ssl.SSLContext | None]:
     """How each caller dials, None for plaintext; without a seed there is no member.
 
     Keys and certificates are in memory alone, and end in ten minutes. Only the member looks at what it meets: the
@@ -39,16 +41,16 @@ def callers(cluster: Cluster, pod: Pod, seed: Seed | None, now: datetime) -> Map
     """
     stranger = cluster_authority(Generation(now, secrets.token_bytes(SEED_BYTES)), cluster)
     found = {
-        Caller.PLAINTEXT: None,
-        Caller.NOBODY: _context(),
-        Caller.STRANGER: _context(_credentials(stranger, cluster, pod, now)),
+        ProbeClient.PLAINTEXT: None,
+        ProbeClient.NOBODY: _context(),
+        ProbeClient.STRANGER: _context(_credentials(stranger, cluster, pod, now)),
     }
     if seed:
         trust = Authorities(seed).of(cluster)
         member = _context(_credentials(trust.authority, cluster, pod, now) + trust.chain)
         member.load_verify_locations(cadata=trust.bundle.decode())
         member.verify_mode, member.check_hostname = ssl.CERT_REQUIRED, True
-        found[Caller.MEMBER] = member
+        found[ProbeClient.MEMBER] = member
     return found
 
 
@@ -63,10 +65,12 @@ def _context(credentials: bytes = b"") -> ssl.SSLContext:
     return context
 
 
-def _credentials(authority: Authority, cluster: Cluster, pod: Pod, now: datetime) -> bytes:
+def _credentials(authority: Authority, cluster: Cluster, pod: LivePod, now: datetime) -> bytes:
     """Key and certificate (PEM) of a client of this cluster, which holds no address."""
     claim = Membership(cluster.name, "", Role.CLIENT)
-    identity = identify(claim, replace(pod, addresses=()), replace(cluster, ended=False), (), Domains())
+    identity = identify(
+        claim, replace(pod, addresses=()), replace(cluster, ended=False), (), Domains()
+    )
     key, serial = ec.generate_private_key(ec.SECP256R1()), x509.random_serial_number()
     validity = _PROFILE.validity(now)
     leaf = authority.issue(key.public_key(), identity.names, usages(Role.CLIENT), validity, serial)

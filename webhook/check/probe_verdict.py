@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from policies.ray.version import AGENT_ASKS_SINCE, TOKENS_SINCE, dotted
 from webhook.check.dial import Answer, Heard, Port
-from webhook.check.findings import Finding, Status, Unanswered, failed, named, ok, unknown
-from webhook.check.probe_callers import Caller
+from webhook.check.findings import Finding, Status, Unavailable, failed, named, ok, unknown
+from webhook.check.probe_callers import ProbeClient
 
 _SPOKE_TLS = (Answer.REFUSED, Answer.UNTRUSTED)
 _REFUSES = (401, 403)
@@ -14,7 +14,7 @@ _RECREATE = "recreate the cluster, so that RayWarden completes it; RAY_USE_TLS m
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ProbedPort:
     """A port of a pod, and what to do where it cannot be reached from here."""
 
     pod: str
@@ -25,62 +25,85 @@ class Place:
         return f"{self.pod}:{self.port.number}"
 
 
-def of_grpc(place: Place, heard: Mapping[Caller, Heard], no_member: Unanswered | None = None) -> Iterator[Finding]:
+def of_grpc(
+    place: ProbedPort, heard: Mapping[ProbeClient, Heard], no_member: Unavailable | None = None
+) -> Iterator[Finding]:
     """A port of Ray's that must be mutual TLS, by what each caller heard; or why there was no member among them."""
     if all(one.answer is Answer.UNREACHABLE for one in heard.values()):
         yield _unreachable("tls", place, next(iter(heard.values())))
         return
     spoke = any(_spoke_tls(caller, one) for caller, one in heard.items())
-    if heard[Caller.PLAINTEXT].answer is Answer.HTTP2 and not spoke:
+    if heard[ProbeClient.PLAINTEXT].answer is Answer.HTTP2 and not spoke:
         yield failed("refuses-plaintext", f"{place} speaks plaintext: TLS is off", _RECREATE)
         return
     for caller, one in heard.items():
-        yield _of_member(place, one) if caller is Caller.MEMBER else _of_intruder(place, caller, one, spoke)
+        yield (
+            _of_member(place, one)
+            if caller is ProbeClient.MEMBER
+            else _of_intruder(place, caller, one, spoke)
+        )
     if no_member:
-        yield unknown("lets-in-member", f"whether {place} lets in {Caller.MEMBER}", no_member)
+        yield unknown("lets-in-member", f"whether {place} lets in {ProbeClient.MEMBER}", no_member)
 
 
-def _spoke_tls(caller: Caller, heard: Heard) -> bool:
-    return heard.answer in _SPOKE_TLS or (caller is not Caller.PLAINTEXT and heard.answer is Answer.HTTP2)
+def _spoke_tls(caller: ProbeClient, heard: Heard) -> bool:
+    return heard.answer in _SPOKE_TLS or (
+        caller is not ProbeClient.PLAINTEXT and heard.answer is Answer.HTTP2
+    )
 
 
-def _of_intruder(place: Place, caller: Caller, heard: Heard, spoke_tls: bool) -> Finding:
+def _of_intruder(place: ProbedPort, caller: ProbeClient, heard: Heard, spoke_tls: bool) -> Finding:
     id = f"refuses-{caller.name.lower()}"
     if heard.answer is Answer.HTTP2:
         return failed(id, f"{place} lets in {caller}", _RECREATE)
     # Whoever hangs up on everybody has proved nothing: behind a forwarded port there may be no server at all.
-    hangs_up = caller is Caller.PLAINTEXT and heard.answer in (Answer.CLOSED, Answer.OTHER)
+    hangs_up = caller is ProbeClient.PLAINTEXT and heard.answer in (Answer.CLOSED, Answer.OTHER)
     if heard.answer is Answer.REFUSED or (hangs_up and spoke_tls):
         return ok(id, f"{place} refuses {caller}")
     return _unclear(id, f"whether {place} refuses {caller}", place, heard)
 
 
-def _of_member(place: Place, heard: Heard) -> Finding:
+def _of_member(place: ProbedPort, heard: Heard) -> Finding:
     id, detail = "lets-in-member", f" ({heard.detail})" if heard.detail else ""
     if heard.answer is Answer.HTTP2:
-        return ok(id, f"{place} lets in {Caller.MEMBER}, and shows one of its own for {place.port.name}")
+        return ok(
+            id,
+            f"{place} lets in {ProbeClient.MEMBER}, and shows one of its own for {place.port.name}",
+        )
     if heard.answer is Answer.UNTRUSTED:
-        what = f"{place} shows a certificate that is not of this cluster's CA, or not for {place.port.name}{detail}"
-        return failed(id, what, "restart the pod, so that it enrols anew; raywarden ca list says which pods are behind")
+        message = f"{place} shows a certificate that is not of this cluster's CA, or not for {place.port.name}{detail}"
+        return failed(
+            id,
+            message,
+            "restart the pod, so that it enrolls anew; raywarden ca list says which pods are behind",
+        )
     if heard.answer is Answer.REFUSED:
-        what = f"{place} refuses {Caller.MEMBER}{detail}: it trusts another CA"
-        return failed(id, what, "restart the pod, so that it enrols anew; raywarden ca list says which pods are behind")
-    return _unclear(id, f"whether {place} lets in {Caller.MEMBER}", place, heard)
+        message = f"{place} refuses {ProbeClient.MEMBER}{detail}: it trusts another CA"
+        return failed(
+            id,
+            message,
+            "restart the pod, so that it enrolls anew; raywarden ca list says which pods are behind",
+        )
+    return _unclear(id, f"whether {place} lets in {ProbeClient.MEMBER}", place, heard)
 
 
-def _unclear(id: str, title: str, place: Place, heard: Heard) -> Finding:
+def _unclear(id: str, title: str, place: ProbedPort, heard: Heard) -> Finding:
     detail = f" ({heard.detail})" if heard.detail else ""
-    fix = (
-        place.reach if heard.answer in (Answer.UNREACHABLE, Answer.CLOSED) else "look at the pod's logs, and try again"
+    remediation = (
+        place.reach
+        if heard.answer in (Answer.UNREACHABLE, Answer.CLOSED)
+        else "look at the pod's logs, and try again"
     )
-    return unknown(id, title, Unanswered(f"{heard.answer}{detail}", fix))
+    return unknown(id, title, Unavailable(f"{heard.answer}{detail}", remediation))
 
 
-def _unreachable(id: str, place: Place, heard: Heard) -> Finding:
-    return unknown(id, f"{place} cannot be reached at {place.port}", Unanswered(heard.detail, place.reach))
+def _unreachable(id: str, place: ProbedPort, heard: Heard) -> Finding:
+    return unknown(
+        id, f"{place} cannot be reached at {place.port}", Unavailable(heard.detail, place.reach)
+    )
 
 
-def of_http(place: Place, path: str, heard: Heard, agent: bool) -> Finding:
+def of_http(place: ProbedPort, path: str, heard: Heard, agent: bool) -> Finding:
     """A port of Ray's that must ask who is there: the dashboard, or the agent, which learnt it later."""
     id, asked = "asks-for-token", f"{place} answers GET {path} without a token"
     if heard.answer is Answer.UNREACHABLE:
@@ -90,20 +113,26 @@ def of_http(place: Place, path: str, heard: Heard, agent: bool) -> Finding:
     if heard.code in _REFUSES:
         return ok(id, f"{asked} with {heard.code}")
     if 300 <= heard.code < 400 or heard.code >= 500:
-        look = Unanswered(f"it answers {heard.code}", "look at what stands before it, and at the pod's logs")
+        look = Unavailable(
+            f"it answers {heard.code}", "look at what stands before it, and at the pod's logs"
+        )
         return unknown(id, f"whether {place} asks for a token", look)
-    what = f"{asked} with {heard.code}: whoever reaches it runs code in the cluster"
+    message = f"{asked} with {heard.code}: whoever reaches it runs code in the cluster"
     since = dotted(AGENT_ASKS_SINCE if agent else TOKENS_SINCE)
-    fix = (
+    remediation = (
         f"spec.authOptions: {{mode: token}} in the RayCluster (KubeRay 1.5.1, Ray {since}), or inject: {{auth: token}} "
         f"in the policy, and recreate it; and a NetworkPolicy that closes {place.port.number}"
     )
-    return failed(id, what, fix)
+    return failed(id, message, remediation)
 
 
-def together(findings: Sequence[Finding], places: Sequence[Place]) -> Iterator[Finding]:
+def together(findings: Sequence[Finding], places: Sequence[ProbedPort]) -> Iterator[Finding]:
     """Findings of many pods, those that are well in one."""
-    good = [str(place) for place, finding in zip(places, findings, strict=True) if finding.status is Status.OK]
+    good = [
+        str(place)
+        for place, finding in zip(places, findings, strict=True)
+        if finding.status is Status.OK
+    ]
     if len(good) > 1:
         yield ok(findings[0].id, f"{named(good)} answer without a token with 401")
     yield from (one for one in findings if one.status is not Status.OK or len(good) == 1)

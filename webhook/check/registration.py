@@ -11,17 +11,17 @@ from certs.authority import serving_bundle as bundle_of
 from certs.profile import SOON
 from certs.seed import Seed, SeedError
 from policies.cluster.selectors import selects
-from policies.documents.untyped import elements, mapping, text
+from policies.documents.untyped import as_dict, as_str, dict_items
 from webhook.check.deployed import Deployed
 from webhook.check.findings import (
     MUTATING,
     VALIDATING,
-    Facts,
+    CheckFacts,
     Finding,
     Object,
     Objects,
     Status,
-    Unanswered,
+    Unavailable,
     failed,
     known,
     named,
@@ -33,7 +33,7 @@ from webhook.ports import StoredSeed
 
 _FAILURE_POLICY = {MUTATING: "Ignore", VALIDATING: "Fail"}
 _MOST_SECONDS = 10
-_UPKEEP = (
+_RECONCILED = (
     "a server that is ready writes it within seconds: look at /readyz and its logs; where it is not to, raywarden ca "
     "publish writes it"
 )
@@ -43,8 +43,8 @@ class _Problem(NamedTuple):
     """What is wrong with one webhook, in words that go after its name."""
 
     status: Status
-    what: str
-    fix: str
+    message: str
+    remediation: str
 
 
 class _Expected(NamedTuple):
@@ -57,57 +57,61 @@ class _Expected(NamedTuple):
     now: datetime
 
 
-def registration(facts: Facts) -> Iterator[Finding]:
+def registration(facts: CheckFacts) -> Iterator[Finding]:
     """Both configurations are there, and every webhook in them is as it should be."""
     for kind, configuration in facts.configurations.items():
         where = f"the {kind} webhook configuration"
-        if isinstance(configuration, Unanswered):
+        if isinstance(configuration, Unavailable):
             yield unknown(f"{kind}-configuration", where, configuration)
         elif configuration is None or not names_of(configuration):
             lacks = "does not exist" if configuration is None else "has no webhooks"
-            yield failed(f"{kind}-configuration", f"{where} {lacks}: the API server asks nobody", APPLY)
+            yield failed(
+                f"{kind}-configuration", f"{where} {lacks}: the API server asks nobody", APPLY
+            )
         else:
             yield from _of_configuration(facts, kind, configuration)
 
 
-def _of_configuration(facts: Facts, kind: str, configuration: Object) -> Iterator[Finding]:
+def _of_configuration(facts: CheckFacts, kind: str, configuration: Object) -> Iterator[Finding]:
     names = names_of(configuration)
     yield ok(f"{kind}-configuration", f"the {kind} webhook configuration has {named(names)}")
-    service = facts.deployed.admission_service if isinstance(facts.deployed, Deployed) else "raywarden"
+    service = (
+        facts.deployed.admission_service if isinstance(facts.deployed, Deployed) else "raywarden"
+    )
     expected = _Expected(kind, facts.namespace, service, serving_bundle(facts), facts.now)
     for id, good, look in _ASPECTS:
         found: dict[_Problem, list[str]] = {}
-        for _, webhook in elements(configuration.get("webhooks")):
+        for _, webhook in dict_items(configuration.get("webhooks")):
             if problem := look(webhook, expected):
-                found.setdefault(problem, []).append(text(webhook.get("name")))
+                found.setdefault(problem, []).append(as_str(webhook.get("name")))
         for problem, bad in found.items():
-            what = f"{kind} webhook {named(bad)} {problem.what}"
-            yield Finding(f"{kind}-{id}", problem.status, what, problem.fix)
+            message = f"{kind} webhook {named(bad)} {problem.message}"
+            yield Finding(f"{kind}-{id}", problem.status, message, problem.remediation)
         if not found:
             yield ok(f"{kind}-{id}", good(expected))
 
 
 def names_of(configuration: Object) -> list[str]:
     """The names of the webhooks in a configuration."""
-    return [text(webhook.get("name")) for _, webhook in elements(configuration.get("webhooks"))]
+    return [as_str(webhook.get("name")) for _, webhook in dict_items(configuration.get("webhooks"))]
 
 
 def passing_by(configuration: Object, labels: Mapping[str, Any]) -> list[str]:
     """The names of the webhooks in a configuration that are not called for a namespace with these labels."""
     return [
-        text(webhook.get("name"))
-        for _, webhook in elements(configuration.get("webhooks"))
+        as_str(webhook.get("name"))
+        for _, webhook in dict_items(configuration.get("webhooks"))
         if not selects(webhook.get("namespaceSelector") or {}, labels)
     ]
 
 
-def labels_by_namespace(namespaces: Objects | Unanswered) -> Mapping[str, Mapping[str, Any]]:
+def labels_by_namespace(namespaces: Objects | Unavailable) -> Mapping[str, Mapping[str, Any]]:
     """The labels of each namespace that is known, by its name."""
-    listed = [mapping(one.get("metadata")) for one in known(namespaces)]
-    return {text(one.get("name")): mapping(one.get("labels")) for one in listed}
+    listed = [as_dict(one.get("metadata")) for one in known(namespaces)]
+    return {as_str(one.get("name")): as_dict(one.get("labels")) for one in listed}
 
 
-def serving_bundle(facts: Facts) -> bytes | None:
+def serving_bundle(facts: CheckFacts) -> bytes | None:
     """What the caBundle should be (PEM), where it comes from the seed and that is known."""
     if not isinstance(facts.seed, StoredSeed) or not isinstance(facts.deployed, Deployed):
         return None
@@ -120,66 +124,92 @@ def serving_bundle(facts: Facts) -> bytes | None:
 
 
 def _ca_bundle(webhook: Object, expected: _Expected) -> _Problem | None:
-    encoded = text(mapping(webhook.get("clientConfig")).get("caBundle"))
+    encoded = as_str(as_dict(webhook.get("clientConfig")).get("caBundle"))
     if not encoded:
-        return _Problem(Status.FAILED, "has no caBundle: the API server does not trust the server", _UPKEEP)
+        return _Problem(
+            Status.FAILED, "has no caBundle: the API server does not trust the server", _RECONCILED
+        )
     try:
         pem = base64.b64decode(encoded, validate=True)
         certificates = x509.load_pem_x509_certificates(pem)
     except ValueError:
-        return _Problem(Status.FAILED, "has a caBundle that holds no certificate in PEM form", _UPKEEP)
+        return _Problem(
+            Status.FAILED, "has a caBundle that holds no certificate in PEM form", _RECONCILED
+        )
     if all(one.not_valid_after_utc <= expected.now for one in certificates):
         last = max(one.not_valid_after_utc for one in certificates)
-        return _Problem(Status.FAILED, f"has a caBundle that ended on {last:%F}", "raywarden ca rotate; or renew it")
+        return _Problem(
+            Status.FAILED,
+            f"has a caBundle that ended on {last:%F}",
+            "raywarden ca rotate; or renew it",
+        )
     if expected.bundle is not None and pem != expected.bundle:
-        what = "has another caBundle than the one that follows from the seed"
-        return _Problem(Status.FAILED, what, f"{_UPKEEP}; or something else writes it, such as cert-manager or GitOps")
+        message = "has another caBundle than the one that follows from the seed"
+        return _Problem(
+            Status.FAILED,
+            message,
+            f"{_RECONCILED}; or something else writes it, such as cert-manager or GitOps",
+        )
     first = min(one.not_valid_after_utc for one in certificates)
     if first < expected.now + SOON:
-        fix = "raywarden ca rotate, and revoke the oldest generation once clusters have moved; or renew it"
-        return _Problem(Status.WARNING, f"has a caBundle of which a certificate ends on {first:%F}", fix)
+        remediation = "raywarden ca rotate, and revoke the oldest generation once clusters have moved; or renew it"
+        return _Problem(
+            Status.WARNING, f"has a caBundle of which a certificate ends on {first:%F}", remediation
+        )
     return None
 
 
 def _failure_policy(webhook: Object, expected: _Expected) -> _Problem | None:
     # What the API server fills in where nothing is written.
-    found, wanted = text(webhook.get("failurePolicy")) or "Fail", _FAILURE_POLICY[expected.kind]
+    found, wanted = as_str(webhook.get("failurePolicy")) or "Fail", _FAILURE_POLICY[expected.kind]
     if found == wanted:
         return None
     if expected.kind == MUTATING:
-        what = f"has failurePolicy {found}: while the server is away, nothing it looks at can be made"
-        return _Problem(Status.WARNING, what, "write failurePolicy: Ignore; the validating one refuses what is bare")
-    what = f"has failurePolicy {found}: while the server is away, everything is let in unjudged"
-    return _Problem(Status.FAILED, what, "write failurePolicy: Fail")
+        message = (
+            f"has failurePolicy {found}: while the server is away, nothing it looks at can be made"
+        )
+        return _Problem(
+            Status.WARNING,
+            message,
+            "write failurePolicy: Ignore; the validating one refuses what is bare",
+        )
+    message = f"has failurePolicy {found}: while the server is away, everything is let in unjudged"
+    return _Problem(Status.FAILED, message, "write failurePolicy: Fail")
 
 
 def _points_to_us(webhook: Object, expected: _Expected) -> _Problem | None:
-    config, ours = mapping(webhook.get("clientConfig")), f"{expected.namespace}/{expected.service}"
-    service = mapping(config.get("service"))
-    if url := text(config.get("url")):
-        fix = f"write clientConfig.service {ours} in place of url, unless the server runs outside the cluster"
-        return _Problem(Status.WARNING, f"points to the URL {url}, and not to the Service {ours}", fix)
-    found = f"{text(service.get('namespace'))}/{text(service.get('name'))}"
+    config, ours = as_dict(webhook.get("clientConfig")), f"{expected.namespace}/{expected.service}"
+    service = as_dict(config.get("service"))
+    if url := as_str(config.get("url")):
+        remediation = f"write clientConfig.service {ours} in place of url, unless the server runs outside the cluster"
+        return _Problem(
+            Status.WARNING, f"points to the URL {url}, and not to the Service {ours}", remediation
+        )
+    found = f"{as_str(service.get('namespace'))}/{as_str(service.get('name'))}"
     if found == ours:
         return None
-    fix = f"write clientConfig.service {ours}; or say RAYWARDEN_NAMESPACE, if the server runs there"
-    return _Problem(Status.FAILED, f"points to the Service {found}, and not to {ours}", fix)
+    remediation = (
+        f"write clientConfig.service {ours}; or say RAYWARDEN_NAMESPACE, if the server runs there"
+    )
+    return _Problem(Status.FAILED, f"points to the Service {found}, and not to {ours}", remediation)
 
 
 def _in_time(webhook: Object, expected: _Expected) -> _Problem | None:
     seconds = webhook.get("timeoutSeconds", _MOST_SECONDS)
     if isinstance(seconds, int) and seconds <= _MOST_SECONDS:
         return None
-    what = f"has timeoutSeconds {seconds}: kubectl and KubeRay wait that long when the server hangs"
-    return _Problem(Status.WARNING, what, f"write timeoutSeconds: {_MOST_SECONDS}, or less")
+    message = (
+        f"has timeoutSeconds {seconds}: kubectl and KubeRay wait that long when the server hangs"
+    )
+    return _Problem(Status.WARNING, message, f"write timeoutSeconds: {_MOST_SECONDS}, or less")
 
 
 def _without_side_effects(webhook: Object, expected: _Expected) -> _Problem | None:
-    found = text(webhook.get("sideEffects"))
+    found = as_str(webhook.get("sideEffects"))
     if found == "None":
         return None
-    what = f"has sideEffects {found or 'unset'}: the API server refuses every dry run that it would be asked about"
-    return _Problem(Status.FAILED, what, "write sideEffects: None")
+    message = f"has sideEffects {found or 'unset'}: the API server refuses every dry run that it would be asked about"
+    return _Problem(Status.FAILED, message, "write sideEffects: None")
 
 
 _Look = Callable[[Object, _Expected], _Problem | None]
@@ -199,9 +229,19 @@ _ASPECTS: tuple[tuple[str, Callable[[_Expected], str], _Look], ...] = (
     ),
     (
         "service",
-        lambda expected: f"{expected.kind} webhooks point to the Service {expected.namespace}/{expected.service}",
+        lambda expected: (
+            f"{expected.kind} webhooks point to the Service {expected.namespace}/{expected.service}"
+        ),
         _points_to_us,
     ),
-    ("timeout", lambda expected: f"{expected.kind} timeoutSeconds are {_MOST_SECONDS} at most", _in_time),
-    ("side-effects", lambda expected: f"{expected.kind} webhooks have no side effects", _without_side_effects),
+    (
+        "timeout",
+        lambda expected: f"{expected.kind} timeoutSeconds are {_MOST_SECONDS} at most",
+        _in_time,
+    ),
+    (
+        "side-effects",
+        lambda expected: f"{expected.kind} webhooks have no side effects",
+        _without_side_effects,
+    ),
 )

@@ -9,19 +9,19 @@ from rich.text import Text
 from policies.documents.untyped import clipped
 from webhook.check.certificates import certificates
 from webhook.check.coverage import coverage
-from webhook.check.dry_run import rehearsal
-from webhook.check.findings import Facts, Finding, Section, Status, count
+from webhook.check.dry_run import dry_run
+from webhook.check.findings import CheckFacts, Finding, Section, Status, count
 from webhook.check.installation import installation, kubernetes_api, permissions
 from webhook.check.kuberay import kuberay
 from webhook.check.registration import registration
 
 # All of them, in the order in which one would mend things.
-SECTIONS: tuple[tuple[str, Callable[[Facts], Iterator[Finding]]], ...] = (
+SECTIONS: tuple[tuple[str, Callable[[CheckFacts], Iterator[Finding]]], ...] = (
     ("kubernetes-api", kubernetes_api),
     ("permissions", permissions),
     ("installation", installation),
     ("webhook-configurations", registration),
-    ("admission", rehearsal),
+    ("admission", dry_run),
     ("certificates", certificates),
     ("kuberay", kuberay),
     ("coverage", coverage),
@@ -37,14 +37,18 @@ _HINT = "    "
 _LONGEST = 1000
 
 
-def judge(facts: Facts) -> list[Section]:
+def judge(facts: CheckFacts) -> list[Section]:
     """Every section, as the facts have it."""
     return [Section(title, tuple(look(facts))) for title, look in SECTIONS]
 
 
 def worst(sections: Sequence[Section]) -> Status:
     """The worst there is."""
-    return max((status for status in Status if count(sections, status)), key=list(Status).index, default=Status.OK)
+    return max(
+        (status for status in Status if count(sections, status)),
+        key=list(Status).index,
+        default=Status.OK,
+    )
 
 
 def as_json(sections: Sequence[Section]) -> dict[str, Any]:
@@ -53,15 +57,18 @@ def as_json(sections: Sequence[Section]) -> dict[str, Any]:
         "status": str(worst(sections)),
         "counts": {str(status): count(sections, status) for status in Status},
         "sections": [
-            {"title": section.title, "findings": [_finding(finding) for finding in section.findings]}
+            {
+                "title": section.title,
+                "findings": [_finding(finding) for finding in section.findings],
+            }
             for section in sections
         ],
     }
 
 
 def _finding(finding: Finding) -> dict[str, str]:
-    found = {"id": finding.id, "status": str(finding.status), "what": shown(finding.what)}
-    return found | ({"fix": shown(finding.fix)} if finding.fix else {})
+    found = {"id": finding.id, "status": str(finding.status), "message": shown(finding.message)}
+    return found | ({"remediation": shown(finding.remediation)} if finding.remediation else {})
 
 
 def as_text(sections: Sequence[Section]) -> Group:
@@ -70,14 +77,14 @@ def as_text(sections: Sequence[Section]) -> Group:
     for section in sections:
         lines += [section.title, "-" * len(section.title)]
         for finding in section.findings:
-            mark, colour = _MARKS[finding.status]
-            lines.append(Text.assemble((mark, colour), f" {shown(finding.what)}"))
-            if finding.fix:
-                lines.append(Text(f"{_HINT}{shown(finding.fix)}"))
+            mark, color = _MARKS[finding.status]
+            lines.append(Text.assemble((mark, color), f" {shown(finding.message)}"))
+            if finding.remediation:
+                lines.append(Text(f"{_HINT}{shown(finding.remediation)}"))
         lines.append("")
     counts = ", ".join(f"{count(sections, status)} {status}" for status in Status)
-    mark, colour = _MARKS[worst(sections)]
-    return Group(*lines, Text.assemble((mark, colour), f" {counts}"))
+    mark, color = _MARKS[worst(sections)]
+    return Group(*lines, Text.assemble((mark, color), f" {counts}"))
 
 
 def shown(words: str) -> str:

@@ -1,6 +1,5 @@
 """`raywarden check`: is the installation sound, is TLS really on; with the rights of whoever calls it."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +12,7 @@ from webhook import wiring
 from webhook.check import report
 from webhook.check.findings import Section, Status, count
 from webhook.check.probe import Target
+from webhook.commands.output import OutputFormat
 from webhook.ports import UnavailableError
 from webhook.server.observer import set_up_logging
 from webhook.settings import Settings, SetupError, from_environment
@@ -20,27 +20,40 @@ from webhook.settings import Settings, SetupError, from_environment
 _SOUND, _NOT_SOUND, _NOT_ASKED = 0, 1, 2
 
 
-class Output(StrEnum):
-    """How `check` reports."""
-
-    TEXT = "text"
-    JSON = "json"
-
-
 def check_command(
-    kubeconfig: Annotated[Path | None, typer.Option(help="Kubeconfig; without it $KUBECONFIG, as for kubectl.")] = None,
+    kubeconfig: Annotated[
+        Path | None, typer.Option(help="Kubeconfig; without it $KUBECONFIG, as for kubectl.")
+    ] = None,
     namespace: Annotated[
-        str, typer.Option("--namespace", "-n", help="Where to try admission (dry run); else where Ray is, or default.")
+        str,
+        typer.Option(
+            "--namespace",
+            "-n",
+            help="Where to try admission (dry run); else where Ray is, or default.",
+        ),
     ] = "",
     probe: Annotated[
-        str, typer.Option(metavar="NAMESPACE/CLUSTER", help="Dial a running cluster's pods: is TLS on, who is let in?")
+        str,
+        typer.Option(
+            metavar="NAMESPACE/CLUSTER",
+            help="Dial a running cluster's pods: is TLS on, who is let in?",
+        ),
     ] = "",
     address: Annotated[
-        str, typer.Option(help="With --probe: dial the head here, such as 127.0.0.1 under kubectl port-forward.")
+        str,
+        typer.Option(
+            help="With --probe: dial the head here, such as 127.0.0.1 under kubectl port-forward."
+        ),
     ] = "",
-    all_pods: Annotated[bool, typer.Option("--all-pods", help="With --probe: more than 32 workers.")] = False,
-    output: Annotated[Output, typer.Option("--output", "-o", help="How to report.")] = Output.TEXT,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit code 1 for warnings and unknowns, too.")] = False,
+    all_pods: Annotated[
+        bool, typer.Option("--all-pods", help="With --probe: more than 32 workers.")
+    ] = False,
+    output: Annotated[
+        OutputFormat, typer.Option("--output", "-o", help="How to report.")
+    ] = OutputFormat.TEXT,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit code 1 for warnings and unknowns, too.")
+    ] = False,
 ) -> None:
     """Say whether the installation is sound and TLS really on.
 
@@ -54,7 +67,7 @@ def check_command(
     if kubeconfig:
         settings = settings.model_copy(update={"kubeconfig": kubeconfig})
     sections = uvloop.run(_look(settings, namespace, target))
-    if output is Output.JSON:
+    if output is OutputFormat.JSON:
         print(orjson.dumps(report.as_json(sections), option=orjson.OPT_INDENT_2).decode())
     else:
         Console(soft_wrap=True, highlight=False, markup=False).print(report.as_text(sections))

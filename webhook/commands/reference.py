@@ -111,7 +111,9 @@ def _section(rule: type[Rule]) -> Iterator[str]:
     yield paragraphs(rule) + "\n"
     if listed := parameters(rule):
         yield "| parameter | type | default | |\n|---|---|---|---|"
-        yield from (f"| `{one.name}` | {one.type} | `{one.default}` | {one.description} |" for one in listed)
+        yield from (
+            f"| `{one.name}` | {one.type} | `{one.default}` | {one.description} |" for one in listed
+        )
         yield ""
     yield "```diff"
     yield from Example.of(rule.id).difference()

@@ -20,7 +20,9 @@ def explain(rule: type[Rule], example: Example, settings: Settings) -> Iterator[
     yield from map(Text, reference.paragraphs(rule).splitlines())
     yield from _parameters(rule)
     yield Text()
-    policy = example.policy or ("profiles: {enforce: restricted}" if rule.profile is Profile.RESTRICTED else "")
+    policy = example.policy or (
+        "profiles: {enforce: restricted}" if rule.profile is Profile.RESTRICTED else ""
+    )
     yield Text(f"Refused, with {policy} in the policy file:" if policy else "Refused:", "bold")
     for one in example.examined(example.refused, settings):
         if not one.allowed:

@@ -29,13 +29,15 @@ class Shown(StrEnum):
     """Which manifest of an example."""
 
     REFUSED = "refused"
-    MENDED = "mended"
+    FIXED = "fixed"
 
 
 @app.callback(invoke_without_command=True)
 def rules(
     context: typer.Context,
-    format: Annotated[RulesFormat, typer.Option("--format", "-f", help="How to list them.")] = RulesFormat.TEXT,
+    format: Annotated[
+        RulesFormat, typer.Option("--format", "-f", help="How to list them.")
+    ] = RulesFormat.TEXT,
 ) -> None:
     """List the rules and the mutations."""
     if context.invoked_subcommand is None:
@@ -51,17 +53,21 @@ def schema() -> None:
 @app.command()
 def explain(
     id: Annotated[str, typer.Argument(metavar="ID", help="Such as no-open-ingress.")],
-    show: Annotated[Shown | None, typer.Option(help="Print this manifest of the example alone, whole.")] = None,
+    show: Annotated[
+        Shown | None, typer.Option(help="Print this manifest of the example alone, whole.")
+    ] = None,
 ) -> None:
-    """Say why a rule is there and what to write instead, with an example, its messages, and the same mended."""
+    """Say why a rule is there and what to write instead, with an example, its messages, and the same fixed."""
     rule = next((rule for rule in RULES if rule.id == id), None)
     if rule is None and id in {mutation.id for mutation in MUTATIONS}:
-        raise SetupError(f"{id} is a mutation, not a rule: raywarden rules --format markdown says what it writes")
+        raise SetupError(
+            f"{id} is a mutation, not a rule: raywarden rules --format markdown says what it writes"
+        )
     if rule is None:
         raise SetupError(unknown_rule(id, RULE_IDS))
     example = Example.of(id)
     if show:
-        print(example.refused if show is Shown.REFUSED else example.mended, end="")
+        print(example.refused if show is Shown.REFUSED else example.fixed, end="")
         return
     console = Console()
     for line in lines_about(rule, example, from_environment()):

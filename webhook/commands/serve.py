@@ -16,10 +16,15 @@ from webhook.wiring import Server
 
 
 def serve_command(
-    dev: Annotated[bool, typer.Option("--dev", help="No cluster: seed in memory, certificate for localhost.")] = False,
-    ca_file: Annotated[Path | None, typer.Option(help="Keep the CA that clients must trust in this file.")] = None,
+    dev: Annotated[
+        bool, typer.Option("--dev", help="No cluster: seed in memory, certificate for localhost.")
+    ] = False,
+    ca_file: Annotated[
+        Path | None, typer.Option(help="Keep the CA that clients must trust in this file.")
+    ] = None,
     token_dir: Annotated[
-        Path | None, typer.Option(help="With --dev: write a token for each pod to FOLDER/NAMESPACE/POD/token.")
+        Path | None,
+        typer.Option(help="With --dev: write a token for each pod to FOLDER/NAMESPACE/POD/token."),
     ] = None,
 ) -> None:
     """Answer AdmissionReviews and sign certificates until SIGTERM. Settings are RAYWARDEN_... environment variables."""
@@ -27,8 +32,14 @@ def serve_command(
     set_up_logging(settings.log_level)
     if token_dir and not dev:
         raise SetupError("--token-dir goes with --dev: in a cluster the kubelet hands out tokens")
-    told = partial(_write, ca_file)
-    run(_serve(wiring.dev_server(settings, token_dir, told) if dev else wiring.server(settings, told)))
+    on_ca_change = partial(_write, ca_file)
+    run(
+        _serve(
+            wiring.dev_server(settings, token_dir, on_ca_change)
+            if dev
+            else wiring.server(settings, on_ca_change)
+        )
+    )
 
 
 async def _serve(server: Awaitable[Server]) -> None:

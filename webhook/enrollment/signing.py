@@ -12,17 +12,17 @@ from certs import csr
 from certs.cache import Authorities
 from certs.identity import (
     Address,
-    Caller,
     Cluster,
     Domains,
     Identity,
+    LivePod,
     Membership,
     NotAllowedError,
-    Pod,
+    TokenIdentity,
     identify,
     membership,
 )
-from certs.profile import Profile, PublicKey, usages
+from certs.profile import CertificateProfile, PublicKey, usages
 from webhook.enrollment.rate_limit import RateLimit
 from webhook.ports import LiveObjects
 from webhook.settings import Settings
@@ -68,7 +68,7 @@ class Signing:
         live: LiveObjects,
         authorities: Callable[[], Authorities],
         domains: Domains,
-        profile: Profile,
+        profile: CertificateProfile,
         settings: Settings,
         now: Callable[[], datetime],
         clock: Callable[[], float],
@@ -83,8 +83,8 @@ class Signing:
         self._now = now
         self._clock = clock
         self._new_serial = new_serial
-        self._at_once, self._most_at_once = 0, settings.max_enrolments
-        self._per_pod = RateLimit(settings.enrolments_per_minute, 60, clock)
+        self._at_once, self._most_at_once = 0, settings.max_enrollments
+        self._per_pod = RateLimit(settings.enrollments_per_minute, 60, clock)
         self._refused = RateLimit(_REFUSALS_PER_MINUTE, 60, clock)
 
     async def sign(self, token: str, request: bytes, peer: str) -> Issued:
@@ -95,7 +95,7 @@ class Signing:
         Raises UnauthenticatedError, TooOftenError, CsrError, NotAllowedError, NotYetError and UnavailableError.
         """
         if self._at_once >= self._most_at_once:
-            raise NotYetError("too many pods enrol at once")
+            raise NotYetError("too many pods enroll at once")
         # Paid before the API server is asked, so that a burst pays like a trickle; paid back where nobody is to blame.
         payer, refused = _network(peer), False
         _spend(self._refused, payer)
@@ -117,27 +117,35 @@ class Signing:
         ends = trust.authority.certificate.not_valid_after_utc
         now, serial = self._now(), self._new_serial()
         if now >= ends:
-            raise NotAllowedError(f"the CA of this cluster has ended on {ends:%F}: create the cluster anew")
+            raise NotAllowedError(
+                f"the CA of this cluster has ended on {ends:%F}: create the cluster anew"
+            )
         validity = self._profile.validity(now)
-        certificate = trust.authority.issue(key, identity.names, usages(identity.role), validity, serial)
+        certificate = trust.authority.issue(
+            key, identity.names, usages(identity.role), validity, serial
+        )
         chain = certificate.public_bytes(Encoding.PEM) + trust.chain
         return Issued(identity, chain, trust.bundle, certificate.not_valid_after_utc, serial)
 
-    async def _identity(self, caller: Caller, peer: str) -> Identity:
+    async def _identity(self, caller: TokenIdentity, peer: str) -> Identity:
         claim, pod = await self._pod(caller)
         if self._check_peer and _address(peer) not in pod.addresses:
-            raise NotAllowedError("the request does not come from an address of the pod; is there a proxy between?")
+            raise NotAllowedError(
+                "the request does not come from an address of the pod; is there a proxy between?"
+            )
         cluster = await self._cluster(claim, pod)
-        return identify(claim, pod, cluster, await self._live.services(pod.namespace), self._domains)
+        return identify(
+            claim, pod, cluster, await self._live.services(pod.namespace), self._domains
+        )
 
-    async def _caller(self, token: str) -> Caller:
+    async def _caller(self, token: str) -> TokenIdentity:
         caller = await self._live.caller(token)
         if caller is None:
             raise UnauthenticatedError("the token is not valid for us, or not bound to a pod")
         _spend(self._per_pod, caller.pod_uid)
         return caller
 
-    async def _pod(self, caller: Caller) -> tuple[Membership, Pod]:
+    async def _pod(self, caller: TokenIdentity) -> tuple[Membership, LivePod]:
         """The caller's pod as soon as its addresses are known: the kubelet reports them late."""
         deadline = self._clock() + self._address_wait
         pause = _FIRST_LOOK_SECONDS
@@ -152,7 +160,7 @@ class Signing:
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LAST_LOOK_SECONDS)
 
-    async def _cluster(self, claim: Membership, pod: Pod) -> Cluster | None:
+    async def _cluster(self, claim: Membership, pod: LivePod) -> Cluster | None:
         if claim.uid:
             return await self._live.ray_cluster(pod.namespace, claim.cluster, claim.uid)
         return await self._live.opted_in_cluster(pod.namespace, claim.cluster)

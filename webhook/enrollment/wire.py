@@ -1,4 +1,4 @@
-"""Enrolment on the wire: what a pod sends, what it gets, and what a refusal looks like."""
+"""Enrollment on the wire: what a pod sends, what it gets, and what a refusal looks like."""
 
 import re
 from collections.abc import Mapping
@@ -18,8 +18,8 @@ _BEARER = re.compile(r"(?i:bearer) +([A-Za-z0-9._~+/-]{1,16384}=*)")
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="raywarden"'}
 
 
-class BadEnrolmentError(Exception):
-    """The body is no enrolment; the message says what one is and quotes nothing from the body."""
+class BadEnrollmentError(Exception):
+    """The body is no enrollment; the message says what one is and quotes nothing from the body."""
 
 
 class _Body(BaseModel):
@@ -40,7 +40,7 @@ class Refusal:
 
 
 REFUSALS = (
-    BadEnrolmentError,
+    BadEnrollmentError,
     UnauthenticatedError,
     NotAllowedError,
     CsrError,
@@ -54,7 +54,7 @@ def refusal(error: Exception) -> Refusal:
     """What one of `REFUSALS` means for the caller."""
     said = str(error)
     match error:
-        case BadEnrolmentError():
+        case BadEnrollmentError():
             return Refusal("bad_request", 400, said, said)
         case UnauthenticatedError():
             detail = "send a service account token of this pod, for the audience raywarden.io, as bearer token"
@@ -68,7 +68,9 @@ def refusal(error: Exception) -> Refusal:
         case NotYetError():
             return Refusal("not_yet", 503, said, said, {"Retry-After": "1"})
         case _:
-            return Refusal("unavailable", 503, "the API server cannot be asked now", said, {"Retry-After": "2"})
+            return Refusal(
+                "unavailable", 503, "the API server cannot be asked now", said, {"Retry-After": "2"}
+            )
 
 
 def bearer(request: Request) -> str:
@@ -80,11 +82,13 @@ def bearer(request: Request) -> str:
 
 
 def parse(body: bytes | bytearray) -> bytes:
-    """The CSR (PEM) in `{"csr": "..."}`; raises BadEnrolmentError."""
+    """The CSR (PEM) in `{"csr": "..."}`; raises BadEnrollmentError."""
     try:
         return _Body.model_validate_json(body).csr.encode()
     except (ValidationError, UnicodeEncodeError):
-        raise BadEnrolmentError('the body must be {"csr": "<certificate signing request in PEM form>"}') from None
+        raise BadEnrollmentError(
+            'the body must be {"csr": "<certificate signing request in PEM form>"}'
+        ) from None
 
 
 def encode(issued: Issued) -> bytes:

@@ -1,4 +1,4 @@
-"""The ports of enrolment, seed and webhook configurations over a real API server."""
+"""The ports of enrollment, seed and webhook configurations over a real API server."""
 
 import asyncio
 import base64
@@ -7,9 +7,9 @@ from contextlib import aclosing
 from functools import partial
 from typing import Any, TypeVar
 
-from certs.identity import Caller, Cluster, Pod, Service
-from policies.cluster.state import Neighbourhood
-from policies.documents.untyped import elements, mapping, text
+from certs.identity import Cluster, LivePod, Service, TokenIdentity
+from policies.cluster.state import NamespaceState
+from policies.documents.untyped import as_dict, as_str, dict_items
 from policies.injection.contract import AUDIENCE
 from policies.ray.workload import OPT_IN_CLUSTER_LABEL, RAY_CLUSTER_LABEL
 from webhook.kube.api import KubeApi, backoff
@@ -56,14 +56,14 @@ class KubeLive:
         """Keep up with the API server until cancelled."""
         await self._memory.run()
 
-    async def wait_synced(self, told: Callable[[str], None] = lambda resource: None) -> None:
-        """Until everything has been listed once; `told` hears of each of `resources` when it has."""
-        await self._memory.wait_synced(told)
+    async def wait_synced(self, on_listed: Callable[[str], None] = lambda resource: None) -> None:
+        """Until everything has been listed once; `on_listed` hears of each of `resources` when it has."""
+        await self._memory.wait_synced(on_listed)
 
-    def around(self, namespace: str) -> Neighbourhood:
-        return self._memory.around(namespace)
+    def state_of(self, namespace: str) -> NamespaceState:
+        return self._memory.state_of(namespace)
 
-    async def caller(self, token: str) -> Caller | None:
+    async def caller(self, token: str) -> TokenIdentity | None:
         # The API server calls an empty one a bad request, which would look as if it were our fault.
         if not token:
             return None
@@ -75,7 +75,7 @@ class KubeLive:
         answer = await self._api.review(TOKEN_REVIEWS, question)
         return caller_of(answer.get("status"), AUDIENCE)
 
-    async def pod(self, namespace: str, name: str) -> Pod | None:
+    async def pod(self, namespace: str, name: str) -> LivePod | None:
         return await self._live(PODS, namespace, name, pod_of)
 
     async def ray_cluster(self, namespace: str, name: str, uid: str) -> Cluster | None:
@@ -93,13 +93,19 @@ class KubeLive:
         return self._memory.ray_clusters()
 
     async def _live(
-        self, resource: Resource, namespace: str, name: str, convert: Callable[[Mapping[str, Any]], T]
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        convert: Callable[[Mapping[str, Any]], T],
     ) -> T | None:
         document = await self._api.get(resource, namespace, name)
         try:
             return convert(document) if document is not None else None
         except ValueError as error:
-            raise UnavailableError(f"get {resource}: {namespace}/{name} cannot be understood ({error})") from error
+            raise UnavailableError(
+                f"get {resource}: {namespace}/{name} cannot be understood ({error})"
+            ) from error
 
 
 class KubeObjectLists:
@@ -139,11 +145,15 @@ class KubeSeedStore:
         secret = await self._api.get(SECRETS, self._namespace, SEED)
         if secret is None:
             return None
-        entries = {name: _decoded(value) for name, value in mapping(secret.get("data")).items()}
+        entries = {name: _decoded(value) for name, value in as_dict(secret.get("data")).items()}
         return StoredSeed(entries, _version(secret))
 
     async def create(self, entries: Mapping[str, bytes]) -> None:
-        metadata = {"name": SEED, "namespace": self._namespace, "labels": {"app.kubernetes.io/name": "raywarden"}}
+        metadata = {
+            "name": SEED,
+            "namespace": self._namespace,
+            "labels": {"app.kubernetes.io/name": "raywarden"},
+        }
         secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque"}
         await self._api.create(SECRETS, self._namespace, {**secret, "data": _encoded(entries)})
 
@@ -151,8 +161,12 @@ class KubeSeedStore:
         # Read once more, so that labels and annotations of others stay; the server compares the versions again.
         secret = await self._api.get(SECRETS, self._namespace, SEED)
         if secret is None or _version(secret) != stored.version:
-            raise ConflictError(f"the Secret {self._namespace}/{SEED} has changed since it was read")
-        await self._api.replace(SECRETS, self._namespace, SEED, {**secret, "data": _encoded(entries)})
+            raise ConflictError(
+                f"the Secret {self._namespace}/{SEED} has changed since it was read"
+            )
+        await self._api.replace(
+            SECRETS, self._namespace, SEED, {**secret, "data": _encoded(entries)}
+        )
 
 
 class KubeWebhookConfigurations:
@@ -171,12 +185,16 @@ class KubeWebhookConfigurations:
         for attempt in range(1, _PATCH_ATTEMPTS + 1):
             configuration = await self._api.get(resource, "", self._name)
             if configuration is None:
-                raise UnavailableError(f"there is no {self._name} among {resource}: apply deploy/base")
+                raise UnavailableError(
+                    f"there is no {self._name} among {resource}: apply deploy/base"
+                )
             operations = tuple(_with_bundle(configuration, bundle))
             if not operations:
                 return False
             try:
-                await self._api.patch(resource, "", self._name, (_unchanged(configuration), *operations))
+                await self._api.patch(
+                    resource, "", self._name, (_unchanged(configuration), *operations)
+                )
                 return True
             except (ConflictError, InvalidError):
                 await asyncio.sleep(backoff(attempt, _PATCH_PAUSE_SECONDS))
@@ -186,13 +204,13 @@ class KubeWebhookConfigurations:
 
 
 def _version(document: Mapping[str, Any]) -> str:
-    return text(mapping(document.get("metadata")).get("resourceVersion"))
+    return as_str(as_dict(document.get("metadata")).get("resourceVersion"))
 
 
 def _decoded(value: Any) -> bytes:
     """The bytes of an entry; none where it is not base64, which is no seed either."""
     try:
-        return base64.b64decode(text(value), validate=True)
+        return base64.b64decode(as_str(value), validate=True)
     except ValueError:
         return b""
 
@@ -202,8 +220,8 @@ def _encoded(entries: Mapping[str, bytes]) -> dict[str, str]:
 
 
 def _with_bundle(configuration: Mapping[str, Any], bundle: str) -> Iterator[Mapping[str, Any]]:
-    for index, webhook in elements(configuration.get("webhooks")):
-        if mapping(webhook.get("clientConfig")).get("caBundle") != bundle:
+    for index, webhook in dict_items(configuration.get("webhooks")):
+        if as_dict(webhook.get("clientConfig")).get("caBundle") != bundle:
             yield {"op": "add", "path": f"/webhooks/{index}/clientConfig/caBundle", "value": bundle}
 
 

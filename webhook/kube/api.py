@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import aiohttp
 
-from policies.documents.untyped import mapping, text
+from policies.documents.untyped import as_dict, as_str
 from webhook import json_text
 from webhook.kube.config import client
 from webhook.kube.request import ApiPath, BusyError, NotFoundError, Request, Resource, refusal
@@ -54,7 +54,7 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class Rehearsal:
+class DryRunResult:
     """The object as it would be stored, and what the API server and its webhooks warn of (RFC 9111 5.5, as sent)."""
 
     document: Mapping[str, Any]
@@ -69,17 +69,23 @@ class KubeApi:
     connection that turns out to be closed, by aiohttp: its resourceVersion keeps it from being done twice.
     """
 
-    def __init__(self, client: "ApiClient", dated: Callable[[str], None] = lambda date: None) -> None:
+    def __init__(
+        self, client: "ApiClient", on_response_date: Callable[[str], None] = lambda date: None
+    ) -> None:
         self._client = client
-        self._dated = dated
+        self._on_response_date = on_response_date
 
     @classmethod
-    async def connect(cls, kubeconfig: Path | None = None, dated: Callable[[str], None] = lambda date: None) -> Self:
+    async def connect(
+        cls,
+        kubeconfig: Path | None = None,
+        on_response_date: Callable[[str], None] = lambda date: None,
+    ) -> Self:
         """As `kube_config.client` finds it; nothing is asked of the API server yet.
 
-        `dated` is told the `Date` of each answer.
+        `on_response_date` is told the `Date` of each answer.
         """
-        return cls(await client(kubeconfig), dated)
+        return cls(await client(kubeconfig), on_response_date)
 
     async def close(self) -> None:
         """End all connections."""
@@ -113,11 +119,14 @@ class KubeApi:
         query = {"limit": str(_PAGE), **({"labelSelector": labels} if labels else {})}
         while True:
             document = await self._read(Request("list", "GET", resource, query=query), seconds)
-            metadata, items = mapping(document.get("metadata")), document.get("items")
+            metadata, items = as_dict(document.get("metadata")), document.get("items")
             if not isinstance(items, list):
                 raise UnavailableError(f"list {resource}: the answer is no list")
-            yield Page([item for item in items if isinstance(item, dict)], text(metadata.get("resourceVersion")))
-            if not (following := text(metadata.get("continue"))):
+            yield Page(
+                [item for item in items if isinstance(item, dict)],
+                as_str(metadata.get("resourceVersion")),
+            )
+            if not (following := as_str(metadata.get("continue"))):
                 return
             query = {**query, "continue": following}
 
@@ -135,7 +144,9 @@ class KubeApi:
             "timeoutSeconds": str(math.ceil(seconds)),
         }
         request = Request("watch", "GET", resource, query=query)
-        async with self._opened(request, _SECONDS, math.ceil(seconds) + _WATCH_GRACE_SECONDS) as response:
+        async with self._opened(
+            request, _SECONDS, math.ceil(seconds) + _WATCH_GRACE_SECONDS
+        ) as response:
             async for line in _lines(request, response.content.iter_any()):
                 yield _event(request, line)
 
@@ -146,29 +157,49 @@ class KubeApi:
         return await self._read(Request("create", "POST", resource, body=document), seconds)
 
     async def create(
-        self, resource: Resource, namespace: str, document: Mapping[str, Any], *, seconds: float = _SECONDS
+        self,
+        resource: Resource,
+        namespace: str,
+        document: Mapping[str, Any],
+        *,
+        seconds: float = _SECONDS,
     ) -> None:
         """Store a new object; raises ConflictError where there is one already."""
         await self._once(Request("create", "POST", resource, namespace, body=document), seconds)
 
-    async def rehearse(
-        self, resource: Resource, namespace: str, document: Mapping[str, Any], *, seconds: float = _LIST_SECONDS
-    ) -> Rehearsal:
+    async def dry_run(
+        self,
+        resource: Resource,
+        namespace: str,
+        document: Mapping[str, Any],
+        *,
+        seconds: float = _LIST_SECONDS,
+    ) -> DryRunResult:
         """What would be stored of a new object, after all of admission; nothing is. Raises RefusedError.
 
         Webhooks are called, and may take ten seconds each.
         """
         query = {"dryRun": "All"}
-        request = Request("create", "POST", resource, namespace, query=query, body=document, rehearsal=True)
+        request = Request(
+            "create", "POST", resource, namespace, query=query, body=document, dry_run=True
+        )
         async with self._opened(request, seconds, seconds) as response:
             warnings = tuple(response.headers.getall("Warning", ()))
-            return Rehearsal(_document(request, await response.read()), warnings)
+            return DryRunResult(_document(request, await response.read()), warnings)
 
     async def replace(
-        self, resource: Resource, namespace: str, name: str, document: Mapping[str, Any], *, seconds: float = _SECONDS
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        document: Mapping[str, Any],
+        *,
+        seconds: float = _SECONDS,
     ) -> None:
         """Store an object in place of that of the same resourceVersion; raises ConflictError where that has changed."""
-        await self._once(Request("update", "PUT", resource, namespace, name, body=document), seconds)
+        await self._once(
+            Request("update", "PUT", resource, namespace, name, body=document), seconds
+        )
 
     async def patch(
         self,
@@ -181,7 +212,9 @@ class KubeApi:
     ) -> None:
         """Apply a JSON Patch (RFC 6902); raises InvalidError where a `test` in it fails."""
         body, content_type = list(operations), "application/json-patch+json"
-        request = Request("patch", "PATCH", resource, namespace, name, body=body, content_type=content_type)
+        request = Request(
+            "patch", "PATCH", resource, namespace, name, body=body, content_type=content_type
+        )
         await self._once(request, seconds)
 
     async def _read(self, request: Request, seconds: float) -> Mapping[str, Any]:
@@ -210,7 +243,7 @@ class KubeApi:
             async with asyncio.timeout(answer_seconds):
                 response = await self._send(request, aiohttp.ClientTimeout(total=total_seconds))
             async with response:
-                self._dated(response.headers.get("Date", ""))
+                self._on_response_date(response.headers.get("Date", ""))
                 if response.status >= 400:
                     retry_after = response.headers.get("Retry-After", "")
                     raise refusal(request, response.status, retry_after, await response.read())
@@ -221,7 +254,9 @@ class KubeApi:
         except (aiohttp.ClientError, OSError) as error:
             raise BusyError(f"{request}: {_network_problem(error)}") from None
 
-    async def _send(self, request: Request, timeout: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
+    async def _send(
+        self, request: Request, timeout: aiohttp.ClientTimeout
+    ) -> aiohttp.ClientResponse:
         from kubernetes.aio.config import ConfigException
 
         try:
@@ -234,7 +269,9 @@ class KubeApi:
                 auth_settings=["BearerToken"],
             )
         except (ConfigException, OSError):
-            raise UnavailableError("the service account's token cannot be read: is it mounted still?") from None
+            raise UnavailableError(
+                "the service account's token cannot be read: is it mounted still?"
+            ) from None
         answer = await self._client.call_api(method, url, headers, body, _request_timeout=timeout)
         response: aiohttp.ClientResponse = answer.response
         return response
@@ -249,9 +286,7 @@ def _network_problem(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return f"the API server's certificate is not to be trusted ({error.certificate_error})"
     if isinstance(error, aiohttp.ClientConnectorError):
-        return (
-            f"the API server cannot be reached at {error.host}:{error.port} ({os.strerror(error.os_error.errno or 0)})"
-        )
+        return f"the API server cannot be reached at {error.host}:{error.port} ({os.strerror(error.os_error.errno or 0)})"
     return f"the connection to the API server broke ({type(error).__name__})"
 
 
@@ -267,7 +302,7 @@ def _document(request: Request, content: bytes) -> Mapping[str, Any]:
 
 def _event(request: Request, line: bytes) -> Event:
     event = _document(request, line)
-    kind, document = text(event.get("type")), mapping(event.get("object"))
+    kind, document = as_str(event.get("type")), as_dict(event.get("object"))
     if kind == "ERROR":
         code = document.get("code")
         raise refusal(request, code if isinstance(code, int) else 500, "", line)

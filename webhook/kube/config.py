@@ -56,13 +56,17 @@ async def _load(kubeconfig: Path | None, configuration: "Configuration") -> None
         raise UnavailableError(f"kubeconfig {kubeconfig}: no such file")
     try:
         await load_kube_config(  # type: ignore[no-untyped-call]  # it has no types
-            str(kubeconfig) if kubeconfig else None, client_configuration=configuration, persist_config=False
+            str(kubeconfig) if kubeconfig else None,
+            client_configuration=configuration,
+            persist_config=False,
         )
     # Whatever is wrong with the file, the library's message may quote the credentials in it.
     except Exception as error:
         kind = type(error).__name__
         if kubeconfig:
-            raise UnavailableError(f"kubeconfig {kubeconfig} cannot be used ({kind}): check it with kubectl") from None
+            raise UnavailableError(
+                f"kubeconfig {kubeconfig} cannot be used ({kind}): check it with kubectl"
+            ) from None
         raise UnavailableError(
             "no Kubernetes configuration: in a pod, mount the service account's token; elsewhere, set KUBECONFIG "
             f"to a file that kubectl can use ({kind})"

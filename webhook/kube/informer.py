@@ -7,13 +7,13 @@ from typing import Any, Generic, TypeVar
 
 import structlog
 
-from policies.documents.untyped import mapping, text
+from policies.documents.untyped import as_dict, as_str
 from webhook.kube.api import Event, KubeApi, backoff
 from webhook.kube.request import ExpiredError, NotFoundError, Resource
-from webhook.kube.store import Kept
+from webhook.kube.store import Store
 from webhook.ports import UnavailableError
 
-K = TypeVar("K", bound=Kept)
+K = TypeVar("K", bound=Store)
 
 _RESYNC_SECONDS = 600.0
 _WATCH_SECONDS = 240.0
@@ -25,7 +25,7 @@ _SYNCED = "in sync"
 _UNKNOWN = "not known to the API server"
 
 
-class WatchCache(Generic[K]):
+class Informer(Generic[K]):
     """What is `kept` of every object of `resource` in all namespaces; the raw objects are not.
 
     `kept` is None, and `synced` not set, until the first list is complete. `new` makes an empty one. An object that
@@ -100,7 +100,9 @@ class WatchCache(Generic[K]):
         end = clock() + self._resync_seconds
         while (left := end - clock()) > 0:
             begun, heard = clock(), False
-            events = self._api.watch(self.resource, self._version, seconds=min(left, _WATCH_SECONDS))
+            events = self._api.watch(
+                self.resource, self._version, seconds=min(left, _WATCH_SECONDS)
+            )
             async with aclosing(events):
                 async for event in events:
                     heard = True
@@ -149,5 +151,9 @@ class WatchCache(Generic[K]):
 
 
 def _place(document: Mapping[str, Any]) -> tuple[str, str, str]:
-    metadata = mapping(document.get("metadata"))
-    return text(metadata.get("namespace")), text(metadata.get("name")), text(metadata.get("resourceVersion"))
+    metadata = as_dict(document.get("metadata"))
+    return (
+        as_str(metadata.get("namespace")),
+        as_str(metadata.get("name")),
+        as_str(metadata.get("resourceVersion")),
+    )

@@ -7,15 +7,15 @@ from typing import Any, TypeVar
 
 from certs.identity import Cluster, Service
 from policies.cluster.network_policy import NetworkPolicy
-from policies.cluster.state import Binding, Neighbourhood, Rights, Role
-from policies.documents.untyped import mapping
+from policies.cluster.state import NamespaceState, RbacBinding, RbacGrants, RbacRole
+from policies.documents.untyped import as_dict
 from webhook.kube.api import KubeApi
-from webhook.kube.informer import WatchCache
+from webhook.kube.informer import Informer
 from webhook.kube.request import Resource
-from webhook.kube.store import Kept, Objects, Quotas, RayClusters, Services
+from webhook.kube.store import Objects, Quotas, RayClusters, Services, Store
 from webhook.ports import UnavailableError
 
-K = TypeVar("K", bound=Kept)
+K = TypeVar("K", bound=Store)
 
 NAMESPACES = Resource("", "v1", "namespaces")
 RAY_CLUSTERS = Resource("ray.io", "v1", "rayclusters")
@@ -41,18 +41,20 @@ class KubeMemory:
     """
 
     def __init__(self, api: KubeApi, *, retry_seconds: float) -> None:
-        def watch(resource: Resource, new: Callable[[], K], changed: Callable[[], None] = _nothing) -> WatchCache[K]:
-            return WatchCache(api, resource, new, changed=changed, retry_seconds=retry_seconds)
+        def watch(
+            resource: Resource, new: Callable[[], K], changed: Callable[[], None] = _nothing
+        ) -> Informer[K]:
+            return Informer(api, resource, new, changed=changed, retry_seconds=retry_seconds)
 
         self._namespaces = watch(NAMESPACES, partial(Objects, _namespace_of))
         self._clusters = watch(RAY_CLUSTERS, RayClusters)
         self._services = watch(SERVICES, Services)
         self._network_policies = watch(_NETWORK_POLICIES, partial(Objects, NetworkPolicy.of))
         self._quotas = tuple(watch(resource, Quotas) for resource in _QUOTAS)
-        self._roles = watch(ROLES, partial(Objects, Role.of), self._weigh_rights)
-        self._bindings = watch(BINDINGS, partial(Objects, Binding.of), self._weigh_rights)
-        self._rights = Rights()
-        self._caches: tuple[WatchCache[Any], ...] = (
+        self._roles = watch(ROLES, partial(Objects, RbacRole.of), self._weigh_rights)
+        self._bindings = watch(BINDINGS, partial(Objects, RbacBinding.of), self._weigh_rights)
+        self._rights = RbacGrants()
+        self._caches: tuple[Informer[Any], ...] = (
             self._namespaces,
             self._clusters,
             self._services,
@@ -77,23 +79,29 @@ class KubeMemory:
             for cache in self._caches:
                 group.create_task(cache.run())
 
-    async def wait_synced(self, told: Callable[[str], None]) -> None:
-        """Until everything has been listed once; `told` hears of each of `resources` when it has."""
+    async def wait_synced(self, on_listed: Callable[[str], None]) -> None:
+        """Until everything has been listed once; `on_listed` hears of each of `resources` when it has."""
 
-        async def wait(cache: WatchCache[Any]) -> None:
+        async def wait(cache: Informer[Any]) -> None:
             await cache.synced.wait()
-            told(str(cache.resource))
+            on_listed(str(cache.resource))
 
         await asyncio.gather(*map(wait, self._caches))
 
-    def around(self, namespace: str) -> Neighbourhood:
-        namespaces, clusters, services = self._namespaces.kept, self._clusters.kept, self._services.kept
+    def state_of(self, namespace: str) -> NamespaceState:
+        namespaces, clusters, services = (
+            self._namespaces.kept,
+            self._clusters.kept,
+            self._services.kept,
+        )
         policies = self._network_policies.kept
-        return Neighbourhood(
+        return NamespaceState(
             metadata=None if namespaces is None else namespaces.get("", namespace),
             ray_clusters=None if clusters is None else clusters.for_rules.within(namespace),
             services=None if services is None else services.for_rules.within(namespace),
-            public_services=None if services is None else services.public.within(namespace).values(),
+            public_services=None
+            if services is None
+            else services.public.within(namespace).values(),
             network_policies=None if policies is None else policies.within(namespace).values(),
             quotas=self._quotas_over(namespace),
             rights=self._rights,
@@ -120,11 +128,11 @@ class KubeMemory:
     def _weigh_rights(self) -> None:
         roles, bindings = self._roles.kept, self._bindings.kept
         if roles is not None and bindings is not None:
-            self._rights = Rights.of(roles.within(""), bindings.values())
+            self._rights = RbacGrants.of(roles.within(""), bindings.values())
 
 
 def _namespace_of(document: Mapping[str, Any]) -> Mapping[str, Any]:
-    metadata = mapping(document.get("metadata"))
+    metadata = as_dict(document.get("metadata"))
     return {name: metadata[name] for name in _OF_A_NAMESPACE if name in metadata}
 
 

@@ -5,8 +5,8 @@ from datetime import datetime
 from ipaddress import ip_address
 from typing import Any
 
-from certs.identity import Address, Caller, Cluster, Owner, Pod, Service
-from policies.documents.untyped import elements, mapping, text, texts
+from certs.identity import Address, Cluster, LivePod, Owner, Service, TokenIdentity
+from policies.documents.untyped import as_dict, as_str, dict_items, str_items
 
 # KubeRay names the head Service of these after them, too (`utils.GenerateHeadServiceName`).
 _HEAD_SERVICE_OWNERS = ("RayService", "RayJob")
@@ -17,31 +17,38 @@ _POD_NAME = "authentication.kubernetes.io/pod-name"
 _POD_UID = "authentication.kubernetes.io/pod-uid"
 
 
-def caller_of(status: Any, audience: str) -> Caller | None:
+def caller_of(status: Any, audience: str) -> TokenIdentity | None:
     """The pod in the `status` of a TokenReview; None unless the token is valid, for `audience`, and bound to a pod."""
-    review = mapping(status)
-    user = mapping(review.get("user"))
-    name, extra = text(user.get("username")), mapping(user.get("extra"))
-    audiences = [audience for _, audience in texts(review.get("audiences"))]
-    if review.get("authenticated") is not True or audience not in audiences or not name.startswith(_SERVICE_ACCOUNT):
+    review = as_dict(status)
+    user = as_dict(review.get("user"))
+    name, extra = as_str(user.get("username")), as_dict(user.get("extra"))
+    audiences = [audience for _, audience in str_items(review.get("audiences"))]
+    if (
+        review.get("authenticated") is not True
+        or audience not in audiences
+        or not name.startswith(_SERVICE_ACCOUNT)
+    ):
         return None
     namespace, _, account = name.removeprefix(_SERVICE_ACCOUNT).partition(":")
-    pod, uid = (next((value for _, value in texts(extra.get(key))), "") for key in (_POD_NAME, _POD_UID))
+    pod, uid = (
+        next((value for _, value in str_items(extra.get(key))), "") for key in (_POD_NAME, _POD_UID)
+    )
     if not (namespace and account and pod and uid):
         return None
-    return Caller(namespace, account, pod, uid)
+    return TokenIdentity(namespace, account, pod, uid)
 
 
-def pod_of(document: Mapping[str, Any]) -> Pod:
+def pod_of(document: Mapping[str, Any]) -> LivePod:
     """A Pod object."""
-    metadata, status = mapping(document.get("metadata")), mapping(document.get("status"))
-    return Pod(
-        namespace=text(metadata.get("namespace")),
-        name=text(metadata.get("name")),
-        uid=text(metadata.get("uid")),
+    metadata, status = as_dict(document.get("metadata")), as_dict(document.get("status"))
+    return LivePod(
+        namespace=as_str(metadata.get("namespace")),
+        name=as_str(metadata.get("name")),
+        uid=as_str(metadata.get("uid")),
         labels=_strings(metadata.get("labels")),
         owner=_controller(metadata),
-        service_account=text(mapping(document.get("spec")).get("serviceAccountName")) or "default",
+        service_account=as_str(as_dict(document.get("spec")).get("serviceAccountName"))
+        or "default",
         addresses=tuple(_addresses(status)),
         ended="deletionTimestamp" in metadata or status.get("phase") in ("Succeeded", "Failed"),
     )
@@ -49,17 +56,20 @@ def pod_of(document: Mapping[str, Any]) -> Pod:
 
 def ray_cluster_of(document: Mapping[str, Any]) -> Cluster:
     """A RayCluster object."""
-    metadata, owner = mapping(document.get("metadata")), _controller(mapping(document.get("metadata")))
-    name = text(metadata.get("name"))
-    head = mapping(mapping(document.get("spec")).get("headGroupSpec"))
-    custom = text(mapping(mapping(head.get("headService")).get("metadata")).get("name"))
+    metadata, owner = (
+        as_dict(document.get("metadata")),
+        _controller(as_dict(document.get("metadata"))),
+    )
+    name = as_str(metadata.get("name"))
+    head = as_dict(as_dict(document.get("spec")).get("headGroupSpec"))
+    custom = as_str(as_dict(as_dict(head.get("headService")).get("metadata")).get("name"))
     services = [custom, f"{name}-head-svc"]
     if owner and owner.group == "ray.io" and owner.kind in _HEAD_SERVICE_OWNERS:
         services.append(f"{owner.name}-head-svc")
     return Cluster(
-        namespace=text(metadata.get("namespace")),
+        namespace=as_str(metadata.get("namespace")),
         name=name,
-        uid=text(metadata.get("uid")),
+        uid=as_str(metadata.get("uid")),
         created=created_of(document),
         ended="deletionTimestamp" in metadata,
         head_services=tuple(service for service in services if 0 < len(service) <= _MAX_NAME),
@@ -68,11 +78,11 @@ def ray_cluster_of(document: Mapping[str, Any]) -> Cluster:
 
 def opted_in_cluster_of(namespace: Mapping[str, Any], name: str) -> Cluster:
     """A cluster of Ray without KubeRay, in a Namespace object."""
-    metadata = mapping(namespace.get("metadata"))
+    metadata = as_dict(namespace.get("metadata"))
     return Cluster(
-        namespace=text(metadata.get("name")),
+        namespace=as_str(metadata.get("name")),
         name=name,
-        uid=text(metadata.get("uid")),
+        uid=as_str(metadata.get("uid")),
         created=created_of(namespace),
         opted_in=True,
         ended="deletionTimestamp" in metadata,
@@ -81,33 +91,38 @@ def opted_in_cluster_of(namespace: Mapping[str, Any], name: str) -> Cluster:
 
 def service_of(document: Mapping[str, Any]) -> Service:
     """A Service object."""
-    name = text(mapping(document.get("metadata")).get("name"))
-    selector = _strings(mapping(document.get("spec")).get("selector"))
+    name = as_str(as_dict(document.get("metadata")).get("name"))
+    selector = _strings(as_dict(document.get("spec")).get("selector"))
     # No pod has so many labels; and these are kept in memory, whoever made them.
     return Service(name, selector if len(selector) <= _MAX_LABELS else {})
 
 
 def created_of(document: Mapping[str, Any]) -> datetime:
     """The creationTimestamp of a live object; raises ValueError where it has none."""
-    return datetime.fromisoformat(text(mapping(document.get("metadata")).get("creationTimestamp")))
+    return datetime.fromisoformat(
+        as_str(as_dict(document.get("metadata")).get("creationTimestamp"))
+    )
 
 
 def _controller(metadata: Mapping[str, Any]) -> Owner | None:
-    for _, owner in elements(metadata.get("ownerReferences")):
+    for _, owner in dict_items(metadata.get("ownerReferences")):
         if owner.get("controller") is True:
-            group, slash, _ = text(owner.get("apiVersion")).rpartition("/")
+            group, slash, _ = as_str(owner.get("apiVersion")).rpartition("/")
             return Owner(
-                group if slash else "", text(owner.get("kind")), text(owner.get("name")), text(owner.get("uid"))
+                group if slash else "",
+                as_str(owner.get("kind")),
+                as_str(owner.get("name")),
+                as_str(owner.get("uid")),
             )
     return None
 
 
 def _addresses(status: Mapping[str, Any]) -> Iterator[Address]:
-    listed = [text(entry.get("ip")) for _, entry in elements(status.get("podIPs"))]
-    for address in dict.fromkeys((text(status.get("podIP")), *listed)):
+    listed = [as_str(entry.get("ip")) for _, entry in dict_items(status.get("podIPs"))]
+    for address in dict.fromkeys((as_str(status.get("podIP")), *listed)):
         if address:
             yield ip_address(address)
 
 
 def _strings(value: Any) -> dict[str, str]:
-    return {name: entry for name, entry in mapping(value).items() if isinstance(entry, str)}
+    return {name: entry for name, entry in as_dict(value).items() if isinstance(entry, str)}

@@ -9,7 +9,7 @@ from webhook.kube.request import Resource
 
 
 @dataclass(frozen=True, slots=True)
-class Right:
+class Permission:
     """A verb on a resource, in the words of RBAC.
 
     In all namespaces, or in our own alone (`ours`); on every object, or on the one of a `name`.
@@ -24,7 +24,7 @@ class Right:
         return f"{self.verb} {self.resource}" + (f" {self.name}" if self.name else "")
 
 
-def rights(configuration: str, own_seed: bool = True) -> Iterator[Right]:
+def permissions(configuration: str, own_seed: bool = True) -> Iterator[Permission]:
     """Every right there must be.
 
     `configuration` is the name of our webhook configurations, empty where their caBundle is not ours to write;
@@ -32,13 +32,13 @@ def rights(configuration: str, own_seed: bool = True) -> Iterator[Right]:
     """
     # What the rules may know is in memory before anybody asks: all of it is listed once and then watched.
     for resource in WATCHED:
-        yield from (Right("list", resource), Right("watch", resource))
+        yield from (Permission("list", resource), Permission("watch", resource))
     # What decides who is signed by which CA is asked for every time.
-    yield Right("create", TOKEN_REVIEWS)
-    yield from (Right("get", resource) for resource in (PODS, RAY_CLUSTERS, NAMESPACES))
+    yield Permission("create", TOKEN_REVIEWS)
+    yield from (Permission("get", resource) for resource in (PODS, RAY_CLUSTERS, NAMESPACES))
     for resource in CONFIGURATIONS if configuration else ():
-        yield from (Right(verb, resource, name=configuration) for verb in ("get", "patch"))
+        yield from (Permission(verb, resource, name=configuration) for verb in ("get", "patch"))
     if own_seed:
         # RBAC knows no names at creation.
-        yield Right("create", SECRETS, ours=True)
-        yield from (Right(verb, SECRETS, ours=True, name=SEED) for verb in ("get", "update"))
+        yield Permission("create", SECRETS, ours=True)
+        yield from (Permission(verb, SECRETS, ours=True, name=SEED) for verb in ("get", "update"))

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import orjson
 
-from policies.documents.untyped import mapping, text
+from policies.documents.untyped import as_dict, as_str
 from webhook.ports import ConflictError, UnavailableError
 
 # RBAC says `User "..." cannot get resource "pods" ...`; quotas and admission webhooks answer 403 in other words.
@@ -72,7 +72,9 @@ class Resource:
         """
         root = ("apis", self.group) if self.group else ("api",)
         scope = ("namespaces", namespace) if namespace else ()
-        return "/" + "/".join(map(_segment, (*root, self.version, *scope, self.plural, *((name,) if name else ()))))
+        return "/" + "/".join(
+            map(_segment, (*root, self.version, *scope, self.plural, *((name,) if name else ())))
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ class ApiPath:
 class Request:
     """One request; `verb` is what RBAC calls it. The body is left out of `repr`: it may hold a token or the seed.
 
-    A `rehearsal` is asked for with `dryRun`, so that nothing comes of it; there is no secret in its body.
+    A `dry_run` is asked for with `dryRun`, so that nothing comes of it; there is no secret in its body.
     """
 
     verb: str
@@ -104,10 +106,12 @@ class Request:
     query: Mapping[str, str] = field(default_factory=dict)
     body: Any = field(default=None, repr=False)
     content_type: str = "application/json"
-    rehearsal: bool = False
+    dry_run: bool = False
 
     def __str__(self) -> str:
-        return f"{self.verb} {self.resource}" + (f" in namespace {self.namespace}" if self.namespace else "")
+        return f"{self.verb} {self.resource}" + (
+            f" in namespace {self.namespace}" if self.namespace else ""
+        )
 
 
 def refusal(request: Request, status: int, retry_after: str, content: bytes) -> Exception:
@@ -117,14 +121,17 @@ def refusal(request: Request, status: int, retry_after: str, content: bytes) -> 
     """
     if status == 403 and _RBAC_REFUSAL.search(_message(content)):
         return ForbiddenError(
-            f"the service account may not {request}: grant it with RBAC (deploy/base shows how)", str(request)
+            f"the service account may not {request}: grant it with RBAC (deploy/base shows how)",
+            str(request),
         )
-    if request.rehearsal and status not in (401, 404, 429):
+    if request.dry_run and status not in (401, 404, 429):
         return RefusedError(f"{request}: refused ({status})", _message(content))
     if status == 409:
         return ConflictError(f"{request}: somebody else was faster")
     if status == 403:
-        return UnavailableError(f"{request}: refused, and not by RBAC (403): look at quotas and admission webhooks")
+        return UnavailableError(
+            f"{request}: refused, and not by RBAC (403): look at quotas and admission webhooks"
+        )
     if status == 401:
         return UnavailableError(f"{request}: the API server does not accept our credentials (401)")
     if status == 429 or status >= 500:
@@ -135,7 +142,7 @@ def refusal(request: Request, status: int, retry_after: str, content: bytes) -> 
 
 def _message(content: bytes) -> str:
     try:
-        return text(mapping(orjson.loads(content)).get("message"))
+        return as_str(as_dict(orjson.loads(content)).get("message"))
     except ValueError:
         return ""
 

@@ -13,7 +13,7 @@ T = TypeVar("T")
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
-class Kept(Protocol):
+class Store(Protocol):
     """What a watch fills. The namespace of what has none is ""."""
 
     def put(self, namespace: str, name: str, document: Mapping[str, Any]) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from policies import evaluate
-from policies.documents.untyped import mapping, text
+from policies.documents.untyped import as_dict, as_str
 from policies.model import Violation
 from policies.ray import kuberay
 from policies.ray.workload import Kind, Workload
@@ -15,7 +15,7 @@ from webhook.manifests.read import Manifest
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ReviewedObject:
     """One object after admission: as it would be stored, and what the rules say to that."""
 
     kind: str
@@ -40,23 +40,25 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Examined:
+class ReviewedManifest:
     """A manifest's own outcome, and those of the objects KubeRay would make of it."""
 
     manifest: Manifest
-    outcome: Outcome
-    becomes: tuple[Outcome, ...]
+    outcome: ReviewedObject
+    derived: tuple[ReviewedObject, ...]
 
     @property
     def allowed(self) -> bool:
-        return self.outcome.allowed and all(made.allowed for made in self.becomes)
+        return self.outcome.allowed and all(made.allowed for made in self.derived)
 
     @property
     def warned(self) -> bool:
-        return any(outcome.warned for outcome in (self.outcome, *self.becomes))
+        return any(outcome.warned for outcome in (self.outcome, *self.derived))
 
 
-def examine(reviewer: Reviewer, manifest: Manifest, namespace: str) -> Examined | None:
+def review_manifest(
+    reviewer: Reviewer, manifest: Manifest, namespace: str
+) -> ReviewedManifest | None:
     """Put a manifest (or a recorded AdmissionReview) through admission; None for what has nothing to do with Ray.
 
     `namespace` is that of manifests that name none. Raises BadReviewError for a broken AdmissionReview.
@@ -65,23 +67,26 @@ def examine(reviewer: Reviewer, manifest: Manifest, namespace: str) -> Examined 
     if request.object is None or not evaluate.is_subject(request.gvk, request.object):
         return None
     outcome = _admit(reviewer, request)
-    found = {(violation.rule, violation.what) for violation in (*outcome.denied, *outcome.warned)}
-    becomes = tuple(_unreported(made, found) for made in _descend(reviewer, outcome))
-    return Examined(manifest, outcome, becomes)
+    found = {
+        (violation.rule, violation.message) for violation in (*outcome.denied, *outcome.warned)
+    }
+    derived = tuple(_unreported(made, found) for made in _descend(reviewer, outcome))
+    return ReviewedManifest(manifest, outcome, derived)
 
 
 def _request(document: dict[str, Any], namespace: str, user: str = "") -> AdmissionRequest:
     if document.get("kind") == "AdmissionReview":
         return request_in(document)
-    metadata = mapping(document.get("metadata"))
+    metadata = as_dict(document.get("metadata"))
     kind = Kind.of(document)
     return AdmissionRequest.model_validate(
         {
             "uid": "review",
             "kind": {"group": kind.group, "version": kind.version, "kind": kind.kind},
             "operation": "CREATE",
-            "name": text(metadata.get("name")),
-            "namespace": text(metadata.get("name" if kind.kind == "Namespace" else "namespace")) or namespace,
+            "name": as_str(metadata.get("name")),
+            "namespace": as_str(metadata.get("name" if kind.kind == "Namespace" else "namespace"))
+            or namespace,
             "userInfo": {"username": user},
             "object": document,
             "dryRun": True,
@@ -89,11 +94,11 @@ def _request(document: dict[str, Any], namespace: str, user: str = "") -> Admiss
     )
 
 
-def _admit(reviewer: Reviewer, request: AdmissionRequest) -> Outcome:
+def _admit(reviewer: Reviewer, request: AdmissionRequest) -> ReviewedObject:
     mutated = reviewer.mutated(request)
     document = dict(mutated.document)
     verdict = reviewer.verdict(request.model_copy(update={"object": document}))
-    return Outcome(
+    return ReviewedObject(
         kind=request.gvk.kind,
         name=request.name or Workload(request.gvk.kind, document).name,
         namespace=request.namespace,
@@ -107,7 +112,7 @@ def _admit(reviewer: Reviewer, request: AdmissionRequest) -> Outcome:
     )
 
 
-def _descend(reviewer: Reviewer, outcome: Outcome) -> Iterator[Outcome]:
+def _descend(reviewer: Reviewer, outcome: ReviewedObject) -> Iterator[ReviewedObject]:
     """What KubeRay makes of an admitted object, each admitted in its turn."""
     for document in _children(Workload(outcome.kind, outcome.document)):
         made = _admit(reviewer, _request(document, outcome.namespace, kuberay.OPERATOR))
@@ -122,12 +127,16 @@ def _children(workload: Workload) -> Sequence[dict[str, Any]]:
     return [document for document in made if document is not None]
 
 
-def _unreported(made: Outcome, found: set[tuple[str, str]]) -> Outcome:
+def _unreported(made: ReviewedObject, found: set[tuple[str, str]]) -> ReviewedObject:
     """`made` without the violations its author has already read: a cluster's are its pods' too."""
 
     def fresh(violations: tuple[Violation, ...]) -> tuple[Violation, ...]:
-        kept = tuple(violation for violation in violations if (violation.rule, violation.what) not in found)
-        found.update((violation.rule, violation.what) for violation in kept)
+        kept = tuple(
+            violation
+            for violation in violations
+            if (violation.rule, violation.message) not in found
+        )
+        found.update((violation.rule, violation.message) for violation in kept)
         return kept
 
     return replace(made, denied=fresh(made.denied), warned=fresh(made.warned))

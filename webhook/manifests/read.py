@@ -27,14 +27,14 @@ class Manifest:
 
 
 @dataclass(frozen=True, slots=True)
-class Unreadable:
+class UnreadableManifest:
     """A source that could not be read, and why."""
 
     source: str
     why: str
 
 
-def read(source: str) -> Iterator[Manifest | Unreadable]:
+def read(source: str) -> Iterator[Manifest | UnreadableManifest]:
     """Every object in a file, in the manifests below a folder, or on standard input (`-`).
 
     Documents of a stream, items of a List and the rest of a folder after a bad file are all looked at. Mappings that
@@ -46,31 +46,33 @@ def read(source: str) -> Iterator[Manifest | Unreadable]:
         found = True
         yield one
     if not found:
-        yield Unreadable(source, "no Kubernetes object in it")
+        yield UnreadableManifest(source, "no Kubernetes object in it")
 
 
-def _read(source: str) -> Iterator[Manifest | Unreadable]:
+def _read(source: str) -> Iterator[Manifest | UnreadableManifest]:
     path = Path(source)
     if source == "-":
         yield from objects("stdin", sys.stdin.buffer.read(_MAX_BYTES + 1))
     elif path.is_dir():
-        for file in sorted(file for file in path.rglob("*") if file.suffix in _SUFFIXES and file.is_file()):
+        for file in sorted(
+            file for file in path.rglob("*") if file.suffix in _SUFFIXES and file.is_file()
+        ):
             yield from _file(file)
     else:
         yield from _file(path)
 
 
-def _file(path: Path) -> Iterator[Manifest | Unreadable]:
+def _file(path: Path) -> Iterator[Manifest | UnreadableManifest]:
     try:
         with path.open("rb") as stream:
             content = stream.read(_MAX_BYTES + 1)
     except OSError as error:
-        yield Unreadable(str(path), error.strerror or str(error))
+        yield UnreadableManifest(str(path), error.strerror or str(error))
         return
     yield from objects(str(path), content)
 
 
-def objects(source: str, content: bytes) -> Iterator[Manifest | Unreadable]:
+def objects(source: str, content: bytes) -> Iterator[Manifest | UnreadableManifest]:
     """Every object in YAML or JSON, under the name of where it came from; what cannot be read is said last."""
     number = 0
     try:
@@ -79,7 +81,7 @@ def objects(source: str, content: bytes) -> Iterator[Manifest | Unreadable]:
                 number += 1
                 yield Manifest(source, number, item)
     except UntrustedYamlError as error:
-        yield Unreadable(source, str(error))
+        yield UnreadableManifest(source, str(error))
 
 
 def _documents(content: bytes) -> Iterator[Any]:
@@ -103,9 +105,13 @@ def _items(document: Any) -> Iterator[dict[str, Any]]:
     waiting = [document]
     while waiting:
         found = waiting.pop()
-        if found is None or (isinstance(found, dict) and "kind" not in found and "apiVersion" not in found):
+        if found is None or (
+            isinstance(found, dict) and "kind" not in found and "apiVersion" not in found
+        ):
             continue
-        if not isinstance(found, dict) or not all(isinstance(found.get(name), str) for name in ("kind", "apiVersion")):
+        if not isinstance(found, dict) or not all(
+            isinstance(found.get(name), str) for name in ("kind", "apiVersion")
+        ):
             raise UntrustedYamlError("not a Kubernetes object: write apiVersion and kind")
         if isinstance(found.get("items"), list) and found["kind"].endswith("List"):
             waiting += reversed(found["items"])

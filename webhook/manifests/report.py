@@ -6,8 +6,8 @@ from typing import Any
 
 from policies.config import Policy
 from policies.model import Violation
-from webhook.manifests.dry_run import Examined, Outcome
-from webhook.manifests.read import Unreadable
+from webhook.manifests.dry_run import ReviewedManifest, ReviewedObject
+from webhook.manifests.read import UnreadableManifest
 
 
 def policy_notes(policy: Policy, today: date) -> list[str]:
@@ -19,13 +19,16 @@ def policy_notes(policy: Policy, today: date) -> list[str]:
 
 
 def as_json(
-    examined: Sequence[Examined], unreadable: Sequence[Unreadable], skipped: int, notes: Sequence[str] = ()
+    examined: Sequence[ReviewedManifest],
+    unreadable: Sequence[UnreadableManifest],
+    skipped: int,
+    notes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The whole run as one JSON object; `notes` are about the policy."""
     return {
         "objects": [
             {"source": str(one.manifest), "allowed": one.allowed, **_outcome(one.outcome)}
-            | {"becomes": [_outcome(made) for made in one.becomes]}
+            | {"derived": [_outcome(made) for made in one.derived]}
             for one in examined
         ],
         "unreadable": [{"source": one.source, "reason": one.why} for one in unreadable],
@@ -34,14 +37,16 @@ def as_json(
     }
 
 
-def as_text(examined: Sequence[Examined], unreadable: Sequence[Unreadable], skipped: int) -> Iterator[str]:
+def as_text(
+    examined: Sequence[ReviewedManifest], unreadable: Sequence[UnreadableManifest], skipped: int
+) -> Iterator[str]:
     """The same, line by line."""
     for one in examined:
         outcome = one.outcome
         verdict = "allowed" if one.allowed else "DENIED"
         yield f"{one.manifest}: {outcome.kind} {outcome.place}: {verdict}"
         yield from _lines(outcome, "")
-        for made in one.becomes:
+        for made in one.derived:
             yield from _lines(made, _made(made))
     for broken in unreadable:
         yield f"{broken.source}: could not be read: {broken.why}"
@@ -49,36 +54,36 @@ def as_text(examined: Sequence[Examined], unreadable: Sequence[Unreadable], skip
     yield ", ".join(f"{number} {name}" for name, number in counts.items())
 
 
-def findings(one: Examined) -> Iterator[str]:
+def findings(one: ReviewedManifest) -> Iterator[str]:
     """What is refused or warned about, line by line, and nothing else."""
     yield from _findings(one.outcome, "")
-    for made in one.becomes:
+    for made in one.derived:
         yield from _findings(made, _made(made))
 
 
-def _made(outcome: Outcome) -> str:
+def _made(outcome: ReviewedObject) -> str:
     return f"{outcome.kind} {outcome.name} made of it: "
 
 
-def _lines(outcome: Outcome, prefix: str) -> Iterator[str]:
+def _lines(outcome: ReviewedObject, prefix: str) -> Iterator[str]:
     if outcome.mutations:
         yield f"  inject  {prefix}{', '.join(outcome.mutations)} ({outcome.operations} operations)"
     yield from _findings(outcome, prefix)
     for violation, reason in outcome.exempted:
-        yield f"  exempt  {prefix}{violation.rule}: {violation.what} (exempted: {reason})"
+        yield f"  exempt  {prefix}{violation.rule}: {violation.message} (exempted: {reason})"
     for note in outcome.notes:
         yield f"  note    {prefix}{note}"
 
 
-def _findings(outcome: Outcome, prefix: str) -> Iterator[str]:
+def _findings(outcome: ReviewedObject, prefix: str) -> Iterator[str]:
     for label, violations in (("deny", outcome.denied), ("warn", outcome.warned)):
         for violation in violations:
             place = f" (at {violation.pointer})" if violation.pointer else ""
-            yield f"  {label:<6}  {prefix}{violation.rule}: {violation.what}{place}"
-            yield f"          Fix: {violation.fix}"
+            yield f"  {label:<6}  {prefix}{violation.rule}: {violation.message}{place}"
+            yield f"          Fix: {violation.remediation}"
 
 
-def _outcome(outcome: Outcome) -> dict[str, Any]:
+def _outcome(outcome: ReviewedObject) -> dict[str, Any]:
     return {
         "kind": outcome.kind,
         "namespace": outcome.namespace,
@@ -88,7 +93,10 @@ def _outcome(outcome: Outcome) -> dict[str, Any]:
             *(_violation(violation, "enforce") for violation in outcome.denied),
             *(_violation(violation, "warn") for violation in outcome.warned),
         ],
-        "exempted": [{**_violation(violation, "exempt"), "reason": reason} for violation, reason in outcome.exempted],
+        "exempted": [
+            {**_violation(violation, "exempt"), "reason": reason}
+            for violation, reason in outcome.exempted
+        ],
         "notes": list(outcome.notes),
     }
 
@@ -97,14 +105,16 @@ def _violation(violation: Violation, mode: str) -> dict[str, str]:
     return {
         "rule": violation.rule,
         "mode": mode,
-        "what": violation.what,
+        "message": violation.message,
         "pointer": str(violation.pointer),
-        "fix": violation.fix,
+        "remediation": violation.remediation,
     }
 
 
-def _summary(examined: Sequence[Examined], unreadable: Sequence[Unreadable], skipped: int) -> dict[str, int]:
-    outcomes = [outcome for one in examined for outcome in (one.outcome, *one.becomes)]
+def _summary(
+    examined: Sequence[ReviewedManifest], unreadable: Sequence[UnreadableManifest], skipped: int
+) -> dict[str, int]:
+    outcomes = [outcome for one in examined for outcome in (one.outcome, *one.derived)]
     return {
         "reviewed": len(examined),
         "denied": sum(not one.allowed for one in examined),

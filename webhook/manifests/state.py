@@ -8,29 +8,31 @@ from typing import Any
 from policies.cluster.clouds import QUOTA_KINDS
 from policies.cluster.network_policy import NetworkPolicy
 from policies.cluster.state import (
-    Binding,
     LiveCluster,
     LiveService,
-    Neighbourhood,
-    Rights,
-    Role,
+    NamespaceState,
+    RbacBinding,
+    RbacGrants,
+    RbacRole,
     namespaces_in_quota,
 )
-from policies.documents.untyped import mapping, text
+from policies.documents.untyped import as_dict, as_str
 from policies.ray import kuberay
 from policies.ray.workload import RAY_GROUP, Kind, Workload
 
 _RBAC = "rbac.authorization.k8s.io"
 
 
-class ManifestNeighbourhoods:
+class ManifestNamespaces:
     """`ports.Neighbourhoods` over a set of manifests.
 
     What no manifest speaks of is not known, rather than not there: nobody commits a whole cluster to one folder. Where
     they are `complete`, they are the cluster. `namespace` is that of manifests that name none.
     """
 
-    def __init__(self, documents: Iterable[Any], namespace: str = "default", *, complete: bool = False) -> None:
+    def __init__(
+        self, documents: Iterable[Any], namespace: str = "default", *, complete: bool = False
+    ) -> None:
         self._default = namespace
         self._complete = complete
         self._metadata: dict[str, Mapping[str, Any]] = {}
@@ -39,28 +41,30 @@ class ManifestNeighbourhoods:
         self._public: dict[str, list[LiveService]] = defaultdict(list)
         self._policies: dict[str, list[NetworkPolicy]] = defaultdict(list)
         self._quotas: dict[str, list[str]] = defaultdict(list)
-        roles: dict[str, Role] = {}
-        bindings: list[Binding] = []
+        roles: dict[str, RbacRole] = {}
+        bindings: list[RbacBinding] = []
         for document in map(_reviewed, documents):
             kind = Kind.of(document)
             if (kind.group, kind.kind) == (_RBAC, "ClusterRole"):
-                roles[_name(document)] = Role.of(document)
+                roles[_name(document)] = RbacRole.of(document)
             elif (kind.group, kind.kind) == (_RBAC, "ClusterRoleBinding"):
-                bindings.append(Binding.of(document))
+                bindings.append(RbacBinding.of(document))
             else:
                 self._take(kind, document)
-        rights = Rights.of(roles, bindings)
+        rights = RbacGrants.of(roles, bindings)
         # Pods that a dry run makes are KubeRay's, whoever that is.
         self._rights = replace(
-            rights, operators=rights.operators | {kuberay.OPERATOR}, complete=complete or bool(bindings)
+            rights,
+            operators=rights.operators | {kuberay.OPERATOR},
+            complete=complete or bool(bindings),
         )
 
-    def around(self, namespace: str) -> Neighbourhood:
+    def state_of(self, namespace: str) -> NamespaceState:
         """What the manifests say about `namespace`."""
-        nothing = Neighbourhood(ray_clusters={}, services={}, network_policies=(), quotas=())
-        unsaid = nothing if self._complete else Neighbourhood()
+        nothing = NamespaceState(ray_clusters={}, services={}, network_policies=(), quotas=())
+        unsaid = nothing if self._complete else NamespaceState()
         services = self._services.get(namespace, unsaid.services)
-        return Neighbourhood(
+        return NamespaceState(
             metadata=self._metadata.get(namespace),
             ray_clusters=self._clusters.get(namespace, unsaid.ray_clusters),
             services=services,
@@ -71,14 +75,14 @@ class ManifestNeighbourhoods:
         )
 
     def _take(self, kind: Kind, document: Mapping[str, Any]) -> None:
-        namespace = text(mapping(document.get("metadata")).get("namespace")) or self._default
+        namespace = as_str(as_dict(document.get("metadata")).get("namespace")) or self._default
         if kind.group == RAY_GROUP:
             for cluster in _clusters(kind, document):
                 self._clusters[namespace][cluster.name] = cluster
             return
         match (kind.group, kind.kind):
             case ("", "Namespace"):
-                self._metadata[_name(document)] = mapping(document.get("metadata"))
+                self._metadata[_name(document)] = as_dict(document.get("metadata"))
             case ("", "Service"):
                 self._take_service(namespace, LiveService.of(document))
             case ("networking.k8s.io", "NetworkPolicy"):
@@ -103,9 +107,13 @@ def _clusters(kind: Kind, document: Mapping[str, Any]) -> Iterator[LiveCluster]:
 
 def _reviewed(document: Any) -> Mapping[str, Any]:
     """A manifest, or the object of a recorded AdmissionReview."""
-    found = mapping(document)
-    return mapping(mapping(found.get("request")).get("object")) if found.get("kind") == "AdmissionReview" else found
+    found = as_dict(document)
+    return (
+        as_dict(as_dict(found.get("request")).get("object"))
+        if found.get("kind") == "AdmissionReview"
+        else found
+    )
 
 
 def _name(document: Mapping[str, Any]) -> str:
-    return text(mapping(document.get("metadata")).get("name"))
+    return as_str(as_dict(document.get("metadata")).get("name"))

@@ -22,7 +22,7 @@ class ClockSkew(LookedUp):
         self._skew = timedelta()
         self._told = False
 
-    def heard(self, date: str) -> None:
+    def record_date(self, date: str) -> None:
         """An answer has come with this `Date`; what is none, or has no time zone, tells nothing."""
         try:
             self._skew = self._now() - parsedate_to_datetime(date)
@@ -31,7 +31,9 @@ class ClockSkew(LookedUp):
         far = abs(self._skew) > _WORTH_A_WORD
         if far and not self._told:
             seconds = round(self._skew.total_seconds())
-            structlog.get_logger().warning("clock differs from the API server's", seconds_ahead=seconds)
+            structlog.get_logger().warning(
+                "clock differs from the API server's", seconds_ahead=seconds
+            )
         self._told = far
 
     def collect(self) -> Iterator[Metric]:

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
 from certs.identity import Cluster
-from certs.profile import AUTHORITY_LIFETIME, BACKDATED, SOON, Profile
+from certs.profile import AUTHORITY_LIFETIME, BACKDATED, SOON, CertificateProfile
 from certs.root import Root
 from webhook.metrics.registry import Label, LookedUp
 
@@ -16,13 +16,17 @@ class Lifetimes(LookedUp):
     """Looks at every known RayCluster when it is asked, which takes about a millisecond for 10,000 of them."""
 
     labels = MappingProxyType(
-        {"raywarden_expires_timestamp_seconds": (Label("what", ("serving_certificate", "cluster_ca", "root")),)}
+        {
+            "raywarden_expires_timestamp_seconds": (
+                Label("kind", ("serving_certificate", "cluster_ca", "root")),
+            )
+        }
     )
 
     def __init__(
         self,
         clusters: Callable[[], Iterable[Cluster]],
-        profile: Profile,
+        profile: CertificateProfile,
         root: Root | None,
         certificate_ends: Callable[[], datetime | None],
         now: Callable[[], datetime],
@@ -38,15 +42,23 @@ class Lifetimes(LookedUp):
         yield GaugeMetricFamily("raywarden_ray_clusters", "RayClusters known", len(created))
         aged = self._now() + SOON - self._profile.lifetime
         text = "RayClusters so old that certificates of their first pods end within 60 days, or have ended"
-        yield GaugeMetricFamily("raywarden_aging_ray_clusters", text, sum(time < aged for time in created))
+        yield GaugeMetricFamily(
+            "raywarden_aging_ray_clusters", text, sum(time < aged for time in created)
+        )
         yield self._ends(created)
 
     def _ends(self, created: list[datetime]) -> Metric:
         first_ca = min(created) - BACKDATED + AUTHORITY_LIFETIME if created else None
         root = self._root.certificate.not_valid_after_utc if self._root else None
-        known = {"serving_certificate": self._certificate_ends(), "cluster_ca": first_ca, "root": root}
+        known = {
+            "serving_certificate": self._certificate_ends(),
+            "cluster_ca": first_ca,
+            "root": root,
+        }
         ends = GaugeMetricFamily(
-            "raywarden_expires_timestamp_seconds", "when the first of each kind ends", labels=("what",)
+            "raywarden_expires_timestamp_seconds",
+            "when the first of each kind ends",
+            labels=("kind",),
         )
         for what, time in known.items():
             if time:

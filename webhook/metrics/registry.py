@@ -6,7 +6,14 @@ from itertools import product
 from types import MappingProxyType
 from typing import TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -17,9 +24,26 @@ from webhook import __version__
 from webhook.ca.trust import Trust
 
 # Labels must not grow with what strangers send: other kinds are counted as one.
-KINDS = workload.KINDS | related_object.KINDS
+REVIEWED_KINDS = workload.WORKLOAD_KINDS | related_object.RELATED_KINDS
 # The API server waits up to ten seconds for an admission, and a pod for a certificate as long.
-_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_BUCKETS = (
+    0.0001,
+    0.00025,
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+)
 _OUTCOMES = (
     "issued", "unauthenticated", "forbidden", "bad_csr", "bad_request", "too_often", "not_yet", "unavailable",
 )  # fmt: skip
@@ -38,7 +62,11 @@ class Label:
 
 
 _WEBHOOK = Label("webhook", ("mutate", "validate"))
-_RULE = Label("rule", (*_IDS, "size"), "the id of a rule, `size` (too large to be judged), or an `own-...` of yours")
+_RULE = Label(
+    "rule",
+    (*_IDS, "size"),
+    "the id of a rule, `size` (too large to be judged), or an `own-...` of yours",
+)
 
 
 class LookedUp(Collector):
@@ -61,19 +89,26 @@ class Metrics:
         self.labels: dict[str, tuple[Label, ...]] = {}
         self.ready = self._gauge("ready", "1 when this replica takes requests")
         build = self._gauge(
-            "build_info", "1, with the version that runs", Label("version", (__version__,), "its number")
+            "build_info",
+            "1, with the version that runs",
+            Label("version", (__version__,), "its number"),
         )
         build.labels(__version__).set(1)
         self.connections = self._gauge(
-            "connections", "open connections", Label("port", ("admission", "enrolment", "operations"))
+            "connections",
+            "open connections",
+            Label("port", ("admission", "enrollment", "operations")),
         )
         self._declare_admission()
-        self._declare_enrolment()
+        self._declare_enrollment()
         self.generations = self._gauge(
-            "seed_generations", "generations of the seed in use", Label("state", ("signing", "retired"))
+            "seed_generations",
+            "generations of the seed in use",
+            Label("state", ("signing", "retired")),
         )
-        self.upkeep_failures = self._counter(
-            "upkeep_failures", "times the seed, our certificate or the caBundle could not be kept in step"
+        self.reconcile_errors = self._counter(
+            "reconcile_errors",
+            "times the seed, our certificate or the caBundle could not be kept in step",
         )
         for collector in collectors:
             self.registry.register(collector)
@@ -81,8 +116,11 @@ class Metrics:
         ProcessCollector(registry=self.registry)
 
     def _declare_admission(self) -> None:
-        allowed, operation = Label("allowed", ("true", "false")), ("CREATE", "UPDATE", "DELETE", "CONNECT")
-        kind = Label("kind", (*sorted(KINDS), "other"))
+        allowed, operation = (
+            Label("allowed", ("true", "false")),
+            ("CREATE", "UPDATE", "DELETE", "CONNECT"),
+        )
+        kind = Label("kind", (*sorted(REVIEWED_KINDS), "other"))
         # Most combinations of these are never met.
         self.requests = self._counter(
             "admission_requests", "AdmissionReviews answered", _WEBHOOK, kind, Label("operation", operation), allowed,
@@ -95,32 +133,44 @@ class Metrics:
             Label("action", ("deny", "warn", "exempt")),
         )  # fmt: skip
         mutations = tuple(mutation.id for mutation in MUTATIONS)
-        self.mutations = self._counter("mutations", "objects each mutation changed", Label("mutation", mutations))
+        self.mutations = self._counter(
+            "mutations", "objects each mutation changed", Label("mutation", mutations)
+        )
         failing = Label("rule", (*_IDS, *mutations), "the id of a rule or mutation")
-        self.failures = self._counter("rule_failures", "rules and mutations that raised on an object", failing)
+        self.failures = self._counter(
+            "rule_failures", "rules and mutations that raised on an object", failing
+        )
         statuses = tuple(map(str, (400, 404, 405, 408, 413, 415, 500, 503)))
         self.rejected = self._counter(
-            "rejected_requests", "requests that were neither AdmissionReview nor enrolment, by HTTP status",
+            "rejected_requests", "requests that were neither AdmissionReview nor enrollment, by HTTP status",
             Label("status", statuses),
         )  # fmt: skip
 
-    def _declare_enrolment(self) -> None:
-        self.enrolments = self._counter("enrolments", "enrolments answered", Label("outcome", _OUTCOMES))
-        self.enrolment_duration = self._histogram(
-            "enrolment_duration_seconds", "seconds from a request for a certificate to its answer"
+    def _declare_enrollment(self) -> None:
+        self.enrollments = self._counter(
+            "enrollments", "enrollments answered", Label("outcome", _OUTCOMES)
+        )
+        self.enrollment_duration = self._histogram(
+            "enrollment_duration_seconds", "seconds from a request for a certificate to its answer"
         )
 
     def _counter(self, name: str, text: str, *labels: Label, from_start: bool = True) -> Counter:
-        made = Counter(self._named(name, labels), text, [one.name for one in labels], registry=self.registry)
+        made = Counter(
+            self._named(name, labels), text, [one.name for one in labels], registry=self.registry
+        )
         return _with_series(made, labels) if from_start else made
 
     def _gauge(self, name: str, text: str, *labels: Label) -> Gauge:
-        made = Gauge(self._named(name, labels), text, [one.name for one in labels], registry=self.registry)
+        made = Gauge(
+            self._named(name, labels), text, [one.name for one in labels], registry=self.registry
+        )
         return _with_series(made, labels)
 
     def _histogram(self, name: str, text: str, *labels: Label) -> Histogram:
         names = [one.name for one in labels]
-        made = Histogram(self._named(name, labels), text, names, buckets=_BUCKETS, registry=self.registry)
+        made = Histogram(
+            self._named(name, labels), text, names, buckets=_BUCKETS, registry=self.registry
+        )
         return _with_series(made, labels)
 
     def _named(self, name: str, labels: tuple[Label, ...]) -> str:
@@ -138,13 +188,19 @@ class CaCache(LookedUp):
 
     def collect(self) -> Iterator[Metric]:
         cache = self._trust.authorities if self._trust.seed else None
-        lookups = CounterMetricFamily("raywarden_ca_cache_lookups", "look-ups of a cluster's CA", labels=("found",))
+        lookups = CounterMetricFamily(
+            "raywarden_ca_cache_lookups", "look-ups of a cluster's CA", labels=("found",)
+        )
         lookups.add_metric(["true"], cache.hits if cache else 0)
         lookups.add_metric(["false"], cache.misses if cache else 0)
         yield lookups
         evictions = cache.evictions if cache else 0
-        yield CounterMetricFamily("raywarden_ca_cache_evictions", "CAs dropped for want of room", evictions)
-        yield GaugeMetricFamily("raywarden_ca_cache_size", "CAs in memory", len(cache) if cache else 0)
+        yield CounterMetricFamily(
+            "raywarden_ca_cache_evictions", "CAs dropped for want of room", evictions
+        )
+        yield GaugeMetricFamily(
+            "raywarden_ca_cache_size", "CAs in memory", len(cache) if cache else 0
+        )
 
 
 class Watches(LookedUp):
@@ -155,7 +211,9 @@ class Watches(LookedUp):
         self._current = current
 
     def collect(self) -> Iterator[Metric]:
-        text = "1 while a resource is followed, 0 while what is known of it may be old, or nothing is"
+        text = (
+            "1 while a resource is followed, 0 while what is known of it may be old, or nothing is"
+        )
         watches = GaugeMetricFamily("raywarden_watch_current", text, labels=("resource",))
         for resource, current in self._current().items():
             watches.add_metric([resource], int(current))

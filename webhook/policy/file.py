@@ -3,7 +3,13 @@
 from pathlib import Path
 
 from policies.config import Policy
-from policies.documents.untrusted_yaml import Place, Placed, UntrustedYamlError, load_placed, place_at
+from policies.documents.untrusted_yaml import (
+    Position,
+    Positioned,
+    UntrustedYamlError,
+    load_positioned,
+    position_at,
+)
 from policies.problems import PolicyError, Problem
 from webhook.settings import SetupError
 
@@ -37,39 +43,45 @@ def parse_policy(file: Path | None, content: bytes, running: Policy | None = Non
 
     Raises SetupError with a line for each problem, `FILE:LINE:COLUMN: place: what is wrong`, as they stand in the file.
     """
-    document = Placed(None, Place(1, 1), {})
+    document = Positioned(None, Position(1, 1), {})
     try:
         document = _document(content)
         if running and document.value is None:
-            raise PolicyError(Problem((), "there is nothing in it; for the default policy write kind: Policy"))
+            raise PolicyError(
+                Problem((), "there is nothing in it; for the default policy write kind: Policy")
+            )
         policy = Policy.parse(document.value)
         if running and policy.inject.cluster_domain != running.inject.cluster_domain:
-            what = f"certificates hold names in {running.inject.cluster_domain} until the server is started anew"
-            raise PolicyError(Problem(("inject", "clusterDomain"), what))
+            message = f"certificates hold names in {running.inject.cluster_domain} until the server is started anew"
+            raise PolicyError(Problem(("inject", "clusterDomain"), message))
     except UntrustedYamlError as error:
-        raise SetupError(_line(file, error.place, error.what)) from None
+        raise SetupError(_line(file, error.place, error.message)) from None
     except PolicyError as error:
         raise SetupError("\n".join(_lines(file, document, error))) from None
     return policy
 
 
-def _document(content: bytes) -> Placed:
+def _document(content: bytes) -> Positioned:
     try:
-        documents = load_placed(content.decode())
+        documents = load_positioned(content.decode())
     except UnicodeDecodeError as error:
-        raise UntrustedYamlError("not UTF-8 text", place_at(content, error.start)) from None
-    first = next(documents, Placed(None, Place(1, 1), {}))
+        raise UntrustedYamlError("not UTF-8 text", position_at(content, error.start)) from None
+    first = next(documents, Positioned(None, Position(1, 1), {}))
     if second := next(documents, None):
         raise UntrustedYamlError("a second document begins; a policy file holds one", second.start)
     return first
 
 
-def _lines(file: Path | None, document: Placed, error: PolicyError) -> list[str]:
-    placed = [(document.place(problem.place, key=problem.at_key), problem) for problem in error.problems]
+def _lines(file: Path | None, document: Positioned, error: PolicyError) -> list[str]:
+    placed = [
+        (document.place(problem.place, key=problem.at_key), problem) for problem in error.problems
+    ]
     placed.sort(key=lambda one: one[0])
     lines = [_line(file, place, str(problem)) for place, problem in placed[:_MAX_SHOWN]]
-    return lines + ([f"{file}: ... and {len(placed) - _MAX_SHOWN} more"] if len(placed) > _MAX_SHOWN else [])
+    return lines + (
+        [f"{file}: ... and {len(placed) - _MAX_SHOWN} more"] if len(placed) > _MAX_SHOWN else []
+    )
 
 
-def _line(file: Path | None, place: Place | None, what: str) -> str:
-    return f"{file}:{place.line}:{place.column}: {what}" if place else f"{file}: {what}"
+def _line(file: Path | None, place: Position | None, message: str) -> str:
+    return f"{file}:{place.line}:{place.column}: {message}" if place else f"{file}: {message}"

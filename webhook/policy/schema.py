@@ -13,7 +13,12 @@ from policies.registry import RULES
 
 def text() -> str:
     """The schema as `policies/policy.schema.json` has it."""
-    return json.dumps(PolicyFile.model_json_schema(schema_generator=_Schema), indent=2, ensure_ascii=False) + "\n"
+    return (
+        json.dumps(
+            PolicyFile.model_json_schema(schema_generator=_Schema), indent=2, ensure_ascii=False
+        )
+        + "\n"
+    )
 
 
 def example_rules() -> Iterator[str]:
@@ -33,7 +38,11 @@ class _Schema(GenerateJsonSchema):
     """Without the titles pydantic makes of field names: editors show the names anyway."""
 
     def generate(self, schema: CoreSchema, mode: JsonSchemaMode = "validation") -> dict[str, Any]:
-        return {"$schema": self.schema_dialect, **super().generate(schema, mode), "title": "RayWarden policy"}
+        return {
+            "$schema": self.schema_dialect,
+            **super().generate(schema, mode),
+            "title": "RayWarden policy",
+        }
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False

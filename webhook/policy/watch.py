@@ -24,7 +24,10 @@ class PolicyWatch:
     """
 
     def __init__(
-        self, read: Callable[[], bytes], parse: Callable[[bytes, Policy | None], Policy], today: Callable[[], date]
+        self,
+        read: Callable[[], bytes],
+        parse: Callable[[bytes, Policy | None], Policy],
+        today: Callable[[], date],
     ) -> None:
         self._read = read
         self._parse = parse
@@ -77,7 +80,10 @@ class PolicyWatch:
         if found != self._found:
             self._found, self.current = found, False
             self.reloads[_REJECTED] += 1
-            self._log.error("policy rejected, the last good one stays in force", problems=str(error).splitlines())
+            self._log.error(
+                "policy rejected, the last good one stays in force",
+                problems=str(error).splitlines(),
+            )
 
     def _report_ended(self) -> None:
         """Name the exemptions that have ended, with each policy and on each new day."""
@@ -85,7 +91,12 @@ class PolicyWatch:
             return
         self._reported = today
         for number, exemption in self.policy.ended(today):
-            self._log.warning("exemption ended", exemption=number, reason=exemption.reason, until=str(exemption.until))
+            self._log.warning(
+                "exemption ended",
+                exemption=number,
+                reason=exemption.reason,
+                until=str(exemption.until),
+            )
 
 
 class PolicyMetrics(LookedUp):
@@ -104,7 +115,9 @@ class PolicyMetrics(LookedUp):
 
     def collect(self) -> Iterator[Metric]:
         reloads = CounterMetricFamily(
-            "raywarden_policy_reloads", "times the policy file was found changed", labels=("outcome",)
+            "raywarden_policy_reloads",
+            "times the policy file was found changed",
+            labels=("outcome",),
         )
         for outcome, count in self._watch.reloads.items():
             reloads.add_metric([outcome], count)

@@ -121,7 +121,9 @@ async def serve(
     keeping.append(asyncio.ensure_future(_announce(listeners, readiness)))
     stopped = asyncio.create_task(stop.wait())
     try:
-        while not all(one.started or task.done() for one, task in zip(listeners, running, strict=True)):
+        while not all(
+            one.started or task.done() for one, task in zip(listeners, running, strict=True)
+        ):
             await asyncio.sleep(0.01)
         readiness.met("open ports")
         # A port, or what keeps it up to date, that ends on its own takes the others along: half a server is none.
@@ -144,7 +146,9 @@ async def serve(
             raise end
 
 
-def _listen_to_signals(listeners: Iterable[Listener], stop: asyncio.Event, hurry: asyncio.Event) -> None:
+def _listen_to_signals(
+    listeners: Iterable[Listener], stop: asyncio.Event, hurry: asyncio.Event
+) -> None:
     def told() -> None:
         if stop.is_set():
             hurry.set()

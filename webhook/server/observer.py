@@ -13,7 +13,7 @@ from webhook.admission.wire import AdmissionRequest
 from webhook.enrollment.rate_limit import RateLimit
 from webhook.enrollment.signing import Issued
 from webhook.enrollment.wire import Refusal
-from webhook.metrics.registry import KINDS, Metrics
+from webhook.metrics.registry import REVIEWED_KINDS, Metrics
 
 
 class Observer:
@@ -26,20 +26,28 @@ class Observer:
         # Everything is counted; but who is refused often must not fill the disk with it.
         self._refusal_lines = RateLimit(30, 60, clock)
 
-    def decided(self, webhook: str, request: AdmissionRequest, decision: Decision, seconds: float) -> None:
+    def decided(
+        self, webhook: str, request: AdmissionRequest, decision: Decision, seconds: float
+    ) -> None:
         """One admission request was answered after `seconds`."""
-        kind = request.kind.kind if request.kind.kind in KINDS else "other"
+        kind = request.kind.kind if request.kind.kind in REVIEWED_KINDS else "other"
         allowed = decision.response.allowed
         self.metrics.requests.labels(webhook, kind, request.operation, str(allowed).lower()).inc()
         self.metrics.duration.labels(webhook).observe(seconds)
-        for action, rules in (("deny", decision.denied), ("warn", decision.warned), ("exempt", decision.exempted)):
+        for action, rules in (
+            ("deny", decision.denied),
+            ("warn", decision.warned),
+            ("exempt", decision.exempted),
+        ):
             for rule in rules:
                 self.metrics.violations.labels(rule, action).inc()
         for mutation in decision.mutations:
             self.metrics.mutations.labels(mutation).inc()
         for failure in decision.failed:
             self.metrics.failures.labels(failure.member).inc()
-            self._log.error("a rule or mutation failed", uid=request.uid, rule=failure.member, at=failure.at)
+            self._log.error(
+                "a rule or mutation failed", uid=request.uid, rule=failure.member, at=failure.at
+            )
         self._log.info(
             "admission",
             webhook=webhook,
@@ -75,10 +83,12 @@ class Observer:
         )
 
     def refused(self, refusal: Refusal, peer: str, seconds: float) -> None:
-        """An enrolment from the address `peer` was refused after `seconds`."""
+        """An enrollment from the address `peer` was refused after `seconds`."""
         self._answered(refusal.outcome, seconds)
         outcome, reason = refusal.outcome, refusal.reason
-        self._warn("enrolment refused", peer, outcome=outcome, status=refusal.status, reason=reason)
+        self._warn(
+            "enrollment refused", peer, outcome=outcome, status=refusal.status, reason=reason
+        )
 
     def _warn(self, event: str, peer: str, **fields: object) -> None:
         if not self._refusal_lines.wait((event, peer)):
@@ -86,8 +96,8 @@ class Observer:
             self._log.warning(event, peer=peer, **fields)
 
     def _answered(self, outcome: str, seconds: float) -> None:
-        self.metrics.enrolments.labels(outcome).inc()
-        self.metrics.enrolment_duration.observe(seconds)
+        self.metrics.enrollments.labels(outcome).inc()
+        self.metrics.enrollment_duration.observe(seconds)
 
     def seed_adopted(self, seed: Seed) -> None:
         """Another seed is in use now."""
@@ -100,11 +110,11 @@ class Observer:
         """Our webhook configurations did not have our CA, and have it now."""
         self._log.info("caBundle written")
 
-    def upkeep_failed(self, problem: str, again: bool) -> None:
+    def reconcile_failed(self, problem: str, again: bool) -> None:
         """What is stored could not be followed; what was known stays in use. What lasts is counted, and said once."""
-        self.metrics.upkeep_failures.inc()
+        self.metrics.reconcile_errors.inc()
         if not again:
-            self._log.error("upkeep failed", reason=problem)
+            self._log.error("reconcile failed", reason=problem)
 
     def rejected(self, status: int, reason: str, peer: str) -> None:
         """A request from the address `peer` was turned away before it could be reviewed."""

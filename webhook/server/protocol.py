@@ -106,7 +106,9 @@ class BoundedProtocol(HttpToolsProtocol):
         would keep the API server out.
         """
         if len(self.connections) > self.most_connections:
-            waiting = [one for one in self.connections if isinstance(one, BoundedProtocol) and one.waits]
+            waiting = [
+                one for one in self.connections if isinstance(one, BoundedProtocol) and one.waits
+            ]
             min(waiting, key=lambda one: one._waiting_since, default=self).transport.abort()
 
     @property

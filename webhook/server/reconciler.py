@@ -9,7 +9,13 @@ from functools import partial
 from certs.seed import Generation, Seed, SeedError
 from webhook.ca.serving_certificate import ServingCertificate
 from webhook.ca.trust import Trust
-from webhook.ports import ConflictError, SeedStore, StoredSeed, UnavailableError, WebhookConfigurations
+from webhook.ports import (
+    ConflictError,
+    SeedStore,
+    StoredSeed,
+    UnavailableError,
+    WebhookConfigurations,
+)
 from webhook.server.observer import Observer
 from webhook.server.readiness import Readiness
 
@@ -19,7 +25,7 @@ _UNREADY_PAUSE_SECONDS = 3.0
 SEED, CERTIFICATE, CONFIGURATIONS = "seed", "serving certificate", "webhook configurations"
 
 
-class Upkeep:
+class Reconciler:
     """A loop that looks at everything, more often while something is missing.
 
     `configurations` is None where their caBundle is not ours to write. The API server is told of a new CA before our
@@ -56,7 +62,7 @@ class Upkeep:
         while True:
             problem = await self.once()
             if problem:
-                self._observer.upkeep_failed(problem, again=problem == said)
+                self._observer.reconcile_failed(problem, again=problem == said)
             said = problem
             # While something is missing nobody can use us.
             most = period if self._readiness.ready else min(_UNREADY_PAUSE_SECONDS, period)
@@ -90,7 +96,9 @@ class Upkeep:
 
     async def _first_seed(self) -> StoredSeed:
         """Store a seed where there is none: the one in use, should somebody have deleted it, else a new one."""
-        seed = self._trust.seed or Seed((Generation(self._now().replace(microsecond=0), self._new_secret()),))
+        seed = self._trust.seed or Seed(
+            (Generation(self._now().replace(microsecond=0), self._new_secret()),)
+        )
         # In a conflict another replica was first, and its seed is the one.
         with suppress(ConflictError):
             await self._store.create(seed.entries)

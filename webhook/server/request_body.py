@@ -125,7 +125,10 @@ class Bodies:
 
 
 def _check_type(request: Request) -> None:
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+    if (
+        request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        != "application/json"
+    ):
         raise HTTPException(415, "send application/json")
 
 

@@ -24,10 +24,14 @@ from webhook.settings import Settings
 _NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
 
 
-def admission_app(reviewer: Reviewer, observer: Observer, readiness: Readiness, settings: Settings) -> FastAPI:
+def admission_app(
+    reviewer: Reviewer, observer: Observer, readiness: Readiness, settings: Settings
+) -> FastAPI:
     """`POST /mutate` and `POST /validate` for AdmissionReview v1; every other answer is problem+json (RFC 9457)."""
     app = _bare_app(observer)
-    bodies = Bodies(settings.max_body_bytes, settings.body_timeout_seconds, settings.max_large_bodies_bytes)
+    bodies = Bodies(
+        settings.max_body_bytes, settings.body_timeout_seconds, settings.max_large_bodies_bytes
+    )
 
     def route(path: str, review: Callable[[AdmissionRequest], Decision]) -> None:
         async def admit(request: Request) -> Response:
@@ -52,10 +56,14 @@ def admission_app(reviewer: Reviewer, observer: Observer, readiness: Readiness, 
     return app
 
 
-def enrolment_app(signing: Signing, observer: Observer, settings: Settings) -> FastAPI:
+def enrollment_app(signing: Signing, observer: Observer, settings: Settings) -> FastAPI:
     """`POST /v1/certificates`: a bearer token and `{"csr": PEM}` in, `certificate` and `caBundle` (PEM) out."""
     app = _bare_app(observer)
-    bodies = Bodies(settings.max_enrolment_bytes, settings.body_timeout_seconds, settings.max_large_bodies_bytes)
+    bodies = Bodies(
+        settings.max_enrollment_bytes,
+        settings.body_timeout_seconds,
+        settings.max_large_bodies_bytes,
+    )
 
     async def certificates(request: Request) -> Response:
         started = observer.clock()
@@ -123,6 +131,11 @@ def _peer(request: Request) -> str:
 
 def _problem(status: int, detail: str, headers: Mapping[str, str]) -> Response:
     """RFC 9457. Whoever was told no may come again on another connection: this one would only be held."""
-    document = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+    document = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+    }
     content, headers = orjson.dumps(document), {**headers, "Connection": "close"}
     return Response(content, status, headers, media_type="application/problem+json")

@@ -17,7 +17,11 @@ _PATIENCE = 120
 
 def on(address: str) -> Any:
     """Options that pin a task or an actor to the node of this address."""
-    (node,) = [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["NodeManagerAddress"] == address]
+    (node,) = [
+        node["NodeID"]
+        for node in ray.nodes()
+        if node["Alive"] and node["NodeManagerAddress"] == address
+    ]
     return {"scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False)}
 
 
@@ -86,7 +90,8 @@ def nodes() -> None:
     known: dict[str, bool] = {}
     while not select.select([sys.stdin], [], [], 0.1)[0]:
         seen = {
-            node["NodeManagerAddress"]: node["Alive"] for node in sorted(ray.nodes(), key=lambda node: node["Alive"])
+            node["NodeManagerAddress"]: node["Alive"]
+            for node in sorted(ray.nodes(), key=lambda node: node["Alive"])
         }
         for address, alive in seen.items():
             if known.get(address) is not alive:
@@ -96,6 +101,10 @@ def nodes() -> None:
 
 if __name__ == "__main__":
     ray.init(address="auto", log_to_driver=False, logging_level="WARNING")
-    programs: dict[str, Callable[..., None]] = {"everything": everything, "pinned": pinned, "nodes": nodes}
+    programs: dict[str, Callable[..., None]] = {
+        "everything": everything,
+        "pinned": pinned,
+        "nodes": nodes,
+    }
     programs[sys.argv[1]](*sys.argv[2:])
     print("ALL OK")

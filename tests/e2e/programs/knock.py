@@ -26,7 +26,9 @@ def knock(target: str, method: str, *files: str) -> str:
     return f"{len(answer)} bytes"
 
 
-def _channel(target: str, ca: bytes = b"", key: bytes | None = None, certificate: bytes | None = None) -> grpc.Channel:
+def _channel(
+    target: str, ca: bytes = b"", key: bytes | None = None, certificate: bytes | None = None
+) -> grpc.Channel:
     if not ca:
         return grpc.insecure_channel(target)
     return grpc.secure_channel(target, grpc.ssl_channel_credentials(ca, key, certificate))

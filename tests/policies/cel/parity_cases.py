@@ -51,7 +51,9 @@ class Case:
 
 def cases() -> list[Case]:
     table = yaml.safe_load(_TABLE.read_text())
-    return [Case(**{_CAMEL.get(key, key): value for key, value in entry.items()}) for entry in table]
+    return [
+        Case(**{_CAMEL.get(key, key): value for key, value in entry.items()}) for entry in table
+    ]
 
 
 def _ray_cluster(document: Object, namespace: str) -> Object:

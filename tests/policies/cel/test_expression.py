@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from policies.cel.expression import VARIABLES, Activation, EvaluationError, Expression, ExpressionError
+from policies.cel.expression import (
+    VARIABLES,
+    Activation,
+    EvaluationError,
+    Expression,
+    ExpressionError,
+)
 from tests.policies.cel.parity_cases import Case, cases
 from tests.support.factory import Object
 from tests.support.paths import FIXTURES
@@ -16,9 +22,18 @@ from tests.support.paths import FIXTURES
 _names = st.sampled_from(
     ["metadata", "labels", "spec", "containers", "env", "name", "value", "userInfo", "groups", "é"]
 )
-_scalars = st.none() | st.booleans() | st.integers(-(2**65), 2**65) | st.floats() | st.text(max_size=3) | _names
+_scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**65), 2**65)
+    | st.floats()
+    | st.text(max_size=3)
+    | _names
+)
 _json = st.recursive(
-    _scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_names, inner, max_size=4), max_leaves=12
+    _scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_names, inner, max_size=4),
+    max_leaves=12,
 )
 _LARGE = FIXTURES / "bench" / "raycluster-20k.json"
 
@@ -26,7 +41,9 @@ _LARGE = FIXTURES / "bench" / "raycluster-20k.json"
 def verdict(case: Case) -> str:
     try:
         return (
-            "allowed" if Expression.compile(case.expression).holds(Activation(case.variables("team-a"))) else "denied"
+            "allowed"
+            if Expression.compile(case.expression).holds(Activation(case.variables("team-a")))
+            else "denied"
         )
     except ExpressionError:
         return "refused"
@@ -65,7 +82,10 @@ def test_a_message_is_a_string_expression() -> None:
         ("", "line 1, column 1: Syntax error"),
         ("object.a ==", "line 1, column 12: Syntax error"),
         ("true &&\n  objekt == 1", "line 2, column 3: undeclared reference to 'objekt'"),
-        ("1 + 'a' == 2", "line 1, column 3: found no matching overload for '_+_' applied to '(int, string)'"),
+        (
+            "1 + 'a' == 2",
+            "line 1, column 3: found no matching overload for '_+_' applied to '(int, string)'",
+        ),
         ("object.a", "must be of type BOOL, is of whatever type the object has there"),
         ("'a'", "must be of type BOOL, is STRING"),
         ("(" * 500 + "true" + ")" * 500, "recursion limit"),
@@ -120,7 +140,9 @@ def nested(levels: int) -> Any:
         ((1, 2), "type tuple is not JSON"),
     ],
 )
-def test_what_is_too_much_or_not_json_is_refused_before_the_library_sees_it(value: Any, says: str) -> None:
+def test_what_is_too_much_or_not_json_is_refused_before_the_library_sees_it(
+    value: Any, says: str
+) -> None:
     assert says in problem("object != null || true", value)
 
 
@@ -147,12 +169,21 @@ _HOSTILE: list[tuple[str, Any]] = [
     ("object.map(x, x).size() >= 0", list(range(9_999))),
     ("object.filter(x, true).map(y, y).size() >= 0", ["x" * 100] * 1_000),
     ("object.l.all(x, object.s.contains('aab') || true)", {"l": [0] * 9_999, "s": "a" * 1_500_000}),
-    ("object.l.all(x, object.s.matches('(a|aa)+b') || true)", {"l": [0] * 9_999, "s": "a" * 1_500_000}),
+    (
+        "object.l.all(x, object.s.matches('(a|aa)+b') || true)",
+        {"l": [0] * 9_999, "s": "a" * 1_500_000},
+    ),
     ("object.all(x, x.matches('^[a-z]{1,60}$') || true)", ["x" * 50] * 9_999),
-    ("object.all(k, object[k].matches('.{0,60}b') || true)", {f"k{n}": "a" * 100 for n in range(9_000)}),
+    (
+        "object.all(k, object[k].matches('.{0,60}b') || true)",
+        {f"k{n}": "a" * 100 for n in range(9_000)},
+    ),
     ("object.s.replace('', object.s).size() >= 0", {"s": "a" * 1_500_000}),
     ("object.s.split('').map(x, x).size() >= 0", {"s": "a" * 9_999}),
-    ("[object].map(x, x + x).map(x, x + x).map(x, x + x).map(x, x + x).all(x, x.contains('b'))", "a" * 1_500_000),
+    (
+        "[object].map(x, x + x).map(x, x + x).map(x, x + x).map(x, x + x).all(x, x.contains('b'))",
+        "a" * 1_500_000,
+    ),
     ("object.all(x, '%s'.format([object]) != '')", list(range(9_999))),
     ("object.all(x, object.join(',') != '')", ["x" * 100] * 9_999),
     ("sets.contains(object, object)", [f"{n}" for n in range(9_999)]),

@@ -15,7 +15,10 @@ OFFICE, WORLD = "203.0.113.0/24", "0.0.0.0/0"
 
 
 def balancer(*ranges: Any, **annotations: str) -> dict[str, Any]:
-    spec = {"type": "LoadBalancer", **({"loadBalancerSourceRanges": list(ranges)} if ranges else {})}
+    spec = {
+        "type": "LoadBalancer",
+        **({"loadBalancerSourceRanges": list(ranges)} if ranges else {}),
+    }
     return {"metadata": {"annotations": annotations}, "spec": spec}
 
 
@@ -103,5 +106,7 @@ def test_exceptions_are_taken_out_of_the_range_they_lie_in() -> None:
     assert not few_are_in([("8.0.0.0/7", ["10.0.0.0/8", "11.0.0.0/8"])])
     assert not few_are_in([("8.0.0.0/7", ["8.0.0.0/9", "8.0.0.0/9"])])
     assert not few_are_in([("8.0.0.0/7", ["::/0"])])
-    assert not few_are_in([("2001::/23", ["2001:20::/28"]), ("2600::/29", [])]), "what one leaves out, others let in"
+    assert not few_are_in([("2001::/23", ["2001:20::/28"]), ("2600::/29", [])]), (
+        "what one leaves out, others let in"
+    )
     assert not few_are_in([("8.0.0.0/8", ["8.0.0.0/32"] * 1000)]), "too many to look into"

@@ -13,7 +13,10 @@ NAMED = {"key": "kubernetes.io/metadata.name", "operator": "Exists"}
 
 def policy(*ingress: Any, metadata: dict[str, Any] | None = None, **spec: Any) -> NetworkPolicy:
     return NetworkPolicy.of(
-        {"metadata": {"name": "p", **(metadata or {})}, "spec": {"podSelector": {}, "ingress": list(ingress), **spec}}
+        {
+            "metadata": {"name": "p", **(metadata or {})},
+            "spec": {"podSelector": {}, "ingress": list(ingress), **spec},
+        }
     )
 
 
@@ -22,7 +25,12 @@ def open_at(made: NetworkPolicy, *ports: int) -> list[str]:
 
 
 def blocks(*ranges: str, without: tuple[str, ...] = ()) -> dict[str, Any]:
-    return {"from": [{"ipBlock": {"cidr": one, **({"except": list(without)} if without else {})}} for one in ranges]}
+    return {
+        "from": [
+            {"ipBlock": {"cidr": one, **({"except": list(without)} if without else {})}}
+            for one in ranges
+        ]
+    }
 
 
 @pytest.mark.parametrize(
@@ -37,7 +45,9 @@ def blocks(*ranges: str, without: tuple[str, ...] = ()) -> dict[str, Any]:
         ({"egress": [{}]}, True),
     ],
 )
-def test_ingress_is_isolated_unless_the_types_leave_it_out(spec: dict[str, Any], isolates: bool) -> None:
+def test_ingress_is_isolated_unless_the_types_leave_it_out(
+    spec: dict[str, Any], isolates: bool
+) -> None:
     assert policy(**spec).isolates is isolates
 
 
@@ -66,8 +76,12 @@ def test_a_selector_that_asks_nothing_selects_every_pod(selector: Any) -> None:
         ({"operator": "Near"}, {"a": "x"}, False),
     ],
 )
-def test_expressions_are_matched_as_kubernetes_does(term: Any, labels: dict[str, str], selected: bool) -> None:
-    made = policy(podSelector={"matchLabels": {"b": "1"}, "matchExpressions": [{"key": "a", **term}]})
+def test_expressions_are_matched_as_kubernetes_does(
+    term: Any, labels: dict[str, str], selected: bool
+) -> None:
+    made = policy(
+        podSelector={"matchLabels": {"b": "1"}, "matchExpressions": [{"key": "a", **term}]}
+    )
     assert made.selects({"b": "1", **labels}) is selected
     assert not made.selects({"b": "2", **labels}) and not made.selects(labels)
 
@@ -85,12 +99,30 @@ def test_null_is_the_empty_value_and_not_a_label_that_is_missing() -> None:
         {"from": None},
         {"from": [{"namespaceSelector": {}}]},
         {"from": [{"namespaceSelector": {}, "podSelector": {}}]},
-        {"from": [{"namespaceSelector": {"matchLabels": {}}, "podSelector": {"matchExpressions": []}}]},
-        {"from": [{"podSelector": {}}, {"namespaceSelector": {}}]},
-        {"from": [{"namespaceSelector": {"matchExpressions": [{"key": "x", "operator": "DoesNotExist"}]}}]},
         {
             "from": [
-                {"namespaceSelector": {"matchExpressions": [{"key": "x", "operator": "NotIn", "values": ["a", "b"]}]}}
+                {"namespaceSelector": {"matchLabels": {}}, "podSelector": {"matchExpressions": []}}
+            ]
+        },
+        {"from": [{"podSelector": {}}, {"namespaceSelector": {}}]},
+        {
+            "from": [
+                {
+                    "namespaceSelector": {
+                        "matchExpressions": [{"key": "x", "operator": "DoesNotExist"}]
+                    }
+                }
+            ]
+        },
+        {
+            "from": [
+                {
+                    "namespaceSelector": {
+                        "matchExpressions": [
+                            {"key": "x", "operator": "NotIn", "values": ["a", "b"]}
+                        ]
+                    }
+                }
             ]
         },
         {"from": [{"namespaceSelector": {"matchExpressions": [NAMED]}}]},
@@ -116,7 +148,11 @@ def test_everyone_has_many_names(rule: dict[str, Any]) -> None:
         {"from": [{"podSelector": {}}]},
         {"from": [{"namespaceSelector": None, "podSelector": {}}]},
         {"from": [{"namespaceSelector": {"matchLabels": {"team": "a"}}}]},
-        {"from": [{"namespaceSelector": {}, "podSelector": {"matchLabels": {"app": "prometheus"}}}]},
+        {
+            "from": [
+                {"namespaceSelector": {}, "podSelector": {"matchLabels": {"app": "prometheus"}}}
+            ]
+        },
         blocks("10.0.0.0/8", "fd00::/8", "203.0.113.0/24"),
         blocks("8.0.0.0/7", without=("8.0.0.0/8",)),
         blocks("8.0.0.0/7", without=("8.0.0.0/9", "8.128.0.0/9", "8.0.0.0/9")),
@@ -150,9 +186,14 @@ def test_networks_that_are_small_each_are_counted_together() -> None:
         ({}, True),
     ],
 )
-def test_ports_are_numbers_ranges_or_names_that_pods_give_a_meaning(port: dict[str, Any], is_open: bool) -> None:
+def test_ports_are_numbers_ranges_or_names_that_pods_give_a_meaning(
+    port: dict[str, Any], is_open: bool
+) -> None:
     assert bool(open_at(policy({"ports": [port]}))) is is_open
-    assert bool(open_at(policy({"ports": [{"port": 22}, {"port": 1, "endPort": 30}, port]}))) is is_open
+    assert (
+        bool(open_at(policy({"ports": [{"port": 22}, {"port": 1, "endPort": 30}, port]})))
+        is is_open
+    )
 
 
 def test_no_ports_are_all_ports_and_any_of_those_asked_for_counts() -> None:
@@ -165,7 +206,9 @@ def test_a_rule_may_be_asked_without_a_policy_around_it() -> None:
     assert lets_everyone_in({"ports": [{"port": DASHBOARD}]}, (1, DASHBOARD))
     assert not lets_everyone_in({"ports": [{"port": DASHBOARD}]}, (1, 2))
     assert not lets_everyone_in({"from": [{"podSelector": {}}]}, (DASHBOARD,))
-    assert lets_everyone_in({"from": [{"podSelector": {}}] * 100_000}, (DASHBOARD,)), "too large to look into"
+    assert lets_everyone_in({"from": [{"podSelector": {}}] * 100_000}, (DASHBOARD,)), (
+        "too large to look into"
+    )
 
 
 def test_ports_that_are_next_to_each_other_are_kept_as_one_and_too_many_as_all() -> None:
@@ -198,13 +241,17 @@ def test_one_that_is_too_large_keeps_nobody_out_and_little_in_memory(ingress: An
     assert made.selects({"app": "web"}) and not made.selects({"app": "ray"})
 
 
-def test_a_selector_that_is_too_large_isolates_nothing_and_what_it_opens_is_open_to_every_pod() -> None:
+def test_a_selector_that_is_too_large_isolates_nothing_and_what_it_opens_is_open_to_every_pod() -> (
+    None
+):
     labels = {f"label-{index}": "x" for index in range(1000)}
     made = policy(EVERYONE, podSelector={"matchLabels": labels})
     assert not made.isolates and made.selects({}) and open_at(made) == ["/spec/ingress/0"]
 
 
-@pytest.mark.parametrize("spec", [None, 7, {"ingress": "x"}, {"ingress": [None, 7, {"from": "x", "ports": 7}]}])
+@pytest.mark.parametrize(
+    "spec", [None, 7, {"ingress": "x"}, {"ingress": [None, 7, {"from": "x", "ports": 7}]}]
+)
 def test_strange_ones_are_no_error(spec: Any) -> None:
     made = NetworkPolicy.of({"spec": spec})
     assert made.selects({}) and open_at(made) == []

@@ -5,7 +5,15 @@ from typing import Any
 import pytest
 
 from policies.cluster.exposure import RAY_PORTS
-from policies.cluster.state import Binding, LiveCluster, LiveService, Neighbourhood, Rights, Role, namespaces_in_quota
+from policies.cluster.state import (
+    LiveCluster,
+    LiveService,
+    NamespaceState,
+    RbacBinding,
+    RbacGrants,
+    RbacRole,
+    namespaces_in_quota,
+)
 
 RBAC = "rbac.authorization.k8s.io"
 OPERATOR = "system:serviceaccount:kuberay-system:kuberay-operator"
@@ -30,12 +38,14 @@ def rule(groups: str, resources: str, verbs: str, **more: Any) -> dict[str, Any]
     return {"apiGroups": named, "resources": resources.split(), "verbs": verbs.split(), **more}
 
 
-def role(*rules: dict[str, Any]) -> Role:
-    return Role.of({"metadata": {"name": "r"}, "rules": list(rules)})
+def role(*rules: dict[str, Any]) -> RbacRole:
+    return RbacRole.of({"metadata": {"name": "r"}, "rules": list(rules)})
 
 
-def bound(*subjects: dict[str, Any], kind: str = "ClusterRole", name: str = "r") -> Binding:
-    return Binding.of({"roleRef": {"apiGroup": RBAC, "kind": kind, "name": name}, "subjects": list(subjects)})
+def bound(*subjects: dict[str, Any], kind: str = "ClusterRole", name: str = "r") -> RbacBinding:
+    return RbacBinding.of(
+        {"roleRef": {"apiGroup": RBAC, "kind": kind, "name": name}, "subjects": list(subjects)}
+    )
 
 
 STATUS = rule("ray.io", "rayclusters/status rayjobs/status", "get patch update")
@@ -49,7 +59,9 @@ def test_a_cluster_has_the_pods_of_each_of_its_groups() -> None:
     assert made.has_pods_with({"ray.io/cluster": "c", "ray.io/node-type": "head"})
     assert made.has_pods_with({"team": "a", "ray.io/group": "gpu"})
     assert not made.has_pods_with({"team": "a", "ray.io/group": "cpu"})
-    assert not made.has_pods_with({"ray.io/cluster": "d"}) and not made.has_pods_with({"team": None})
+    assert not made.has_pods_with({"ray.io/cluster": "d"}) and not made.has_pods_with(
+        {"team": None}
+    )
 
 
 @pytest.mark.parametrize(
@@ -70,20 +82,37 @@ def test_a_service_leads_to_the_port_itself_unless_it_says_otherwise() -> None:
         {"port": 8000, "targetPort": "serve", "protocol": "TCP"},
         {"port": 6379, "targetPort": 53, "protocol": "UDP", "name": "dns"},
     ]
-    assert service({"ports": listed}).ports == {80: 8265, "dashboard": 8265, 6379: 6379, 10001: 10001, 8000: "serve"}
+    assert service({"ports": listed}).ports == {
+        80: 8265,
+        "dashboard": 8265,
+        6379: 6379,
+        10001: 10001,
+        8000: "serve",
+    }
 
 
 def test_a_name_for_somewhere_else_has_no_pods() -> None:
     made = service(
-        {"type": "ExternalName", "externalName": "c-head-svc.ray.svc.cluster.local.", "selector": {"a": "b"}}
+        {
+            "type": "ExternalName",
+            "externalName": "c-head-svc.ray.svc.cluster.local.",
+            "selector": {"a": "b"},
+        }
     )
-    assert (made.selector, made.external_name, made.public) == ({}, "c-head-svc.ray.svc.cluster.local", False)
+    assert (made.selector, made.external_name, made.public) == (
+        {},
+        "c-head-svc.ray.svc.cluster.local",
+        False,
+    )
     assert service({"externalName": "example.com", "selector": {"a": "b"}}).external_name == ""
 
 
 @pytest.mark.parametrize(
     "spec",
-    [{"ports": [{"port": 1 + index} for index in range(10_000)]}, {"selector": {f"a{n}": "b" for n in range(10_000)}}],
+    [
+        {"ports": [{"port": 1 + index} for index in range(10_000)]},
+        {"selector": {f"a{n}": "b" for n in range(10_000)}},
+    ],
     ids=["ports", "selector"],
 )
 def test_a_service_too_large_to_look_into_is_public(spec: dict[str, Any]) -> None:
@@ -95,10 +124,15 @@ def test_a_service_too_large_to_look_into_is_public(spec: dict[str, Any]) -> Non
 
 def test_kuberays_operator_is_who_may_do_its_work_everywhere() -> None:
     account = {"kind": "ServiceAccount", "name": "kuberay-operator", "namespace": "kuberay-system"}
-    rights = Rights.of({"r": role(PODS, STATUS)}, [bound(account, {"kind": "Group", "name": "g", "apiGroup": RBAC})])
-    assert rights == Rights(operators=frozenset({OPERATOR}), complete=True)
-    by_name = bound({"kind": "User", "name": OPERATOR, "apiGroup": RBAC}, {"kind": "User", "name": "jane"})
-    assert Rights.of({"r": role(PODS, STATUS)}, [by_name]).operators == {OPERATOR}
+    rights = RbacGrants.of(
+        {"r": role(PODS, STATUS)},
+        [bound(account, {"kind": "Group", "name": "g", "apiGroup": RBAC})],
+    )
+    assert rights == RbacGrants(operators=frozenset({OPERATOR}), complete=True)
+    by_name = bound(
+        {"kind": "User", "name": OPERATOR, "apiGroup": RBAC}, {"kind": "User", "name": "jane"}
+    )
+    assert RbacGrants.of({"r": role(PODS, STATUS)}, [by_name]).operators == {OPERATOR}
 
 
 @pytest.mark.parametrize(
@@ -118,17 +152,20 @@ def test_kuberays_operator_is_who_may_do_its_work_everywhere() -> None:
         role(STATUS, rule("core", "pods", "get list")),
         role({"nonResourceURLs": ["*"], "verbs": ["*"]}),
         role(EVERYTHING),
-        Role.of({}),
-        Role.of({"rules": "x"}),
+        RbacRole.of({}),
+        RbacRole.of({"rules": "x"}),
     ],
 )
-def test_less_than_kuberays_role_and_more_is_another(made: Role) -> None:
+def test_less_than_kuberays_role_and_more_is_another(made: RbacRole) -> None:
     assert not made.runs_kuberay
 
 
 def test_an_admin_may_do_everything_with_everything() -> None:
     roles = {"r": role({"nonResourceURLs": ["*"], "verbs": ["*"]}, EVERYTHING)}
-    rights = Rights.of(roles, [bound({"kind": "User", "name": "jane"}, {"kind": "Group", "name": "system:masters"})])
+    rights = RbacGrants.of(
+        roles,
+        [bound({"kind": "User", "name": "jane"}, {"kind": "Group", "name": "system:masters"})],
+    )
     assert rights.is_admin("jane", ()) and rights.is_admin("x", ["y", "system:masters"])
     assert not rights.is_admin("system:masters", ["jane"]) and rights.operators == frozenset()
     for less in (rule("*", "*", "get"), rule("apps", "*", "*"), rule("*", "pods", "*")):
@@ -139,26 +176,39 @@ def test_an_admin_may_do_everything_with_everything() -> None:
 def test_a_binding_counts_with_the_role_it_names() -> None:
     jane = {"kind": "User", "name": "jane"}
     roles = {"r": role(EVERYTHING)}
-    assert not Rights.of(roles, [bound(jane, kind="Role"), bound(jane, name="gone")]).is_admin("jane", ())
+    assert not RbacGrants.of(roles, [bound(jane, kind="Role"), bound(jane, name="gone")]).is_admin(
+        "jane", ()
+    )
     strange = bound({"kind": "ServiceAccount", "name": "a"}, {"kind": "Robot", "name": "b"}, {})
-    assert Rights.of(roles, [strange]).admin_users == frozenset()
+    assert RbacGrants.of(roles, [strange]).admin_users == frozenset()
 
 
 def tree(namespace: str, **root: Any) -> frozenset[str]:
     metadata = {"name": "t", "namespace": namespace}
-    return namespaces_in_quota({"kind": "ElasticQuotaTree", "metadata": metadata, "spec": {"root": root}})
+    return namespaces_in_quota(
+        {"kind": "ElasticQuotaTree", "metadata": metadata, "spec": {"root": root}}
+    )
 
 
 def test_a_quota_is_over_its_own_namespace_and_a_tree_over_those_of_its_leaves() -> None:
     for kind in ("ResourceQuota", "ElasticQuota", ""):
         assert namespaces_in_quota({"kind": kind, "metadata": {"namespace": "ray"}}) == {"ray"}
-    leaves = [{"namespaces": ["a", "b"]}, {"children": [{"namespaces": ["c", 7]}], "namespaces": ["not a leaf"]}]
+    leaves = [
+        {"namespaces": ["a", "b"]},
+        {"children": [{"namespaces": ["c", 7]}], "namespaces": ["not a leaf"]},
+    ]
     assert tree("kube-system", children=leaves) == {"a", "b", "c"}
     assert tree("kube-system") == frozenset()
     assert tree("a", namespaces=["a"]) == frozenset(), "nobody reads it there"
 
 
 def test_nothing_is_known_until_somebody_says_so() -> None:
-    unknown = Neighbourhood()
-    parts = (unknown.metadata, unknown.ray_clusters, unknown.services, unknown.network_policies, unknown.quotas)
+    unknown = NamespaceState()
+    parts = (
+        unknown.metadata,
+        unknown.ray_clusters,
+        unknown.services,
+        unknown.network_policies,
+        unknown.quotas,
+    )
     assert parts == (None,) * 5 and unknown.labels == {} and not unknown.rights.complete

@@ -8,19 +8,31 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies.documents.draft import Draft, Unreadable
+from policies.documents.draft import Draft, UnreadableValueError
 from policies.documents.pointer import ROOT, Pointer
 
 names = st.sampled_from(["a", "b", "a/b", "~", "metadata"])
 scalars = st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=3)
 documents = st.dictionaries(
-    names, st.recursive(scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3))
+    names,
+    st.recursive(
+        scalars,
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3),
+    ),
 )
 pointers = st.lists(names | st.integers(0, 2), min_size=1, max_size=4).map(Pointer)
 steps = st.one_of(
     st.tuples(st.just("set"), pointers, scalars.filter(lambda value: value is not None)),
-    st.tuples(st.just("fill"), pointers, st.dictionaries(names, st.integers() | st.dictionaries(names, st.integers()))),
-    st.tuples(st.just("insert"), pointers, st.lists(st.integers() | st.dictionaries(names, st.integers()), max_size=3)),
+    st.tuples(
+        st.just("fill"),
+        pointers,
+        st.dictionaries(names, st.integers() | st.dictionaries(names, st.integers())),
+    ),
+    st.tuples(
+        st.just("insert"),
+        pointers,
+        st.lists(st.integers() | st.dictionaries(names, st.integers()), max_size=3),
+    ),
     st.tuples(st.just("replace"), pointers, st.integers()),
     st.tuples(st.just("remove"), pointers, st.none()),
 )
@@ -42,7 +54,9 @@ def take(draft: Draft, step: tuple[str, Pointer, Any]) -> None:
 
 
 @given(documents, st.lists(steps, max_size=8))
-def test_the_operations_lead_from_the_original_to_the_document(document: dict[str, Any], todo: list[Any]) -> None:
+def test_the_operations_lead_from_the_original_to_the_document(
+    document: dict[str, Any], todo: list[Any]
+) -> None:
     original = copy.deepcopy(document)
     draft = Draft(document)
     for step in todo:
@@ -53,7 +67,9 @@ def test_the_operations_lead_from_the_original_to_the_document(document: dict[st
 
 
 @given(documents, st.lists(steps, max_size=4), st.lists(steps, max_size=4))
-def test_a_failed_block_leaves_nothing_behind(document: dict[str, Any], kept: list[Any], undone: list[Any]) -> None:
+def test_a_failed_block_leaves_nothing_behind(
+    document: dict[str, Any], kept: list[Any], undone: list[Any]
+) -> None:
     draft = Draft(document)
     for step in kept:
         with draft.all_or_nothing():
@@ -108,7 +124,9 @@ def test_true_is_not_one() -> None:
 
 def test_a_shape_no_object_has_is_named_with_its_place() -> None:
     draft = Draft({"spec": {"containers": "none"}})
-    with pytest.raises(Unreadable, match="/spec/containers is a string, not an object or a list"):
+    with pytest.raises(
+        UnreadableValueError, match="/spec/containers is a string, not an object or a list"
+    ):
         draft.set(ROOT / "spec" / "containers" / 0 / "name", "a")
     assert draft.operations == []
 

@@ -14,7 +14,9 @@ from policies.documents.untrusted_yaml import UntrustedYamlError, load_all
 _texts = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"])).filter(
     lambda text: text.lower() not in "yn" and text[:1] not in "+-.0123456789"
 )
-_keys = st.text(st.characters(codec="ascii", min_codepoint=97)).filter(lambda text: text not in "yn")
+_keys = st.text(st.characters(codec="ascii", min_codepoint=97)).filter(
+    lambda text: text not in "yn"
+)
 _json = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**9), 10**9) | _texts,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_keys, inner, max_size=4),
@@ -70,7 +72,9 @@ def test_scalars_are_what_kubectl_makes_of_them(content: str, expected: Any) -> 
 
 
 def test_keys_are_strings() -> None:
-    assert list(load_all("{1: a, true: b, null: c, 1.5: d}")) == [{"1": "a", "true": "b", "null": "c", "1.5": "d"}]
+    assert list(load_all("{1: a, true: b, null: c, 1.5: d}")) == [
+        {"1": "a", "true": "b", "null": "c", "1.5": "d"}
+    ]
 
 
 def test_aliases_and_merge_keys() -> None:

@@ -59,14 +59,18 @@ class TestOthersOnOurContainer:
     def test_a_mirrors_name_is_told_to_the_administrator(self) -> None:
         pod = changed(self.pod, {f"{self.first}/image": "mirror.internal/raywarden:0.1.0"})
         verdict = validate(Kind.of(pod), pod, Policy.parse(None), facts())
-        assert "the administrator sets RAYWARDEN_ENROLL_IMAGE" in verdict.denied[0].fix
+        assert "the administrator sets RAYWARDEN_ENROLL_IMAGE" in verdict.denied[0].remediation
 
     def test_a_pod_stored_by_another_version_is_left_in_peace(self) -> None:
         old = changed(
-            self.pod, {f"{self.first}/image": "elsewhere/raywarden:0.0.1", f"{self.first}/env/1/value": "https://x"}
+            self.pod,
+            {
+                f"{self.first}/image": "elsewhere/raywarden:0.0.1",
+                f"{self.first}/env/1/value": "https://x",
+            },
         )
-        labelled = changed(old, {"/metadata/labels/team": "a"})
-        verdict = validate(Kind.of(old), labelled, Policy.parse(None), facts("UPDATE", old))
+        labeled = changed(old, {"/metadata/labels/team": "a"})
+        verdict = validate(Kind.of(old), labeled, Policy.parse(None), facts("UPDATE", old))
         assert (verdict.denied, verdict.warned) == ((), ())
 
     def test_but_its_init_container_cannot_be_changed_to_something_else(self) -> None:

@@ -22,7 +22,10 @@ class TestPodSecurity:
     @pytest.mark.parametrize(
         ("pointer", "value"),
         [
-            ("/spec/securityContext/seccompProfile", {"type": "Localhost", "localhostProfile": "ray.json"}),
+            (
+                "/spec/securityContext/seccompProfile",
+                {"type": "Localhost", "localhostProfile": "ray.json"},
+            ),
             ("/spec/containers/0/securityContext/allowPrivilegeEscalation", True),
             ("/spec/containers/0/securityContext/capabilities", {"drop": ["NET_RAW"]}),
             ("/spec/containers/0/securityContext/runAsNonRoot", False),
@@ -36,7 +39,9 @@ class TestPodSecurity:
             node = node[int(token)] if token.isdecimal() else node[token]
         assert node[last] == value
 
-    @pytest.mark.parametrize("said", [{"privileged": True}, {"capabilities": {"add": ["SYS_ADMIN"]}}])
+    @pytest.mark.parametrize(
+        "said", [{"privileged": True}, {"capabilities": {"add": ["SYS_ADMIN"]}}]
+    )
     def test_nothing_the_api_server_would_refuse_together(self, said: Object) -> None:
         pod = changed(factory.head_pod(), {"/spec/containers/0/securityContext": said})
         context = after(pod)["spec"]["containers"][0]["securityContext"]
@@ -44,7 +49,9 @@ class TestPodSecurity:
         assert denials(after(pod)) == ["no-privileged"]
 
     def test_non_root_only_where_it_cannot_break_the_pod(self) -> None:
-        own = changed(factory.submitter_pod(), {"/spec/containers/0/image": "registry.internal/team/ray:1"})
+        own = changed(
+            factory.submitter_pod(), {"/spec/containers/0/image": "registry.internal/team/ray:1"}
+        )
         assert "runAsNonRoot" not in after(own)["spec"]["containers"][0]["securityContext"]
         named = changed(own, {"/spec/securityContext/runAsUser": 1000})
         assert after(named)["spec"]["containers"][0]["securityContext"]["runAsNonRoot"] is True
@@ -68,7 +75,10 @@ class TestNodeIpAddress:
         assert self.addresses(factory.ray_cluster(), nodeIpAddress="off") == [None, None]
 
     def test_the_authors_choice_stays_and_is_judged(self) -> None:
-        cluster = changed(factory.ray_cluster(), {"/spec/headGroupSpec/rayStartParams/node-ip-address": "10.0.0.1"})
+        cluster = changed(
+            factory.ray_cluster(),
+            {"/spec/headGroupSpec/rayStartParams/node-ip-address": "10.0.0.1"},
+        )
         assert self.addresses(cluster) == ["10.0.0.1", "$(RAYWARDEN_POD_IP)"]
         assert denials(after(cluster)) == ["safe-ray-start-params"]
 
@@ -109,13 +119,17 @@ class TestSmallDefaults:
         assert "automountServiceAccountToken" not in after(factory.head_pod())["spec"]
 
     def test_ray_keeps_its_token_where_it_asks_the_api_server(self) -> None:
-        document = after(factory.ray_cluster(authOptions={"mode": "token", "enableK8sTokenAuth": True}))
+        document = after(
+            factory.ray_cluster(authOptions={"mode": "token", "enableK8sTokenAuth": True})
+        )
         assert "automountServiceAccountToken" not in template_of(document, "worker")["spec"]
 
     def test_a_token_that_is_mounted_already_is_not_denied(self) -> None:
         pod = factory.worker_pod()
         path = "/var/run/secrets/kubernetes.io/serviceaccount"
-        pod["spec"]["containers"][0]["volumeMounts"] = [{"name": "kube-api-access", "mountPath": path}]
+        pod["spec"]["containers"][0]["volumeMounts"] = [
+            {"name": "kube-api-access", "mountPath": path}
+        ]
         assert "automountServiceAccountToken" not in after(pod)["spec"]
 
     def test_token_authentication_where_asked_for_and_possible(self) -> None:
@@ -135,15 +149,26 @@ class TestSmallDefaults:
     @pytest.mark.parametrize("mode", ["DenyAll", "DenyAllEgress", None])
     def test_a_way_out_to_the_signer_and_dns(self, mode: str | None) -> None:
         policy: Object = {"mode": mode} if mode else {}
-        policy["workerGroups"] = [{"groupName": "small", "egressRules": [{"ports": [{"port": 443}]}]}]
+        policy["workerGroups"] = [
+            {"groupName": "small", "egressRules": [{"ports": [{"port": 443}]}]}
+        ]
         written = after(factory.ray_cluster(networkPolicy=policy))["spec"]["networkPolicy"]
         signer = {
-            "to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "raywarden-system"}}}],
+            "to": [
+                {
+                    "namespaceSelector": {
+                        "matchLabels": {"kubernetes.io/metadata.name": "raywarden-system"}
+                    }
+                }
+            ],
             "ports": [{"protocol": "TCP", "port": 8444}],
         }
         for rules in (written["head"]["egressRules"], written["worker"]["egressRules"]):
             assert rules[0] == signer
-            assert rules[1]["ports"] == [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]
+            assert rules[1]["ports"] == [
+                {"protocol": "UDP", "port": 53},
+                {"protocol": "TCP", "port": 53},
+            ]
         assert written["workerGroups"][0]["egressRules"][:2] == [{"ports": [{"port": 443}]}, signer]
 
     def test_open_egress_needs_no_rule(self) -> None:
@@ -160,7 +185,9 @@ class TestSmallDefaults:
     def test_an_author_who_denies_the_autoscaler_its_token_is_told(self) -> None:
         denied = {"/spec/headGroupSpec/template/spec/automountServiceAccountToken": False}
         result = mutated(changed(factory.ray_cluster(enableInTreeAutoscaling=True), denied))
-        assert result.warnings == ("the head needs an API token: write automountServiceAccountToken: true",)
+        assert result.warnings == (
+            "the head needs an API token: write automountServiceAccountToken: true",
+        )
 
 
 class TestUnreadable:
@@ -178,7 +205,9 @@ class TestUnreadable:
     )
     def test_is_left_alone_with_a_warning(self, pointer: str, value: Any) -> None:
         result = mutated(changed(factory.ray_cluster(), {pointer: value}))
-        assert any(f"RayWarden left this alone: {pointer} is" in warning for warning in result.warnings)
+        assert any(
+            f"RayWarden left this alone: {pointer} is" in warning for warning in result.warnings
+        )
 
     def test_a_pod_is_completed_whole_or_not_at_all(self) -> None:
         pod = changed(factory.head_pod(), {"/spec/volumes": "none"})

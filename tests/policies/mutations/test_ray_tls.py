@@ -23,7 +23,9 @@ class TestRayTls:
             **TLS,
         }
         assert next(iter(env(ray))) == "RAYWARDEN_POD_IP"
-        assert ray["volumeMounts"] == [{"name": "raywarden-tls", "mountPath": "/etc/ray/tls", "readOnly": True}]
+        assert ray["volumeMounts"] == [
+            {"name": "raywarden-tls", "mountPath": "/etc/ray/tls", "readOnly": True}
+        ]
         assert template["metadata"]["labels"] == {"raywarden.io/tls": "managed"}
         assert template["spec"]["volumes"] == [
             {"name": "raywarden-tls", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
@@ -63,9 +65,17 @@ class TestRayTls:
         }
         assert enroll["volumeMounts"] == [
             {"name": "raywarden-tls", "mountPath": "/etc/ray/tls"},
-            {"name": "raywarden-token", "mountPath": "/var/run/secrets/raywarden.io", "readOnly": True},
+            {
+                "name": "raywarden-token",
+                "mountPath": "/var/run/secrets/raywarden.io",
+                "readOnly": True,
+            },
         ]
-        assert {*enroll["resources"]["requests"]} == {*enroll["resources"]["limits"]} == {"cpu", "memory"}
+        assert (
+            {*enroll["resources"]["requests"]}
+            == {*enroll["resources"]["limits"]}
+            == {"cpu", "memory"}
+        )
 
     def test_it_stands_before_what_kuberay_and_the_author_put_there(self) -> None:
         pod = changed(factory.worker_pod(), {"/spec/initContainers/-": container("fetch-model")})
@@ -76,7 +86,9 @@ class TestRayTls:
         head, worker = after(factory.head_pod()), after(factory.worker_pod())
         for one in (only(head, "autoscaler"), only(worker, "wait-gcs-ready", "initContainers")):
             assert env(one).items() >= TLS.items()
-            assert one["volumeMounts"] == [{"name": "raywarden-tls", "mountPath": "/etc/ray/tls", "readOnly": True}]
+            assert one["volumeMounts"] == [
+                {"name": "raywarden-tls", "mountPath": "/etc/ray/tls", "readOnly": True}
+            ]
 
     def test_a_sidecar_whose_image_stayed_behind_keeps_what_it_has(self) -> None:
         pod = changed(factory.head_pod(), {"/spec/containers/-": container("side")})
@@ -85,7 +97,9 @@ class TestRayTls:
         assert denials(after(raised)) == []
 
     def test_a_sidecar_with_another_image_gets_nothing(self) -> None:
-        pod = changed(factory.head_pod(), {"/spec/containers/-": container("logs", image="fluent-bit:3")})
+        pod = changed(
+            factory.head_pod(), {"/spec/containers/-": container("logs", image="fluent-bit:3")}
+        )
         assert not {"env", "volumeMounts"} & only(after(pod), "logs").keys()
 
     def test_what_the_author_wrote_stays_where_it_was(self) -> None:
@@ -107,16 +121,19 @@ class TestRayTls:
         pod = factory.head_pod()
         pod["spec"]["containers"][0]["env"] = [{"name": "RAY_USE_TLS", "value": "yes"}]
         result = after(pod)
-        assert [e for e in result["spec"]["containers"][0]["env"] if e["name"] == "RAY_USE_TLS"] == [
-            {"name": "RAY_USE_TLS", "value": "yes"}
-        ]
+        assert [
+            e for e in result["spec"]["containers"][0]["env"] if e["name"] == "RAY_USE_TLS"
+        ] == [{"name": "RAY_USE_TLS", "value": "yes"}]
         assert denials(result) == ["tls-on"]
 
     def test_an_init_container_of_our_name_is_replaced_and_put_first(self) -> None:
         pod = factory.worker_pod()
         pod["spec"]["initContainers"] += [container("raywarden-enroll", command=["sh"])] * 2
         result = after(pod)
-        assert [one["name"] for one in result["spec"]["initContainers"]] == ["raywarden-enroll", "wait-gcs-ready"]
+        assert [one["name"] for one in result["spec"]["initContainers"]] == [
+            "raywarden-enroll",
+            "wait-gcs-ready",
+        ]
         assert result["spec"]["initContainers"][0]["command"] == ["raywarden", "enroll"]
         assert denials(result) == []
 
@@ -130,8 +147,14 @@ class TestRayTls:
         enroll = pod["spec"]["initContainers"][0]
         enroll["env"] += [{"name": "FQ_RAY_IP", "value": "demo-head-svc.team-a.svc.cluster.local"}]
         enroll["env"] += [{"name": "RAY_IP", "value": "demo-head-svc"}]
-        enroll |= {"terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File"}
-        token = {"name": "kube-api-access", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount"}
+        enroll |= {
+            "terminationMessagePath": "/dev/termination-log",
+            "terminationMessagePolicy": "File",
+        }
+        token = {
+            "name": "kube-api-access",
+            "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount",
+        }
         enroll["volumeMounts"].append({**token, "readOnly": True})
         assert mutated(pod).operations == []
         assert denials(pod) == []
@@ -139,7 +162,9 @@ class TestRayTls:
     def test_a_mount_in_our_place_is_refused_not_doubled(self) -> None:
         pod = factory.head_pod()
         pod["spec"]["volumes"] = [{"name": "mine", "emptyDir": {}}]
-        pod["spec"]["containers"][0]["volumeMounts"] = [{"name": "mine", "mountPath": "/etc/ray/./tls/"}]
+        pod["spec"]["containers"][0]["volumeMounts"] = [
+            {"name": "mine", "mountPath": "/etc/ray/./tls/"}
+        ]
         result = after(pod)
         assert len(result["spec"]["containers"][0]["volumeMounts"]) == 1
         assert {*denials(result)} == {"tls-on", "reserved-names"}
@@ -155,14 +180,19 @@ class TestRayTls:
         assert denials(pod) == []
 
     def test_an_author_cannot_opt_a_kuberay_pod_into_another_role(self) -> None:
-        pod = factory.worker_pod(**{"raywarden.io/cluster": "x", "raywarden.io/role": "redis-cleanup"})
+        pod = factory.worker_pod(
+            **{"raywarden.io/cluster": "x", "raywarden.io/role": "redis-cleanup"}
+        )
         assert after(pod)["spec"]["initContainers"][0]["name"] == "raywarden-enroll"
 
     def test_the_redis_clean_up_pod_does_not_wait_for_a_certificate(self) -> None:
         pod = after(factory.head_pod())
         pod["metadata"]["labels"]["ray.io/node-type"] = "redis-cleanup"
         assert after(pod)["spec"]["initContainers"] == []
-        for controller in ("system:serviceaccount:kube-system:job-controller", "system:kube-controller-manager"):
+        for controller in (
+            "system:serviceaccount:kube-system:job-controller",
+            "system:kube-controller-manager",
+        ):
             assert denials(after(pod), facts(user=controller)) == []
         assert denials(after(pod)) == ["tls-on"], "a label is nobody's word"
 
@@ -200,9 +230,11 @@ class TestKeyMode:
 
 
 class TestOwnCertificate:
-    cluster = changed(factory.ray_cluster(), {"/metadata/annotations/raywarden.io~1tls-secret": "corporate"})
+    cluster = changed(
+        factory.ray_cluster(), {"/metadata/annotations/raywarden.io~1tls-secret": "corporate"}
+    )
 
-    def test_a_secret_takes_the_place_of_enrolment(self) -> None:
+    def test_a_secret_takes_the_place_of_enrollment(self) -> None:
         template = template_of(after(self.cluster), "worker")
         assert "initContainers" not in template["spec"]
         assert template["spec"]["volumes"] == [
@@ -212,7 +244,9 @@ class TestOwnCertificate:
         assert denials(after(self.cluster)) == []
 
     def test_its_pods_are_completed_the_same_way(self) -> None:
-        pod = changed(factory.worker_pod(), {"/metadata/annotations/raywarden.io~1tls-secret": "corporate"})
+        pod = changed(
+            factory.worker_pod(), {"/metadata/annotations/raywarden.io~1tls-secret": "corporate"}
+        )
         assert [one["name"] for one in after(pod)["spec"]["initContainers"]] == ["wait-gcs-ready"]
         assert denials(after(pod)) == []
 
@@ -224,7 +258,9 @@ class TestOwnCertificate:
     def test_a_new_group_does_as_the_others_do(self) -> None:
         enrolled = after(factory.ray_cluster())
         grown = changed(enrolled, {"/metadata/annotations/raywarden.io~1tls-secret": "late"})
-        grown["spec"]["workerGroupSpecs"].append({**factory.cluster_spec()["workerGroupSpecs"][0], "groupName": "new"})
+        grown["spec"]["workerGroupSpecs"].append(
+            {**factory.cluster_spec()["workerGroupSpecs"][0], "groupName": "new"}
+        )
         new = after(grown, facts(OLD, enrolled))["spec"]["workerGroupSpecs"][1]["template"]["spec"]
         assert new["initContainers"][0]["name"] == "raywarden-enroll"
         # And again, when the annotation stands in the stored object.
@@ -243,14 +279,19 @@ class TestLeftAlone:
         pod = changed(factory.head_pod(), {"/metadata/labels/raywarden.io~1tls": None})
         mount = {"name": "ray-tls", "mountPath": "/etc/ray/tls", "readOnly": True}
         for one in pod["spec"]["containers"]:
-            one |= {"env": [{"name": name, "value": value} for name, value in TLS.items()], "volumeMounts": [mount]}
+            one |= {
+                "env": [{"name": name, "value": value} for name, value in TLS.items()],
+                "volumeMounts": [mount],
+            }
             one["env"].append({"name": "RAY_AUTH_MODE", "value": "token"})
         pod["spec"] |= {
             "volumes": [{"name": "ray-tls", "secret": {"secretName": "ray-head-secret-demo"}}],
             "initContainers": [container("wait-for-tls-ip-san", volumeMounts=[mount])],
         }
         assert mutated(pod).operations == []
-        verdict = validate(Kind.of(pod), pod, Policy.parse({"profiles": {"warn": "baseline"}}), facts())
+        verdict = validate(
+            Kind.of(pod), pod, Policy.parse({"profiles": {"warn": "baseline"}}), facts()
+        )
         assert (verdict.denied, verdict.warned) == ((), ())
 
     def test_tls_set_up_by_hand(self) -> None:
@@ -294,5 +335,10 @@ def test_mutated_pods_are_valid_to_kubernetes(kind: str) -> None:
 @pytest.mark.parametrize("group", ["head", "worker"])
 def test_mutated_templates_are_valid_to_kubernetes(group: str) -> None:
     template = template_of(after(factory.ray_cluster()), group)
-    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": template["metadata"], "spec": template["spec"]}
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": template["metadata"],
+        "spec": template["spec"],
+    }
     kubernetes_validate.validate(pod, "1.37", strict=True)

@@ -26,7 +26,10 @@ class TestMarkerMode:
         assert denials(dict(result.document), self.given) == []
 
     def test_its_pods_get_the_rest(self) -> None:
-        assert env(after(factory.worker_pod(), self.given)["spec"]["containers"][0]).items() >= TLS.items()
+        assert (
+            env(after(factory.worker_pod(), self.given)["spec"]["containers"][0]).items()
+            >= TLS.items()
+        )
 
     def test_later_in_full_mode_it_stays_as_it_was_created(self) -> None:
         stored = after(factory.ray_cluster(), self.given)
@@ -41,7 +44,9 @@ class TestUpdates:
 
     stored = after(factory.ray_cluster(networkPolicy={"mode": "DenyAll"}), facts(auth="token"))
     # Written by an earlier version of ours, as far as that can differ.
-    stored["spec"]["headGroupSpec"]["template"]["spec"]["initContainers"][0]["image"] = "raywarden:0.0.9"
+    stored["spec"]["headGroupSpec"]["template"]["spec"]["initContainers"][0]["image"] = (
+        "raywarden:0.0.9"
+    )
 
     def test_applying_the_authors_file_again_changes_nothing(self) -> None:
         author = factory.ray_cluster(networkPolicy={"mode": "DenyAll"})
@@ -50,13 +55,20 @@ class TestUpdates:
         assert denials(result, facts(OLD, self.stored)) == []
 
     def test_the_groups_may_stand_in_another_order(self) -> None:
-        second = {**factory.cluster_spec()["workerGroupSpecs"][0], "groupName": "large", "replicas": 7}
+        second = {
+            **factory.cluster_spec()["workerGroupSpecs"][0],
+            "groupName": "large",
+            "replicas": 7,
+        }
         two = factory.ray_cluster()
         two["spec"]["workerGroupSpecs"].append(second)
         stored = after(two)
         turned = copy.deepcopy(two)
         turned["spec"]["workerGroupSpecs"].reverse()
-        assert after(turned, facts(OLD, stored))["spec"]["workerGroupSpecs"] == stored["spec"]["workerGroupSpecs"][::-1]
+        assert (
+            after(turned, facts(OLD, stored))["spec"]["workerGroupSpecs"]
+            == stored["spec"]["workerGroupSpecs"][::-1]
+        )
 
     def test_an_update_that_keeps_our_parts_is_left_as_it_is(self) -> None:
         scaled = changed(self.stored, {"/spec/workerGroupSpecs/0/replicas": 9})
@@ -64,7 +76,9 @@ class TestUpdates:
 
     def test_a_new_group_gets_todays_contract(self) -> None:
         author = factory.ray_cluster(networkPolicy={"mode": "DenyAll"})
-        author["spec"]["workerGroupSpecs"].append({**author["spec"]["workerGroupSpecs"][0], "groupName": "large"})
+        author["spec"]["workerGroupSpecs"].append(
+            {**author["spec"]["workerGroupSpecs"][0], "groupName": "large"}
+        )
         result = after(author, facts(OLD, self.stored))
         new = result["spec"]["workerGroupSpecs"][1]
         assert new["template"]["spec"]["initContainers"][0]["image"] == factory.SIGNER.image
@@ -79,8 +93,8 @@ class TestUpdates:
 
     def test_an_authors_value_that_was_taken_away_stays_away(self) -> None:
         stored = changed(self.stored, {"/spec/headGroupSpec/serviceType": "NodePort"})
-        mended = changed(stored, {"/spec/headGroupSpec/serviceType": None})
-        assert "serviceType" not in after(mended, facts(OLD, stored))["spec"]["headGroupSpec"]
+        fixed = changed(stored, {"/spec/headGroupSpec/serviceType": None})
+        assert "serviceType" not in after(fixed, facts(OLD, stored))["spec"]["headGroupSpec"]
 
     def test_the_mark_cannot_be_taken_off(self) -> None:
         bare = changed(self.stored, {"/metadata/labels": None})
@@ -101,18 +115,23 @@ class TestTlsStays:
         assert denials(factory.ray_cluster(), facts(OLD, self.stored)) == ["tls-on"]
 
     def test_the_mark_alone(self) -> None:
-        assert denials(changed(self.stored, {"/metadata/labels": None}), facts(OLD, self.stored)) == ["tls-on"]
+        assert denials(
+            changed(self.stored, {"/metadata/labels": None}), facts(OLD, self.stored)
+        ) == ["tls-on"]
 
     def test_the_mark_of_a_template(self) -> None:
         bare = changed(self.stored, {"/spec/headGroupSpec/template/metadata/labels": None})
         assert denials(bare, facts(OLD, self.stored)) == ["tls-on"]
 
     def test_for_tls_by_hand(self) -> None:
-        by_hand = changed(factory.by_hand(factory.ray_cluster()), {"/metadata/labels/raywarden.io~1tls": None})
+        by_hand = changed(
+            factory.by_hand(factory.ray_cluster()), {"/metadata/labels/raywarden.io~1tls": None}
+        )
         assert denials(by_hand, facts(OLD, self.stored)) == ["tls-on"]
 
     @pytest.mark.parametrize(
-        "old", [factory.by_hand(factory.ray_cluster()), factory.ray_cluster(tlsOptions={"enabled": True})]
+        "old",
+        [factory.by_hand(factory.ray_cluster()), factory.ray_cluster(tlsOptions={"enabled": True})],
     )
     def test_tls_of_others_neither(self, old: Object) -> None:
         assert denials(factory.ray_cluster(), facts(OLD, old)) == ["tls-on"]
@@ -131,7 +150,11 @@ class TestTlsStays:
 
     def test_a_pod_without_labels_is_judged_all_the_same(self) -> None:
         pod = after(factory.worker_pod())
-        debug: Object = {"name": "debug", "image": "busybox:1.36", "securityContext": {"privileged": True}}
+        debug: Object = {
+            "name": "debug",
+            "image": "busybox:1.36",
+            "securityContext": {"privileged": True},
+        }
         debug["volumeMounts"] = [{"name": "raywarden-tls", "mountPath": "/keys"}]
         bare = changed(pod, {"/metadata/labels": None, "/spec/ephemeralContainers": [debug]})
         assert {*denials(bare, facts(OLD, pod))} == {"no-privileged", "reserved-names", "tls-on"}

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from policies.ray.pod import Role
+from policies.ray.pod import PodRole
 from policies.ray.workload import Kind, Workload
 from tests.support import factory
 from tests.support.factory import changed, container
@@ -28,10 +28,10 @@ def view(document: dict[str, Any]) -> Workload:
 @pytest.mark.parametrize("version", ["v1", "v1alpha1"])
 def test_every_kind_shows_its_pods(kind: str, head: str, version: str) -> None:
     document = {**factory.MINIMAL[kind](), "apiVersion": f"ray.io/{version}"}
-    pods = [pod for pod in view(document).pods if pod.role is not Role.SUBMITTER]
+    pods = [pod for pod in view(document).pods if pod.role is not PodRole.SUBMITTER]
     assert [(pod.role, pod.group, str(pod.pointer)) for pod in pods] == [
-        (Role.HEAD, "headgroup", head),
-        (Role.WORKER, "small", head.replace("headGroupSpec", "workerGroupSpecs/0")),
+        (PodRole.HEAD, "headgroup", head),
+        (PodRole.WORKER, "small", head.replace("headGroupSpec", "workerGroupSpecs/0")),
     ]
     assert all(pod.pointer.read(document) == pod.raw for pod in pods)
 
@@ -39,7 +39,10 @@ def test_every_kind_shows_its_pods(kind: str, head: str, version: str) -> None:
 def test_a_submitter_template_is_a_pod_too() -> None:
     for job, place in ((factory.ray_job(), "/spec"), (factory.ray_cron_job(), "/spec/jobTemplate")):
         submitter = view(job).pods[-1]
-        assert (submitter.role, str(submitter.pointer)) == (Role.SUBMITTER, f"{place}/submitterPodTemplate")
+        assert (submitter.role, str(submitter.pointer)) == (
+            PodRole.SUBMITTER,
+            f"{place}/submitterPodTemplate",
+        )
 
 
 def test_a_job_on_an_existing_cluster_has_no_pods_of_its_own() -> None:
@@ -52,25 +55,31 @@ def test_a_job_on_an_existing_cluster_has_no_pods_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("document", "role"),
     [
-        (factory.head_pod(), Role.HEAD),
-        (factory.worker_pod(), Role.WORKER),
-        (factory.head_pod(**{"ray.io/node-type": "redis-cleanup"}), Role.CLEANUP),
-        (factory.head_pod(**{"ray.io/node-type": "something else"}), Role.WORKER),
-        (factory.head_pod(**{"ray.io/node-type": "submitter"}), Role.WORKER),
-        (factory.submitter_pod(), Role.SUBMITTER),
-        (factory.opted_in_pod("client"), Role.CLIENT),
-        (factory.opted_in_pod("head"), Role.HEAD),
+        (factory.head_pod(), PodRole.HEAD),
+        (factory.worker_pod(), PodRole.WORKER),
+        (factory.head_pod(**{"ray.io/node-type": "redis-cleanup"}), PodRole.CLEANUP),
+        (factory.head_pod(**{"ray.io/node-type": "something else"}), PodRole.WORKER),
+        (factory.head_pod(**{"ray.io/node-type": "submitter"}), PodRole.WORKER),
+        (factory.submitter_pod(), PodRole.SUBMITTER),
+        (factory.opted_in_pod("client"), PodRole.CLIENT),
+        (factory.opted_in_pod("head"), PodRole.HEAD),
     ],
 )
-def test_pods_have_the_role_their_labels_say(document: dict[str, Any], role: Role) -> None:
+def test_pods_have_the_role_their_labels_say(document: dict[str, Any], role: PodRole) -> None:
     assert [pod.role for pod in view(document).pods] == [role]
 
 
 @pytest.mark.parametrize("kind", ["Deployment", "StatefulSet"])
 def test_deployments_count_only_when_their_pods_opt_in(kind: str) -> None:
-    deployment = {"apiVersion": "apps/v1", "kind": kind, "spec": {"template": factory.template("web")}}
+    deployment = {
+        "apiVersion": "apps/v1",
+        "kind": kind,
+        "spec": {"template": factory.template("web")},
+    }
     assert Workload.of(Kind.of(deployment), deployment) is None
-    opted_in = changed(deployment, {"/spec/template/metadata/labels/raywarden.io~1cluster": "django"})
+    opted_in = changed(
+        deployment, {"/spec/template/metadata/labels/raywarden.io~1cluster": "django"}
+    )
     assert [str(pod.pointer) for pod in view(opted_in).pods] == ["/spec/template"]
 
 
@@ -135,7 +144,11 @@ def test_options_of_kuberay_are_containers() -> None:
         autoscalerOptions={"env": [{"name": "A", "value": "1"}]},
         historyServerOptions={"collectorOptions": {"image": "collector:1"}},
     )
-    found = {str(one.pointer): title for one, title in view(cluster).containers if one.listed == "options"}
+    found = {
+        str(one.pointer): title
+        for one, title in view(cluster).containers
+        if one.listed == "options"
+    }
     assert found == {
         "/spec/autoscalerOptions": "autoscalerOptions",
         "/spec/historyServerOptions/collectorOptions": "collectorOptions",

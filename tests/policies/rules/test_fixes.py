@@ -17,10 +17,18 @@ from tests.support import factory
 _DELETE = re.compile(r"delete ([^\s,;]+)(?: from \w+)?(?:$|[,;] )")
 _FLOW = r"\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\}|\[[^\[\]]*\]"
 _QUOTED = r'"(?:[^"\\]|\\.)*"'
-_WRITE = re.compile(rf"write (?P<key>[\w./-]+): (?P<value>{_FLOW}|{_QUOTED}|[^\s,;]+)(?:.* in place of (?P<old>\w+))?")
+_WRITE = re.compile(
+    rf"write (?P<key>[\w./-]+): (?P<value>{_FLOW}|{_QUOTED}|[^\s,;]+)(?:.* in place of (?P<old>\w+))?"
+)
 # Rules whose every fix leaves the author something to find out: a name, a version, a cluster.
 _TAKE_UNDERSTANDING = frozenset(
-    ["namespace-quota", "one-job-one-cluster", "operator-made-pods", "ray-version-floor", "trusted-images"]
+    [
+        "namespace-quota",
+        "one-job-one-cluster",
+        "operator-made-pods",
+        "ray-version-floor",
+        "trusted-images",
+    ]
 )
 
 Way = tuple[str, ...]
@@ -31,10 +39,17 @@ Edit = tuple[Way, Any]
 def edit(violation: Violation, document: factory.Object) -> Edit | None:
     """What the first words of a fix ask for, as a change of `document`; None where they leave a choice."""
     way = tuple(str(token) for token in violation.pointer)
-    if found := _DELETE.match(violation.fix):
+    if found := _DELETE.match(violation.remediation):
         return _deletion(found[1], way, document)
-    if found := _WRITE.match(violation.fix):
-        place = next((way[:index] for index, token in enumerate(way) if token in (found["key"], found["old"])), way)
+    if found := _WRITE.match(violation.remediation):
+        place = next(
+            (
+                way[:index]
+                for index, token in enumerate(way)
+                if token in (found["key"], found["old"])
+            ),
+            way,
+        )
         if found["old"] and read(document, (*place, found["old"])) is None:
             return None
         return (*place, found["key"]), (yaml.safe_load(found["value"]), found["old"])
@@ -43,7 +58,11 @@ def edit(violation: Violation, document: factory.Object) -> Edit | None:
 
 def _deletion(name: str, way: Way, document: factory.Object) -> Edit | None:
     there = read(document, way)
-    if way[-1:] == (name,) or there == name or (isinstance(there, dict) and there.get("name") == name):
+    if (
+        way[-1:] == (name,)
+        or there == name
+        or (isinstance(there, dict) and there.get("name") == name)
+    ):
         return way, None
     annotated = name in (read(document, ("metadata", "annotations")) or {})
     return (("metadata", "annotations", name), None) if annotated else None
@@ -79,7 +98,9 @@ def order(way: Way) -> list[tuple[int, str]]:
 
 def make(document: Any, way: Sequence[str]) -> Any:
     for token in way:
-        document = document[int(token)] if isinstance(document, list) else document.setdefault(token, {})
+        document = (
+            document[int(token)] if isinstance(document, list) else document.setdefault(token, {})
+        )
     return document
 
 

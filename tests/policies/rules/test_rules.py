@@ -53,7 +53,9 @@ def load(file: Path) -> Fixture:
 
 def fixtures(kind: str) -> pytest.MarkDecorator:
     files = [file for file in ALL if file.parent.name == kind]
-    return pytest.mark.parametrize("file", files, ids=lambda file: f"{file.parent.parent.name}/{file.stem}")
+    return pytest.mark.parametrize(
+        "file", files, ids=lambda file: f"{file.parent.parent.name}/{file.stem}"
+    )
 
 
 def admitted(fixture: Fixture) -> tuple[factory.Object, Admit]:
@@ -93,8 +95,10 @@ def test_denied(file: Path) -> None:
     _, verdict = admit(document)
     assert {violation.rule for violation in verdict.denied} == {rule, *fixture.also}
     ours = [violation for violation in verdict.denied if violation.rule == rule]
-    assert any(fixture.says in one.what and fixture.at in (None, str(one.pointer)) for one in ours), ours
-    assert all(violation.fix for violation in ours)
+    assert any(
+        fixture.says in one.message and fixture.at in (None, str(one.pointer)) for one in ours
+    ), ours
+    assert all(violation.remediation for violation in ours)
 
 
 @fixtures("allowed")
@@ -103,14 +107,16 @@ def test_allowed(file: Path) -> None:
     document, admit = admitted(fixture)
     _, verdict = admit(document)
     assert verdict.denied == ()
-    warned = [violation.what for violation in verdict.warned]
-    assert any(fixture.warns in what for what in warned) if fixture.warns else warned == []
+    warned = [violation.message for violation in verdict.warned]
+    assert any(fixture.warns in message for message in warned) if fixture.warns else warned == []
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
 def test_every_rule_has_both(rule: Any) -> None:
     for kind in ("allowed", "denied"):
-        assert list((_FIXTURES / rule.id / kind).glob("*.yaml")), f"{rule.id} has no fixture that is {kind}"
+        assert list((_FIXTURES / rule.id / kind).glob("*.yaml")), (
+            f"{rule.id} has no fixture that is {kind}"
+        )
 
 
 def test_every_fixture_belongs_to_a_rule() -> None:

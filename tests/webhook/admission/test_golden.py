@@ -15,11 +15,11 @@ import orjson
 import pytest
 
 from policies.documents.untrusted_yaml import load_all
-from policies.documents.untyped import mapping
+from policies.documents.untyped import as_dict
 from tests.support import factory
 from tests.support.factory import Object
 from tests.support.paths import GOLDEN
-from webhook.manifests.dry_run import examine
+from webhook.manifests.dry_run import review_manifest
 from webhook.manifests.read import Manifest
 from webhook.manifests.report import as_json
 from webhook.metrics.registry import Metrics
@@ -41,9 +41,9 @@ def inputs() -> dict[str, Object]:
 
 def examined(name: str, document: Object) -> Object:
     """By the command line: the report, and the objects as they would be stored, KubeRay's own included."""
-    one = examine(_REVIEWER, Manifest(name, 1, document), "default")
+    one = review_manifest(_REVIEWER, Manifest(name, 1, document), "default")
     assert one is not None
-    stored = [outcome.document for outcome in (one.outcome, *one.becomes)]
+    stored = [outcome.document for outcome in (one.outcome, *one.derived)]
     return {"report": as_json([one], [], 0)["objects"][0], "stored": stored}
 
 
@@ -54,7 +54,9 @@ def test_golden(name: str, rewrite_golden: bool) -> None:
     if rewrite_golden:
         file.write_bytes(result)
     assert file.exists(), "no golden file yet: make golden"
-    assert orjson.loads(result) == orjson.loads(file.read_bytes()), "make golden, and look at the difference"
+    assert orjson.loads(result) == orjson.loads(file.read_bytes()), (
+        "make golden, and look at the difference"
+    )
 
 
 @pytest.mark.parametrize("name", sorted(inputs()))
@@ -62,7 +64,9 @@ def test_the_server_gives_the_same_answer(name: str) -> None:
     document = inputs()[name]
     review = document if document["kind"] == "AdmissionReview" else factory.review(document)
     if document["kind"] != "AdmissionReview":
-        review["request"]["namespace"] = mapping(document.get("metadata")).get("namespace", "default")
+        review["request"]["namespace"] = as_dict(document.get("metadata")).get(
+            "namespace", "default"
+        )
     golden = orjson.loads((GOLDEN / f"{name}.json").read_bytes())
     mutation = answer("/mutate", review)
     operations = orjson.loads(base64.b64decode(mutation.get("patch", "W10=")))
@@ -74,8 +78,9 @@ def test_the_server_gives_the_same_answer(name: str) -> None:
     enforced = [found for found in report["violations"] if found["mode"] == "enforce"]
     assert verdict["allowed"] is (not enforced)
     for found in enforced:
-        assert f"{found['rule']}: {found['what']} (at {found['pointer'] or '/'}). Fix: {found['fix']}" in (
-            verdict["status"]["message"].splitlines()
+        assert (
+            f"{found['rule']}: {found['message']} (at {found['pointer'] or '/'}). Fix: {found['remediation']}"
+            in (verdict["status"]["message"].splitlines())
         )
 
 

@@ -11,8 +11,8 @@ from cryptography import x509
 from rich.console import Console
 
 from certs.identity import Cluster
-from certs.profile import Profile
-from certs.rotation import standing
+from certs.profile import CertificateProfile
+from certs.rotation import pod_certificate_status
 from certs.seed import Generation, Seed
 from tests.support import live_objects
 from tests.support.factory import Object, changed
@@ -26,7 +26,7 @@ from webhook.settings import SetupError
 OLD = Generation(datetime(2026, 1, 1, tzinfo=UTC), live_objects.secret(2))
 NEW = Generation(datetime(2026, 6, 1, tzinfo=UTC), live_objects.secret(3))
 BORN_UNDER_OLD = Cluster("team-a", "demo", "uid", datetime(2026, 3, 1, tzinfo=UTC))
-PROFILE = Profile(timedelta(days=730))
+PROFILE = CertificateProfile(timedelta(days=730))
 
 
 def at(month: int, year: int = 2026) -> datetime:
@@ -34,33 +34,38 @@ def at(month: int, year: int = 2026) -> datetime:
 
 
 def test_before_a_rotation_every_pod_is_up_to_date() -> None:
-    found = standing(Seed((OLD,)), BORN_UNDER_OLD, at(4), PROFILE)
-    assert (found.signer, found.unaware) == (OLD, False)
+    found = pod_certificate_status(Seed((OLD,)), BORN_UNDER_OLD, at(4), PROFILE)
+    assert (found.signer, found.missing_new_ca) == (OLD, False)
     assert found.ends == at(4) + timedelta(days=730)
 
 
 def test_after_a_rotation_older_pods_do_not_know_the_new_ca() -> None:
     seed = Seed((OLD, NEW))
-    before, after = (standing(seed, BORN_UNDER_OLD, at(month), PROFILE) for month in (5, 7))
-    assert (before.signer, before.unaware) == (OLD, True)
-    assert (after.signer, after.unaware) == (OLD, False)
+    before, after = (
+        pod_certificate_status(seed, BORN_UNDER_OLD, at(month), PROFILE) for month in (5, 7)
+    )
+    assert (before.signer, before.missing_new_ca) == (OLD, True)
+    assert (after.signer, after.missing_new_ca) == (OLD, False)
 
 
 def test_after_a_revocation_pods_from_before_it_have_an_old_certificate() -> None:
     seed = Seed((OLD, NEW)).retire(OLD.name, at(8))
     retired = seed.generations[0]
-    assert standing(seed, BORN_UNDER_OLD, at(7), PROFILE).signer is retired
-    assert standing(seed, BORN_UNDER_OLD, at(9), PROFILE).signer is NEW
+    assert pod_certificate_status(seed, BORN_UNDER_OLD, at(7), PROFILE).signer is retired
+    assert pod_certificate_status(seed, BORN_UNDER_OLD, at(9), PROFILE).signer is NEW
     assert seed.for_cluster(BORN_UNDER_OLD.created) is NEW
 
 
 def test_a_certificate_of_a_forgotten_generation_is_known_as_such() -> None:
-    found = standing(Seed((NEW,)), BORN_UNDER_OLD, at(5), PROFILE)
-    assert (found.signer, found.unaware) == (None, True)
+    found = pod_certificate_status(Seed((NEW,)), BORN_UNDER_OLD, at(5), PROFILE)
+    assert (found.signer, found.missing_new_ca) == (None, True)
 
 
 def enrolled(name: str, started: str, document: Object | None = None) -> Object:
-    changes = {"/metadata/creationTimestamp": started, "/spec/initContainers": [{"name": "raywarden-enroll"}]}
+    changes = {
+        "/metadata/creationTimestamp": started,
+        "/spec/initContainers": [{"name": "raywarden-enroll"}],
+    }
     return changed(document or live_objects.pod(name, uid=name), changes)
 
 
@@ -98,7 +103,9 @@ def store(seed: Seed) -> MemorySeedStore:
 
 
 def rotation(seeds: MemorySeedStore, *pods: Object, now: datetime = live_objects.NOW) -> Rotation:
-    return Rotation(seeds, Objects(*pods), Registered(), PROFILE, lambda: now, lambda: live_objects.secret(4))
+    return Rotation(
+        seeds, Objects(*pods), Registered(), PROFILE, lambda: now, lambda: live_objects.secret(4)
+    )
 
 
 def said(inventory: Inventory) -> str:
@@ -121,7 +128,10 @@ def test_the_list_names_clusters_generations_and_first_ends() -> None:
     inventory = asyncio.run(rotation(store(live_objects.SEED), *PODS).inventory())
     assert [line.split() for line in said(inventory).splitlines() if line] == [
         ["generation", "state"],
-        ["20261101T000000Z", *["signs", "for", "2", "clusters,", "and", "for", "our", "own", "ports"]],
+        [
+            "20261101T000000Z",
+            *["signs", "for", "2", "clusters,", "and", "for", "our", "own", "ports"],
+        ],
         ["cluster", "generation", "pods", "first", "end"],
         ["team-a/demo", "20261101T000000Z", "2", "2028-11-19"],
         ["team-a/django", "20261101T000000Z", "1", "2029-01-31"],
@@ -138,11 +148,15 @@ def test_a_whole_rotation_as_an_operator_does_it() -> None:
     assert added.activated == live_objects.NOW + timedelta(minutes=5)
     before = asyncio.run(rotation(seeds, *PODS).inventory())
     assert "for clusters created from 2026-11-20 12:05:00 UTC on" in said(before)
-    assert f"team-a/demo: 1 of 2 pods do not know {added.name}: restart before revoking" in said(before)
+    assert f"team-a/demo: 1 of 2 pods do not know {added.name}: restart before revoking" in said(
+        before
+    )
     later = datetime(2027, 3, 1, tzinfo=UTC)
     after = asyncio.run(rotation(seeds, *PODS, now=later).retire(old))
     assert "retired 2027-03-01 00:00:00 UTC: signs nothing, still trusted" in said(after)
-    assert "team-a/demo: 2 of 2 pods of a CA that signs no more: restart before forgetting" in said(after)
+    assert "team-a/demo: 2 of 2 pods of a CA that signs no more: restart before forgetting" in said(
+        after
+    )
     restarted = enrolled("head", "2027-03-02T00:00:00Z")
     forgotten = asyncio.run(rotation(seeds, restarted, now=later + timedelta(days=2)).forget(old))
     assert [generation.name for generation in forgotten.seed.generations] == [added.name]
@@ -152,7 +166,9 @@ def test_a_whole_rotation_as_an_operator_does_it() -> None:
 def test_a_generation_is_not_revoked_before_its_successor_is_active() -> None:
     seeds = store(live_objects.SEED)
     added = asyncio.run(rotation(seeds).rotate())
-    with pytest.raises(SetupError, match=f"{added.name} is not active yet: wait until 2026-11-20 12:05:00 UTC"):
+    with pytest.raises(
+        SetupError, match=f"{added.name} is not active yet: wait until 2026-11-20 12:05:00 UTC"
+    ):
         asyncio.run(rotation(seeds).retire(live_objects.GENERATION.name))
     with pytest.raises(SetupError, match="is not active yet"):
         asyncio.run(rotation(seeds).forget(live_objects.GENERATION.name))
@@ -161,7 +177,9 @@ def test_a_generation_is_not_revoked_before_its_successor_is_active() -> None:
 def test_what_ends_soon_is_said() -> None:
     late = datetime(2028, 10, 1, tzinfo=UTC)
     inventory = asyncio.run(rotation(store(live_objects.SEED), *PODS, now=late).inventory())
-    assert "team-a/demo: a certificate ends on 2028-11-19: restart its pods before" in said(inventory)
+    assert "team-a/demo: a certificate ends on 2028-11-19: restart its pods before" in said(
+        inventory
+    )
     assert "team-a/django: a certificate ends" not in said(inventory)
 
 
@@ -176,7 +194,9 @@ def test_a_clusters_cas_can_be_shown_to_its_clients() -> None:
     shown = report.bundle(*asyncio.run(rotation(seeds).trust("team-a", "demo")))
     first, second = x509.load_pem_x509_certificates(shown.encode())
     assert first.subject == second.subject and first != second
-    assert shown.startswith("# team-a/demo: what its pods trust, the CA that signs first\n# SHA-256 ")
+    assert shown.startswith(
+        "# team-a/demo: what its pods trust, the CA that signs first\n# SHA-256 "
+    )
     assert "PRIVATE" not in shown
     other = report.bundle(*asyncio.run(rotation(seeds).trust("team-a", "django")))
     assert x509.load_pem_x509_certificates(other.encode())[0] != first
@@ -185,10 +205,19 @@ def test_a_clusters_cas_can_be_shown_to_its_clients() -> None:
 @pytest.mark.parametrize(
     ("work", "advice"),
     [
-        (lambda one: one.retire("20200101T000000Z"), "there is no such generation; there are 20261101T000000Z"),
+        (
+            lambda one: one.retire("20200101T000000Z"),
+            "there is no such generation; there are 20261101T000000Z",
+        ),
         (lambda one: one.forget("x"), "there is no such generation"),
-        (lambda one: one.retire("20261101T000000Z"), "no generation is left that signs: add one first"),
-        (lambda one: one.forget("20261101T000000Z"), "no generation is left that signs: add one first"),
+        (
+            lambda one: one.retire("20261101T000000Z"),
+            "no generation is left that signs: add one first",
+        ),
+        (
+            lambda one: one.forget("20261101T000000Z"),
+            "no generation is left that signs: add one first",
+        ),
         (lambda one: one.trust("nowhere", "demo"), "there is no namespace nowhere"),
     ],
 )
@@ -198,7 +227,9 @@ def test_what_cannot_be_done_is_refused_with_advice(work: Any, advice: str) -> N
 
 
 def test_without_a_seed_there_is_nothing_to_look_after() -> None:
-    with pytest.raises(SetupError, match="there is no seed yet: the server makes one when it starts"):
+    with pytest.raises(
+        SetupError, match="there is no seed yet: the server makes one when it starts"
+    ):
         asyncio.run(rotation(MemorySeedStore()).inventory())
 
 

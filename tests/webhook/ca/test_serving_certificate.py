@@ -51,11 +51,16 @@ class Files:
     """A serving certificate as somebody else mounts it."""
 
     def __init__(self, folder: Path) -> None:
-        self.certificate, self.key, self.ca = (folder / name for name in ("tls.crt", "tls.key", "ca.crt"))
+        self.certificate, self.key, self.ca = (
+            folder / name for name in ("tls.crt", "tls.key", "ca.crt")
+        )
 
     def write(self, authority: Authority, now: datetime) -> None:
         key = ec.generate_private_key(ec.SECP256R1())
-        names, validity = [x509.DNSName("localhost")], (now - timedelta(hours=1), now + timedelta(days=9))
+        names, validity = (
+            [x509.DNSName("localhost")],
+            (now - timedelta(hours=1), now + timedelta(days=9)),
+        )
         leaf = authority.issue(key.public_key(), names, SERVER, validity, 7)
         self.certificate.write_bytes(leaf.public_bytes(Encoding.PEM))
         self.key.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
@@ -78,13 +83,20 @@ def test_a_mounted_certificate_is_read_again_when_it_changes(files: Files) -> No
     first, ends = leaf_of(mounted), mounted.ends
     mounted.keep(live_objects.NOW)
     assert mounted.ends == ends and leaf_of(mounted) == first
-    files.write(serving_authority(live_objects.NEXT_GENERATION), live_objects.NOW + timedelta(days=5))
+    files.write(
+        serving_authority(live_objects.NEXT_GENERATION), live_objects.NOW + timedelta(days=5)
+    )
     mounted.keep(live_objects.NOW)
     assert ends and mounted.ends and mounted.ends > ends
-    assert leaf_of(mounted) != first and mounted.ca == serving_authority(live_objects.NEXT_GENERATION).pem
+    assert (
+        leaf_of(mounted) != first
+        and mounted.ca == serving_authority(live_objects.NEXT_GENERATION).pem
+    )
 
 
-def test_a_mounted_certificate_that_is_half_written_leaves_the_last_one_in_use(files: Files) -> None:
+def test_a_mounted_certificate_that_is_half_written_leaves_the_last_one_in_use(
+    files: Files,
+) -> None:
     mounted = files.mounted()
     mounted.keep(live_objects.NOW)
     first, key = leaf_of(mounted), files.key.read_bytes()

@@ -5,7 +5,16 @@ from datetime import UTC, datetime
 from tests.support import live_objects
 from tests.support.factory import changed
 from tests.webhook.check import healthy_installation
-from tests.webhook.check.faults import both, case, forbidden, letting, put, rehearses, validating, without
+from tests.webhook.check.faults import (
+    both,
+    case,
+    dry_run_fails,
+    forbidden,
+    letting,
+    put,
+    validating,
+    without,
+)
 from tests.webhook.check.healthy_installation import (
     HOME,
     deployment,
@@ -21,26 +30,26 @@ from webhook.check.findings import Status
 OK, UNKNOWN, WARNING, FAILED = Status.OK, Status.UNKNOWN, Status.WARNING, Status.FAILED
 
 CALLED = "failed calling webhook"
-REFUSED = (
-    'Post "https://raywarden.raywarden-system.svc:443/validate": dial tcp 10.0.0.7:443: connect: connection refused'
-)
+REFUSED = 'Post "https://raywarden.raywarden-system.svc:443/validate": dial tcp 10.0.0.7:443: connect: connection refused'
 DENIED = 'admission webhook "validate.raywarden.io" denied the request'
 PRIVILEGED = {"raywarden.io/enforce": "privileged"}
 BARE_POD = changed(pod("bare"), {"/spec/initContainers": []})
 LOOSE = policy("kind: Policy\nnamespacesMayLoosen: true\n")
-OPTED_IN = changed(live_objects.opted_in_pod(), {"/metadata/creationTimestamp": "2026-11-20T08:01:00Z"})
+OPTED_IN = changed(
+    live_objects.opted_in_pod(), {"/metadata/creationTimestamp": "2026-11-20T08:01:00Z"}
+)
 
 CASES = {
     "cannot-be-called": case(
-        rehearses("pods", 500, f'Internal error occurred: {CALLED} "validate.raywarden.io": failed to call: {REFUSED}'),
+        dry_run_fails("pods", 500, f'Internal error occurred: {CALLED} "validate.raywarden.io": failed to call: {REFUSED}'),
         "admission/refuses", FAILED, "connect: connection refused",
     ),
     "others-refuse": case(
-        rehearses("pods", 403, 'admission webhook "gatekeeper.sh" denied the request: [x] no'),
+        dry_run_fails("pods", 403, 'admission webhook "gatekeeper.sh" denied the request: [x] no'),
         "admission/refuses", UNKNOWN, "somebody else refuses it first: admission webhook \"gatekeeper.sh\"",
     ),
     "over-quota": case(
-        rehearses("pods", 403, 'pods "x" is forbidden: exceeded quota: q'),
+        dry_run_fails("pods", 403, 'pods "x" is forbidden: exceeded quota: q'),
         "admission/refuses", UNKNOWN, "exceeded quota",
     ),
     "not-called": case(letting(), "admission/refuses", FAILED, "no webhook of ours is called"),
@@ -48,18 +57,18 @@ CASES = {
     "only-warned": case(
         letting(said="operator-made-pods: this pod"), "admission/refuses", FAILED, "we are asked, and only warn"
     ),
-    "may-not-rehearse": case(
+    "may-not-dry-run": case(
         forbidden("create", "pods"), "admission/refuses", UNKNOWN, "kubectl auth can-i create pods -n team-a"
     ),
     "not-completed": case(
-        lambda fake: fake.rehearsals.pop("rayclusters"), "admission/completes", FAILED,
+        lambda fake: fake.dry_runs.pop("rayclusters"), "admission/completes", FAILED,
         "comes back without raywarden.io/tls",
     ),
     "refused-by-us": case(
-        rehearses("rayclusters", 403, f"{DENIED}: trusted-images: no"),
+        dry_run_fails("rayclusters", 403, f"{DENIED}: trusted-images: no"),
         "admission/completes", UNKNOWN, "refused by us before anything can be seen: trusted-images: no",
     ),
-    "no-kuberay-to-rehearse": case(
+    "no-kuberay-to-dry-run": case(
         lambda fake: fake.unknown.add("rayclusters"), "admission/completes", UNKNOWN, "or no rayclusters.ray.io"
     ),
     "no-seed": case(
@@ -109,7 +118,7 @@ CASES = {
         "kuberay/kinds", WARNING, "does not serve rayjobs, rayservices",
     ),
     "no-operator": case(
-        without("deployments", "kuberay", "kuberay-operator"), "kuberay/operator", WARNING, "no Deployment is labelled"
+        without("deployments", "kuberay", "kuberay-operator"), "kuberay/operator", WARNING, "no Deployment is labeled"
     ),
     "old-operator": case(
         put("deployments", operator("kuberay/operator:v1.2.2")),

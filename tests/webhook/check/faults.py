@@ -23,8 +23,8 @@ def without(plural: str, namespace: str, name: str) -> Spoil:
     return lambda fake: fake.delete(plural, namespace, name)
 
 
-def rehearses(plural: str, status: int, message: str) -> Spoil:
-    return lambda fake: fake.rehearsals.update({plural: fails(status, message)})
+def dry_run_fails(plural: str, status: int, message: str) -> Spoil:
+    return lambda fake: fake.dry_runs.update({plural: fails(status, message)})
 
 
 def validating(**webhook: object) -> Spoil:
@@ -40,7 +40,9 @@ def forbidden(verb: str, plural: str) -> Spoil:
 
 
 def version(minor: str) -> Spoil:
-    return lambda fake: fake.paths.update({"/version": {"major": "1", "minor": minor, "gitVersion": f"v1.{minor}.0"}})
+    return lambda fake: fake.paths.update(
+        {"/version": {"major": "1", "minor": minor, "gitVersion": f"v1.{minor}.0"}}
+    )
 
 
 def both(*spoils: Spoil) -> Spoil:
@@ -61,7 +63,7 @@ def letting(**warned: str) -> Spoil:
         headers = {"Warning": f'299 - "{warned["said"]}"'} if "said" in warned else {}
         return web.json_response(document, headers=headers, status=201)
 
-    return lambda fake: fake.rehearsals.update({"pods": answer})
+    return lambda fake: fake.dry_runs.update({"pods": answer})
 
 
 @dataclass(frozen=True)
@@ -75,5 +77,7 @@ class Case:
     now: datetime = live_objects.NOW
 
 
-def case(spoil: Spoil, finding: str, status: Status, words: str, now: datetime = live_objects.NOW) -> Case:
+def case(
+    spoil: Spoil, finding: str, status: Status, words: str, now: datetime = live_objects.NOW
+) -> Case:
     return Case(spoil, finding, status, words, now)

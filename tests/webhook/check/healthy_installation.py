@@ -23,7 +23,11 @@ _OPERATOR_RULES = [
 
 def deployment(**settings: str) -> Object:
     """Our own, with these variables beside those it has."""
-    variables = {"RAYWARDEN_ENROLL_IMAGE": IMAGE, "RAYWARDEN_POLICY_FILE": "/etc/raywarden/policy.yaml", **settings}
+    variables = {
+        "RAYWARDEN_ENROLL_IMAGE": IMAGE,
+        "RAYWARDEN_POLICY_FILE": "/etc/raywarden/policy.yaml",
+        **settings,
+    }
     container = {
         "name": "raywarden",
         "image": IMAGE,
@@ -45,7 +49,11 @@ def configuration(kind: str, **webhook: Any) -> Object:
     path, policy = ("mutate", "Ignore") if kind == "mutating" else ("validate", "Fail")
     service = {"namespace": HOME, "name": "raywarden", "path": f"/{path}", "port": 443}
     bundle = base64.b64encode(serving_authority(live_objects.GENERATION).pem).decode()
-    selector = {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-system", HOME]}
+    selector = {
+        "key": "kubernetes.io/metadata.name",
+        "operator": "NotIn",
+        "values": ["kube-system", HOME],
+    }
     one = {
         "name": f"{path}.raywarden.io",
         "clientConfig": {"service": service, "caBundle": bundle},
@@ -66,41 +74,69 @@ def operator(image: str = "quay.io/kuberay/operator:v1.7.0") -> Object:
         "namespace": "kuberay",
         "labels": {"app.kubernetes.io/name": "kuberay-operator"},
     }
-    pod = {"serviceAccountName": "kuberay-operator", "containers": [{"name": "kuberay-operator", "image": image}]}
+    pod = {
+        "serviceAccountName": "kuberay-operator",
+        "containers": [{"name": "kuberay-operator", "image": image}],
+    }
     spec = {"replicas": 1, "template": {"spec": pod}}
-    return {"apiVersion": "apps/v1", "metadata": metadata, "spec": spec, "status": {"readyReplicas": 1}}
+    return {
+        "apiVersion": "apps/v1",
+        "metadata": metadata,
+        "spec": spec,
+        "status": {"readyReplicas": 1},
+    }
 
 
 def binding() -> Object:
     """What makes the operator one."""
     subject = {"kind": "ServiceAccount", "namespace": "kuberay", "name": "kuberay-operator"}
-    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "kuberay-operator"}
+    role = {
+        "apiGroup": "rbac.authorization.k8s.io",
+        "kind": "ClusterRole",
+        "name": "kuberay-operator",
+    }
     return {"metadata": {"name": "kuberay-operator"}, "roleRef": role, "subjects": [subject]}
 
 
 def namespace(name: str, **labels: str) -> Object:
-    return changed(live_objects.namespace(name), {"/metadata/labels": {"kubernetes.io/metadata.name": name, **labels}})
+    return changed(
+        live_objects.namespace(name),
+        {"/metadata/labels": {"kubernetes.io/metadata.name": name, **labels}},
+    )
 
 
 def ray_cluster(name: str = "demo", **labels: str) -> Object:
-    return changed(live_objects.ray_cluster(name), {"/metadata/labels": labels or {MARKER_LABEL: MANAGED}})
+    return changed(
+        live_objects.ray_cluster(name), {"/metadata/labels": labels or {MARKER_LABEL: MANAGED}}
+    )
 
 
 def pod(*arguments: str) -> Object:
     """A pod of Ray that has enrolled, a minute after its cluster was made."""
     ours = {"/spec/initContainers": [{"name": "raywarden-enroll"}]}
-    return changed(live_objects.pod(*arguments), {"/metadata/creationTimestamp": "2026-11-20T08:01:00Z", **ours})
+    return changed(
+        live_objects.pod(*arguments),
+        {"/metadata/creationTimestamp": "2026-11-20T08:01:00Z", **ours},
+    )
 
 
 def seed(**entries: bytes) -> Object:
     data = {
-        name: base64.b64encode(secret).decode() for name, secret in {**live_objects.SEED.entries, **entries}.items()
+        name: base64.b64encode(secret).decode()
+        for name, secret in {**live_objects.SEED.entries, **entries}.items()
     }
-    return {"apiVersion": "v1", "metadata": {"name": "raywarden-seed", "namespace": HOME}, "data": data}
+    return {
+        "apiVersion": "v1",
+        "metadata": {"name": "raywarden-seed", "namespace": HOME},
+        "data": data,
+    }
 
 
 def policy(text: str = "kind: Policy\n") -> Object:
-    return {"metadata": {"name": "raywarden-policy", "namespace": HOME}, "data": {"policy.yaml": text}}
+    return {
+        "metadata": {"name": "raywarden-policy", "namespace": HOME},
+        "data": {"policy.yaml": text},
+    }
 
 
 async def completes(request: web.BaseRequest) -> web.Response:
@@ -115,7 +151,10 @@ def furnish(fake: FakeKubeApi) -> None:
     kinds = [{"name": f"ray{kind}s"} for kind in ("cluster", "job", "service", "cronjob")]
     fake.paths = {
         "/version": {"major": "1", "minor": "36+", "gitVersion": "v1.36.2"},
-        "/apis/ray.io/v1": {"kind": "APIResourceList", "resources": [*kinds, {"name": "rayclusters/status"}]},
+        "/apis/ray.io/v1": {
+            "kind": "APIResourceList",
+            "resources": [*kinds, {"name": "rayclusters/status"}],
+        },
     }
     fake.put("deployments", deployment())
     for name in ("raywarden", "raywarden-enroll"):
@@ -132,4 +171,4 @@ def furnish(fake: FakeKubeApi) -> None:
     fake.put("rayclusters", ray_cluster())
     for one in (pod(), pod("w", "worker")):
         fake.put("pods", one)
-    fake.rehearsals = {"pods": fails(403, REFUSED), "rayclusters": completes}
+    fake.dry_runs = {"pods": fails(403, REFUSED), "rayclusters": completes}

@@ -4,8 +4,24 @@ from datetime import UTC, datetime
 
 from tests.support import live_objects
 from tests.support.factory import changed
-from tests.webhook.check.faults import both, case, forbidden, mutating, put, validating, version, without
-from tests.webhook.check.healthy_installation import HOME, IMAGE, configuration, deployment, policy, seed
+from tests.webhook.check.faults import (
+    both,
+    case,
+    forbidden,
+    mutating,
+    put,
+    validating,
+    version,
+    without,
+)
+from tests.webhook.check.healthy_installation import (
+    HOME,
+    IMAGE,
+    configuration,
+    deployment,
+    policy,
+    seed,
+)
 from webhook.check.findings import Status
 
 OK, UNKNOWN, WARNING, FAILED = Status.OK, Status.UNKNOWN, Status.WARNING, Status.FAILED

@@ -18,7 +18,7 @@ from webhook.check.dry_run import BARE_CLUSTER, FORGED_POD
 from webhook.check.findings import Finding, Status
 from webhook.check.report import judge
 from webhook.kube.api import KubeApi
-from webhook.manifests.dry_run import examine
+from webhook.manifests.dry_run import review_manifest
 from webhook.manifests.read import Manifest
 
 OK, UNKNOWN, WARNING, FAILED = Status.OK, Status.UNKNOWN, Status.WARNING, Status.FAILED
@@ -37,7 +37,9 @@ async def look(api: KubeApi, namespace: str = "", now: datetime = live_objects.N
 
 
 def bad(found: Found) -> list[Finding]:
-    return [finding for findings in found.values() for finding in findings if finding.status is not OK]
+    return [
+        finding for findings in found.values() for finding in findings if finding.status is not OK
+    ]
 
 
 @conversation
@@ -48,8 +50,14 @@ async def test_a_sound_installation_has_nothing_to_mend(fake: FakeKubeApi, api: 
     assert bad(found) == []
     assert len(found) == 31
     assert fake.objects == before
-    written = [seen for seen in fake.seen if seen.method != "GET" and not seen.raw_path.endswith("accessreviews")]
-    assert [seen.query for seen in written] == [{"dryRun": "All"}] * 2, "nothing is created for real"
+    written = [
+        seen
+        for seen in fake.seen
+        if seen.method != "GET" and not seen.raw_path.endswith("accessreviews")
+    ]
+    assert [seen.query for seen in written] == [{"dryRun": "All"}] * 2, (
+        "nothing is created for real"
+    )
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -64,8 +72,12 @@ def test_what_is_not_sound_is_found(tmp_path: Path, name: str) -> None:
             found = await look(api, now=wanted.now)
         findings = found[wanted.finding]
         assert [finding.status for finding in findings] == [wanted.status]
-        assert wanted.words in f"{findings[0].what} {findings[0].fix}"
-        assert all(bool(finding.fix) is (finding.status is not OK) for listed in found.values() for finding in listed)
+        assert wanted.words in f"{findings[0].message} {findings[0].remediation}"
+        assert all(
+            bool(finding.remediation) is (finding.status is not OK)
+            for listed in found.values()
+            for finding in listed
+        )
 
     talk(main())
 
@@ -74,10 +86,16 @@ def test_what_is_not_sound_is_found(tmp_path: Path, name: str) -> None:
 async def test_what_is_right_as_it_is_is_left_alone(fake: FakeKubeApi, api: KubeApi) -> None:
     healthy_installation.furnish(fake)
     fake.put("namespaces", namespace("team-a", **{"raywarden.io/enforce": "privileged"}))
-    fake.put("rayclusters", changed(ray_cluster("theirs", other="x"), {"/spec/tlsOptions": {"enabled": True}}))
+    fake.put(
+        "rayclusters",
+        changed(ray_cluster("theirs", other="x"), {"/spec/tlsOptions": {"enabled": True}}),
+    )
     fake.put("pods", changed(BARE_POD, {"/metadata/name": "ended", "/status/phase": "Succeeded"}))
     fake.put("pods", changed(pod("cleanup", "redis-cleanup"), {"/spec/initContainers": []}))
-    own = {"/metadata/annotations": {"raywarden.io/tls-secret": "mine"}, "/metadata/name": "brought"}
+    own = {
+        "/metadata/annotations": {"raywarden.io/tls-secret": "mine"},
+        "/metadata/name": "brought",
+    }
     fake.put("pods", changed(BARE_POD, own))
     assert bad(await look(api)) == []
 
@@ -96,44 +114,60 @@ async def test_who_may_nothing_is_told_what_to_ask_for(fake: FakeKubeApi, api: K
     assert {finding.status for finding in bad(found)} == {UNKNOWN}
     for findings in found.values():
         for finding in findings:
-            assert finding.status is OK or "kubectl auth can-i" in finding.fix or "see to the Deployment" in finding.fix
+            assert (
+                finding.status is OK
+                or "kubectl auth can-i" in finding.remediation
+                or "see to the Deployment" in finding.remediation
+            )
 
 
 @conversation
-async def test_we_are_known_by_our_words_to_those_who_may_not_see_our_names(fake: FakeKubeApi, api: KubeApi) -> None:
+async def test_we_are_known_by_our_words_to_those_who_may_not_see_our_names(
+    fake: FakeKubeApi, api: KubeApi
+) -> None:
     healthy_installation.furnish(fake)
-    fake.forbidden = {("get", f"{kind}webhookconfigurations") for kind in ("mutating", "validating")}
+    fake.forbidden = {
+        ("get", f"{kind}webhookconfigurations") for kind in ("mutating", "validating")
+    }
     found = await look(api)
     assert found["admission/refuses"][0].status is OK
 
 
 @conversation
-async def test_a_namespace_that_is_not_looked_after_proves_nothing(fake: FakeKubeApi, api: KubeApi) -> None:
+async def test_a_namespace_that_is_not_looked_after_proves_nothing(
+    fake: FakeKubeApi, api: KubeApi
+) -> None:
     healthy_installation.furnish(fake)
     fake.put("namespaces", namespace("kube-system"))
     found = await look(api, "kube-system")
     for id in ("refuses", "completes"):
         (finding,) = found[f"admission/{id}"]
-        assert finding.status is UNKNOWN and "--namespace" in finding.fix
+        assert finding.status is UNKNOWN and "--namespace" in finding.remediation
     posted = [seen.raw_path for seen in fake.seen if seen.query]
     assert "/api/v1/namespaces/kube-system/pods" in posted
 
 
 @conversation
-async def test_an_api_server_that_breaks_off_is_unknown_where_it_did(fake: FakeKubeApi, api: KubeApi) -> None:
+async def test_an_api_server_that_breaks_off_is_unknown_where_it_did(
+    fake: FakeKubeApi, api: KubeApi
+) -> None:
     healthy_installation.furnish(fake)
-    fake.rehearsals["pods"] = hangs_up
+    fake.dry_runs["pods"] = hangs_up
     (finding,) = (await look(api))["admission/refuses"]
-    assert finding.status is UNKNOWN and "the connection to the API server broke" in finding.what
+    assert finding.status is UNKNOWN and "the connection to the API server broke" in finding.message
 
 
 @pytest.mark.parametrize("enforce", ["baseline", "restricted"])
-def test_what_is_rehearsed_is_refused_and_completed_by_our_own_server(enforce: str) -> None:
+def test_what_is_dry_run_is_refused_and_completed_by_our_own_server(enforce: str) -> None:
     judge = reviewer({"profiles": {"enforce": enforce}})
-    forged = examine(judge, Manifest("pod", 0, dict(FORGED_POD)), "team-a")
-    assert forged and "operator-made-pods" in {violation.rule for violation in forged.outcome.denied}
-    bare = examine(judge, Manifest("cluster", 0, dict(BARE_CLUSTER)), "team-a")
+    forged = review_manifest(judge, Manifest("pod", 0, dict(FORGED_POD)), "team-a")
+    assert forged and "operator-made-pods" in {
+        violation.rule for violation in forged.outcome.denied
+    }
+    bare = review_manifest(judge, Manifest("cluster", 0, dict(BARE_CLUSTER)), "team-a")
     assert bare and bare.outcome.document["metadata"]["labels"]["raywarden.io/tls"] == "managed"
     # What a namespace of the strictest profile lacks is told; of the cluster itself nothing is in the way.
     around = {"network-policy-present", "namespace-quota"}
-    assert {violation.rule for violation in bare.outcome.denied} <= (around if enforce == "restricted" else set())
+    assert {violation.rule for violation in bare.outcome.denied} <= (
+        around if enforce == "restricted" else set()
+    )

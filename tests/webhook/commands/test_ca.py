@@ -34,8 +34,15 @@ def furnish(fake: FakeKubeApi) -> None:
     fake.put("rayclusters", live_objects.ray_cluster())
     for pod in (live_objects.pod(), live_objects.pod("w", "worker"), live_objects.opted_in_pod()):
         fake.put("pods", enrolled(pod))
-    data = {name: base64.b64encode(secret).decode() for name, secret in live_objects.SEED.entries.items()}
-    metadata = {"name": "raywarden-seed", "namespace": "raywarden-system", "annotations": {"kept": "yes"}}
+    data = {
+        name: base64.b64encode(secret).decode()
+        for name, secret in live_objects.SEED.entries.items()
+    }
+    metadata = {
+        "name": "raywarden-seed",
+        "namespace": "raywarden-system",
+        "annotations": {"kept": "yes"},
+    }
     fake.put("secrets", {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data})
 
 
@@ -52,7 +59,10 @@ async def ca(fake: FakeKubeApi, *arguments: str, answer: str = "") -> tuple[int,
         )
         said = (await process.communicate(answer.encode()))[0].decode()
     assert leaked(said) is None
-    for secret in (live_objects.GENERATION.secret.hex(), base64.b64encode(live_objects.GENERATION.secret).decode()):
+    for secret in (
+        live_objects.GENERATION.secret.hex(),
+        base64.b64encode(live_objects.GENERATION.secret).decode(),
+    ):
         assert secret not in said
     assert process.returncode is not None
     return process.returncode, said
@@ -88,13 +98,20 @@ async def test_a_rotation_adds_and_touches_nothing_else(fake: FakeKubeApi, api: 
 
 
 @conversation
-async def test_who_would_be_cut_off_is_named_and_asked_about(fake: FakeKubeApi, api: KubeApi) -> None:
+async def test_who_would_be_cut_off_is_named_and_asked_about(
+    fake: FakeKubeApi, api: KubeApi
+) -> None:
     furnish(fake)
     newer = {"20261120T080030Z": base64.b64encode(live_objects.secret(3)).decode()}
-    fake.put("secrets", changed(fake.objects[SECRET], {"/data": fake.objects[SECRET]["data"] | newer}))
+    fake.put(
+        "secrets", changed(fake.objects[SECRET], {"/data": fake.objects[SECRET]["data"] | newer})
+    )
     code, said = await ca(fake, "revoke", OLD, "--forget", answer="n\n")
     assert code == 1 and OLD in entries(fake)
-    assert "team-a/demo: 2 of 2 pods will be cut off from pods that start later" in said and "Go on? [y/N]" in said
+    assert (
+        "team-a/demo: 2 of 2 pods will be cut off from pods that start later" in said
+        and "Go on? [y/N]" in said
+    )
     code, said = await ca(fake, "revoke", OLD)
     assert code == 0, "pods that know the newer one are not cut off by a retirement"
     assert any(entry.startswith(f"{OLD}.retired.") for entry in entries(fake))
@@ -111,11 +128,16 @@ async def test_a_clusters_cas_are_shown_as_pem(fake: FakeKubeApi, api: KubeApi) 
     (certificate,) = x509.load_pem_x509_certificates(said.encode())
     assert certificate.subject.rfc4514_string() == "CN=demo,OU=team-a,O=RayWarden"
     assert await ca(fake, "show", "demo") == (2, "raywarden: demo is not NAMESPACE/NAME\n")
-    assert await ca(fake, "show", "nowhere/demo") == (2, "raywarden: there is no namespace nowhere\n")
+    assert await ca(fake, "show", "nowhere/demo") == (
+        2,
+        "raywarden: there is no namespace nowhere\n",
+    )
 
 
 @conversation
-async def test_whom_the_api_server_trusts_can_be_written_by_whoever_may(fake: FakeKubeApi, api: KubeApi) -> None:
+async def test_whom_the_api_server_trusts_can_be_written_by_whoever_may(
+    fake: FakeKubeApi, api: KubeApi
+) -> None:
     furnish(fake)
     code, said = await ca(fake, "publish")
     assert (code, "there is no raywarden among mutatingwebhookconfigurations" in said) == (2, True)

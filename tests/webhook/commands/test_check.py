@@ -24,7 +24,10 @@ from webhook.check.report import as_json, shown, worst
 from webhook.kube.api import KubeApi
 from webhook.kube.objects import ray_cluster_of
 
-SECRETS = (live_objects.GENERATION.secret.hex(), base64.b64encode(live_objects.GENERATION.secret).decode())
+SECRETS = (
+    live_objects.GENERATION.secret.hex(),
+    base64.b64encode(live_objects.GENERATION.secret).decode(),
+)
 
 
 def furnish(fake: FakeKubeApi) -> None:
@@ -51,17 +54,21 @@ async def check(fake: FakeKubeApi, *arguments: str) -> tuple[int, str]:
 
 
 @conversation
-async def test_what_is_sound_is_a_line_each_without_colour(fake: FakeKubeApi, api: KubeApi) -> None:
+async def test_what_is_sound_is_a_line_each_without_color(fake: FakeKubeApi, api: KubeApi) -> None:
     furnish(fake)
     code, said = await check(fake, "--strict")
     assert code == 0
-    assert said.startswith("kubernetes-api\n--------------\n√ the API server answers, and is v1.36.2\n\npermissions\n")
+    assert said.startswith(
+        "kubernetes-api\n--------------\n√ the API server answers, and is v1.36.2\n\npermissions\n"
+    )
     assert said.endswith("\n√ 31 ok, 0 unknown, 0 warning, 0 failed\n")
     assert "\x1b" not in said
 
 
 @conversation
-async def test_hints_stand_below_and_codes_say_how_bad_it_is(fake: FakeKubeApi, api: KubeApi) -> None:
+async def test_hints_stand_below_and_codes_say_how_bad_it_is(
+    fake: FakeKubeApi, api: KubeApi
+) -> None:
     furnish(fake)
     fake.put("deployments", healthy_installation.deployment(RAYWARDEN_ENROLL_IMAGE="raywarden:old"))
     code, said = await check(fake)
@@ -87,7 +94,12 @@ async def test_programs_get_json(fake: FakeKubeApi, api: KubeApi) -> None:
     code, said = await check(fake, "--output", "json")
     found = json.loads(said)
     assert code == 0 and (await check(fake, "--output", "json", "--strict"))[0] == 1
-    assert found["status"] == "unknown" and found["counts"] == {"ok": 28, "unknown": 1, "warning": 0, "failed": 0}
+    assert found["status"] == "unknown" and found["counts"] == {
+        "ok": 28,
+        "unknown": 1,
+        "warning": 0,
+        "failed": 0,
+    }
     titles = [section["title"] for section in found["sections"]]
     assert titles == [
         "kubernetes-api", "permissions", "installation", "webhook-configurations", "admission", "certificates",
@@ -96,13 +108,20 @@ async def test_programs_get_json(fake: FakeKubeApi, api: KubeApi) -> None:
     (finding,) = found["sections"][5]["findings"]
     right = "get secrets in namespace raywarden-system"
     ask = "have an administrator grant you that (kubectl auth can-i get secrets -n raywarden-system), or ask as one"
-    assert finding == {"id": "seed", "status": "unknown", "what": f"the seed: you may not {right}", "fix": ask}
+    assert finding == {
+        "id": "seed",
+        "status": "unknown",
+        "message": f"the seed: you may not {right}",
+        "remediation": ask,
+    }
 
 
 @conversation
-async def test_words_of_strangers_cannot_write_on_the_terminal(fake: FakeKubeApi, api: KubeApi) -> None:
+async def test_words_of_strangers_cannot_write_on_the_terminal(
+    fake: FakeKubeApi, api: KubeApi
+) -> None:
     furnish(fake)
-    fake.rehearsals["pods"] = fails(403, "no\x1b[2J\r\n√ all is well\u202e [bold]" + "x" * 5000)
+    fake.dry_runs["pods"] = fails(403, "no\x1b[2J\r\n√ all is well\u202e [bold]" + "x" * 5000)
     for output in ("text", "json"):
         said = (await check(fake, "--output", output))[1]
         assert "no [2J" in said and "[bold]xxx" in said, "what looks like markup is none"
@@ -122,7 +141,9 @@ def test_without_an_api_server_nothing_can_be_asked() -> None:
 
 
 @conversation
-async def test_what_is_no_api_server_cannot_be_asked_either(fake: FakeKubeApi, api: KubeApi) -> None:
+async def test_what_is_no_api_server_cannot_be_asked_either(
+    fake: FakeKubeApi, api: KubeApi
+) -> None:
     async def page(_request: web.BaseRequest) -> web.Response:
         return web.Response(text="<html>")
 
@@ -136,7 +157,10 @@ async def test_what_is_no_api_server_cannot_be_asked_either(fake: FakeKubeApi, a
 async def test_a_wrong_call_is_said_in_a_line(fake: FakeKubeApi, api: KubeApi) -> None:
     furnish(fake)
     assert await check(fake, "--probe", "demo") == (2, "raywarden: demo is not NAMESPACE/CLUSTER\n")
-    assert await check(fake, "--all-pods") == (2, "raywarden: --address and --all-pods go with --probe\n")
+    assert await check(fake, "--all-pods") == (
+        2,
+        "raywarden: --address and --all-pods go with --probe\n",
+    )
     code, said = await check(fake, "--probe", "team-a/nowhere")
     assert code == 2 and "there is no RayCluster team-a/nowhere" in said
 
@@ -160,11 +184,16 @@ async def test_a_probe_is_a_section_of_its_own(fake: FakeKubeApi, api: KubeApi) 
 @conversation
 async def test_a_probe_that_reaches_nothing_proves_nothing(fake: FakeKubeApi, api: KubeApi) -> None:
     furnish(fake)
-    params = {name: str(free_port()) for name in ("port", "ray-client-server-port", "dashboard-port")}
+    params = {
+        name: str(free_port()) for name in ("port", "ray-client-server-port", "dashboard-port")
+    }
     params["dashboard-agent-listen-port"] = str(free_port())
     fake.put(
         "rayclusters",
-        changed(healthy_installation.ray_cluster(), {"/spec": {"headGroupSpec": {"rayStartParams": params}}}),
+        changed(
+            healthy_installation.ray_cluster(),
+            {"/spec": {"headGroupSpec": {"rayStartParams": params}}},
+        ),
     )
     code, said = await check(fake, "--probe", "team-a/demo", "--address", "127.0.0.1")
     assert code == 2 and "? demo-head-abcde:" in said and "cannot be reached at 127.0.0.1:" in said
@@ -173,7 +202,9 @@ async def test_a_probe_that_reaches_nothing_proves_nothing(fake: FakeKubeApi, ap
 @pytest.mark.parametrize("status", Status)
 def test_the_worst_is_the_whole(status: Status) -> None:
     findings = tuple(
-        Finding(str(one), one, "x") for one in Status if list(Status).index(one) <= list(Status).index(status)
+        Finding(str(one), one, "x")
+        for one in Status
+        if list(Status).index(one) <= list(Status).index(status)
     )
     assert worst([Section("x", findings)]) is status
     assert as_json([Section("x", findings)])["status"] == str(status)

@@ -37,12 +37,18 @@ CONFIG_MAP = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}
 
 
 def test_clean_manifests_end_with_zero(tmp_path: Path) -> None:
-    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "ray", "namespace": "team-a"}}
+    quota = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": "ray", "namespace": "team-a"},
+    }
     around = (related_objects.network_policy(), quota, CONFIG_MAP)
     ended = run("review", write(tmp_path, "a.yaml", factory.ray_cluster(), *around))
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.splitlines()[0].endswith("a.yaml: RayCluster team-a/demo: allowed")
-    assert ended.stdout.splitlines()[-1] == "2 reviewed, 0 denied, 0 warnings, 0 unreadable, 2 not Ray"
+    assert (
+        ended.stdout.splitlines()[-1] == "2 reviewed, 0 denied, 0 warnings, 0 unreadable, 2 not Ray"
+    )
 
 
 def test_what_is_not_known_offline_is_said(tmp_path: Path) -> None:
@@ -55,7 +61,10 @@ def test_a_denied_manifest_ends_with_one_and_says_what_to_write(tmp_path: Path) 
     ended = run("review", write(tmp_path, "a.yaml", factory.ray_cluster(), PUBLIC))
     assert ended.returncode == 1
     assert "a.yaml#2: RayCluster team-a/demo: DENIED" in ended.stdout
-    assert "  deny    no-public-head-service: the head service is a LoadBalancer open to everyone" in ended.stdout
+    assert (
+        "  deny    no-public-head-service: the head service is a LoadBalancer open to everyone"
+        in ended.stdout
+    )
     assert "          Fix: write serviceType: ClusterIP" in ended.stdout
 
 
@@ -65,11 +74,17 @@ def test_a_denied_manifest_ends_with_one_and_says_what_to_write(tmp_path: Path) 
         ("a.yaml", b"a: [1", "did not find expected"),
         ("a.yaml", b"a: {{ .Values.a }}", "a key is a list or a mapping"),
         ("a.yaml", b"\xff\xfe", "not UTF-8 text"),
-        ("a.json", b'{"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1"}', "request: Field required"),
+        (
+            "a.json",
+            b'{"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1"}',
+            "request: Field required",
+        ),
         ("a.yaml", b"[" * 100_000, "nested deeper than 100 levels"),
     ],
 )
-def test_what_cannot_be_read_ends_with_two_and_says_why(tmp_path: Path, name: str, content: bytes, says: str) -> None:
+def test_what_cannot_be_read_ends_with_two_and_says_why(
+    tmp_path: Path, name: str, content: bytes, says: str
+) -> None:
     file = tmp_path / name
     file.write_bytes(content)
     write(tmp_path, "b.yaml", PUBLIC)
@@ -80,7 +95,8 @@ def test_what_cannot_be_read_ends_with_two_and_says_why(tmp_path: Path, name: st
 
 
 @pytest.mark.parametrize(
-    ("source", "says"), [("nowhere.yaml", "No such file or directory"), (".", "no Kubernetes object in it")]
+    ("source", "says"),
+    [("nowhere.yaml", "No such file or directory"), (".", "no Kubernetes object in it")],
 )
 def test_nothing_to_read_is_an_error(tmp_path: Path, source: str, says: str) -> None:
     ended = run("review", str(tmp_path / source))
@@ -95,7 +111,9 @@ def test_an_empty_pipe_does_not_pass_for_a_clean_one(stdin: str) -> None:
     assert "-: could not be read: no Kubernetes object in it" in ended.stdout
 
 
-@pytest.mark.parametrize("content", ["kind: RayCluster\n", "just text\n", "[1, 2]\n", "apiVersion: v1\nkind: [a]\n"])
+@pytest.mark.parametrize(
+    "content", ["kind: RayCluster\n", "just text\n", "[1, 2]\n", "apiVersion: v1\nkind: [a]\n"]
+)
 def test_what_claims_to_be_an_object_and_is_none(content: str) -> None:
     ended = run("review", "-", stdin=content)
     assert ended.returncode == 2
@@ -109,15 +127,13 @@ def test_a_values_file_beside_manifests_is_passed_over(tmp_path: Path) -> None:
 
 
 def test_made_goes_with_patch() -> None:
-    ended = run("review", "--made", "deploy/examples")
+    ended = run("review", "--include-derived", "deploy/examples")
     assert ended.returncode == 2
-    assert "--made goes with --patch" in ended.stderr
+    assert "--include-derived goes with --patch" in ended.stderr
 
 
 def test_standard_input_takes_helms_output() -> None:
-    rendered = (
-        f"---\n# Source: ray/templates/a.yaml\n{yaml.safe_dump(PUBLIC)}---\n# Source: ray/templates/empty.yaml\n---\n"
-    )
+    rendered = f"---\n# Source: ray/templates/a.yaml\n{yaml.safe_dump(PUBLIC)}---\n# Source: ray/templates/empty.yaml\n---\n"
     ended = run("review", "-", stdin=rendered)
     assert ended.returncode == 1
     assert ended.stdout.startswith("stdin: RayCluster")
@@ -125,9 +141,15 @@ def test_standard_input_takes_helms_output() -> None:
 
 def test_lists_are_opened(tmp_path: Path) -> None:
     inner = {"apiVersion": "ray.io/v1", "kind": "RayClusterList", "items": [PUBLIC]}
-    outer = {"apiVersion": "v1", "kind": "List", "items": [CONFIG_MAP, inner, factory.ray_cluster()]}
+    outer = {
+        "apiVersion": "v1",
+        "kind": "List",
+        "items": [CONFIG_MAP, inner, factory.ray_cluster()],
+    }
     ended = run("review", "-o", "json", write(tmp_path, "a.yaml", outer))
-    assert [found["source"].rpartition("#")[2] for found in json.loads(ended.stdout)["objects"]] == ["2", "3"]
+    assert [
+        found["source"].rpartition("#")[2] for found in json.loads(ended.stdout)["objects"]
+    ] == ["2", "3"]
 
 
 def test_json_for_programs(tmp_path: Path) -> None:
@@ -138,14 +160,17 @@ def test_json_for_programs(tmp_path: Path) -> None:
     assert found["mutations"] == ["pod-security", "node-ip-address", "token-automount", "ray-tls"]
     assert found["violations"][0]["rule"] == "no-public-head-service"
     assert found["violations"][0]["pointer"] == "/spec/headGroupSpec/serviceType"
-    assert [made["name"] for made in found["becomes"]] == ["demo-head-", "demo-small-worker-"]
+    assert [made["name"] for made in found["derived"]] == ["demo-head-", "demo-small-worker-"]
     assert report["summary"]["denied"] == 1
 
 
 def test_patch_prints_manifests_and_nothing_else(tmp_path: Path) -> None:
     ended = run("review", "--patch", write(tmp_path, "a.yaml", factory.ray_cluster()))
     (document,) = yaml.safe_load_all(ended.stdout)
-    assert document["spec"]["headGroupSpec"]["template"]["spec"]["initContainers"][0]["name"] == "raywarden-enroll"
+    assert (
+        document["spec"]["headGroupSpec"]["template"]["spec"]["initContainers"][0]["name"]
+        == "raywarden-enroll"
+    )
     assert "&id" not in ended.stdout
     assert "1 reviewed" in ended.stderr
     again = run("review", "-", stdin=ended.stdout)
@@ -154,14 +179,20 @@ def test_patch_prints_manifests_and_nothing_else(tmp_path: Path) -> None:
 
 
 def test_patch_shows_on_request_what_kuberay_makes_of_a_job(tmp_path: Path) -> None:
-    ended = run("review", "--patch", "--made", write(tmp_path, "a.yaml", factory.ray_job()))
+    ended = run(
+        "review", "--patch", "--include-derived", write(tmp_path, "a.yaml", factory.ray_job())
+    )
     kinds = [document["kind"] for document in yaml.safe_load_all(ended.stdout)]
     assert kinds == ["RayJob", "RayCluster", "Pod", "Pod", "Pod"]
 
 
 def test_namespaces_beside_the_manifests_choose_their_profile(tmp_path: Path) -> None:
     cluster = factory.by_hand(factory.ray_cluster())
-    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team-a", "labels": {}}}
+    namespace = {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": "team-a", "labels": {}},
+    }
     assert run("review", write(tmp_path, "a.yaml", cluster, namespace)).returncode == 0
     namespace["metadata"] = {"name": "team-a", "labels": {"raywarden.io/enforce": "restricted"}}
     ended = run("review", write(tmp_path, "a.yaml", cluster, namespace))

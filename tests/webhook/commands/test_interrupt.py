@@ -14,13 +14,17 @@ import pytest
 
 from tests.support.paths import REPOSITORY
 
-FREE_PORTS = {f"RAYWARDEN_{name}_PORT": "0" for name in ("ADMISSION", "ENROLMENT", "OPERATIONS")}
+FREE_PORTS = {f"RAYWARDEN_{name}_PORT": "0" for name in ("ADMISSION", "ENROLLMENT", "OPERATIONS")}
 SERVE = ["webhook", "serve", "--dev"]
-DEMO = ["tests.tools.demo", "deploy/examples", "--objects", "deploy/dev-cluster.yaml", "--keep-serving"]
+DEMO = [
+    "tests.tools.demo",
+    "deploy/examples",
+    "--objects",
+    "deploy/dev-cluster.yaml",
+    "--keep-serving",
+]
 # Makes the terminal that is standard input the one whose Ctrl-C counts.
-_IN_TERMINAL = (
-    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
-)
+_IN_TERMINAL = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
 _SECONDS = 30
 
 
@@ -48,7 +52,9 @@ class Terminal:
         return self._process.wait(timeout=_SECONDS), time.monotonic() - started
 
     def _read(self, deadline: float) -> bool:
-        readable, _, _ = select.select([self._screen], [], [], max(0.0, deadline - time.monotonic()))
+        readable, _, _ = select.select(
+            [self._screen], [], [], max(0.0, deadline - time.monotonic())
+        )
         try:
             self.shown += (found := os.read(self._screen, 65536) if readable else b"")
         except OSError:  # Linux' way to say that nobody has this terminal open
@@ -57,7 +63,9 @@ class Terminal:
 
 
 @contextmanager
-def terminal(*arguments: str, python: tuple[str, ...] = (), **environment: str) -> Iterator[Terminal]:
+def terminal(
+    *arguments: str, python: tuple[str, ...] = (), **environment: str
+) -> Iterator[Terminal]:
     screen, keyboard = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-c", _IN_TERMINAL, sys.executable, *python, "-m", *arguments],

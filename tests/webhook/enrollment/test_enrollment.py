@@ -1,4 +1,4 @@
-"""Enrolment over a real socket, as pods and strangers meet it."""
+"""Enrollment over a real socket, as pods and strangers meet it."""
 
 import asyncio
 import time
@@ -34,23 +34,35 @@ BODY = {"csr": csr()}
 
 
 def objects() -> list[Any]:
-    """The usual cluster, and pods that must not enrol."""
-    stranger = changed(live_objects.pod("stranger", uid="s"), {"/metadata/labels": {}, "/metadata/ownerReferences": []})
+    """The usual cluster, and pods that must not enroll."""
+    stranger = changed(
+        live_objects.pod("stranger", uid="s"),
+        {"/metadata/labels": {}, "/metadata/ownerReferences": []},
+    )
     spoof = changed(live_objects.pod("spoof", uid="p"), {"/metadata/ownerReferences": []})
     orphan = live_objects.pod("orphan", uid="o", cluster="gone", cluster_uid="gone")
-    return [*live_objects.objects(), stranger, spoof, orphan, live_objects.pod("nowhere", address="", uid="n")]
+    return [
+        *live_objects.objects(),
+        stranger,
+        spoof,
+        orphan,
+        live_objects.pod("nowhere", address="", uid="n"),
+    ]
 
 
 @pytest.fixture(scope="module")
 def live() -> Iterator[Live]:
-    environment = {"RAYWARDEN_ADDRESS_WAIT_SECONDS": "0.2", "RAYWARDEN_ENROLMENTS_PER_MINUTE": "1000"}
+    environment = {
+        "RAYWARDEN_ADDRESS_WAIT_SECONDS": "0.2",
+        "RAYWARDEN_ENROLLMENTS_PER_MINUTE": "1000",
+    }
     with serving(environment, objects()) as running:
         yield running
 
 
 @pytest.fixture
 def client(live: Live) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=live.enrolment, verify=live.trust) as client:
+    with httpx.Client(base_url=live.enrollment, verify=live.trust) as client:
         yield client
 
 
@@ -69,9 +81,14 @@ def test_a_pod_gets_a_chain_and_a_bundle_that_verify(live: Live, client: httpx.C
     assert leaf.not_valid_after_utc.isoformat() == answer["notAfter"]
 
 
-def test_pods_of_one_cluster_have_one_ca_and_others_another(live: Live, client: httpx.Client) -> None:
+def test_pods_of_one_cluster_have_one_ca_and_others_another(
+    live: Live, client: httpx.Client
+) -> None:
     pods = ("demo-head-abcde", "demo-worker-1", "web-0", "web-client")
-    bundles = [client.post(PATH, json=BODY, headers=bearing(live.token(pod))).json()["caBundle"] for pod in pods]
+    bundles = [
+        client.post(PATH, json=BODY, headers=bearing(live.token(pod))).json()["caBundle"]
+        for pod in pods
+    ]
     assert bundles[0] == bundles[1] != bundles[2] == bundles[3]
 
 
@@ -84,17 +101,34 @@ def test_pods_of_one_cluster_have_one_ca_and_others_another(live: Live, client: 
         ("nowhere", 503, "does not know the pod's IP address yet"),
     ],
 )
-def test_who_may_not_is_told_why(live: Live, client: httpx.Client, pod: str, status: int, detail: str) -> None:
+def test_who_may_not_is_told_why(
+    live: Live, client: httpx.Client, pod: str, status: int, detail: str
+) -> None:
     response = client.post(PATH, json=BODY, headers=bearing(live.token(pod)))
-    assert (response.status_code, response.headers["content-type"]) == (status, "application/problem+json")
+    assert (response.status_code, response.headers["content-type"]) == (
+        status,
+        "application/problem+json",
+    )
     assert detail in response.json()["detail"]
     assert response.headers.get("retry-after") == ("1" if status == 503 else None)
 
 
 @pytest.mark.parametrize(
-    "header", [None, "", "Bearer", "Basic dXNlcjpw", "Bearer wrong", "Bearer a b", "BEARER wrong", "bearer é"]
+    "header",
+    [
+        None,
+        "",
+        "Bearer",
+        "Basic dXNlcjpw",
+        "Bearer wrong",
+        "Bearer a b",
+        "BEARER wrong",
+        "bearer é",
+    ],
 )
-def test_without_a_valid_token_nobody_learns_anything(client: httpx.Client, header: str | None) -> None:
+def test_without_a_valid_token_nobody_learns_anything(
+    client: httpx.Client, header: str | None
+) -> None:
     headers = {} if header is None else {b"Authorization": header.encode()}
     response = client.post(PATH, json=BODY, headers=headers)
     assert response.status_code == 401
@@ -119,12 +153,15 @@ def test_without_a_valid_token_nobody_learns_anything(client: httpx.Client, head
         (b" " * 40_000, "application/json", 413, "the limit is 32768 bytes"),
     ],
 )
-def test_what_is_no_enrolment_gets_a_problem(
+def test_what_is_no_enrollment_gets_a_problem(
     live: Live, client: httpx.Client, content: bytes, media_type: str, status: int, detail: str
 ) -> None:
     headers = {**bearing(live.token("demo-head-abcde")), "Content-Type": media_type}
     response = client.post(PATH, content=content, headers=headers)
-    assert (response.status_code, response.headers["content-type"]) == (status, "application/problem+json")
+    assert (response.status_code, response.headers["content-type"]) == (
+        status,
+        "application/problem+json",
+    )
     assert response.json()["detail"].startswith(detail)
 
 
@@ -135,66 +172,104 @@ def test_other_ways_lead_nowhere(client: httpx.Client, method: str, path: str, s
     assert client.request(method, path).status_code == status
 
 
-def test_admission_does_not_enrol(live: Live) -> None:
+def test_admission_does_not_enroll(live: Live) -> None:
     with httpx.Client(base_url=live.admission, verify=live.trust) as admission:
-        assert admission.post(PATH, json=BODY, headers=bearing(live.token("demo-head-abcde"))).status_code == 404
+        assert (
+            admission.post(
+                PATH, json=BODY, headers=bearing(live.token("demo-head-abcde"))
+            ).status_code
+            == 404
+        )
 
 
 def test_outcomes_are_counted_and_logged(live: Live, client: httpx.Client) -> None:
     outcomes = {"issued": "demo-worker-2", "forbidden": "stranger"}
-    before = {outcome: metric(live, f'raywarden_enrolments_total{{outcome="{outcome}"}}') for outcome in outcomes}
+    before = {
+        outcome: metric(live, f'raywarden_enrollments_total{{outcome="{outcome}"}}')
+        for outcome in outcomes
+    }
     for pod in outcomes.values():
         client.post(PATH, json=BODY, headers=bearing(live.token(pod)))
     for outcome in outcomes:
-        assert metric(live, f'raywarden_enrolments_total{{outcome="{outcome}"}}') == before[outcome] + 1
+        assert (
+            metric(live, f'raywarden_enrollments_total{{outcome="{outcome}"}}')
+            == before[outcome] + 1
+        )
     assert metric(live, "raywarden_ca_cache_size") >= 1
     (event,) = [event for event in live.log() if event.get("pod") == "demo-worker-2"]
-    assert (event["event"], event["cluster"], event["role"]) == ("certificate issued", "demo", "worker")
-    assert metric(live, 'raywarden_expires_timestamp_seconds{what="serving_certificate"}') > time.time()
+    assert (event["event"], event["cluster"], event["role"]) == (
+        "certificate issued",
+        "demo",
+        "worker",
+    )
+    assert (
+        metric(live, 'raywarden_expires_timestamp_seconds{what="serving_certificate"}')
+        > time.time()
+    )
 
 
 def test_an_api_server_that_is_away_is_worth_another_try_and_nobodys_business() -> None:
-    answer = refusal(UnavailableError("get pods: the API server cannot be reached at 10.96.0.1:443"))
-    assert (answer.status, answer.headers, answer.outcome) == (503, {"Retry-After": "2"}, "unavailable")
+    answer = refusal(
+        UnavailableError("get pods: the API server cannot be reached at 10.96.0.1:443")
+    )
+    assert (answer.status, answer.headers, answer.outcome) == (
+        503,
+        {"Retry-After": "2"},
+        "unavailable",
+    )
     assert answer.detail == "the API server cannot be asked now"
     assert "10.96.0.1" in answer.reason, "the operator reads it in the log"
 
 
 def test_one_pod_asks_only_so_often() -> None:
     with (
-        serving({"RAYWARDEN_ENROLMENTS_PER_MINUTE": "2"}, live_objects.objects()) as live,
-        httpx.Client(base_url=live.enrolment, verify=live.trust) as client,
+        serving({"RAYWARDEN_ENROLLMENTS_PER_MINUTE": "2"}, live_objects.objects()) as live,
+        httpx.Client(base_url=live.enrollment, verify=live.trust) as client,
     ):
         headers = bearing(live.token("demo-head-abcde"))
         answers = [client.post(PATH, json=BODY, headers=headers) for _ in range(3)]
         assert [answer.status_code for answer in answers] == [200, 200, 429]
         assert 1 <= int(answers[2].headers["retry-after"]) <= 30
-        assert client.post(PATH, json=BODY, headers=bearing(live.token("demo-worker-1"))).status_code == 200
+        assert (
+            client.post(PATH, json=BODY, headers=bearing(live.token("demo-worker-1"))).status_code
+            == 200
+        )
 
 
 def test_a_thousand_pods_fifty_at_once() -> None:
     pods = [
-        live_objects.pod(f"w{number}", "worker", f"127.1.{number // 250}.{number % 250 + 1}", f"u{number}")
+        live_objects.pod(
+            f"w{number}", "worker", f"127.1.{number // 250}.{number % 250 + 1}", f"u{number}"
+        )
         for number in range(1000)
     ]
 
     async def all_of_them(live: Live) -> list[httpx.Response]:
         places = asyncio.Semaphore(50)
         limits = httpx.Limits(max_connections=50)
-        async with httpx.AsyncClient(base_url=live.enrolment, verify=live.trust, limits=limits, timeout=60) as client:
+        async with httpx.AsyncClient(
+            base_url=live.enrollment, verify=live.trust, limits=limits, timeout=60
+        ) as client:
 
             async def one(number: int) -> httpx.Response:
                 async with places:
-                    return await client.post(PATH, json=BODY, headers=bearing(live.token(f"w{number}")))
+                    return await client.post(
+                        PATH, json=BODY, headers=bearing(live.token(f"w{number}"))
+                    )
 
             return await asyncio.gather(*map(one, NUMBERS))
 
     with serving(objects=[*live_objects.objects(), *pods]) as live:
         answers = asyncio.run(all_of_them(live))
     assert [answer.status_code for answer in answers] == [200] * 1000
-    leaves = [x509.load_pem_x509_certificate(answer.json()["certificate"].encode()) for answer in answers]
+    leaves = [
+        x509.load_pem_x509_certificate(answer.json()["certificate"].encode()) for answer in answers
+    ]
     assert len({leaf.serial_number for leaf in leaves}) == 1000
-    held = {str(leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value[0].value) for leaf in leaves}
+    held = {
+        str(leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value[0].value)
+        for leaf in leaves
+    }
     assert len(held) == 1000, "every pod its own address"
     assert len({answer.json()["caBundle"] for answer in answers}) == 1
 
@@ -202,15 +277,22 @@ def test_a_thousand_pods_fifty_at_once() -> None:
 def test_two_servers_with_one_seed_are_one_authority(tmp_path: Any) -> None:
     (tmp_path / "20260101T000000Z").write_bytes(bytes(range(32)))
     environment = {"RAYWARDEN_SEED_DIR": str(tmp_path)}
-    with serving(environment, live_objects.objects()) as one, serving(environment, live_objects.objects()) as other:
+    with (
+        serving(environment, live_objects.objects()) as one,
+        serving(environment, live_objects.objects()) as other,
+    ):
         answers = []
         for live, pod in ((one, "demo-head-abcde"), (other, "demo-worker-1")):
-            with httpx.Client(base_url=live.enrolment, verify=one.trust) as client:
-                answers.append(client.post(PATH, json=BODY, headers=bearing(live.token(pod))).json())
+            with httpx.Client(base_url=live.enrollment, verify=one.trust) as client:
+                answers.append(
+                    client.post(PATH, json=BODY, headers=bearing(live.token(pod))).json()
+                )
     assert answers[0]["caBundle"] == answers[1]["caBundle"]
     authority = x509.load_pem_x509_certificate(answers[0]["caBundle"].encode())
     for answer in answers:
-        x509.load_pem_x509_certificate(answer["certificate"].encode()).verify_directly_issued_by(authority)
+        x509.load_pem_x509_certificate(answer["certificate"].encode()).verify_directly_issued_by(
+            authority
+        )
 
 
 @pytest.fixture(scope="module")
@@ -222,12 +304,14 @@ def unbothered() -> Iterator[Live]:
 
 @settings(max_examples=50)
 @given(st.binary(max_size=300), st.text(max_size=300))
-def test_strange_requests_are_refused_and_never_break_it(unbothered: Live, content: bytes, token: str) -> None:
+def test_strange_requests_are_refused_and_never_break_it(
+    unbothered: Live, content: bytes, token: str
+) -> None:
     live = unbothered
     json = {b"Content-Type": b"application/json"}
     theirs = {**json, b"Authorization": b"Bearer " + token.encode()}
     ours = {**json, b"Authorization": b"Bearer " + live.token("demo-head-abcde").encode()}
-    with httpx.Client(base_url=live.enrolment, verify=live.trust) as client:
+    with httpx.Client(base_url=live.enrollment, verify=live.trust) as client:
         try:
             response = client.post(PATH, content=content, headers=theirs)
         except httpx.LocalProtocolError:

@@ -15,11 +15,17 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from certs.cache import Authorities
 from certs.csr import CsrError
-from certs.identity import Caller, Cluster, Domains, NotAllowedError, Pod, Service
-from certs.profile import Profile
+from certs.identity import Cluster, Domains, LivePod, NotAllowedError, Service, TokenIdentity
+from certs.profile import CertificateProfile
 from tests.support import live_objects
 from tests.support.factory import Object, changed
-from webhook.enrollment.signing import Issued, NotYetError, Signing, TooOftenError, UnauthenticatedError
+from webhook.enrollment.signing import (
+    Issued,
+    NotYetError,
+    Signing,
+    TooOftenError,
+    UnauthenticatedError,
+)
 from webhook.kube.objects import pod_of
 from webhook.manifests.cluster import ManifestCluster
 from webhook.ports import UnavailableError
@@ -44,14 +50,14 @@ class Live(ManifestCluster):
         self.looks = self.reviews = 0
         self.away = False
 
-    async def caller(self, token: str) -> Caller | None:
+    async def caller(self, token: str) -> TokenIdentity | None:
         await asyncio.sleep(0)
         self.reviews += 1
         if self.away:
             raise UnavailableError("connection refused")
         return await super().caller(token)
 
-    async def pod(self, namespace: str, name: str) -> Pod | None:
+    async def pod(self, namespace: str, name: str) -> LivePod | None:
         self.looks += 1
         if self._replies:
             return self._replies[min(self.looks, len(self._replies)) - 1]
@@ -65,7 +71,7 @@ def signing(
     now: datetime = live_objects.NOW,
     **settings: Any,
 ) -> Signing:
-    authorities, profile = Authorities(live_objects.SEED), Profile(timedelta(days=days))
+    authorities, profile = Authorities(live_objects.SEED), CertificateProfile(timedelta(days=days))
     return Signing(
         live or Live(),
         lambda: authorities,
@@ -115,7 +121,11 @@ def test_nobody_learns_of_his_csr_before_he_has_shown_a_token() -> None:
 
 
 def test_it_waits_until_the_address_is_known() -> None:
-    live = Live(live_objects.pod(address=""), live_objects.pod(address=""), live_objects.pod(address="10.0.0.7"))
+    live = Live(
+        live_objects.pod(address=""),
+        live_objects.pod(address=""),
+        live_objects.pod(address="10.0.0.7"),
+    )
     issued = sign(signing(live))
     assert "10.0.0.7" in [str(name.value) for name in issued.identity.names]
     assert live.looks == 3
@@ -124,7 +134,13 @@ def test_it_waits_until_the_address_is_known() -> None:
 def test_it_does_not_wait_for_ever() -> None:
     seconds = iter(range(1000))
     with pytest.raises(NotYetError, match="does not know the pod's IP address yet"):
-        sign(signing(Live(live_objects.pod(address="")), lambda: float(next(seconds)), address_wait_seconds=3))
+        sign(
+            signing(
+                Live(live_objects.pod(address="")),
+                lambda: float(next(seconds)),
+                address_wait_seconds=3,
+            )
+        )
 
 
 def test_a_pod_that_vanishes_while_we_wait_gets_none() -> None:
@@ -152,7 +168,7 @@ def test_the_peer_can_be_held_to_the_address_of_the_pod() -> None:
 
 def test_a_pod_asks_only_so_often_and_others_do_not_pay_for_it() -> None:
     now = 0.0
-    signer = signing(clock=lambda: now, enrolments_per_minute=3)
+    signer = signing(clock=lambda: now, enrollments_per_minute=3)
     for _ in range(3):
         sign(signer)
     with pytest.raises(TooOftenError) as raised:
@@ -170,8 +186,12 @@ def test_strangers_cost_the_api_server_only_so_much_one_by_one_or_all_at_once() 
         )
 
     for number in (1, 700):
-        signer = signing(max_enrolments=1000)
-        outcomes = [type(outcome) for _ in range(700 // number) for outcome in asyncio.run(crowd(signer, number))]
+        signer = signing(max_enrollments=1000)
+        outcomes = [
+            type(outcome)
+            for _ in range(700 // number)
+            for outcome in asyncio.run(crowd(signer, number))
+        ]
         assert outcomes.count(UnauthenticatedError) == 600
         assert outcomes.count(TooOftenError) == 100
         assert sign(signer, "0", peer="10.9.9.8").identity.pod
@@ -179,7 +199,7 @@ def test_strangers_cost_the_api_server_only_so_much_one_by_one_or_all_at_once() 
 
 def test_a_pod_that_asks_too_often_costs_no_more_than_a_stranger() -> None:
     live = Live()
-    signer = signing(live, enrolments_per_minute=3)
+    signer = signing(live, enrollments_per_minute=3)
     asked = 0
     for _ in range(700):
         with suppress(TooOftenError):
@@ -215,7 +235,7 @@ def test_who_hangs_up_pays_nothing() -> None:
 
 
 def test_who_gets_his_certificate_pays_nothing() -> None:
-    signer = signing(enrolments_per_minute=1000)
+    signer = signing(enrollments_per_minute=1000)
     for _ in range(500):
         sign(signer, peer="10.9.9.9")
 
@@ -238,12 +258,14 @@ def test_an_api_server_that_is_away_is_no_refusal_and_no_strangers_fault() -> No
 
 def test_only_so_many_at_once() -> None:
     async def crowd() -> tuple[Any, ...]:
-        signer = signing(Live(live_objects.pod(address=""), live_objects.pod()), max_enrolments=1)
-        waiting = asyncio.gather(*(signer.sign(token, CSR, "") for token in ("0", "1")), return_exceptions=True)
+        signer = signing(Live(live_objects.pod(address=""), live_objects.pod()), max_enrollments=1)
+        waiting = asyncio.gather(
+            *(signer.sign(token, CSR, "") for token in ("0", "1")), return_exceptions=True
+        )
         return (*await waiting, await signer.sign("0", CSR, ""))
 
     first, second, later = asyncio.run(crowd())
-    assert isinstance(second, NotYetError) and "too many pods enrol at once" in str(second)
+    assert isinstance(second, NotYetError) and "too many pods enroll at once" in str(second)
     assert isinstance(first, Issued) and isinstance(later, Issued)
 
 
@@ -257,4 +279,6 @@ def test_services_are_asked_of_the_pods_namespace_only() -> None:
             assert (namespace, name, uid) == ("team-a", "demo", live_objects.CLUSTER_UID)
             return await super().ray_cluster(namespace, name, uid)
 
-    assert "mine.team-a.svc" in [str(name.value) for name in sign(signing(Watched())).identity.names]
+    assert "mine.team-a.svc" in [
+        str(name.value) for name in sign(signing(Watched())).identity.names
+    ]

@@ -7,13 +7,20 @@ from typing import Any
 
 import pytest
 
-from certs.identity import Caller, Cluster, Pod, Service
+from certs.identity import Cluster, LivePod, Service, TokenIdentity
 from certs.seed import Seed, SeedError
 from tests.support.fake_kube_api import FakeKubeApi, fails
 from tests.support.kube_conversation import conversation, following, problem, until
 from webhook.kube.adapters import KubeLive, KubeSeedStore, KubeWebhookConfigurations
 from webhook.kube.api import KubeApi
-from webhook.ports import ConflictError, LiveObjects, Neighbourhoods, SeedStore, StoredSeed, WebhookConfigurations
+from webhook.ports import (
+    ConflictError,
+    LiveObjects,
+    NamespaceStates,
+    SeedStore,
+    StoredSeed,
+    WebhookConfigurations,
+)
 
 CREATED = "2026-11-20T08:00:00Z"
 CREATED_AT = datetime(2026, 11, 20, 8, tzinfo=UTC)
@@ -34,7 +41,10 @@ def bearer(*audiences: str, **extra: str) -> Mapping[str, Any]:
     """The status of a TokenReview of a valid token."""
     user = {
         "username": "system:serviceaccount:ray:worker",
-        "extra": {f"authentication.kubernetes.io/{name.replace('_', '-')}": [value] for name, value in extra.items()},
+        "extra": {
+            f"authentication.kubernetes.io/{name.replace('_', '-')}": [value]
+            for name, value in extra.items()
+        },
     }
     return {"authenticated": True, "audiences": list(audiences), "user": user}
 
@@ -47,7 +57,7 @@ async def test_only_tokens_of_pods_for_us_have_a_caller(fake: FakeKubeApi, api: 
         "foreign": bearer("https://kubernetes.default.svc", pod_name="worker-0", pod_uid="uid-7"),
         "unbound": bearer("raywarden.io"),
     }
-    assert await live.caller("good") == Caller("ray", "worker", "worker-0", "uid-7")
+    assert await live.caller("good") == TokenIdentity("ray", "worker", "worker-0", "uid-7")
     for token in ("foreign", "unbound", "unknown", "", "\n"):
         assert await live.caller(token) is None
     fake.forbidden = {("create", "tokenreviews")}
@@ -61,10 +71,18 @@ async def test_only_tokens_of_pods_for_us_have_a_caller(fake: FakeKubeApi, api: 
 async def test_pods_are_read_every_time(fake: FakeKubeApi, api: KubeApi) -> None:
     live = KubeLive(api)
     assert await live.pod("ray", "worker-0") is None
-    document = {"metadata": metadata("worker-0", "ray"), "spec": {}, "status": {"podIP": "10.0.0.7"}}
+    document = {
+        "metadata": metadata("worker-0", "ray"),
+        "spec": {},
+        "status": {"podIP": "10.0.0.7"},
+    }
     fake.put("pods", document)
     found = await live.pod("ray", "worker-0")
-    assert isinstance(found, Pod) and list(map(str, found.addresses)) == ["10.0.0.7"] and not found.ended
+    assert (
+        isinstance(found, LivePod)
+        and list(map(str, found.addresses)) == ["10.0.0.7"]
+        and not found.ended
+    )
     fake.put("pods", {**document, "status": {"phase": "Failed"}})
     found = await live.pod("ray", "worker-0")
     assert found and found.ended and found.addresses == ()
@@ -89,32 +107,46 @@ async def test_ray_clusters_are_read_every_time(fake: FakeKubeApi, api: KubeApi)
 
 
 @conversation
-async def test_namespaces_have_labels_and_stand_for_clusters(fake: FakeKubeApi, api: KubeApi) -> None:
+async def test_namespaces_have_labels_and_stand_for_clusters(
+    fake: FakeKubeApi, api: KubeApi
+) -> None:
     idle = KubeLive(api)
-    fake.put("namespaces", {"metadata": metadata("ray", uid="uid-9", labels={"raywarden.io/enforce": "baseline"})})
-    assert idle.around("ray").labels == {}
+    fake.put(
+        "namespaces",
+        {"metadata": metadata("ray", uid="uid-9", labels={"raywarden.io/enforce": "baseline"})},
+    )
+    assert idle.state_of("ray").labels == {}
     expected = Cluster("ray", "mine", "uid-9", CREATED_AT, opted_in=True)
     assert await idle.opted_in_cluster("ray", "mine") == expected
     assert await idle.opted_in_cluster("gone", "mine") is None
     async with following(api) as live:
-        neighbourhoods: Neighbourhoods = live
+        namespace_states: NamespaceStates = live
         assert (
-            neighbourhoods.around("ray").labels == {"raywarden.io/enforce": "baseline"}
-            and neighbourhoods.around("gone").labels == {}
+            namespace_states.state_of("ray").labels == {"raywarden.io/enforce": "baseline"}
+            and namespace_states.state_of("gone").labels == {}
         )
         fake.put("namespaces", {"metadata": metadata("ray", uid="uid-10")})
         again = await live.opted_in_cluster("ray", "mine")
-        assert again and again.uid == "uid-10", "a namespace made again is another one, whatever memory says"
+        assert again and again.uid == "uid-10", (
+            "a namespace made again is another one, whatever memory says"
+        )
         await until(lambda: len(fake.watches("namespaces")) == 1)
         fake.put("namespaces", {"metadata": metadata("ray", labels={})})
-        await until(lambda: live.around("ray").labels == {})
+        await until(lambda: live.state_of("ray").labels == {})
 
 
 @conversation
-async def test_services_come_from_memory_and_not_before_they_are_known(fake: FakeKubeApi, api: KubeApi) -> None:
+async def test_services_come_from_memory_and_not_before_they_are_known(
+    fake: FakeKubeApi, api: KubeApi
+) -> None:
     for namespace in ("ray", "other"):
-        fake.put("services", {"metadata": metadata("head", namespace), "spec": {"selector": {"a": namespace}}})
-    assert str(await problem(KubeLive(api).services("ray"))) == "the services have not been listed yet"
+        fake.put(
+            "services",
+            {"metadata": metadata("head", namespace), "spec": {"selector": {"a": namespace}}},
+        )
+    assert (
+        str(await problem(KubeLive(api).services("ray"))) == "the services have not been listed yet"
+    )
     async with following(api) as live:
         assert list(await live.services("ray")) == [Service("head", {"a": "ray"})]
         assert list(await live.services("none")) == []
@@ -170,9 +202,14 @@ async def test_a_seed_is_replaced_only_as_it_was_read(fake: FakeKubeApi, api: Ku
 
 
 @conversation
-async def test_a_seed_that_is_no_base64_does_not_parse_and_is_not_quoted(fake: FakeKubeApi, api: KubeApi) -> None:
+async def test_a_seed_that_is_no_base64_does_not_parse_and_is_not_quoted(
+    fake: FakeKubeApi, api: KubeApi
+) -> None:
     for value in ("no base64, but 32 characters long", "c2VlZ", 7, "é", None):
-        fake.put("secrets", {"metadata": metadata("raywarden-seed", OURS), "data": {"20261120T080000Z": value}})
+        fake.put(
+            "secrets",
+            {"metadata": metadata("raywarden-seed", OURS), "data": {"20261120T080000Z": value}},
+        )
         stored = await KubeSeedStore(api, OURS).load()
         assert stored
         with pytest.raises(SeedError) as raised:
@@ -186,7 +223,10 @@ async def test_a_seed_that_is_no_base64_does_not_parse_and_is_not_quoted(fake: F
 def configuration(*bundles: str | None) -> dict[str, Any]:
     """A webhook configuration as others may have left it."""
     webhooks = [
-        {"name": f"{index}.raywarden.io", "clientConfig": {"url": "x", **({"caBundle": bundle} if bundle else {})}}
+        {
+            "name": f"{index}.raywarden.io",
+            "clientConfig": {"url": "x", **({"caBundle": bundle} if bundle else {})},
+        }
         for index, bundle in enumerate(bundles)
     ]
     return {"metadata": metadata("raywarden"), "webhooks": webhooks}
@@ -199,7 +239,9 @@ def bundles(fake: FakeKubeApi) -> list[str]:
 
 
 @conversation
-async def test_every_webhook_trusts_our_ca_and_keeps_doing_so(fake: FakeKubeApi, api: KubeApi) -> None:
+async def test_every_webhook_trusts_our_ca_and_keeps_doing_so(
+    fake: FakeKubeApi, api: KubeApi
+) -> None:
     fake.put(KINDS[0], configuration(None, "b3RoZXI="))
     fake.put(KINDS[1], configuration("b3RoZXI="))
     configurations: WebhookConfigurations = KubeWebhookConfigurations(api, "raywarden")
@@ -216,7 +258,9 @@ async def test_every_webhook_trusts_our_ca_and_keeps_doing_so(fake: FakeKubeApi,
 
 
 @conversation
-async def test_a_bundle_is_not_written_over_what_has_changed(fake: FakeKubeApi, api: KubeApi) -> None:
+async def test_a_bundle_is_not_written_over_what_has_changed(
+    fake: FakeKubeApi, api: KubeApi
+) -> None:
     for kind in KINDS:
         fake.put(kind, configuration("b3RoZXI="))
 
@@ -239,6 +283,10 @@ async def test_a_bundle_that_cannot_be_written_is_given_up(fake: FakeKubeApi, ap
     )
     fake.put(KINDS[0], configuration("b3RoZXI="))
     fake.faults = [fake.obey, fails(422)] * 5
-    assert "it changes all the time, or is refused" in str(await problem(configurations.trust(b"our CA")))
+    assert "it changes all the time, or is refused" in str(
+        await problem(configurations.trust(b"our CA"))
+    )
     fake.faults, fake.forbidden = [], {("patch", KINDS[0])}
-    assert f"may not patch {KINDS[0]}.admissionregistration" in str(await problem(configurations.trust(b"our CA")))
+    assert f"may not patch {KINDS[0]}.admissionregistration" in str(
+        await problem(configurations.trust(b"our CA"))
+    )

@@ -11,7 +11,15 @@ import pytest
 from aiohttp import web
 
 from tests.support.fake_kube_api import FakeKubeApi, fails, hangs, hangs_up, says
-from tests.support.kube_conversation import TOKEN, conversation, free_port, kubeconfig_for, listening, problem, talk
+from tests.support.kube_conversation import (
+    TOKEN,
+    conversation,
+    free_port,
+    kubeconfig_for,
+    listening,
+    problem,
+    talk,
+)
 from webhook.kube.api import Event, KubeApi, Page, backoff
 from webhook.kube.request import (
     BusyError,
@@ -58,7 +66,9 @@ async def test_objects_come_with_every_field_they_have(fake: FakeKubeApi, api: K
 
 
 @conversation
-async def test_names_stay_one_segment_or_are_never_asked_for(fake: FakeKubeApi, api: KubeApi) -> None:
+async def test_names_stay_one_segment_or_are_never_asked_for(
+    fake: FakeKubeApi, api: KubeApi
+) -> None:
     odd = "x?y=1#z &é\n;="
     fake.put("pods", pod(odd))
     assert await api.get(PODS, "ray", odd)
@@ -173,12 +183,18 @@ async def test_objects_are_written(fake: FakeKubeApi, api: KubeApi) -> None:
     with pytest.raises(ConflictError):
         await api.replace(PODS, "ray", "one", {**stored, "spec": {"a": 3}})
     await api.patch(
-        PODS, "ray", "one", [{"op": "test", "path": "/spec/a", "value": 2}, {"op": "remove", "path": "/spec"}]
+        PODS,
+        "ray",
+        "one",
+        [{"op": "test", "path": "/spec/a", "value": 2}, {"op": "remove", "path": "/spec"}],
     )
     assert isinstance(
-        await problem(api.patch(PODS, "ray", "one", [{"op": "test", "path": "/a", "value": 1}])), InvalidError
+        await problem(api.patch(PODS, "ray", "one", [{"op": "test", "path": "/a", "value": 1}])),
+        InvalidError,
     )
-    assert await api.get(PODS, "ray", "one") == {"metadata": {**pod("one")["metadata"], "resourceVersion": "103"}}
+    assert await api.get(PODS, "ray", "one") == {
+        "metadata": {**pod("one")["metadata"], "resourceVersion": "103"}
+    }
 
 
 @conversation
@@ -193,30 +209,41 @@ async def test_what_is_no_resource_stands_at_its_path(fake: FakeKubeApi, api: Ku
 
 
 @conversation
-async def test_a_rehearsal_stores_nothing_and_says_what_came_of_it(fake: FakeKubeApi, api: KubeApi) -> None:
+async def test_a_dry_run_stores_nothing_and_says_what_came_of_it(
+    fake: FakeKubeApi, api: KubeApi
+) -> None:
     async def warns(request: web.BaseRequest) -> web.Response:
-        return web.json_response(await request.json(), headers={"Warning": '299 - "pinned-images: latest"'}, status=201)
+        return web.json_response(
+            await request.json(), headers={"Warning": '299 - "pinned-images: latest"'}, status=201
+        )
 
-    fake.rehearsals["pods"] = warns
-    found = await api.rehearse(PODS, "ray", pod("one", spec={"a": 1}))
-    assert found.document["spec"] == {"a": 1} and found.warnings == ('299 - "pinned-images: latest"',)
+    fake.dry_runs["pods"] = warns
+    found = await api.dry_run(PODS, "ray", pod("one", spec={"a": 1}))
+    assert found.document["spec"] == {"a": 1} and found.warnings == (
+        '299 - "pinned-images: latest"',
+    )
     assert fake.seen[-1].query == {"dryRun": "All"} and not fake.objects
     for status in (400, 403, 409, 422, 500, 503):
-        fake.rehearsals["pods"] = fails(status, 'admission webhook "a" denied the request: no')
-        error = await problem(api.rehearse(PODS, "ray", pod("one")))
-        assert isinstance(error, RefusedError) and error.said == 'admission webhook "a" denied the request: no'
+        fake.dry_runs["pods"] = fails(status, 'admission webhook "a" denied the request: no')
+        error = await problem(api.dry_run(PODS, "ray", pod("one")))
+        assert (
+            isinstance(error, RefusedError)
+            and error.said == 'admission webhook "a" denied the request: no'
+        )
         assert str(error) == f"create pods in namespace ray: refused ({status})"
     assert len(fake.seen) == 7, "it is tried once"
     fake.forbidden = {("create", "pods")}
-    assert isinstance(await problem(api.rehearse(PODS, "ray", pod("one"))), ForbiddenError)
+    assert isinstance(await problem(api.dry_run(PODS, "ray", pod("one"))), ForbiddenError)
     fake.forbidden, fake.unknown = set(), {"pods"}
-    assert isinstance(await problem(api.rehearse(PODS, "ray", pod("one"))), NotFoundError)
+    assert isinstance(await problem(api.dry_run(PODS, "ray", pod("one"))), NotFoundError)
 
 
 @conversation
 async def test_a_missing_right_is_named(fake: FakeKubeApi, api: KubeApi) -> None:
     fake.forbidden = {
-        (verb, plural) for verb in ("get", "list", "watch", "create") for plural in ("pods", "rayclusters")
+        (verb, plural)
+        for verb in ("get", "list", "watch", "create")
+        for plural in ("pods", "rayclusters")
     }
     grant = "grant it with RBAC (deploy/base shows how)"
     for asked, right in (
@@ -229,7 +256,9 @@ async def test_a_missing_right_is_named(fake: FakeKubeApi, api: KubeApi) -> None
     assert len(fake.seen) == 4
     fake.forbidden = set()
     for message in ("exceeded quota", "no JSON"):
-        fake.faults.append(fails(403, message) if message == "exceeded quota" else forbids_without_words)
+        fake.faults.append(
+            fails(403, message) if message == "exceeded quota" else forbids_without_words
+        )
         error = await problem(api.create(SECRETS, "ray", pod("one")))
         assert "not by RBAC (403): look at quotas and admission webhooks" in str(error)
 
@@ -239,7 +268,9 @@ async def forbids_without_words(_request: web.BaseRequest) -> web.Response:
 
 
 @conversation
-async def test_other_refusals_have_a_reason_and_quote_nothing(fake: FakeKubeApi, api: KubeApi) -> None:
+async def test_other_refusals_have_a_reason_and_quote_nothing(
+    fake: FakeKubeApi, api: KubeApi
+) -> None:
     secret = "c2VlZC1zZWVk"
     expected = {
         401: "does not accept our credentials (401)",
@@ -258,9 +289,18 @@ async def test_other_refusals_have_a_reason_and_quote_nothing(fake: FakeKubeApi,
 
 @conversation
 async def test_answers_that_are_no_json_are_not_quoted(fake: FakeKubeApi, api: KubeApi) -> None:
-    for body in (b"", b"c2VlZC1zZWVk", b'{"data": "c2VlZC1zZWVk"', b"[]", b'"c2VlZC1zZWVk"', b"\xff"):
+    for body in (
+        b"",
+        b"c2VlZC1zZWVk",
+        b'{"data": "c2VlZC1zZWVk"',
+        b"[]",
+        b'"c2VlZC1zZWVk"',
+        b"\xff",
+    ):
         fake.faults += [says(body), says(body)]
-        assert str(await problem(api.get(SECRETS, "ray", "seed"))).endswith("the answer is no JSON object")
+        assert str(await problem(api.get(SECRETS, "ray", "seed"))).endswith(
+            "the answer is no JSON object"
+        )
         await problem(pages(api, SECRETS))
     fake.faults.append(says(b'{"items": {}}'))
     assert str(await problem(pages(api, SECRETS))) == "list secrets: the answer is no list"
@@ -281,7 +321,12 @@ def test_a_server_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_it_is_imported_before_the_library_is() -> None:
     code = "import sys, webhook.kube.adapters; print(any(name.startswith('kubernetes') for name in sys.modules))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout
+        == "False\n"
+    )
 
 
 def test_pauses_double_differ_and_have_an_end() -> None:

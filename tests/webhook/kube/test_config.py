@@ -12,7 +12,14 @@ from kubernetes.aio.config import incluster_config, kube_config
 
 from tests.apiserver.pki import Pki
 from tests.support.fake_kube_api import FakeKubeApi
-from tests.support.kube_conversation import TOKEN, free_port, kubeconfig_for, listening, problem, write_kubeconfig
+from tests.support.kube_conversation import (
+    TOKEN,
+    free_port,
+    kubeconfig_for,
+    listening,
+    problem,
+    write_kubeconfig,
+)
 from webhook.kube.api import KubeApi
 from webhook.kube.request import Resource
 
@@ -44,7 +51,9 @@ def in_pod(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[FakeKubeApi
     return fake, context
 
 
-def test_a_pod_is_its_service_account_and_uses_no_proxy(in_pod: tuple[FakeKubeApi, ssl.SSLContext]) -> None:
+def test_a_pod_is_its_service_account_and_uses_no_proxy(
+    in_pod: tuple[FakeKubeApi, ssl.SSLContext],
+) -> None:
     fake, context = in_pod
 
     async def main() -> None:
@@ -60,7 +69,9 @@ def test_the_token_is_read_anew_as_it_is_changed(
 ) -> None:
     fake, context = in_pod
     clock = SimpleNamespace(now=datetime.now)
-    monkeypatch.setattr(incluster_config, "datetime", SimpleNamespace(datetime=clock, timedelta=timedelta))
+    monkeypatch.setattr(
+        incluster_config, "datetime", SimpleNamespace(datetime=clock, timedelta=timedelta)
+    )
 
     async def main() -> None:
         async with listening(fake, context), await KubeApi.connect() as api:
@@ -68,7 +79,10 @@ def test_the_token_is_read_anew_as_it_is_changed(
             await api.get(PODS, "ray", "one")
             clock.now = lambda: datetime.now() + timedelta(minutes=2)
             await api.get(PODS, "ray", "one")
-            assert [seen.headers["Authorization"] for seen in fake.seen] == [f"bearer {TOKEN}", "bearer the next one"]
+            assert [seen.headers["Authorization"] for seen in fake.seen] == [
+                f"bearer {TOKEN}",
+                "bearer the next one",
+            ]
             (tmp_path / "token").unlink()
             clock.now = lambda: datetime.now() + timedelta(minutes=4)
             assert "token cannot be read" in str(await problem(api.get(PODS, "ray", "one")))
@@ -83,7 +97,9 @@ def test_a_kubeconfig_comes_first_and_its_user_may_need_a_proxy(
 
     async def main() -> None:
         async with listening(fake), await KubeApi.connect(kubeconfig_for(fake, tmp_path)) as api:
-            assert "cannot be reached at 127.0.0.1:1 (" in str(await problem(api.get(PODS, "ray", "one")))
+            assert "cannot be reached at 127.0.0.1:1 (" in str(
+                await problem(api.get(PODS, "ray", "one"))
+            )
             monkeypatch.setenv("no_proxy", "127.0.0.1")
             assert await api.get(PODS, "ray", "one") is None
             assert len(fake.seen) == 1
@@ -91,7 +107,9 @@ def test_a_kubeconfig_comes_first_and_its_user_may_need_a_proxy(
     asyncio.run(main())
 
 
-def test_outside_of_a_pod_it_is_the_users_own_kubeconfig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_outside_of_a_pod_it_is_the_users_own_kubeconfig(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fake = FakeKubeApi(free_port())
     kubeconfig_for(fake, tmp_path).rename(tmp_path / "home")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
@@ -112,7 +130,9 @@ def test_a_server_of_another_ca_is_not_trusted(
 
     async def main() -> None:
         async with listening(fake, context), await KubeApi.connect() as api:
-            assert "certificate is not to be trusted" in str(await problem(api.get(PODS, "ray", "one")))
+            assert "certificate is not to be trusted" in str(
+                await problem(api.get(PODS, "ray", "one"))
+            )
         assert not fake.seen
 
     asyncio.run(main())
@@ -131,10 +151,17 @@ def test_without_any_configuration_it_says_what_to_do() -> None:
         "users: [",
         "current-context: none\ncontexts: []\nclusters: []\nusers: []\n",
         f"users: [{{token: {TOKEN}}}]\n",
-        json.dumps({"current-context": "x", "contexts": [{"name": "x", "context": {"cluster": "c", "user": TOKEN}}]}),
+        json.dumps(
+            {
+                "current-context": "x",
+                "contexts": [{"name": "x", "context": {"cluster": "c", "user": TOKEN}}],
+            }
+        ),
     ],
 )
-def test_a_kubeconfig_that_cannot_be_used_is_named_and_not_quoted(tmp_path: Path, content: str) -> None:
+def test_a_kubeconfig_that_cannot_be_used_is_named_and_not_quoted(
+    tmp_path: Path, content: str
+) -> None:
     file = tmp_path / "config"
     file.write_text(content)
     error = asyncio.run(problem(KubeApi.connect(file)))

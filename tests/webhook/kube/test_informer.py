@@ -10,9 +10,17 @@ from typing import Any
 import structlog
 
 from tests.support.fake_kube_api import FakeKubeApi, says
-from tests.support.kube_conversation import TOKEN, conversation, free_port, kubeconfig_for, listening, talk, until
+from tests.support.kube_conversation import (
+    TOKEN,
+    conversation,
+    free_port,
+    kubeconfig_for,
+    listening,
+    talk,
+    until,
+)
 from webhook.kube.api import KubeApi
-from webhook.kube.informer import WatchCache
+from webhook.kube.informer import Informer
 from webhook.kube.request import Resource
 from webhook.kube.store import Objects
 
@@ -34,13 +42,15 @@ def port_of(document: Mapping[str, Any]) -> int:
 PORTS = partial(Objects, port_of)
 
 
-def known(cache: WatchCache[Objects[int]]) -> Objects[int]:
+def known(cache: Informer[Objects[int]]) -> Objects[int]:
     """What the cache has kept; nothing before its first list."""
     return PORTS() if cache.kept is None else cache.kept
 
 
 @asynccontextmanager
-async def running(cache: WatchCache[Objects[int]], synced: bool = True) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
+async def running(
+    cache: Informer[Objects[int]], synced: bool = True
+) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
     """The cache at work, and what it logs; never a word of our token."""
     with structlog.testing.capture_logs() as logged:
         task = asyncio.create_task(cache.run())
@@ -67,11 +77,13 @@ async def test_it_has_what_was_there_and_what_happens(fake: FakeKubeApi, api: Ku
     fake.put("services", service("b", 2))
     fake.put("services", service("c", 3, "other"))
     fake.page_size = 2
-    cache = WatchCache(api, SERVICES, PORTS)
+    cache = Informer(api, SERVICES, PORTS)
     assert not cache.synced.is_set() and cache.kept is None
     async with running(cache) as logged:
         assert (len(known(cache)), sorted(known(cache).values())) == (3, [1, 2, 3])
-        assert known(cache).within("ray") == {"a": 1, "b": 2} and known(cache).within("nowhere") == {}
+        assert (
+            known(cache).within("ray") == {"a": 1, "b": 2} and known(cache).within("nowhere") == {}
+        )
         assert (
             known(cache).get("ray", "b") == 2
             and known(cache).get("ray", "c") is None
@@ -88,8 +100,10 @@ async def test_it_has_what_was_there_and_what_happens(fake: FakeKubeApi, api: Ku
 
 
 @conversation
-async def test_a_watch_that_ends_is_taken_up_where_the_last_bookmark_was(fake: FakeKubeApi, api: KubeApi) -> None:
-    cache = WatchCache(api, SERVICES, PORTS, resync_seconds=1.5)
+async def test_a_watch_that_ends_is_taken_up_where_the_last_bookmark_was(
+    fake: FakeKubeApi, api: KubeApi
+) -> None:
+    cache = Informer(api, SERVICES, PORTS, resync_seconds=1.5)
     async with running(cache):
         await until(lambda: len(fake.watches("services")) == 1)
         bookmark = fake.bookmark("services")
@@ -98,9 +112,11 @@ async def test_a_watch_that_ends_is_taken_up_where_the_last_bookmark_was(fake: F
 
 
 @conversation
-async def test_a_fresh_list_makes_good_what_the_watch_missed(fake: FakeKubeApi, api: KubeApi) -> None:
+async def test_a_fresh_list_makes_good_what_the_watch_missed(
+    fake: FakeKubeApi, api: KubeApi
+) -> None:
     fake.put("services", service("a"))
-    cache = WatchCache(api, SERVICES, PORTS, resync_seconds=0.2)
+    cache = Informer(api, SERVICES, PORTS, resync_seconds=0.2)
     async with running(cache) as logged:
         await until(lambda: len(fake.watches("services")) == 1)
         del fake.objects["services", "ray", "a"]
@@ -111,7 +127,7 @@ async def test_a_fresh_list_makes_good_what_the_watch_missed(fake: FakeKubeApi, 
 @conversation
 async def test_who_has_expired_lists_anew_at_once(fake: FakeKubeApi, api: KubeApi) -> None:
     fake.put("services", service("a"))
-    cache = WatchCache(api, SERVICES, PORTS)
+    cache = Informer(api, SERVICES, PORTS)
     async with running(cache) as logged:
         await until(lambda: len(fake.watches("services")) == 1)
         del fake.objects["services", "ray", "a"]
@@ -124,9 +140,11 @@ async def test_who_has_expired_lists_anew_at_once(fake: FakeKubeApi, api: KubeAp
 
 
 @conversation
-async def test_a_server_that_always_expires_is_not_hammered(fake: FakeKubeApi, api: KubeApi) -> None:
+async def test_a_server_that_always_expires_is_not_hammered(
+    fake: FakeKubeApi, api: KubeApi
+) -> None:
     fake.oldest = 1_000_000
-    cache = WatchCache(api, SERVICES, PORTS)
+    cache = Informer(api, SERVICES, PORTS)
     async with running(cache) as logged:
         await until(lambda: len(fake.watches("services")) == 3)
         await asyncio.sleep(0.2)
@@ -135,17 +153,21 @@ async def test_a_server_that_always_expires_is_not_hammered(fake: FakeKubeApi, a
 
 
 @conversation
-async def test_a_watch_that_ends_as_soon_as_it_begins_is_no_busy_loop(fake: FakeKubeApi, api: KubeApi) -> None:
+async def test_a_watch_that_ends_as_soon_as_it_begins_is_no_busy_loop(
+    fake: FakeKubeApi, api: KubeApi
+) -> None:
     fake.faults = [fake.obey, says(b""), fake.obey, says(b"")]
-    async with running(WatchCache(api, SERVICES, PORTS)) as logged:
+    async with running(Informer(api, SERVICES, PORTS)) as logged:
         await until(lambda: len(fake.seen) == 4)
         assert states(logged) == ["watch services: ended as soon as it began"]
 
 
 @conversation
-async def test_errors_are_said_once_and_the_last_content_stays(fake: FakeKubeApi, api: KubeApi) -> None:
+async def test_errors_are_said_once_and_the_last_content_stays(
+    fake: FakeKubeApi, api: KubeApi
+) -> None:
     fake.put("services", service("a"))
-    cache = WatchCache(api, SERVICES, PORTS, resync_seconds=0.1, retry_seconds=0.02)
+    cache = Informer(api, SERVICES, PORTS, resync_seconds=0.1, retry_seconds=0.02)
     async with running(cache) as logged:
         await until(lambda: states(logged) == ["in sync"])
         assert cache.current
@@ -171,13 +193,17 @@ def test_a_server_that_restarts_is_found_again(tmp_path: Path) -> None:
     async def main() -> None:
         fake = FakeKubeApi(free_port())
         async with await KubeApi.connect(kubeconfig_for(fake, tmp_path)) as api:
-            cache = WatchCache(api, SERVICES, PORTS, retry_seconds=0.05)
+            cache = Informer(api, SERVICES, PORTS, retry_seconds=0.05)
             async with running(cache, synced=False) as logged:
                 await until(lambda: len(logged) == 1)
                 assert not cache.synced.is_set()
                 fake.put("services", service("a", 1))
                 async with listening(fake):
-                    await until(lambda: known(cache).get("ray", "a") == 1 and len(fake.watches("services")) == 1)
+                    await until(
+                        lambda: (
+                            known(cache).get("ray", "a") == 1 and len(fake.watches("services")) == 1
+                        )
+                    )
                 fake.put("services", service("a", 2))
                 await until(lambda: len(logged) > 1)
                 assert known(cache).get("ray", "a") == 1
@@ -188,9 +214,11 @@ def test_a_server_that_restarts_is_found_again(tmp_path: Path) -> None:
 
 
 @conversation
-async def test_a_resource_that_is_not_installed_is_empty_until_it_is(fake: FakeKubeApi, api: KubeApi) -> None:
+async def test_a_resource_that_is_not_installed_is_empty_until_it_is(
+    fake: FakeKubeApi, api: KubeApi
+) -> None:
     fake.unknown = {"rayclusters"}
-    cache = WatchCache(api, RAY_CLUSTERS, PORTS, retry_seconds=0.05)
+    cache = Informer(api, RAY_CLUSTERS, PORTS, retry_seconds=0.05)
     async with running(cache) as logged:
         assert len(known(cache)) == 0
         await until(lambda: len(fake.seen) > 3)
@@ -207,10 +235,12 @@ async def test_a_resource_that_is_not_installed_is_empty_until_it_is(fake: FakeK
 
 
 @conversation
-async def test_one_object_that_cannot_be_read_is_left_out_and_named(fake: FakeKubeApi, api: KubeApi) -> None:
+async def test_one_object_that_cannot_be_read_is_left_out_and_named(
+    fake: FakeKubeApi, api: KubeApi
+) -> None:
     fake.put("services", service("bad", "http"))
     fake.put("services", service("good", 1))
-    cache = WatchCache(api, SERVICES, PORTS)
+    cache = Informer(api, SERVICES, PORTS)
     async with running(cache) as logged:
         assert list(known(cache).values()) == [1]
         assert logged[0] == {
@@ -229,7 +259,9 @@ async def test_one_object_that_cannot_be_read_is_left_out_and_named(fake: FakeKu
 
 
 @conversation
-async def test_an_object_nested_deeper_than_any_parser_goes_blinds_nobody(fake: FakeKubeApi, api: KubeApi) -> None:
+async def test_an_object_nested_deeper_than_any_parser_goes_blinds_nobody(
+    fake: FakeKubeApi, api: KubeApi
+) -> None:
     deep = '{"f:a":' * 3000 + "{}" + "}" * 3000
     listed = (
         f'{{"metadata":{{"resourceVersion":"1"}},"items":[{{"metadata":{{"namespace":"evil","name":"deep",'
@@ -237,6 +269,6 @@ async def test_an_object_nested_deeper_than_any_parser_goes_blinds_nobody(fake: 
         f'{{"metadata":{{"namespace":"ray","name":"a"}},"spec":{{"port":1}}}}]}}'
     )
     fake.faults.append(says(listed.encode()))
-    cache = WatchCache(api, SERVICES, PORTS)
+    cache = Informer(api, SERVICES, PORTS)
     async with running(cache):
         assert (known(cache).get("ray", "a"), known(cache).get("evil", "deep")) == (1, 7)

@@ -5,13 +5,21 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from policies.cluster.state import Rights
+from policies.cluster.state import RbacGrants
 from tests.support.fake_kube_api import FakeKubeApi
-from tests.support.kube_conversation import conversation, following, free_port, kubeconfig_for, listening, talk, until
+from tests.support.kube_conversation import (
+    conversation,
+    following,
+    free_port,
+    kubeconfig_for,
+    listening,
+    talk,
+    until,
+)
 from webhook.kube.adapters import KubeLive
 from webhook.kube.api import KubeApi
 from webhook.kube.memory import WATCHED, KubeMemory
-from webhook.ports import Neighbourhoods
+from webhook.ports import NamespaceStates
 
 CREATED = "2026-11-20T08:00:00Z"
 RBAC = "rbac.authorization.k8s.io"
@@ -56,43 +64,60 @@ async def watched(fake: FakeKubeApi, *plurals: str) -> None:
 async def test_nothing_is_known_before_it_was_listed_and_then_that_there_is_nothing(
     fake: FakeKubeApi, api: KubeApi
 ) -> None:
-    idle: Neighbourhoods = KubeLive(api)
-    around = idle.around("ray")
-    assert (around.metadata, around.ray_clusters, around.services, around.public_services) == (None,) * 4
-    assert (around.network_policies, around.quotas, around.rights) == (None, None, Rights())
+    idle: NamespaceStates = KubeLive(api)
+    state = idle.state_of("ray")
+    assert (state.metadata, state.ray_clusters, state.services, state.public_services) == (
+        None,
+    ) * 4
+    assert (state.network_policies, state.quotas, state.rights) == (None, None, RbacGrants())
     fake.unknown = OPTIONAL
     async with following(api) as live:
-        around = live.around("ray")
-        assert around.metadata is None, "nobody has said that this namespace is empty of labels"
-        assert (around.ray_clusters, around.services) == ({}, {})
-        assert around.quotas == []
-        for part in (around.public_services, around.network_policies):
+        state = live.state_of("ray")
+        assert state.metadata is None, "nobody has said that this namespace is empty of labels"
+        assert (state.ray_clusters, state.services) == ({}, {})
+        assert state.quotas == []
+        for part in (state.public_services, state.network_policies):
             assert part is not None and len(part) == 0
-        assert around.rights == Rights(complete=True)
+        assert state.rights == RbacGrants(complete=True)
 
 
 @conversation
 async def test_what_is_around_is_known_by_namespace(fake: FakeKubeApi, api: KubeApi) -> None:
     labels, annotations = {"raywarden.io/enforce": "baseline"}, {"owner": "jane"}
     namespace = made("ray", "")
-    namespace["metadata"] |= {"labels": labels, "annotations": annotations, "managedFields": [{}], "finalizers": ["x"]}
+    namespace["metadata"] |= {
+        "labels": labels,
+        "annotations": annotations,
+        "managedFields": [{}],
+        "finalizers": ["x"],
+    }
     fake.put("namespaces", namespace)
     fake.put("rayclusters", made("c", spec={"headGroupSpec": {}}))
-    fake.put("services", made("inner", spec={"selector": {"a": "b"}, "ports": [{"port": 80, "targetPort": 8265}]}))
+    fake.put(
+        "services",
+        made("inner", spec={"selector": {"a": "b"}, "ports": [{"port": 80, "targetPort": 8265}]}),
+    )
     fake.put("services", made("outer", spec={"type": "NodePort"}))
     fake.put("networkpolicies", made("closed"))
     fake.put("resourcequotas", made("compute"))
     async with following(api) as live:
-        around = live.around("ray")
+        state = live.state_of("ray")
         known = {"name": "ray", "uid": "uid-ray", "creationTimestamp": CREATED}
-        assert around.metadata == {**known, "labels": labels, "annotations": annotations} and around.labels == labels
-        assert around.ray_clusters and around.ray_clusters["c"].uid == "uid-c"
-        assert around.ray_clusters["c"].has_pods_with({"ray.io/cluster": "c"})
-        assert around.services and around.services["inner"].ports == {80: 8265} and len(around.services) == 2
-        assert [service.name for service in around.public_services or ()] == ["outer"]
-        assert [policy.name for policy in around.network_policies or ()] == ["closed"]
-        assert list(around.quotas or ()) == ["compute"]
-        other = live.around("other")
+        assert (
+            state.metadata == {**known, "labels": labels, "annotations": annotations}
+            and state.labels == labels
+        )
+        assert state.ray_clusters and state.ray_clusters["c"].uid == "uid-c"
+        assert state.ray_clusters["c"].has_pods_with({"ray.io/cluster": "c"})
+        assert (
+            state.services
+            and state.services["inner"].ports == {80: 8265}
+            and len(state.services) == 2
+        )
+        assert [service.name for service in state.public_services or ()] == ["outer"]
+        assert [policy.name for policy in state.network_policies or ()] == ["closed"]
+        assert list(state.quotas or ()) == ["compute"]
+        other = live.state_of("other")
         assert (other.ray_clusters, other.services, list(other.quotas or ())) == ({}, {}, [])
         assert [cluster.name for cluster in live.ray_clusters()] == ["c"]
     for plural in ("services", "rayclusters"):
@@ -100,15 +125,17 @@ async def test_what_is_around_is_known_by_namespace(fake: FakeKubeApi, api: Kube
 
 
 @conversation
-async def test_a_service_becomes_public_and_is_so_no_longer(fake: FakeKubeApi, api: KubeApi) -> None:
+async def test_a_service_becomes_public_and_is_so_no_longer(
+    fake: FakeKubeApi, api: KubeApi
+) -> None:
     async with following(api) as live:
 
         def public() -> list[str]:
-            return [service.name for service in live.around("ray").public_services or ()]
+            return [service.name for service in live.state_of("ray").public_services or ()]
 
         await watched(fake, "services")
         fake.put("services", made("s"))
-        await until(lambda: "s" in (live.around("ray").services or {}))
+        await until(lambda: "s" in (live.state_of("ray").services or {}))
         assert public() == []
         for _ in range(2):
             fake.put("services", made("s", spec={"type": "NodePort"}))
@@ -118,30 +145,39 @@ async def test_a_service_becomes_public_and_is_so_no_longer(fake: FakeKubeApi, a
         fake.put("services", made("s", spec={"type": "LoadBalancer"}))
         await until(lambda: public() == ["s"])
         fake.delete("services", "ray", "s")
-        await until(lambda: public() == [] and live.around("ray").services == {})
+        await until(lambda: public() == [] and live.state_of("ray").services == {})
 
 
 @conversation
-async def test_a_policy_or_a_cluster_that_is_deleted_is_known_no_longer(fake: FakeKubeApi, api: KubeApi) -> None:
+async def test_a_policy_or_a_cluster_that_is_deleted_is_known_no_longer(
+    fake: FakeKubeApi, api: KubeApi
+) -> None:
     fake.put("networkpolicies", made("closed", spec={"podSelector": {}}))
     fake.put("rayclusters", made("c"))
     async with following(api) as live:
-        (policy,) = live.around("ray").network_policies or ()
+        (policy,) = live.state_of("ray").network_policies or ()
         assert policy.isolates and policy.selects({"any": "pod"})
         await watched(fake, "networkpolicies", "rayclusters")
         fake.delete("networkpolicies", "ray", "closed")
         fake.delete("rayclusters", "ray", "c")
-        await until(lambda: not live.around("ray").network_policies and live.around("ray").ray_clusters == {})
+        await until(
+            lambda: (
+                not live.state_of("ray").network_policies
+                and live.state_of("ray").ray_clusters == {}
+            )
+        )
 
 
 @conversation
-async def test_one_tree_is_over_many_namespaces_and_changes(fake: FakeKubeApi, api: KubeApi) -> None:
+async def test_one_tree_is_over_many_namespaces_and_changes(
+    fake: FakeKubeApi, api: KubeApi
+) -> None:
     fake.put("elasticquotatrees", tree("a", "b"))
     fake.put("resourcequotas", made("compute", "b"))
     async with following(api) as live:
 
         def quotas(*namespaces: str) -> list[list[str]]:
-            return [sorted(live.around(one).quotas or ()) for one in namespaces]
+            return [sorted(live.state_of(one).quotas or ()) for one in namespaces]
 
         assert quotas("a", "b", "c", "kube-system") == [["tree"], ["compute", "tree"], [], []]
         await watched(fake, "elasticquotatrees")
@@ -152,30 +188,34 @@ async def test_one_tree_is_over_many_namespaces_and_changes(fake: FakeKubeApi, a
 
 
 @conversation
-async def test_kinds_of_quotas_may_be_installed_later_and_taken_away(fake: FakeKubeApi, api: KubeApi) -> None:
+async def test_kinds_of_quotas_may_be_installed_later_and_taken_away(
+    fake: FakeKubeApi, api: KubeApi
+) -> None:
     fake.unknown = OPTIONAL
     fake.put("elasticquotas", made("theirs", apiVersion=PLUGINS, kind="ElasticQuota"))
     fake.put("elasticquotas", made("acks", apiVersion=TREE, kind="ElasticQuota"))
     async with following(api) as live:
-        assert live.around("ray").quotas == []
+        assert live.state_of("ray").quotas == []
         fake.unknown = set()
-        await until(lambda: sorted(live.around("ray").quotas or ()) == ["acks", "theirs"])
+        await until(lambda: sorted(live.state_of("ray").quotas or ()) == ["acks", "theirs"])
         fake.unknown = OPTIONAL
         fake.forget()
-        await until(lambda: live.around("ray").quotas == [])
+        await until(lambda: live.state_of("ray").quotas == [])
 
 
 @conversation
-async def test_who_runs_kuberay_follows_from_roles_and_bindings(fake: FakeKubeApi, api: KubeApi) -> None:
+async def test_who_runs_kuberay_follows_from_roles_and_bindings(
+    fake: FakeKubeApi, api: KubeApi
+) -> None:
     fake.put("clusterroles", role("get"))
     fake.put("clusterrolebindings", binding())
     async with following(api) as live:
 
         def operators() -> frozenset[str]:
-            return live.around("ray").rights.operators
+            return live.state_of("ray").rights.operators
 
-        assert live.around("ray").rights == Rights(complete=True)
-        assert live.around("ray").rights is live.around("other").rights, "weighed once"
+        assert live.state_of("ray").rights == RbacGrants(complete=True)
+        assert live.state_of("ray").rights is live.state_of("other").rights, "weighed once"
         await watched(fake, "clusterroles", "clusterrolebindings")
         fake.put("clusterroles", role("get", "update"))
         await until(lambda: operators() == {OPERATOR})
@@ -188,8 +228,14 @@ async def test_who_runs_kuberay_follows_from_roles_and_bindings(fake: FakeKubeAp
 
 
 @conversation
-async def test_a_right_that_is_missing_leaves_its_part_unknown_and_is_named(fake: FakeKubeApi, api: KubeApi) -> None:
-    fake.forbidden = {("list", "networkpolicies"), ("list", "elasticquotatrees"), ("list", "clusterroles")}
+async def test_a_right_that_is_missing_leaves_its_part_unknown_and_is_named(
+    fake: FakeKubeApi, api: KubeApi
+) -> None:
+    fake.forbidden = {
+        ("list", "networkpolicies"),
+        ("list", "elasticquotatrees"),
+        ("list", "clusterroles"),
+    }
     fake.put("networkpolicies", made("closed"))
     fake.put("clusterrolebindings", binding())
     live = KubeLive(api, retry_seconds=0.05)
@@ -204,13 +250,13 @@ async def test_a_right_that_is_missing_leaves_its_part_unknown_and_is_named(fake
             "clusterroles.rbac.authorization.k8s.io",
         }
         assert {resource for resource, current in live.current().items() if not current} == missing
-        around = live.around("ray")
-        assert (around.network_policies, around.quotas, around.rights) == (None, None, Rights())
-        assert (around.services, around.ray_clusters) == ({}, {})
+        state = live.state_of("ray")
+        assert (state.network_policies, state.quotas, state.rights) == (None, None, RbacGrants())
+        assert (state.services, state.ray_clusters) == ({}, {})
         fake.forbidden = set()
         await asyncio.wait_for(tasks[1], 10)
-        around = live.around("ray")
-        assert not missing and around.rights.complete and len(around.network_policies or ()) == 1
+        state = live.state_of("ray")
+        assert not missing and state.rights.complete and len(state.network_policies or ()) == 1
     finally:
         for task in tasks:
             task.cancel()
@@ -232,9 +278,9 @@ def test_the_last_known_stays_while_the_api_server_is_away(tmp_path: Path) -> No
             async with following(api) as live:
                 await served.__aexit__(None, None, None)
                 await until(lambda: not any(live.current().values()))
-                around = live.around("ray")
-                assert [service.name for service in around.public_services or ()] == ["s"]
-                assert around.quotas == ["tree"] and around.rights.operators == {OPERATOR}
+                state = live.state_of("ray")
+                assert [service.name for service in state.public_services or ()] == ["s"]
+                assert state.quotas == ["tree"] and state.rights.operators == {OPERATOR}
 
     talk(main())
 
@@ -245,7 +291,7 @@ async def test_nothing_is_copied_for_whoever_asks(fake: FakeKubeApi, api: KubeAp
         fake.put("rayclusters", made(f"c{index}"))
         fake.put("services", made(f"s{index}"))
     async with following(api) as live:
-        one, two = live.around("ray"), live.around("ray")
+        one, two = live.state_of("ray"), live.state_of("ray")
         assert one.ray_clusters is two.ray_clusters and len(one.ray_clusters or ()) == 120
         assert one.services is two.services and len(one.services or ()) == 120
 

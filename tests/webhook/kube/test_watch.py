@@ -40,7 +40,9 @@ async def test_a_watch_tells_what_happened_since(fake: FakeKubeApi, api: KubeApi
 
 
 @conversation
-async def test_an_event_may_be_megabytes_long_and_come_in_pieces(fake: FakeKubeApi, api: KubeApi) -> None:
+async def test_an_event_may_be_megabytes_long_and_come_in_pieces(
+    fake: FakeKubeApi, api: KubeApi
+) -> None:
     long = "x" * 6_000_000
     fake.put("pods", pod("one", spec={"long": long}))
     fake.put("pods", pod("two"))
@@ -68,7 +70,9 @@ async def test_a_watch_that_is_too_old_has_expired(fake: FakeKubeApi, api: KubeA
 
 
 @conversation
-async def test_a_watch_can_be_left_and_leaves_no_connection(fake: FakeKubeApi, api: KubeApi) -> None:
+async def test_a_watch_can_be_left_and_leaves_no_connection(
+    fake: FakeKubeApi, api: KubeApi
+) -> None:
     fake.put("pods", pod("one"))
     events = api.watch(PODS, "1")
     assert (await anext(events)).type == "ADDED"

@@ -12,14 +12,23 @@ from tests.support import factory
 from tests.support.paths import EXAMPLES
 from tests.webhook.admission.test_captures import crd
 from webhook.admission.reviewer import Reviewer
-from webhook.manifests.dry_run import examine
+from webhook.manifests.dry_run import review_manifest
 from webhook.manifests.read import Manifest, read
-from webhook.manifests.state import ManifestNeighbourhoods
+from webhook.manifests.state import ManifestNamespaces
 
 _FOLDER = EXAMPLES / "hardened"
 _FILES = sorted(_FOLDER.glob("*.yaml"))
 _KINDS = {
-    *("raycluster", "rayjob", "rayservice", "raycronjob", "deployment", "service", "ingress", "httproute"),
+    *(
+        "raycluster",
+        "rayjob",
+        "rayservice",
+        "raycronjob",
+        "deployment",
+        "service",
+        "ingress",
+        "httproute",
+    ),
     *("networkpolicy", "namespace"),
 }
 
@@ -31,8 +40,14 @@ def manifests(source: Path) -> list[Manifest]:
 
 
 def objects(of_kuberay: bool) -> pytest.MarkDecorator:
-    found = [one for one in manifests(_FOLDER) if (one.document["apiVersion"] == "ray.io/v1") is of_kuberay]
-    return pytest.mark.parametrize("document", [one.document for one in found], ids=map(str, map(_title, found)))
+    found = [
+        one
+        for one in manifests(_FOLDER)
+        if (one.document["apiVersion"] == "ray.io/v1") is of_kuberay
+    ]
+    return pytest.mark.parametrize(
+        "document", [one.document for one in found], ids=map(str, map(_title, found))
+    )
 
 
 def _title(one: Manifest) -> str:
@@ -41,19 +56,25 @@ def _title(one: Manifest) -> str:
 
 def test_there_is_one_for_each_kind() -> None:
     assert {file.stem for file in _FILES} == _KINDS
-    assert all(any(one.document["kind"].lower() == file.stem for one in manifests(file)) for file in _FILES)
+    assert all(
+        any(one.document["kind"].lower() == file.stem for one in manifests(file)) for file in _FILES
+    )
 
 
 @pytest.mark.parametrize("source", [*_FILES, _FOLDER], ids=lambda source: source.stem)
 def test_nothing_is_refused_or_warned_about(source: Path) -> None:
     found = manifests(source)
     policy = Policy.parse({"profiles": {"enforce": "restricted"}})
-    around = ManifestNeighbourhoods(one.document for one in found)
+    around = ManifestNamespaces(one.document for one in found)
     reviewer = Reviewer(lambda: policy, lambda: factory.SIGNER, around, lambda: factory.TODAY)
-    examined = [one for one in (examine(reviewer, manifest, "default") for manifest in found) if one]
-    outcomes = [outcome for one in examined for outcome in (one.outcome, *one.becomes)]
+    examined = [
+        one for one in (review_manifest(reviewer, manifest, "default") for manifest in found) if one
+    ]
+    outcomes = [outcome for one in examined for outcome in (one.outcome, *one.derived)]
     assert outcomes
-    assert [violation for outcome in outcomes for violation in (*outcome.denied, *outcome.warned)] == []
+    assert [
+        violation for outcome in outcomes for violation in (*outcome.denied, *outcome.warned)
+    ] == []
     assert [note for outcome in outcomes for note in outcome.notes] == []
 
 

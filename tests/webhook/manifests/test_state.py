@@ -9,13 +9,15 @@ import pytest
 from policies.ray import kuberay
 from webhook.manifests.cluster import ManifestCluster
 from webhook.manifests.read import Manifest, read
-from webhook.manifests.state import ManifestNeighbourhoods
+from webhook.manifests.state import ManifestNamespaces
 
 RBAC = "rbac.authorization.k8s.io"
 OPERATOR = "system:serviceaccount:kuberay-system:kuberay-operator"
 
 
-def manifest(api_version: str, kind: str, name: str, namespace: str = "", **rest: Any) -> dict[str, Any]:
+def manifest(
+    api_version: str, kind: str, name: str, namespace: str = "", **rest: Any
+) -> dict[str, Any]:
     scope = {"namespace": namespace} if namespace else {}
     return {"apiVersion": api_version, "kind": kind, "metadata": {"name": name, **scope}, **rest}
 
@@ -33,13 +35,33 @@ def everything(namespace: str = "") -> list[dict[str, Any]]:
     return [
         manifest("v1", "Namespace", "ray"),
         cluster,
-        manifest("ray.io/v1", "RayJob", "job", namespace, spec={"rayClusterSpec": {"headGroupSpec": head}}),
+        manifest(
+            "ray.io/v1",
+            "RayJob",
+            "job",
+            namespace,
+            spec={"rayClusterSpec": {"headGroupSpec": head}},
+        ),
         manifest("v1", "Service", "inner", namespace, spec={}),
         manifest("v1", "Service", "outer", namespace, spec={"type": "NodePort"}),
-        manifest("networking.k8s.io/v1", "NetworkPolicy", "closed", namespace, spec={"podSelector": {}}),
+        manifest(
+            "networking.k8s.io/v1", "NetworkPolicy", "closed", namespace, spec={"podSelector": {}}
+        ),
         manifest("v1", "ResourceQuota", "compute", namespace),
-        manifest("scheduling.sigs.k8s.io/v1beta1", "ElasticQuotaTree", "tree", "kube-system", spec={"root": leaf}),
-        manifest("scheduling.sigs.k8s.io/v1beta1", "ElasticQuotaTree", "nobodys", namespace, spec={"root": leaf}),
+        manifest(
+            "scheduling.sigs.k8s.io/v1beta1",
+            "ElasticQuotaTree",
+            "tree",
+            "kube-system",
+            spec={"root": leaf},
+        ),
+        manifest(
+            "scheduling.sigs.k8s.io/v1beta1",
+            "ElasticQuotaTree",
+            "nobodys",
+            namespace,
+            spec={"root": leaf},
+        ),
         manifest(f"{RBAC}/v1", "ClusterRole", "kuberay-operator", rules=rules),
         manifest(
             f"{RBAC}/v1",
@@ -53,7 +75,7 @@ def everything(namespace: str = "") -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("written", ["ray", ""], ids=["named", "by default"])
 def test_what_is_said_is_known(written: str) -> None:
-    around = ManifestNeighbourhoods(everything(written), "ray").around("ray")
+    around = ManifestNamespaces(everything(written), "ray").state_of("ray")
     assert around.metadata == {"name": "ray"}
     assert set(around.ray_clusters or ()) == {"c", "job-xxxxx"}
     assert set(around.services or ()) == {"inner", "outer"}
@@ -64,23 +86,40 @@ def test_what_is_said_is_known(written: str) -> None:
 
 
 def test_what_is_not_said_is_not_known() -> None:
-    known = ManifestNeighbourhoods(everything("ray"))
-    other = known.around("other")
-    parts = (other.metadata, other.ray_clusters, other.services, other.network_policies, other.quotas)
+    known = ManifestNamespaces(everything("ray"))
+    other = known.state_of("other")
+    parts = (
+        other.metadata,
+        other.ray_clusters,
+        other.services,
+        other.network_policies,
+        other.quotas,
+    )
     assert parts == (None,) * 5
-    assert known.around("batch").quotas == ["tree"] and known.around("kube-system").quotas is None
-    alone = ManifestNeighbourhoods(()).around("ray").rights
+    assert (
+        known.state_of("batch").quotas == ["tree"] and known.state_of("kube-system").quotas is None
+    )
+    alone = ManifestNamespaces(()).state_of("ray").rights
     assert alone.operators == {kuberay.OPERATOR} and not alone.complete
 
 
 def test_lists_in_lists_in_a_file_are_taken_apart(tmp_path: Path) -> None:
     inner = {"apiVersion": "v1", "kind": "ServiceList", "items": everything("ray")[3:5]}
-    outer = {"apiVersion": "v1", "kind": "List", "items": [*everything("ray")[:2], inner, *everything("ray")[5:]]}
+    outer = {
+        "apiVersion": "v1",
+        "kind": "List",
+        "items": [*everything("ray")[:2], inner, *everything("ray")[5:]],
+    }
     file = tmp_path / "objects.json"
     file.write_text(json.dumps(outer))
     cluster = ManifestCluster.load(file, None, lambda: "token")
     found = [one.document for one in read(str(file)) if isinstance(one, Manifest)]
     assert len(found) == len(everything()) - 1
-    for around in (cluster.around("ray"), ManifestNeighbourhoods(found).around("ray")):
-        assert set(around.services or ()) == {"inner", "outer"} and set(around.ray_clusters or ()) == {"c"}
-        assert sorted(around.quotas or ()) == ["compute", "tree"] and OPERATOR in around.rights.operators
+    for around in (cluster.state_of("ray"), ManifestNamespaces(found).state_of("ray")):
+        assert set(around.services or ()) == {"inner", "outer"} and set(
+            around.ray_clusters or ()
+        ) == {"c"}
+        assert (
+            sorted(around.quotas or ()) == ["compute", "tree"]
+            and OPERATOR in around.rights.operators
+        )

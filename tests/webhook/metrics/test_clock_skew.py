@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from structlog.testing import capture_logs
 
 from certs.authority import serving_authority
-from certs.profile import SERVER, Profile
+from certs.profile import SERVER, CertificateProfile
 from certs.seed import Generation, Seed
 from tests.support.openssl import needs_openssl
 from webhook.metrics.clock_skew import ClockSkew
@@ -26,17 +26,36 @@ def verified(tmp_path: Path, issued: datetime, lifetime: timedelta) -> bool:
     """Whether OpenSSL takes a certificate, at the true time, of a replica whose clock says `issued`."""
     authority = serving_authority(SEED.serving)
     key, names = ec.generate_private_key(ec.SECP256R1()), [x509.DNSName("localhost")]
-    leaf = authority.issue(key.public_key(), names, SERVER, Profile(lifetime).validity(issued), 1)
+    leaf = authority.issue(
+        key.public_key(), names, SERVER, CertificateProfile(lifetime).validity(issued), 1
+    )
     (tmp_path / "ca.crt").write_bytes(authority.pem)
     (tmp_path / "leaf.crt").write_bytes(leaf.public_bytes(Encoding.PEM))
-    command = ["openssl", "verify", "-attime", str(int(TRUE.timestamp())), "-CAfile", "ca.crt", "leaf.crt"]
-    return subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=30, check=False).returncode == 0
+    command = [
+        "openssl",
+        "verify",
+        "-attime",
+        str(int(TRUE.timestamp())),
+        "-CAfile",
+        "ca.crt",
+        "leaf.crt",
+    ]
+    return (
+        subprocess.run(
+            command, cwd=tmp_path, capture_output=True, timeout=30, check=False
+        ).returncode
+        == 0
+    )
 
 
 @needs_openssl
 @MINUTES
-@pytest.mark.parametrize("lifetime", [timedelta(days=7), timedelta(days=730)], ids=["our own", "of pods"])
-def test_a_clock_that_is_almost_an_hour_off_does_no_harm(tmp_path: Path, minutes: int, lifetime: timedelta) -> None:
+@pytest.mark.parametrize(
+    "lifetime", [timedelta(days=7), timedelta(days=730)], ids=["our own", "of pods"]
+)
+def test_a_clock_that_is_almost_an_hour_off_does_no_harm(
+    tmp_path: Path, minutes: int, lifetime: timedelta
+) -> None:
     assert verified(tmp_path, TRUE + timedelta(minutes=minutes), lifetime)
 
 
@@ -63,7 +82,7 @@ def test_it_is_counted_and_said_once(ahead: timedelta) -> None:
     skew = skew_at(ahead)
     with capture_logs() as said:
         for _ in range(3):
-            skew.heard(DATE)
+            skew.record_date(DATE)
     assert seconds(skew) == ahead.total_seconds()
     assert said == [
         {
@@ -79,7 +98,7 @@ def test_it_is_said_again_after_it_was_right() -> None:
     skew = ClockSkew(lambda: next(times))
     with capture_logs() as said:
         for _ in range(3):
-            skew.heard(DATE)
+            skew.record_date(DATE)
     assert len(said) == 2
 
 
@@ -89,7 +108,7 @@ def test_it_is_said_again_after_it_was_right() -> None:
 def test_a_date_that_is_none_tells_nothing(date: str) -> None:
     skew: ClockSkew = skew_at(timedelta(hours=1))
     with capture_logs() as said:
-        skew.heard(date)
+        skew.record_date(date)
     assert (seconds(skew), said) == (0, [])
 
 

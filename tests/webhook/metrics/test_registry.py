@@ -39,33 +39,44 @@ def test_what_has_not_happened_yet_is_0() -> None:
 
 
 @pytest.mark.parametrize("refused", wire.REFUSALS, ids=lambda refused: refused.__name__)
-def test_every_outcome_of_an_enrolment_is_declared(refused: type[Exception]) -> None:
+def test_every_outcome_of_an_enrollment_is_declared(refused: type[Exception]) -> None:
     reasons: dict[type[Exception], Any] = {TooOftenError: 7, CsrError: ("bad",)}
     outcome = wire.refusal(refused(reasons.get(refused, "no"))).outcome
-    (label,) = Metrics().labels["raywarden_enrolments"]
+    (label,) = Metrics().labels["raywarden_enrollments"]
     assert outcome in label.values and "issued" in label.values
 
 
 def test_each_resource_is_told_apart() -> None:
     watches = Watches(("pods", "services"), lambda: {"pods": True, "services": False})
     (family,) = watches.collect()
-    assert {sample.labels["resource"]: sample.value for sample in family.samples} == {"pods": 1, "services": 0}
+    assert {sample.labels["resource"]: sample.value for sample in family.samples} == {
+        "pods": 1,
+        "services": 0,
+    }
 
 
 def logged() -> Iterator[tuple[str, set[str]]]:
     """Every event in our code, and its fields."""
     for file in (REPOSITORY / "webhook").rglob("*.py"):
         for call in ast.walk(ast.parse(file.read_text())):
-            if isinstance(call, ast.Call) and call.args and isinstance(event := call.args[0], ast.Constant):
+            if (
+                isinstance(call, ast.Call)
+                and call.args
+                and isinstance(event := call.args[0], ast.Constant)
+            ):
                 said = ast.unparse(call.func)
-                if isinstance(event.value, str) and re.search(r"\blog\.|_log\.|get_logger|\._warn$", said):
+                if isinstance(event.value, str) and re.search(
+                    r"\blog\.|_log\.|get_logger|\._warn$", said
+                ):
                     fields = {keyword.arg for keyword in call.keywords if keyword.arg}
                     yield event.value, fields | ({"peer"} if said.endswith("._warn") else set())
 
 
 def documented() -> dict[str, set[str]]:
     """Every event in the reference, and its fields."""
-    rows = re.findall(r"^\| `([^`]+)` \| (?:info|warning|error)[^|]* \|([^|]*)\|", REFERENCE, re.MULTILINE)
+    rows = re.findall(
+        r"^\| `([^`]+)` \| (?:info|warning|error)[^|]* \|([^|]*)\|", REFERENCE, re.MULTILINE
+    )
     return {event: set(re.findall(r"`(\w+)`", fields)) for event, fields in rows}
 
 

@@ -42,7 +42,9 @@ inject:
 def problems(content: str | bytes, running: Policy | None = None) -> list[str]:
     """What is said of a policy file called p."""
     with pytest.raises(SetupError) as caught:
-        parse_policy(Path("p"), content if isinstance(content, bytes) else content.encode(), running)
+        parse_policy(
+            Path("p"), content if isinstance(content, bytes) else content.encode(), running
+        )
     return str(caught.value).splitlines()
 
 
@@ -110,7 +112,9 @@ def test_thousands_of_problems_are_counted_not_printed() -> None:
     assert lines[-1] == "p: ... and 19950 more"
 
 
-@pytest.mark.parametrize("content", ["", "# nothing but a comment\n", "---\n", "{}", '{"kind": "Policy"}'])
+@pytest.mark.parametrize(
+    "content", ["", "# nothing but a comment\n", "---\n", "{}", '{"kind": "Policy"}']
+)
 def test_an_empty_file_is_the_default_policy(tmp_path: Path, content: str) -> None:
     (file := tmp_path / "policy.yaml").write_text(content)
     assert load_policy(file).file == load_policy(None).file
@@ -118,7 +122,11 @@ def test_an_empty_file_is_the_default_policy(tmp_path: Path, content: str) -> No
 
 def test_a_file_that_cannot_be_read_says_why(tmp_path: Path) -> None:
     (large := tmp_path / "large.yaml").write_text("#" * (MAX_BYTES + 1))
-    whys = {tmp_path / "none": "No such file or directory", tmp_path: "not a file", large: "larger than 1024 KiB"}
+    whys = {
+        tmp_path / "none": "No such file or directory",
+        tmp_path: "not a file",
+        large: "larger than 1024 KiB",
+    }
     for file, why in whys.items():
         with pytest.raises(SetupError) as caught:
             load_policy(file)
@@ -150,7 +158,9 @@ _words = st.sampled_from(
         "#",
     ]
 )
-_pieces = _words | st.sampled_from(["\n", "  ", " ", ": ", "- ", "{", "}", "[", "]", ",", "&a ", "*a", "---\n", "\t"])
+_pieces = _words | st.sampled_from(
+    ["\n", "  ", " ", ": ", "- ", "{", "}", "[", "]", ",", "&a ", "*a", "---\n", "\t"]
+)
 
 
 @given(st.text() | st.lists(_pieces, max_size=40).map("".join))
@@ -172,7 +182,9 @@ def test_any_bytes_are_a_policy_or_refused_with_a_reason(content: bytes) -> None
 def test_the_example_is_the_default_policy_and_names_every_part() -> None:
     example = REPOSITORY / "deploy" / "base" / "policy.yaml"
     policy, default = load_policy(example), Policy.parse(None)
-    assert policy.rules == default.rules and not any(rule.mode for rule in policy.file.rules.values())
+    assert policy.rules == default.rules and not any(
+        rule.mode for rule in policy.file.rules.values()
+    )
     assert policy.file.model_copy(update={"rules": {}}) == default.file
     content = example.read_text()
     schema = orjson.loads((REPOSITORY / "policies" / "policy.schema.json").read_bytes())

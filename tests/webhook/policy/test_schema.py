@@ -48,12 +48,25 @@ def exemption(**fields: Any) -> Any:
         {"rules": {"tls-on": {"mode": False}}},
         {"rules": {"tls-on": {"mode": None, "parameters": {}}}},
         {"rules": {"no-host-path": {"parameters": {"allowedPrefixes": ["/mnt"]}}}},
-        {"rules": {"ray-version-floor": {"parameters": {"denyBelow": "v2.9", "warnBelow": "2.55.0-py310"}}}},
+        {
+            "rules": {
+                "ray-version-floor": {
+                    "parameters": {"denyBelow": "v2.9", "warnBelow": "2.55.0-py310"}
+                }
+            }
+        },
         {"exemptions": []},
         exemption(),
         exemption(rules=["tls-on"], namespaces=[], users=["*"], until="2028-02-29"),
         exemption(until=None),
-        {"inject": {"rayCluster": "marker", "nodeIpAddress": False, "auth": False, "clusterDomain": "a.b"}},
+        {
+            "inject": {
+                "rayCluster": "marker",
+                "nodeIpAddress": False,
+                "auth": False,
+                "clusterDomain": "a.b",
+            }
+        },
         {"inject": {"nonRootImages": [{"image": "a/*", "uid": 2**70}]}},
     ],
 )
@@ -66,7 +79,7 @@ def test_good_files_are_good_to_both(document: Any) -> None:
     [
         [],
         "text",
-        {"colour": "red"},
+        {"color": "red"},
         {"namespaces_may_loosen": True},
         {"apiVersion": "raywarden.io/v2"},
         {"kind": "Pod"},
@@ -126,7 +139,9 @@ def _documents(schema: Any) -> st.SearchStrategy[Any]:
     if schema["type"] == "array":
         return others | st.lists(_documents(schema["items"]), max_size=2)
     if schema["type"] == "object" and "properties" not in schema:
-        return others | st.dictionaries(st.sampled_from(["a", "b.c/d"]), _documents(schema["additionalProperties"]))
+        return others | st.dictionaries(
+            st.sampled_from(["a", "b.c/d"]), _documents(schema["additionalProperties"])
+        )
     if schema["type"] == "object":
         parts = {name: _documents(part) for name, part in schema["properties"].items()}
         return others | st.fixed_dictionaries({}, optional={**parts, "other": others})
@@ -141,7 +156,9 @@ def test_whatever_is_written_gets_one_verdict(document: Any) -> None:
 
 
 def test_the_files_we_show_are_good() -> None:
-    shown = re.findall(r"```yaml\n(apiVersion: raywarden.io/v1alpha1\nkind: Policy\n.*?)```", _guide(), re.DOTALL)
+    shown = re.findall(
+        r"```yaml\n(apiVersion: raywarden.io/v1alpha1\nkind: Policy\n.*?)```", _guide(), re.DOTALL
+    )
     assert shown
     for content in (*shown, (REPOSITORY / "deploy" / "base" / "policy.yaml").read_text()):
         (document,) = load_all(content)
@@ -156,7 +173,13 @@ def test_it_is_a_schema_and_describes_every_field() -> None:
     assert SCHEMA["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     Draft202012Validator.check_schema(SCHEMA)
     fields = dict(_fields())
-    assert set(fields) >= {"rules", "rules.tls-on", "exemptions", "Exemption.until", "Injection.clusterDomain"}
+    assert set(fields) >= {
+        "rules",
+        "rules.tls-on",
+        "exemptions",
+        "Exemption.until",
+        "Injection.clusterDomain",
+    }
     assert [name for name, description in fields.items() if not description] == []
     for part in (SCHEMA, *SCHEMA["$defs"].values(), SCHEMA["properties"]["rules"]):
         assert part["additionalProperties"] is False
@@ -164,7 +187,10 @@ def test_it_is_a_schema_and_describes_every_field() -> None:
 
 def _fields() -> Iterator[tuple[str, str]]:
     parts = {"": SCHEMA, "rules.": SCHEMA["properties"]["rules"]}
-    for title, part in {**parts, **{f"{name}.": part for name, part in SCHEMA["$defs"].items()}}.items():
+    for title, part in {
+        **parts,
+        **{f"{name}.": part for name, part in SCHEMA["$defs"].items()},
+    }.items():
         for name, field in part["properties"].items():
             referred = SCHEMA["$defs"].get(field.get("$ref", "").rpartition("/")[2], {})
             yield title + name, field.get("description") or referred.get("description", "")
@@ -175,7 +201,9 @@ def test_every_rule_has_its_own_parameters_in_it() -> None:
     assert list(rules) == [rule.id for rule in RULES]
     for rule in RULES:
         settings = SCHEMA["$defs"][rules[rule.id]["$ref"].rpartition("/")[2]]["properties"]
-        parameters = SCHEMA["$defs"][settings["parameters"]["$ref"].rpartition("/")[2]]["properties"]
+        parameters = SCHEMA["$defs"][settings["parameters"]["$ref"].rpartition("/")[2]][
+            "properties"
+        ]
         assert set(settings) == {"mode", "parameters"}
         assert list(parameters) == [field.alias for field in rule.model_fields.values()]
 

@@ -21,7 +21,7 @@ from tests.support import factory
 from tests.support.factory import TODAY, changed
 from tests.support.live_server import Live, metric, serving
 from webhook.admission.reviewer import Reviewer
-from webhook.manifests.state import ManifestNeighbourhoods
+from webhook.manifests.state import ManifestNamespaces
 from webhook.policy.file import parse_policy, read_policy
 from webhook.policy.watch import PolicyMetrics, PolicyWatch
 from webhook.settings import SetupError
@@ -92,7 +92,10 @@ def test_other_content_is_another_policy() -> None:
 def test_a_wrong_file_keeps_the_last_good_one_and_is_said_once() -> None:
     desk = Desk(STRICT)
     (log,) = desk.look(WRONG)
-    assert (log["log_level"], log["event"]) == ("error", "policy rejected, the last good one stays in force")
+    assert (log["log_level"], log["event"]) == (
+        "error",
+        "policy rejected, the last good one stays in force",
+    )
     assert log["problems"] == [
         "p:1:21: profiles.enforce: Input should be 'privileged', 'baseline' or 'restricted'",
         "p:2:9: rules.tls-of: no rule is called tls-of; did you mean tls-on?",
@@ -126,7 +129,9 @@ def test_a_file_that_is_being_written_is_taken_when_it_is_whole() -> None:
 def test_the_cluster_domain_stays_what_it_was_at_start() -> None:
     desk = Desk()
     (log,) = desk.look(b"inject: {clusterDomain: other.local}\n")
-    assert log["problems"][0].startswith("p:1:25: inject.clusterDomain: certificates hold names in cluster.local")
+    assert log["problems"][0].startswith(
+        "p:1:25: inject.clusterDomain: certificates hold names in cluster.local"
+    )
     assert desk.watch.policy.inject.cluster_domain == "cluster.local"
 
 
@@ -144,7 +149,9 @@ def test_without_a_file_the_default_policy_holds() -> None:
 
 class TestEndedExemptions:
     def named(self, logs: list[Any]) -> list[tuple[int, str, str]]:
-        assert all((log["event"], log["log_level"]) == ("exemption ended", "warning") for log in logs)
+        assert all(
+            (log["event"], log["log_level"]) == ("exemption ended", "warning") for log in logs
+        )
         return [(log["exemption"], log["reason"], log["until"]) for log in logs]
 
     def test_are_named_at_first_and_once_a_day(self) -> None:
@@ -165,9 +172,15 @@ class TestEndedExemptions:
 
     def test_are_counted_on_the_day_that_is(self) -> None:
         desk = Desk(ENDED)
-        assert (desk.sample("exemptions", state="in force"), desk.sample("exemptions", state="ended")) == (2, 1)
+        assert (
+            desk.sample("exemptions", state="in force"),
+            desk.sample("exemptions", state="ended"),
+        ) == (2, 1)
         desk.today = date(2026, 1, 31)
-        assert (desk.sample("exemptions", state="in force"), desk.sample("exemptions", state="ended")) == (3, 0)
+        assert (
+            desk.sample("exemptions", state="in force"),
+            desk.sample("exemptions", state="ended"),
+        ) == (3, 0)
 
 
 def test_one_request_sees_one_policy() -> None:
@@ -176,13 +189,20 @@ def test_one_request_sees_one_policy() -> None:
         Policy.parse({}),
     )
     asked = iter([token, default, token, default])
-    reviewer = Reviewer(lambda: next(asked), lambda: factory.SIGNER, ManifestNeighbourhoods(()), lambda: TODAY)
+    reviewer = Reviewer(
+        lambda: next(asked), lambda: factory.SIGNER, ManifestNamespaces(()), lambda: TODAY
+    )
     change = {"/spec/headGroupSpec/serviceType": "LoadBalancer", "/spec/authOptions": None}
     document = changed(factory.ray_cluster(), change)
     mutated = [reviewer.mutated(factory.request(document)) for _ in range(2)]
-    hints = [orjson.loads(one.document["metadata"]["annotations"]["raywarden.io/injected"]) for one in mutated]
+    hints = [
+        orjson.loads(one.document["metadata"]["annotations"]["raywarden.io/injected"])
+        for one in mutated
+    ]
     assert ["auth-token" in hint["mutations"] for hint in hints] == [True, False]
-    assert [hint["hash"] for hint in hints] == [contract_hash(factory.SIGNER, one.inject) for one in (token, default)]
+    assert [hint["hash"] for hint in hints] == [
+        contract_hash(factory.SIGNER, one.inject) for one in (token, default)
+    ]
     stored = factory.request(dict(mutated[1].document))
     assert [bool(reviewer.verdict(stored).denied) for _ in range(2)] == [False, True]
     assert next(asked, None) is None
@@ -221,10 +241,14 @@ def allowed(live: Live) -> bool:
     return bool(answer["response"]["allowed"])
 
 
-def test_a_running_server_takes_a_new_policy_and_refuses_a_wrong_one(mounted: Callable[[bytes], Path]) -> None:
-    loaded, rejected = (f'raywarden_policy_reloads_total{{outcome="{one}"}}' for one in ("loaded", "rejected"))
+def test_a_running_server_takes_a_new_policy_and_refuses_a_wrong_one(
+    mounted: Callable[[bytes], Path],
+) -> None:
+    loaded, rejected = (
+        f'raywarden_policy_reloads_total{{outcome="{one}"}}' for one in ("loaded", "rejected")
+    )
     file = mounted(LOOSE)
-    with serving({"RAYWARDEN_POLICY_FILE": str(file), "RAYWARDEN_UPKEEP_SECONDS": "0.1"}) as live:
+    with serving({"RAYWARDEN_POLICY_FILE": str(file), "RAYWARDEN_RESYNC_SECONDS": "0.1"}) as live:
         assert allowed(live)
         assert (metric(live, loaded), metric(live, "raywarden_policy_current")) == (0, 1)
         mounted(b"profiles: {enforce: baseline  }\n")
@@ -240,8 +264,15 @@ def test_a_running_server_takes_a_new_policy_and_refuses_a_wrong_one(mounted: Ca
         until(lambda: metric(live, loaded) == 2)
         assert allowed(live) and metric(live, "raywarden_policy_current") == 1
         assert metric(live, 'raywarden_policy_exemptions{state="ended"}') >= 1
-        problems = [event["problems"] for event in live.log() if event["event"].startswith("policy rejected")]
-        assert problems[0][1] == f"{file}:2:9: rules.tls-of: no rule is called tls-of; did you mean tls-on?"
+        problems = [
+            event["problems"]
+            for event in live.log()
+            if event["event"].startswith("policy rejected")
+        ]
+        assert (
+            problems[0][1]
+            == f"{file}:2:9: rules.tls-of: no rule is called tls-of; did you mean tls-on?"
+        )
         assert problems[1:] == [[f"{file}: No such file or directory"]]
         ended = [event for event in live.log() if event["event"] == "exemption ended"]
         assert {(event["exemption"], event["reason"]) for event in ended} >= {(2, "a test run")}

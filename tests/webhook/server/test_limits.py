@@ -66,7 +66,10 @@ def test_a_second_header_that_does_not_come_is_not_waited_for(live: Live) -> Non
 
 
 def test_a_header_without_end_is_cut_off(live: Live) -> None:
-    with raw(live) as connection, pytest.raises(OSError):  # which of the many sends fails is the kernel's choice
+    with (
+        raw(live) as connection,
+        pytest.raises(OSError),
+    ):  # which of the many sends fails is the kernel's choice
         connection.sendall(b"GET / HTTP/1.1\r\n")
         for number in range(3000):
             connection.sendall(f"X-{number}: {'a' * 1000}\r\n".encode())
@@ -80,7 +83,10 @@ def test_an_answer_that_is_not_read_is_not_waited_for(live: Live) -> None:
     plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     plain.connect(("127.0.0.1", live.admission_port))
     started = time.monotonic()
-    with live.trust.wrap_socket(plain, server_hostname="localhost") as connection, suppress(OSError):
+    with (
+        live.trust.wrap_socket(plain, server_hostname="localhost") as connection,
+        suppress(OSError),
+    ):
         while time.monotonic() - started < 30:
             connection.sendall(request)
             time.sleep(0.004)  # one request at a time is another rule
@@ -103,12 +109,17 @@ def test_headers_are_counted(live: Live) -> None:
         assert read_all(connection).startswith(b"HTTP/1.1 400 ")
 
 
-@pytest.mark.parametrize("first", [b"CONNECT x:80", b"GET http://a", b"GET http://[", b"GET /" + b"x" * 70_000])
+@pytest.mark.parametrize(
+    "first", [b"CONNECT x:80", b"GET http://a", b"GET http://[", b"GET /" + b"x" * 70_000]
+)
 def test_a_first_line_that_nobody_can_read_breaks_nothing(live: Live, first: bytes) -> None:
     with raw(live) as connection, suppress(OSError):
         connection.sendall(first + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert not read_all(connection).startswith(b"HTTP/1.1 5")
-    assert "Traceback" not in live.log_file.read_text() and "AttributeError" not in live.log_file.read_text()
+    assert (
+        "Traceback" not in live.log_file.read_text()
+        and "AttributeError" not in live.log_file.read_text()
+    )
 
 
 def test_trailers_are_not_kept(live: Live) -> None:
@@ -122,7 +133,10 @@ def test_trailers_are_not_kept(live: Live) -> None:
 def test_one_request_at_a_time(live: Live) -> None:
     before = resident(live)
     with raw(live) as connection:
-        assert send_until_cut_off(connection, b"GET /other HTTP/1.1\r\nHost: localhost\r\n\r\n" * 2000) < 10
+        assert (
+            send_until_cut_off(connection, b"GET /other HTTP/1.1\r\nHost: localhost\r\n\r\n" * 2000)
+            < 10
+        )
     assert resident(live) - before < 50_000
 
 
@@ -150,7 +164,7 @@ def test_an_answered_connection_is_not_held_by_a_byte(live: Live, sent: bytes) -
 
 
 def test_a_tls_handshake_that_does_not_come_is_not_waited_for(live: Live) -> None:
-    with socket.create_connection(("127.0.0.1", live.enrolment_port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", live.enrollment_port), timeout=20) as connection:
         started = time.monotonic()
         with suppress(ConnectionError):
             assert connection.recv(1) == b""

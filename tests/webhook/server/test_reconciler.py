@@ -22,7 +22,7 @@ from webhook.metrics.registry import Metrics
 from webhook.ports import ConflictError, StoredSeed, UnavailableError, WebhookConfigurations
 from webhook.server.observer import Observer
 from webhook.server.readiness import Readiness
-from webhook.server.reconciler import Upkeep
+from webhook.server.reconciler import Reconciler
 
 ROTATED = live_objects.SEED.with_generation(live_objects.NEXT_GENERATION)
 
@@ -48,7 +48,10 @@ class Replica:
     """One replica's upkeep over a store."""
 
     def __init__(
-        self, store: Any, configurations: WebhookConfigurations | None = None, secret: bytes = live_objects.secret(5)
+        self,
+        store: Any,
+        configurations: WebhookConfigurations | None = None,
+        secret: bytes = live_objects.secret(5),
     ) -> None:
         self.trust = Trust(None, Domains(), 100)
         self.readiness = Readiness(lambda ready: None)
@@ -56,7 +59,7 @@ class Replica:
         self.told: list[bytes] = []
         self.now = live_objects.NOW
         self.certificate: ServingCertificate = DerivedCertificate(self.trust, ("localhost",))
-        self.upkeep = Upkeep(
+        self.reconciler = Reconciler(
             store,
             self.trust,
             self.certificate,
@@ -69,12 +72,15 @@ class Replica:
         )
 
     def once(self) -> str:
-        return asyncio.run(self.upkeep.once())
+        return asyncio.run(self.reconciler.once())
 
 
 def test_the_first_replica_makes_the_seed_and_the_others_read_it() -> None:
     store = MemorySeedStore()
-    first, second = Replica(store, secret=live_objects.secret(6)), Replica(store, secret=live_objects.secret(7))
+    first, second = (
+        Replica(store, secret=live_objects.secret(6)),
+        Replica(store, secret=live_objects.secret(7)),
+    )
     assert (first.once(), second.once()) == ("", "")
     assert first.trust.seed == second.trust.seed
     assert first.trust.serving_ca == second.trust.serving_ca
@@ -166,7 +172,7 @@ def test_a_replica_that_cannot_see_the_seed_takes_no_bundle_back() -> None:
     behind = Replica(stored(live_objects.SEED), configurations)
     behind.once()
     configurations.bundle = b"what a replica that has seen more has written"
-    behind.upkeep._store = Store()
+    behind.reconciler._store = Store()
     behind.once()
     assert configurations.bundle.startswith(b"what a replica")
 
@@ -188,7 +194,10 @@ def test_a_seed_made_anew_beside_a_running_replica_is_united_with_its_own() -> N
 
 def test_a_ca_that_is_not_valid_now_signs_nothing() -> None:
     replica = Replica(stored(Seed((live_objects.NEXT_GENERATION,))))
-    assert "the CA of our own ports is valid from 2026-11-30 to 2036-11-27: add a generation" in replica.once()
+    assert (
+        "the CA of our own ports is valid from 2026-11-30 to 2036-11-27: add a generation"
+        in replica.once()
+    )
     assert "serving certificate" in replica.readiness.lacks
 
 
@@ -239,7 +248,9 @@ def test_pods_trust_a_new_ca_from_its_activation_on_whichever_replica_they_meet(
     old, both = serving_authority(live_objects.GENERATION).pem, replica.trust.serving_ca
     assert replica.trust.pod_ca(activated - timedelta(seconds=1)) == old
     assert replica.trust.pod_ca(activated) == both != old
-    assert replica.trust.pod_ca(live_objects.GENERATION.activated - timedelta(days=1)) == old, "the clock went back"
+    assert replica.trust.pod_ca(live_objects.GENERATION.activated - timedelta(days=1)) == old, (
+        "the clock went back"
+    )
     replica.trust.adopt(ROTATED.retire(live_objects.GENERATION.name, live_objects.NOW))
     assert replica.trust.pod_ca(live_objects.NOW) == both, "whatever serves is trusted"
 
@@ -273,17 +284,19 @@ def test_a_folder_without_a_seed_is_no_place_to_make_one(tmp_path: Path) -> None
 def test_a_running_server_follows_its_seed(tmp_path: Path) -> None:
     for name, secret in live_objects.SEED.entries.items():
         (tmp_path / name).write_bytes(secret)
-    environment = {"RAYWARDEN_SEED_DIR": str(tmp_path), "RAYWARDEN_UPKEEP_SECONDS": "0.1"}
+    environment = {"RAYWARDEN_SEED_DIR": str(tmp_path), "RAYWARDEN_RESYNC_SECONDS": "0.1"}
     with serving(environment, live_objects.objects()) as live:
         before = live.ca_file.read_bytes()
-        (tmp_path / live_objects.NEXT_GENERATION.name).write_bytes(live_objects.NEXT_GENERATION.secret)
+        (tmp_path / live_objects.NEXT_GENERATION.name).write_bytes(
+            live_objects.NEXT_GENERATION.secret
+        )
         wait(lambda: metric(live, 'raywarden_seed_generations{state="signing"}') == 2)
         wait(lambda: live.ca_file.read_bytes() != before)
         assert live.ca_file.read_bytes().startswith(before)
         (tmp_path / "rubbish").write_bytes(b"")
-        wait(lambda: metric(live, "raywarden_upkeep_failures_total") >= 3)
+        wait(lambda: metric(live, "raywarden_reconcile_errors_total") >= 3)
         # Counted for as long as it lasts, and said once.
-        (failure,) = [event for event in live.log() if event["event"] == "upkeep failed"]
+        (failure,) = [event for event in live.log() if event["event"] == "reconcile failed"]
         assert "entry 'rubbish' is not named by a time of activation" in failure["reason"]
         assert metric(live, "raywarden_ready") == 1
 

@@ -136,7 +136,10 @@ END = {"hung up": HUNG_UP, "too much": b"x" * MIB, "silent": SILENT, "none": b""
 
 @given(
     st.lists(
-        st.tuples(st.lists(st.sampled_from([1000, FREE_BYTES, MIB // 2]), max_size=4), st.sampled_from(sorted(END))),
+        st.tuples(
+            st.lists(st.sampled_from([1000, FREE_BYTES, MIB // 2]), max_size=4),
+            st.sampled_from(sorted(END)),
+        ),
         max_size=12,
     )
 )
@@ -183,7 +186,9 @@ def test_small_ones_come_between_large_ones() -> None:
         crowd = asyncio.gather(*(large() for _ in range(30)))
         waited = [seconds async for seconds in small()]
         assert len(waited) > 100, "in every pause there is time for many"
-        assert sorted(waited)[-1] < 0.3, "none waits for all large ones, which take more than half a second"
+        assert sorted(waited)[-1] < 0.3, (
+            "none waits for all large ones, which take more than half a second"
+        )
 
     run(main())
 
@@ -199,7 +204,9 @@ def test_a_review_of_the_largest_object_that_is_judged_is_read() -> None:
 
 @pytest.fixture(scope="module")
 def live() -> Iterator[Live]:
-    with serving({"RAYWARDEN_MAX_BODY_BYTES": str(MIB), "RAYWARDEN_MAX_LARGE_BODIES_BYTES": str(MIB)}) as running:
+    with serving(
+        {"RAYWARDEN_MAX_BODY_BYTES": str(MIB), "RAYWARDEN_MAX_LARGE_BODIES_BYTES": str(MIB)}
+    ) as running:
         yield running
 
 

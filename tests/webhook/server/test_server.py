@@ -65,7 +65,9 @@ def test_a_kuberay_worker_waits_for_its_head_over_tls(client: httpx.Client) -> N
     enroll, wait = pod["spec"]["initContainers"]
     assert (enroll["name"], wait["name"]) == ("raywarden-enroll", "wait-gcs-ready")
     assert {"name": "RAY_USE_TLS", "value": "1"} in wait["env"]
-    assert {"name": "raywarden-tls", "mountPath": "/etc/ray/tls", "readOnly": True} in wait["volumeMounts"]
+    assert {"name": "raywarden-tls", "mountPath": "/etc/ray/tls", "readOnly": True} in wait[
+        "volumeMounts"
+    ]
     assert enroll["env"][2]["value"].startswith("-----BEGIN CERTIFICATE-----")
 
 
@@ -78,7 +80,12 @@ def test_a_kuberay_worker_waits_for_its_head_over_tls(client: httpx.Client) -> N
         (b'"\\ud800"', JSON, 400, "the body is not JSON"),
         (b"{}", JSON, 400, "not an admission.k8s.io/v1 AdmissionReview"),
         (b"null", JSON, 400, "not an admission.k8s.io/v1 AdmissionReview"),
-        (b'{"apiVersion":"admission.k8s.io/v1beta1","kind":"AdmissionReview","request":{}}', JSON, 400, "apiVersion"),
+        (
+            b'{"apiVersion":"admission.k8s.io/v1beta1","kind":"AdmissionReview","request":{}}',
+            JSON,
+            400,
+            "apiVersion",
+        ),
         (b"{}", {"Content-Type": "text/plain"}, 415, "send application/json"),
         (b"{}", {"Content-Type": ""}, 415, "send application/json"),
     ],
@@ -88,7 +95,10 @@ def test_what_is_no_review_gets_a_problem(
 ) -> None:
     with httpx.Client(base_url=live.admission, verify=live.trust) as client:
         response = client.post("/validate", content=body, headers=headers)
-    assert (response.status_code, response.headers["content-type"]) == (status, "application/problem+json")
+    assert (response.status_code, response.headers["content-type"]) == (
+        status,
+        "application/problem+json",
+    )
     problem = response.json()
     assert detail in problem["detail"]
     assert (problem["type"], problem["status"]) == ("about:blank", status)
@@ -96,7 +106,9 @@ def test_what_is_no_review_gets_a_problem(
 
 def test_objects_nested_deeper_than_any_parser_goes_are_reviewed(client: httpx.Client) -> None:
     deep = b'{"f:a":' * 5000 + b"{}" + b"}" * 5000
-    review = factory.review(factory.changed(factory.ray_cluster(), {"/metadata/managedFields": [{"fieldsV1": 4711}]}))
+    review = factory.review(
+        factory.changed(factory.ray_cluster(), {"/metadata/managedFields": [{"fieldsV1": 4711}]})
+    )
     body = orjson.dumps(review).replace(b"4711", deep)
     for path in ("/mutate", "/validate"):
         assert client.post(path, content=body).status_code == 200
@@ -105,23 +117,31 @@ def test_objects_nested_deeper_than_any_parser_goes_are_reviewed(client: httpx.C
 def test_numbers_beyond_64_bits_come_and_go(client: httpx.Client) -> None:
     volume = {"name": "raywarden-tls", "emptyDir": {"sizeLimit": 1}}
     pod = factory.changed(factory.head_pod(), {"/spec/volumes": [volume]})
-    body = orjson.dumps(factory.review(pod, "UPDATE", pod)).replace(b'"sizeLimit":1', b'"sizeLimit":' + b"9" * 40)
+    body = orjson.dumps(factory.review(pod, "UPDATE", pod)).replace(
+        b'"sizeLimit":1', b'"sizeLimit":' + b"9" * 40
+    )
     for path in ("/mutate", "/validate"):
         assert client.post(path, content=body).status_code == 200
 
 
 def test_charset_parameters_are_fine(client: httpx.Client) -> None:
     review = orjson.dumps(factory.review(factory.ray_cluster()))
-    response = client.post("/mutate", content=review, headers={"Content-Type": "Application/JSON; charset=utf-8"})
+    response = client.post(
+        "/mutate", content=review, headers={"Content-Type": "Application/JSON; charset=utf-8"}
+    )
     assert response.status_code == 200
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "status"), [("GET", "/mutate", 405), ("POST", "/other", 404), ("GET", "/metrics", 404)]
+    ("method", "path", "status"),
+    [("GET", "/mutate", 405), ("POST", "/other", 404), ("GET", "/metrics", 404)],
 )
 def test_other_ways_lead_nowhere(client: httpx.Client, method: str, path: str, status: int) -> None:
     response = client.request(method, path)
-    assert (response.status_code, response.headers["content-type"]) == (status, "application/problem+json")
+    assert (response.status_code, response.headers["content-type"]) == (
+        status,
+        "application/problem+json",
+    )
 
 
 def test_tls_1_1_is_history(live: Live) -> None:
@@ -131,7 +151,10 @@ def test_tls_1_1_is_history(live: Live) -> None:
     context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
     with pytest.warns(DeprecationWarning):
         context.maximum_version = ssl.TLSVersion.TLSv1_1
-    with pytest.raises(ssl.SSLError), socket.create_connection(("127.0.0.1", live.admission_port), timeout=10) as plain:
+    with (
+        pytest.raises(ssl.SSLError),
+        socket.create_connection(("127.0.0.1", live.admission_port), timeout=10) as plain,
+    ):
         context.wrap_socket(plain)
 
 
@@ -163,8 +186,12 @@ def test_eighty_callers_at_once(live: Live) -> None:
 
     async def all_at_once() -> list[int]:
         limits = httpx.Limits(max_connections=80)
-        async with httpx.AsyncClient(base_url=live.admission, verify=live.trust, headers=JSON, limits=limits) as client:
-            answers = await asyncio.gather(*(client.post("/mutate", content=body) for _ in range(400)))
+        async with httpx.AsyncClient(
+            base_url=live.admission, verify=live.trust, headers=JSON, limits=limits
+        ) as client:
+            answers = await asyncio.gather(
+                *(client.post("/mutate", content=body) for _ in range(400))
+            )
             return [answer.status_code for answer in answers]
 
     assert asyncio.run(all_at_once()) == [200] * 400
@@ -189,10 +216,10 @@ def test_what_runs_and_who_is_connected_can_be_asked(live: Live) -> None:
         assert metric(live, 'raywarden_connections{port="operations"}') >= 1
 
 
-def test_decisions_are_counted_and_logged_without_a_word_of_the_object(live: Live, client: httpx.Client) -> None:
-    denied = (
-        'raywarden_admission_requests_total{allowed="false",kind="RayCluster",operation="CREATE",webhook="validate"}'
-    )
+def test_decisions_are_counted_and_logged_without_a_word_of_the_object(
+    live: Live, client: httpx.Client
+) -> None:
+    denied = 'raywarden_admission_requests_total{allowed="false",kind="RayCluster",operation="CREATE",webhook="validate"}'
     by_rule = 'raywarden_rule_violations_total{action="deny",rule="no-literal-credentials"}'
     before, before_rule = metric(live, denied), metric(live, by_rule)
     review = factory.examples()["07-literal-keys"]
@@ -202,15 +229,24 @@ def test_decisions_are_counted_and_logged_without_a_word_of_the_object(live: Liv
     assert metric(live, by_rule) == before_rule + 1
     (event,) = [event for event in live.log() if event.get("uid") == "count-me"]
     assert (event["event"], event["level"], event["webhook"]) == ("admission", "info", "validate")
-    assert (event["kind"], event["namespace"], event["name"]) == ("RayCluster", "ml-training", "etl")
+    assert (event["kind"], event["namespace"], event["name"]) == (
+        "RayCluster",
+        "ml-training",
+        "etl",
+    )
     assert "no-literal-credentials" in event["denied"]
-    assert not any(secret in live.log_file.read_text() for secret in ("AKIA", "wJalr", "hunter2", "PRIVATE KEY"))
+    assert not any(
+        secret in live.log_file.read_text()
+        for secret in ("AKIA", "wJalr", "hunter2", "PRIVATE KEY")
+    )
 
 
 def test_kinds_nobody_heard_of_share_one_label(live: Live, client: httpx.Client) -> None:
     for number in range(5):
         document = {"apiVersion": "example.com/v1", "kind": f"Kind{number}"}
-        assert client.post("/mutate", content=orjson.dumps(factory.review(document))).json()["response"]["allowed"]
+        assert client.post("/mutate", content=orjson.dumps(factory.review(document))).json()[
+            "response"
+        ]["allowed"]
     text = httpx.get(f"{live.operations}/metrics").text
     assert 'kind="other"' in text and "Kind1" not in text
 
@@ -226,7 +262,9 @@ def test_sigterm_drains_and_ends_with_zero() -> None:
                 time.sleep(0.02)
             answer = client.post("/mutate", content=body)
             assert answer.status_code == 200, "refused while draining"
-            assert answer.headers["connection"] == "close", "the next call would come when we are gone"
+            assert answer.headers["connection"] == "close", (
+                "the next call would come when we are gone"
+            )
         assert live.process.wait(timeout=20) == 0
         events = [event["event"] for event in live.log()]
         assert events.index("draining") < events.index("stopped")
@@ -235,7 +273,12 @@ def test_sigterm_drains_and_ends_with_zero() -> None:
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     base = {"PATH": "/usr/bin:/bin", "RAYWARDEN_HOST": "127.0.0.1", **environment}
     return subprocess.run(
-        [sys.executable, "-m", "webhook", *arguments], env=base, capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-m", "webhook", *arguments],
+        env=base,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
     )
 
 
@@ -252,17 +295,23 @@ def test_it_does_not_start_with_a_wrong_policy(tmp_path: Path) -> None:
     policy.write_text("rules:\n  tls-of: {mode: warn}\n")
     ended = run("serve", "--dev", RAYWARDEN_POLICY_FILE=str(policy))
     assert ended.returncode == 2
-    assert f"{policy}:2:3: rules.tls-of: no rule is called tls-of; did you mean tls-on?" in ended.stderr
+    assert (
+        f"{policy}:2:3: rules.tls-of: no rule is called tls-of; did you mean tls-on?"
+        in ended.stderr
+    )
 
 
 def test_it_does_not_start_with_wrong_settings() -> None:
     ended = run("serve", "--dev", RAYWARDEN_ADMISSION_PORT="many", RAYWARDEN_KEEP_ALIVE_SECONDS="5")
     assert ended.returncode == 2
-    assert "RAYWARDEN_ADMISSION_PORT: " in ended.stderr and "RAYWARDEN_KEEP_ALIVE_SECONDS: " in ended.stderr
+    assert (
+        "RAYWARDEN_ADMISSION_PORT: " in ended.stderr
+        and "RAYWARDEN_KEEP_ALIVE_SECONDS: " in ended.stderr
+    )
 
 
 def test_it_does_not_start_on_a_port_that_is_taken(live: Live) -> None:
-    others = {"RAYWARDEN_ENROLMENT_PORT": "0", "RAYWARDEN_OPERATIONS_PORT": "0"}
+    others = {"RAYWARDEN_ENROLLMENT_PORT": "0", "RAYWARDEN_OPERATIONS_PORT": "0"}
     ended = run("serve", "--dev", RAYWARDEN_ADMISSION_PORT=str(live.admission_port), **others)
     assert ended.returncode == 2
     taken = f"raywarden: port {live.admission_port} cannot be opened (Address already in use)"
@@ -275,9 +324,14 @@ def test_policy_and_namespaces_come_from_files(tmp_path: Path) -> None:
     namespaces.write_text(
         "apiVersion: v1\nkind: Namespace\nmetadata: {name: strict, labels: {raywarden.io/enforce: baseline}}\n"
     )
-    offender = factory.changed(factory.ray_cluster(), {"/spec/headGroupSpec/serviceType": "LoadBalancer"})
+    offender = factory.changed(
+        factory.ray_cluster(), {"/spec/headGroupSpec/serviceType": "LoadBalancer"}
+    )
     files = {"RAYWARDEN_POLICY_FILE": str(policy), "RAYWARDEN_OBJECTS_FILE": str(namespaces)}
-    with serving(files) as live, httpx.Client(base_url=live.admission, verify=live.trust, headers=JSON) as client:
+    with (
+        serving(files) as live,
+        httpx.Client(base_url=live.admission, verify=live.trust, headers=JSON) as client,
+    ):
 
         def allowed(namespace: str) -> Any:
             body = orjson.dumps(factory.review(offender, namespace=namespace))

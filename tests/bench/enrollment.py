@@ -1,4 +1,4 @@
-"""How fast is enrolment, beside the bare cryptography in it, and what does it keep in memory?"""
+"""How fast is enrollment, beside the bare cryptography in it, and what does it keep in memory?"""
 
 import itertools
 import json
@@ -24,7 +24,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from certs.authority import key_usage
 from certs.cache import Authorities
 from certs.identity import Domains
-from certs.profile import Profile
+from certs.profile import CertificateProfile
 from tests.bench import load
 from tests.support import live_objects
 from tests.support.factory import Object
@@ -36,8 +36,11 @@ from webhook.settings import Settings
 _PODS = 10_000
 _REQUESTS = 4000
 _RUNS = 15
-_UNLIMITED = {"RAYWARDEN_ENROLMENTS_PER_MINUTE": "1000000"}
-_WAYS = {"connections kept": load.over_kept_connections, "one connection each": load.over_new_connections}
+_UNLIMITED = {"RAYWARDEN_ENROLLMENTS_PER_MINUTE": "1000000"}
+_WAYS = {
+    "connections kept": load.over_kept_connections,
+    "one connection each": load.over_new_connections,
+}
 _KEYS: dict[str, Callable[[], ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey]] = {
     "P-256": lambda: ec.generate_private_key(ec.SECP256R1()),
     "RSA-2048": lambda: rsa.generate_private_key(65537, 2048),
@@ -70,8 +73,16 @@ def _print_program(live: Live) -> None:
 
 
 def _enroll(live: Live, folder: str) -> None:
-    files = ["--token-file", str(live.token_dir / "team-a" / "demo-00001" / "token"), "--directory", folder]
-    environment = {"RAYWARDEN_SIGNER_URL": live.enrolment, "RAYWARDEN_SIGNER_CA": live.ca_file.read_text()}
+    files = [
+        "--token-file",
+        str(live.token_dir / "team-a" / "demo-00001" / "token"),
+        "--directory",
+        folder,
+    ]
+    environment = {
+        "RAYWARDEN_SIGNER_URL": live.enrollment,
+        "RAYWARDEN_SIGNER_CA": live.ca_file.read_text(),
+    }
     subprocess.run(
         [sys.executable, "-m", "webhook", "enroll", *files],
         env={"PATH": os.environ["PATH"], "RAYWARDEN_POD_IP": "10.0.0.1", **environment},
@@ -85,7 +96,9 @@ def _csr(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bytes:
 
 
 def _print_rates(live: Live, csrs: dict[str, bytes]) -> None:
-    print(f"\n{'enrolments, one process':<28}{'at once':>8}{'per s':>8}{'p50 ms':>8}{'p99 ms':>8}{'of bare':>9}")
+    print(
+        f"\n{'enrollments, one process':<28}{'at once':>8}{'per s':>8}{'p50 ms':>8}{'p99 ms':>8}{'of bare':>9}"
+    )
     for name, csr in csrs.items():
         bare = _bare(csr)
         print(f"{'bare cryptography ' + name:<28}{'':>8}{bare:>8.0f}")
@@ -94,7 +107,7 @@ def _print_rates(live: Live, csrs: dict[str, bytes]) -> None:
         requests = _requests(live, csr, "demo")
         for title, send in _WAYS.items():
             for at_once in (1, 50):
-                ask = partial(send, live, live.enrolment_port, requests, at_once)
+                ask = partial(send, live, live.enrollment_port, requests, at_once)
                 _, *runs = [ask(number) for number in (400, _REQUESTS, _REQUESTS, _REQUESTS)]
                 share = sorted(run.rate for run in runs)[1] / bare
                 print(f"{title + ' ' + name:<28}{at_once:>8}{load.figures(runs)}{share:>9.0%}")
@@ -136,7 +149,10 @@ def _sign(
         .not_valid_before(live_objects.NOW)
         .not_valid_after(live_objects.NOW + timedelta(days=1))
         .add_extension(
-            x509.SubjectAlternativeName([*names, x509.DNSName("localhost"), x509.UniformResourceIdentifier(uri)]), True
+            x509.SubjectAlternativeName(
+                [*names, x509.DNSName("localhost"), x509.UniformResourceIdentifier(uri)]
+            ),
+            True,
         )
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(key_usage(sign_certificates=False), critical=True)
@@ -147,11 +163,23 @@ def _sign(
 
 
 async def _without_http(csr: bytes) -> float:
-    """How often a second one core can do all of an enrolment but HTTP; best of five."""
+    """How often a second one core can do all of an enrollment but HTTP; best of five."""
     documents = ManifestCluster(_one_cluster(1), lambda: "token")
-    authorities, settings = Authorities(live_objects.SEED), Settings(enrolments_per_minute=1_000_000)
+    authorities, settings = (
+        Authorities(live_objects.SEED),
+        Settings(enrollments_per_minute=1_000_000),
+    )
     now, serial = (lambda: live_objects.NOW), (lambda: 7)
-    signing = Signing(documents, lambda: authorities, Domains(), Profile(), settings, now, time.perf_counter, serial)
+    signing = Signing(
+        documents,
+        lambda: authorities,
+        Domains(),
+        CertificateProfile(),
+        settings,
+        now,
+        time.perf_counter,
+        serial,
+    )
     rates = []
     for _ in range(5):
         started = time.perf_counter()
@@ -162,9 +190,11 @@ async def _without_http(csr: bytes) -> float:
 
 
 def _requests(live: Live, csr: bytes, prefix: str) -> Iterator[bytes]:
-    """Enrolments of all pods of a kind, one after the other and over again."""
+    """Enrollments of all pods of a kind, one after the other and over again."""
     body = json.dumps({"csr": csr.decode()}).encode()
-    tokens = [file.read_text() for file in sorted((live.token_dir / "team-a").glob(f"{prefix}-*/token"))]
+    tokens = [
+        file.read_text() for file in sorted((live.token_dir / "team-a").glob(f"{prefix}-*/token"))
+    ]
     headers = ({"Authorization": f"Bearer {token}"} for token in tokens)
     return itertools.cycle([load.request("/v1/certificates", one, body) for one in headers])
 
@@ -177,7 +207,9 @@ def _print_memory(live: Live, csr: bytes) -> None:
         (f"{_PODS} certificates, {_PODS} clusters", "each"),
     ):
         for times in ("", ", once more"):
-            load.over_kept_connections(live, live.enrolment_port, _requests(live, csr, prefix), 50, _PODS)
+            load.over_kept_connections(
+                live, live.enrollment_port, _requests(live, csr, prefix), 50, _PODS
+            )
             print(f"{title + times:<44}{_resident(live):>8.1f}")
     print(f"{'CAs in memory':<44}{metric(live, 'raywarden_ca_cache_size'):>8.0f}")
 
@@ -199,7 +231,10 @@ def _many_clusters() -> list[Object]:
     objects = _one_cluster(_PODS)
     for number in range(_PODS):
         name = f"each-{number:05}"
-        objects += [live_objects.ray_cluster(name, f"uid-of-{name}"), _pod(number, name, f"uid-of-{name}")]
+        objects += [
+            live_objects.ray_cluster(name, f"uid-of-{name}"),
+            _pod(number, name, f"uid-of-{name}"),
+        ]
     return objects
 
 

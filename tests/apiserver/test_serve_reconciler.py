@@ -8,13 +8,13 @@ import pytest
 
 from tests.apiserver.control_plane import ControlPlane
 from tests.apiserver.installation import Installation, until
-from tests.apiserver.replica import UPKEEP_SECONDS, Replica
+from tests.apiserver.replica import RESYNC_SECONDS, Replica
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.xdist_group("apiserver")]
 
 Pair = tuple[Replica, Replica]
-# A look every UPKEEP_SECONDS, and time for the look itself on a busy machine.
-_SOON = UPKEEP_SECONDS + 5
+# A look every RESYNC_SECONDS, and time for the look itself on a busy machine.
+_SOON = RESYNC_SECONDS + 5
 
 
 def test_a_ca_bundle_of_others_is_overwritten(installation: Installation, pair: Pair) -> None:
@@ -32,7 +32,7 @@ def test_a_seed_that_was_deleted_is_put_back(
     again = until(lambda: control_plane.get(installation.secret), _SOON)
     assert again["data"] == stored["data"]
     assert again["metadata"]["uid"] != stored["metadata"]["uid"]
-    time.sleep(2 * UPKEEP_SECONDS)
+    time.sleep(2 * RESYNC_SECONDS)
     assert [replica.log("seed adopted") for replica in pair] == adopted, "it is no other one"
     assert installation.bundles() == bundles
 
@@ -41,25 +41,34 @@ def test_a_seed_that_was_deleted_is_put_back(
     ("entries", "problem"),
     [
         ({"20261120T080000Z": "c2hvcnQ="}, "entry '20261120T080000Z' holds 5 bytes, not 32"),
-        ({"latest": "c2hvcnQ="}, "entry 'latest' is not named by a time of activation, as 20261120T080000Z"),
+        (
+            {"latest": "c2hvcnQ="},
+            "entry 'latest' is not named by a time of activation, as 20261120T080000Z",
+        ),
         ({}, "there is no generation in it"),
     ],
     ids=["short", "unnamed", "empty"],
 )
 def test_a_seed_that_cannot_be_used_is_told_once_and_the_last_good_one_stays(
-    control_plane: ControlPlane, installation: Installation, pair: Pair, entries: dict[str, str], problem: str
+    control_plane: ControlPlane,
+    installation: Installation,
+    pair: Pair,
+    entries: dict[str, str],
+    problem: str,
 ) -> None:
     good = control_plane.get(installation.secret)["data"]
-    before = [replica.log("upkeep failed") for replica in pair]
+    before = [replica.log("reconcile failed") for replica in pair]
     control_plane.patch(installation.secret, {"data": {**dict.fromkeys(good), **entries}})
     for replica in pair:
-        replica.wait_logged("upkeep failed", _SOON, reason=problem)
-    time.sleep(3 * UPKEEP_SECONDS)
+        replica.wait_logged("reconcile failed", _SOON, reason=problem)
+    time.sleep(3 * RESYNC_SECONDS)
     installation.wait_effective()
     control_plane.patch(installation.secret, {"data": {**dict.fromkeys(entries), **good}})
-    time.sleep(2 * UPKEEP_SECONDS)
+    time.sleep(2 * RESYNC_SECONDS)
     for replica, earlier in zip(pair, before, strict=True):
-        assert [event["reason"] for event in replica.log("upkeep failed")[len(earlier) :]] == [problem]
+        assert [event["reason"] for event in replica.log("reconcile failed")[len(earlier) :]] == [
+            problem
+        ]
         assert not replica.missing
 
 
@@ -73,5 +82,8 @@ def test_a_seed_that_others_have_made_is_joined_with_ours(
     for replica in pair:
         replica.wait_logged("seed adopted", generations=[*theirs, *ours])
         assert not replica.missing
-    until(lambda: [bundle.count(b"BEGIN CERTIFICATE") for bundle in installation.bundles()] == [2], _SOON)
+    until(
+        lambda: [bundle.count(b"BEGIN CERTIFICATE") for bundle in installation.bundles()] == [2],
+        _SOON,
+    )
     installation.wait_effective()

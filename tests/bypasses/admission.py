@@ -5,7 +5,7 @@ from typing import Any
 from policies.registry import BASELINE
 from tests.support import factory, registration
 from tests.support.factory import Object
-from webhook.manifests.dry_run import examine
+from webhook.manifests.dry_run import review_manifest
 from webhook.manifests.read import Manifest
 
 HEAD = "/spec/headGroupSpec/template"
@@ -48,7 +48,9 @@ def refused(document: Object, old: Object | None = None, *around: Object, **give
     return verdict(document, old, *around, **given)[0]
 
 
-def by_both(document: Object, old: Object | None = None, *around: Object, **given: Any) -> tuple[set[str], set[str]]:
+def by_both(
+    document: Object, old: Object | None = None, *around: Object, **given: Any
+) -> tuple[set[str], set[str]]:
     """The rules that warn under the default policy, and those that refuse under `restricted`."""
     denied, warned = verdict(document, old, *around, **given)
     assert not denied
@@ -64,9 +66,11 @@ def made_of(document: Object) -> list[set[str]]:
     """The rules that refuse what KubeRay makes of an object, from the object itself on downwards."""
     # Under a name of its own: a live cluster of the same name is another one, by its uid.
     fresh = factory.changed(document, {"/metadata/name": "fresh"})
-    examined = examine(factory.reviewer(), Manifest("test", 1, fresh), "team-a")
+    examined = review_manifest(factory.reviewer(), Manifest("test", 1, fresh), "team-a")
     assert examined is not None
-    return [{one.rule for one in outcome.denied} for outcome in (examined.outcome, *examined.becomes)]
+    return [
+        {one.rule for one in outcome.denied} for outcome in (examined.outcome, *examined.derived)
+    ]
 
 
 def passes(document: Object, old: Object | None = None, *around: Object, **given: Any) -> bool:

@@ -36,14 +36,18 @@ def without(rules: Rules, resource: str) -> Rules:
     return tuple(rule for rule in rules if resource not in rule["resources"])
 
 
-def grant(control_plane: ControlPlane, namespace: str, cluster_rules: Rules, own_rules: Rules) -> None:
+def grant(
+    control_plane: ControlPlane, namespace: str, cluster_rules: Rules, own_rules: Rules
+) -> None:
     """Give the service account of a namespace these rights."""
     subjects = [{"kind": "ServiceAccount", "name": "raywarden", "namespace": namespace}]
     for kind, path, rules in (
         ("ClusterRole", RBAC, cluster_rules),
         ("Role", f"{RBAC}/namespaces/{namespace}", own_rules),
     ):
-        control_plane.make(f"{path}/{kind.lower()}s", {"metadata": {"name": namespace}, "rules": rules})
+        control_plane.make(
+            f"{path}/{kind.lower()}s", {"metadata": {"name": namespace}, "rules": rules}
+        )
         reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": namespace}
         binding = {"metadata": {"name": namespace}, "roleRef": reference, "subjects": subjects}
         control_plane.make(f"{path}/{kind.lower()}bindings", binding)
@@ -60,7 +64,9 @@ async def granted(ask: Callable[[], Coroutine[Any, Any, Any]]) -> None:
 
 
 def as_raywarden(
-    control_plane: ControlPlane, namespace: str, conversation: Callable[[KubeApi], Coroutine[Any, Any, None]]
+    control_plane: ControlPlane,
+    namespace: str,
+    conversation: Callable[[KubeApi], Coroutine[Any, Any, None]],
 ) -> None:
     """Talk to the API server as the service account `raywarden`, with a real token of its own."""
     kubeconfig = control_plane.kubeconfig(namespace, control_plane.token(namespace, "raywarden"))

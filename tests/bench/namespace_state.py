@@ -16,8 +16,15 @@ _CALLS = 20_000
 _ROUNDS = 7
 _TEAMS = 100
 _KINDS = {
-    "rayclusters": {"headGroupSpec": {"template": {}}, "workerGroupSpecs": [{"groupName": "gpu", "template": {}}]},
-    "services": {"type": "NodePort", "selector": {"ray.io/cluster": "c"}, "ports": [{"port": 8265}]},
+    "rayclusters": {
+        "headGroupSpec": {"template": {}},
+        "workerGroupSpecs": [{"groupName": "gpu", "template": {}}],
+    },
+    "services": {
+        "type": "NodePort",
+        "selector": {"ray.io/cluster": "c"},
+        "ports": [{"port": 8265}],
+    },
     "networkpolicies": {"podSelector": {}, "ingress": [{"from": [{"podSelector": {}}]}]},
 }
 
@@ -38,7 +45,7 @@ async def _measured(size: int, folder: Path) -> None:
         async with following(api) as live:
             listed = time.perf_counter() - started
             await asyncio.sleep(0.5)
-            held = len(live.around("team-0").ray_clusters or ())
+            held = len(live.state_of("team-0").ray_clusters or ())
             title = f"{size} of each, {held} in one"
             print(f"{title:<28}{listed:>10.2f} s{min(_once(live) for _ in range(_ROUNDS)):>9.2f}")
 
@@ -46,7 +53,7 @@ async def _measured(size: int, folder: Path) -> None:
 def _once(live: KubeLive) -> float:
     started = time.perf_counter()
     for _ in range(_CALLS):
-        live.around("team-0")
+        live.state_of("team-0")
     return (time.perf_counter() - started) / _CALLS * 1e6
 
 
@@ -57,7 +64,10 @@ def _fill(fake: FakeKubeApi, size: int) -> None:
     for plural, spec in _KINDS.items():
         for index in range(size):
             namespace = f"team-{index % _TEAMS if index % 2 else 0}"
-            fake.put(plural, {"metadata": _metadata(f"object-{index}", namespace=namespace), "spec": spec})
+            fake.put(
+                plural,
+                {"metadata": _metadata(f"object-{index}", namespace=namespace), "spec": spec},
+            )
 
 
 def _metadata(name: str, **more: str) -> dict[str, Any]:

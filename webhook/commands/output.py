@@ -1,0 +1,10 @@
+"""How commands report."""
+
+from enum import StrEnum
+
+
+class OutputFormat(StrEnum):
+    """Text for people, JSON for programs."""
+
+    TEXT = "text"
+    JSON = "json"
