@@ -43,6 +43,9 @@ fmt: $(INSTALLED) ## Format the code.
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
 
+new-rule: $(INSTALLED) ## Write the files of a new rule: make new-rule ID=no-x [PROFILE=baseline].
+	$(BIN)/python -m tests.tools.new_rule '$(ID)' $(if $(PROFILE),--profile '$(PROFILE)')
+
 golden: $(INSTALLED) ## Write the golden files anew; look at the difference before you commit it.
 	$(BIN)/pytest -n auto -q tests/webhook/admission/test_golden.py --golden
 
@@ -76,4 +79,4 @@ image-steps: $(INSTALLED) ## Carry out the Dockerfile without a builder, and try
 clean: ## Remove everything that was made here, but for Ray's environments (.venv-e2e*).
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
-.PHONY: help install run demo test check fmt golden docs bench e2e lock image image-steps clean
+.PHONY: help install run demo test check fmt new-rule golden docs bench e2e lock image image-steps clean

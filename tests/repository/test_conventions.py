@@ -10,7 +10,7 @@ from certs import identity
 from policies.ray import workload
 from policies.ray.pod import PodRole
 from policies.registry import MUTATIONS, RULES
-from tests.support.paths import REPOSITORY
+from tests.support.paths import REPOSITORY, repository_files
 from tests.support.secrecy import leaked
 
 _NAME = re.compile(r"^([a-z0-9-]+)==(\S+)", re.MULTILINE)
@@ -81,16 +81,7 @@ def test_what_runs_is_the_same_version_as_what_is_tested() -> None:
 
 
 def test_no_file_of_ours_holds_a_key_or_a_token() -> None:
-    folders = [
-        REPOSITORY / name for name in (".ci", "certs", "deploy", "policies", "tests", "webhook")
-    ]
-    files = [
-        file
-        for folder in folders
-        for file in folder.rglob("*")
-        if file.is_file() and file.suffix != ".pyc"
-    ]
-    files += [file for file in REPOSITORY.iterdir() if file.is_file()]
+    files = list(repository_files())
     assert len(files) > 100
     assert [str(file) for file in files if leaked(file.read_text(errors="replace"))] == []
 
