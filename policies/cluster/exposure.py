@@ -110,7 +110,7 @@ def is_restricted(
 
 
 def _is_internal(clouds: Iterable[Cloud], annotations: Mapping[str, Any]) -> bool:
-    """True if annotations make the load balancer internal, and none contradicts."""
+    """True if annotations make the load balancer internal, and no annotation contradicts."""
     is_marked = False
     for cloud in clouds:
         for name, value in cloud.internal.items():

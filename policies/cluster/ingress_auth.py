@@ -16,8 +16,8 @@ from policies.documents.untyped import as_str
 class AuthAnnotation:
     """An annotation that turns authentication on.
 
-    It does if it has one of `values` (any non-empty value, if `values` is empty), unless the
-    annotation `disabled_by` has one of `disabling_values`; there, "" also stands for a missing one.
+    It does so with one of `values`, or with any non-empty value if `values` is empty. It does not
+    if the annotation `disabled_by` has one of `disabling_values`; a missing annotation reads as "".
     """
 
     annotation: str
@@ -36,7 +36,7 @@ _ALB = "alb.ingress.kubernetes.io"
 _HAPROXY = "haproxy-ingress.github.io"
 _HAPROXY_TECHNOLOGIES = "haproxy.org"
 # The prefixes of the annotations that a controller reads, by a part of the name of its Ingress
-# class. The controllers without prefixes read none of the annotations known here.
+# class. The controllers without prefixes do not read any of the annotations known here.
 _READ_BY = {
     # The nginx that Azure runs.
     "webapprouting": (_NGINX,),

@@ -1,4 +1,4 @@
-"""What a NetworkPolicy does to pods: whether it isolates them, and whom it allows in.
+"""What a NetworkPolicy does to pods: whether it isolates them, and which traffic it allows.
 
 Source: Kubernetes networking/v1.
 """
@@ -45,7 +45,7 @@ class NetworkPolicy:
 
     `isolates`: its pods accept only the ingress traffic that policies allow.
     `open`: its rules that allow everyone in, or large public networks.
-    `owner`: the name of the RayCluster that controls it; empty if none does.
+    `owner`: the name of the RayCluster that controls it; empty if no RayCluster does.
 
     A policy that is too large to read counts as one that isolates nothing and allows everyone in.
     A selector that is too large counts as one that selects every pod.

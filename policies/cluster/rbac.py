@@ -59,7 +59,7 @@ class RbacRole:
         """
         updates_status = creates_pods = grants_everything = False
         for _, rule in dict_items(document.get("rules")):
-            # A rule for named objects grants neither everything nor what KubeRay needs.
+            # A rule for named objects does not grant everything, and not what KubeRay needs.
             if rule.get("resourceNames"):
                 continue
             groups = _strings(rule.get("apiGroups"))

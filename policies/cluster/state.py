@@ -196,7 +196,7 @@ class RayClusterLookup:
         return defaults.union(names, *moved)
 
     def cluster_with(self, wanted: Mapping[str, Any]) -> str:
-        """The name of a live RayCluster that has pods with these labels; empty if none has.
+        """The name of a live RayCluster that has pods with these labels, or an empty string.
 
         If there are more pods than the request has time to look at, some pod is assumed to match.
         """
@@ -217,7 +217,7 @@ def namespaces_in_quota(document: Mapping[str, Any]) -> frozenset[str]:
     """The namespaces that a quota object limits.
 
     Its own; for ACK's ElasticQuotaTree, those that the leaves of the tree name. A tree outside
-    kube-system limits none, because ACK does not read it.
+    kube-system limits no namespace, because ACK does not read it.
     """
     namespace = namespace_of(document)
     if document.get("kind") != "ElasticQuotaTree":

@@ -32,8 +32,7 @@ class PodRole(StrEnum):
 class Container:
     """A container of a pod, or the options from which KubeRay creates a container.
 
-    `listed` is the name of the list it is in, such as `initContainers`; `options` if it is in
-    none.
+    `listed` is the name of the list that contains it, such as `initContainers`, or `options`.
     """
 
     def __init__(self, raw: Mapping[str, Any], pointer: Pointer, listed: str) -> None:

@@ -208,12 +208,12 @@ class Workload(ObjectView):
     @cached_property
     def containers(self) -> tuple[tuple[Container, str], ...]:
         """The containers of all pods, then KubeRay's options, each with its title."""
-        listed = (
+        containers = [
             (container, pod.title_of(container))
             for pod in self.pods
             for container in pod.containers
-        )
-        return (*listed, *self._options())
+        ]
+        return (*containers, *self._options())
 
     @cached_property
     def ray_containers(self) -> tuple[tuple[Container, str], ...]:
@@ -221,12 +221,12 @@ class Workload(ObjectView):
 
         KubeRay creates such containers from its options too, so those are included.
         """
-        listed = (
+        containers = [
             (container, pod.title_of(container))
             for pod in self.pods
             for container in pod.ray_containers
-        )
-        return (*listed, *self._options())
+        ]
+        return (*containers, *self._options())
 
     def _options(self) -> Iterator[tuple[Container, str]]:
         for options in self.cluster.options if self.cluster else ():

@@ -1,4 +1,4 @@
-"""Whom a NetworkPolicy allows in. Source: the API reference of networking/v1."""
+"""Which traffic a NetworkPolicy allows. Source: the API reference of networking/v1."""
 
 from typing import Any
 
