@@ -132,7 +132,7 @@ class ClusterSpec:
         return {(group.role, group.name): group for group in self.groups}
 
     def counterpart(self, group: Group) -> Group | None:
-        """The group with the role and name of `group`, which is from another version."""
+        """The group here with the role and name of `group`, a group of another version."""
         return self._by_part.get((group.role, group.name))
 
     @property
@@ -174,9 +174,9 @@ class Workload(ObjectView):
 
     @property
     def is_kuberay_pod(self) -> bool:
-        """True for a pod that its labels say KubeRay created, from an object reviewed before.
+        """True if the pod's labels say that KubeRay created it, from an object reviewed before.
 
-        Labels can be forged: the rule `operator-made-pods` verifies the claim.
+        Labels can be forged; the rule `operator-made-pods` verifies the claim.
         """
         return self.kind == "Pod" and (
             RAY_CLUSTER_LABEL in self.labels or ORIGIN_KIND_LABEL in self.labels
@@ -237,7 +237,7 @@ class Workload(ObjectView):
         return {(pod.role, pod.group): pod for pod in self.pods}
 
     def counterpart(self, pod: Pod) -> Pod | None:
-        """The pod with the role and group of `pod`, which is from another version."""
+        """The pod here with the role and group of `pod`, a pod of another version."""
         return self._by_part.get((pod.role, pod.group))
 
     def _submitters(self) -> Iterator[Pod]:

@@ -201,7 +201,7 @@ def test_a_single_rule_can_be_checked_without_a_policy() -> None:
     assert allows_everyone({"ports": [{"port": DASHBOARD}]}, (1, DASHBOARD))
     assert not allows_everyone({"ports": [{"port": DASHBOARD}]}, (1, 2))
     assert not allows_everyone({"from": [{"podSelector": {}}]}, (DASHBOARD,))
-    too_large = {"from": [{"podSelector": {}}] * 100_000}
+    too_large: dict[str, Any] = {"from": [{"podSelector": {}}] * 100_000}
     assert allows_everyone(too_large, (DASHBOARD,))
 
 

@@ -32,8 +32,10 @@ def test_items_of_other_types_are_skipped_and_the_indexes_stay() -> None:
     mixed = [None, {"a": 1}, "x", 7, {}, "y"]
     assert list(dict_items(mixed)) == [(1, {"a": 1}), (4, {})]
     assert list(str_items(mixed)) == [(2, "x"), (5, "y")]
-    for value in (None, "xy", {"a": {}}, 7):
-        assert list(dict_items(value)) == list(str_items(value)) == []
+    values: tuple[Any, ...] = (None, "xy", {"a": {}}, 7)
+    for value in values:
+        assert list(dict_items(value)) == []
+        assert list(str_items(value)) == []
 
 
 def test_text_is_cut_only_above_the_limit() -> None:
