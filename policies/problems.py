@@ -7,6 +7,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from policies.documents.untyped import printable
+
 Path = tuple[str | int, ...]
 
 # A name is looked for among the known ones in this many problems; a file with more of them is no misspelt one.
@@ -84,8 +86,7 @@ def unknown_rule(name: str, known: Sequence[str]) -> str:
 
 def shown(step: str | int) -> str:
     """A name as it may stand in a message: on one line, and not long."""
-    text = "".join(c if c.isprintable() else " " for c in str(step)[: _LONGEST_NAME + 1])
-    return text if len(text) <= _LONGEST_NAME else f"{text[:_LONGEST_NAME]}..."
+    return printable(str(step), _LONGEST_NAME)
 
 
 def _unknown(place: Path, known: Sequence[str]) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from policies.cluster.related_object import RelatedObject
+from policies.documents.metadata import metadata_of
 from policies.documents.untyped import as_dict
 from policies.ray.workload import Workload
 
@@ -53,9 +54,7 @@ def values_of(subject: Workload | RelatedObject) -> int:
 
 def _excess_of_values(document: Mapping[str, Any], most: int) -> str:
     metadata = {
-        name: value
-        for name, value in as_dict(document.get("metadata")).items()
-        if name not in _NOT_COUNTED
+        name: value for name, value in metadata_of(document).items() if name not in _NOT_COUNTED
     }
     waiting: list[Any] = [
         metadata,

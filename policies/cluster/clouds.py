@@ -1,10 +1,11 @@
-"""What clouds call things: load balancers that are not public, access lists, and credentials that need no key.
+"""What differs between clouds: load balancer annotations, credentials, kinds of quotas.
 
-Sources: documentation of Alibaba Cloud's controller manager, AWS Load Balancer Controller, GKE, cloud-provider-azure.
+Sources: documentation of Alibaba Cloud's controller manager, AWS Load Balancer Controller, GKE,
+cloud-provider-azure.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -13,11 +14,13 @@ CloudName = Literal["alibaba", "aws", "gcp", "azure"]
 
 @dataclass(frozen=True, slots=True)
 class Cloud:
-    """One cloud.
+    """A cloud provider.
 
-    `internal`: annotations of a Service, any of which makes its load balancer an internal one. `access_list`: those
-    that all together restrict it to an access list (None: any value). `source_ranges`: those that hold CIDRs.
-    `credential`: names of variables and forms of values that are this cloud's keys; `keyless`: what to use instead.
+    `internal`: Service annotations, each of which makes the load balancer internal.
+    `access_list`: annotations that only together restrict it to an access list (None: any value).
+    `source_ranges`: annotations that hold CIDRs.
+    `credential`: matches names of variables and values that are this cloud's keys.
+    `keyless`: what to use instead of a key.
     """
 
     name: CloudName
@@ -38,7 +41,9 @@ CLOUDS = (
             "service.beta.kubernetes.io/alibaba-cloud-loadbalancer-acl-id": None,
         },
         credential=re.compile(r"ALIBABA_?CLOUD|ALIYUN|^OSS_|LTAI", re.IGNORECASE),
-        keyless="RRSA: annotate the pod's ServiceAccount with pod-identity.alibabacloud.com/role-name",
+        keyless=(
+            "RRSA: annotate the pod's ServiceAccount with pod-identity.alibabacloud.com/role-name"
+        ),
     ),
     Cloud(
         name="aws",
@@ -56,22 +61,27 @@ CLOUDS = (
             "networking.gke.io/load-balancer-type": "Internal",
         },
         credential=re.compile(r"GOOGLE|GCP_|GCLOUD|AIza"),
-        keyless="Workload Identity: annotate the pod's ServiceAccount with iam.gke.io/gcp-service-account",
+        keyless=(
+            "Workload Identity: annotate the pod's ServiceAccount with "
+            "iam.gke.io/gcp-service-account"
+        ),
     ),
     Cloud(
         name="azure",
         internal={"service.beta.kubernetes.io/azure-load-balancer-internal": "true"},
         credential=re.compile(r"AZURE", re.IGNORECASE),
-        keyless="Workload Identity: label the pod azure.workload.identity/use: true and annotate its ServiceAccount "
-        "with azure.workload.identity/client-id",
+        keyless=(
+            "Workload Identity: label the pod azure.workload.identity/use: true and annotate its "
+            "ServiceAccount with azure.workload.identity/client-id"
+        ),
         source_ranges=("service.beta.kubernetes.io/azure-allowed-ip-ranges",),
     ),
 )
 
 CLOUD_NAMES = tuple(cloud.name for cloud in CLOUDS)
-# Kubernetes' own, for every cloud (`v1.AnnotationLoadBalancerSourceRangesKey`), and those of single clouds.
+# Kubernetes' own annotation, which every cloud reads (`v1.AnnotationLoadBalancerSourceRangesKey`).
 SOURCE_RANGES = "service.beta.kubernetes.io/load-balancer-source-ranges"
-# Quotas of Kubernetes itself, of scheduler-plugins, and of ACK's scheduler, by group and kind.
+# The group and kind of the quotas of Kubernetes, of scheduler-plugins and of ACK's scheduler.
 QUOTA_KINDS = frozenset(
     {
         ("", "ResourceQuota"),
@@ -82,9 +92,12 @@ QUOTA_KINDS = frozenset(
 )
 
 
-def keyless_access(words: Iterable[str]) -> str:
-    """What to use instead of a key, for the cloud that a variable's name or value belongs to; empty for no cloud's."""
-    found = [
-        cloud.keyless for cloud in CLOUDS if any(cloud.credential.search(word) for word in words)
-    ]
-    return found[0] if found else ""
+def keyless_access(words: Collection[str]) -> str:
+    """What to use instead of a key, for the cloud whose key a variable's name or value is.
+
+    Empty if they belong to no known cloud.
+    """
+    for cloud in CLOUDS:
+        if any(map(cloud.credential.search, words)):
+            return cloud.keyless
+    return ""

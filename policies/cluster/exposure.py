@@ -5,41 +5,48 @@ from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 from typing import Any
 
 from policies.cluster.clouds import CLOUD_NAMES, CLOUDS, SOURCE_RANGES, Cloud, CloudName
+from policies.documents.metadata import annotations_of
 from policies.documents.pointer import ROOT, Pointer
 from policies.documents.untyped import as_dict, as_str, dict_items, str_items
 
-# GCS (and Redis), dashboard, Ray Client, dashboard agent: each runs code for whoever reaches it.
+# GCS (and Redis), dashboard, Ray Client, dashboard agent. Each runs code for anyone who can reach
+# it.
 RAY_PORTS = (6379, 8265, 10001, 52365)
-# Public addresses a list of source ranges may let in and still be called a restriction: an IPv4 /8, an IPv6 /32.
+# Parsing a CIDR takes microseconds, and a request has milliseconds. No real list is this long.
 _MOST_RANGES = 1000
-_MOST_KEPT = 64
+# `is_public` runs for every Service in the cluster, whether or not it leads to Ray, so it reads
+# fewer.
+_MOST_RANGES_OF_A_SERVICE = 64
+# How many public addresses source ranges may contain and still count as a restriction, by IP
+# version: an IPv4 /8, an IPv6 /32.
 _MOST_ADDRESSES = {4: 2**24, 6: 2**96}
-# IPv4 in other words: mapped (RFC 4291) and translated (RFC 6052).
+# IPv4 addresses written as IPv6: mapped (RFC 4291) and translated (RFC 6052).
 _IPV4_IN_IPV6 = (IPv6Network("::ffff:0:0/96"), IPv6Network("64:ff9b::/96"))
 
 _Network = IPv4Network | IPv6Network
 
-_INSTEAD = "write {}: ClusterIP and use kubectl port-forward, or an Ingress that asks who is there"
+_INSTEAD = "set {}: ClusterIP and use kubectl port-forward, or an Ingress that authenticates"
 _RESTRICT = (
-    "a LoadBalancer needs loadBalancerSourceRanges or your cloud's annotation for an internal one"
+    "to keep a LoadBalancer, set loadBalancerSourceRanges or your cloud's annotation for an "
+    "internal load balancer"
 )
 
 
 def open_by_type(
     service_type: Any, restricted: bool, field: str = "type", restrict: str = _RESTRICT
 ) -> tuple[str, str] | None:
-    """How a Service of this type is open to the outside, and what to write instead; None where it is not.
+    """How a Service of this type is exposed outside the cluster, and the remediation.
 
-    `field` is what its author calls the type; `restrict` says how else he may close it, where he may.
+    None if its type does not expose it. `field` is the name of the field that has the type.
+    `restrict` says how a LoadBalancer can be restricted instead; empty if it cannot.
     """
-    instead = _INSTEAD.format(field)
+    remediation = _INSTEAD.format(field)
     if service_type == "NodePort":
-        return "is a NodePort, open on every node", instead
+        return "is a NodePort, which opens a port on every node", remediation
     if service_type == "LoadBalancer" and not restricted:
-        return (
-            "is a LoadBalancer open to everyone",
-            f"{instead}; {restrict}" if restrict else instead,
-        )
+        if restrict:
+            remediation = f"{remediation}; {restrict}"
+        return "is a LoadBalancer that accepts traffic from any address", remediation
     return None
 
 
@@ -49,31 +56,34 @@ def exposures(
     pointer: Pointer,
     clouds: Collection[CloudName] = CLOUD_NAMES,
 ) -> Iterator[tuple[str, Pointer, str]]:
-    """How the Service with this spec (at `pointer`) is open to the outside: how, where it says so, what to write.
+    """Each way in which a Service is exposed outside the cluster: how, at which place, remediation.
 
-    Annotations count of `clouds` alone: those of another cloud do nothing.
+    `pointer` is the place of `spec`. Only annotations of `clouds` count: those of another cloud
+    have no effect.
     """
-    if found := open_by_type(spec.get("type"), is_restricted(spec, annotations, clouds)):
-        how, remediation = found
-        # The API server takes none of a Service of type ClusterIP.
-        numbered = any(port.get("nodePort") for _, port in dict_items(spec.get("ports")))
-        yield (
-            how,
-            pointer / "type",
-            f"{remediation}; delete nodePort from ports" if numbered else remediation,
-        )
+    exposed = open_by_type(spec.get("type"), is_restricted(spec, annotations, clouds))
+    if exposed:
+        how, remediation = exposed
+        # The API server rejects a nodePort in a Service of type ClusterIP.
+        if any(port.get("nodePort") for _, port in dict_items(spec.get("ports"))):
+            remediation = f"{remediation}; remove nodePort from ports"
+        yield how, pointer / "type", remediation
     if spec.get("externalIPs"):
-        yield "has externalIPs", pointer / "externalIPs", "delete externalIPs"
+        how = "has externalIPs, which accept traffic from outside the cluster"
+        yield how, pointer / "externalIPs", "remove externalIPs"
 
 
 def is_public(document: Mapping[str, Any]) -> bool:
-    """A Service object can be reached from outside the cluster; one with more ranges than are looked at counts so."""
+    """True if a Service object can be reached from outside the cluster.
+
+    A LoadBalancer with more source ranges than are checked counts as public.
+    """
     spec = as_dict(document.get("spec"))
-    annotations = as_dict(as_dict(document.get("metadata")).get("annotations"))
-    listed = spec.get("loadBalancerSourceRanges")
-    # This is asked of every Service there is, whoever made it.
-    many = isinstance(listed, list) and len(listed) > _MOST_KEPT
-    return (many and spec.get("type") == "LoadBalancer") or any(exposures(spec, annotations, ROOT))
+    ranges = spec.get("loadBalancerSourceRanges")
+    too_many = isinstance(ranges, list) and len(ranges) > _MOST_RANGES_OF_A_SERVICE
+    if too_many and spec.get("type") == "LoadBalancer":
+        return True
+    return any(exposures(spec, annotations_of(document), ROOT))
 
 
 def is_restricted(
@@ -81,23 +91,34 @@ def is_restricted(
     annotations: Mapping[str, Any],
     clouds: Collection[CloudName] = CLOUD_NAMES,
 ) -> bool:
-    """A load balancer for this service has no public address, or lets in only some networks."""
+    """True if the Service's load balancer is internal, or accepts only some networks."""
     known = [cloud for cloud in CLOUDS if cloud.name in clouds]
-    chosen = [
-        annotations[name] == value
-        for cloud in known
-        for name, value in cloud.internal.items()
-        if name in annotations
-    ]
-    if (chosen and all(chosen)) or any(_has_access_list(cloud, annotations) for cloud in known):
+    if _is_internal(known, annotations):
         return True
-    # The annotation counts where the field is empty, as in Kubernetes (`GetLoadBalancerSourceRanges`); a cloud's own
-    # is added to either (cloud-provider-azure, `loadbalancer.AllowedIPRanges`).
-    written = [value for _, value in str_items(spec.get("loadBalancerSourceRanges"))] or _listed(
-        annotations, SOURCE_RANGES
-    )
-    own = (name for cloud in known for name in cloud.source_ranges)
-    return lets_in_few([*written, *_listed(annotations, *own)])
+    if any(_has_access_list(cloud, annotations) for cloud in known):
+        return True
+    # Kubernetes reads the annotation only if the field is empty (`GetLoadBalancerSourceRanges`).
+    # A cloud's own annotation adds ranges to either (cloud-provider-azure,
+    # `loadbalancer.AllowedIPRanges`).
+    ranges = [value for _, value in str_items(spec.get("loadBalancerSourceRanges"))]
+    if not ranges:
+        ranges = _annotated_ranges(annotations, SOURCE_RANGES)
+    for cloud in known:
+        for name in cloud.source_ranges:
+            ranges += _annotated_ranges(annotations, name)
+    return has_few_addresses(ranges)
+
+
+def _is_internal(clouds: Iterable[Cloud], annotations: Mapping[str, Any]) -> bool:
+    """True if annotations make the load balancer internal, and no annotation contradicts."""
+    is_marked = False
+    for cloud in clouds:
+        for name, value in cloud.internal.items():
+            if name in annotations:
+                if annotations[name] != value:
+                    return False
+                is_marked = True
+    return is_marked
 
 
 def _has_access_list(cloud: Cloud, annotations: Mapping[str, Any]) -> bool:
@@ -107,41 +128,45 @@ def _has_access_list(cloud: Cloud, annotations: Mapping[str, Any]) -> bool:
     )
 
 
-def _listed(annotations: Mapping[str, Any], *names: str) -> list[str]:
-    return [
-        one for name in names for one in as_str(annotations.get(name)).split(",") if one.strip()
-    ]
+def _annotated_ranges(annotations: Mapping[str, Any], name: str) -> list[str]:
+    return [part for part in as_str(annotations.get(name)).split(",") if part.strip()]
 
 
-def lets_in_few(ranges: Iterable[str]) -> bool:
-    """There are ranges (CIDR), all can be read, and together they hold few public addresses."""
-    return few_are_in((one, ()) for one in ranges)
+def has_few_addresses(ranges: Iterable[str]) -> bool:
+    """True if there are ranges (CIDRs), and together they contain few public addresses.
 
-
-def few_are_in(blocks: Iterable[tuple[str, Sequence[str]]]) -> bool:
-    """The same of ranges that have exceptions (CIDR, too).
-
-    Of more than 1000, exceptions counted, it is not known that they are few.
+    False if any of them cannot be parsed.
     """
-    seen, public = 0, {4: 0, 6: 0}
+    return blocks_have_few_addresses((block, ()) for block in ranges)
+
+
+def blocks_have_few_addresses(blocks: Iterable[tuple[str, Sequence[str]]]) -> bool:
+    """Like `has_few_addresses`, for ranges with exceptions (also CIDRs).
+
+    False for more than 1000 ranges and exceptions together, which are not read.
+    """
+    count = 0
+    public = {4: 0, 6: 0}
     try:
         for block, exceptions in blocks:
-            seen += 1 + len(exceptions)
-            if seen > _MOST_RANGES:
+            count += 1 + len(exceptions)
+            if count > _MOST_RANGES:
                 return False
-            network, holes = _network(block), [_network(one) for one in exceptions]
-            left_out = sum(map(_public_addresses, _inside(network, holes)))
-            # Python calls some networks private in which a few addresses are not; less than none is nobody's to give.
-            public[network.version] += max(0, _public_addresses(network) - left_out)
+            network = _parse(block)
+            excluded = _inside(network, [_parse(exception) for exception in exceptions])
+            # Python calls some networks private although a few addresses in them are not. The
+            # difference can then be negative, and must not make up for public addresses elsewhere.
+            addresses = _public_addresses(network) - sum(map(_public_addresses, excluded))
+            public[network.version] += max(0, addresses)
     except ValueError:
         return False
-    return seen > 0 and all(count <= _MOST_ADDRESSES[version] for version, count in public.items())
+    return count > 0 and all(public[version] <= most for version, most in _MOST_ADDRESSES.items())
 
 
-def _network(written: str) -> _Network:
-    """Raises ValueError for what is no CIDR."""
-    network = ip_network(written.strip(), strict=False)
-    if isinstance(network, IPv6Network) and any(network.subnet_of(one) for one in _IPV4_IN_IPV6):
+def _parse(cidr: str) -> _Network:
+    """The network; raises ValueError if `cidr` is not a CIDR."""
+    network = ip_network(cidr.strip(), strict=False)
+    if isinstance(network, IPv6Network) and any(map(network.subnet_of, _IPV4_IN_IPV6)):
         return IPv4Network((network.network_address.packed[12:], network.prefixlen - 96))
     return network
 
@@ -150,12 +175,17 @@ def _public_addresses(network: _Network) -> int:
     return 0 if network.is_private else network.num_addresses
 
 
-def _inside(network: _Network, holes: Iterable[_Network]) -> Iterator[_Network]:
-    """Those of `holes` that lie in `network`, no address twice."""
+def _inside(network: _Network, exceptions: Iterable[_Network]) -> Iterator[_Network]:
+    """Those of `exceptions` that lie inside `network`, with no address twice."""
+    # Two branches, because `subnet_of` and `collapse_addresses` take one IP version at a time.
     if isinstance(network, IPv4Network):
         return collapse_addresses(
-            hole for hole in holes if isinstance(hole, IPv4Network) and hole.subnet_of(network)
+            exception
+            for exception in exceptions
+            if isinstance(exception, IPv4Network) and exception.subnet_of(network)
         )
     return collapse_addresses(
-        hole for hole in holes if isinstance(hole, IPv6Network) and hole.subnet_of(network)
+        exception
+        for exception in exceptions
+        if isinstance(exception, IPv6Network) and exception.subnet_of(network)
     )

@@ -1,4 +1,4 @@
-"""Can anybody reach the pods of a Ray cluster? By KubeRay's own NetworkPolicies, or those of the namespace."""
+"""Whether NetworkPolicies isolate the pods of a workload: KubeRay's own, or the namespace's."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from enum import Enum
 from typing import Any
 
 from policies.cluster.exposure import RAY_PORTS
-from policies.cluster.network_policy import lets_everyone_in
+from policies.cluster.network_policy import allows_everyone
 from policies.cluster.state import MOST_LOOKED_AT, NamespaceState
 from policies.documents.pointer import Pointer
 from policies.documents.untyped import as_dict, as_str, dict_items
@@ -14,7 +14,7 @@ from policies.ray.kuberay import labels_of_pods
 from policies.ray.pod import PodRole
 from policies.ray.workload import ClusterSpec, Workload
 
-# Modes of `spec.networkPolicy` that close what comes in; the default is the first.
+# The modes of `spec.networkPolicy` that isolate ingress; the first is the default.
 _CLOSED = ("DenyAll", "DenyAllIngress")
 
 
@@ -27,10 +27,10 @@ class Isolation(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Isolated:
-    """Pods that share their labels, how they are called, and what NetworkPolicies do for them.
+class PodIsolation:
+    """What NetworkPolicies do for pods that share their labels.
 
-    `opened_by` names those that let everyone in.
+    `title` names the pods in messages; `opened_by` names the policies that allow everyone in.
     """
 
     title: str
@@ -38,66 +38,68 @@ class Isolated:
     opened_by: tuple[str, ...] = ()
 
 
-def isolation(workload: Workload, known: NamespaceState) -> Iterator[Isolated]:
-    """What NetworkPolicies do for each group of a cluster, or for a pod."""
-    listed = list(_labels(workload))
-    too_many = len(listed) * len(known.network_policies or ()) > MOST_LOOKED_AT
-    for title, labels in listed:
-        # More than there is time to look at is as good as not known.
-        found = (
-            Isolated(title, Isolation.UNKNOWN) if too_many else _by_namespace(title, labels, known)
-        )
-        # Policies add up: what KubeRay's close another of the namespace may open.
-        yield (
-            Isolated(title, Isolation.CLOSED)
-            if _kuberay_closes(workload.cluster) and not found.opened_by
-            else found
-        )
+def isolation(workload: Workload, known: NamespaceState) -> Iterator[PodIsolation]:
+    """What NetworkPolicies do for each group of a cluster, or for each pod."""
+    labeled_pods = list(_labels(workload))
+    kuberay_isolates = _kuberay_isolates(workload.cluster)
+    # A request has no time to match that many, so the answer is unknown.
+    too_many = len(labeled_pods) * len(known.network_policies or ()) > MOST_LOOKED_AT
+    for title, labels in labeled_pods:
+        if too_many:
+            pods = PodIsolation(title, Isolation.UNKNOWN)
+        else:
+            pods = _by_namespace(title, labels, known)
+        # Policies add up: one of the namespace can open what KubeRay's closes.
+        if kuberay_isolates and not pods.opened_by:
+            pods = PodIsolation(title, Isolation.CLOSED)
+        yield pods
 
 
 def is_closed(workload: Workload, known: NamespaceState) -> bool:
-    """All of its pods are known to be closed to strangers."""
-    return all(one.by is Isolation.CLOSED for one in isolation(workload, known)) and not any(
-        open_rules(workload)
-    )
+    """True if all pods of the workload are known to be isolated."""
+    if any(pods.by is not Isolation.CLOSED for pods in isolation(workload, known)):
+        return False
+    return not any(open_rules(workload))
 
 
-def own_policy(cluster: ClusterSpec | None) -> Mapping[str, Any] | None:
-    """`spec.networkPolicy`, of which KubeRay makes a NetworkPolicy for each group; None where there is none."""
-    found = cluster.spec.get("networkPolicy") if cluster else None
-    return found if isinstance(found, dict) else None
+def kuberay_policy(cluster: ClusterSpec | None) -> Mapping[str, Any] | None:
+    """`spec.networkPolicy`, from which KubeRay creates a NetworkPolicy for each group.
+
+    None if the cluster does not have it.
+    """
+    policy = cluster.spec.get("networkPolicy") if cluster else None
+    return policy if isinstance(policy, dict) else None
 
 
 def open_rules(workload: Workload) -> Iterator[Pointer]:
-    """Where `spec.networkPolicy` has a rule of its author's that lets everyone reach Ray's ports."""
-    policy, cluster = own_policy(workload.cluster), workload.cluster
+    """The places of rules in `spec.networkPolicy` that allow everyone to reach Ray's ports."""
+    policy, cluster = kuberay_policy(workload.cluster), workload.cluster
     if policy is None or cluster is None:
         return
     places = [Pointer(("head",)), Pointer(("worker",))]
-    places += [
-        Pointer(("workerGroups", index)) for index, _ in dict_items(policy.get("workerGroups"))
-    ]
+    for index, _ in dict_items(policy.get("workerGroups")):
+        places.append(Pointer(("workerGroups", index)))
     for place in places:
         for index, rule in dict_items(as_dict(place.read(policy)).get("ingressRules")):
-            if lets_everyone_in(rule, RAY_PORTS):
+            if allows_everyone(rule, RAY_PORTS):
                 yield Pointer((*cluster.pointer, "networkPolicy", *place, "ingressRules", index))
 
 
 def foreign_policies(workload: Workload, known: NamespaceState) -> list[str]:
-    """NetworkPolicies that stand where KubeRay would write its own, and which it then leaves alone (KubeRay 1.7)."""
-    if (
-        own_policy(workload.cluster) is None
-        or workload.cluster is None
-        or workload.kind != "RayCluster"
-    ):
+    """NetworkPolicies of other owners that have the names KubeRay uses for its own.
+
+    KubeRay leaves them unchanged (KubeRay 1.7), so the cluster would not get its policy.
+    """
+    if workload.kind != "RayCluster" or workload.cluster is None:
         return []
-    names = {
-        f"{workload.name}-{_policy_suffix(group.role, group.name)}"
-        for group in workload.cluster.groups
-    }
-    standing = known.network_policies or ()
+    if kuberay_policy(workload.cluster) is None:
+        return []
+    suffixes = (_policy_suffix(group.role, group.name) for group in workload.cluster.groups)
+    names = {f"{workload.name}-{suffix}" for suffix in suffixes}
     return sorted(
-        policy.name for policy in standing if policy.name in names and policy.owner != workload.name
+        policy.name
+        for policy in known.network_policies or ()
+        if policy.name in names and policy.owner != workload.name
     )
 
 
@@ -106,28 +108,29 @@ def _policy_suffix(role: PodRole, name: str) -> str:
 
 
 def _labels(workload: Workload) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The title and the labels of each group's pods, or of each pod."""
     if workload.cluster:
         titles = (group.title for group in workload.cluster.groups)
         yield from zip(titles, labels_of_pods(workload), strict=True)
-    else:
-        # A submitter serves nothing that could be reached.
-        yield from (
-            (pod.title, pod.labels) for pod in workload.pods if pod.role is not PodRole.SUBMITTER
-        )
+        return
+    for pod in workload.pods:
+        # A submitter listens on no port.
+        if pod.role is not PodRole.SUBMITTER:
+            yield pod.title, pod.labels
 
 
-def _kuberay_closes(cluster: ClusterSpec | None) -> bool:
-    policy = own_policy(cluster)
+def _kuberay_isolates(cluster: ClusterSpec | None) -> bool:
+    policy = kuberay_policy(cluster)
     return policy is not None and (as_str(policy.get("mode")) or _CLOSED[0]) in _CLOSED
 
 
-def _by_namespace(title: str, labels: Mapping[str, Any], known: NamespaceState) -> Isolated:
-    policies = known.network_policies
-    if policies is None:
-        return Isolated(title, Isolation.UNKNOWN)
-    selecting = [policy for policy in policies if policy.selects(labels)]
-    opened_by = tuple(
-        sorted(policy.name for policy in selecting if any(policy.open_rules(*RAY_PORTS)))
-    )
-    closed = any(policy.isolates for policy in selecting) and not opened_by
-    return Isolated(title, Isolation.CLOSED if closed else Isolation.OPEN, opened_by)
+def _by_namespace(title: str, labels: Mapping[str, Any], known: NamespaceState) -> PodIsolation:
+    """What the NetworkPolicies of the namespace do for pods with these labels."""
+    if known.network_policies is None:
+        return PodIsolation(title, Isolation.UNKNOWN)
+    selecting = [policy for policy in known.network_policies if policy.selects(labels)]
+    opening = [policy.name for policy in selecting if any(policy.open_rules(*RAY_PORTS))]
+    if opening:
+        return PodIsolation(title, Isolation.OPEN, tuple(sorted(opening)))
+    isolated = any(policy.isolates for policy in selecting)
+    return PodIsolation(title, Isolation.CLOSED if isolated else Isolation.OPEN)

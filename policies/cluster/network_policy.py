@@ -1,31 +1,39 @@
-"""What a NetworkPolicy does to a pod: does it isolate it, and whom does it let in? (Kubernetes networking/v1)"""
+"""What a NetworkPolicy does to pods: whether it isolates them, and which traffic it allows.
+
+Source: Kubernetes networking/v1.
+"""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from policies.cluster.exposure import few_are_in
+from policies.cluster.exposure import blocks_have_few_addresses
 from policies.cluster.selectors import Selector, selects
+from policies.documents.metadata import name_of, owners_of
 from policies.documents.pointer import ROOT, Pointer
 from policies.documents.untyped import as_dict, as_str, dict_items, larger, str_items
 from policies.ray.workload import RAY_GROUP
 
 _INGRESS = ROOT / "spec" / "ingress"
+# Values and characters that are read of the ingress rules and of the pod selector. The watch
+# parses every policy in the cluster, and anyone with rights in a namespace can create one.
 _LARGEST = 65536
 _LARGEST_SELECTOR = 4096
+# Open rules and port ranges stay in memory for each policy; real policies have a few.
 _MOST_OPEN_RULES = 64
-_MOST_SPANS = 64
+_MOST_PORT_RANGES = 64
+# Subtracting exceptions from address ranges is expensive; real policies have a few.
 _MOST_EXCEPTIONS = 32
-# A namespace of which nothing is known but that it has a name, which the API server makes a label of.
-_A_STRANGERS = {"kubernetes.io/metadata.name": ""}
+# The labels of an unknown namespace: only its name, which the API server sets as a label.
+_UNKNOWN_NAMESPACE = {"kubernetes.io/metadata.name": ""}
 
 Ports = tuple[range, ...]
-_ALL: Ports = (range(65536),)
+_ALL_PORTS: Ports = (range(65536),)
 
 
 @dataclass(frozen=True, slots=True)
 class OpenRule:
-    """An ingress rule that lets everyone in: where it stands in its object, and to which TCP ports."""
+    """An ingress rule that allows everyone in: its place in the object, and its TCP ports."""
 
     pointer: Pointer
     ports: Ports
@@ -33,10 +41,14 @@ class OpenRule:
 
 @dataclass(frozen=True, slots=True)
 class NetworkPolicy:
-    """One policy. `isolates`: what it selects can be reached only as policies say; `owner`: the controller's name.
+    """The parts of a NetworkPolicy that decide who can reach its pods.
 
-    Rules that let in whoever asks, or whole networks of strangers, are in `open`. A policy too large to look into
-    counts as one that isolates nothing and lets everyone in; a selector too large, as one that selects every pod.
+    `isolates`: its pods accept only the ingress traffic that policies allow.
+    `open`: its rules that allow everyone in, or large public networks.
+    `owner`: the name of the RayCluster that controls it; empty if no RayCluster does.
+
+    A policy that is too large to read counts as one that isolates nothing and allows everyone in.
+    A selector that is too large counts as one that selects every pod.
     """
 
     name: str
@@ -47,19 +59,23 @@ class NetworkPolicy:
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> "NetworkPolicy":
-        """The policy in a NetworkPolicy object."""
-        metadata, spec = as_dict(document.get("metadata")), as_dict(document.get("spec"))
-        selector, types = as_dict(spec.get("podSelector")), spec.get("policyTypes")
-        too_large = larger(selector, _LARGEST_SELECTOR)
-        # Where no types are given, Ingress is always one; where it is none, ingress rules mean nothing.
+        """The view of a NetworkPolicy object."""
+        spec = as_dict(document.get("spec"))
+        selector = as_dict(spec.get("podSelector"))
+        selector_too_large = larger(selector, _LARGEST_SELECTOR)
+        types = spec.get("policyTypes")
+        # Without types, Ingress is one of them. With types but without Ingress, the ingress rules
+        # have no effect.
         isolates = "Ingress" in types if isinstance(types, list) and types else True
         rules = _open_rules(spec.get("ingress")) if isolates else ()
+        if rules is None:
+            isolates, rules = False, (OpenRule(_INGRESS, _ALL_PORTS),)
         return cls(
-            name=as_str(metadata.get("name")),
-            selector=Selector.of({} if too_large else selector),
-            isolates=isolates and rules is not None and not too_large,
-            open=(OpenRule(_INGRESS, _ALL),) if rules is None else rules,
-            owner=_ray_cluster(metadata),
+            name=name_of(document),
+            selector=Selector.of({} if selector_too_large else selector),
+            isolates=isolates and not selector_too_large,
+            open=rules,
+            owner=_controlling_ray_cluster(document),
         )
 
     def selects(self, labels: Mapping[str, Any]) -> bool:
@@ -67,102 +83,120 @@ class NetworkPolicy:
 
     @property
     def selected_names(self) -> Iterator[str]:
-        """The names of the labels it asks for."""
+        """The names of the labels in its pod selector."""
         yield from self.selector.labels
         yield from (key for key, _, _ in self.selector.expressions)
 
     def open_rules(self, *ports: int) -> Iterator[Pointer]:
-        """Where in its object it lets everyone reach one of `ports` (TCP)."""
-        return (rule.pointer for rule in self.open if _reaches(rule, ports))
+        """The places of the rules that allow everyone to reach one of `ports` (TCP)."""
+        return (rule.pointer for rule in self.open if _includes_any(rule.ports, ports))
 
 
-def lets_everyone_in(rule: Mapping[str, Any], ports: Collection[int]) -> bool:
-    """An ingress rule admits whoever asks, or whole networks of strangers, to one of `ports` (TCP).
+def allows_everyone(rule: Mapping[str, Any], ports: Collection[int]) -> bool:
+    """True if an ingress rule allows everyone to reach one of `ports` (TCP).
 
-    So does one too large to look into.
+    A large public network counts as everyone, and so does a rule that is too large to read.
     """
-    found = _open_rules([rule])
-    return found is None or any(_reaches(one, ports) for one in found)
+    rules = _open_rules([rule])
+    return rules is None or any(_includes_any(rule.ports, ports) for rule in rules)
 
 
-def _reaches(rule: OpenRule, ports: Collection[int]) -> bool:
-    return any(port in span for span in rule.ports for port in ports)
+def _includes_any(ranges: Ports, ports: Collection[int]) -> bool:
+    return any(port in span for span in ranges for port in ports)
 
 
-def _ray_cluster(metadata: Mapping[str, Any]) -> str:
-    """The name of the RayCluster that is its controller; empty where none is."""
-    for _, owner in dict_items(metadata.get("ownerReferences")):
-        group, _, _ = as_str(owner.get("apiVersion")).rpartition("/")
-        if owner.get("controller") is True and (group, owner.get("kind")) == (
-            RAY_GROUP,
-            "RayCluster",
-        ):
-            return as_str(owner.get("name"))
+def _controlling_ray_cluster(document: Mapping[str, Any]) -> str:
+    for owner in owners_of(document):
+        if owner.is_controller and (owner.group, owner.kind) == (RAY_GROUP, "RayCluster"):
+            return owner.name
     return ""
 
 
 def _open_rules(ingress: Any) -> tuple[OpenRule, ...] | None:
-    """The rules among these that let everyone in; None where there is too much to look into."""
+    """The rules that allow everyone in; None if there is too much to read or to keep."""
     if larger(ingress, _LARGEST):
         return None
-    found = tuple(
-        OpenRule(_INGRESS / index, ports)
-        for index, rule in dict_items(ingress)
-        if _everyone_is_in(rule.get("from")) and (ports := _ports(rule.get("ports")))
-    )
-    return found if len(found) <= _MOST_OPEN_RULES else None
+    open_rules: list[OpenRule] = []
+    for index, rule in dict_items(ingress):
+        if not _includes_everyone(rule.get("from")):
+            continue
+        ports = _tcp_ports(rule.get("ports"))
+        if ports:
+            open_rules.append(OpenRule(_INGRESS / index, ports))
+        if len(open_rules) > _MOST_OPEN_RULES:
+            return None
+    return tuple(open_rules)
 
 
-def _everyone_is_in(peers: Any) -> bool:
-    """No peers at all are everyone; the ranges of one rule count together."""
-    listed = [peer for _, peer in dict_items(peers)]
-    blocks = [as_dict(peer.get("ipBlock")) for peer in listed if as_dict(peer.get("ipBlock"))]
-    # To take exceptions out of ranges is dear, and nobody needs many.
-    many = _holes(blocks) > _MOST_EXCEPTIONS
-    return (
-        not peers
-        or any(map(_is_everyone, listed))
-        or bool(blocks and (many or not few_are_in(map(_range, blocks))))
-    )
+def _includes_everyone(peers: Any) -> bool:
+    """True if the peers of an ingress rule include everyone, or large public networks.
+
+    A rule without peers allows everyone. The address ranges of one rule are counted together.
+    """
+    if not peers:
+        return True
+    blocks = []
+    for _, peer in dict_items(peers):
+        if _is_everyone(peer):
+            return True
+        block = as_dict(peer.get("ipBlock"))
+        if block:
+            blocks.append(block)
+    if not blocks:
+        return False
+    if _count_exceptions(blocks) > _MOST_EXCEPTIONS:
+        return True
+    return not blocks_have_few_addresses(map(_range, blocks))
 
 
 def _is_everyone(peer: Mapping[str, Any]) -> bool:
+    """True if a peer selects every pod of a namespace about which nothing is known."""
     namespaces, pods = peer.get("namespaceSelector"), peer.get("podSelector")
-    # Without a namespaceSelector these are pods of the policy's own namespace.
-    return selects(namespaces, _A_STRANGERS) and (pods is None or selects(pods, {}))
+    # Without a namespaceSelector, a peer selects only pods of the policy's own namespace, and
+    # `selects` is false.
+    return selects(namespaces, _UNKNOWN_NAMESPACE) and (pods is None or selects(pods, {}))
 
 
-def _holes(blocks: Iterable[Mapping[str, Any]]) -> int:
-    return sum(len(listed) for block in blocks if isinstance(listed := block.get("except"), list))
+def _count_exceptions(blocks: Iterable[Mapping[str, Any]]) -> int:
+    count = 0
+    for block in blocks:
+        exceptions = block.get("except")
+        if isinstance(exceptions, list):
+            count += len(exceptions)
+    return count
 
 
 def _range(block: Mapping[str, Any]) -> tuple[str, list[str]]:
-    return as_str(block.get("cidr")), [one for _, one in str_items(block.get("except"))]
+    """The CIDR of an ipBlock, and its exceptions."""
+    exceptions = [exception for _, exception in str_items(block.get("except"))]
+    return as_str(block.get("cidr")), exceptions
 
 
-def _ports(listed: Any) -> Ports:
-    """The TCP ports in a rule's list, which are all of them where it is empty, or too long to be kept."""
-    tcp = (port for _, port in dict_items(listed) if port.get("protocol") in (None, "", "TCP"))
-    spans = tuple(_together(map(_span, tcp)))
-    return spans if listed and len(spans) <= _MOST_SPANS else _ALL
+def _tcp_ports(ports: Any) -> Ports:
+    """The TCP ports in a rule's list; all ports if the list is empty, or too long to keep."""
+    tcp = [port for _, port in dict_items(ports) if port.get("protocol") in (None, "", "TCP")]
+    ranges = tuple(_merged(map(_port_range, tcp)))
+    return ranges if ports and len(ranges) <= _MOST_PORT_RANGES else _ALL_PORTS
 
 
-def _span(port: Mapping[str, Any]) -> range:
+def _port_range(port: Mapping[str, Any]) -> range:
     first, last = port.get("port"), port.get("endPort")
     if not isinstance(first, int):
-        # A named port is whatever the pod says; none is every port.
-        return _ALL[0]
-    return range(first, (last if isinstance(last, int) else first) + 1)
+        # A missing port means every port, and each pod decides what a named port means.
+        return _ALL_PORTS[0]
+    if not isinstance(last, int):
+        last = first
+    return range(first, last + 1)
 
 
-def _together(spans: Iterable[range]) -> Iterator[range]:
-    """The same ports in as few spans as hold them."""
+def _merged(ranges: Iterable[range]) -> Iterator[range]:
+    """The same ports in as few ranges as possible."""
     begin = end = 0
-    for span in sorted(spans, key=lambda one: one.start):
-        if span.start > end:
+    for ports in sorted(ranges, key=lambda ports: ports.start):
+        if ports.start > end:
             if begin < end:
                 yield range(begin, end)
-            begin, end = span.start, span.stop
-        end = max(end, span.stop)
+            begin, end = ports.start, ports.stop
+        end = max(end, ports.stop)
     if begin < end:
         yield range(begin, end)

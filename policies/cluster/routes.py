@@ -1,4 +1,4 @@
-"""Where Ingresses, Gateway API routes and OpenShift Routes lead."""
+"""The Services that Ingresses, Gateway API routes and OpenShift Routes lead to."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -12,15 +12,20 @@ from policies.documents.untyped import as_dict, as_str, dict_items
 
 _DEFAULT_BACKEND = "nginx.ingress.kubernetes.io/default-backend"
 _MIRROR_TARGET = "nginx.ingress.kubernetes.io/mirror-target"
-_MIRROR_HOST = re.compile(r"//([a-z0-9-]{1,63})[a-z0-9.-]{0,253}(?::([0-9]{1,5}))?")
 _ALB_ACTIONS = "alb.ingress.kubernetes.io/actions."
+# Annotations are untrusted and up to 256 KiB long, so every repetition is bounded.
+_MIRROR_HOST = re.compile(r"//([a-z0-9-]{1,63})[a-z0-9.-]{0,253}(?::([0-9]{1,5}))?")
 _ALB_SERVICE = re.compile(r'"serviceName"\s{0,9}:\s{0,9}"([a-z0-9-]{1,63})"', re.IGNORECASE)
 _ALB_PORT = re.compile(r'"servicePort"\s{0,9}:\s{0,9}"?([0-9]{1,5})', re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """A Service that something outside is led to, by its number or name of port (None: not said)."""
+    """A Service that a route leads to.
+
+    `namespace` is empty for the route's own namespace. `port` is a number or a name; None if the
+    route does not state it.
+    """
 
     namespace: str
     service: str
@@ -29,7 +34,7 @@ class Backend:
 
 
 def backends(related_object: RelatedObject) -> Iterator[Backend]:
-    """Every Service a route leads to; the namespace is empty where it is the route's own."""
+    """Every Service that a route leads to."""
     match related_object.kind:
         case "Ingress":
             return chain(
@@ -43,15 +48,19 @@ def backends(related_object: RelatedObject) -> Iterator[Backend]:
 
 
 def gateways(related_object: RelatedObject, namespace: str) -> Iterator[str]:
-    """The Gateways a route of the Gateway API hangs on, as `namespace/name`."""
+    """The Gateways that a Gateway API route is attached to, as `namespace/name`.
+
+    A parent of another kind has its kind in front, so it never equals a Gateway.
+    """
     for _, parent in dict_items(related_object.spec.get("parentRefs")):
-        of_kind = as_str(parent.get("kind")) or "Gateway"
-        prefix = "" if of_kind == "Gateway" else f"{of_kind}:"
+        kind = as_str(parent.get("kind")) or "Gateway"
+        prefix = "" if kind == "Gateway" else f"{kind}:"
         yield f"{prefix}{as_str(parent.get('namespace')) or namespace}/{as_str(parent.get('name'))}"
 
 
 def _of_ingress(spec: Mapping[str, Any]) -> Iterator[Backend]:
     place = ROOT / "spec"
+    # `backend` is what v1beta1 calls the default backend.
     for name in ("defaultBackend", "backend"):
         if name in spec:
             yield from _ingress_backend(as_dict(spec.get(name)), place / name)
@@ -62,36 +71,50 @@ def _of_ingress(spec: Mapping[str, Any]) -> Iterator[Backend]:
 
 
 def _of_annotations(annotations: Mapping[str, Any]) -> Iterator[Backend]:
-    """Where annotations of ingress-nginx and of the ALB controller lead."""
+    """The Services that annotations of ingress-nginx and of the ALB controller name."""
     place = ROOT / "metadata" / "annotations"
-    if name := as_str(annotations.get(_DEFAULT_BACKEND)):
-        yield Backend("", name, None, place / _DEFAULT_BACKEND)
-    if found := _MIRROR_HOST.search(as_str(annotations.get(_MIRROR_TARGET))):
-        yield Backend("", found[1], int(found[2]) if found[2] else None, place / _MIRROR_TARGET)
-    for action in (name for name in annotations if name.startswith(_ALB_ACTIONS)):
-        # JSON of the controller's own; with a Service's name its port stands in some order.
-        content = as_str(annotations[action])
-        ports: list[int | None] = [int(port) for port in _ALB_PORT.findall(content)]
-        for service in _ALB_SERVICE.findall(content):
-            yield from (Backend("", service, port, place / action) for port in ports or [None])
+    default = as_str(annotations.get(_DEFAULT_BACKEND))
+    if default:
+        yield Backend("", default, None, place / _DEFAULT_BACKEND)
+    mirror = _MIRROR_HOST.search(as_str(annotations.get(_MIRROR_TARGET)))
+    if mirror:
+        port = int(mirror[2]) if mirror[2] else None
+        yield Backend("", mirror[1], port, place / _MIRROR_TARGET)
+    for name, value in annotations.items():
+        if name.startswith(_ALB_ACTIONS):
+            yield from _of_alb_action(as_str(value), place / name)
+
+
+def _of_alb_action(action: str, pointer: Pointer) -> Iterator[Backend]:
+    """The Services in an action, which is JSON in the controller's own format.
+
+    Services and ports can come in any order, so each Service is combined with every port.
+    """
+    ports: list[int | None] = [int(port) for port in _ALB_PORT.findall(action)]
+    for service in _ALB_SERVICE.findall(action):
+        for port in ports or [None]:
+            yield Backend("", service, port, pointer)
 
 
 def _ingress_backend(backend: Mapping[str, Any], pointer: Pointer) -> Iterator[Backend]:
     service = as_dict(backend.get("service"))
-    port = as_dict(service.get("port"))
-    if name := as_str(service.get("name")):
+    name = as_str(service.get("name"))
+    if name:
+        port = as_dict(service.get("port"))
         yield Backend("", name, _port(port.get("number")) or _port(port.get("name")), pointer)
-    elif name := as_str(backend.get("serviceName")):
+        return
+    # The fields of v1beta1.
+    name = as_str(backend.get("serviceName"))
+    if name:
         yield Backend("", name, _port(backend.get("servicePort")), pointer)
 
 
 def _of_openshift(spec: Mapping[str, Any]) -> Iterator[Backend]:
     port = _port(as_dict(spec.get("port")).get("targetPort"))
     yield Backend("", as_str(as_dict(spec.get("to")).get("name")), port, ROOT / "spec" / "to")
-    for index, other in dict_items(spec.get("alternateBackends")):
-        yield Backend(
-            "", as_str(other.get("name")), port, ROOT / "spec" / "alternateBackends" / index
-        )
+    for index, alternate in dict_items(spec.get("alternateBackends")):
+        pointer = ROOT / "spec" / "alternateBackends" / index
+        yield Backend("", as_str(alternate.get("name")), port, pointer)
 
 
 def _of_gateway(spec: Mapping[str, Any]) -> Iterator[Backend]:
@@ -103,23 +126,33 @@ def _of_gateway(spec: Mapping[str, Any]) -> Iterator[Backend]:
             yield from _mirrors(reference, pointer / "backendRefs" / number)
 
 
-def _mirrors(holder: Mapping[str, Any], pointer: Pointer) -> Iterator[Backend]:
-    """What is mirrored, by a filter of a rule or of one of its backends, is asked just as well."""
-    for number, one in dict_items(holder.get("filters")):
-        mirror = as_dict(as_dict(one.get("requestMirror")).get("backendRef"))
-        yield from _references(
-            [mirror], pointer / "filters" / number / "requestMirror" / "backendRef"
-        )
+def _mirrors(parent: Mapping[str, Any], pointer: Pointer) -> Iterator[Backend]:
+    """The backends that filters mirror to; they receive every request too.
+
+    `parent` is a rule or one of its backends.
+    """
+    for number, route_filter in dict_items(parent.get("filters")):
+        reference = as_dict(as_dict(route_filter.get("requestMirror")).get("backendRef"))
+        place = pointer / "filters" / number / "requestMirror" / "backendRef"
+        yield from _reference(reference, place)
 
 
 def _references(references: Any, pointer: Pointer) -> Iterator[Backend]:
     for index, reference in dict_items(references):
-        # Other kinds stand for a Service of the same name, elsewhere or by way of an import.
-        if as_str(reference.get("name")):
-            place = pointer / index if pointer[-1] == "backendRefs" else pointer
-            namespace, name = as_str(reference.get("namespace")), as_str(reference.get("name"))
-            yield Backend(namespace, name, _port(reference.get("port")), place)
+        yield from _reference(reference, pointer / index)
+
+
+def _reference(reference: Mapping[str, Any], pointer: Pointer) -> Iterator[Backend]:
+    # The kind is not checked: other kinds (such as ServiceImport) stand for a Service of the same
+    # name.
+    name = as_str(reference.get("name"))
+    if name:
+        namespace, port = as_str(reference.get("namespace")), _port(reference.get("port"))
+        yield Backend(namespace, name, port, pointer)
 
 
 def _port(value: Any) -> int | str | None:
-    return value if isinstance(value, int | str) and value and not isinstance(value, bool) else None
+    """A port's number or name; None for a value that is neither."""
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        return None
+    return value or None

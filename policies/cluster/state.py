@@ -1,7 +1,7 @@
-"""What is known of the cluster around an object. "Not known" is never taken for "there is none"."""
+"""What RayWarden knows of the cluster around an object. "Unknown" is never taken for "none"."""
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
@@ -9,36 +9,40 @@ from typing import Any
 
 from policies.cluster.exposure import RAY_PORTS, is_public
 from policies.cluster.network_policy import NetworkPolicy
+from policies.cluster.rbac import RbacGrants
 from policies.cluster.selectors import holds
+from policies.documents.metadata import name_of, namespace_of
 from policies.documents.untyped import as_dict, as_str, dict_items, larger, str_items
 from policies.ray.kuberay import labels_of_pods
 from policies.ray.workload import RAY_CLUSTER_LABEL, Workload
 
 _NONE: Mapping[str, Any] = {}
-_SERVICE_ACCOUNT = "system:serviceaccount:"
-# Views are kept in memory, whoever made the objects; in these many groups, labels and ports there is room for any that
-# is of use to somebody.
+# Anyone with rights in a namespace can create these objects, and their views stay in memory, so
+# each is capped far above real use.
 _MOST_GROUPS = 256
 _LARGEST_LABELS = 262144
 _MOST_LABELS = 64
 _MOST_PORTS = 256
-# Of what one namespace holds, a request has time to look at so much.
+# The most objects of a namespace that one request has time to compare.
 MOST_LOOKED_AT = 20_000
-# The parameters of `ray start` that say where RAY_PORTS are.
+# The parameters of `ray start` that move RAY_PORTS.
 PORT_PARAMS = ("port", "dashboard-port", "ray-client-server-port", "dashboard-agent-listen-port")
 _PORT = re.compile(r"[0-9]{1,5}")
-# As KubeRay calls the ports of its head Service.
+# The names that KubeRay gives to the ports of its head Service.
 _PORT_NAMES = frozenset({"client", "dashboard", "gcs", "gcs-server", "redis"})
-# The only one in which ACK's scheduler looks for its ElasticQuotaTree.
+# ACK's scheduler reads its ElasticQuotaTree only from this namespace.
 _TREE_NAMESPACE = "kube-system"
 
 
 @dataclass(frozen=True, slots=True)
 class LiveCluster:
-    """A RayCluster that exists: its uid, the labels of the pods of each of its groups, who is to see to its TLS.
+    """A RayCluster that exists.
 
-    One `too_large` to look into counts as having pods with whatever labels are asked for; the only ones known are
-    those all its pods have.
+    `pod_labels`: the labels of the pods of each group. `kuberay_tls`: KubeRay's own mTLS is
+    enabled. `ports`: moved ports of Ray, and the names its author gave to Ray's ports.
+
+    A cluster that is `too_large` to read counts as having pods with any labels; only the labels
+    that all of its pods share are known.
     """
 
     name: str
@@ -53,46 +57,49 @@ class LiveCluster:
         """The view of a RayCluster object."""
         workload = Workload("RayCluster", document)
         name, uid = workload.name, as_str(workload.metadata.get("uid"))
-        kuberay = workload.cluster is not None and workload.cluster.kuberay_tls
+        kuberay_tls = workload.cluster is not None and workload.cluster.kuberay_tls
         ports = frozenset(islice(_ports_of(workload), _MOST_PORTS))
         groups = as_dict(document.get("spec")).get("workerGroupSpecs")
-        if isinstance(groups, list) and len(groups) >= _MOST_GROUPS:
-            return cls(name, uid, ({RAY_CLUSTER_LABEL: name},), kuberay, ports, too_large=True)
-        labels = list(labels_of_pods(workload))
-        if larger(labels, _LARGEST_LABELS):
-            return cls(name, uid, ({RAY_CLUSTER_LABEL: name},), kuberay, ports, too_large=True)
-        return cls(name, uid, tuple(labels), kuberay, ports)
+        if not isinstance(groups, list) or len(groups) < _MOST_GROUPS:
+            labels = list(labels_of_pods(workload))
+            if not larger(labels, _LARGEST_LABELS):
+                return cls(name, uid, tuple(labels), kuberay_tls, ports)
+        return cls(name, uid, ({RAY_CLUSTER_LABEL: name},), kuberay_tls, ports, too_large=True)
 
     def has_pods_with(self, wanted: Mapping[str, Any]) -> bool:
-        """Its pods carry all of these labels, those of one group at least."""
+        """True if the pods of at least one group have all of these labels."""
         return self.too_large or any(holds(wanted, labels) for labels in self.pod_labels)
 
 
 def _ports_of(workload: Workload) -> Iterator[int | str]:
-    """Ports of a cluster's processes that are not where Ray has them by default, and names its author gives them."""
-    for group in islice(workload.cluster.groups, _MOST_GROUPS) if workload.cluster else ():
-        moved = {
-            int(value)
-            for name in PORT_PARAMS
-            if _PORT.fullmatch(value := str(group.start_params.get(name, "")))
-        }
+    """The ports its author moved away from Ray's defaults, and the names given to Ray's ports."""
+    groups = workload.cluster.groups if workload.cluster else ()
+    for group in islice(groups, _MOST_GROUPS):
+        moved = set[int]()
+        for parameter in PORT_PARAMS:
+            value = str(group.start_params.get(parameter, ""))
+            if _PORT.fullmatch(value):
+                moved.add(int(value))
         yield from moved.difference(RAY_PORTS)
         ray = group.pod.ray_container
-        for _, port in dict_items(ray.raw.get("ports")) if ray else ():
-            if port.get("containerPort") in (*RAY_PORTS, *moved) and (
-                name := as_str(port.get("name"))
-            ):
+        for _, port in dict_items(ray.raw.get("ports") if ray else None):
+            name = as_str(port.get("name"))
+            if name and port.get("containerPort") in (*RAY_PORTS, *moved):
                 yield name
 
 
 @dataclass(frozen=True, slots=True)
 class LiveService:
-    """A Service that exists: which pods it leads to, under which ports, and whether from outside.
+    """A Service that exists: its pods, its ports, and whether it is exposed.
 
-    `ports` are target ports (or names of them) by number and by name of the Service's own, those of TCP: Ray speaks
-    nothing else. `external_name` is the DNS name an ExternalName Service stands for, which has no selector, whatever
-    is written. Of a Service too large to look into the first ports and the first labels of the selector are known,
-    which more pods may have than all of them; it counts as public, and as leading to Ray's ports.
+    `ports`: target ports (numbers or names) by number and by name of the Service's own port. Only
+    TCP, because Ray uses nothing else.
+    `public`: it can be reached from outside the cluster.
+    `external_name`: the DNS name of an ExternalName Service, whose selector has no effect.
+
+    Of a Service that is too large to read, only the first ports and the first labels of the
+    selector are known; a selector with fewer labels can only match more pods. It counts as public,
+    and as leading to Ray's ports.
     """
 
     name: str
@@ -105,133 +112,50 @@ class LiveService:
     def of(cls, document: Mapping[str, Any]) -> "LiveService":
         """The view of a Service object."""
         spec = as_dict(document.get("spec"))
-        name = as_str(as_dict(document.get("metadata")).get("name"))
-        selector, listed, external = as_dict(spec.get("selector")), spec.get("ports"), ""
+        selector, external_name = as_dict(spec.get("selector")), ""
         if spec.get("type") == "ExternalName":
-            selector, external = {}, as_str(spec.get("externalName")).removesuffix(".")
-        too_large = len(selector) > _MOST_LABELS or (
-            isinstance(listed, list) and len(listed) > _MOST_PORTS
+            selector, external_name = {}, as_str(spec.get("externalName")).removesuffix(".")
+        ports = _target_ports(spec.get("ports"))
+        too_large = len(selector) > _MOST_LABELS or _is_longer(spec.get("ports"), _MOST_PORTS)
+        if too_large:
+            ports |= {port: port for port in RAY_PORTS}
+        return cls(
+            name=name_of(document),
+            selector=dict(islice(selector.items(), _MOST_LABELS)),
+            ports=ports,
+            public=too_large or is_public(document),
+            external_name=external_name,
         )
-        first = dict(islice(selector.items(), _MOST_LABELS))
-        ports = _target_ports(listed) | ({one: one for one in RAY_PORTS} if too_large else {})
-        return cls(name, first, ports, too_large or is_public(document), external)
 
 
-def _target_ports(listed: Any) -> dict[int | str, int | str]:
-    ports: dict[int | str, int | str] = {}
-    for _, port in islice(dict_items(listed), _MOST_PORTS):
+def _is_longer(value: Any, limit: int) -> bool:
+    return isinstance(value, list) and len(value) > limit
+
+
+def _target_ports(ports: Any) -> dict[int | str, int | str]:
+    """The target of each TCP port, by the port's number and by its name."""
+    targets: dict[int | str, int | str] = {}
+    for _, port in islice(dict_items(ports), _MOST_PORTS):
         number, name, target = port.get("port"), as_str(port.get("name")), port.get("targetPort")
-        if isinstance(number, int) and port.get("protocol") in (None, "", "TCP"):
-            # 0 and "" are as good as none.
-            reached = target if isinstance(target, int | str) and target else number
-            ports[number] = reached
-            if name:
-                ports[name] = reached
-    return ports
-
-
-@dataclass(frozen=True, slots=True)
-class RbacGrants:
-    """Who is what, by the cluster's own RBAC.
-
-    `operators`: user names of service accounts that run KubeRay. `admin_users`, `admin_groups`: who may do everything
-    everywhere. Where it is not `complete` there may be others.
-    """
-
-    operators: frozenset[str] = frozenset()
-    admin_users: frozenset[str] = frozenset()
-    admin_groups: frozenset[str] = frozenset()
-    complete: bool = False
-
-    @classmethod
-    def of(cls, roles: Mapping[str, "RbacRole"], bindings: Iterable["RbacBinding"]) -> "RbacGrants":
-        """What all ClusterRoles (by name) and ClusterRoleBindings come to.
-
-        Nobody but an administrator writes these, while a Role or a Deployment could be anybody's in a namespace.
-        """
-        operators, users, groups = set[str](), set[str](), set[str]()
-        for binding in bindings:
-            role = roles.get(binding.role)
-            if role and role.runs_kuberay:
-                operators |= {user for user in binding.users if user.startswith(_SERVICE_ACCOUNT)}
-            if role and role.may_do_everything:
-                users |= binding.users
-                groups |= binding.groups
-        return cls(frozenset(operators), frozenset(users), frozenset(groups), complete=True)
-
-    def is_admin(self, user: str, groups: Collection[str]) -> bool:
-        return user in self.admin_users or not self.admin_groups.isdisjoint(groups)
-
-
-@dataclass(frozen=True, slots=True)
-class RbacRole:
-    """What a ClusterRole is good for, as far as it matters here."""
-
-    runs_kuberay: bool
-    may_do_everything: bool
-
-    @classmethod
-    def of(cls, document: Mapping[str, Any]) -> "RbacRole":
-        """The view of a ClusterRole object; what an aggregated one comes to is in its rules, too."""
-        rules = [
-            tuple(
-                {value for _, value in str_items(rule.get(part))}
-                for part in ("apiGroups", "resources", "verbs")
-            )
-            for _, rule in dict_items(document.get("rules"))
-            # A rule for single objects is neither everything nor what KubeRay needs.
-            if not rule.get("resourceNames")
-        ]
-        # As KubeRay's own role has it, word by word: `*` is an administrator's, not an operator's. RBAC knows no
-        # `rayclusters/*`; `*/status` it knows, but KubeRay does not ask for it.
-        status = any(
-            "ray.io" in groups and "rayclusters/status" in resources and verbs & {"update", "patch"}
-            for groups, resources, verbs in rules
-        )
-        pods = any(
-            "" in groups and "pods" in resources and "create" in verbs
-            for groups, resources, verbs in rules
-        )
-        everything = any(
-            "*" in groups and "*" in resources and "*" in verbs
-            for groups, resources, verbs in rules
-        )
-        return cls(status and pods, everything)
-
-
-@dataclass(frozen=True, slots=True)
-class RbacBinding:
-    """A ClusterRoleBinding: who has which ClusterRole."""
-
-    role: str
-    users: frozenset[str]
-    groups: frozenset[str]
-
-    @classmethod
-    def of(cls, document: Mapping[str, Any]) -> "RbacBinding":
-        """The view of a ClusterRoleBinding object."""
-        users, groups = set[str](), set[str]()
-        for _, subject in dict_items(document.get("subjects")):
-            name, namespace = as_str(subject.get("name")), as_str(subject.get("namespace"))
-            match subject.get("kind"):
-                case "ServiceAccount" if namespace:
-                    users.add(f"{_SERVICE_ACCOUNT}{namespace}:{name}")
-                case "User":
-                    users.add(name)
-                case "Group":
-                    groups.add(name)
-        role = as_dict(document.get("roleRef"))
-        name = as_str(role.get("name")) if role.get("kind") == "ClusterRole" else ""
-        return cls(name, frozenset(users), frozenset(groups))
+        if not isinstance(number, int) or port.get("protocol") not in (None, "", "TCP"):
+            continue
+        # A target of 0 or "" counts as missing, and a missing target is the port's own number.
+        reached = target if isinstance(target, int | str) and target else number
+        targets[number] = reached
+        if name:
+            targets[name] = reached
+    return targets
 
 
 @dataclass(frozen=True, slots=True)
 class NamespaceState:
-    """What watch caches know of the namespace an object goes into; None is "not known".
+    """What RayWarden's caches hold of the namespace of an object; None means "unknown".
 
-    `metadata` is the Namespace's own; `ray_clusters` and `services` are by name; `public_services` are those among
-    them that can be reached from outside; `quotas` names what limits the namespace. What was handed out changes with
-    what is known: use it at once, and do not keep it.
+    `metadata`: the Namespace's own. `ray_clusters`, `services`: by name. `public_services`: those
+    of them that can be reached from outside the cluster. `quotas`: the names of the quotas that
+    limit the namespace.
+
+    The collections change when the caches change: use them at once, and do not keep them.
     """
 
     metadata: Mapping[str, Any] | None = None
@@ -244,58 +168,67 @@ class NamespaceState:
 
     @property
     def labels(self) -> Mapping[str, Any]:
-        """The labels of the namespace; empty where nothing is known of it, so that the policy's own profiles hold."""
+        """The labels of the namespace.
+
+        Empty if the namespace is unknown, so that the policy's own profiles apply.
+        """
         return as_dict((self.metadata or _NONE).get("labels"))
 
 
 class RayClusterLookup:
-    """What one request asks of the live RayClusters around it, once for each question, and not without end."""
+    """The live RayClusters of a namespace, for the questions of one request.
+
+    Each answer is computed once, and all of them together look at a bounded number of pods.
+    """
 
     def __init__(self, namespace_state: NamespaceState) -> None:
         self._clusters = (namespace_state.ray_clusters or {}).values()
-        self._found: dict[str, str] = {}
-        self._left = MOST_LOOKED_AT
+        self._names: dict[str, str] = {}
+        self._remaining = MOST_LOOKED_AT
 
     @cached_property
     def ports(self) -> frozenset[int | str]:
-        """Ray's ports: its own, those that clusters have moved, and beside a cluster the names they go by."""
-        own: frozenset[int | str] = frozenset(RAY_PORTS)
+        """Ray's default ports, and the moved ports and port names of the live clusters."""
+        defaults: frozenset[int | str] = frozenset(RAY_PORTS)
+        # Without a cluster, these names say nothing: other software uses them too.
         names = _PORT_NAMES if self._clusters else frozenset[str]()
-        return own.union(names, *(cluster.ports for cluster in self._clusters if cluster.ports))
+        moved = (cluster.ports for cluster in self._clusters if cluster.ports)
+        return defaults.union(names, *moved)
 
     def cluster_with(self, wanted: Mapping[str, Any]) -> str:
-        """The name of a live RayCluster with pods that carry these labels; empty where there is none.
+        """The name of a live RayCluster that has pods with these labels, or an empty string.
 
-        Of more pods than can be looked at in time, some will.
+        If there are more pods than the request has time to look at, some pod is assumed to match.
         """
         key = repr(sorted(wanted.items(), key=str))
-        if key not in self._found:
-            self._found[key] = self._search(wanted)
-        return self._found[key]
+        if key not in self._names:
+            self._names[key] = self._search(wanted)
+        return self._names[key]
 
     def _search(self, wanted: Mapping[str, Any]) -> str:
         for cluster in self._clusters:
-            self._left -= len(cluster.pod_labels) + 1
-            if self._left < 0 or cluster.has_pods_with(wanted):
+            self._remaining -= len(cluster.pod_labels) + 1
+            if self._remaining < 0 or cluster.has_pods_with(wanted):
                 return cluster.name
         return ""
 
 
 def namespaces_in_quota(document: Mapping[str, Any]) -> frozenset[str]:
-    """The namespaces a quota object is over: its own, or for ACK's ElasticQuotaTree those its leaves name.
+    """The namespaces that a quota object limits.
 
-    A tree outside kube-system is over none, for nobody reads it there.
+    Its own; for ACK's ElasticQuotaTree, those that the leaves of the tree name. A tree outside
+    kube-system limits no namespace, because ACK does not read it.
     """
-    namespace = as_str(as_dict(document.get("metadata")).get("namespace"))
+    namespace = namespace_of(document)
     if document.get("kind") != "ElasticQuotaTree":
         return frozenset({namespace})
     if namespace != _TREE_NAMESPACE:
         return frozenset()
-    found, waiting = set[str](), [as_dict(as_dict(document.get("spec")).get("root"))]
+    limited, waiting = set[str](), [as_dict(as_dict(document.get("spec")).get("root"))]
     while waiting:
-        part = waiting.pop()
-        children = [child for _, child in dict_items(part.get("children"))]
+        node = waiting.pop()
+        children = [child for _, child in dict_items(node.get("children"))]
         waiting += children
         if not children:
-            found |= {name for _, name in str_items(part.get("namespaces"))}
-    return frozenset(found)
+            limited |= {name for _, name in str_items(node.get("namespaces"))}
+    return frozenset(limited)

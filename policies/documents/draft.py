@@ -1,4 +1,4 @@
-"""A working copy of a Kubernetes object that records every change to it as a JSON Patch operation."""
+"""A working copy of a Kubernetes object that records each change as a JSON Patch operation."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -9,13 +9,13 @@ Operation = dict[str, Any]
 
 
 class UnreadableValueError(Exception):
-    """The document has a shape at `pointer` that no Kubernetes object has, so nothing can be written there."""
+    """The document has a value of the wrong type at `pointer`, so nothing can be written there."""
 
-    def __init__(self, pointer: Pointer, expected: str, found: Any) -> None:
-        super().__init__(f"{pointer or '/'} is {_shape(found)}, not {expected}")
+    def __init__(self, pointer: Pointer, expected: str, actual: Any) -> None:
+        super().__init__(f"{pointer or '/'} is {_type_name(actual)}, not {expected}")
 
 
-def _shape(value: Any) -> str:
+def _type_name(value: Any) -> str:
     names = {
         dict: "an object",
         list: "a list",
@@ -28,17 +28,19 @@ def _shape(value: Any) -> str:
 
 
 class Draft:
-    """The object as it will be, and the RFC 6902 operations that lead there.
+    """The changed object, and the RFC 6902 operations that turn the original into it.
 
-    Copy on write: the caller's document is never touched, unknown fields survive, and only the containers on the way
-    to a change are copied. Missing parents are made, ``null`` counts as missing, and nothing is recorded when nothing
-    changes, so applying the operations to the original always gives `document`. Values handed in are never changed
-    either: they stand in the operations as they were given.
+    Copy on write: the original document is never modified, unknown fields survive, and only the
+    containers on the path to a change are copied. Missing parents are created, ``null`` counts as
+    missing, and a change that changes nothing records no operation. Applying the operations to
+    the original therefore always gives `document`. Values passed in are not modified either: the
+    operations contain them unchanged.
     """
 
     def __init__(self, document: Mapping[str, Any]) -> None:
         self._root: dict[str, Any] = dict(document)
-        # Copies of ours, kept by reference so that an id stays taken for as long as it stands for ownership.
+        # The containers this draft has copied. Keeping a reference keeps the id from being
+        # reused, so an id in this dict always means that the draft owns the container.
         self._owned: dict[int, Any] = {id(self._root): self._root}
         self._operations: list[Operation] = []
         self._undo: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
@@ -53,42 +55,43 @@ class Draft:
         return self._operations
 
     def all_or_nothing(self) -> "_Attempt":
-        """Undo the block's changes where it fails; an unreadable document is noted in `left_alone` and goes no further.
+        """A context manager that undoes the changes of its block if the block fails.
 
-        The cost of undoing is that of the changes undone, however large the document is.
+        An UnreadableValueError is recorded in `left_alone` and not raised further. Undoing costs
+        as much as the changes that are undone, however large the document is.
         """
         return _Attempt(self, len(self._operations), len(self._undo))
 
     def roll_back(self, operations: int, changes: int) -> None:
-        """Undo what came after the first `operations` operations and the first `changes` changes."""
+        """Undo everything after the first `operations` operations and `changes` changes."""
         while len(self._undo) > changes:
             restore, arguments = self._undo.pop()
             restore(*arguments)
         del self._operations[operations:]
 
     def set(self, pointer: Pointer, value: Any) -> None:
-        """Make `value` stand at `pointer`, the last token of which is a member name."""
+        """Set the member at `pointer` to `value`; the last token is the member's name."""
         parent, depth = self._descend(pointer, len(pointer) - 1)
         self._put(parent, pointer, depth, value)
 
     def fill(self, pointer: Pointer, defaults: Mapping[str, Any]) -> None:
-        """Write each of `defaults` that is missing in the object at `pointer`; objects are filled in their turn."""
+        """Set each of `defaults` that is missing in the object at `pointer`, recursively."""
         if not defaults:
             return
-        standing, depth = self._descend(pointer, len(pointer))
+        existing, depth = self._descend(pointer, len(pointer))
         if depth < len(pointer):
-            self._put(standing, pointer, depth, defaults)
+            self._put(existing, pointer, depth, defaults)
             return
-        if not isinstance(standing, dict):
-            raise UnreadableValueError(pointer, "an object", standing)
+        if not isinstance(existing, dict):
+            raise UnreadableValueError(pointer, "an object", existing)
         for name, value in defaults.items():
             if isinstance(value, dict):
                 self.fill(pointer / name, value)
-            elif standing.get(name) is None:
-                self._put(standing, pointer / name, depth, value)
+            elif existing.get(name) is None:
+                self._put(existing, pointer / name, depth, value)
 
     def insert(self, pointer: Pointer, index: int, values: Sequence[Any]) -> None:
-        """Put `values` into the list at `pointer`, before the element that now stands at `index`."""
+        """Insert `values` into the list at `pointer`, before the element now at `index`."""
         if not values:
             return
         elements, depth = self._descend(pointer, len(pointer))
@@ -104,58 +107,61 @@ class Draft:
         self._undo.append((elements.__delitem__, (slice(index, index + len(values)),)))
 
     def replace(self, pointer: Pointer, value: Any) -> None:
-        """Put `value` in the place of the list element at `pointer`."""
+        """Replace the list element at `pointer` with `value`."""
         elements, index = self._element(pointer)
         self._operations.append({"op": "replace", "path": str(pointer), "value": value})
         self._undo.append((elements.__setitem__, (index, elements[index])))
         elements[index] = value
 
     def remove(self, pointer: Pointer) -> None:
-        """Take away the list element at `pointer`."""
+        """Remove the list element at `pointer`."""
         elements, index = self._element(pointer)
         self._operations.append({"op": "remove", "path": str(pointer)})
         self._undo.append((elements.insert, (index, elements.pop(index))))
 
     def _element(self, pointer: Pointer) -> tuple[list[Any], int]:
+        """The list that holds the element at `pointer`, and the element's index."""
         elements, depth = self._descend(pointer, len(pointer) - 1)
         index = pointer[-1]
-        if (
-            depth != len(pointer) - 1
-            or not isinstance(elements, list)
-            or not isinstance(index, int)
-        ):
+        is_reached = depth == len(pointer) - 1
+        if not is_reached or not isinstance(elements, list) or not isinstance(index, int):
             raise UnreadableValueError(pointer.parent, "a list", elements)
         if index >= len(elements):
             raise UnreadableValueError(pointer, "an element", None)
         return elements, index
 
     def _put(self, parent: Any, pointer: Pointer, depth: int, value: Any) -> None:
-        """Set member `pointer[depth]` of `parent`: to `value`, or where the pointer goes on, to objects around it."""
+        """Set member `pointer[depth]` of `parent` to `value`.
+
+        If the pointer goes on, `value` is wrapped in an object for each further token.
+        """
         name = pointer[depth]
-        if not isinstance(parent, dict) or not isinstance(name, str):
-            raise UnreadableValueError(
-                Pointer(pointer[:depth]), "an object" if isinstance(name, str) else "a list", parent
-            )
+        if not isinstance(name, str):
+            raise UnreadableValueError(Pointer(pointer[:depth]), "a list", parent)
+        if not isinstance(parent, dict):
+            raise UnreadableValueError(Pointer(pointer[:depth]), "an object", parent)
         for token in reversed(pointer[depth + 1 :]):
             if isinstance(token, int):
                 raise UnreadableValueError(Pointer(pointer[: depth + 1]), "a list", None)
             value = {token: value}
         before = parent.get(name)
+        # The types are compared as well: to Python, True equals 1.
         if before is not None and type(before) is type(value) and before == value:
             return
         path = str(pointer if depth + 1 == len(pointer) else Pointer(pointer[: depth + 1]))
-        self._operations.append(
-            {"op": "add" if before is None else "replace", "path": path, "value": value}
-        )
-        self._undo.append(
-            (parent.__setitem__, (name, parent[name])) if name in parent else (parent.pop, (name,))
-        )
+        verb = "add" if before is None else "replace"
+        self._operations.append({"op": verb, "path": path, "value": value})
+        if name in parent:
+            self._undo.append((parent.__setitem__, (name, before)))
+        else:
+            self._undo.append((parent.pop, (name,)))
         parent[name] = value
 
     def _descend(self, pointer: Pointer, depth: int) -> tuple[Any, int]:
-        """Follow `pointer` down to `depth`, or as far as there is something, and make that safe to change.
+        """Follow `pointer` to `depth`, or to the last value that exists; return it and its depth.
 
-        Every container on the way is one of ours afterwards: copied, and attached to the working copy.
+        Afterwards the draft owns every container on the way: each is a copy, attached to the
+        working copy, and safe to change.
         """
         node: Any = self._root
         owned = self._owned
@@ -171,9 +177,8 @@ class Draft:
                 return node, level
             if id(child) not in owned:
                 if not isinstance(child, dict | list):
-                    raise UnreadableValueError(
-                        Pointer(pointer[: level + 1]), "an object or a list", child
-                    )
+                    place = Pointer(pointer[: level + 1])
+                    raise UnreadableValueError(place, "an object or a list", child)
                 child = child.copy()
                 owned[id(child)] = child
                 node[token] = child
@@ -182,7 +187,10 @@ class Draft:
 
 
 class _Attempt:
-    """The block of `Draft.all_or_nothing`; a class, because there is one for every pod on the hot path."""
+    """The block of `Draft.all_or_nothing`.
+
+    A class and not a generator, because every pod on the hot path needs one.
+    """
 
     __slots__ = ("_changes", "_draft", "_operations")
 

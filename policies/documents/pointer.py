@@ -1,10 +1,13 @@
-"""JSON pointers by division: ``ROOT / "spec" / "containers" / 0`` is ``/spec/containers/0``."""
+"""JSON pointers, built by division: ``ROOT / "spec" / "volumes" / 0`` is ``/spec/volumes/0``."""
 
 from typing import Any
 
 
 class Pointer(tuple[str | int, ...]):
-    """A place in a JSON document (RFC 6901); ``str()`` gives the escaped text that JSON Patch and messages use."""
+    """A place in a JSON document (RFC 6901).
+
+    ``str()`` gives the escaped text that JSON Patch and messages use.
+    """
 
     __slots__ = ()
 
@@ -15,6 +18,7 @@ class Pointer(tuple[str | int, ...]):
         if not self:
             return ""
         plain = "/".join(map(str, self))
+        # Without "~", and with no more slashes than those just added, nothing needs escaping.
         if "~" not in plain and plain.count("/") < len(self):
             return "/" + plain
         return "".join(["/" + str(token).replace("~", "~0").replace("/", "~1") for token in self])
@@ -27,7 +31,7 @@ class Pointer(tuple[str | int, ...]):
         return Pointer(self[:-1])
 
     def read(self, document: Any) -> Any:
-        """The value found here, or None where the way to it is missing or has another shape."""
+        """The value at this place; None if it, or anything on the way to it, does not exist."""
         value = document
         for token in self:
             if isinstance(value, dict):

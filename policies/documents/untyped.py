@@ -1,6 +1,6 @@
-"""Reading documents whose shape nobody has promised: a value of another type reads as empty, never as an error.
+"""Reading JSON values of unknown shape: a value of an unexpected type reads as empty.
 
-The API server's schema judges types; here a wrong one must not become a crash.
+Rejecting a wrong type is the job of the API server's schema. A rule only must not crash on it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,12 +10,17 @@ _EMPTY: dict[str, Any] = {}
 
 
 def as_dict(value: Any) -> Mapping[str, Any]:
-    """`value` where it is an object, else an empty one."""
+    """`value` if it is an object, else an empty object."""
     return value if isinstance(value, dict) else _EMPTY
 
 
+def as_str(value: Any) -> str:
+    """`value` if it is a string, else the empty string."""
+    return value if isinstance(value, str) else ""
+
+
 def dict_items(value: Any) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """The objects in a list, each with its index; anything that is not an object is passed over."""
+    """The objects in a list, each with its index; items of other types are skipped."""
     if isinstance(value, list):
         for index, item in enumerate(value):
             if isinstance(item, dict):
@@ -23,27 +28,44 @@ def dict_items(value: Any) -> Iterator[tuple[int, Mapping[str, Any]]]:
 
 
 def str_items(value: Any) -> Iterator[tuple[int, str]]:
-    """The strings in a list, each with its index."""
+    """The strings in a list, each with its index; items of other types are skipped."""
     if isinstance(value, list):
         for index, item in enumerate(value):
             if isinstance(item, str):
                 yield index, item
 
 
-def clipped(words: str, most: int = 100) -> str:
-    """`words` for a message: those of strangers can be of any length, and are said many times."""
-    return words if len(words) <= most else f"{words[:most]}..."
+def clipped(text: str, limit: int = 100) -> str:
+    """`text` for a message, cut after `limit` characters.
+
+    Users choose how long a name is, and one name can appear in many messages.
+    """
+    return text if len(text) <= limit else f"{text[:limit]}..."
 
 
-def as_str(value: Any) -> str:
-    """`value` where it is a string, else the empty one."""
-    return value if isinstance(value, str) else ""
+def one_line(text: str) -> str:
+    """`text` with a space in place of every character that is not printable.
+
+    Line breaks and control characters could forge log lines or terminal output.
+    """
+    if text.isprintable():
+        return text
+    return "".join(character if character.isprintable() else " " for character in text)
 
 
-def larger(value: Any, most: int) -> bool:
-    """`value` holds more than `most` values and characters; it is not gone through any further than that."""
+def printable(text: str, limit: int = 100) -> str:
+    """Untrusted `text` as one printable line, cut after `limit` characters."""
+    # Cut first: the text can be megabytes long, and the rest is not shown.
+    return clipped(one_line(text[: limit + 1]), limit)
+
+
+def larger(value: Any, limit: int) -> bool:
+    """True if `value` holds more than `limit` values and characters together.
+
+    Counting stops at the limit, so the cost is bounded for any input.
+    """
     size, waiting = 0, [value]
-    while waiting and size + len(waiting) <= most:
+    while waiting and size + len(waiting) <= limit:
         part = waiting.pop()
         size += 1
         if isinstance(part, str):
@@ -53,4 +75,4 @@ def larger(value: Any, most: int) -> bool:
         elif isinstance(part, dict):
             size += sum(len(name) for name in part if isinstance(name, str))
             waiting += part.values()
-    return size + len(waiting) > most
+    return size + len(waiting) > limit

@@ -1,4 +1,4 @@
-"""What a container may run: its command, arguments and lifecycle hooks, with what Kubernetes puts into them."""
+"""What a container can run: its command, arguments, hooks and probes, with variables expanded."""
 
 import re
 from collections.abc import Iterator
@@ -20,24 +20,28 @@ _PLACES = (
 
 
 def commands(container: Container) -> Iterator[tuple[Pointer, list[str]]]:
-    """Every list of words a container may run, and where it stands."""
+    """Each list of words the container can run, with its place in the object."""
     for place in _PLACES:
-        # Most containers have none of these, and this is asked of every one by several rules.
-        if place[0] in container.raw and (
-            words := [word for _, word in str_items(Pointer(place).read(container.raw))]
-        ):
+        # Most containers have none of these fields, and several rules read every container.
+        if place[0] not in container.raw:
+            continue
+        words = [word for _, word in str_items(Pointer(place).read(container.raw))]
+        if words:
             yield Pointer((*container.pointer, *place)), words
 
 
 def expanded(words: list[str], container: Container) -> Iterator[str]:
-    """The words of a command, and the literals Kubernetes puts into them for `$(NAME)`, however deep."""
+    """The words, and every literal that Kubernetes substitutes for `$(NAME)` in them.
+
+    References inside the literals are followed as well, each variable once.
+    """
     waiting, seen = list(words), set[str]()
     while waiting:
         word = waiting.pop()
         yield word
         for name in _REFERENCE.findall(word):
-            if name not in seen:
-                seen.add(name)
-                waiting += [
-                    as_str(entry.get("value")) for _, entry in container.variables.get(name, ())
-                ]
+            if name in seen:
+                continue
+            seen.add(name)
+            entries = container.variables.get(name, ())
+            waiting += [as_str(entry.get("value")) for _, entry in entries]

@@ -1,13 +1,16 @@
-"""What KubeRay makes of what its users write: RayCluster from RayJob, pods from RayCluster.
+"""What KubeRay creates from its users' objects: a RayCluster from a RayJob, pods from a RayCluster.
 
-As much of it as admission can see: names, labels, owner, and the containers KubeRay adds, with the environment and
-mounts it copies into them. Commands and probes are left out: no rule asks for them in pods of KubeRay's.
-Source: `ray-operator/controllers/ray/common/pod.go`, `rayjob_controller.go`, `rayservice_controller.go` (KubeRay 1.7).
+As much as admission sees: names, labels, owners, and the containers that KubeRay adds, with the
+variables and mounts it copies into them. Commands and probes are left out, because no rule reads
+them in pods that KubeRay creates.
+Source: `ray-operator/controllers/ray/common/pod.go`, `rayjob_controller.go`,
+`rayservice_controller.go` (KubeRay 1.7).
 """
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from policies.documents.metadata import annotations_of, labels_of
 from policies.documents.untyped import as_dict, as_str, dict_items
 from policies.ray.pod import PodRole
 from policies.ray.workload import (
@@ -20,11 +23,11 @@ from policies.ray.workload import (
     Workload,
 )
 
-# KubeRay ends the names of what it makes with five random characters.
+# KubeRay ends the names of the objects it creates with five random characters.
 _RANDOM = "xxxxx"
-# Who makes the pods of a dry run; the real one is whoever the cluster's RBAC lets run KubeRay.
+# The user that creates the pods of a dry run. In a cluster, RBAC decides who runs KubeRay.
 OPERATOR = "kuberay-operator (dry run)"
-# What its own mTLS looks like in a pod (`configureTLS`).
+# KubeRay's own mTLS in a pod (`configureTLS`).
 _TLS_VOLUME = "ray-tls"
 _TLS_MOUNT = {"name": _TLS_VOLUME, "mountPath": "/etc/ray/tls", "readOnly": True}
 _TLS_VARIABLES = {
@@ -37,41 +40,51 @@ _ORIGIN_NAME_LABEL = "ray.io/originated-from-cr-name"
 
 
 def cluster_of(workload: Workload) -> dict[str, Any] | None:
-    """The RayCluster KubeRay makes from a RayJob, RayService or RayCronJob; None where it makes none."""
+    """The RayCluster that KubeRay creates from a RayJob, RayService or RayCronJob.
+
+    None if it creates none.
+    """
     if workload.kind == "RayCluster" or workload.cluster is None:
         return None
     copied = workload if copies_metadata(workload) else Workload("RayCluster", {})
+    labels = {
+        **copied.labels,
+        ORIGIN_KIND_LABEL: workload.kind,
+        _ORIGIN_NAME_LABEL: workload.name,
+    }
+    metadata: dict[str, Any] = {
+        "name": f"{workload.name}-{_RANDOM}",
+        "namespace": as_str(workload.metadata.get("namespace")),
+        "labels": labels,
+    }
+    if copied.annotations:
+        metadata["annotations"] = dict(copied.annotations)
     return {
         "apiVersion": "ray.io/v1",
         "kind": "RayCluster",
-        "metadata": {
-            "name": f"{workload.name}-{_RANDOM}",
-            "namespace": as_str(workload.metadata.get("namespace")),
-            "labels": {
-                **copied.labels,
-                ORIGIN_KIND_LABEL: workload.kind,
-                _ORIGIN_NAME_LABEL: workload.name,
-            },
-            **({"annotations": dict(copied.annotations)} if copied.annotations else {}),
-        },
+        "metadata": metadata,
         "spec": dict(workload.cluster.spec),
     }
 
 
 def copies_metadata(workload: Workload) -> bool:
-    """Its labels and annotations become those of its RayCluster (`constructRayClusterForRayJob`, `...RayService`)."""
+    """True if KubeRay copies the object's labels and annotations to its RayCluster.
+
+    Source: `constructRayClusterForRayJob`, `constructRayClusterForRayService`.
+    """
     return workload.kind in ("RayJob", "RayService")
 
 
 def submitter_of(workload: Workload) -> dict[str, Any] | None:
-    """The pod that submits the job of a RayJob in K8sJobMode, KubeRay's default; None for other modes and kinds."""
-    job = as_dict(as_dict(workload.document.get("spec")).get("jobTemplate")) or as_dict(
-        workload.document.get("spec")
-    )
-    if workload.kind not in ("RayJob", "RayCronJob") or as_str(job.get("submissionMode")) not in (
-        "",
-        "K8sJobMode",
-    ):
+    """The pod that submits the job of a RayJob in K8sJobMode, which is KubeRay's default mode.
+
+    None for other modes and kinds.
+    """
+    if workload.kind not in ("RayJob", "RayCronJob"):
+        return None
+    spec = as_dict(workload.document.get("spec"))
+    job = as_dict(spec.get("jobTemplate")) or spec
+    if as_str(job.get("submissionMode")) not in ("", "K8sJobMode"):
         return None
     template = as_dict(job.get("submitterPodTemplate"))
     head = workload.cluster.head.pod.ray_container if workload.cluster else None
@@ -82,23 +95,23 @@ def submitter_of(workload: Workload) -> dict[str, Any] | None:
         "resources": size,
     }
     labels = {ORIGIN_KIND_LABEL: "RayJob", _ORIGIN_NAME_LABEL: workload.name}
-    metadata = {"generateName": f"{workload.name}-", "labels": {**_labels(template), **labels}}
+    metadata = {"generateName": f"{workload.name}-", "labels": {**labels_of(template), **labels}}
     return _pod(template, metadata, as_dict(template.get("spec")) or {"containers": [container]})
 
 
 def pods_of(cluster: Workload) -> Iterator[dict[str, Any]]:
-    """One pod of each group of a RayCluster, as it reaches admission."""
-    for group in cluster.cluster.groups if cluster.cluster else ():
-        if group.pod.ray_container and cluster.cluster:
+    """One pod of each group of a RayCluster, as the API server sends it to admission."""
+    if cluster.cluster is None:
+        return
+    for group in cluster.cluster.groups:
+        if group.pod.ray_container:
             yield _ray_pod(cluster, cluster.cluster, group)
 
 
 def labels_of_pods(workload: Workload) -> Iterator[dict[str, Any]]:
     """The labels of the pods of each group of a RayCluster."""
-    return (
-        _labels_of_pod(workload, group)
-        for group in (workload.cluster.groups if workload.cluster else ())
-    )
+    groups = workload.cluster.groups if workload.cluster else ()
+    return (_labels_of_pod(workload, group) for group in groups)
 
 
 def _labels_of_pod(workload: Workload, group: Group) -> dict[str, Any]:
@@ -107,7 +120,7 @@ def _labels_of_pod(workload: Workload, group: Group) -> dict[str, Any]:
         "app.kubernetes.io/name": "kuberay",
         "ray.io/is-ray-node": "yes",
         "ray.io/identifier": f"{workload.name}-{group.role}",
-        **_labels(as_dict(group.raw.get("template"))),
+        **labels_of(as_dict(group.raw.get("template"))),
         **as_dict(group.raw.get("labels")),
         RAY_CLUSTER_LABEL: workload.name,
         NODE_TYPE_LABEL: str(group.role),
@@ -116,6 +129,28 @@ def _labels_of_pod(workload: Workload, group: Group) -> dict[str, Any]:
 
 
 def _ray_pod(workload: Workload, cluster: ClusterSpec, group: Group) -> dict[str, Any]:
+    spec = dict(group.pod.spec)
+    autoscaled = cluster.autoscaling and group.role is PodRole.HEAD
+    if autoscaled and not as_str(spec.get("serviceAccountName")):
+        spec["serviceAccountName"] = workload.name
+    ray, *others = spec["containers"]
+    ray = _with_cluster_settings(ray, workload, cluster)
+    if cluster.kuberay_tls:
+        secret = {"secretName": f"ray-{group.role}-secret-{workload.name}"}
+        volumes = [raw for _, raw in dict_items(spec.get("volumes"))]
+        spec["volumes"] = [*volumes, {"name": _TLS_VOLUME, "secret": secret}]
+    init_containers = _init_containers(ray, cluster, group)
+    if init_containers:
+        spec["initContainers"] = init_containers
+    sidecars = [
+        _with_cluster_settings(sidecar, workload, cluster)
+        for sidecar in _sidecars(cluster, group, autoscaled)
+    ]
+    spec["containers"] = [ray, *others, *sidecars]
+    return _pod(as_dict(group.raw.get("template")), _ray_pod_metadata(workload, group), spec)
+
+
+def _ray_pod_metadata(workload: Workload, group: Group) -> dict[str, Any]:
     owner = {
         "apiVersion": "ray.io/v1",
         "kind": "RayCluster",
@@ -124,119 +159,95 @@ def _ray_pod(workload: Workload, cluster: ClusterSpec, group: Group) -> dict[str
         "controller": True,
     }
     part = "head" if group.role is PodRole.HEAD else f"{group.name}-worker"
-    labels = _labels_of_pod(workload, group)
-    metadata = {
+    return {
         "generateName": f"{workload.name}-{part}-",
-        "labels": labels,
+        "labels": _labels_of_pod(workload, group),
         "ownerReferences": [owner],
     }
-    spec = dict(group.pod.spec)
-    autoscaled = cluster.autoscaling and group.role is PodRole.HEAD
-    if autoscaled and not as_str(spec.get("serviceAccountName")):
-        spec["serviceAccountName"] = workload.name
-    ray, *others = spec["containers"]
-    ray = _completed(ray, workload, cluster)
-    inits = [raw for _, raw in dict_items(spec.get("initContainers"))]
+
+
+def _init_containers(
+    ray: Mapping[str, Any], cluster: ClusterSpec, group: Group
+) -> list[Mapping[str, Any]]:
+    """The template's init containers, between those that KubeRay adds."""
+    containers = [raw for _, raw in dict_items(group.pod.spec.get("initContainers"))]
     if group.role is PodRole.WORKER:
-        inits.append(_wait_for_gcs(ray))
+        containers.append(_wait_for_gcs(ray))
     if cluster.kuberay_tls:
-        inits.insert(0, _wait_for_address(ray))
-        secret = {"secretName": f"ray-{group.role}-secret-{workload.name}"}
-        spec["volumes"] = [
-            *(raw for _, raw in dict_items(spec.get("volumes"))),
-            {"name": _TLS_VOLUME, "secret": secret},
-        ]
-    if inits:
-        spec["initContainers"] = inits
-    made = (
-        _completed(sidecar, workload, cluster) for sidecar in _sidecars(cluster, group, autoscaled)
-    )
-    spec["containers"] = [ray, *others, *made]
-    return _pod(group.raw.get("template"), metadata, spec)
+        containers.insert(0, _wait_for_address(ray))
+    return containers
 
 
-def _pod(template: Any, metadata: dict[str, Any], spec: Mapping[str, Any]) -> dict[str, Any]:
-    annotations = as_dict(as_dict(as_dict(template).get("metadata")).get("annotations"))
+def _pod(
+    template: Mapping[str, Any], metadata: dict[str, Any], spec: Mapping[str, Any]
+) -> dict[str, Any]:
+    annotations = annotations_of(template)
     if annotations:
         metadata["annotations"] = dict(annotations)
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": dict(spec)}
 
 
-def _labels(template: Mapping[str, Any]) -> Mapping[str, Any]:
-    return as_dict(as_dict(template.get("metadata")).get("labels"))
-
-
-def _completed(
+def _with_cluster_settings(
     container: Mapping[str, Any], workload: Workload, cluster: ClusterSpec
 ) -> dict[str, Any]:
-    asking = _asking(container, workload, cluster)
-    return _encrypted(asking) if cluster.kuberay_tls else asking
+    """A container with what the cluster's `authOptions` and `tlsOptions` add to it."""
+    authenticated = _with_token_auth(container, workload, cluster)
+    return _with_tls(authenticated) if cluster.kuberay_tls else authenticated
 
 
-def _encrypted(container: Mapping[str, Any]) -> dict[str, Any]:
+def _with_tls(container: Mapping[str, Any]) -> dict[str, Any]:
     """A container with what `tlsOptions.enabled` adds to it (`SetContainerTLSConfig`)."""
-    present = {entry.get("name") for _, entry in dict_items(container.get("env"))}
-    missing = [
-        {"name": name, "value": value}
-        for name, value in _TLS_VARIABLES.items()
-        if name not in present
-    ]
-    env = [*(raw for _, raw in dict_items(container.get("env"))), *missing]
-    return {**container, "env": env, "volumeMounts": [*_mounts(container), dict(_TLS_MOUNT)]}
-
-
-def _mounts(container: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return [
-        raw
-        for _, raw in dict_items(container.get("volumeMounts"))
-        if raw.get("name") != _TLS_VOLUME
-    ]
+    env = [raw for _, raw in dict_items(container.get("env"))]
+    present = {entry.get("name") for entry in env}
+    for name, value in _TLS_VARIABLES.items():
+        if name not in present:
+            env.append({"name": name, "value": value})
+    mounts = [raw for _, raw in dict_items(container.get("volumeMounts"))]
+    others = [mount for mount in mounts if mount.get("name") != _TLS_VOLUME]
+    return {**container, "env": env, "volumeMounts": [*others, dict(_TLS_MOUNT)]}
 
 
 def _wait_for_address(ray: Mapping[str, Any]) -> dict[str, Any]:
     copied = {field: ray[field] for field in ("image", "securityContext") if field in ray}
-    size = _size("50m", "64Mi")
     return {
         "name": "wait-for-tls-ip-san",
         **copied,
         "volumeMounts": [dict(_TLS_MOUNT)],
-        "resources": size,
+        "resources": _size("50m", "64Mi"),
     }
 
 
-def _asking(
+def _with_token_auth(
     container: Mapping[str, Any], workload: Workload, cluster: ClusterSpec
 ) -> dict[str, Any]:
-    """A container with what `authOptions.mode: token` adds to it, where its author has not (`configureTokenAuth`)."""
+    """A container with what `authOptions.mode: token` adds to it (`configureTokenAuth`).
+
+    KubeRay does not replace variables that the author has set.
+    """
     options = as_dict(cluster.spec.get("authOptions"))
     if options.get("mode") != "token":
         return dict(container)
-    present = {entry.get("name") for _, entry in dict_items(container.get("env"))}
-    token = {
-        "secretKeyRef": {
-            "name": as_str(options.get("secretName")) or workload.name,
-            "key": "auth_token",
-        }
-    }
     added: list[dict[str, Any]] = [{"name": "RAY_AUTH_MODE", "value": "token"}]
     if options.get("enableK8sTokenAuth") is True:
         added.append({"name": "RAY_ENABLE_K8S_TOKEN_AUTH", "value": "true"})
     else:
+        secret = as_str(options.get("secretName")) or workload.name
+        token = {"secretKeyRef": {"name": secret, "key": "auth_token"}}
         added.append({"name": "RAY_AUTH_TOKEN", "valueFrom": token})
+    env = [raw for _, raw in dict_items(container.get("env"))]
+    present = {entry.get("name") for entry in env}
     missing = [entry for entry in added if entry["name"] not in present]
-    return {**container, "env": [*(raw for _, raw in dict_items(container.get("env"))), *missing]}
+    return {**container, "env": [*env, *missing]}
 
 
 def _wait_for_gcs(ray: Mapping[str, Any]) -> dict[str, Any]:
-    copied = {
-        field: ray[field]
-        for field in ("image", "env", "volumeMounts", "securityContext")
-        if field in ray
-    }
+    fields = ("image", "env", "volumeMounts", "securityContext")
+    copied = {field: ray[field] for field in fields if field in ray}
     return {"name": "wait-gcs-ready", **copied, "resources": _size("200m", "256Mi")}
 
 
 def _sidecars(cluster: ClusterSpec, group: Group, autoscaled: bool) -> Iterator[dict[str, Any]]:
+    """The containers that KubeRay adds next to Ray."""
     ray = group.pod.ray_container
     autoscaler = {
         "name": "autoscaler",

@@ -1,6 +1,6 @@
-"""A pod, or the template of one: its containers, and which of them are Ray.
+"""A pod or a pod template: its containers, and which of them run Ray.
 
-Views are typed, the objects behind them stay raw.
+The views are typed; the objects behind them stay raw.
 """
 
 from collections.abc import Iterator, Mapping
@@ -8,9 +8,11 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
+from policies.documents.metadata import metadata_of
 from policies.documents.pointer import Pointer
 from policies.documents.untyped import as_dict, as_str, clipped, dict_items
 
+# Containers that KubeRay adds and that connect to Ray.
 RAY_CONTAINER_NAMES = frozenset(
     {"autoscaler", "wait-gcs-ready", "ray-job-submitter", "ray-history-collector"}
 )
@@ -28,7 +30,10 @@ class PodRole(StrEnum):
 
 
 class Container:
-    """One container of a pod, from any of its lists, or the options KubeRay makes one from."""
+    """A container of a pod, or the options from which KubeRay creates a container.
+
+    `listed` is the name of the list that contains it, such as `initContainers`, or `options`.
+    """
 
     def __init__(self, raw: Mapping[str, Any], pointer: Pointer, listed: str) -> None:
         self.raw = raw
@@ -39,26 +44,30 @@ class Container:
 
     @cached_property
     def variable_names(self) -> set[str]:
-        """The names in `env`; for whoever needs no more, because this is several times faster than `variables`."""
+        """The names in `env`; several times faster than `variables` where names are enough."""
+        names = set()
         env = self.raw.get("env")
-        entries = env if isinstance(env, list) else ()
-        return {
-            name
-            for entry in entries
-            if isinstance(entry, dict) and isinstance(name := entry.get("name"), str)
-        }
+        for entry in env if isinstance(env, list) else ():
+            if isinstance(entry, dict):
+                name = entry.get("name")
+                if isinstance(name, str):
+                    names.add(name)
+        return names
 
     @cached_property
     def variables(self) -> Mapping[str, list[tuple[int, Mapping[str, Any]]]]:
-        """The entries of `env` by name, each with its index. Kubernetes lets the last of a name win."""
-        found: dict[str, list[tuple[int, Mapping[str, Any]]]] = {}
+        """The entries of `env` by name, each with its index.
+
+        If a name occurs more than once, Kubernetes uses the last entry.
+        """
+        entries: dict[str, list[tuple[int, Mapping[str, Any]]]] = {}
         for index, entry in dict_items(self.raw.get("env")):
             name = as_str(entry.get("name"))
-            if name in found:
-                found[name].append((index, entry))
+            if name in entries:
+                entries[name].append((index, entry))
             else:
-                found[name] = [(index, entry)]
-        return found
+                entries[name] = [(index, entry)]
+        return entries
 
     @property
     def mounts(self) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -70,14 +79,14 @@ class Container:
 
 
 class Pod:
-    """A pod, or the template of one: `pointer` is where its `metadata` and `spec` are."""
+    """A pod or a pod template; its `metadata` and `spec` are at `pointer`."""
 
     def __init__(self, raw: Mapping[str, Any], pointer: Pointer, role: PodRole, group: str) -> None:
         self.raw = raw
         self.pointer = pointer
         self.role = role
         self.group = group
-        self.metadata = as_dict(raw.get("metadata"))
+        self.metadata = metadata_of(raw)
         self.labels = as_dict(self.metadata.get("labels"))
         self.annotations = as_dict(self.metadata.get("annotations"))
         self.spec = as_dict(raw.get("spec"))
@@ -86,12 +95,13 @@ class Pod:
 
     @cached_property
     def title(self) -> str:
-        """How messages name it; free of list positions, so that a violation keeps its words when groups move."""
-        return (
-            f"worker group {clipped(self.group)}"
-            if self.role is PodRole.WORKER and self.group
-            else str(self.role)
-        )
+        """The pod's name in messages.
+
+        It contains no list position, so a violation keeps its message when groups are reordered.
+        """
+        if self.role is PodRole.WORKER and self.group:
+            return f"worker group {clipped(self.group)}"
+        return str(self.role)
 
     @property
     def volumes(self) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -99,7 +109,7 @@ class Pod:
 
     @cached_property
     def containers(self) -> tuple[Container, ...]:
-        """Containers, init containers and ephemeral containers, in this order."""
+        """The containers, then the init containers, then the ephemeral containers."""
         return tuple(
             Container(raw, self.spec_pointer / listed / index, listed)
             for listed in ("containers", "initContainers", "ephemeralContainers")
@@ -108,13 +118,13 @@ class Pod:
 
     @cached_property
     def ray_container(self) -> Container | None:
-        """The container Ray runs in: the first one, always (KubeRay `utils.RayContainerIndex`)."""
+        """The container that runs Ray: always the first (KubeRay `utils.RayContainerIndex`)."""
         first = next(iter(self.containers), None)
         return first if first and first.pointer == self.spec_pointer / "containers" / 0 else None
 
     @cached_property
     def ray_containers(self) -> tuple[Container, ...]:
-        """Every container that speaks to Ray and so needs its TLS variables and files."""
+        """Every container that connects to Ray, and so needs its TLS variables and files."""
         ray = self.ray_container
         if ray is None:
             return ()
@@ -135,7 +145,7 @@ class Pod:
         return {container.name: container for container in reversed(self.containers)}
 
     def title_of(self, container: Container) -> str:
-        """How messages name one of its containers."""
+        """A container's name in messages."""
         return f"container {clipped(container.name) or '(unnamed)'} of the {self.title}"
 
     def container(self, name: str) -> Container | None:

@@ -1,6 +1,6 @@
-"""The runtime environments that stand in objects: of a job, or of Serve applications with one each.
+"""The runtime environments in an object: that of a job, or those of Serve applications.
 
-Those handed over when a job is submitted never come past admission.
+A runtime environment passed to Ray when a job is submitted never reaches admission.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,14 +18,15 @@ _PLACES = (
     ROOT / "spec" / "jobTemplate" / "runtimeEnvYAML",
     ROOT / "spec" / "serveConfigV2",
 )
-# A manifest's own limit is far above; a runtime environment of this size is no longer read, and said not to be.
+# Parsing costs time in a request, so larger ones are not parsed but reported as unreadable. An
+# object may be far larger, but no real runtime environment comes near these limits.
 _MAX_CHARACTERS = 128 * 1024
 _MAX_NODES = 20_000
 
 
 @dataclass(frozen=True, slots=True)
 class RuntimeEnvironment:
-    """The YAML at `pointer`, and the environments in it; `problem` says why it could not be read."""
+    """The YAML at `pointer` and the environments in it; `problem` says why it is unreadable."""
 
     pointer: Pointer
     content: str
@@ -34,12 +35,12 @@ class RuntimeEnvironment:
 
     @property
     def field(self) -> str:
-        """The name of the field it stands in."""
+        """The name of the field that contains it."""
         return str(self.pointer[-1])
 
     @property
     def variables(self) -> Iterator[tuple[str, str]]:
-        """The names and literals of every `env_vars`."""
+        """The name and literal of each entry of every `env_vars`."""
         for part in self.parts:
             for name, value in as_dict(part.get("env_vars")).items():
                 if isinstance(value, str):
@@ -47,17 +48,23 @@ class RuntimeEnvironment:
 
 
 def runtime_environments(workload: Workload) -> Sequence[RuntimeEnvironment]:
-    """Every runtime environment in an object, readable or not; read once."""
-    found: Sequence[RuntimeEnvironment] | None = workload.memo.get("runtime_environments")
-    if found is None:
-        contents = ((pointer, as_str(pointer.read(workload.document))) for pointer in _PLACES)
-        found = workload.memo["runtime_environments"] = [
-            _read(pointer, content) for pointer, content in contents if content
-        ]
-    return found
+    """Every runtime environment in the object, readable or not.
+
+    They are parsed once for each workload, because several rules read them.
+    """
+    cached: Sequence[RuntimeEnvironment] | None = workload.memo.get("runtime_environments")
+    if cached is not None:
+        return cached
+    environments = []
+    for pointer in _PLACES:
+        content = as_str(pointer.read(workload.document))
+        if content:
+            environments.append(_parse(pointer, content))
+    workload.memo["runtime_environments"] = environments
+    return environments
 
 
-def _read(pointer: Pointer, content: str) -> RuntimeEnvironment:
+def _parse(pointer: Pointer, content: str) -> RuntimeEnvironment:
     try:
         if len(content) > _MAX_CHARACTERS:
             raise UntrustedYamlError(f"longer than {_MAX_CHARACTERS} characters")
@@ -70,13 +77,16 @@ def _read(pointer: Pointer, content: str) -> RuntimeEnvironment:
 
 
 def _parts(documents: list[Any]) -> Iterator[Mapping[str, Any]]:
-    """A runtime environment itself, or those of every application and deployment of a Serve config."""
+    """The document itself, then the environments of a Serve config.
+
+    A Serve config can have one in each application and in each deployment's actor options.
+    """
     for document in map(as_dict, documents):
         applications = [application for _, application in dict_items(document.get("applications"))]
-        deployments = [
-            as_dict(deployment.get("ray_actor_options"))
-            for application in applications
-            for _, deployment in dict_items(application.get("deployments"))
-        ]
         yield document
-        yield from (as_dict(part.get("runtime_env")) for part in (*applications, *deployments))
+        for application in applications:
+            yield as_dict(application.get("runtime_env"))
+        for application in applications:
+            for _, deployment in dict_items(application.get("deployments")):
+                options = as_dict(deployment.get("ray_actor_options"))
+                yield as_dict(options.get("runtime_env"))

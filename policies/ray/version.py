@@ -1,24 +1,32 @@
-"""Ray versions as they stand in `rayVersion` and in image tags."""
+"""Ray versions: how `rayVersion` and image tags state them, and which a workload states."""
 
 import re
+from collections.abc import Iterator
 
+from policies.documents.pointer import Pointer
+from policies.documents.untyped import as_str
 from policies.ray.image import is_ray_image, repository_of, tag_of
+from policies.ray.workload import Workload
 
 VERSION = r"^v?([0-9]{1,6})\.([0-9]{1,6})(?:\.([0-9]{1,6}))?(?![0-9])"
 _VERSION = re.compile(VERSION)
 
 RayVersion = tuple[int, int, int]
 
-# The first with token authentication.
+# The first version with token authentication.
 TOKENS_SINCE: RayVersion = (2, 52, 0)
-# The first whose agent on 52365 asks for the token, too (Ray `dashboard/http_server_agent.py`, seen by `make e2e`).
+# The first version whose agent on port 52365 requires the token as well (Ray
+# `dashboard/http_server_agent.py`, confirmed by `make e2e`).
 AGENT_ASKS_SINCE: RayVersion = (2, 54, 0)
 
 
 def ray_version(value: str) -> RayVersion | None:
-    """`2.52.0`, `2.52`, `2.52.0-py310-gpu`, `v2.52.0rc1` -> (2, 52, 0); None where no version stands at the start."""
-    found = _VERSION.match(value)
-    return (int(found[1]), int(found[2]), int(found[3] or 0)) if found else None
+    """The version at the start of `value`; None if there is none.
+
+    `2.52.0`, `2.52`, `2.52.0-py310-gpu` and `v2.52.0rc1` all give (2, 52, 0).
+    """
+    match = _VERSION.match(value)
+    return (int(match[1]), int(match[2]), int(match[3] or 0)) if match else None
 
 
 def dotted(version: RayVersion) -> str:
@@ -27,8 +35,30 @@ def dotted(version: RayVersion) -> str:
 
 
 def image_version(image: str) -> RayVersion | None:
-    """The version a Ray image is tagged with (`rayproject/ray:2.52.0-gpu`); other images number their own releases."""
+    """The Ray version in the tag of a Ray image, such as `rayproject/ray:2.52.0-gpu`.
+
+    None for other images, whose tags number their own releases.
+    """
     name = repository_of(image).rpartition("/")[2]
-    version = ray_version(tag_of(image)) if name == "ray" or name.startswith("ray-") else None
-    # Whoever builds images of their own often counts from 1; Ray itself has not been there for years.
-    return version if version and (version[0] > 1 or is_ray_image(image)) else None
+    if name != "ray" and not name.startswith("ray-"):
+        return None
+    version = ray_version(tag_of(image))
+    if version is None:
+        return None
+    # Private images often number their own releases from 0 or 1; Ray left version 1 in 2022.
+    return version if version[0] > 1 or is_ray_image(image) else None
+
+
+def versions_of(workload: Workload) -> Iterator[tuple[RayVersion, Pointer]]:
+    """Each Ray version that the workload states, with its place in the object.
+
+    Sources: `rayVersion`, and the tags of the Ray images.
+    """
+    if workload.cluster:
+        stated = ray_version(as_str(workload.cluster.spec.get("rayVersion")))
+        if stated:
+            yield stated, workload.cluster.pointer / "rayVersion"
+    for container, _ in workload.ray_containers:
+        tagged = image_version(container.image)
+        if tagged:
+            yield tagged, container.pointer / "image"

@@ -1,6 +1,7 @@
-"""One view over every kind that makes Ray pods: where are the pods, which is the head, which containers are Ray?
+"""One view of every kind that creates Ray pods: its pods, its head, its Ray containers.
 
-The only module that knows where pods are in each kind. Views are typed, the objects behind them stay raw.
+The only module that knows where the pods are in each kind. The views are typed; the objects behind
+them stay raw.
 Source: KubeRay `ray-operator/apis/ray/v1` and `controllers/ray/common/pod.go`.
 """
 
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from policies.documents.metadata import ObjectView, labels_of
 from policies.documents.pointer import ROOT, Pointer
 from policies.documents.untyped import as_dict, as_str, dict_items, str_items
 from policies.ray.pod import Container, Pod, PodRole
@@ -21,12 +23,13 @@ GROUP_LABEL = "ray.io/group"
 ORIGIN_KIND_LABEL = "ray.io/originated-from-crd"
 OPT_IN_CLUSTER_LABEL = "raywarden.io/cluster"
 OPT_IN_ROLE_LABEL = "raywarden.io/role"
-# Whoever asks for labels that begin like these asks for Ray.
+# A selector that names a label with one of these prefixes selects Ray pods.
 LABEL_PREFIXES = ("ray.io/", "raywarden.io/")
-# Options of `ray` itself may stand between the two words.
+# Options of `ray` itself can come between the two words. Every repetition is bounded, because the
+# text is untrusted and an unbounded pattern could backtrack for a long time.
 RAY_START = re.compile(r"\bray(?:\s+-\S{1,40}(?:\s+[^-\s]\S{0,40})?){0,4}\s+start\b")
 
-# Where each kind keeps the RayClusterSpec it stands for.
+# Where each kind has its RayClusterSpec.
 _CLUSTER_SPEC = {
     "RayCluster": ROOT / "spec",
     "RayJob": ROOT / "spec" / "rayClusterSpec",
@@ -37,9 +40,14 @@ _SUBMITTER_TEMPLATE = {
     "RayJob": ROOT / "spec" / "submitterPodTemplate",
     "RayCronJob": ROOT / "spec" / "jobTemplate" / "submitterPodTemplate",
 }
+# Where a RayClusterSpec has the options of the containers that KubeRay adds, by container name.
+_OPTIONS = {
+    "autoscaler": Pointer(("autoscalerOptions",)),
+    "ray-history-collector": Pointer(("historyServerOptions", "collectorOptions")),
+}
 _BARE_TEMPLATE = {"Pod": ROOT, "CronJob": ROOT / "spec" / "jobTemplate" / "spec" / "template"}
-# Kinds that make pods of a template; theirs are ours when the template has the label of a Ray cluster,
-# or starts Ray without one.
+# Kinds that create pods from a template. They are workloads if the template has the label of a Ray
+# cluster, or starts Ray without one.
 _TEMPLATE_KINDS = {
     ("", "ReplicationController"),
     ("apps", "Deployment"),
@@ -49,13 +57,13 @@ _TEMPLATE_KINDS = {
     ("batch", "CronJob"),
     ("batch", "Job"),
 }
-# Every kind that can be a workload, by name.
+# The name of every kind that can be a workload.
 WORKLOAD_KINDS = frozenset({"Pod", *_CLUSTER_SPEC, *(kind for _, kind in _TEMPLATE_KINDS)})
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A group, version and kind as the API server names them; the core group is the empty string."""
+    """A group, version and kind as in the API server; the core group is the empty string."""
 
     group: str
     version: str
@@ -63,13 +71,13 @@ class Kind:
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> "Kind":
-        """The kind a manifest claims for itself."""
+        """The kind that a manifest states."""
         group, _, version = as_str(document.get("apiVersion")).rpartition("/")
         return cls(group, version, as_str(document.get("kind")))
 
 
 class Group:
-    """The head group or one worker group of a cluster: start parameters around a pod template."""
+    """The head group or a worker group of a cluster: a pod template with start parameters."""
 
     def __init__(self, raw: Mapping[str, Any], pointer: Pointer, role: PodRole, name: str) -> None:
         self.raw = raw
@@ -88,7 +96,7 @@ class Group:
 
 
 class ClusterSpec:
-    """A RayClusterSpec, wherever it stands."""
+    """The RayClusterSpec at `pointer`."""
 
     def __init__(self, spec: Mapping[str, Any], pointer: Pointer) -> None:
         self.spec = spec
@@ -96,46 +104,35 @@ class ClusterSpec:
 
     @cached_property
     def head(self) -> Group:
-        return Group(
-            as_dict(self.spec.get("headGroupSpec")),
-            self.pointer / "headGroupSpec",
-            PodRole.HEAD,
-            "headgroup",
-        )
+        raw = as_dict(self.spec.get("headGroupSpec"))
+        return Group(raw, self.pointer / "headGroupSpec", PodRole.HEAD, "headgroup")
 
     @cached_property
     def groups(self) -> tuple[Group, ...]:
         """The head group first, then the worker groups."""
-        workers = (
-            Group(
-                raw,
-                self.pointer / "workerGroupSpecs" / index,
-                PodRole.WORKER,
-                as_str(raw.get("groupName")),
-            )
-            for index, raw in dict_items(self.spec.get("workerGroupSpecs"))
-        )
-        return (self.head, *workers)
+        groups = [self.head]
+        for index, raw in dict_items(self.spec.get("workerGroupSpecs")):
+            pointer = self.pointer / "workerGroupSpecs" / index
+            groups.append(Group(raw, pointer, PodRole.WORKER, as_str(raw.get("groupName"))))
+        return tuple(groups)
 
     @cached_property
     def options(self) -> tuple[Container, ...]:
-        """What KubeRay makes a container of its own from: the autoscaler's and the history collector's options."""
-        places = {
-            "autoscaler": Pointer(("autoscalerOptions",)),
-            "ray-history-collector": Pointer(("historyServerOptions", "collectorOptions")),
-        }
-        return tuple(
-            Container({"name": name, **options}, Pointer((*self.pointer, *place)), "options")
-            for name, place in places.items()
-            if (options := as_dict(place.read(self.spec)))
-        )
+        """The options from which KubeRay creates the autoscaler and the history collector."""
+        containers = []
+        for name, place in _OPTIONS.items():
+            options = as_dict(place.read(self.spec))
+            if options:
+                pointer = Pointer((*self.pointer, *place))
+                containers.append(Container({"name": name, **options}, pointer, "options"))
+        return tuple(containers)
 
     @cached_property
     def _by_part(self) -> dict[tuple[PodRole, str], Group]:
         return {(group.role, group.name): group for group in self.groups}
 
     def counterpart(self, group: Group) -> Group | None:
-        """The group here that plays the part of `group`, a group of another version of the same cluster."""
+        """The group here with the role and name of `group`, a group of another version."""
         return self._by_part.get((group.role, group.name))
 
     @property
@@ -144,25 +141,21 @@ class ClusterSpec:
 
     @property
     def kuberay_tls(self) -> bool:
-        """KubeRay's own mTLS is asked for (`spec.tlsOptions.enabled`)."""
+        """True if KubeRay's own mTLS is enabled (`spec.tlsOptions.enabled`)."""
         return as_dict(self.spec.get("tlsOptions")).get("enabled") is True
 
 
-class Workload:
-    """An object that is, or will become, Ray pods."""
+class Workload(ObjectView):
+    """An object that is a Ray pod, or from which Ray pods are created."""
 
     def __init__(self, kind: str, document: Mapping[str, Any]) -> None:
-        self.kind = kind
-        self.document = document
-        self.metadata = as_dict(document.get("metadata"))
-        self.labels = as_dict(self.metadata.get("labels"))
-        self.annotations = as_dict(self.metadata.get("annotations"))
-        # What others have worked out about it, each under its own name: rules ask for the same things.
+        super().__init__(kind, document)
+        # Results that several rules need, computed once by other modules, each under its name.
         self.memo: dict[str, Any] = {}
 
     @classmethod
     def of(cls, kind: Kind, document: Mapping[str, Any]) -> "Workload | None":
-        """The view of `document`, or None for a kind (or a pod) that has nothing to do with Ray."""
+        """The view of `document`; None for a kind, or a pod, that has nothing to do with Ray."""
         if kind.group == RAY_GROUP and kind.kind in _CLUSTER_SPEC:
             return cls(kind.kind, document)
         workload = cls(kind.kind, document)
@@ -171,41 +164,42 @@ class Workload:
         return None
 
     def continued(self, document: Mapping[str, Any]) -> "Workload":
-        """The view of `document` as a later version of this pod, also where its labels no longer say so."""
+        """The view of `document`, a later version of this pod.
+
+        The role stays, even if the labels that stated it are gone.
+        """
         later = Workload(self.kind, document)
         later.pods = tuple(Pod(document, pod.pointer, pod.role, pod.group) for pod in self.pods)
         return later
 
     @property
-    def name(self) -> str:
-        return as_str(self.metadata.get("name")) or as_str(self.metadata.get("generateName"))
-
-    @property
     def is_kuberay_pod(self) -> bool:
-        """A pod KubeRay made of an object that has been judged itself, by its labels; `operator-made-pods` asks on."""
+        """True if the pod's labels say that KubeRay created it, from an object reviewed before.
+
+        Labels can be forged; the rule `operator-made-pods` verifies the claim.
+        """
         return self.kind == "Pod" and (
             RAY_CLUSTER_LABEL in self.labels or ORIGIN_KIND_LABEL in self.labels
         )
 
     @property
     def is_bare(self) -> bool:
-        """Pods, or templates of pods, that start Ray without a label of KubeRay's or ours."""
+        """True if the pods start Ray without KubeRay's or RayWarden's cluster label."""
         return self.kind not in _CLUSTER_SPEC and not any(
-            name in pod.labels
+            RAY_CLUSTER_LABEL in pod.labels or OPT_IN_CLUSTER_LABEL in pod.labels
             for pod in self.pods
-            for name in (RAY_CLUSTER_LABEL, OPT_IN_CLUSTER_LABEL)
         )
 
     @cached_property
     def cluster(self) -> ClusterSpec | None:
-        """The RayClusterSpec in it; None for pods, and for a RayJob that uses an existing cluster."""
+        """Its RayClusterSpec; None for pods, and for a RayJob that uses an existing cluster."""
         place = _CLUSTER_SPEC.get(self.kind)
         spec = place.read(self.document) if place else None
         return ClusterSpec(spec, place) if place and isinstance(spec, dict) else None
 
     @cached_property
     def pods(self) -> tuple[Pod, ...]:
-        """Every pod it stands for: the head first, then the worker groups, then the job submitter."""
+        """Its pods: the head first, then one for each worker group, then the job submitter."""
         if self.kind not in _CLUSTER_SPEC:
             return tuple(self._bare_pods())
         groups = self.cluster.groups if self.cluster else ()
@@ -213,36 +207,37 @@ class Workload:
 
     @cached_property
     def containers(self) -> tuple[tuple[Container, str], ...]:
-        """Every container there is or will be, each with its title: those of all pods, then KubeRay's options."""
-        listed = (
+        """The containers of all pods, then KubeRay's options, each with its title."""
+        containers = [
             (container, pod.title_of(container))
             for pod in self.pods
             for container in pod.containers
-        )
-        return (*listed, *self._options())
+        ]
+        return (*containers, *self._options())
 
     @cached_property
     def ray_containers(self) -> tuple[tuple[Container, str], ...]:
-        """The containers that speak to Ray, each with its title; KubeRay's options become such containers."""
-        listed = (
+        """The containers that connect to Ray, each with its title.
+
+        KubeRay creates such containers from its options too, so those are included.
+        """
+        containers = [
             (container, pod.title_of(container))
             for pod in self.pods
             for container in pod.ray_containers
-        )
-        return (*listed, *self._options())
+        ]
+        return (*containers, *self._options())
 
     def _options(self) -> Iterator[tuple[Container, str]]:
-        return (
-            (options, str(options.pointer[-1]))
-            for options in (self.cluster.options if self.cluster else ())
-        )
+        for options in self.cluster.options if self.cluster else ():
+            yield options, str(options.pointer[-1])
 
     @cached_property
     def _by_part(self) -> dict[tuple[PodRole, str], Pod]:
         return {(pod.role, pod.group): pod for pod in self.pods}
 
     def counterpart(self, pod: Pod) -> Pod | None:
-        """The pod here that plays the part of `pod`, a pod of another version of the same object."""
+        """The pod here with the role and group of `pod`, a pod of another version."""
         return self._by_part.get((pod.role, pod.group))
 
     def _submitters(self) -> Iterator[Pod]:
@@ -254,8 +249,8 @@ class Workload:
     def _bare_pods(self) -> Iterator[Pod]:
         pointer = _BARE_TEMPLATE.get(self.kind, ROOT / "spec" / "template")
         raw = as_dict(pointer.read(self.document))
-        labels = as_dict(as_dict(raw.get("metadata")).get("labels"))
-        # KubeRay's label first: nobody can override it in a pod KubeRay makes.
+        labels = labels_of(raw)
+        # KubeRay's labels take precedence: users cannot override them in a pod KubeRay creates.
         if RAY_CLUSTER_LABEL in labels or NODE_TYPE_LABEL in labels:
             role = _role(labels.get(NODE_TYPE_LABEL), PodRole.HEAD, PodRole.WORKER, PodRole.CLEANUP)
             yield Pod(raw, pointer, role, as_str(labels.get(GROUP_LABEL)))
@@ -271,15 +266,20 @@ class Workload:
 
 
 def starts_ray(pod: Mapping[str, Any]) -> bool:
-    """A container of this pod, or template of one, runs `ray start`, in words that say so."""
-    return any(
-        RAY_START.search(" ".join(word for _, word in str_items(container.get(field))))
-        for listed in ("containers", "initContainers")
-        for _, container in dict_items(as_dict(pod.get("spec")).get(listed))
-        for field in ("command", "args")
-    )
+    """True if a container of this pod or template visibly runs `ray start`."""
+    spec = as_dict(pod.get("spec"))
+    for list_name in ("containers", "initContainers"):
+        for _, container in dict_items(spec.get(list_name)):
+            for field in ("command", "args"):
+                words = [word for _, word in str_items(container.get(field))]
+                if RAY_START.search(" ".join(words)):
+                    return True
+    return False
 
 
 def _role(label: Any, *known: PodRole) -> PodRole:
-    """The role a label names; a pod that names none of these is taken for a worker, which gets every protection."""
+    """The role a label names.
+
+    A pod with any other label counts as a worker, because workers get every protection.
+    """
     return next((role for role in known if role == label), PodRole.WORKER)

@@ -11,8 +11,13 @@ from policies.injection.contract import TlsBy, tls_by
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.ray.image import repository_of
 from policies.ray.pod import Container, Pod, PodRole
-from policies.ray.stated_versions import versions_of
-from policies.ray.version import AGENT_ASKS_SINCE, TOKENS_SINCE, dotted, ray_version
+from policies.ray.version import (
+    AGENT_ASKS_SINCE,
+    TOKENS_SINCE,
+    dotted,
+    ray_version,
+    versions_of,
+)
 from policies.ray.workload import ClusterSpec, Workload
 
 _MODE = "RAY_AUTH_MODE"

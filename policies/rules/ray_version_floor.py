@@ -6,8 +6,7 @@ from typing import ClassVar
 from pydantic import Field, field_validator
 
 from policies.model import Facts, Profile, Rule, Severity, Violation
-from policies.ray.stated_versions import versions_of
-from policies.ray.version import VERSION, RayVersion, dotted, ray_version
+from policies.ray.version import VERSION, RayVersion, dotted, ray_version, versions_of
 from policies.ray.workload import Workload
 
 # The Ray version each was fixed in; CVE-2023-48022 (ShadowRay) needs token authentication in any version.

@@ -219,9 +219,10 @@ def test_all_violations_are_said_at_once_with_place_and_remedy() -> None:
     asked = reviewer()
     response = asked.validate(request(dict(asked.mutated(request(document)).document))).response
     assert response.message.splitlines() == [
-        "no-public-head-service: the head service is a NodePort, open on every node"
+        "no-public-head-service: the head service is a NodePort, which opens a port on every node"
         " (at /spec/headGroupSpec/serviceType)."
-        " Fix: write serviceType: ClusterIP and use kubectl port-forward, or an Ingress that asks who is there",
+        " Fix: set serviceType: ClusterIP and use kubectl port-forward,"
+        " or an Ingress that authenticates",
         "no-host-access: the head sets hostNetwork (at /spec/headGroupSpec/template/spec/hostNetwork)."
         " Fix: delete hostNetwork",
     ]

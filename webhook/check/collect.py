@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
-from policies.cluster.state import RbacBinding, RbacGrants, RbacRole
+from policies.cluster.rbac import RbacBinding, RbacGrants, RbacRole
 from policies.documents.untyped import as_dict, as_str, dict_items
 from webhook import __version__
 from webhook.check.coverage import ray_namespaces

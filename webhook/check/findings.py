@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from policies.cluster.state import RbacGrants
+from policies.cluster.rbac import RbacGrants
 from webhook.check.deployed import Deployed, PolicyText
 from webhook.ports import StoredSeed
 

@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 
 from certs.identity import Cluster, Service
 from policies.cluster.network_policy import NetworkPolicy
-from policies.cluster.state import NamespaceState, RbacBinding, RbacGrants, RbacRole
+from policies.cluster.rbac import RbacBinding, RbacGrants, RbacRole
+from policies.cluster.state import NamespaceState
 from policies.documents.untyped import as_dict
 from webhook.kube.api import KubeApi
 from webhook.kube.informer import Informer

@@ -7,13 +7,11 @@ from typing import Any
 
 from policies.cluster.clouds import QUOTA_KINDS
 from policies.cluster.network_policy import NetworkPolicy
+from policies.cluster.rbac import RbacBinding, RbacGrants, RbacRole
 from policies.cluster.state import (
     LiveCluster,
     LiveService,
     NamespaceState,
-    RbacBinding,
-    RbacGrants,
-    RbacRole,
     namespaces_in_quota,
 )
 from policies.documents.untyped import as_dict, as_str

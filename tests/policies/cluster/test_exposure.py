@@ -1,10 +1,13 @@
-"""Who can reach a Service from outside. Sources: the Service API and the cloud providers' own documentation."""
+"""Who can reach a Service from outside the cluster.
+
+Sources: the Service API and the documentation of the cloud providers.
+"""
 
 from typing import Any
 
 import pytest
 
-from policies.cluster.exposure import few_are_in, is_public, lets_in_few
+from policies.cluster.exposure import blocks_have_few_addresses, has_few_addresses, is_public
 
 RANGES = "service.beta.kubernetes.io/load-balancer-source-ranges"
 AZURE_RANGES = "service.beta.kubernetes.io/azure-allowed-ip-ranges"
@@ -36,7 +39,9 @@ def balancer(*ranges: Any, **annotations: str) -> dict[str, Any]:
         ({"externalIPs": []}, False),
     ],
 )
-def test_what_is_public_by_its_spec(spec: dict[str, Any], public: bool) -> None:
+def test_the_type_and_the_external_ips_can_make_a_service_public(
+    spec: dict[str, Any], public: bool
+) -> None:
     assert is_public({"spec": spec}) is public
 
 
@@ -55,7 +60,7 @@ def test_what_is_public_by_its_spec(spec: dict[str, Any], public: bool) -> None:
     ],
     ids=repr,
 )
-def test_a_load_balancer_for_some(service: dict[str, Any]) -> None:
+def test_a_restricted_load_balancer_is_not_public(service: dict[str, Any]) -> None:
     assert not is_public(service)
 
 
@@ -77,7 +82,7 @@ def test_a_load_balancer_for_some(service: dict[str, Any]) -> None:
     ],
     ids=repr,
 )
-def test_a_load_balancer_for_everyone(service: dict[str, Any]) -> None:
+def test_an_unrestricted_load_balancer_is_public(service: dict[str, Any]) -> None:
     assert is_public(service)
 
 
@@ -97,16 +102,16 @@ def test_a_load_balancer_for_everyone(service: dict[str, Any]) -> None:
         ([OFFICE] * 1001, False),
     ],
 )
-def test_few_is_counted_in_public_addresses(ranges: list[str], few: bool) -> None:
-    assert lets_in_few(ranges) is few
+def test_only_public_addresses_are_counted(ranges: list[str], few: bool) -> None:
+    assert has_few_addresses(ranges) is few
 
 
-def test_exceptions_are_taken_out_of_the_range_they_lie_in() -> None:
-    assert few_are_in([("8.0.0.0/7", ["9.0.0.0/8"])])
-    assert not few_are_in([("8.0.0.0/7", ["10.0.0.0/8", "11.0.0.0/8"])])
-    assert not few_are_in([("8.0.0.0/7", ["8.0.0.0/9", "8.0.0.0/9"])])
-    assert not few_are_in([("8.0.0.0/7", ["::/0"])])
-    assert not few_are_in([("2001::/23", ["2001:20::/28"]), ("2600::/29", [])]), (
-        "what one leaves out, others let in"
-    )
-    assert not few_are_in([("8.0.0.0/8", ["8.0.0.0/32"] * 1000)]), "too many to look into"
+def test_exceptions_are_subtracted_only_from_the_range_that_contains_them() -> None:
+    assert blocks_have_few_addresses([("8.0.0.0/7", ["9.0.0.0/8"])])
+    assert not blocks_have_few_addresses([("8.0.0.0/7", ["10.0.0.0/8", "11.0.0.0/8"])])
+    assert not blocks_have_few_addresses([("8.0.0.0/7", ["8.0.0.0/9", "8.0.0.0/9"])])
+    assert not blocks_have_few_addresses([("8.0.0.0/7", ["::/0"])])
+    two_ranges = [("2001::/23", ["2001:20::/28"]), ("2600::/29", [])]
+    assert not blocks_have_few_addresses(two_ranges), "an exception of one range reduced another"
+    too_many = ["8.0.0.0/32"] * 1000
+    assert not blocks_have_few_addresses([("8.0.0.0/8", too_many)])

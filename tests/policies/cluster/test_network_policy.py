@@ -1,10 +1,10 @@
-"""Whom a NetworkPolicy keeps out, and whom it lets in. Source: the API reference of networking/v1."""
+"""Which traffic a NetworkPolicy allows. Source: the API reference of networking/v1."""
 
 from typing import Any
 
 import pytest
 
-from policies.cluster.network_policy import NetworkPolicy, lets_everyone_in
+from policies.cluster.network_policy import NetworkPolicy, allows_everyone
 
 DASHBOARD = 8265
 EVERYONE: dict[str, Any] = {}
@@ -20,17 +20,14 @@ def policy(*ingress: Any, metadata: dict[str, Any] | None = None, **spec: Any) -
     )
 
 
-def open_at(made: NetworkPolicy, *ports: int) -> list[str]:
-    return [str(pointer) for pointer in made.open_rules(*(ports or (DASHBOARD,)))]
+def open_at(network_policy: NetworkPolicy, *ports: int) -> list[str]:
+    return [str(pointer) for pointer in network_policy.open_rules(*(ports or (DASHBOARD,)))]
 
 
 def blocks(*ranges: str, without: tuple[str, ...] = ()) -> dict[str, Any]:
-    return {
-        "from": [
-            {"ipBlock": {"cidr": one, **({"except": list(without)} if without else {})}}
-            for one in ranges
-        ]
-    }
+    """An ingress rule that allows these ranges, each without these exceptions."""
+    exceptions = {"except": list(without)} if without else {}
+    return {"from": [{"ipBlock": {"cidr": cidr, **exceptions}} for cidr in ranges]}
 
 
 @pytest.mark.parametrize(
@@ -45,20 +42,20 @@ def blocks(*ranges: str, without: tuple[str, ...] = ()) -> dict[str, Any]:
         ({"egress": [{}]}, True),
     ],
 )
-def test_ingress_is_isolated_unless_the_types_leave_it_out(
+def test_a_policy_isolates_ingress_unless_its_types_omit_it(
     spec: dict[str, Any], isolates: bool
 ) -> None:
     assert policy(**spec).isolates is isolates
 
 
-def test_ingress_rules_of_a_policy_that_is_about_egress_mean_nothing() -> None:
+def test_ingress_rules_of_an_egress_policy_have_no_effect() -> None:
     assert open_at(policy(EVERYONE, policyTypes=["Egress"])) == []
 
 
 @pytest.mark.parametrize("selector", [{}, None, {"matchLabels": None}, {"matchExpressions": []}])
-def test_a_selector_that_asks_nothing_selects_every_pod(selector: Any) -> None:
-    made = policy(podSelector=selector)
-    assert made.selects({}) and made.selects({"a": "b"})
+def test_an_empty_selector_selects_every_pod(selector: Any) -> None:
+    selecting = policy(podSelector=selector)
+    assert selecting.selects({}) and selecting.selects({"a": "b"})
     assert NetworkPolicy.of({"spec": {}}).selects({"a": "b"})
 
 
@@ -76,19 +73,19 @@ def test_a_selector_that_asks_nothing_selects_every_pod(selector: Any) -> None:
         ({"operator": "Near"}, {"a": "x"}, False),
     ],
 )
-def test_expressions_are_matched_as_kubernetes_does(
+def test_expressions_match_as_in_kubernetes(
     term: Any, labels: dict[str, str], selected: bool
 ) -> None:
-    made = policy(
-        podSelector={"matchLabels": {"b": "1"}, "matchExpressions": [{"key": "a", **term}]}
-    )
-    assert made.selects({"b": "1", **labels}) is selected
-    assert not made.selects({"b": "2", **labels}) and not made.selects(labels)
+    selector = {"matchLabels": {"b": "1"}, "matchExpressions": [{"key": "a", **term}]}
+    selecting = policy(podSelector=selector)
+    assert selecting.selects({"b": "1", **labels}) is selected
+    assert not selecting.selects({"b": "2", **labels}) and not selecting.selects(labels)
 
 
-def test_null_is_the_empty_value_and_not_a_label_that_is_missing() -> None:
-    made = policy(podSelector={"matchLabels": {"a": None}})
-    assert made.selects({"a": ""}) and not made.selects({}) and not made.selects({"a": "x"})
+def test_null_equals_the_empty_value_and_not_a_missing_label() -> None:
+    selecting = policy(podSelector={"matchLabels": {"a": None}})
+    assert selecting.selects({"a": ""})
+    assert not selecting.selects({}) and not selecting.selects({"a": "x"})
 
 
 @pytest.mark.parametrize(
@@ -137,9 +134,9 @@ def test_null_is_the_empty_value_and_not_a_label_that_is_missing() -> None:
     ],
     ids=repr,
 )
-def test_everyone_has_many_names(rule: dict[str, Any]) -> None:
-    made = policy({"from": [{"podSelector": {}}]}, rule)
-    assert made.isolates and open_at(made) == ["/spec/ingress/1"]
+def test_peers_that_allow_everyone(rule: dict[str, Any]) -> None:
+    opening = policy({"from": [{"podSelector": {}}]}, rule)
+    assert opening.isolates and open_at(opening) == ["/spec/ingress/1"]
 
 
 @pytest.mark.parametrize(
@@ -159,15 +156,15 @@ def test_everyone_has_many_names(rule: dict[str, Any]) -> None:
     ],
     ids=repr,
 )
-def test_some_are_not_everyone(rule: dict[str, Any]) -> None:
+def test_peers_that_allow_only_some(rule: dict[str, Any]) -> None:
     assert open_at(policy(rule)) == []
 
 
-def test_networks_that_are_small_each_are_counted_together() -> None:
+def test_the_ranges_of_a_rule_are_counted_together() -> None:
     assert open_at(policy(blocks("8.0.0.0/8"))) == []
     assert open_at(policy(blocks("8.0.0.0/8", "9.0.0.0/8"))) == ["/spec/ingress/0"]
     twice = blocks("8.0.0.0/7", without=("8.0.0.0/9", "8.0.0.0/9", "8.0.0.0/10"))
-    assert open_at(policy(twice)) == ["/spec/ingress/0"], "what is left out twice is left out once"
+    assert open_at(policy(twice)) == ["/spec/ingress/0"], "an address was subtracted twice"
 
 
 @pytest.mark.parametrize(
@@ -186,39 +183,36 @@ def test_networks_that_are_small_each_are_counted_together() -> None:
         ({}, True),
     ],
 )
-def test_ports_are_numbers_ranges_or_names_that_pods_give_a_meaning(
+def test_a_port_is_a_number_a_range_or_a_name_that_can_mean_any_port(
     port: dict[str, Any], is_open: bool
 ) -> None:
     assert bool(open_at(policy({"ports": [port]}))) is is_open
-    assert (
-        bool(open_at(policy({"ports": [{"port": 22}, {"port": 1, "endPort": 30}, port]})))
-        is is_open
-    )
+    among_others = [{"port": 22}, {"port": 1, "endPort": 30}, port]
+    assert bool(open_at(policy({"ports": among_others}))) is is_open
 
 
-def test_no_ports_are_all_ports_and_any_of_those_asked_for_counts() -> None:
+def test_an_empty_port_list_means_all_ports_and_one_matching_port_is_enough() -> None:
     assert open_at(policy({"ports": []})) == open_at(policy({"ports": None})) == ["/spec/ingress/0"]
     assert open_at(policy({"ports": [{"port": 6379}]}), DASHBOARD, 6379) == ["/spec/ingress/0"]
     assert open_at(policy({"ports": [{"port": 6379}]}), DASHBOARD, 10001) == []
 
 
-def test_a_rule_may_be_asked_without_a_policy_around_it() -> None:
-    assert lets_everyone_in({"ports": [{"port": DASHBOARD}]}, (1, DASHBOARD))
-    assert not lets_everyone_in({"ports": [{"port": DASHBOARD}]}, (1, 2))
-    assert not lets_everyone_in({"from": [{"podSelector": {}}]}, (DASHBOARD,))
-    assert lets_everyone_in({"from": [{"podSelector": {}}] * 100_000}, (DASHBOARD,)), (
-        "too large to look into"
-    )
+def test_a_single_rule_can_be_checked_without_a_policy() -> None:
+    assert allows_everyone({"ports": [{"port": DASHBOARD}]}, (1, DASHBOARD))
+    assert not allows_everyone({"ports": [{"port": DASHBOARD}]}, (1, 2))
+    assert not allows_everyone({"from": [{"podSelector": {}}]}, (DASHBOARD,))
+    too_large: dict[str, Any] = {"from": [{"podSelector": {}}] * 100_000}
+    assert allows_everyone(too_large, (DASHBOARD,))
 
 
-def test_ports_that_are_next_to_each_other_are_kept_as_one_and_too_many_as_all() -> None:
+def test_adjacent_ports_are_merged_and_too_many_ranges_count_as_all_ports() -> None:
     (rule,) = policy({"ports": [{"port": 1 + index} for index in range(1000)]}).open
     assert rule.ports == (range(1, 1001),)
     (rule,) = policy({"ports": [{"port": 1 + 2 * index} for index in range(100)]}).open
     assert rule.ports == (range(65536),)
 
 
-def test_the_owner_is_a_ray_cluster_that_controls_it() -> None:
+def test_the_owner_is_the_ray_cluster_that_controls_the_policy() -> None:
     owner = {"apiVersion": "ray.io/v1", "kind": "RayCluster", "name": "c", "controller": True}
     assert policy(metadata={"ownerReferences": [owner]}).owner == "c"
     for change in ({"controller": False}, {"kind": "RayJob"}, {"apiVersion": "ray.example/v1"}):
@@ -235,23 +229,23 @@ def test_the_owner_is_a_ray_cluster_that_controls_it() -> None:
     ],
     ids=["rules", "open rules", "peers", "characters"],
 )
-def test_one_that_is_too_large_keeps_nobody_out_and_little_in_memory(ingress: Any) -> None:
-    made = policy(*ingress, podSelector={"matchLabels": {"app": "web"}})
-    assert not made.isolates and open_at(made) == ["/spec/ingress"] and len(made.open) == 1
-    assert made.selects({"app": "web"}) and not made.selects({"app": "ray"})
+def test_a_policy_too_large_to_read_isolates_nothing_and_uses_little_memory(ingress: Any) -> None:
+    large = policy(*ingress, podSelector={"matchLabels": {"app": "web"}})
+    assert not large.isolates and open_at(large) == ["/spec/ingress"] and len(large.open) == 1
+    assert large.selects({"app": "web"}) and not large.selects({"app": "ray"})
 
 
-def test_a_selector_that_is_too_large_isolates_nothing_and_what_it_opens_is_open_to_every_pod() -> (
+def test_a_selector_too_large_to_read_isolates_nothing_and_its_open_rules_apply_to_every_pod() -> (
     None
 ):
     labels = {f"label-{index}": "x" for index in range(1000)}
-    made = policy(EVERYONE, podSelector={"matchLabels": labels})
-    assert not made.isolates and made.selects({}) and open_at(made) == ["/spec/ingress/0"]
+    large = policy(EVERYONE, podSelector={"matchLabels": labels})
+    assert not large.isolates and large.selects({}) and open_at(large) == ["/spec/ingress/0"]
 
 
 @pytest.mark.parametrize(
     "spec", [None, 7, {"ingress": "x"}, {"ingress": [None, 7, {"from": "x", "ports": 7}]}]
 )
-def test_strange_ones_are_no_error(spec: Any) -> None:
-    made = NetworkPolicy.of({"spec": spec})
-    assert made.selects({}) and open_at(made) == []
+def test_a_malformed_policy_is_no_error(spec: Any) -> None:
+    malformed = NetworkPolicy.of({"spec": spec})
+    assert malformed.selects({}) and open_at(malformed) == []

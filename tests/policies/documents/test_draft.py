@@ -1,4 +1,4 @@
-"""The draft: what it says it did is what it did."""
+"""The draft: the operations it records are the changes it made."""
 
 import copy
 from typing import Any
@@ -38,7 +38,7 @@ steps = st.one_of(
 )
 
 
-def take(draft: Draft, step: tuple[str, Pointer, Any]) -> None:
+def apply(draft: Draft, step: tuple[str, Pointer, Any]) -> None:
     verb, pointer, value = step
     match verb:
         case "set":
@@ -54,37 +54,37 @@ def take(draft: Draft, step: tuple[str, Pointer, Any]) -> None:
 
 
 @given(documents, st.lists(steps, max_size=8))
-def test_the_operations_lead_from_the_original_to_the_document(
-    document: dict[str, Any], todo: list[Any]
+def test_the_operations_turn_the_original_into_the_document(
+    document: dict[str, Any], changes: list[Any]
 ) -> None:
     original = copy.deepcopy(document)
     draft = Draft(document)
-    for step in todo:
+    for step in changes:
         with draft.all_or_nothing():
-            take(draft, step)
+            apply(draft, step)
     assert document == original
     assert jsonpatch.apply_patch(original, draft.operations) == draft.document
 
 
 @given(documents, st.lists(steps, max_size=4), st.lists(steps, max_size=4))
-def test_a_failed_block_leaves_nothing_behind(
+def test_a_failed_block_is_undone_completely(
     document: dict[str, Any], kept: list[Any], undone: list[Any]
 ) -> None:
     draft = Draft(document)
     for step in kept:
         with draft.all_or_nothing():
-            take(draft, step)
+            apply(draft, step)
     before, operations = copy.deepcopy(draft.document), list(draft.operations)
     with pytest.raises(ZeroDivisionError), draft.all_or_nothing():
         for step in undone:
             with draft.all_or_nothing():
-                take(draft, step)
+                apply(draft, step)
         raise ZeroDivisionError
     assert draft.document == before
     assert draft.operations == operations
 
 
-def test_values_handed_in_are_never_changed() -> None:
+def test_values_passed_in_are_never_modified() -> None:
     shared = {"labels": {"a": "1"}}
     draft = Draft({})
     draft.set(ROOT / "metadata", shared)
@@ -94,7 +94,7 @@ def test_values_handed_in_are_never_changed() -> None:
     assert draft.document == {"metadata": {"labels": {"a": "1", "b": "2"}}}
 
 
-def test_missing_parents_come_with_the_value_in_one_operation() -> None:
+def test_missing_parents_are_created_in_the_same_operation() -> None:
     draft = Draft({})
     draft.set(ROOT / "metadata" / "labels" / "raywarden.io/tls", "managed")
     assert draft.operations == [
@@ -108,7 +108,7 @@ def test_null_counts_as_missing() -> None:
     assert draft.operations == [{"op": "add", "path": "/spec/volumes", "value": [{"name": "a"}]}]
 
 
-def test_writing_what_is_there_records_nothing() -> None:
+def test_setting_an_existing_value_records_nothing() -> None:
     draft = Draft({"a": {"b": 1}})
     draft.set(ROOT / "a" / "b", 1)
     draft.fill(ROOT / "a", {"b": 2})
@@ -122,7 +122,7 @@ def test_true_is_not_one() -> None:
     assert draft.operations == [{"op": "replace", "path": "/a", "value": True}]
 
 
-def test_a_shape_no_object_has_is_named_with_its_place() -> None:
+def test_the_error_names_the_place_of_a_value_of_the_wrong_type() -> None:
     draft = Draft({"spec": {"containers": "none"}})
     with pytest.raises(
         UnreadableValueError, match="/spec/containers is a string, not an object or a list"
@@ -131,7 +131,7 @@ def test_a_shape_no_object_has_is_named_with_its_place() -> None:
     assert draft.operations == []
 
 
-def test_pointers_escape_as_rfc_6901_says() -> None:
+def test_pointers_are_escaped_as_in_rfc_6901() -> None:
     assert str(ROOT / "metadata" / "labels" / "raywarden.io/tls" / "a~b" / 0) == (
         "/metadata/labels/raywarden.io~1tls/a~0b/0"
     )

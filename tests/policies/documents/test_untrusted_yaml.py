@@ -1,4 +1,4 @@
-"""YAML from strangers."""
+"""Untrusted YAML."""
 
 import time
 from typing import Any
@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from policies.documents.untrusted_yaml import UntrustedYamlError, load_all
 
-# PyYAML writes y, n and 0E0 without quotes, which kubectl reads as booleans and a number, as its YAML library does.
+# PyYAML writes y, n and 0E0 without quotes; kubectl's YAML library reads them as booleans and a
+# number.
 _texts = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"])).filter(
     lambda text: text.lower() not in "yn" and text[:1] not in "+-.0123456789"
 )
@@ -24,12 +25,12 @@ _json = st.recursive(
 
 
 @given(_json)
-def test_what_pyyaml_writes_is_read_back(document: Any) -> None:
+def test_documents_written_by_pyyaml_are_read_back(document: Any) -> None:
     assert list(load_all(yaml.safe_dump(document, allow_unicode=True))) == [document]
 
 
 @given(st.text())
-def test_any_text_is_read_or_refused(content: str) -> None:
+def test_any_text_is_read_or_rejected(content: str) -> None:
     try:
         list(load_all(content))
     except UntrustedYamlError as error:
@@ -63,7 +64,7 @@ def test_any_text_is_read_or_refused(content: str) -> None:
         ("a: 1" + "0" * 30, 10**30),
     ],
 )
-def test_scalars_are_what_kubectl_makes_of_them(content: str, expected: Any) -> None:
+def test_scalars_have_the_values_that_kubectl_reads(content: str, expected: Any) -> None:
     if content == "a: -":
         content = "a:\n-"
     (document,) = load_all(content)
@@ -78,7 +79,10 @@ def test_keys_are_strings() -> None:
 
 
 def test_aliases_and_merge_keys() -> None:
-    content = "base: &b {x: 1, w: 2}\nown: {<<: *b, w: 3}\nboth: {<<: [*b, {z: 4}]}\nlist: [*b, &s text, *s]\n"
+    content = (
+        "base: &b {x: 1, w: 2}\nown: {<<: *b, w: 3}\nboth: {<<: [*b, {z: 4}]}\n"
+        "list: [*b, &s text, *s]\n"
+    )
     assert list(load_all(content)) == [
         {
             "base": {"x": 1, "w": 2},
@@ -96,27 +100,27 @@ def test_streams() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "message"),
     [
         ("[" * 200_000, "nested deeper than 100 levels"),
         ("{a: " * 200_000, "nested deeper than 100 levels"),
         ("- " * 200_000, "nested deeper than 100 levels"),
-        ("a: 1\na: 2", "line 2, column 1: the key a stands twice"),
+        ("a: 1\na: 2", "line 2, column 1: duplicate key a"),
         ("? [a]\n: 1", "a key is a list or a mapping"),
-        ("a: *nothing", "the alias nothing names nothing before it"),
+        ("a: *nothing", "the alias nothing has no anchor before it"),
         ("a: {<<: 5}", "a merge key"),
         ("a: [1", "line 2, column 1: did not find expected"),
         ("\tb: 1", "line 1"),
         ("a: {{ .Values.name }}", "a key is a list or a mapping"),
     ],
 )
-def test_what_no_manifest_needs_is_refused_with_its_place(content: str, says: str) -> None:
+def test_unneeded_yaml_is_rejected_with_its_place(content: str, message: str) -> None:
     with pytest.raises(UntrustedYamlError) as caught:
         list(load_all(content))
-    assert says in str(caught.value)
+    assert message in str(caught.value)
 
 
-def test_a_billion_laughs_are_counted_not_laughed() -> None:
+def test_a_billion_laughs_bomb_is_counted_and_not_expanded() -> None:
     lines = ["a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12)]
     started = time.monotonic()

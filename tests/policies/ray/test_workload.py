@@ -1,4 +1,4 @@
-"""The one view: where are the pods, who is head, which containers are Ray?"""
+"""The view of workloads: their pods, their head, their Ray containers."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ def view(document: dict[str, Any]) -> Workload:
     ],
 )
 @pytest.mark.parametrize("version", ["v1", "v1alpha1"])
-def test_every_kind_shows_its_pods(kind: str, head: str, version: str) -> None:
+def test_the_pods_of_every_kind_are_found(kind: str, head: str, version: str) -> None:
     document = {**factory.MINIMAL[kind](), "apiVersion": f"ray.io/{version}"}
     pods = [pod for pod in view(document).pods if pod.role is not PodRole.SUBMITTER]
     assert [(pod.role, pod.group, str(pod.pointer)) for pod in pods] == [
@@ -36,7 +36,7 @@ def test_every_kind_shows_its_pods(kind: str, head: str, version: str) -> None:
     assert all(pod.pointer.read(document) == pod.raw for pod in pods)
 
 
-def test_a_submitter_template_is_a_pod_too() -> None:
+def test_a_submitter_template_is_a_pod() -> None:
     for job, place in ((factory.ray_job(), "/spec"), (factory.ray_cron_job(), "/spec/jobTemplate")):
         submitter = view(job).pods[-1]
         assert (submitter.role, str(submitter.pointer)) == (
@@ -46,8 +46,9 @@ def test_a_submitter_template_is_a_pod_too() -> None:
 
 
 def test_a_job_on_an_existing_cluster_has_no_pods_of_its_own() -> None:
-    own = {"/spec/rayClusterSpec": None, "/spec/submitterPodTemplate": None}
-    job = changed(factory.ray_job(clusterSelector={"ray.io/cluster": "shared"}), own)
+    without_templates = {"/spec/rayClusterSpec": None, "/spec/submitterPodTemplate": None}
+    selector = {"ray.io/cluster": "shared"}
+    job = changed(factory.ray_job(clusterSelector=selector), without_templates)
     assert view(job).pods == ()
     assert view(job).cluster is None
 
@@ -65,12 +66,12 @@ def test_a_job_on_an_existing_cluster_has_no_pods_of_its_own() -> None:
         (factory.opted_in_pod("head"), PodRole.HEAD),
     ],
 )
-def test_pods_have_the_role_their_labels_say(document: dict[str, Any], role: PodRole) -> None:
+def test_labels_decide_the_role_of_a_pod(document: dict[str, Any], role: PodRole) -> None:
     assert [pod.role for pod in view(document).pods] == [role]
 
 
 @pytest.mark.parametrize("kind", ["Deployment", "StatefulSet"])
-def test_deployments_count_only_when_their_pods_opt_in(kind: str) -> None:
+def test_a_deployment_is_a_workload_only_if_its_pods_opt_in(kind: str) -> None:
     deployment = {
         "apiVersion": "apps/v1",
         "kind": kind,
@@ -93,11 +94,11 @@ def test_deployments_count_only_when_their_pods_opt_in(kind: str) -> None:
         {},
     ],
 )
-def test_other_objects_are_none_of_our_business(document: dict[str, Any]) -> None:
+def test_other_objects_are_no_workloads(document: dict[str, Any]) -> None:
     assert Workload.of(Kind.of(document), document) is None
 
 
-def test_ray_containers_are_the_first_the_named_and_those_with_its_image() -> None:
+def test_ray_containers_are_the_first_the_known_names_and_those_with_its_image() -> None:
     pod = changed(
         factory.head_pod(),
         {
@@ -115,7 +116,7 @@ def test_ray_containers_are_the_first_the_named_and_those_with_its_image() -> No
         container("logs", image="fluent-bit:3"),
         container("ray-history-collector", image="c:1"),
     ]
-    names = [one.name for one in view(pod).pods[0].ray_containers]
+    names = [ray.name for ray in view(pod).pods[0].ray_containers]
     assert names == [
         "ray-head",
         "autoscaler",
@@ -126,30 +127,30 @@ def test_ray_containers_are_the_first_the_named_and_those_with_its_image() -> No
     ]
 
 
-def test_an_empty_image_makes_no_ray_container() -> None:
+def test_a_missing_image_does_not_make_a_container_a_ray_container() -> None:
     pod = factory.head_pod()
     pod["spec"]["containers"] = [{"name": "ray-head"}, {"name": "other"}]
-    assert [one.name for one in view(pod).pods[0].ray_containers] == ["ray-head"]
+    assert [ray.name for ray in view(pod).pods[0].ray_containers] == ["ray-head"]
 
 
-def test_ray_is_the_first_container_or_there_is_none() -> None:
+def test_only_the_first_container_can_be_the_ray_container() -> None:
     pod = factory.head_pod()
     pod["spec"]["containers"] = ["not an object", container("second")]
     assert view(pod).pods[0].ray_container is None
     assert view(pod).pods[0].ray_containers == ()
 
 
-def test_options_of_kuberay_are_containers() -> None:
+def test_the_options_of_kuberays_containers_count_as_containers() -> None:
     cluster = factory.ray_cluster(
         autoscalerOptions={"env": [{"name": "A", "value": "1"}]},
         historyServerOptions={"collectorOptions": {"image": "collector:1"}},
     )
-    found = {
-        str(one.pointer): title
-        for one, title in view(cluster).containers
-        if one.listed == "options"
+    titles = {
+        str(options.pointer): title
+        for options, title in view(cluster).containers
+        if options.listed == "options"
     }
-    assert found == {
+    assert titles == {
         "/spec/autoscalerOptions": "autoscalerOptions",
         "/spec/historyServerOptions/collectorOptions": "collectorOptions",
     }

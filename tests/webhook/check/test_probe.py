@@ -13,7 +13,7 @@ import pytest
 import uvloop
 
 from certs.seed import Seed
-from policies.cluster.state import RbacGrants
+from policies.cluster.rbac import RbacGrants
 from tests.support import live_objects
 from tests.support.factory import Object, changed
 from tests.support.grpc_servers import Files, grpc_server, http, says

@@ -62,10 +62,10 @@ def test_a_denied_manifest_ends_with_one_and_says_what_to_write(tmp_path: Path) 
     assert ended.returncode == 1
     assert "a.yaml#2: RayCluster team-a/demo: DENIED" in ended.stdout
     assert (
-        "  deny    no-public-head-service: the head service is a LoadBalancer open to everyone"
+        "  deny    no-public-head-service: the head service is a LoadBalancer that accepts traffic from any address"
         in ended.stdout
     )
-    assert "          Fix: write serviceType: ClusterIP" in ended.stdout
+    assert "          Fix: set serviceType: ClusterIP" in ended.stdout
 
 
 @pytest.mark.parametrize(

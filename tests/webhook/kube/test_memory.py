@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from policies.cluster.state import RbacGrants
+from policies.cluster.rbac import RbacGrants
 from tests.support.fake_kube_api import FakeKubeApi
 from tests.support.kube_conversation import (
     conversation,

@@ -92,7 +92,7 @@ ALL_RULES = ", ".join(sorted(rule.id for rule in RULES))
          "p:4:25: exemptions.2.user: there is no such field; did you mean users?"),
         ("inject:\n  nonRootImages:\n  - {image: a, uid: '1'}\n",
          "p:3:21: inject.nonRootImages.0.uid: write a whole number"),
-        ("rules: {}\nkind: Policy\nrules: {}\n", "p:3:1: the key rules stands twice"),
+        ("rules: {}\nkind: Policy\nrules: {}\n", "p:3:1: duplicate key rules"),
         ("a: [1\n", "p:2:1: did not find expected ',' or ']'"),
         ("kind: Policy\n---\nkind: Policy\n", "p:3:1: a second document begins; a policy file holds one"),
         ("kind: Pol\x00icy\n", "p:1:10: control characters are not allowed"),
