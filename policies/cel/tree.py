@@ -1,8 +1,8 @@
 """The syntax tree of a checked CEL expression, as far as the estimate of its cost needs it.
 
 The library gives access to the tree only in serialized form, as a `cel.expr.CheckedExpr` in the
-wire format of protobuf. `read` parses it. Source: `cel/expr/syntax.proto` and `cel/expr/checked.proto`
-(github.com/google/cel-spec).
+wire format of protobuf. `read` parses it. Source: `cel/expr/syntax.proto` and
+`cel/expr/checked.proto` (github.com/google/cel-spec).
 """
 
 from collections.abc import Iterator
