@@ -1,1 +1,1 @@
-"""What we believe about Ray workloads. Pure: no HTTP, no cluster, no files, no clock."""
+"""What RayWarden requires of Ray workloads. Pure: no HTTP, no cluster, no files, no clock."""

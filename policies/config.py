@@ -1,4 +1,4 @@
-"""The policy file: which profile in which mode, rules turned and parametrized, own rules, exemptions, injection."""
+"""The policy file: profiles, settings of rules, own rules, exemptions, and injection."""
 
 import json
 import re
@@ -44,7 +44,7 @@ def _known_rule(name: str) -> str:
 
 
 def _day(value: Any) -> date:
-    # Left to itself pydantic also takes the seconds since 1970, as a number and as a text.
+    # Pydantic alone would also accept the seconds since 1970, as a number and as a string.
     if not isinstance(value, str) or not re.match(_DAY, value):
         raise ValueError("write a day as 2027-01-31")
     return date.fromisoformat(value)
@@ -56,51 +56,51 @@ Day = Annotated[date, BeforeValidator(_day), Field(json_schema_extra={"pattern":
 
 
 class Profiles(Configured):
-    """The profile of each mode, for namespaces that do not choose a stricter one by label."""
+    """The profile of each mode. A namespace's label can choose a stricter one."""
 
-    enforce: ProfileName = Field("baseline", description="what is refused")
-    warn: ProfileName = Field("restricted", description="what the author is warned about")
+    enforce: ProfileName = Field("baseline", description="violations of this profile are refused")
+    warn: ProfileName = Field(
+        "restricted", description="violations of this profile are returned as warnings"
+    )
     audit: ProfileName = Field(
-        "restricted", description="what goes into the API server's audit log"
+        "restricted", description="violations of this profile go into the API server's audit log"
     )
 
 
 class RuleSettings(Configured):
-    """One rule turned to a mode of its own, or given parameters."""
+    """The mode and the parameters of one rule."""
 
     mode: Annotated[Literal["enforce", "warn", "audit", "off"] | None, OFF] = Field(
         None,
-        description="what is done about it, whatever the profile; without it the profile decides",
+        description="the effect of a violation, whatever the profile; the profile decides if unset",
     )
-    parameters: Rule = Field(description="what the rule lets itself be told")
+    parameters: Rule = Field(description="the rule's parameters")
 
 
-class _OfEachRule:
-    """In place of RuleSettings of any rule: a mapping of those there are, each with its own rule's parameters."""
+class _SettingsByRule:
+    """The schema of `rules`: a mapping with one key for each rule, and that rule's parameters."""
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        parts = {
-            rule.id: core_schema.typed_dict_field(
-                handler.generate_schema(_settings_of(rule)), required=False
-            )
-            for rule in RULES
-        }
-        return core_schema.typed_dict_schema(parts, extra_behavior="forbid")
+        fields = {}
+        for rule in RULES:
+            settings = handler.generate_schema(_settings_of(rule))
+            fields[rule.id] = core_schema.typed_dict_field(settings, required=False)
+        return core_schema.typed_dict_schema(fields, extra_behavior="forbid")
 
 
 def _settings_of(rule: type[Rule]) -> type[RuleSettings]:
-    parameters = Field(rule(), description="what the rule lets itself be told")
+    parameters = Field(rule(), description="the rule's parameters")
     summary = (rule.__doc__ or "").partition("\n")[0]
     name = f"{rule.__name__}Settings"
     return create_model(name, __base__=RuleSettings, __doc__=summary, parameters=(rule, parameters))
 
 
 class Exemption(Configured):
-    """Who is let off what, why, and until when. Every list given must match; at least one must be given."""
+    """Exempts requests from rules. All lists that are set must match; at least one must be set."""
 
-    # What _names_something says, for editors.
+    # The same condition as in _names_something, for editors.
     model_config = ConfigDict(
         json_schema_extra={
             "anyOf": [
@@ -110,14 +110,16 @@ class Exemption(Configured):
         }
     )
 
-    rules: tuple[RuleId, ...] = Field((), description="rule ids; all rules when empty")
-    namespaces: tuple[str, ...] = Field((), description="name patterns, `*` matches anything")
+    rules: tuple[RuleId, ...] = Field((), description="rule ids; all rules if empty")
+    namespaces: tuple[str, ...] = Field(
+        (), description="patterns of namespaces; `*` matches anything"
+    )
     names: tuple[str, ...] = Field(
-        (), description="patterns of the object's name (pods: generateName)"
+        (), description="patterns of the object's name; of a pod, its generateName"
     )
     users: tuple[str, ...] = Field((), description="patterns of the requesting user")
-    reason: str = Field(min_length=1, description="why; it goes into the audit log")
-    until: Day | None = Field(None, description="the last day it holds")
+    reason: str = Field(min_length=1, description="why; goes into the audit log")
+    until: Day | None = Field(None, description="the last day of the exemption; no end if unset")
 
     @model_validator(mode="after")
     def _names_something(self) -> Self:
@@ -126,64 +128,69 @@ class Exemption(Configured):
         return self
 
     def covers(self, violation: Violation, namespace: str, name: str, user: str) -> bool:
-        """This exemption is meant for this violation, in date or not."""
-        return (not self.rules or violation.rule in self.rules) and all(
-            not patterns or any(fnmatchcase(value, pattern) for pattern in patterns)
-            for value, patterns in (
-                (namespace, self.namespaces),
-                (name, self.names),
-                (user, self.users),
-            )
+        """This exemption is for this violation, whether it has ended or not."""
+        if self.rules and violation.rule not in self.rules:
+            return False
+        return (
+            _matches(namespace, self.namespaces)
+            and _matches(name, self.names)
+            and _matches(user, self.users)
         )
 
     def holds(self, today: date) -> bool:
+        """This exemption has not ended."""
         return self.until is None or today <= self.until
 
 
+def _matches(value: str, patterns: tuple[str, ...]) -> bool:
+    """`value` matches one of `patterns`, or there are none."""
+    return not patterns or any(fnmatchcase(value, pattern) for pattern in patterns)
+
+
 class PolicyFile(Configured):
-    """The policy file as written. Every part may be left out; an empty file is the default policy."""
+    """The policy file. Every part is optional; an empty file is the default policy."""
 
     api_version: Literal["raywarden.io/v1alpha1"] = Field(
         "raywarden.io/v1alpha1", description="version of this format"
     )
-    kind: Literal["Policy"] = Field("Policy", description="what this file is")
+    kind: Literal["Policy"] = Field("Policy", description="the kind of this file")
     profiles: Profiles = Field(
-        Profiles(), description="the profile of each mode, where a namespace chooses none"
+        Profiles(), description="the profile of each mode, unless a namespace chooses one"
     )
     namespaces_may_loosen: bool = Field(
-        False, description="whether a namespace's label may choose a looser profile than these"
+        False, description="whether a namespace's label may choose a less strict profile"
     )
-    rules: Annotated[Mapping[str, RuleSettings], _OfEachRule()] = Field(
-        {}, description="single rules, by id: turned to a mode of their own, or given parameters"
+    rules: Annotated[Mapping[str, RuleSettings], _SettingsByRule()] = Field(
+        {}, description="the mode and the parameters of single rules, by rule id"
     )
     expressions: tuple[OwnRule, ...] = Field(
         (), max_length=100, description="rules of your own, in CEL"
     )
     exemptions: tuple[Exemption, ...] = Field(
-        (), description="who is let off what, why, and until when"
+        (), description="which requests are exempt from which rules, why, and until when"
     )
     inject: Injection = Field(
-        Injection(), description="what defaults look like where there is a choice"
+        Injection(), description="choices about the defaults that RayWarden writes"
     )
 
 
-def _of_own_rules(file: PolicyFile) -> Iterator[Problem]:
-    """Ids that are taken twice, and exemptions from a rule of one's own that is not there."""
+def _own_rule_problems(file: PolicyFile) -> Iterator[Problem]:
+    """Duplicate ids of own rules, and exemptions from own rules that do not exist."""
     ids: list[str] = []
     for index, rule in enumerate(file.expressions):
         if rule.id in ids:
-            yield Problem(("expressions", index, "id"), f"{rule.id} stands twice")
+            yield Problem(("expressions", index, "id"), f"{rule.id} is defined twice")
         ids.append(rule.id)
+    known = (*RULE_IDS, *ids)
     for index, exemption in enumerate(file.exemptions):
-        for place, name in enumerate(exemption.rules):
-            if name not in (*RULE_IDS, *ids):
-                yield Problem(
-                    ("exemptions", index, "rules", place), unknown_rule(name, (*RULE_IDS, *ids))
-                )
+        for position, name in enumerate(exemption.rules):
+            if name not in known:
+                place = ("exemptions", index, "rules", position)
+                yield Problem(place, unknown_rule(name, known))
 
 
 class Policy:
-    """The policy file made ready: rules with their parameters, and the mode each one has in a namespace."""
+    """The policy file, ready for use: rules with their parameters, and their modes."""
 
     def __init__(self, file: PolicyFile) -> None:
         self.file = file
@@ -196,8 +203,12 @@ class Policy:
 
     @classmethod
     def parse(cls, document: Any) -> "Policy":
-        """The policy in a parsed YAML document (None for an empty file); raises PolicyError with all problems."""
-        # Read as JSON and by the letter, the file is judged as its schema judges it: "true" is no boolean, 1 no text.
+        """The policy in a parsed YAML document (None for an empty file).
+
+        Raises PolicyError with all problems.
+        """
+        # Strict JSON validation agrees with the JSON Schema that editors use: "true" is not a
+        # boolean, and 1 is not a string.
         content = json.dumps({} if document is None else document)
         try:
             file = PolicyFile.model_validate_json(
@@ -205,12 +216,16 @@ class Policy:
             )
         except ValidationError as error:
             raise PolicyError(*problems_in(error, PolicyFile.model_json_schema)) from None
-        if problems := list(_of_own_rules(file)):
+        problems = list(_own_rule_problems(file))
+        if problems:
             raise PolicyError(*problems)
         return cls(file)
 
     def modes(self, violation: Violation, labels: Mapping[str, str]) -> list[Mode]:
-        """Every mode the violation counts in, in a namespace with these labels; strictest first, often none."""
+        """The modes in which the violation counts in a namespace with these labels.
+
+        The strictest mode comes first. Often there is none.
+        """
         settings = self.file.rules.get(violation.rule) or self._own.get(violation.rule)
         if settings and settings.mode:
             modes = [mode for mode in Mode if mode == settings.mode]
@@ -223,18 +238,23 @@ class Policy:
     def exemption(
         self, violation: Violation, namespace: str, name: str, user: str, today: date
     ) -> Exemption | None:
-        """The first exemption that covers the violation, in force if there is one."""
-        covering = [
-            one for one in self.file.exemptions if one.covers(violation, namespace, name, user)
-        ]
-        # One that ended is returned too, where no other holds: its end is worth a word.
-        return next(
-            (one for one in covering if one.holds(today)), covering[0] if covering else None
-        )
+        """The first exemption in force that covers the violation, else the first that has ended.
+
+        The message of a violation names an exemption that has ended, so that authors learn why
+        they are suddenly refused.
+        """
+        ended = None
+        for exemption in self.file.exemptions:
+            if exemption.covers(violation, namespace, name, user):
+                if exemption.holds(today):
+                    return exemption
+                ended = ended or exemption
+        return ended
 
     def ended(self, today: date) -> list[tuple[int, Exemption]]:
-        """The exemptions that hold no longer, each with its number in the file, counted from 1."""
-        return [pair for pair in enumerate(self.file.exemptions, 1) if not pair[1].holds(today)]
+        """The exemptions that have ended, each with its number in the file, counted from 1."""
+        numbered = enumerate(self.file.exemptions, 1)
+        return [(number, exemption) for number, exemption in numbered if not exemption.holds(today)]
 
     def _profile(self, mode: Mode, labels: Mapping[str, str]) -> Profile:
         floor = Profile.named(getattr(self.file.profiles, mode))
@@ -244,6 +264,6 @@ class Policy:
         try:
             chosen = Profile.named(label)
         except KeyError:
-            # As Pod Security Admission does: a misspelt level must not open a namespace.
+            # As in Pod Security Admission: a misspelled profile must not open a namespace.
             chosen = Profile.RESTRICTED
         return chosen if self.file.namespaces_may_loosen else max(chosen, floor)

@@ -6,59 +6,50 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
-import orjson
-
 from policies.cluster.related_object import RelatedObject
 from policies.config import Policy
+from policies.deletion import only_ends_something
 from policies.documents.draft import Draft, Operation
-from policies.documents.pointer import ROOT, Pointer
-from policies.documents.untyped import as_dict, as_str
-from policies.injection.contract import (
-    INJECTED_ANNOTATION,
-    MANAGED,
-    MARKER_LABEL,
-    TlsBy,
-    is_opted_out,
-    tls_by,
-)
+from policies.documents.pointer import ROOT
+from policies.injection.contract import MANAGED, MARKER_LABEL, TlsBy, is_opted_out, tls_by
+from policies.injection.hint import write_hint
 from policies.model import Facts, Mode, Profile, Rule, Violation
 from policies.ray.pod import PodRole
 from policies.ray.workload import Kind, Workload
 from policies.registry import MUTATIONS
 from policies.size import MOST_CHARACTERS, MOST_CONTAINERS, MOST_GROUPS, excess, values_of
 
-# With service account credentials of its own, or without (kube-controller-manager --use-service-account-credentials).
-_JOB_CONTROLLERS = (
-    "system:serviceaccount:kube-system:job-controller",
-    "system:kube-controller-manager",
-)
-_MOST_FINDINGS = 500
-# Ours is shorter, and whoever makes it longer has nothing to say to us.
-_LONGEST_HINT = 4096
-_ANNOTATION = Pointer(("metadata", "annotations", INJECTED_ANNOTATION))
+# More than anyone reads, and few enough that one object cannot fill the server's memory.
+_MAX_FINDINGS = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A rule or mutation that raised, and where: the kind of error and its line, never a value from the object."""
+    """A rule or mutation that raised, with the error's type and line.
+
+    It never holds a value from the object, because failures are logged.
+    """
 
     member: str
     at: str
 
     @classmethod
     def of(cls, member: str, error: Exception) -> "Failure":
+        """The failure of the rule or mutation with the id `member`."""
         trace = error.__traceback__
         while trace and trace.tb_next:
             trace = trace.tb_next
-        place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "nowhere"
+        place = (
+            f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "unknown line"
+        )
         return cls(member, f"{type(error).__name__} at {place}")
 
 
 @dataclass(frozen=True, slots=True)
 class Mutated:
-    """The object as it will be, the operations that lead there, and which mutations made them.
+    """The mutated object, the JSON Patch operations that lead to it, and the ids of the mutations.
 
-    `failed` names mutations that raised: theirs is left out, and the rules judge what is missing.
+    `failed` lists mutations that raised. Their changes are left out; the rules check the result.
     """
 
     document: Mapping[str, Any]
@@ -70,10 +61,10 @@ class Mutated:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the rules say, sorted by what is done about it; the request is refused when `denied` is not empty.
+    """All violations, sorted by their effect. The request is refused when `denied` is not empty.
 
-    `exempted` pairs each violation that would have counted with the reason it does not. `failed` names rules that
-    raised: each also stands among the violations, because a rule that cannot answer does not say yes.
+    `exempted` pairs each exempt violation with the reason of its exemption. `failed` lists rules
+    that raised. Each of them is also among the violations: a rule without an answer does not pass.
     """
 
     denied: tuple[Violation, ...] = ()
@@ -84,42 +75,43 @@ class Verdict:
 
 
 def mutate(kind: Kind, document: Mapping[str, Any], facts: Facts) -> Mutated:
-    """Write every default that is missing into one object. The caller's document is left as it is."""
+    """Write every missing default into a copy of the object. `document` stays as it is."""
     workload = Workload.of(kind, document)
     if workload is None:
         return Mutated(document)
-    if message := excess(workload, facts.size):
-        return Mutated(
-            document, warnings=(f"RayWarden left this alone: it has too many {message}",)
-        )
-    if not _ours_to_mutate(workload, facts):
+    if too_many := excess(workload, facts.size):
+        return Mutated(document, warnings=(_unchanged(f"it has too many {too_many}"),))
+    if not _is_to_be_mutated(workload, facts):
         return Mutated(document)
     draft = Draft(document)
     warnings: list[str] = []
     changed: list[str] = []
     failed: list[Failure] = []
     for mutation in MUTATIONS:
-        written = len(draft.operations)
+        operations_before = len(draft.operations)
         try:
             with draft.all_or_nothing():
                 warnings += mutation.mutate(draft, workload, facts)
         except Exception as error:
             failed.append(Failure.of(mutation.id, error))
-        if len(draft.operations) > written:
+        if len(draft.operations) > operations_before:
             changed.append(mutation.id)
     if changed:
         with draft.all_or_nothing():
-            draft.set(_ANNOTATION, _hint(draft, changed, facts))
-    warnings += dict.fromkeys(
-        f"RayWarden left this alone: {problem}" for problem in draft.left_alone
-    )
+            write_hint(draft, changed, [mutation.id for mutation in MUTATIONS], facts)
+    warnings += map(_unchanged, dict.fromkeys(draft.left_alone))
     return Mutated(draft.document, draft.operations, tuple(changed), tuple(warnings), tuple(failed))
 
 
-def _ours_to_mutate(workload: Workload, facts: Facts) -> bool:
-    """New RayClusters whose TLS nobody else sees to, stored ones that carry our marker, and new pods of these.
+def _unchanged(reason: object) -> str:
+    return f"RayWarden left this unchanged: {reason}"
 
-    A cluster that was born without us is left alone: half a cluster with TLS is a broken cluster.
+
+def _is_to_be_mutated(workload: Workload, facts: Facts) -> bool:
+    """New RayClusters whose TLS no other party provides, stored managed ones, and their new pods.
+
+    A cluster that predates RayWarden is left unchanged: with TLS in only some of its pods, the
+    pods could not talk to each other.
     """
     if workload.kind == "RayCluster" and facts.operation == "UPDATE":
         return facts.before is not None and facts.before.labels.get(MARKER_LABEL) == MANAGED
@@ -129,61 +121,36 @@ def _ours_to_mutate(workload: Workload, facts: Facts) -> bool:
         return False
     if workload.kind == "RayCluster":
         return tls_by(workload) in (TlsBy.NOBODY, TlsBy.RAYWARDEN)
-    return workload.kind == "Pod" and (
-        tls_by(workload) is TlsBy.RAYWARDEN or workload.pods[0].role is PodRole.SUBMITTER
-    )
-
-
-def _hint(draft: Draft, changed: list[str], facts: Facts) -> str:
-    """What stands in `raywarden.io/injected`: for people to read, never a proof, and kept as stored on UPDATE."""
-    stored = as_str(_ANNOTATION.read(facts.before.document)) if facts.before else ""
-    if stored:
-        return stored
-    named = {*changed, *map(as_str, _named(draft))}
-    names = [mutation.id for mutation in MUTATIONS if mutation.id in named]
-    hint = {"version": facts.signer.version, "hash": facts.contract_hash, "mutations": names}
-    return orjson.dumps(hint).decode()
-
-
-def _named(draft: Draft) -> list[Any]:
-    """The mutations an earlier call for the same request named (`reinvocationPolicy: IfNeeded`)."""
-    written = as_str(_ANNOTATION.read(draft.document))
-    try:
-        names = as_dict(orjson.loads(written if len(written) <= _LONGEST_HINT else "")).get(
-            "mutations"
-        )
-    except ValueError:
-        return []
-    return names if isinstance(names, list) else []
+    if workload.kind != "Pod":
+        return False
+    return tls_by(workload) is TlsBy.RAYWARDEN or workload.pods[0].role is PodRole.SUBMITTER
 
 
 def validate(kind: Kind, document: Mapping[str, Any], policy: Policy, facts: Facts) -> Verdict:
-    """Hold one object against every rule. All violations are found; what is done about each is the policy's choice.
+    """Check one object against every rule, report all violations, and apply the policy's modes.
 
-    An object too large to be judged is refused unjudged. On UPDATE a violation the stored object already had warns
-    where it would refuse (ratcheting). An object that is being deleted and asks for nothing new is never refused, and
-    neither is KubeRay's Redis clean-up pod: both only stand in the way of an end.
+    An object that is too large is refused without a check. On UPDATE a violation that the stored
+    object already had warns instead of denying (ratcheting). Two things are never refused, because
+    a refusal would only block a deletion: an object that is being deleted and requests nothing new,
+    and KubeRay's Redis clean-up pod.
     """
     subject = _subject(kind, document, facts)
-    if subject is None or _only_ends_something(subject, facts):
+    if subject is None or only_ends_something(subject, facts):
         return Verdict()
-    # What KubeRay's operator writes into a cluster that was there before us must not fail.
-    if (
-        message := excess(subject, facts.size)
-    ) and facts.user not in facts.namespace_state.rights.operators:
-        return Verdict(denied=(_too_large(message, values_of(subject)),))
+    too_many = excess(subject, facts.size)
+    # KubeRay's operator must still be able to write to large clusters that predate RayWarden.
+    if too_many and facts.user not in facts.namespace_state.rights.operators:
+        return Verdict(denied=(_too_large(too_many, values_of(subject)),))
     violations, failed = _violations(subject, policy, facts)
     violations += policy.expressions.violations(kind.kind, document, facts)
-    stored = (
-        Counter(map(_identity, _stored_violations(kind, policy, facts)))
-        if violations
-        else Counter()
-    )
-    verdict = _Sorted()
+    stored: Counter[tuple[str, str, str, Profile, bool]] = Counter()
+    if violations:
+        stored.update(map(_identity, _stored_violations(kind, policy, facts)))
+    verdict = _VerdictBuilder(policy, facts, subject.name)
     for violation in violations:
-        known = stored[_identity(violation)] > 0
-        stored[_identity(violation)] -= 1
-        verdict.sort(violation, known, subject.name, policy, facts)
+        identity = _identity(violation)
+        verdict.add(violation, was_stored=stored[identity] > 0)
+        stored[identity] -= 1
     return Verdict(
         tuple(verdict.denied),
         tuple(verdict.warned),
@@ -194,7 +161,7 @@ def validate(kind: Kind, document: Mapping[str, Any], policy: Policy, facts: Fac
 
 
 def is_subject(kind: Kind, document: Mapping[str, Any]) -> bool:
-    """Any rule may have an opinion on this object."""
+    """At least one rule may have something to say about this object."""
     return Workload.of(kind, document) is not None or RelatedObject.of(kind, document) is not None
 
 
@@ -203,13 +170,14 @@ def _subject(
 ) -> Workload | RelatedObject | None:
     workload = Workload.of(kind, document)
     if workload is None and facts.before and facts.before.kind == "Pod":
-        # A pod that was in our care is judged once more, lest it take off the labels that put it there.
+        # A stored pod that was a workload is still checked as one. Otherwise its author could
+        # escape the rules by removing the labels that make it a workload.
         workload = facts.before.continued(document)
     return workload or RelatedObject.of(kind, document)
 
 
 def _stored_violations(kind: Kind, policy: Policy, facts: Facts) -> Iterator[Violation]:
-    """Those the stored object has; none on CREATE."""
+    """The violations of the stored object; empty on CREATE."""
     if facts.stored is None:
         return
     before = facts.before or RelatedObject.of(kind, facts.stored)
@@ -218,80 +186,64 @@ def _stored_violations(kind: Kind, policy: Policy, facts: Facts) -> Iterator[Vio
     yield from policy.expressions.violations(kind.kind, facts.stored, facts)
 
 
-def _only_ends_something(subject: Workload | RelatedObject, facts: Facts) -> bool:
-    if isinstance(subject, Workload) and any(pod.role is PodRole.CLEANUP for pod in subject.pods):
-        # KubeRay makes a Job, and the job controller its pod; a label alone is nobody's word.
-        return facts.user in (
-            _JOB_CONTROLLERS if subject.kind == "Pod" else facts.namespace_state.rights.operators
-        )
-    deleting = facts.operation != "CREATE" and subject.metadata.get("deletionTimestamp") is not None
-    try:
-        return (
-            deleting and facts.stored is not None and _says(subject.document) == _says(facts.stored)
-        )
-    except RecursionError:
-        return False
-
-
-def _says(document: Mapping[str, Any]) -> dict[str, Any]:
-    """What an object asks for. A finalizer keeps one that is being deleted in use, for as long as its author likes."""
-    metadata = as_dict(document.get("metadata"))
-    asked = {name: as_dict(metadata.get(name)) for name in ("labels", "annotations")}
-    rest = {name: value for name, value in document.items() if name not in ("metadata", "status")}
-    return {**rest, **asked, "owners": metadata.get("ownerReferences") or []}
-
-
 def _violations(
     subject: Workload | RelatedObject, policy: Policy, facts: Facts
 ) -> tuple[list[Violation], list[Failure]]:
-    found: list[Violation] = []
+    violations: list[Violation] = []
     failed: list[Failure] = []
     for rule in policy.rules:
         try:
-            listed = (
-                rule.check(subject, facts)
-                if isinstance(subject, Workload)
-                else rule.check_related_object(subject, facts)
-            )
-            some = list(islice(listed, _MOST_FINDINGS + 1))
-            found += some[:_MOST_FINDINGS]
-            if len(some) > _MOST_FINDINGS:
-                found.append(_too_many(rule))
+            if isinstance(subject, Workload):
+                findings = rule.check(subject, facts)
+            else:
+                findings = rule.check_related_object(subject, facts)
+            first = list(islice(findings, _MAX_FINDINGS + 1))
+            violations += first[:_MAX_FINDINGS]
+            if len(first) > _MAX_FINDINGS:
+                violations.append(_too_many_findings(rule))
         except Exception as error:
             failed.append(Failure.of(rule.id, error))
-            found.append(_unanswered(rule))
-    return found, failed
+            violations.append(_crashed(rule))
+    return violations, failed
 
 
-def _too_large(message: str, most_values: int) -> Violation:
-    limits = f"{MOST_GROUPS} worker groups, {MOST_CONTAINERS} containers, {most_values} values"
-    remediation = f"split it: {limits} and {MOST_CHARACTERS} characters are looked at"
+def _too_large(too_many: str, max_values: int) -> Violation:
     return Violation(
-        "size", f"there are too many {message} to be judged", ROOT, remediation, Profile.PRIVILEGED
-    )
-
-
-def _too_many(rule: Rule) -> Violation:
-    """What is not looked at any more could be of any level, and new since the object was stored."""
-    message, remediation = (
-        f"there are more than {_MOST_FINDINGS} findings of this rule",
-        "mend those that are shown first",
-    )
-    return rule.violation(message, ROOT, remediation, profile=rule.from_level)
-
-
-def _unanswered(rule: Rule) -> Violation:
-    # At the lowest level of what it was to find.
-    return rule.violation(
-        "this rule failed on the object, so nothing can be said for it",
+        "size",
+        f"the object has too many {too_many} to be checked",
         ROOT,
-        "this is a defect of RayWarden: report it, and exempt the object from this rule meanwhile",
+        f"split the object; RayWarden checks at most {MOST_GROUPS} worker groups, "
+        f"{MOST_CONTAINERS} containers, {max_values} values and {MOST_CHARACTERS} characters",
+        Profile.PRIVILEGED,
+    )
+
+
+def _too_many_findings(rule: Rule) -> Violation:
+    # At the rule's lowest level: a finding that is not reported could be of any level, and could
+    # be new since the object was stored.
+    return rule.violation(
+        f"this rule has more than {_MAX_FINDINGS} findings",
+        ROOT,
+        "fix those that are shown, then send the object again",
+        profile=rule.from_level,
+    )
+
+
+def _crashed(rule: Rule) -> Violation:
+    # At the rule's lowest level: it is unknown which level its findings would have had.
+    return rule.violation(
+        "this rule crashed on this object, which counts as a violation (fail closed)",
+        ROOT,
+        "report this defect of RayWarden, and exempt the object from this rule until it is fixed",
         profile=rule.from_level,
     )
 
 
 def _identity(violation: Violation) -> tuple[str, str, str, Profile, bool]:
-    """What makes two violations the same in two versions of an object; list positions may differ."""
+    """What is equal for the same violation in two versions of an object.
+
+    The pointer is left out because list positions may differ.
+    """
     return (
         violation.rule,
         violation.message,
@@ -302,28 +254,33 @@ def _identity(violation: Violation) -> tuple[str, str, str, Profile, bool]:
 
 
 @dataclass(slots=True)
-class _Sorted:
+class _VerdictBuilder:
+    """Sorts violations of the object called `name` by what the policy does about them."""
+
+    policy: Policy
+    facts: Facts
+    name: str
     denied: list[Violation] = field(default_factory=list)
     warned: list[Violation] = field(default_factory=list)
     audited: list[Violation] = field(default_factory=list)
     exempted: list[tuple[Violation, str]] = field(default_factory=list)
 
-    def sort(
-        self, violation: Violation, known: bool, name: str, policy: Policy, facts: Facts
-    ) -> None:
-        modes = policy.modes(violation, facts.namespace_state.labels)
+    def add(self, violation: Violation, was_stored: bool) -> None:
+        """Add one violation; `was_stored` is true when the stored object has it too."""
+        facts = self.facts
+        modes = self.policy.modes(violation, facts.namespace_state.labels)
         if not modes:
             return
-        exemption = policy.exemption(violation, facts.namespace, name, facts.user, facts.today)
+        exemption = self.policy.exemption(
+            violation, facts.namespace, self.name, facts.user, facts.today
+        )
         if exemption and exemption.holds(facts.today):
             self.exempted.append((violation, exemption.reason))
             return
         if exemption:
-            violation = replace(
-                violation,
-                message=f"{violation.message} (an exemption from this ended on {exemption.until})",
-            )
-        if Mode.ENFORCE in modes and not known:
+            message = f"{violation.message} (its exemption ended on {exemption.until})"
+            violation = replace(violation, message=message)
+        if Mode.ENFORCE in modes and not was_stored:
             self.denied.append(violation)
         elif Mode.ENFORCE in modes or Mode.WARN in modes:
             self.warned.append(violation)

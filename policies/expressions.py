@@ -1,4 +1,4 @@
-"""Rules of the administrator's own, in CEL, as the policy file has them and a ValidatingAdmissionPolicy would."""
+"""The administrator's own rules: CEL in the policy file, as in a ValidatingAdmissionPolicy."""
 
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
@@ -14,30 +14,30 @@ from policies.ray import workload
 
 ProfileName = Literal["privileged", "baseline", "restricted"]
 EXPRESSION_KINDS = tuple(sorted(workload.WORKLOAD_KINDS | related_object.RELATED_KINDS))
-# So that no rule of ours that is yet to come takes the name of one of theirs.
+# The prefix keeps these ids apart from those of rules that RayWarden may add later.
 OWN = r"^own-[a-z0-9]([-a-z0-9]{0,58}[a-z0-9])?$"
 
 
 def _condition(source: str) -> str:
-    return _compiling(source, bool)
+    return _compilable(source, bool)
 
 
 def _message(source: str) -> str:
-    return _compiling(source, str)
+    return _compilable(source, str)
 
 
-def _compiling(source: str, result: type[bool] | type[str]) -> str:
+def _compilable(source: str, result: type[bool] | type[str]) -> str:
     try:
         Expression.compile(source, result)
     except ExpressionError as error:
-        raise ValueError(f"not CEL that can be used: {error}") from None
+        raise ValueError(f"not a valid CEL expression: {error}") from None
     return source
 
 
 def _known_kind(kind: str) -> str:
     if kind not in EXPRESSION_KINDS:
         known = meant(kind, EXPRESSION_KINDS) or "; kinds are " + ", ".join(EXPRESSION_KINDS)
-        raise ValueError(f"no object of this kind is looked at{known}")
+        raise ValueError(f"RayWarden does not check objects of this kind{known}")
     return kind
 
 
@@ -47,28 +47,26 @@ KindName = Annotated[
 
 
 class OwnRule(Configured):
-    """One rule of the administrator's own: what must be true of an object, and what to say where it is not."""
+    """A rule of the administrator: a condition on objects, and the message if it is false."""
 
-    id: str = Field(
-        pattern=OWN, description="its name in messages, exemptions and metrics: own-..."
-    )
+    id: str = Field(pattern=OWN, description="its id in messages, exemptions and metrics: own-...")
     kinds: tuple[KindName, ...] = Field(
-        (), description="kinds it looks at; all that RayWarden looks at when empty"
+        (), description="the kinds it checks; all kinds that RayWarden checks if empty"
     )
     expression: Annotated[str, AfterValidator(_condition)] = Field(
-        description="CEL over object, oldObject, request and namespaceObject: true where all is well"
+        description="CEL over object, oldObject, request and namespaceObject; false is a violation"
     )
-    message: str = Field(min_length=1, description="what is wrong where it is false")
+    message: str = Field(min_length=1, description="what is wrong if the expression is false")
     message_expression: Annotated[str, AfterValidator(_message)] | None = Field(
-        None, description="CEL that gives the message; where it has no answer, `message` is said"
+        None, description="CEL that returns the message; if it fails, `message` is used"
     )
     remediation: str = Field(
-        "ask the administrator of the cluster", min_length=1, description="what to write instead"
+        "ask the administrator of the cluster", min_length=1, description="how to fix it"
     )
-    profile: ProfileName = Field("baseline", description="the level from which it counts")
+    profile: ProfileName = Field("baseline", description="the profile it belongs to")
     mode: Annotated[Literal["enforce", "warn", "audit", "off"] | None, OFF] = Field(
         None,
-        description="what is done about it, whatever the profile; without it the profile decides",
+        description="the effect of a violation, whatever the profile; the profile decides if unset",
     )
 
 
@@ -76,13 +74,13 @@ class _Compiled:
     def __init__(self, rule: OwnRule) -> None:
         self.rule = rule
         self.condition = Expression.compile(rule.expression)
-        self.message = (
-            Expression.compile(rule.message_expression, str) if rule.message_expression else None
-        )
+        self.message: Expression | None = None
+        if rule.message_expression:
+            self.message = Expression.compile(rule.message_expression, str)
 
 
 class Expressions:
-    """All of them, compiled once."""
+    """All rules of the administrator, compiled once."""
 
     def __init__(self, rules: tuple[OwnRule, ...]) -> None:
         self._compiled = tuple(_Compiled(rule) for rule in rules if rule.mode != "off")
@@ -93,33 +91,52 @@ class Expressions:
     def violations(
         self, kind: str, document: Mapping[str, Any], facts: Facts
     ) -> Iterator[Violation]:
-        """What is false of `document`; a condition without an answer counts as false, and says why.
+        """A violation for every condition that is false for `document`, or cannot be evaluated.
 
         The work of all of them together is bounded (`policies.cel.expression`).
         """
-        listed = [one for one in self._compiled if not one.rule.kinds or kind in one.rule.kinds]
-        if not listed:
+        applicable = [
+            compiled
+            for compiled in self._compiled
+            if not compiled.rule.kinds or kind in compiled.rule.kinds
+        ]
+        if not applicable:
             return
-        known = facts.namespace_state.metadata
-        namespace = (
-            None if known is None else {"apiVersion": "v1", "kind": "Namespace", "metadata": known}
-        )
-        variables = {"object": document, "oldObject": facts.stored, "request": facts.request}
-        activation = Activation({**variables, "namespaceObject": namespace})
-        for one in listed:
-            message = _failure(one, activation)
+        activation = _activation(document, facts)
+        for compiled in applicable:
+            message = _failure(compiled, activation)
             if message:
-                level = Profile.named(one.rule.profile)
-                yield Violation(one.rule.id, message, ROOT, one.rule.remediation, level)
+                rule = compiled.rule
+                profile = Profile.named(rule.profile)
+                yield Violation(rule.id, message, ROOT, rule.remediation, profile)
 
 
-def _failure(one: _Compiled, activation: Activation) -> str:
+def _activation(document: Mapping[str, Any], facts: Facts) -> Activation:
+    metadata = facts.namespace_state.metadata
+    namespace = None
+    if metadata is not None:
+        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
+    return Activation(
+        {
+            "object": document,
+            "oldObject": facts.stored,
+            "request": facts.request,
+            "namespaceObject": namespace,
+        }
+    )
+
+
+def _failure(compiled: _Compiled, activation: Activation) -> str:
+    """The message of the violation; empty if the condition is true."""
+    message = compiled.rule.message
     try:
-        if one.condition.holds(activation):
+        if compiled.condition.holds(activation):
             return ""
     except EvaluationError as error:
-        return f"{one.rule.message} (the expression has no answer: {error})"
+        return f"{message} (the expression could not be evaluated: {error})"
+    if compiled.message is None:
+        return message
     try:
-        return (one.message.text(activation).strip() if one.message else "") or one.rule.message
+        return compiled.message.text(activation).strip() or message
     except EvaluationError:
-        return one.rule.message
+        return message

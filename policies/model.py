@@ -1,4 +1,4 @@
-"""The words rules and mutations speak: violation, facts, rule, mutation."""
+"""The types that rules and mutations share: violation, facts, rule, mutation."""
 
 from abc import abstractmethod
 from collections.abc import Collection, Iterator, Mapping
@@ -21,7 +21,7 @@ from policies.ray.workload import Workload
 
 
 class Profile(IntEnum):
-    """How strict a namespace is, in the manner of Pod Security Admission; each level holds those before it."""
+    """How strict a namespace is, as in Pod Security Admission. A level includes those below it."""
 
     PRIVILEGED = 0
     BASELINE = 1
@@ -29,7 +29,7 @@ class Profile(IntEnum):
 
     @classmethod
     def named(cls, name: str) -> "Profile":
-        """The profile of this name; KeyError for any other text."""
+        """The profile called `name`; raises KeyError for any other text."""
         return _BY_NAME[name]
 
     def __str__(self) -> str:
@@ -40,7 +40,7 @@ _BY_NAME = {str(profile): profile for profile in Profile}
 
 
 class Mode(StrEnum):
-    """What happens to a violation, strictest first."""
+    """What RayWarden does about a violation, strictest first."""
 
     ENFORCE = "enforce"
     WARN = "warn"
@@ -51,7 +51,7 @@ NAMESPACE_LABELS = {mode: f"raywarden.io/{mode}" for mode in Mode}
 
 
 class Severity(StrEnum):
-    """How bad it is, in the eyes of the rule's author; what is done about it is the operator's choice."""
+    """How severe a violation is, as the rule's author sees it. The operator chooses the effect."""
 
     CRITICAL = "critical"
     HIGH = "high"
@@ -61,11 +61,12 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One thing that is wrong, where, and what to write instead.
+    """One thing that is wrong, where it is, and how to fix it.
 
-    `what` names places by container and group, never by list position: on UPDATE two versions of an object are
-    compared by it, and by `evidence`, the value itself where the words do not say it. `profile` is the level from
-    which it counts; an `advisory` one never refuses, whatever the mode.
+    `message` names places by container and group, never by list position, because on UPDATE the
+    violations of the two versions of an object are compared by message. They are also compared by
+    `evidence`: the value itself, where the message does not contain it. `profile` is the lowest
+    level at which the violation counts. An `advisory` violation never denies, whatever the mode.
     """
 
     rule: str
@@ -82,7 +83,7 @@ class Violation:
 
 
 class Configured(BaseModel):
-    """Frozen, and refuses fields it does not know; in files its names are camelCase."""
+    """A frozen model that rejects unknown fields. Its names are camelCase in files."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True
@@ -90,17 +91,17 @@ class Configured(BaseModel):
 
 
 class _Off:
-    """Takes false for `off`: in YAML that is what the word means where nobody put it in quotes."""
+    """Accepts false for `off`, because YAML reads an unquoted `off` as false."""
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        quoted = handler(source)
-        written = core_schema.union_schema([quoted, core_schema.literal_schema([False])])
+        texts = handler(source)
+        texts_or_false = core_schema.union_schema([texts, core_schema.literal_schema([False])])
         return core_schema.no_info_before_validator_function(
             lambda value: "off" if value is False else value,
-            quoted,
-            json_schema_input_schema=written,
+            texts,
+            json_schema_input_schema=texts_or_false,
         )
 
 
@@ -108,7 +109,7 @@ OFF = _Off()
 
 
 class NonRootImage(Configured):
-    """Images known to run as this numeric user, so that `runAsNonRoot` cannot break them."""
+    """Images that are known to run as this numeric user, so that `runAsNonRoot` works for them."""
 
     image: str = Field(
         description="repository pattern, `*` matches anything", examples=["rayproject/*"]
@@ -117,38 +118,45 @@ class NonRootImage(Configured):
 
 
 class Injection(Configured):
-    """The `inject` part of the policy file: what defaults look like where there is a choice."""
+    """The `inject` part of the policy file: choices about the defaults that RayWarden writes."""
 
     ray_cluster: Literal["full", "marker"] = Field(
         "full",
-        description="`marker` writes only the marker and node-ip-address into RayClusters; pods get the rest",
+        description="`full` writes every default into RayClusters; `marker` writes only the label "
+        "and node-ip-address, and RayWarden adds the rest to each pod",
     )
     node_ip_address: Annotated[Literal["pod-ip", "fqdn", "off"], OFF] = Field(
         "pod-ip",
-        description="`fqdn` names the head by its service where Ray can start that way, else the pod IP",
+        description="the head's node-ip-address; `fqdn` is its service name where Ray can start "
+        "with it, else the pod IP",
     )
     auth: Annotated[Literal["off", "token"], OFF] = Field(
         "off",
-        description="`token` asks KubeRay for token authentication where the Ray version has it (2.52)",
+        description="`token` asks KubeRay for token authentication (Ray 2.52 or later)",
     )
     non_root_images: tuple[NonRootImage, ...] = Field(
         (NonRootImage(image="rayproject/*", uid=1000),),
-        description="images known to run as a numeric user",
+        description="images that are known to run as a numeric user",
     )
     opt_out_namespaces: tuple[str, ...] = Field(
         (),
-        description='patterns of namespaces where `raywarden.io/inject: "false"` on a RayCluster is honored',
+        description="patterns of namespaces where RayWarden honors "
+        '`raywarden.io/inject: "false"` on a RayCluster',
     )
     cluster_domain: str = Field(
         "cluster.local",
         pattern=r"^[a-z0-9.-]+$",
-        description="the cluster's DNS domain; a running server does not change it",
+        description="the cluster's DNS domain; restart the server to change it",
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """Where a pod's init container gets its certificate: our image, the enrollment URL and the CA to trust (PEM)."""
+    """How a pod's init container gets its certificate.
+
+    `image` is RayWarden's image, `url` the enrollment URL and `ca` the CA to trust (PEM).
+    `namespace` and `port` say where the server runs, for network policies.
+    """
 
     image: str
     url: str
@@ -160,11 +168,11 @@ class Signer:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Everything a decision may rest on beside the object itself, gathered before the first rule runs.
+    """Everything besides the object that a decision may use, gathered before the first rule runs.
 
-    `size` is that of the review in bytes, where it came as text. `request` is the AdmissionRequest without its objects,
-    for expressions alone. On UPDATE `stored` is the object as it is now, and `before` the view of it where it is a
-    workload.
+    `size` is the size of the review in bytes, or None if it did not come as text. `request` is the
+    AdmissionRequest without its objects; only expressions read it. On UPDATE `stored` is the stored
+    object, and `before` is its view if it is a workload.
     """
 
     operation: str
@@ -182,7 +190,7 @@ class Facts:
     stored: Mapping[str, Any] | None = None
 
     def only_marks(self, workload: Workload) -> bool:
-        """`workload` is a new RayCluster that is only to be marked: its pods are completed one by one."""
+        """`workload` is a new RayCluster that only gets the marker; its pods get the rest."""
         return (
             workload.kind == "RayCluster"
             and self.before is None
@@ -190,30 +198,31 @@ class Facts:
         )
 
     def counterpart(self, pod: Pod) -> Pod | None:
-        """The same pod in the object as stored; None on CREATE and for a group that is new."""
+        """The same pod in the stored object; None on CREATE and for a new group."""
         return self.before.counterpart(pod) if self.before else None
 
 
 class Rule(Configured):
-    """What is refused. Fields are its parameters; the docstring, with `Why:` and `Fix:`, is its documentation.
+    """One requirement. The fields are its parameters.
 
-    A rule looks at workloads, at what stands beside them, or at both.
+    The docstring, with `Why:` and `Fix:`, is its documentation. A rule checks workloads, related
+    objects, or both.
     """
 
     id: ClassVar[str]
     profile: ClassVar[Profile]
     severity: ClassVar[Severity]
-    # The lowest level of its findings, where some count before its own profile.
+    # The lowest level of its findings, if some count at a lower level than `profile`.
     from_level: ClassVar[Profile | None] = None
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
-        """Every violation in `workload`; pure."""
+        """Every violation in `workload`. Pure."""
         return iter(())
 
     def check_related_object(
         self, related_object: RelatedObject, facts: Facts
     ) -> Iterator[Violation]:
-        """Every violation in `neighbour`; pure."""
+        """Every violation in `related_object`. Pure."""
         return iter(())
 
     def violation(
@@ -226,47 +235,51 @@ class Rule(Configured):
         advisory: bool = False,
         evidence: str = "",
     ) -> Violation:
-        """A violation of this rule, at its own profile unless another is named."""
+        """A violation of this rule, at the rule's profile unless `profile` is given."""
         level = self.profile if profile is None else profile
         return Violation(self.id, message, pointer, remediation, level, advisory, evidence)
 
     def unknown(self, message: str, pointer: Pointer, remediation: str) -> Violation:
-        """A word to the author where a fact is missing, so that nobody takes silence for a yes."""
+        """A warning that a fact is missing, so that the author does not take silence for a pass."""
         return self.violation(message, pointer, remediation, advisory=True)
 
 
 class Mutation(Configured):
-    """A default we write where the author said nothing. `roles` are the pods it is for."""
+    """A default that RayWarden writes where the author chose nothing.
+
+    `roles` are the roles of the pods it applies to.
+    """
 
     id: ClassVar[str]
     roles: ClassVar[frozenset[PodRole]] = frozenset({PodRole.HEAD, PodRole.WORKER, PodRole.CLIENT})
 
     @abstractmethod
     def mutate(self, draft: Draft, workload: Workload, facts: Facts) -> Iterator[str]:
-        """Write the default through `draft`; yields warnings for the author.
+        """Write the default through `draft`, and yield warnings for the author.
 
-        `workload` is the view of the object as it was sent; what other mutations wrote is in `draft` alone. Written
-        twice, nothing changes; on UPDATE only what `facts.before` already had is written again, so that the spec
-        KubeRay hashes never changes by our doing.
+        `workload` is the view of the object as it was sent; what other mutations wrote is only in
+        `draft`. A second run must change nothing. On UPDATE a mutation only restores what
+        `facts.before` already had, so that RayWarden never changes the spec that KubeRay hashes.
         """
 
     def pods(self, workload: Workload) -> Iterator[Pod]:
-        """The pods of `workload` that this mutation is for; one without a container to run Ray in is none."""
+        """The pods that this mutation applies to, without those that have no Ray container."""
         return (pod for pod in workload.pods if pod.role in self.roles and pod.ray_container)
 
 
 def sticky(defaults: Mapping[str, Any], before: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """The part of `defaults` that may be written into an object of which `before` is the stored version.
+    """The part of `defaults` that may be written into an object whose stored version is `before`.
 
-    All of them where nothing was stored; else those that stand there already: what was stored without a default stays
-    without it.
+    All of them if nothing was stored. Otherwise only those the stored version has: an object that
+    was stored without a default stays without it.
     """
     if before is None:
         return defaults
     kept: dict[str, Any] = {}
     for name, value in defaults.items():
         if isinstance(value, dict):
-            if part := sticky(value, as_dict(before.get(name))):
+            part = sticky(value, as_dict(before.get(name)))
+            if part:
                 kept[name] = part
         elif before.get(name) == value:
             kept[name] = value

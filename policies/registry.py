@@ -1,4 +1,4 @@
-"""Every rule and every mutation there is, in running order."""
+"""Every rule and every mutation, in running order."""
 
 from policies.model import Mutation, Rule
 from policies.mutations.auth_token import AuthToken
@@ -37,7 +37,8 @@ from policies.rules.start_command_intact import StartCommandIntact
 from policies.rules.tls_on import TlsOn
 from policies.rules.trusted_images import TrustedImages
 
-# Each is refused from its level on: this is what the profiles are. `trusted-images` is off until it is given a list.
+# The rules of a list are enforced from that profile on. `trusted-images` has no effect until the
+# policy file lists registries for it.
 BASELINE: tuple[type[Rule], ...] = (
     NoPublicHeadService,
     NoPublicRayService,
@@ -79,6 +80,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     TokenAutomount(),
     AuthToken(),
     EnrollEgress(),
-    # Last, because it puts a container first in a list and so moves the others away from where the view has them.
+    # Last, because it inserts a container at the start of a list. That moves the other containers,
+    # and the pointers of the view would no longer match.
     RayTls(),
 )

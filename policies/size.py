@@ -1,4 +1,4 @@
-"""Is an object small enough to be judged? Rules are linear in what they look at, and the server has one thread."""
+"""Limits on the size of an object. Rules take linear time in it, and the server has one thread."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,43 +8,37 @@ from policies.documents.metadata import metadata_of
 from policies.documents.untyped import as_dict
 from policies.ray.workload import Workload
 
-# Several times what anybody has been seen to run.
+# Several times the largest Ray clusters we know of.
 MOST_GROUPS = 250
 MOST_CONTAINERS = 2_000
 MOST_VALUES = 50_000
-# Few rules look at these, and large ones are ordinary: thousands of hosts in an Ingress, all networks of a cloud.
+# Few rules check related objects, and large ones are common: an Ingress with thousands of hosts, a
+# NetworkPolicy with all networks of a cloud.
 MOST_RELATED_VALUES = 250_000
+# About what etcd stores in one object (1.5 MiB by default).
 MOST_CHARACTERS = 1_500_000
 
-_LISTED = ("containers", "initContainers", "ephemeralContainers")
-# Written by the API server, and read by no rule.
+_CONTAINER_LISTS = ("containers", "initContainers", "ephemeralContainers")
+# The API server writes these, and no rule reads them.
 _NOT_COUNTED = ("managedFields",)
 
 
 def excess(subject: Workload | RelatedObject, size: int | None = None) -> str:
-    """What there is too much of in an object; empty where it is small enough. Stops counting when it is not.
+    """The plural noun for what the object has too many of; empty if it is small enough.
 
-    `size` is that of the JSON text it came in (bytes; None where it is not known): little text needs no counting.
+    `size` is the size in bytes of the JSON text the object came in, or None if it is unknown. A
+    short text needs no counting.
     """
     if isinstance(subject, Workload):
-        spec = subject.cluster.spec if subject.cluster else {}
-        listed = (
-            spec.get("workerGroupSpecs"),
-            as_dict(spec.get("networkPolicy")).get("workerGroups"),
-        )
-        if any(_length(groups) > MOST_GROUPS for groups in listed):
+        if _has_too_many_groups(subject):
             return "worker groups"
-        # By the raw lists: to make a view of each would be the work that is to be saved.
-        if (
-            sum(_length(pod.spec.get(listed)) for pod in subject.pods for listed in _LISTED)
-            > MOST_CONTAINERS
-        ):
+        if _has_too_many_containers(subject):
             return "containers"
-    most = values_of(subject)
-    # A value takes two bytes at least, with what keeps it from the next.
-    return (
-        "" if size is not None and size <= 2 * most else _excess_of_values(subject.document, most)
-    )
+    max_values = values_of(subject)
+    # A value takes at least two bytes: one for itself and one for its separator.
+    if size is not None and size <= 2 * max_values:
+        return ""
+    return _excess_of_values(subject.document, max_values)
 
 
 def values_of(subject: Workload | RelatedObject) -> int:
@@ -52,27 +46,42 @@ def values_of(subject: Workload | RelatedObject) -> int:
     return MOST_VALUES if isinstance(subject, Workload) else MOST_RELATED_VALUES
 
 
-def _excess_of_values(document: Mapping[str, Any], most: int) -> str:
-    metadata = {
-        name: value for name, value in metadata_of(document).items() if name not in _NOT_COUNTED
-    }
-    waiting: list[Any] = [
-        metadata,
-        *(value for name, value in document.items() if name not in ("metadata", "status")),
-    ]
+def _has_too_many_groups(workload: Workload) -> bool:
+    spec = workload.cluster.spec if workload.cluster else {}
+    network_policy = as_dict(spec.get("networkPolicy"))
+    return (
+        _length(spec.get("workerGroupSpecs")) > MOST_GROUPS
+        or _length(network_policy.get("workerGroups")) > MOST_GROUPS
+    )
+
+
+def _has_too_many_containers(workload: Workload) -> bool:
+    # Counts the raw lists: building a view of each container is the work this check prevents.
+    containers = 0
+    for pod in workload.pods:
+        for name in _CONTAINER_LISTS:
+            containers += _length(pod.spec.get(name))
+    return containers > MOST_CONTAINERS
+
+
+def _excess_of_values(document: Mapping[str, Any], max_values: int) -> str:
+    """`values` or `characters` if there are too many. Stops counting at the limit of values."""
+    metadata = metadata_of(document).items()
+    pending: list[Any] = [{name: value for name, value in metadata if name not in _NOT_COUNTED}]
+    pending += (value for name, value in document.items() if name not in ("metadata", "status"))
     values = characters = 0
-    while waiting:
-        value = waiting.pop()
+    while pending:
+        value = pending.pop()
         if isinstance(value, str):
             characters += len(value)
         elif isinstance(value, dict):
-            waiting += value.values()
+            pending += value.values()
             values += len(value)
             characters += sum(map(len, value))
         elif isinstance(value, list):
-            waiting += value
+            pending += value
             values += len(value)
-        if values > most:
+        if values > max_values:
             return "values"
     return "characters" if characters > MOST_CHARACTERS else ""
 

@@ -1,1 +1,1 @@
-"""CEL expressions with a bound on their cost."""
+"""CEL expressions with bounded cost."""

@@ -1,7 +1,7 @@
-"""How much there is in a JSON value, found in one walk: the sizes an estimate of work is made from.
+"""The sizes of JSON values, measured in one walk. The cost of expressions is estimated from them.
 
-A size is in nanoseconds of the slowest simple thing the library does with every value once: 50 for a value, 1 for a
-byte of a string.
+The unit of a size is a nanosecond of the slowest operation that the library does once for every
+value: 50 for a value, and 1 for each byte of a string.
 """
 
 from dataclasses import dataclass
@@ -9,22 +9,26 @@ from typing import Any
 
 VALUE = 50
 
+# The library converts values recursively: deeper ones could overflow its stack.
 _MAX_DEPTH = 100
+# Many times what an ordinary Ray object has (about 1,000 values and 20 KB).
 _MAX_VALUES = 20_000
 _MAX_BYTES = 2_000_000
-_LEAST, _MOST = -(2**63), 2**64 - 1
+# The integers that CEL has: int and uint.
+_MIN_INTEGER, _MAX_INTEGER = -(2**63), 2**64 - 1
 
 
 class TooMuchError(Exception):
-    """The value is larger or deeper than anything that is evaluated, or it is not JSON."""
+    """The value is too large or too deep to be evaluated, or it is not JSON."""
 
 
 @dataclass(slots=True)
 class SizeBounds:
-    """Bounds on the values at one kind of place.
+    """Bounds on a group of values, such as all values of one key.
 
-    `each` and `total` are sizes, of the largest one and of all together; `text` is the longest string in any of them,
-    in bytes; `items` and `members` count elements, of the longest list or map and of all together.
+    `each` is the size of the largest value, and `total` that of all together. `text` is the length
+    in bytes of the longest string inside any of them. `items` is the length of the longest list or
+    map among them, and `members` the number of elements of all together.
     """
 
     each: int = 0
@@ -34,7 +38,7 @@ class SizeBounds:
     members: int = 0
 
     def add(self, size: int, text: int, items: int) -> None:
-        """Take one more value at such a place into account."""
+        """Add one more value to the group."""
         # Comparisons rather than max(): this is called for every value of every object.
         self.total += size
         if size > self.each:
@@ -48,7 +52,7 @@ class SizeBounds:
 
 
 class SizeMeter:
-    """What is in some values together: an Extent for every key, over all the maps it stands in."""
+    """Measures values. `keys` has the bounds of each key, over all maps that contain it."""
 
     def __init__(self) -> None:
         self.keys: dict[str, SizeBounds] = {}
@@ -56,13 +60,17 @@ class SizeMeter:
         self._bytes_left = _MAX_BYTES
 
     def take(self, value: Any) -> SizeBounds:
-        """Measure one more value. Raises TooMuchError past 100 levels, 20,000 values or 2 MB of strings in all."""
-        extent = SizeBounds()
-        extent.add(*self._take(value, 1))
-        return extent
+        """Measure one more value.
+
+        Raises TooMuchError if it has more than 100 levels, or if all values together have more than
+        20,000 values or 2 MB of strings.
+        """
+        bounds = SizeBounds()
+        bounds.add(*self._take(value, 1))
+        return bounds
 
     def _take(self, value: Any, depth: int) -> tuple[int, int, int]:
-        """Its size, its longest string, its number of elements."""
+        """The value's size, the length of its longest string, and its number of elements."""
         kind = type(value)
         if kind is str:
             length = self._string(value)
@@ -71,16 +79,13 @@ class SizeMeter:
             return self._map(value, depth)
         if kind is list:
             return self._list(value, depth)
-        if not (
-            value is None
-            or kind is bool
-            or kind is float
-            or (kind is int and _LEAST <= value <= _MOST)
-        ):
-            raise TooMuchError(
-                f"a value of type {kind.__name__} is not JSON, or an integer has more than 64 bits"
-            )
-        return VALUE, 0, 0
+        if value is None or kind is bool or kind is float:
+            return VALUE, 0, 0
+        if kind is int and _MIN_INTEGER <= value <= _MAX_INTEGER:
+            return VALUE, 0, 0
+        raise TooMuchError(
+            f"a value of type {kind.__name__} is not JSON, or an integer has more than 64 bits"
+        )
 
     def _map(self, value: dict[Any, Any], depth: int) -> tuple[int, int, int]:
         self._enter(len(value), depth)
@@ -90,10 +95,10 @@ class SizeMeter:
                 raise TooMuchError("a key is not a string")
             length = self._string(key)
             inner_size, text, items = self._take(inner, depth + 1)
-            extent = keys.get(key)
-            if extent is None:
-                extent = keys[key] = SizeBounds()
-            extent.add(inner_size, text, items)
+            bounds = keys.get(key)
+            if bounds is None:
+                bounds = keys[key] = SizeBounds()
+            bounds.add(inner_size, text, items)
             size += inner_size + VALUE + length
             longest = max(longest, length, text)
         return size, longest, len(value)
@@ -116,9 +121,9 @@ class SizeMeter:
             raise TooMuchError(f"more than {_MAX_VALUES} values")
 
     def _string(self, value: str) -> int:
-        # The library ends strings at the first NUL: two that differ would be equal to it.
+        # The library cuts strings at the first NUL, so different strings would be equal.
         if "\0" in value:
-            raise TooMuchError("a string has a NUL character in it")
+            raise TooMuchError("a string contains a NUL character")
         length = len(value) if value.isascii() else 4 * len(value)
         self._bytes_left -= length
         if self._bytes_left < 0:

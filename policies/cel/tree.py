@@ -1,7 +1,8 @@
-"""What a checked CEL expression is made of: as much of its syntax tree as an estimate of its cost needs.
+"""The syntax tree of a checked CEL expression, as far as the estimate of its cost needs it.
 
-`read` takes the tree as the library serializes it, a `cel.expr.CheckedExpr` in protobuf's wire format. Source:
-`cel/expr/syntax.proto` and `checked.proto` (github.com/google/cel-spec).
+The library gives access to the tree only in serialized form, as a `cel.expr.CheckedExpr` in the
+wire format of protobuf. `read` parses it. Source: `cel/expr/syntax.proto` and
+`cel/expr/checked.proto` (github.com/google/cel-spec).
 """
 
 from collections.abc import Iterator
@@ -11,12 +12,12 @@ from typing import Any
 
 # The library wraps the CheckedExpr in a google.protobuf.Any.
 _ANY_VALUE, _CHECKED_EXPRESSION, _STRING_CONSTANT = 2, 4, 6
-# Macros that bind a value once (`optMap`) are loops over nothing.
+# Macros that bind a value once (`optMap`) become loops over an empty list, with this variable.
 _NO_VARIABLE = "#unused"
 
 
 class _Kind(IntEnum):
-    """The field of an Expr that is set."""
+    """The numbers of the fields of `Expr`. Exactly one of them is set."""
 
     CONSTANT = 3
     NAME = 4
@@ -28,7 +29,7 @@ class _Kind(IntEnum):
 
 
 class _Wire(IntEnum):
-    """How a field's value is written."""
+    """The wire types of protobuf."""
 
     VARINT = 0
     FIXED_64 = 1
@@ -38,14 +39,14 @@ class _Wire(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """A literal; `text` is empty where it is not a string."""
+    """A literal. `text` is empty if it is not a string."""
 
     text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A variable: of the request, of a loop, or the accumulator of one."""
+    """A variable of the request or of a loop, or a loop's accumulator."""
 
     name: str
 
@@ -60,7 +61,7 @@ class Select:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A function or operator (`_==_`); what stands before the dot is the first argument."""
+    """A function or an operator (`_==_`). The receiver of a method is the first argument."""
 
     function: str
     arguments: tuple["Node", ...]
@@ -68,14 +69,14 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Literal:
-    """A list or map with its elements, keys and values."""
+    """A list or map literal, with its elements, or its keys and values."""
 
     elements: tuple["Node", ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """What `all`, `exists`, `exists_one`, `map` and `filter` become: a fold of `step` over `source`."""
+    """A fold of `step` over `source`, into which `all`, `exists`, `map` and the like expand."""
 
     variable: str
     source: "Node"
@@ -87,7 +88,7 @@ class Loop:
 
     @property
     def binds_only(self) -> bool:
-        """It goes round zero times."""
+        """It has no rounds."""
         return self.variable == _NO_VARIABLE
 
 
@@ -100,25 +101,26 @@ def read(serialized: bytes) -> Node:
 
 
 def nodes(node: Node) -> Iterator[Node]:
-    """`node` and everything in it."""
+    """`node` and all nodes below it."""
     yield node
     for child in children(node):
         yield from nodes(child)
 
 
 def children(node: Node) -> tuple[Node, ...]:
+    """The nodes directly below `node`."""
     match node:
         case Select(operand):
             return (operand,)
-        case Call(_, inner) | Literal(inner):
-            return inner
+        case Call(_, nested) | Literal(nested):
+            return nested
         case Loop(_, source, _, start, condition, step, result):
             return source, start, condition, step, result
     return ()
 
 
 def nesting(node: Node) -> int:
-    """How many loops are inside each other at the deepest place."""
+    """The depth of the deepest nested loop."""
     if isinstance(node, Loop) and not node.binds_only:
         inside = max(nesting(node.condition), nesting(node.step))
         return max(inside + 1, nesting(node.source), nesting(node.start), nesting(node.result))
@@ -129,31 +131,21 @@ def _node(content: bytes) -> Node:
     for number, value in _fields(content):
         match number:
             case _Kind.CONSTANT:
-                return Constant(
-                    next(
-                        (
-                            text.decode()
-                            for kind, text in _fields(value)
-                            if kind == _STRING_CONSTANT
-                        ),
-                        "",
-                    )
-                )
+                return Constant(_text(value, _STRING_CONSTANT))
             case _Kind.NAME:
                 return Name(_text(value, 1))
             case _Kind.SELECT:
                 return Select(_node(_message(value, 1)), _text(value, 2))
-            case 6:
-                # The target's number is before those of the arguments, and so is the target.
-                return Call(
-                    _text(value, 2),
-                    tuple(_node(part) for kind, part in _fields(value) if kind in (1, 3)),
-                )
+            case _Kind.CALL:
+                # Fields are serialized in the order of their numbers: the receiver (1) comes
+                # before the arguments (3).
+                arguments = [_node(part) for field, part in _fields(value) if field in (1, 3)]
+                return Call(_text(value, 2), tuple(arguments))
             case _Kind.LIST | _Kind.STRUCT:
                 return Literal(tuple(_elements(number, value)))
             case _Kind.LOOP:
                 return _loop(value)
-    raise ValueError("an expression of a kind that is not known here")
+    raise ValueError("an expression of an unknown kind")
 
 
 def _elements(kind: int, content: bytes) -> Iterator[Node]:
@@ -161,7 +153,8 @@ def _elements(kind: int, content: bytes) -> Iterator[Node]:
         if kind == _Kind.LIST and number == 1:
             yield _node(part)
         elif kind == _Kind.STRUCT and number == 2:
-            yield from (_node(side) for which, side in _fields(part) if which in (3, 4))
+            # The key (3) and the value (4) of an entry.
+            yield from (_node(side) for field, side in _fields(part) if field in (3, 4))
 
 
 def _loop(content: bytes) -> Loop:
@@ -176,38 +169,44 @@ def _text(content: bytes, number: int) -> str:
 
 
 def _message(content: bytes, number: int) -> bytes:
-    """The last field of this number; empty where there is none."""
-    return next(
-        (value for found, value in reversed(list(_fields(content))) if found == number), b""
-    )
+    """The last field with this number; empty if there is none."""
+    last = b""
+    for field, value in _fields(content):
+        if field == number:
+            last = value
+    return last
 
 
 def _fields(content: bytes) -> Iterator[tuple[int, Any]]:
-    """Field numbers and values: bytes, or for a varint the number."""
-    at = 0
-    while at < len(content):
-        tag, at = _varint(content, at)
+    """The numbers of a message's fields, with their values: an int for a varint, else bytes."""
+    position = 0
+    while position < len(content):
+        # A tag is the field's number and, in its last three bits, its wire type.
+        tag, position = _varint(content, position)
         match tag & 7:
             case _Wire.VARINT:
-                value, at = _varint(content, at)
+                value, position = _varint(content, position)
                 yield tag >> 3, value
                 continue
             case _Wire.DELIMITED:
-                length, at = _varint(content, at)
+                length, position = _varint(content, position)
             case _Wire.FIXED_64:
                 length = 8
             case _Wire.FIXED_32:
                 length = 4
             case _:
                 raise ValueError("not a protobuf message")
-        yield tag >> 3, content[at : at + length]
-        at += length
+        yield tag >> 3, content[position : position + length]
+        position += length
 
 
-def _varint(content: bytes, at: int) -> tuple[int, int]:
+def _varint(content: bytes, position: int) -> tuple[int, int]:
+    """The number at `position`, seven bits a byte from the lowest, and the position after it."""
     number = shift = 0
     while True:
-        byte = content[at]
-        number, at, shift = number | (byte & 127) << shift, at + 1, shift + 7
+        byte = content[position]
+        number |= (byte & 127) << shift
+        position += 1
+        shift += 7
         if byte < 128:
-            return number, at
+            return number, position

@@ -1,1 +1,1 @@
-"""What an injected pod carries."""
+"""What RayWarden injects into pods."""

@@ -1,6 +1,7 @@
-"""What a Ray pod under our care carries, to the letter: names, variables, volumes, init container.
+"""The injection contract: the exact labels, variables, volumes and mounts of a managed Ray pod.
 
-The mutation `ray-tls` writes it, the rules `tls-on` and `reserved-names` hold every pod against it.
+The mutation `ray-tls` writes them. The rules `tls-on` and `reserved-names` check every pod for
+them.
 """
 
 import hashlib
@@ -22,7 +23,7 @@ SECRET_ANNOTATION = "raywarden.io/tls-secret"
 INJECTED_ANNOTATION = "raywarden.io/injected"
 OPT_OUT = "raywarden.io/inject"
 
-# Whom a pod's token is for: no other service takes it, and we take no other.
+# The audience of a pod's token: no other service accepts it, and RayWarden accepts no other.
 AUDIENCE = "raywarden.io"
 RESERVED_PREFIX = "raywarden-"
 TLS_VOLUME = "raywarden-tls"
@@ -33,7 +34,7 @@ API_TOKEN_DIRECTORY = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 POD_IP = "RAYWARDEN_POD_IP"
 POD_IP_EXPANSION = f"$({POD_IP})"
-# Ray reads only 1, true, True and TRUE as on; everything else silently means plaintext (Ray `ray_config_def.h`).
+# Any other value silently means plaintext (Ray `ray_config_def.h`).
 RAY_READS_AS_ON = frozenset({"1", "true", "True", "TRUE"})
 RAY_TLS_VARIABLES = {
     "RAY_USE_TLS": "1",
@@ -44,19 +45,21 @@ RAY_TLS_VARIABLES = {
 
 _POD_IP_FIELD = {"apiVersion": "v1", "fieldPath": "status.podIP"}
 POD_IP_VARIABLE: Mapping[str, Any] = {"name": POD_IP, "valueFrom": {"fieldRef": _POD_IP_FIELD}}
-# The variables of a Ray container, in order: the pod IP first, because others are expanded from it.
+# The variables of a Ray container, in order. The pod IP is first because Kubernetes expands
+# `$(NAME)` only from variables that are listed earlier.
 VARIABLES: tuple[Mapping[str, Any], ...] = (
     POD_IP_VARIABLE,
     *({"name": name, "value": value} for name, value in RAY_TLS_VARIABLES.items()),
 )
 
 TLS_MOUNT: Mapping[str, Any] = {"name": TLS_VOLUME, "mountPath": TLS_DIRECTORY, "readOnly": True}
-# Beside the Ray container; its other init containers, made of the same image, get no TLS of KubeRay's.
+# The containers besides the Ray container that KubeRay sets up for its own mTLS. It skips other
+# init containers, even if they use Ray's image.
 _GIVEN_TLS_BY_KUBERAY = frozenset({"autoscaler", "wait-gcs-ready"})
 
 
 class TlsBy(StrEnum):
-    """Who sees to TLS in a workload."""
+    """Who provides TLS in a workload."""
 
     RAYWARDEN = "raywarden"
     KUBERAY = "kuberay"
@@ -65,22 +68,24 @@ class TlsBy(StrEnum):
 
 
 def tls_by(workload: Workload) -> TlsBy:
-    """Who sees to TLS, as the object itself says: our marker, KubeRay's `tlsOptions`, variables set by hand.
+    """Who provides TLS, as the object itself says.
 
-    The marker comes first: an object that claims our care is held to our contract, whatever else it says. What is set
-    up by hand, or by KubeRay, counts only when every pod has it: one that has not would be plaintext.
+    It says so by RayWarden's marker, by KubeRay's `tlsOptions`, or by Ray's variables. The marker
+    takes precedence: an object that carries it must meet the contract, whatever else it says. TLS
+    by the author or by KubeRay counts only if every pod has it, because a pod without it would use
+    plaintext.
     """
-    found = workload.memo.get("tls_by")
-    if found is None:
-        found = workload.memo["tls_by"] = _tls_by(workload)
-    return TlsBy(found)
+    known = workload.memo.get("tls_by")
+    if known is None:
+        known = workload.memo["tls_by"] = _tls_by(workload)
+    return TlsBy(known)
 
 
 def _tls_by(workload: Workload) -> TlsBy:
     pods = [pod for pod in workload.pods if pod.role is not PodRole.SUBMITTER]
-    if workload.labels.get(MARKER_LABEL) == MANAGED or (
-        workload.cluster is None and any(map(_opted_in, pods))
-    ):
+    if workload.labels.get(MARKER_LABEL) == MANAGED:
+        return TlsBy.RAYWARDEN
+    if workload.cluster is None and any(map(_opted_in, pods)):
         return TlsBy.RAYWARDEN
     if workload.cluster and workload.cluster.kuberay_tls:
         return TlsBy.KUBERAY
@@ -96,27 +101,32 @@ def _opted_in(pod: Pod) -> bool:
 
 
 def _set_up_by_kuberay(pod: Pod) -> bool:
-    """KubeRay's mTLS as it shows in a pod: volume `ray-tls` from the Secret it names after the cluster, in use."""
+    """The pod has KubeRay's mTLS: its containers use the volume `ray-tls` of KubeRay's Secret."""
     cluster = as_str(pod.labels.get(RAY_CLUSTER_LABEL))
     secrets = (f"ray-head-secret-{cluster}", f"ray-worker-secret-{cluster}")
-    mounted = any(
+    has_volume = any(
         volume.get("name") == "ray-tls"
         and as_dict(volume.get("secret")).get("secretName") in secrets
         for _, volume in pod.volumes
     )
-    return mounted and all(
-        speaks_tls(container)
-        and any(
-            mount.get("name") == "ray-tls" and is_tls_directory(mount.get("mountPath"))
-            for _, mount in container.mounts
-        )
-        for container in pod.ray_containers
-        if container is pod.ray_container or container.name in _GIVEN_TLS_BY_KUBERAY
+    if not has_volume:
+        return False
+    for container in pod.ray_containers:
+        expected = container is pod.ray_container or container.name in _GIVEN_TLS_BY_KUBERAY
+        if expected and not (speaks_tls(container) and _mounts_kuberay_tls(container)):
+            return False
+    return True
+
+
+def _mounts_kuberay_tls(container: Container) -> bool:
+    return any(
+        mount.get("name") == "ray-tls" and is_tls_directory(mount.get("mountPath"))
+        for _, mount in container.mounts
     )
 
 
 def _set_up_by_hand(pod: Pod) -> bool:
-    """All four Ray TLS variables are set, each once, TLS is on by them, and the files are not ours."""
+    """Ray's four TLS variables are set once each and turn TLS on, with the author's own files."""
     ray = pod.ray_container
     if ray is None or not ray.variable_names >= RAY_TLS_VARIABLES.keys():
         return False
@@ -126,15 +136,16 @@ def _set_up_by_hand(pod: Pod) -> bool:
 
 
 def opts_out(holder: Pod | Workload) -> str:
-    """Where the object asks to be left alone, `labels` or `annotations`; empty where it does not."""
-    written = {"labels": holder.labels, "annotations": holder.annotations}
-    return next(
-        (place for place, words in written.items() if words.get(OPT_OUT, "true") != "true"), ""
-    )
+    """Where the object opts out: `labels`, `annotations`, or empty if it does not."""
+    if holder.labels.get(OPT_OUT, "true") != "true":
+        return "labels"
+    if holder.annotations.get(OPT_OUT, "true") != "true":
+        return "annotations"
+    return ""
 
 
 def is_opted_out(workload: Workload, facts: Facts) -> bool:
-    """A new RayCluster or pod that asks to be left alone, in a namespace where the administrator allows that."""
+    """The object opts out, in a namespace where the administrator allows it."""
     patterns = facts.injection.opt_out_namespaces
     return bool(opts_out(workload)) and any(
         fnmatchcase(facts.namespace, pattern) for pattern in patterns
@@ -142,47 +153,54 @@ def is_opted_out(workload: Workload, facts: Facts) -> bool:
 
 
 def is_completed_later(pod: Pod, workload: Workload, facts: Facts) -> bool:
-    """What is missing in `pod` will be written when it is made: here it is a template, of somebody in our care."""
+    """`pod` is a template, and RayWarden adds what it lacks when its pods are created."""
     if workload.kind == "Pod":
         return False
-    responsible = tls_by(workload)
-    if workload.kind != "RayCluster":
-        cared_for = TlsBy.RAYWARDEN if workload.cluster is None else TlsBy.NOBODY
-        return pod.role is PodRole.SUBMITTER or responsible in (cared_for, TlsBy.RAYWARDEN)
-    return responsible in (TlsBy.RAYWARDEN, TlsBy.NOBODY) and _is_only_marked(pod, facts)
+    provider = tls_by(workload)
+    if workload.kind == "RayCluster":
+        return provider in (TlsBy.RAYWARDEN, TlsBy.NOBODY) and _is_only_marked(pod, facts)
+    if pod.role is PodRole.SUBMITTER or provider is TlsBy.RAYWARDEN:
+        return True
+    # KubeRay makes a RayCluster from this object, and RayWarden mutates that.
+    return workload.cluster is not None and provider is TlsBy.NOBODY
 
 
 def _is_only_marked(pod: Pod, facts: Facts) -> bool:
-    """A RayCluster of `marker` mode, also one that was created so before the mode was changed."""
+    """The pod's RayCluster is, or was created, in `marker` mode."""
+    if facts.injection.ray_cluster == "marker":
+        return True
     before = facts.counterpart(pod)
-    return facts.injection.ray_cluster == "marker" or (
-        before is not None and all(volume.get("name") != TLS_VOLUME for _, volume in before.volumes)
-    )
+    if before is None:
+        return False
+    return all(volume.get("name") != TLS_VOLUME for _, volume in before.volumes)
 
 
 def speaks_tls(container: Container) -> bool:
-    """All four Ray TLS variables stand there with our values, each once."""
+    """Each of Ray's four TLS variables is set exactly once, to the value of the contract."""
     return all(_literals(container, name) == [value] for name, value in RAY_TLS_VARIABLES.items())
 
 
 def _literals(container: Container, name: str) -> list[str]:
-    """The values a variable is given, the empty text for one that comes from elsewhere."""
+    """The values of a variable, with an empty string for each `valueFrom`."""
     return [as_str(entry.get("value")) for _, entry in container.variables.get(name, ())]
 
 
 def is_pod_ip(entry: Mapping[str, Any]) -> bool:
-    """`entry` is the variable we write, with or without the apiVersion the API server fills in."""
+    """`entry` is RayWarden's pod IP variable; the API server may have added the apiVersion."""
     field = as_dict(as_dict(entry.get("valueFrom")).get("fieldRef"))
     return entry.get("name") == POD_IP and field in ({"fieldPath": "status.podIP"}, _POD_IP_FIELD)
 
 
 def own_secret(holder: Pod | Workload) -> str:
-    """The Secret with the author's own certificate, which then takes the place of enrollment; empty for none."""
+    """The Secret with the author's own certificate, used instead of enrollment; empty if none."""
     return as_str(holder.annotations.get(SECRET_ANNOTATION))
 
 
 def volumes(secret: str) -> Iterator[dict[str, Any]]:
-    """The volumes of a pod: memory for key and certificate and the token it enrolls with, or the author's `secret`."""
+    """The volumes of a pod: memory for key and certificate, and the token it enrolls with.
+
+    With a `secret` it is the only volume, because the pod does not enroll.
+    """
     if secret:
         yield {"name": TLS_VOLUME, "secret": {"secretName": secret, "defaultMode": 0o644}}
         return
@@ -195,26 +213,26 @@ def volumes(secret: str) -> Iterator[dict[str, Any]]:
 
 
 def user_of(container: Container, pod: Pod, injection: Injection) -> int | None:
-    """The numeric user a container is known to run as: as the spec says, else as its image is known to; else None."""
+    """The numeric user a container runs as, by its spec or its known image; None if unknown."""
     for context in (container.security_context, pod.security_context):
         user = context.get("runAsUser")
         if isinstance(user, int) and not isinstance(user, bool):
             return user
     repository = repository_of(container.image)
-    return next(
-        (known.uid for known in injection.non_root_images if fnmatchcase(repository, known.image)),
-        None,
-    )
+    for known in injection.non_root_images:
+        if fnmatchcase(repository, known.image):
+            return known.uid
+    return None
 
 
 def contract_hash(signer: Signer, injection: Injection) -> str:
-    """Twelve hexadecimal digits that change when what we inject would; for the `raywarden.io/injected` hint."""
+    """Twelve hexadecimal digits that change with what RayWarden injects, for the annotation."""
     content = json.dumps([signer.image, signer.url, signer.ca, injection.model_dump(mode="json")])
     return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 
 def normal_path(path: str) -> tuple[str, ...]:
-    """A mount path as its parts, with `//`, `.`, `..` and trailing slashes resolved, to be compared as a tree."""
+    """The parts of a mount path, with `//`, `.`, `..` and trailing slashes resolved."""
     parts: list[str] = []
     for part in path.split("/"):
         if part == "..":
@@ -228,17 +246,17 @@ _TLS_PATH = normal_path(TLS_DIRECTORY)
 
 
 def is_tls_directory(path: Any) -> bool:
-    """`path` is a mount path that comes down to our directory."""
-    # Whatever comes down to it has its last part in it; most paths have not.
+    """`path` is a mount path that resolves to the certificate's directory."""
+    # The cheap test comes first: most paths do not contain the directory's last part.
     return isinstance(path, str) and "tls" in path and normal_path(path) == _TLS_PATH
 
 
 def overlaps_tls_directory(path: str) -> bool:
-    """`path` is our directory, lies in it, or holds it."""
+    """`path` is the certificate's directory, a path in it, or a parent of it."""
     return overlap(normal_path(path), _TLS_PATH)
 
 
-def overlap(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
-    """One of two paths is the other, or lies in it."""
-    shorter = min(len(one), len(other))
-    return one[:shorter] == other[:shorter]
+def overlap(first: tuple[str, ...], second: tuple[str, ...]) -> bool:
+    """One of two paths equals the other or is a parent of it."""
+    shorter = min(len(first), len(second))
+    return first[:shorter] == second[:shorter]

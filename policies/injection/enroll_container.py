@@ -1,4 +1,4 @@
-"""The init container that enrolls a pod: how it is made, and how it is known again after others touched it."""
+"""The init container that enrolls a pod: how to build it, and how to recognize it later."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,22 +9,24 @@ from policies.model import Facts, Injection
 from policies.ray.image import repository_of
 from policies.ray.pod import ENROLL_CONTAINER, Pod
 
-# The key is readable by Ray's user alone where that user is known; by the pod's group where it has one; else by all
-# who can see the volume, which only Ray containers mount.
+# The key is readable by Ray's user alone if that user is known, else by the pod's group if it has
+# one, else by every user. Even then only Ray containers can read it: no other mounts the volume.
 _OWNER_ONLY, _GROUP, _EVERYONE = "0400", "0440", "0444"
 _MODES = (_OWNER_ONLY, _GROUP, _EVERYONE)
 
-# What the API server, its admission plugins (LimitRanger, AlwaysPullImages, ServiceAccount) and other webhooks may set
-# on any container: none of it changes what ours does.
+# The API server, its admission plugins (LimitRanger, AlwaysPullImages, ServiceAccount) and other
+# webhooks may set these on any container. None of them changes what the init container does.
 _MAY_DIFFER = frozenset(
     {"imagePullPolicy", "resources", "terminationMessagePath", "terminationMessagePolicy"}
 )
-_LOOKED_INTO = frozenset({"args", "env", "image", "securityContext", "volumeMounts"})
-_OURS_ALONE = ("PYTHON", "LD_", "RAYWARDEN_")
+# Compared field by field below; all other fields must be equal.
+_COMPARED_IN_DEPTH = frozenset({"args", "env", "image", "securityContext", "volumeMounts"})
+# Others may not add variables with these prefixes: they load code or configure the init container.
+_FORBIDDEN_PREFIXES = ("PYTHON", "LD_", "RAYWARDEN_")
 
 
 def build(pod: Pod, facts: Facts) -> dict[str, Any]:
-    """The init container that makes the key, asks for the certificate and writes both for Ray to read."""
+    """The init container. It creates the key, requests the certificate, and writes both for Ray."""
     user, mode = _key_reader(pod, facts.injection)
     signer = facts.signer
     return {
@@ -62,18 +64,26 @@ def build(pod: Pod, facts: Facts) -> dict[str, Any]:
 
 
 def _key_reader(pod: Pod, injection: Injection) -> tuple[int | None, str]:
-    """The user to write the key as (None: the image's own), and the narrowest mode in which Ray can still read it."""
+    """The user that owns the key, and the strictest file mode that lets Ray read it.
+
+    The user is None if it is the one of RayWarden's image.
+    """
     users = {contract.user_of(container, pod, injection) for container in pod.ray_containers}
-    if len(users) == 1 and (user := users.pop()):
-        return user, _OWNER_ONLY
-    return None, _GROUP if isinstance(pod.security_context.get("fsGroup"), int) else _EVERYONE
+    if len(users) == 1:
+        user = users.pop()
+        # The init container does not run as root, so it cannot write a key as root (0).
+        if user:
+            return user, _OWNER_ONLY
+    if isinstance(pod.security_context.get("fsGroup"), int):
+        return None, _GROUP
+    return None, _EVERYONE
 
 
 def conforms(container: Mapping[str, Any], ours: Mapping[str, Any]) -> bool:
-    """`container` does what `ours` does, whatever harmless things were added to it on its way.
+    """`container` does what `ours` does, with harmless additions by others at most.
 
-    Same command, image but for the tag (replicas of two versions of us may look at one pod), variables, mounts and
-    security context.
+    It has the same command, variables, mounts and security context, and the same image except for
+    the tag, because two replicas of RayWarden may have different versions during an upgrade.
     """
     image = as_str(container.get("image"))
     return (
@@ -81,7 +91,7 @@ def conforms(container: Mapping[str, Any], ours: Mapping[str, Any]) -> bool:
         and repository_of(image) == repository_of(ours["image"])
         and container.get("args") == ours["args"]
         and _has_variables(container, ours["env"])
-        and _holds(container.get("securityContext"), ours["securityContext"])
+        and _contains(container.get("securityContext"), ours["securityContext"])
     )
 
 
@@ -91,9 +101,11 @@ def is_current(container: Mapping[str, Any], ours: Mapping[str, Any]) -> bool:
 
 
 def was_ours(container: Mapping[str, Any], ours: Mapping[str, Any]) -> bool:
-    """`container` is what some version of us wrote: another image, signer, user or key mode, no more.
+    """`container` was written by some version of RayWarden.
 
-    Enough for a stored RayCluster, which keeps what it was created with; its pods get today's on their way in.
+    Only the image, the signer, the user and the key mode may differ from `ours`. That is enough for
+    a stored RayCluster, which keeps what it was created with. Its new pods get the current
+    container.
     """
     context = {
         name: value for name, value in ours["securityContext"].items() if name != "runAsUser"
@@ -104,35 +116,35 @@ def was_ours(container: Mapping[str, Any], ours: Mapping[str, Any]) -> bool:
         and args[:1] == ["--key-mode"]
         and args[1:] in ([mode] for mode in _MODES)
         and _has_variables(container, [{"name": entry["name"]} for entry in ours["env"]])
-        and _holds(container.get("securityContext"), context)
+        and _contains(container.get("securityContext"), context)
     )
 
 
 def _same_shape(container: Mapping[str, Any], ours: Mapping[str, Any]) -> bool:
-    """No field more or less than ours has, but for those anybody may set; and our mounts."""
+    """`container` has the fields and mounts of `ours`; only fields that others may set differ."""
     fields = container.keys() - _MAY_DIFFER
     return (
         fields == ours.keys() - _MAY_DIFFER
-        and all(container[field] == ours[field] for field in fields - _LOOKED_INTO)
+        and all(container[field] == ours[field] for field in fields - _COMPARED_IN_DEPTH)
         and _has_mounts(container, ours["volumeMounts"])
     )
 
 
 def _has_variables(container: Mapping[str, Any], wanted: Sequence[Mapping[str, Any]]) -> bool:
-    """Our variables stand there once each; others are none that load code into us or that we would read."""
+    """Each wanted variable is there once, and no other variable has a forbidden prefix."""
     missing = {entry["name"]: entry for entry in wanted}
     for _, entry in dict_items(container.get("env")):
         name = as_str(entry.get("name"))
         ours = missing.pop(name, None)
-        if ours is None and name.startswith(_OURS_ALONE):
+        if ours is None and name.startswith(_FORBIDDEN_PREFIXES):
             return False
-        if ours is not None and not (_holds(entry, ours) or contract.is_pod_ip(entry)):
+        if ours is not None and not (_contains(entry, ours) or contract.is_pod_ip(entry)):
             return False
     return not missing
 
 
 def _has_mounts(container: Mapping[str, Any], wanted: Sequence[Mapping[str, Any]]) -> bool:
-    """Our mounts are there, and no other lies over or under them."""
+    """All wanted mounts are there, and no other mount is above, at or below them."""
     mounts = [mount for _, mount in dict_items(container.get("volumeMounts"))]
     if any(mount not in mounts for mount in wanted):
         return False
@@ -147,12 +159,13 @@ def _has_mounts(container: Mapping[str, Any], wanted: Sequence[Mapping[str, Any]
     )
 
 
-def _holds(found: Any, wanted: Mapping[str, Any]) -> bool:
-    """Everything in `wanted` stands in `found` too, which may hold more."""
-    standing = as_dict(found)
-    return all(
-        _holds(standing.get(name), value)
-        if isinstance(value, dict)
-        else standing.get(name) == value
-        for name, value in wanted.items()
-    )
+def _contains(actual: Any, wanted: Mapping[str, Any]) -> bool:
+    """`actual` has everything in `wanted`, and possibly more."""
+    fields = as_dict(actual)
+    for name, value in wanted.items():
+        if isinstance(value, dict):
+            if not _contains(fields.get(name), value):
+                return False
+        elif fields.get(name) != value:
+            return False
+    return True

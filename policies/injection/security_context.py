@@ -1,4 +1,4 @@
-"""The security context of containers: what is written by default, and what holds in the end."""
+"""The security context of containers: the defaults RayWarden writes, and the effective values."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,34 +13,41 @@ from policies.ray.workload import Workload
 
 
 def defaults(pod: Pod, container: Container, injection: Injection) -> dict[str, Any]:
-    """What may be written into a container's security context where its author said nothing.
+    """What RayWarden may write into a container's security context where the author chose nothing.
 
-    `runAsNonRoot` only where the user is known to be a numeric other than 0: elsewhere it could break the pod.
+    `runAsNonRoot` is included only if the user is known to be numeric and not 0. Otherwise it could
+    break the pod.
     """
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     context = container.security_context
     added = as_dict(context.get("capabilities")).get("add")
-    # The API server refuses these together with allowPrivilegeEscalation: false; our rules name the real reason.
-    administers = isinstance(added, list) and ("SYS_ADMIN" in added or "CAP_SYS_ADMIN" in added)
-    if not administers and context.get("privileged") is not True:
-        found["allowPrivilegeEscalation"] = False
-        found["capabilities"] = {"drop": ["ALL"]}
-    user_is_open = (
-        pod.security_context.get("runAsNonRoot") is None and context.get("runAsNonRoot") is None
+    # The API server rejects these together with allowPrivilegeEscalation: false, with a message the
+    # author would not understand. RayWarden's own rules name the real problem.
+    adds_sys_admin = isinstance(added, list) and ("SYS_ADMIN" in added or "CAP_SYS_ADMIN" in added)
+    if not adds_sys_admin and context.get("privileged") is not True:
+        result["allowPrivilegeEscalation"] = False
+        result["capabilities"] = {"drop": ["ALL"]}
+    author_chose = (
+        pod.security_context.get("runAsNonRoot") is not None
+        or context.get("runAsNonRoot") is not None
     )
-    if user_is_open and user_of(container, pod, injection):
-        found["runAsNonRoot"] = True
-    return found
+    if not author_chose and user_of(container, pod, injection):
+        result["runAsNonRoot"] = True
+    return result
 
 
 def takes_defaults(container: Container) -> bool:
-    """Ephemeral containers cannot be changed on their way in, and our own says everything itself."""
+    """RayWarden writes defaults into this container.
+
+    An admission webhook cannot change ephemeral containers, and RayWarden's init container already
+    has every field.
+    """
     return container.listed != "ephemeralContainers" and container.name != ENROLL_CONTAINER
 
 
 @dataclass(frozen=True, slots=True)
 class Final:
-    """A container's security context as it will be when it runs: its own, the pod's, and defaults still to come."""
+    """A container's effective security context: its own, its pod's, and defaults to be written."""
 
     container: Container
     title: str
@@ -68,13 +75,13 @@ class Final:
         return any(name.upper() == "ALL" for _, name in str_items(self.capabilities.get("drop")))
 
     def place(self, name: str) -> Pointer:
-        """Where a field stands: in the pod's context, if there alone, else in the container's."""
-        return (
-            self.pod.spec_pointer / "securityContext" if self._inherits(name) else self.pointer
-        ) / name
+        """Where a field is set: in the container's context, or only in the pod's."""
+        if self._inherits(name):
+            return self.pod.spec_pointer / "securityContext" / name
+        return self.pointer / name
 
     def holder(self, name: str) -> str:
-        """How messages name whatever a field stands in."""
+        """How messages call the container or pod that sets a field."""
         return f"the {self.pod.title}" if self._inherits(name) else self.title
 
     def _inherits(self, name: str) -> bool:
@@ -86,34 +93,33 @@ class Final:
 
 
 def final_contexts(workload: Workload, facts: Facts) -> Iterator[Final]:
-    """One for every container there is or will be."""
+    """The effective security context of every container there is or will be."""
     for pod in workload.pods:
         later = is_completed_later(pod, workload, facts)
         options = workload.cluster.options if workload.cluster and pod.role is PodRole.HEAD else ()
         for container in (*pod.containers, *options):
-            title = (
-                pod.title_of(container)
-                if container.listed != "options"
-                else str(container.pointer[-1])
-            )
-            # Options become a container when KubeRay makes the pod, and get their defaults then.
-            added = (later or container.listed == "options") and takes_defaults(container)
-            given = defaults(pod, _with_image(container, pod), facts.injection) if added else {}
-            yield Final(container, title, _filled(container.security_context, given), pod)
+            is_option = container.listed == "options"
+            title = str(container.pointer[-1]) if is_option else pod.title_of(container)
+            own = container.security_context
+            # KubeRay turns options into a container when it creates the pod. RayWarden writes the
+            # defaults into that pod.
+            if (later or is_option) and takes_defaults(container):
+                own = _filled(own, defaults(pod, _with_image(container, pod), facts.injection))
+            yield Final(container, title, own, pod)
 
 
 def _with_image(options: Container, pod: Pod) -> Container:
-    """Options without an image become a container of Ray's."""
+    """Options as the container they become. Without an image it has that of the Ray container."""
     ray = pod.ray_container
     if options.image or ray is None:
         return options
     return Container({**options.raw, "image": ray.image}, options.pointer, options.listed)
 
 
-def _filled(context: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """`context` with the defaults it does not contradict, as `Draft.fill` writes them."""
+def _filled(context: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """`context` with the default `values` it does not contradict, as `Draft.fill` writes them."""
     result = dict(context)
-    for name, value in given.items():
+    for name, value in values.items():
         if isinstance(value, dict):
             result[name] = _filled(as_dict(result.get(name)), value)
         elif result.get(name) is None:

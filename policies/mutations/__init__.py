@@ -1,1 +1,1 @@
-"""One default, one file, one id."""
+"""Mutations: one default, one file, one id."""

@@ -1,4 +1,4 @@
-"""A way to the signer through KubeRay's own network policies."""
+"""Egress to the enrollment server through KubeRay's own network policies."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
@@ -14,70 +14,66 @@ _CLOSED = ("DenyAll", "DenyAllEgress")
 
 
 class EnrollEgress(Mutation):
-    """Lets pods reach enrollment and DNS where `spec.networkPolicy` closes egress (`DenyAll`, `DenyAllEgress`).
+    """Allows egress to enrollment and DNS if `spec.networkPolicy` is `DenyAll` or `DenyAllEgress`.
 
-    KubeRay's policies let out neither; without them no pod of the cluster gets a certificate or finds its head.
+    KubeRay's policies allow neither of them. Without enrollment the pods get no certificate, and
+    without DNS they do not find their head.
     """
 
     id: ClassVar[str] = "enroll-egress"
 
     def mutate(self, draft: Draft, workload: Workload, facts: Facts) -> Iterator[str]:
-        """Adds the rules to the head's, the workers' and every worker group's egress rules."""
+        """Adds both rules to the egress rules of the head, the workers and every worker group."""
         policy = _closed_policy(workload)
         if workload.kind != "RayCluster" or policy is None:
             return
         with draft.all_or_nothing():
             for place, stored in _rule_lists(policy, facts):
                 pointer = Pointer((*_NETWORK_POLICY, *place))
-                written = pointer.read(workload.document)
-                present = written if isinstance(written, list) else []
-                rules = [
+                value = pointer.read(workload.document)
+                present = value if isinstance(value, list) else []
+                missing = [
                     rule
                     for rule in _rules(facts)
                     if rule not in present and (stored is None or rule in stored)
                 ]
-                draft.insert(pointer, len(present), rules)
+                draft.insert(pointer, len(present), missing)
         yield from ()
 
 
 def _closed_policy(workload: Workload | None) -> Mapping[str, Any] | None:
-    """The network policy of a RayCluster, where it closes egress (KubeRay's default mode does)."""
+    """The network policy of a RayCluster if it closes egress, as KubeRay's default mode does."""
     policy = _NETWORK_POLICY.read(workload.document) if workload else None
-    return policy if isinstance(policy, dict) and policy.get("mode", "DenyAll") in _CLOSED else None
+    if isinstance(policy, dict) and policy.get("mode", "DenyAll") in _CLOSED:
+        return policy
+    return None
 
 
 def _rule_lists(policy: Mapping[str, Any], facts: Facts) -> Iterator[tuple[Pointer, Any]]:
-    """Where egress rules are listed, each with the list as stored (None where the closing, or the group, is new)."""
+    """The places of egress rules, each with its stored list.
+
+    The list is None if the stored object did not close egress, or if the group is new.
+    """
     stored = _closed_policy(facts.before)
     for part in ("head", "worker"):
         place = Pointer((part, "egressRules"))
         yield place, None if stored is None else place.read(stored) or []
-    listed = {
+    stored_groups = {
         as_str(group.get("groupName")): group
         for _, group in dict_items(as_dict(stored).get("workerGroups"))
     }
     for index, group in dict_items(policy.get("workerGroups")):
-        before = listed.get(as_str(group.get("groupName")))
-        yield (
-            Pointer(("workerGroups", index, "egressRules")),
-            None if before is None else before.get("egressRules") or [],
-        )
+        place = Pointer(("workerGroups", index, "egressRules"))
+        before = stored_groups.get(as_str(group.get("groupName")))
+        yield place, None if before is None else before.get("egressRules") or []
 
 
 def _rules(facts: Facts) -> Iterator[dict[str, Any]]:
-    yield {
-        "to": [
-            {
-                "namespaceSelector": {
-                    "matchLabels": {"kubernetes.io/metadata.name": facts.signer.namespace}
-                }
-            }
-        ],
-        "ports": [{"protocol": "TCP", "port": facts.signer.port}],
-    }
-    yield {
-        "to": [
-            {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}}
-        ],
-        "ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}],
-    }
+    enrollment = {"protocol": "TCP", "port": facts.signer.port}
+    yield {"to": [_namespace(facts.signer.namespace)], "ports": [enrollment]}
+    dns = [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]
+    yield {"to": [_namespace("kube-system")], "ports": dns}
+
+
+def _namespace(name: str) -> dict[str, Any]:
+    return {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}}

@@ -1,4 +1,4 @@
-"""Which address a Ray node gives to its peers."""
+"""The address that a Ray node announces to its peers."""
 
 from collections.abc import Iterator
 from typing import ClassVar
@@ -12,31 +12,34 @@ from policies.ray.workload import ClusterSpec, Group, Workload
 
 
 class NodeIpAddress(Mutation):
-    """Names each node by its pod IP, which its certificate always holds; Ray's own guess can be another interface.
+    """Sets the address of each node to its pod IP, which its certificate always contains.
 
-    `inject.nodeIpAddress: fqdn` names the head by its service instead. Ray cannot start that way behind a ClusterIP,
-    NodePort or LoadBalancer service, and autoscaler v1 loses count of such a head: there the pod IP is used.
+    Ray's own choice can be the address of another interface. With `inject.nodeIpAddress: fqdn` the
+    head announces its service name instead. Ray cannot start with that name behind a ClusterIP,
+    NodePort or LoadBalancer service, and autoscaler v1 does not recognize such a head. In these
+    cases the head announces its pod IP.
     """
 
     id: ClassVar[str] = "node-ip-address"
 
     def mutate(self, draft: Draft, workload: Workload, facts: Facts) -> Iterator[str]:
-        """Writes `rayStartParams.node-ip-address` of every group of a RayCluster; yields why `fqdn` was not used."""
+        """Writes `rayStartParams.node-ip-address` into every group of a RayCluster.
+
+        Yields the reason if `fqdn` could not be used.
+        """
         cluster, mode = workload.cluster, facts.injection.node_ip_address
         if workload.kind != "RayCluster" or cluster is None:
             return
         obstacle = _obstacle_to_fqdn(cluster, workload) if mode == "fqdn" else ""
         if obstacle and facts.before is None:
-            yield f"the head keeps its pod IP as node-ip-address, not its service name: {obstacle}"
+            yield f"the head gets its pod IP as node-ip-address, not its service name: {obstacle}"
         for group in cluster.groups:
-            by_name = mode == "fqdn" and not obstacle and group.role is PodRole.HEAD
-            address = (
-                _head_fqdn(cluster, workload, facts)
-                if by_name
-                else ""
-                if mode == "off"
-                else POD_IP_EXPANSION
-            )
+            if mode == "off":
+                address = ""
+            elif mode == "fqdn" and not obstacle and group.role is PodRole.HEAD:
+                address = _head_fqdn(cluster, workload, facts)
+            else:
+                address = POD_IP_EXPANSION
             with draft.all_or_nothing():
                 _write(draft, group, _stored_address(group, address, facts))
 
@@ -46,39 +49,41 @@ def _write(draft: Draft, group: Group, address: str) -> None:
         draft.set(group.pointer / "rayStartParams" / "node-ip-address", address)
 
 
-def _stored_address(group: Group, otherwise: str, facts: Facts) -> str:
-    """The address a stored group has, where we wrote it: the mode may have changed since. A new group has none yet."""
-    stored = (
-        facts.before.cluster.counterpart(group) if facts.before and facts.before.cluster else None
-    )
-    if stored:
-        address = as_str(stored.start_params.get("node-ip-address"))
-        ours = address == POD_IP_EXPANSION or address.endswith(
-            f".svc.{facts.injection.cluster_domain}"
-        )
-        return address if ours else ""
-    return otherwise
+def _stored_address(group: Group, default: str, facts: Facts) -> str:
+    """The address RayWarden wrote into the stored group, or `default` for a new group.
+
+    The stored address is kept although the mode may have changed since. Empty if RayWarden did not
+    write it.
+    """
+    before = facts.before.cluster if facts.before else None
+    stored = before.counterpart(group) if before else None
+    if stored is None:
+        return default
+    address = as_str(stored.start_params.get("node-ip-address"))
+    if address == POD_IP_EXPANSION or address.endswith(f".svc.{facts.injection.cluster_domain}"):
+        return address
+    return ""
 
 
 def _head_fqdn(cluster: ClusterSpec, workload: Workload, facts: Facts) -> str:
-    """The name of the head service as KubeRay makes it (`GenerateHeadServiceName`)."""
+    """The DNS name of the head service that KubeRay creates (`GenerateHeadServiceName`)."""
     service = as_dict(as_dict(cluster.head.raw.get("headService")).get("metadata"))
     name = as_str(service.get("name")) or f"{workload.name}-head-svc"
     return f"{name}.{facts.namespace}.svc.{facts.injection.cluster_domain}"
 
 
 def _obstacle_to_fqdn(cluster: ClusterSpec, workload: Workload) -> str:
+    """Why Ray's head cannot announce its service name; empty if it can."""
     head = cluster.head.raw
     if not as_str(workload.metadata.get("name")):
         return "the cluster has only a generateName"
-    if head.get("headService") is not None or as_str(head.get("serviceType")) not in (
-        "",
-        "ClusterIP",
-    ):
-        return "its head service is not KubeRay's headless one, and Ray cannot bind to a service address"
-    if (
-        cluster.autoscaling
-        and as_dict(cluster.spec.get("autoscalerOptions")).get("version") != "v2"
-    ):
-        return "autoscaler v1 counts only nodes that go by their pod IP"
+    own_service = head.get("headService") is not None
+    if own_service or as_str(head.get("serviceType")) not in ("", "ClusterIP"):
+        return (
+            "its head service is not KubeRay's headless service, and Ray cannot bind to the address"
+            " of any other service"
+        )
+    autoscaler = as_dict(cluster.spec.get("autoscalerOptions"))
+    if cluster.autoscaling and autoscaler.get("version") != "v2":
+        return "autoscaler v1 only recognizes nodes by their pod IP"
     return ""

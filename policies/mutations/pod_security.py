@@ -1,4 +1,4 @@
-"""The restricted Pod Security Standard, where the author said nothing."""
+"""The restricted Pod Security Standard, as a default."""
 
 from collections.abc import Iterator
 from typing import ClassVar
@@ -13,28 +13,29 @@ _POD_DEFAULTS = {"seccompProfile": {"type": "RuntimeDefault"}}
 
 
 class PodSecurity(Mutation):
-    """Sets seccomp, drops capabilities and privilege escalation, and forbids root where that cannot break the pod.
+    """Sets seccomp, drops capabilities and privilege escalation, and forbids root where safe.
 
-    What the author wrote stays as it is, and is for the rules to judge. `runAsNonRoot` is written only where the user
-    is known to be a numeric other than 0: by `runAsUser`, or by the image (`inject.nonRootImages` of the policy file).
+    The author's own values stay, and the rules check them. `runAsNonRoot` is written only if the
+    user is known to be numeric and not 0: by `runAsUser`, or by the image (`inject.nonRootImages`
+    in the policy file).
     """
 
     id: ClassVar[str] = "pod-security"
     roles: ClassVar[frozenset[PodRole]] = Mutation.roles | {PodRole.SUBMITTER}
 
     def mutate(self, draft: Draft, workload: Workload, facts: Facts) -> Iterator[str]:
-        """A RayCluster in `marker` mode is left as it is: its pods are secured one by one."""
+        """Leaves a RayCluster in `marker` mode unchanged, and changes its pods instead."""
         if facts.only_marks(workload):
             return
         for pod in self.pods(workload):
             before = facts.counterpart(pod)
             with draft.all_or_nothing():
-                written = sticky(_POD_DEFAULTS, before.security_context if before else None)
-                draft.fill(pod.spec_pointer / "securityContext", written)
+                values = sticky(_POD_DEFAULTS, before.security_context if before else None)
+                draft.fill(pod.spec_pointer / "securityContext", values)
                 for container in pod.containers:
                     if takes_defaults(container):
                         stored = before.container(container.name) if before else None
-                        wanted = defaults(pod, container, facts.injection)
-                        written = sticky(wanted, stored.security_context if stored else None)
-                        draft.fill(container.pointer / "securityContext", written)
+                        values = defaults(pod, container, facts.injection)
+                        values = sticky(values, stored.security_context if stored else None)
+                        draft.fill(container.pointer / "securityContext", values)
         yield from ()

@@ -15,7 +15,7 @@ from policies.ray.workload import Workload
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """What is put into one pod beside the variables and mounts of its containers."""
+    """What is added to one pod besides the variables and mounts of its containers."""
 
     volumes: tuple[Mapping[str, Any], ...]
     init_container: Mapping[str, Any] | None
@@ -28,7 +28,7 @@ class _Parts:
 
     @classmethod
     def stored(cls, before: Pod) -> "_Parts":
-        """As they stand in the stored object, so that no update of ours or the author's changes the spec."""
+        """The parts of the stored object, so that no update changes the spec."""
         names = (contract.TLS_VOLUME, contract.TOKEN_VOLUME)
         enroll = before.container(ENROLL_CONTAINER)
         return cls(
@@ -37,36 +37,39 @@ class _Parts:
             from_stored=True,
         )
 
-    def holds(self, container: Mapping[str, Any]) -> bool:
-        """`container` needs no replacement: it is what was stored, or else ours of today with others' additions."""
-        ours = self.init_container
-        return container == ours or (
-            ours is not None
-            and not self.from_stored
-            and enroll_container.is_current(container, ours)
-        )
+    def accepts(self, container: Mapping[str, Any]) -> bool:
+        """`container` needs no replacement.
+
+        It is the stored one, or the current one with additions by others.
+        """
+        expected = self.init_container
+        if container == expected:
+            return True
+        if expected is None or self.from_stored:
+            return False
+        return enroll_container.is_current(container, expected)
 
 
 class RayTls(Mutation):
-    """Turns Ray's TLS on: variables, volumes, mounts, and the init container that enrolls the pod for a certificate.
+    """Turns Ray's TLS on: variables, volumes, mounts, and the init container that enrolls the pod.
 
-    The init container stands first, because KubeRay's `wait-gcs-ready` already speaks to the head over TLS. What the
-    author wrote under one of our names stays, for the rules `tls-on` and `reserved-names` to refuse; only an init
-    container of our name is replaced.
+    The init container comes first, because KubeRay's `wait-gcs-ready` already talks to the head
+    over TLS. If the author uses one of RayWarden's names, their value stays, and the rules `tls-on`
+    and `reserved-names` refuse it. Only an init container of RayWarden's name is replaced.
     """
 
     id: ClassVar[str] = "ray-tls"
     roles: ClassVar[frozenset[PodRole]] = Mutation.roles | {PodRole.CLEANUP}
 
     def mutate(self, draft: Draft, workload: Workload, facts: Facts) -> Iterator[str]:
-        """Marks the cluster and completes each pod; a RayCluster in `marker` mode is only marked."""
+        """Marks the cluster and completes each pod. Only marks a RayCluster in `marker` mode."""
         if workload.kind == "RayCluster":
             with draft.all_or_nothing():
                 draft.set(Pointer(("metadata", "labels", contract.MARKER_LABEL)), contract.MANAGED)
         for pod in self.pods(workload):
             with draft.all_or_nothing():
                 if pod.role is PodRole.CLEANUP:
-                    _let_clean_up(draft, pod)
+                    _remove_enrollment(draft, pod)
                 else:
                     _inject(draft, workload, pod, facts)
         yield from ()
@@ -80,20 +83,23 @@ def _inject(draft: Draft, workload: Workload, pod: Pod, facts: Facts) -> None:
         if before is None and facts.injection.ray_cluster == "marker":
             return
     parts = _Parts.stored(before) if before else _Parts.fresh(pod, secret, facts)
-    # A stored cluster without our volumes was created in `marker` mode: its pods are completed one by one.
+    # A stored cluster without RayWarden's volumes was created in `marker` mode. Its pods get them.
     if parts.volumes:
         _put_parts(draft, pod, parts)
 
 
 def _cluster_secret(workload: Workload, facts: Facts) -> str:
-    """A new group of a stored cluster does as its other groups do: half a cluster with another CA is a broken one."""
+    """The Secret for new groups: that of the stored groups, if there are any.
+
+    Groups with certificates of different CAs could not talk to each other.
+    """
     if facts.before is None or not facts.before.pods:
         return contract.own_secret(workload)
     return contract.own_secret(facts.before.pods[0])
 
 
 def _mark_template(draft: Draft, pod: Pod, secret: str) -> None:
-    """KubeRay copies labels and annotations of a template to its pods, so that their turn needs no look-up."""
+    """Mark a template. KubeRay copies its labels and annotations to its pods."""
     draft.set(pod.pointer / "metadata" / "labels" / contract.MARKER_LABEL, contract.MANAGED)
     if secret:
         draft.set(pod.pointer / "metadata" / "annotations" / contract.SECRET_ANNOTATION, secret)
@@ -101,9 +107,9 @@ def _mark_template(draft: Draft, pod: Pod, secret: str) -> None:
 
 def _put_parts(draft: Draft, pod: Pod, parts: _Parts) -> None:
     for container in pod.ray_containers:
-        standing = container.variable_names
+        present = container.variable_names
         missing = [
-            dict(variable) for variable in contract.VARIABLES if variable["name"] not in standing
+            dict(variable) for variable in contract.VARIABLES if variable["name"] not in present
         ]
         draft.insert(container.pointer / "env", 0, missing)
         _mount(draft, container)
@@ -115,15 +121,14 @@ def _put_parts(draft: Draft, pod: Pod, parts: _Parts) -> None:
 
 
 def _mount(draft: Draft, container: Container) -> None:
-    """Mount the certificate, unless something else stands in its place: the API server refuses a path used twice."""
-    taken = (
-        mount.get("name") == contract.TLS_VOLUME
-        or contract.is_tls_directory(mount.get("mountPath"))
-        for _, mount in container.mounts
-    )
-    if not any(taken):
-        mounts = container.pointer / "volumeMounts"
-        draft.insert(mounts, _length(container.raw.get("volumeMounts")), [dict(contract.TLS_MOUNT)])
+    """Mount the certificate, unless the path is taken: the API server rejects duplicate paths."""
+    for _, mount in container.mounts:
+        if mount.get("name") == contract.TLS_VOLUME:
+            return
+        if contract.is_tls_directory(mount.get("mountPath")):
+            return
+    mounts = container.pointer / "volumeMounts"
+    draft.insert(mounts, _length(container.raw.get("volumeMounts")), [dict(contract.TLS_MOUNT)])
 
 
 def _length(value: Any) -> int:
@@ -131,21 +136,29 @@ def _length(value: Any) -> int:
 
 
 def _put_first(draft: Draft, pod: Pod, parts: _Parts) -> None:
-    listed = [container for container in pod.containers if container.listed == "initContainers"]
-    ours = [container for container in listed if container.name == ENROLL_CONTAINER]
+    """Make the init container the first one, and the only one of its name."""
+    existing = [
+        container
+        for container in pod.containers
+        if container.listed == "initContainers" and container.name == ENROLL_CONTAINER
+    ]
     init_containers = pod.spec_pointer / "initContainers"
-    if [container.pointer for container in ours] == [init_containers / 0]:
-        if not parts.holds(ours[0].raw):
+    if [container.pointer for container in existing] == [init_containers / 0]:
+        if not parts.accepts(existing[0].raw):
             draft.replace(init_containers / 0, parts.init_container)
         return
-    for container in reversed(ours):
+    # From the end of the list, so that the pointers of the others stay valid.
+    for container in reversed(existing):
         draft.remove(container.pointer)
     draft.insert(init_containers, 0, [parts.init_container])
 
 
-def _let_clean_up(draft: Draft, pod: Pod) -> None:
-    """KubeRay builds its Redis clean-up pod from the head template. No certificate is due to a pod that speaks to no
-    Ray, and waiting for one would keep the deleted cluster's finalizer for ever (KubeRay `buildRedisCleanupJob`).
+def _remove_enrollment(draft: Draft, pod: Pod) -> None:
+    """Remove the init container from KubeRay's Redis clean-up pod.
+
+    KubeRay builds that pod from the head template (`buildRedisCleanupJob`). The server issues it no
+    certificate because it does not talk to Ray. Waiting for a certificate would block the deletion
+    of the cluster forever, because the finalizer waits for the pod.
     """
     enroll = pod.container(ENROLL_CONTAINER)
     if enroll and enroll.listed == "initContainers":

@@ -1,4 +1,4 @@
-"""The head service stays inside the cluster."""
+"""A head service that is reachable only inside the cluster."""
 
 from collections.abc import Iterator
 from typing import ClassVar
@@ -9,25 +9,23 @@ from policies.ray.workload import Workload
 
 
 class ServiceType(Mutation):
-    """Writes `headGroupSpec.serviceType: ClusterIP` where the author named no type.
+    """Writes `headGroupSpec.serviceType: ClusterIP` if the author chose no type.
 
-    KubeRay's default is the same, and stays headless; written down, it can be read in the object and in a review.
+    KubeRay's default is the same, and the service stays headless. The written value makes it
+    visible in the object and in a review.
     """
 
     id: ClassVar[str] = "service-type"
 
     def mutate(self, draft: Draft, workload: Workload, facts: Facts) -> Iterator[str]:
-        """A RayCluster's head group only."""
-        cluster = workload.cluster
-        if (
-            workload.kind == "RayCluster"
-            and cluster
-            and cluster.head.raw
-            and not facts.only_marks(workload)
-        ):
-            before = (
-                facts.before.cluster.head.raw if facts.before and facts.before.cluster else None
-            )
-            with draft.all_or_nothing():
-                draft.fill(cluster.head.pointer, sticky({"serviceType": "ClusterIP"}, before))
+        """Applies only to the head group of a RayCluster."""
         yield from ()
+        cluster = workload.cluster
+        if workload.kind != "RayCluster" or cluster is None or facts.only_marks(workload):
+            return
+        if not cluster.head.raw:
+            return
+        stored = facts.before.cluster if facts.before else None
+        before = stored.head.raw if stored else None
+        with draft.all_or_nothing():
+            draft.fill(cluster.head.pointer, sticky({"serviceType": "ClusterIP"}, before))

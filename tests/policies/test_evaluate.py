@@ -1,4 +1,4 @@
-"""Profiles, modes, namespaces, parameters, exemptions, ratcheting: what is done about a violation."""
+"""Profiles, modes, namespaces, parameters, exemptions and ratcheting decide about a violation."""
 
 import itertools
 from datetime import timedelta
@@ -32,17 +32,17 @@ def namespace(**labels: str) -> Object:
 
 
 def outcome(document: Object, policy: Any = None, *namespaces: Object, **fields: Any) -> str:
-    """deny, warn, audit or nothing: the strictest thing that was done."""
-    asked = reviewer(policy, *namespaces)
-    mutated = dict(asked.mutated(request(document, **fields)).document)
-    verdict = asked.verdict(request(mutated, **fields))
+    """The strictest effect of the policy: deny, warn, audit or nothing."""
+    subject = reviewer(policy, *namespaces)
+    mutated = dict(subject.mutated(request(document, **fields)).document)
+    verdict = subject.verdict(request(mutated, **fields))
     assert verdict.failed == ()
-    for name, found in (
+    for name, violations in (
         ("deny", verdict.denied),
         ("warn", verdict.warned),
         ("audit", verdict.audited),
     ):
-        if found:
+        if violations:
             return name
     return "nothing"
 
@@ -66,7 +66,7 @@ def test_an_advisory_violation_warns_even_where_its_rule_is_enforced() -> None:
         ({"enforce": "restricted"}, "deny"),
     ],
 )
-def test_profiles_say_what_is_done(profiles: Object, expected: str) -> None:
+def test_profiles_decide_the_effect(profiles: Object, expected: str) -> None:
     assert outcome(OFFENDER, {"profiles": profiles}) == expected
 
 
@@ -74,7 +74,7 @@ def test_profiles_say_what_is_done(profiles: Object, expected: str) -> None:
     ("mode", "expected"),
     [("enforce", "deny"), ("warn", "warn"), ("audit", "audit"), ("off", "nothing")],
 )
-def test_one_rule_turned_goes_before_the_profile(mode: str, expected: str) -> None:
+def test_the_mode_of_a_rule_overrides_the_profile(mode: str, expected: str) -> None:
     assert outcome(OFFENDER, {"rules": {"no-host-access": {"mode": mode}}}) == expected
 
 
@@ -89,17 +89,17 @@ class TestNamespaceLabels:
     def test_a_namespace_chooses_a_stricter_profile(self, mode: str, expected: str) -> None:
         assert outcome(OFFENDER, self.loose, namespace(**{mode: "baseline"})) == expected
 
-    def test_it_cannot_choose_a_looser_one(self) -> None:
+    def test_it_cannot_choose_a_looser_profile(self) -> None:
         assert outcome(OFFENDER, None, namespace(enforce="privileged")) == "deny"
 
-    def test_unless_the_policy_allows_it(self) -> None:
+    def test_it_can_choose_a_looser_profile_if_the_policy_allows_it(self) -> None:
         policy = {"namespacesMayLoosen": True}
         assert outcome(OFFENDER, policy, namespace(enforce="privileged")) == "warn"
 
-    def test_a_misspelt_profile_is_the_strictest(self) -> None:
+    def test_a_misspelled_profile_is_the_strictest(self) -> None:
         assert outcome(OFFENDER, self.loose, namespace(enforce="Baseline")) == "deny"
 
-    def test_the_namespace_of_the_request_counts_not_the_one_in_the_object(self) -> None:
+    def test_the_namespace_of_the_request_counts_not_that_in_the_object(self) -> None:
         moved = changed(OFFENDER, {"/metadata/namespace": "elsewhere"})
         assert (
             outcome(moved, self.loose, namespace(enforce="baseline"), namespace="team-a") == "deny"
@@ -125,22 +125,22 @@ class TestExemptions:
             ),
         ],
     )
-    def test_cover_what_they_say(self, exemption: Object, expected: str) -> None:
+    def test_they_match_by_every_field_that_is_set(self, exemption: Object, expected: str) -> None:
         assert (
             outcome(OFFENDER, {"exemptions": [{**exemption, "reason": "profiling run"}]})
             == expected
         )
 
-    def test_say_so_when_they_have_ended(self) -> None:
+    def test_the_message_names_an_exemption_that_has_ended(self) -> None:
         policy = {
             "exemptions": [
                 {"rules": ["no-host-access"], "reason": "profiling run", "until": "2026-11-01"}
             ]
         }
         message = reviewer(policy).validate(request(OFFENDER)).response.message
-        assert "the head sets hostNetwork (an exemption from this ended on 2026-11-01)" in message
+        assert "the head sets hostNetwork (its exemption ended on 2026-11-01)" in message
 
-    def test_leave_their_reason_in_the_audit_log(self) -> None:
+    def test_their_reason_goes_into_the_audit_log(self) -> None:
         policy = {"exemptions": [{"rules": ["no-host-access"], "reason": "profiling run"}]}
         response = reviewer(policy).validate(request(OFFENDER)).response
         assert response.audit["exempted"] == "no-host-access: profiling run"
@@ -148,76 +148,75 @@ class TestExemptions:
 
 class TestRatcheting:
     def verdict(self, new: Object, old: Object) -> tuple[list[str], list[str]]:
-        asked = request(new, "UPDATE", old)
-        found = reviewer().verdict(asked)
-        return [v.message for v in found.denied], [
-            v.message for v in found.warned if v.rule != "tls-on"
-        ]
+        verdict = reviewer().verdict(request(new, "UPDATE", old))
+        warned = [v.message for v in verdict.warned if v.rule != "tls-on"]
+        return [v.message for v in verdict.denied], warned
 
-    def test_what_was_there_before_only_warns(self) -> None:
+    def test_a_stored_violation_only_warns(self) -> None:
         grown = changed(OFFENDER, {"/spec/workerGroupSpecs/0/replicas": 5})
         assert self.verdict(grown, OFFENDER) == ([], ["the head sets hostNetwork"])
 
-    def test_what_is_new_is_refused(self) -> None:
+    def test_a_new_violation_is_denied(self) -> None:
         worse = changed(OFFENDER, {"/spec/workerGroupSpecs/0/template/spec/hostPID": True})
         assert self.verdict(worse, OFFENDER) == (
             ["the worker group small sets hostPID"],
             ["the head sets hostNetwork"],
         )
 
-    def test_a_second_one_of_the_same_kind_is_new(self) -> None:
+    def test_a_second_violation_with_the_same_message_is_new(self) -> None:
         ports = "/spec/headGroupSpec/template/spec/containers/0/ports"
         one = changed(factory.ray_cluster(), {ports: [{"hostPort": 80}]})
         two = changed(factory.ray_cluster(), {ports: [{"hostPort": 80}, {"hostPort": 80}]})
-        assert len(self.verdict(two, one)[0]) == 1
+        assert len(self.verdict(new=two, old=one)[0]) == 1
 
-    def test_the_same_words_about_another_value_are_new(self) -> None:
+    def test_the_same_message_about_another_value_is_new(self) -> None:
         param = "/spec/headGroupSpec/rayStartParams/num-cpus"
         old = changed(factory.ray_cluster(), {param: "1 "})
         worse = changed(factory.ray_cluster(), {param: "1;export RAY_USE_TLS=0"})
         assert len(self.verdict(worse, old)[0]) == 1
         assert self.verdict(old, old)[0] == []
 
-    def test_positions_do_not_matter(self) -> None:
+    def test_list_positions_do_not_matter(self) -> None:
         groups = "/spec/workerGroupSpecs"
         bad = changed(factory.ray_cluster(), {f"{groups}/0/template/spec/hostPID": True})
         other = {**factory.cluster_spec()["workerGroupSpecs"][0], "groupName": "new"}
         moved = changed(bad, {groups: [other, *bad["spec"]["workerGroupSpecs"]]})
         assert self.verdict(moved, bad)[0] == []
 
-    def test_mending_is_never_refused(self) -> None:
+    def test_fixing_a_violation_is_never_refused(self) -> None:
         assert self.verdict(factory.ray_cluster(), OFFENDER) == ([], [])
 
 
 class TestNeverRefused:
-    def test_what_is_being_deleted(self) -> None:
+    def test_an_object_that_is_being_deleted(self) -> None:
         going = changed(OFFENDER, {"/metadata/deletionTimestamp": "2026-11-20T08:00:00Z"})
         assert outcome(going, operation="UPDATE", old=OFFENDER) == "nothing"
-        assert outcome(going) == "deny", "on the way in it is only a claim"
+        assert outcome(going) == "deny", "on CREATE the timestamp proves nothing"
 
-    def test_deleting(self) -> None:
+    def test_a_deletion(self) -> None:
         assert reviewer().validate(request(OFFENDER, "DELETE", OFFENDER)).response.allowed
 
-    def test_what_is_not_ours(self) -> None:
+    def test_a_pod_that_has_nothing_to_do_with_ray(self) -> None:
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {}, "spec": {"hostNetwork": True}}
         assert outcome(pod) == "nothing"
 
-    def test_status(self) -> None:
-        asked = request(OFFENDER, "UPDATE", factory.ray_cluster(), subResource="status")
-        assert reviewer().validate(asked).response.allowed
+    def test_an_update_of_the_status(self) -> None:
+        update = request(OFFENDER, "UPDATE", factory.ray_cluster(), subResource="status")
+        assert reviewer().validate(update).response.allowed
 
 
-def test_a_cluster_our_mutation_never_saw_is_not_let_in() -> None:
+def test_a_cluster_that_bypassed_the_mutation_is_denied() -> None:
     verdict = reviewer().verdict(request(factory.ray_cluster()))
     assert [(v.rule, v.remediation) for v in verdict.denied] == [
         ("tls-on", "create it again in a moment")
     ]
 
 
-def test_all_violations_are_said_at_once_with_place_and_remedy() -> None:
+def test_all_violations_are_reported_with_place_and_remediation() -> None:
     document = changed(OFFENDER, {"/spec/headGroupSpec/serviceType": "NodePort"})
-    asked = reviewer()
-    response = asked.validate(request(dict(asked.mutated(request(document)).document))).response
+    subject = reviewer()
+    mutated = dict(subject.mutated(request(document)).document)
+    response = subject.validate(request(mutated)).response
     assert response.message.splitlines() == [
         "no-public-head-service: the head service is a NodePort, which opens a port on every node"
         " (at /spec/headGroupSpec/serviceType)."
@@ -229,7 +228,7 @@ def test_all_violations_are_said_at_once_with_place_and_remedy() -> None:
     assert response.audit == {"violations": "no-public-head-service,no-host-access"}
 
 
-def test_answers_are_bounded_and_fit_for_a_terminal() -> None:
+def test_messages_are_short_and_printable() -> None:
     names = [f"\x1b[31mred\n{number}" for number in range(200)]
     volumes = [{"name": name, "hostPath": {"path": "/" + "x" * 5000}} for name in names]
     document = changed(
@@ -241,7 +240,7 @@ def test_answers_are_bounded_and_fit_for_a_terminal() -> None:
     assert all(len(line) <= 1000 and line.isprintable() for line in lines)
 
 
-def test_a_rule_that_raises_refuses_and_names_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rule_that_raises_denies_and_names_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_arguments: object) -> Any:
         raise RuntimeError("secret detail")
 
@@ -253,15 +252,15 @@ def test_a_rule_that_raises_refuses_and_names_itself(monkeypatch: pytest.MonkeyP
         and "secret detail" not in verdict.failed[0].at
     )
     assert any(
-        v.rule == "no-host-access" and "this rule failed" in v.message for v in verdict.denied
+        v.rule == "no-host-access" and "this rule crashed" in v.message for v in verdict.denied
     )
     assert not any("secret detail" in str(v) for v in verdict.denied)
 
 
-def test_a_rule_of_restricted_that_raises_refuses_under_baseline_too(
+def test_a_restricted_rule_that_raises_denies_under_baseline_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """`tls-on` has findings of both levels, and nobody knows which it would have had."""
+    """`tls-on` has findings of both levels, and it is unknown which it would have had."""
 
     def broken(*_arguments: object) -> Any:
         raise RuntimeError
@@ -271,19 +270,17 @@ def test_a_rule_of_restricted_that_raises_refuses_under_baseline_too(
     assert [violation.rule for violation in verdict.denied] == ["tls-on"]
 
 
-def test_more_findings_than_anybody_reads_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Otherwise those of `restricted`, which only warn, could hide one of `baseline` behind them."""
+def test_a_rule_with_too_many_findings_denies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise many findings of `restricted`, which only warn, could hide one of `baseline`."""
 
     def endless(self: AuthOn, *_arguments: object) -> Any:
-        return (
-            self.violation(f"finding {number}", ROOT, "mend it") for number in itertools.count()
-        )
+        return (self.violation(f"finding {number}", ROOT, "fix it") for number in itertools.count())
 
     monkeypatch.setattr(AuthOn, "check", endless)
     stored = dict(reviewer().mutated(request(factory.ray_cluster())).document)
     verdict = reviewer().verdict(request(stored))
     assert [violation.message for violation in verdict.denied] == [
-        "there are more than 500 findings of this rule"
+        "this rule has more than 500 findings"
     ]
 
 
@@ -304,7 +301,7 @@ def test_a_mutation_that_raises_is_left_out_and_named(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(
-    ("document", "says"),
+    ("document", "message"),
     [
         ({"rules": {"no-such-rule": {}}}, "rules.no-such-rule: no rule is called no-such-rule"),
         ({"rules": {"tls-on": {"mode": "maybe"}}}, "rules.tls-on.mode: Input should be"),
@@ -335,21 +332,19 @@ def test_a_mutation_that_raises_is_left_out_and_named(monkeypatch: pytest.Monkey
         ),
     ],
 )
-def test_a_wrong_policy_says_where_and_what(document: Any, says: str) -> None:
+def test_an_invalid_policy_reports_place_and_problem(document: Any, message: str) -> None:
     with pytest.raises(PolicyError) as caught:
         Policy.parse(document)
-    assert says in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_an_unquoted_off_is_off() -> None:
     file = Policy.parse(
         {"rules": {"tls-on": {"mode": False}}, "inject": {"auth": False, "nodeIpAddress": False}}
     ).file
-    assert (file.rules["tls-on"].mode, file.inject.auth, file.inject.node_ip_address) == (
-        "off",
-        "off",
-        "off",
-    )
+    assert file.rules["tls-on"].mode == "off"
+    assert file.inject.auth == "off"
+    assert file.inject.node_ip_address == "off"
 
 
 def test_an_empty_policy_is_the_default_one() -> None:

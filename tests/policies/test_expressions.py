@@ -1,4 +1,4 @@
-"""Rules of the administrator's own: CEL in the policy file, held like any other rule."""
+"""The administrator's own rules: CEL in the policy file, enforced like any other rule."""
 
 from typing import Any
 
@@ -13,10 +13,10 @@ TEAM: Object = {
     "id": "own-team",
     "kinds": ["RayCluster"],
     "expression": "has(object.metadata.labels) && 'team' in object.metadata.labels",
-    "message": "no team is named",
-    "remediation": "write metadata.labels.team",
+    "message": "the object has no team label",
+    "remediation": "set metadata.labels.team",
 }
-NAMED = {"/metadata/labels": {"team": "vision"}}
+LABELED = {"/metadata/labels": {"team": "vision"}}
 
 
 def policy(*rules: Object, **parts: Any) -> Object:
@@ -33,24 +33,25 @@ def verdict(
     return factory.reviewer(rules).verdict(request(document, operation, old, **fields))
 
 
-def said(found: Any) -> list[str]:
-    assert found.failed == ()
+def denials(result: Any) -> list[str]:
+    assert result.failed == ()
     return [
         f"{violation.rule}: {violation.message}"
-        for violation in found.denied
+        for violation in result.denied
         if violation.rule.startswith("own-")
     ]
 
 
 def test_it_is_refused_like_any_other_rule() -> None:
     bare = factory.ray_cluster()
-    found = verdict(bare, policy(TEAM))
-    assert "own-team: no team is named. Fix: write metadata.labels.team" in map(str, found.denied)
-    assert said(verdict(changed(bare, NAMED), policy(TEAM))) == []
+    denied = map(str, verdict(bare, policy(TEAM)).denied)
+    message = "own-team: the object has no team label. Fix: set metadata.labels.team"
+    assert message in denied
+    assert denials(verdict(changed(bare, LABELED), policy(TEAM))) == []
 
 
-def test_only_for_the_kinds_it_names() -> None:
-    assert said(verdict(factory.ray_job(), policy(TEAM))) == []
+def test_it_checks_only_the_kinds_it_names() -> None:
+    assert denials(verdict(factory.ray_job(), policy(TEAM))) == []
     everywhere = {**TEAM, "kinds": []}
     for make in (
         factory.ray_job,
@@ -58,9 +59,9 @@ def test_only_for_the_kinds_it_names() -> None:
         related_objects.service,
         related_objects.ingress,
     ):
-        assert said(
-            verdict(changed(make(), {"/metadata/labels/team": None}), policy(everywhere))
-        ) == ["own-team: no team is named"]
+        document = changed(make(), {"/metadata/labels/team": None})
+        expected = ["own-team: the object has no team label"]
+        assert denials(verdict(document, policy(everywhere))) == expected
 
 
 @pytest.mark.parametrize(
@@ -75,102 +76,107 @@ def test_only_for_the_kinds_it_names() -> None:
     ],
 )
 def test_profile_and_mode(settings: Object, where: str) -> None:
-    found = verdict(factory.ray_cluster(), policy({**TEAM, **settings}))
+    result = verdict(factory.ray_cluster(), policy({**TEAM, **settings}))
     places = [
         name
         for name in ("denied", "warned", "audited")
-        for one in getattr(found, name)
-        if one.rule == "own-team"
+        for violation in getattr(result, name)
+        if violation.rule == "own-team"
     ]
     assert places[:1] == ([where] if where else [])
 
 
-def test_what_was_so_already_is_only_warned_about() -> None:
+def test_a_stored_violation_only_warns() -> None:
     old = factory.ray_cluster()
     scaled = changed(old, {"/spec/workerGroupSpecs/0/replicas": 3})
-    found = verdict(scaled, policy(TEAM), "UPDATE", old)
-    assert said(found) == [] and "own-team" in [violation.rule for violation in found.warned]
-    assert said(verdict(old, policy(TEAM), "UPDATE", changed(old, NAMED))) == [
-        "own-team: no team is named"
-    ]
+    result = verdict(scaled, policy(TEAM), "UPDATE", old)
+    assert denials(result) == []
+    assert "own-team" in [violation.rule for violation in result.warned]
+    label_removed = verdict(old, policy(TEAM), "UPDATE", changed(old, LABELED))
+    assert denials(label_removed) == ["own-team: the object has no team label"]
 
 
-def test_a_rule_about_the_change_is_held_whatever_was_stored() -> None:
+def test_a_rule_about_the_change_can_deny_an_update() -> None:
     frozen = {
         **TEAM,
         "expression": "oldObject == null || object.spec.rayVersion == oldObject.spec.rayVersion",
     }
     old = factory.ray_cluster()
-    assert said(verdict(old, policy(frozen))) == []
-    assert said(
-        verdict(changed(old, {"/spec/rayVersion": "2.56.0"}), policy(frozen), "UPDATE", old)
-    ) == ["own-team: no team is named"]
+    assert denials(verdict(old, policy(frozen))) == []
+    new = changed(old, {"/spec/rayVersion": "2.56.0"})
+    update = verdict(new, policy(frozen), "UPDATE", old)
+    assert denials(update) == ["own-team: the object has no team label"]
 
 
-def test_the_request_and_the_namespace_can_be_asked() -> None:
+def test_it_can_read_the_request_and_the_namespace() -> None:
     of_team = {
         **TEAM,
-        "expression": "request.userInfo.groups.exists(g, g == 'team-' + namespaceObject.metadata.labels['team'])",
+        "expression": "request.userInfo.groups.exists("
+        "g, g == 'team-' + namespaceObject.metadata.labels['team'])",
     }
     namespace = {
         "apiVersion": "v1",
         "kind": "Namespace",
         "metadata": {"name": "team-a", "labels": {"team": "vision"}},
     }
-    asked = factory.reviewer(policy(of_team), namespace)
+    reviewer = factory.reviewer(policy(of_team), namespace)
     for groups, expected in (
         (["team-vision"], []),
-        (["team-audio"], ["own-team: no team is named"]),
+        (["team-audio"], ["own-team: the object has no team label"]),
     ):
-        assert said(asked.verdict(request(factory.ray_cluster(), groups=groups))) == expected
+        assert denials(reviewer.verdict(request(factory.ray_cluster(), groups=groups))) == expected
 
 
-def test_without_an_answer_it_refuses_and_says_why() -> None:
+def test_it_denies_if_the_expression_fails_and_says_why() -> None:
     careless = {**TEAM, "expression": "object.metadata.labels.team == 'vision'"}
-    (found,) = said(verdict(factory.ray_job(), policy({**careless, "kinds": []})))
-    assert found.startswith("own-team: no team is named (the expression has no answer: ")
+    (denial,) = denials(verdict(factory.ray_job(), policy({**careless, "kinds": []})))
+    assert denial.startswith(
+        "own-team: the object has no team label (the expression could not be evaluated: "
+    )
 
 
-def test_a_message_of_the_objects_own() -> None:
-    speaking = {**TEAM, "messageExpression": "'cluster ' + object.metadata.name + ' names no team'"}
-    assert said(verdict(factory.ray_cluster(), policy(speaking))) == [
-        "own-team: cluster demo names no team"
+def test_an_expression_can_give_the_message() -> None:
+    speaking = {**TEAM, "messageExpression": "'cluster ' + object.metadata.name + ' has no team'"}
+    assert denials(verdict(factory.ray_cluster(), policy(speaking))) == [
+        "own-team: cluster demo has no team"
     ]
-    mute = {**TEAM, "messageExpression": "string(object.metadata.nothing)"}
-    assert said(verdict(factory.ray_cluster(), policy(mute))) == ["own-team: no team is named"]
+    failing = {**TEAM, "messageExpression": "string(object.metadata.nothing)"}
+    assert denials(verdict(factory.ray_cluster(), policy(failing))) == [
+        "own-team: the object has no team label"
+    ]
 
 
-def test_exemptions_cover_it() -> None:
+def test_exemptions_apply_to_it() -> None:
     exempt = {"rules": ["own-team"], "namespaces": ["team-a"], "reason": "being renamed"}
-    assert said(verdict(factory.ray_cluster(), policy(TEAM, exemptions=[exempt]))) == []
+    assert denials(verdict(factory.ray_cluster(), policy(TEAM, exemptions=[exempt]))) == []
 
 
-def test_long_texts_are_not_searched_for_long_texts() -> None:
+def test_it_does_not_search_long_strings_for_long_strings() -> None:
     image = "object.spec.headGroupSpec.template.spec.containers[0].image"
     search = {**TEAM, "expression": f"!{image}.contains(object.spec.rayVersion)"}
     ray = "/spec/headGroupSpec/template/spec/containers/0/image"
     long = changed(
         factory.ray_cluster(), {ray: "a" * 600_000, "/spec/rayVersion": "a" * 300_000 + "b"}
     )
-    (found,) = said(verdict(long, policy(search)))
-    assert "over the cost bound" in found
+    (denial,) = denials(verdict(long, policy(search)))
+    assert "over the cost bound" in denial
 
 
-def test_a_huge_object_is_refused_and_costs_little() -> None:
+def test_a_huge_object_is_refused_at_little_cost() -> None:
     every = {**TEAM, "expression": "object.spec.list.all(a, object.spec.list.all(b, a != b + 1))"}
     huge = factory.ray_cluster(list=list(range(40_000)))
-    (found,) = said(verdict(huge, policy(every)))
-    assert "over the cost bound" in found
+    (denial,) = denials(verdict(huge, policy(every)))
+    assert "over the cost bound" in denial
 
 
 @pytest.mark.parametrize(
-    ("change", "place", "says"),
+    ("change", "place", "message"),
     [
         ({"id": "team"}, "expressions.0.id", "pattern"),
         (
             {"expression": "object.spec.("},
             "expressions.0.expression",
-            "not CEL that can be used: line 1, column",
+            "not a valid CEL expression: line 1, column",
         ),
         ({"expression": "'yes'"}, "expressions.0.expression", "must be of type BOOL"),
         (
@@ -182,17 +188,19 @@ def test_a_huge_object_is_refused_and_costs_little() -> None:
         ({"profile": "strict"}, "expressions.0.profile", "Input should be"),
     ],
 )
-def test_a_wrong_one_is_refused_with_its_place(change: Object, place: str, says: str) -> None:
+def test_an_invalid_rule_is_refused_with_its_place(
+    change: Object, place: str, message: str
+) -> None:
     with pytest.raises(PolicyError) as refused:
         Policy.parse(policy({**TEAM, **change}))
     (line,) = str(refused.value).splitlines()
-    assert line.startswith(f"{place}: ") and says in line
+    assert line.startswith(f"{place}: ") and message in line
 
 
-def test_ids_are_unique_and_exemptions_name_what_is_there() -> None:
+def test_ids_are_unique_and_exemptions_name_existing_rules() -> None:
     with pytest.raises(PolicyError) as refused:
         Policy.parse(policy(TEAM, TEAM, exemptions=[{"rules": ["own-taem"], "reason": "a"}]))
     assert str(refused.value).splitlines() == [
-        "expressions.1.id: own-team stands twice",
+        "expressions.1.id: own-team is defined twice",
         "exemptions.0.rules.0: no rule is called own-taem; did you mean own-team?",
     ]

@@ -1,7 +1,7 @@
-"""What holds for every object anybody could send."""
+"""Properties that hold for every object anyone could send."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import jsonpatch
@@ -24,12 +24,13 @@ from webhook.admission.wire import (
 
 _words = st.sampled_from(
     [
-        "", "1", "yes", "true", "ClusterIP", "LoadBalancer", "head", "managed", "raywarden-tls", "raywarden-enroll",
-        "RAY_USE_TLS", "RAYWARDEN_POD_IP", "$(RAYWARDEN_POD_IP)", "/etc/ray/tls", "rayproject/ray:2.55.1", "*", "a b",
-        "'", "\u0000", "é", "2026-11-20T00:00:00Z", "0.0.0.0/0", "demo-head-svc", "dashboard", "ray.io/cluster", "In",
+        "", "1", "yes", "true", "ClusterIP", "LoadBalancer", "head", "managed", "raywarden-tls",
+        "raywarden-enroll", "RAY_USE_TLS", "RAYWARDEN_POD_IP", "$(RAYWARDEN_POD_IP)", "*", "a b",
+        "/etc/ray/tls", "rayproject/ray:2.55.1", "'", "\u0000", "é", "2026-11-20T00:00:00Z",
+        "0.0.0.0/0", "demo-head-svc", "dashboard", "ray.io/cluster", "In",
     ]
 )  # fmt: skip
-# Integers beyond 64 bits are floats when they come off the wire.
+# The JSON parser turns integers beyond 64 bits into floats.
 _scalars = (
     st.none()
     | st.booleans()
@@ -39,8 +40,9 @@ _scalars = (
 )
 _names = _words | st.sampled_from(
     [
-        "name", "value", "valueFrom", "env", "mountPath", "containers", "spec", "metadata", "labels", "securityContext",
-        "selector", "ports", "port", "rules", "backendRefs", "ingress", "from", "ipBlock", "cidr", "podSelector",
+        "name", "value", "valueFrom", "env", "mountPath", "containers", "spec", "metadata", "from",
+        "labels", "securityContext", "selector", "ports", "port", "rules", "backendRefs", "ingress",
+        "ipBlock", "cidr", "podSelector",
     ]
 )  # fmt: skip
 _json = st.recursive(
@@ -94,22 +96,20 @@ _rich: dict[str, Object] = {
 }
 
 
-def places(node: Any, way: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
-    """Every place in a document below its root."""
-    children = (
-        node.items()
-        if isinstance(node, dict)
-        else enumerate(node)
-        if isinstance(node, list)
-        else ()
-    )
+def places(node: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """The path of every value in a document below its root."""
+    children: Iterable[tuple[str | int, Any]] = ()
+    if isinstance(node, dict):
+        children = node.items()
+    elif isinstance(node, list):
+        children = enumerate(node)
     for token, child in children:
-        yield (*way, token)
-        yield from places(child, (*way, token))
+        yield (*path, token)
+        yield from places(child, (*path, token))
 
 
 def breakable(document: Object) -> list[tuple[str | int, ...]]:
-    """All places but those that say what the object is: with another kind it is another test."""
+    """All places except kind and apiVersion: an object of another kind is another test."""
     return [place for place in places(document) if place not in (("kind",), ("apiVersion",))]
 
 
@@ -127,27 +127,27 @@ def put(document: Object, place: tuple[str | int, ...], value: Any) -> Object:
 
 @st.composite
 def broken_objects(draw: st.DrawFn) -> Object:
-    """A realistic object with arbitrary JSON in place of one, two or three of its fields."""
+    """A realistic object in which arbitrary JSON replaces one, two or three fields."""
     name = draw(st.sampled_from(sorted(_rich)))
     document = _rich[name]
     for _ in range(draw(st.integers(1, 3))):
-        standing = _PLACES[name] if document is _rich[name] else breakable(document)
-        document = put(document, draw(st.sampled_from(standing)), draw(_json))
+        candidates = _PLACES[name] if document is _rich[name] else breakable(document)
+        document = put(document, draw(st.sampled_from(candidates)), draw(_json))
     return document
 
 
-def check(asked: Reviewer, request: AdmissionRequest) -> None:
+def check(reviewer: Reviewer, request: AdmissionRequest) -> None:
     assert request.object is not None
     sent = copy.deepcopy(request.object)
-    once = asked.mutated(request)
-    assert once.failed == ()
+    mutated = reviewer.mutated(request)
+    assert mutated.failed == ()
     assert request.object == sent
-    assert jsonpatch.apply_patch(sent, once.operations) == once.document
-    stored = request.model_copy(update={"object": once.document})
-    assert asked.mutated(stored).operations == []
-    assert asked.verdict(stored).failed == ()
-    assert asked.verdict(request).failed == ()
-    for decision in (asked.mutate(request), asked.validate(stored)):
+    assert jsonpatch.apply_patch(sent, mutated.operations) == mutated.document
+    stored = request.model_copy(update={"object": mutated.document})
+    assert reviewer.mutated(stored).operations == []
+    assert reviewer.verdict(stored).failed == ()
+    assert reviewer.verdict(request).failed == ()
+    for decision in (reviewer.mutate(request), reviewer.validate(stored)):
         assert answer(decision)["uid"] == request.uid
 
 
@@ -157,16 +157,16 @@ def answer(decision: Decision) -> Any:
 
 @settings(max_examples=400)
 @given(broken_objects(), st.sampled_from(_reviewers))
-def test_a_broken_object_is_answered_like_any_other(document: Object, asked: Reviewer) -> None:
-    check(asked, factory.request(document))
+def test_a_broken_object_is_reviewed_like_any_other(document: Object, reviewer: Reviewer) -> None:
+    check(reviewer, factory.request(document))
 
 
 @settings(max_examples=300)
 @given(broken_objects(), broken_objects(), st.sampled_from(_reviewers))
-def test_so_is_an_update_of_one_broken_object_to_another(
-    new: Object, old: Object, asked: Reviewer
+def test_an_update_between_broken_objects_is_reviewed_like_any_other(
+    new: Object, old: Object, reviewer: Reviewer
 ) -> None:
-    check(asked, factory.request(new, "UPDATE", old))
+    check(reviewer, factory.request(new, "UPDATE", old))
 
 
 @given(broken_objects())
@@ -176,7 +176,7 @@ def test_no_field_the_author_wrote_is_lost(document: Object) -> None:
 
 
 @given(_json)
-def test_any_json_in_place_of_the_review_is_a_review_or_a_bad_request(document: Any) -> None:
+def test_any_json_is_a_review_or_a_bad_request(document: Any) -> None:
     try:
         parse(orjson.dumps(document))
     except BadReviewError as error:
@@ -188,7 +188,7 @@ def test_any_json_in_place_of_the_review_is_a_review_or_a_bad_request(document: 
     st.sampled_from(["uid", "kind", "operation", "namespace", "object", "userInfo"]),
     _json,
 )
-def test_any_json_in_place_of_a_field_of_the_envelope(name: str, field: str, value: Any) -> None:
+def test_any_json_in_a_field_of_the_review_is_answered(name: str, field: str, value: Any) -> None:
     review = factory.review(_rich[name])
     review["request"][field] = value
     try:
@@ -200,5 +200,5 @@ def test_any_json_in_place_of_a_field_of_the_envelope(name: str, field: str, val
         assert answer(decision)["uid"] == request.uid
 
 
-def test_the_examples_hold_something_to_break() -> None:
+def test_the_examples_are_objects_that_rules_check() -> None:
     assert all(is_subject(factory.request(document).gvk, document) for document in _rich.values())

@@ -1,4 +1,4 @@
-"""An object too large to be judged in time is refused, and costs next to nothing."""
+"""An object that is too large to be checked in time is refused, at almost no cost."""
 
 from typing import Any
 
@@ -61,7 +61,7 @@ LARGE = {
 }
 
 
-def test_groups_of_a_network_policy_count_too() -> None:
+def test_groups_of_a_network_policy_count_as_worker_groups() -> None:
     document = with_policy_groups(MOST_GROUPS + 1)
     assert factory.reviewer().mutated(request(document)).operations == []
     assert (
@@ -69,7 +69,7 @@ def test_groups_of_a_network_policy_count_too() -> None:
     )
 
 
-def test_names_of_any_length_are_said_in_few_words() -> None:
+def test_long_names_are_clipped_in_messages() -> None:
     document = with_variables(0)
     ray = document["spec"]["headGroupSpec"]["template"]["spec"]["containers"][0]
     ray |= {
@@ -81,29 +81,29 @@ def test_names_of_any_length_are_said_in_few_words() -> None:
     assert max(len(violation.message) for violation in verdict.denied) < 500
 
 
-@pytest.mark.parametrize("message", sorted(LARGE))
-def test_it_is_refused_in_any_profile(message: str) -> None:
-    asked = factory.reviewer(
+@pytest.mark.parametrize("too_many", sorted(LARGE))
+def test_it_is_refused_in_any_profile(too_many: str) -> None:
+    subject = factory.reviewer(
         {"profiles": {"enforce": "privileged", "warn": "privileged", "audit": "privileged"}}
     )
-    document = LARGE[message]
-    assert asked.mutated(request(document)).operations == []
-    decision = asked.validate(request(document))
+    document = LARGE[too_many]
+    assert subject.mutated(request(document)).operations == []
+    decision = subject.validate(request(document))
     assert not decision.response.allowed
     assert decision.response.message.startswith(
-        f"size: there are too many {message} to be judged. Fix: split it"
+        f"size: the object has too many {too_many} to be checked. Fix: split the object"
     )
 
 
-def test_the_author_of_a_workload_hears_that_nothing_was_injected() -> None:
+def test_the_author_is_warned_that_nothing_was_injected() -> None:
     decision = factory.reviewer().mutate(request(LARGE["worker groups"]))
     assert decision.response.warnings == [
-        "RayWarden left this alone: it has too many worker groups"
+        "RayWarden left this unchanged: it has too many worker groups"
     ]
 
 
-def test_neighbours_may_be_larger_and_are_refused_in_the_end() -> None:
-    """An outage of nobody: these need not have to do with Ray."""
+def test_related_objects_may_be_larger() -> None:
+    """These need not have anything to do with Ray, so a low limit would hurt other workloads."""
     decision = factory.reviewer().validate(request(with_paths(MOST_RELATED_VALUES // 5)))
     assert f"{MOST_RELATED_VALUES} values" in decision.response.message
     networks = [
@@ -129,18 +129,17 @@ def test_neighbours_may_be_larger_and_are_refused_in_the_end() -> None:
         with_paths(500),
     ],
 )
-def test_the_largest_are_judged(document: Any) -> None:
-    asked = factory.reviewer()
-    stored = dict(asked.mutated(request(document)).document)
-    verdict = asked.verdict(request(stored))
+def test_objects_at_the_limits_are_checked(document: Any) -> None:
+    subject = factory.reviewer()
+    stored = dict(subject.mutated(request(document)).document)
+    verdict = subject.verdict(request(stored))
     assert verdict.failed == () and "size" not in [violation.rule for violation in verdict.denied]
 
 
-def test_one_that_is_too_large_already_can_be_made_smaller() -> None:
+def test_a_stored_object_that_is_too_large_can_be_made_smaller() -> None:
     small = dict(factory.reviewer().mutated(request(factory.ray_cluster())).document)
     large = changed(
         small, {"/spec/workerGroupSpecs": with_groups(MOST_GROUPS + 1)["spec"]["workerGroupSpecs"]}
     )
-    asked = factory.reviewer()
-    fewer = request(small, "UPDATE", large)
-    assert asked.verdict(fewer).denied == ()
+    update = request(small, "UPDATE", large)
+    assert factory.reviewer().verdict(update).denied == ()

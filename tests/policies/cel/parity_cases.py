@@ -1,4 +1,4 @@
-"""The table of what a ValidatingAdmissionPolicy says (tests/fixtures/cel/parity.yaml)."""
+"""The verdicts of a ValidatingAdmissionPolicy, from tests/fixtures/cel/parity.yaml."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +15,10 @@ NAME = "a"
 
 @dataclass(frozen=True)
 class Case:
-    """One expression, the request it is asked about, and the verdict; `refused` is a policy that cannot be made."""
+    """One expression, its request, and the verdict.
+
+    The verdict `refused` means that the API server rejects the policy itself.
+    """
 
     name: str
     expression: str
@@ -31,7 +34,7 @@ class Case:
         return _ray_cluster(self.old_object, namespace) if self.old_object else None
 
     def variables(self, namespace: str) -> dict[str, Any]:
-        """What the expression reads, as the API server gives it."""
+        """The variables of the expression, as the API server sets them."""
         request = {
             "kind": {"group": "ray.io", "version": "v1", "kind": "RayCluster"},
             "resource": {"group": "ray.io", "version": "v1", "resource": "rayclusters"},
@@ -51,9 +54,11 @@ class Case:
 
 def cases() -> list[Case]:
     table = yaml.safe_load(_TABLE.read_text())
-    return [
-        Case(**{_CAMEL.get(key, key): value for key, value in entry.items()}) for entry in table
-    ]
+    return [_case(entry) for entry in table]
+
+
+def _case(entry: dict[str, Any]) -> Case:
+    return Case(**{_CAMEL.get(key, key): value for key, value in entry.items()})
 
 
 def _ray_cluster(document: Object, namespace: str) -> Object:

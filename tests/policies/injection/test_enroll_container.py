@@ -1,4 +1,4 @@
-"""The init container, known again after others touched it."""
+"""RayWarden recognizes its init container after others changed it."""
 
 import pytest
 
@@ -10,8 +10,11 @@ from tests.support.factory import Object, changed, facts
 from tests.support.injection import after, denials, mutated
 
 
-class TestOthersOnOurContainer:
-    """Admission plugins and other webhooks touch every container; what ours does must not change, nor be undone."""
+class TestChangesByOthers:
+    """Admission plugins and other webhooks change every container.
+
+    Harmless changes stay. A change of what the init container does is reverted or denied.
+    """
 
     pod = after(factory.worker_pod())
     first = "/spec/initContainers/0"
@@ -28,7 +31,7 @@ class TestOthersOnOurContainer:
             {"env/0/valueFrom/fieldRef": {"fieldPath": "status.podIP"}},
         ],
     )
-    def test_what_is_harmless_is_left(self, change: Object) -> None:
+    def test_a_harmless_change_is_accepted(self, change: Object) -> None:
         pod = changed(self.pod, {f"{self.first}/{place}": value for place, value in change.items()})
         assert mutated(pod).operations == []
         assert denials(pod) == []
@@ -51,17 +54,17 @@ class TestOthersOnOurContainer:
             {"securityContext/runAsNonRoot": False},
         ],
     )
-    def test_what_is_not_is_replaced_or_else_refused(self, change: Object) -> None:
+    def test_any_other_change_is_reverted_or_denied(self, change: Object) -> None:
         pod = changed(self.pod, {f"{self.first}/{place}": value for place, value in change.items()})
         assert denials(pod) == ["tls-on"]
         assert after(pod) == self.pod
 
-    def test_a_mirrors_name_is_told_to_the_administrator(self) -> None:
+    def test_the_denial_of_a_mirrored_image_names_the_setting(self) -> None:
         pod = changed(self.pod, {f"{self.first}/image": "mirror.internal/raywarden:0.1.0"})
         verdict = validate(Kind.of(pod), pod, Policy.parse(None), facts())
         assert "the administrator sets RAYWARDEN_ENROLL_IMAGE" in verdict.denied[0].remediation
 
-    def test_a_pod_stored_by_another_version_is_left_in_peace(self) -> None:
+    def test_a_pod_stored_by_another_version_is_accepted(self) -> None:
         old = changed(
             self.pod,
             {
@@ -73,20 +76,20 @@ class TestOthersOnOurContainer:
         verdict = validate(Kind.of(old), labeled, Policy.parse(None), facts("UPDATE", old))
         assert (verdict.denied, verdict.warned) == ((), ())
 
-    def test_but_its_init_container_cannot_be_changed_to_something_else(self) -> None:
+    def test_the_init_container_of_a_stored_pod_cannot_be_replaced(self) -> None:
         other = changed(self.pod, {f"{self.first}/image": "elsewhere/raywarden:0.1.0"})
         assert denials(other, facts("UPDATE", self.pod)) == ["tls-on"]
 
     @pytest.mark.parametrize(
         "stored", [{"securityContext": None}, {"env": None}, {"volumeMounts": "none"}, {"args": 5}]
     )
-    def test_a_stored_oddity_is_kept_like_everything_stored(self, stored: Object) -> None:
+    def test_a_stored_malformed_field_is_kept(self, stored: Object) -> None:
         cluster = after(factory.ray_cluster())
         place = "/spec/headGroupSpec/template/spec/initContainers/0"
         old = changed(cluster, {f"{place}/{field}": value for field, value in stored.items()})
         old["spec"]["headGroupSpec"]["template"]["spec"]["initContainers"][0] |= stored
         assert after(cluster, facts("UPDATE", old)) == old
 
-    def test_replicas_of_two_versions_agree(self) -> None:
+    def test_replicas_of_two_versions_accept_each_others_pods(self) -> None:
         newer = changed(self.pod, {f"{self.first}/image": "raywarden:0.2.0"})
         assert denials(newer) == []

@@ -1,4 +1,4 @@
-"""Every other default, and what is said where one cannot be written."""
+"""Every other default, and the warning where one cannot be written."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from tests.support.injection import OLD, after, denials, mutated, template_of
 
 
 class TestPodSecurity:
-    def test_the_restricted_standard_where_nothing_was_said(self) -> None:
+    def test_the_restricted_standard_is_the_default(self) -> None:
         template = template_of(after(factory.ray_cluster()))
         assert template["spec"]["securityContext"] == {"seccompProfile": {"type": "RuntimeDefault"}}
         assert template["spec"]["containers"][0]["securityContext"] == {
@@ -31,21 +31,21 @@ class TestPodSecurity:
             ("/spec/containers/0/securityContext/runAsNonRoot", False),
         ],
     )
-    def test_what_the_author_said_stays(self, pointer: str, value: Any) -> None:
+    def test_the_authors_value_stays(self, pointer: str, value: Any) -> None:
         pod = changed(factory.head_pod(), {pointer: value})
-        *way, last = pointer.split("/")[1:]
+        *parents, last = pointer.split("/")[1:]
         node = after(pod)
-        for token in way:
+        for token in parents:
             node = node[int(token)] if token.isdecimal() else node[token]
         assert node[last] == value
 
     @pytest.mark.parametrize(
-        "said", [{"privileged": True}, {"capabilities": {"add": ["SYS_ADMIN"]}}]
+        "context", [{"privileged": True}, {"capabilities": {"add": ["SYS_ADMIN"]}}]
     )
-    def test_nothing_the_api_server_would_refuse_together(self, said: Object) -> None:
-        pod = changed(factory.head_pod(), {"/spec/containers/0/securityContext": said})
-        context = after(pod)["spec"]["containers"][0]["securityContext"]
-        assert "allowPrivilegeEscalation" not in context
+    def test_no_default_that_the_api_server_would_reject(self, context: Object) -> None:
+        pod = changed(factory.head_pod(), {"/spec/containers/0/securityContext": context})
+        written = after(pod)["spec"]["containers"][0]["securityContext"]
+        assert "allowPrivilegeEscalation" not in written
         assert denials(after(pod)) == ["no-privileged"]
 
     def test_non_root_only_where_it_cannot_break_the_pod(self) -> None:
@@ -58,7 +58,7 @@ class TestPodSecurity:
         root = changed(own, {"/spec/securityContext/runAsUser": 0})
         assert "runAsNonRoot" not in after(root)["spec"]["containers"][0]["securityContext"]
 
-    def test_submitters_get_it_and_nothing_else(self) -> None:
+    def test_submitter_pods_get_only_this_default(self) -> None:
         assert mutated(factory.submitter_pod()).mutations == ("pod-security",)
 
 
@@ -68,13 +68,13 @@ class TestNodeIpAddress:
         groups = [spec["headGroupSpec"], *spec["workerGroupSpecs"]]
         return [group["rayStartParams"].get("node-ip-address") for group in groups]
 
-    def test_the_pod_ip_for_everyone(self) -> None:
+    def test_every_group_gets_the_pod_ip_by_default(self) -> None:
         assert self.addresses(factory.ray_cluster()) == ["$(RAYWARDEN_POD_IP)"] * 2
 
-    def test_off(self) -> None:
+    def test_off_writes_no_address(self) -> None:
         assert self.addresses(factory.ray_cluster(), nodeIpAddress="off") == [None, None]
 
-    def test_the_authors_choice_stays_and_is_judged(self) -> None:
+    def test_the_authors_address_stays_and_is_checked(self) -> None:
         cluster = changed(
             factory.ray_cluster(),
             {"/spec/headGroupSpec/rayStartParams/node-ip-address": "10.0.0.1"},
@@ -82,7 +82,7 @@ class TestNodeIpAddress:
         assert self.addresses(cluster) == ["10.0.0.1", "$(RAYWARDEN_POD_IP)"]
         assert denials(after(cluster)) == ["safe-ray-start-params"]
 
-    def test_the_service_name_for_the_head_where_ray_can_start_with_it(self) -> None:
+    def test_fqdn_gives_the_head_its_service_name(self) -> None:
         names = self.addresses(factory.ray_cluster(), nodeIpAddress="fqdn")
         assert names == ["demo-head-svc.team-a.svc.cluster.local", "$(RAYWARDEN_POD_IP)"]
         assert denials(after(factory.ray_cluster(), facts(nodeIpAddress="fqdn"))) == []
@@ -96,11 +96,11 @@ class TestNodeIpAddress:
             {"/metadata/name": None, "/metadata/generateName": "demo-"},
         ],
     )
-    def test_the_pod_ip_where_it_cannot_and_the_author_reads_why(self, change: Object) -> None:
+    def test_fqdn_falls_back_to_the_pod_ip_and_warns(self, change: Object) -> None:
         result = mutated(changed(factory.ray_cluster(), change), facts(nodeIpAddress="fqdn"))
-        head: Any = result.document["spec"]
-        assert head["headGroupSpec"]["rayStartParams"]["node-ip-address"] == "$(RAYWARDEN_POD_IP)"
-        assert result.warnings[0].startswith("the head keeps its pod IP as node-ip-address")
+        spec: Any = result.document["spec"]
+        assert spec["headGroupSpec"]["rayStartParams"]["node-ip-address"] == "$(RAYWARDEN_POD_IP)"
+        assert result.warnings[0].startswith("the head gets its pod IP as node-ip-address")
 
 
 class TestSmallDefaults:
@@ -118,13 +118,13 @@ class TestSmallDefaults:
         assert template_of(document, "worker")["spec"]["automountServiceAccountToken"] is False
         assert "automountServiceAccountToken" not in after(factory.head_pod())["spec"]
 
-    def test_ray_keeps_its_token_where_it_asks_the_api_server(self) -> None:
+    def test_ray_keeps_its_token_if_it_checks_users_with_the_api_server(self) -> None:
         document = after(
             factory.ray_cluster(authOptions={"mode": "token", "enableK8sTokenAuth": True})
         )
         assert "automountServiceAccountToken" not in template_of(document, "worker")["spec"]
 
-    def test_a_token_that_is_mounted_already_is_not_denied(self) -> None:
+    def test_a_pod_that_already_mounts_a_token_keeps_it(self) -> None:
         pod = factory.worker_pod()
         path = "/var/run/secrets/kubernetes.io/serviceaccount"
         pod["spec"]["containers"][0]["volumeMounts"] = [
@@ -132,22 +132,22 @@ class TestSmallDefaults:
         ]
         assert "automountServiceAccountToken" not in after(pod)["spec"]
 
-    def test_token_authentication_where_asked_for_and_possible(self) -> None:
-        asked = facts(auth="token")
+    def test_token_authentication_where_configured_and_supported(self) -> None:
+        configured = facts(auth="token")
         silent = factory.ray_cluster()
         del silent["spec"]["authOptions"]
-        assert after(silent, asked)["spec"]["authOptions"] == {"mode": "token"}
+        assert after(silent, configured)["spec"]["authOptions"] == {"mode": "token"}
         own = factory.ray_cluster(authOptions={"mode": "disabled"})
-        assert after(own, asked)["spec"]["authOptions"] == {"mode": "disabled"}
-        old = mutated(changed(silent, {"/spec/rayVersion": "2.51.0"}), asked)
+        assert after(own, configured)["spec"]["authOptions"] == {"mode": "disabled"}
+        old = mutated(changed(silent, {"/spec/rayVersion": "2.51.0"}), configured)
         assert "authOptions" not in old.document["spec"]
         assert "only where spec.rayVersion is 2.52 or later" in old.warnings[0]
-        nightly = mutated(changed(silent, {"/spec/rayVersion": "nightly"}), asked)
+        nightly = mutated(changed(silent, {"/spec/rayVersion": "nightly"}), configured)
         assert "authOptions" not in nightly.document["spec"]
         assert "authOptions" not in after(silent)["spec"]
 
     @pytest.mark.parametrize("mode", ["DenyAll", "DenyAllEgress", None])
-    def test_a_way_out_to_the_signer_and_dns(self, mode: str | None) -> None:
+    def test_closed_egress_gets_rules_for_enrollment_and_dns(self, mode: str | None) -> None:
         policy: Object = {"mode": mode} if mode else {}
         policy["workerGroups"] = [
             {"groupName": "small", "egressRules": [{"ports": [{"port": 443}]}]}
@@ -175,23 +175,23 @@ class TestSmallDefaults:
         policy = {"mode": "DenyAllIngress"}
         assert after(factory.ray_cluster(networkPolicy=policy))["spec"]["networkPolicy"] == policy
 
-    def test_autoscaling_switched_on_later_gives_the_head_its_token(self) -> None:
+    def test_turning_autoscaling_on_later_gives_the_head_its_token(self) -> None:
         stored = after(factory.ray_cluster())
         scaling = changed(stored, {"/spec/enableInTreeAutoscaling": True})
         document = after(scaling, facts(OLD, stored))
         assert template_of(document, "head")["spec"]["automountServiceAccountToken"] is True
         assert template_of(document, "worker")["spec"]["automountServiceAccountToken"] is False
 
-    def test_an_author_who_denies_the_autoscaler_its_token_is_told(self) -> None:
+    def test_an_author_who_denies_the_autoscaler_its_token_is_warned(self) -> None:
         denied = {"/spec/headGroupSpec/template/spec/automountServiceAccountToken": False}
         result = mutated(changed(factory.ray_cluster(enableInTreeAutoscaling=True), denied))
         assert result.warnings == (
-            "the head needs an API token: write automountServiceAccountToken: true",
+            "the head needs an API token: set automountServiceAccountToken: true",
         )
 
 
 class TestUnreadable:
-    """Wrong types are the API server's to refuse; here they are left alone, and the author is told."""
+    """The API server rejects wrong types. RayWarden leaves them unchanged and warns the author."""
 
     @pytest.mark.parametrize(
         ("pointer", "value"),
@@ -203,19 +203,19 @@ class TestUnreadable:
             ("/metadata/labels", 5),
         ],
     )
-    def test_is_left_alone_with_a_warning(self, pointer: str, value: Any) -> None:
+    def test_a_wrong_type_is_left_unchanged_with_a_warning(self, pointer: str, value: Any) -> None:
         result = mutated(changed(factory.ray_cluster(), {pointer: value}))
         assert any(
-            f"RayWarden left this alone: {pointer} is" in warning for warning in result.warnings
+            f"RayWarden left this unchanged: {pointer} is" in warning for warning in result.warnings
         )
 
-    def test_a_pod_is_completed_whole_or_not_at_all(self) -> None:
+    def test_a_pod_is_completed_entirely_or_not_at_all(self) -> None:
         pod = changed(factory.head_pod(), {"/spec/volumes": "none"})
         assert mutated(pod).mutations == ("pod-security",)
 
 
 class TestHint:
-    def test_it_says_what_was_injected(self) -> None:
+    def test_it_names_what_was_injected(self) -> None:
         hint = after(factory.ray_cluster())["metadata"]["annotations"]["raywarden.io/injected"]
         assert hint == (
             '{"version":"0.1.0","hash":"0123456789ab","mutations":'
@@ -229,6 +229,6 @@ class TestHint:
         assert '"mutations":["pod-security","ray-tls"]' in hint
 
     @pytest.mark.parametrize("broken", ["{", "[" * 100_000, '{"mutations": 5}', "5"])
-    def test_a_broken_one_is_written_anew(self, broken: str) -> None:
+    def test_a_malformed_annotation_is_replaced(self, broken: str) -> None:
         pod = changed(factory.head_pod(), {"/metadata/annotations/raywarden.io~1injected": broken})
         assert '"hash"' in after(pod)["metadata"]["annotations"]["raywarden.io/injected"]

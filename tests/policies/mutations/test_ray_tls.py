@@ -1,4 +1,4 @@
-"""The injection contract of TLS: what a Ray pod gets, where, and what is left alone."""
+"""The injection contract of TLS: what RayWarden adds to a Ray pod, and what it leaves unchanged."""
 
 from typing import Any
 
@@ -46,7 +46,7 @@ class TestRayTls:
             },
         ]
 
-    def test_the_init_container_has_its_final_contract(self) -> None:
+    def test_the_init_container_matches_the_contract(self) -> None:
         enroll = template_of(after(factory.ray_cluster()))["spec"]["initContainers"][0]
         assert (enroll["name"], enroll["image"]) == ("raywarden-enroll", factory.SIGNER.image)
         assert enroll["command"] == ["raywarden", "enroll"]
@@ -77,32 +77,33 @@ class TestRayTls:
             == {"cpu", "memory"}
         )
 
-    def test_it_stands_before_what_kuberay_and_the_author_put_there(self) -> None:
+    def test_the_init_container_comes_first(self) -> None:
         pod = changed(factory.worker_pod(), {"/spec/initContainers/-": container("fetch-model")})
-        names = [one["name"] for one in after(pod)["spec"]["initContainers"]]
+        names = [container["name"] for container in after(pod)["spec"]["initContainers"]]
         assert names == ["raywarden-enroll", "wait-gcs-ready", "fetch-model"]
 
-    def test_kuberays_own_containers_speak_tls_too(self) -> None:
+    def test_kuberays_own_containers_use_tls_too(self) -> None:
         head, worker = after(factory.head_pod()), after(factory.worker_pod())
-        for one in (only(head, "autoscaler"), only(worker, "wait-gcs-ready", "initContainers")):
-            assert env(one).items() >= TLS.items()
-            assert one["volumeMounts"] == [
+        autoscaler = only(head, "autoscaler")
+        for kuberays in (autoscaler, only(worker, "wait-gcs-ready", "initContainers")):
+            assert env(kuberays).items() >= TLS.items()
+            assert kuberays["volumeMounts"] == [
                 {"name": "raywarden-tls", "mountPath": "/etc/ray/tls", "readOnly": True}
             ]
 
-    def test_a_sidecar_whose_image_stayed_behind_keeps_what_it_has(self) -> None:
+    def test_a_sidecar_that_kept_the_old_ray_image_keeps_tls(self) -> None:
         pod = changed(factory.head_pod(), {"/spec/containers/-": container("side")})
         stored = after(pod)
         raised = changed(stored, {"/spec/containers/0/image": "rayproject/ray:2.56.0"})
         assert denials(after(raised)) == []
 
-    def test_a_sidecar_with_another_image_gets_nothing(self) -> None:
+    def test_a_sidecar_with_another_image_is_unchanged(self) -> None:
         pod = changed(
             factory.head_pod(), {"/spec/containers/-": container("logs", image="fluent-bit:3")}
         )
         assert not {"env", "volumeMounts"} & only(after(pod), "logs").keys()
 
-    def test_what_the_author_wrote_stays_where_it_was(self) -> None:
+    def test_the_authors_entries_keep_their_places(self) -> None:
         pod = factory.head_pod()
         pod["spec"]["containers"][0] |= {
             "env": [{"name": "OWN", "value": "1"}],
@@ -117,32 +118,30 @@ class TestRayTls:
         assert ray["envFrom"] == [{"configMapRef": {"name": "settings"}}]
         assert ray["unheardOf"] == {"kept": True}
 
-    def test_a_variable_the_author_set_is_not_overwritten_but_refused(self) -> None:
+    def test_a_variable_the_author_set_stays_and_is_denied(self) -> None:
         pod = factory.head_pod()
         pod["spec"]["containers"][0]["env"] = [{"name": "RAY_USE_TLS", "value": "yes"}]
         result = after(pod)
-        assert [
-            e for e in result["spec"]["containers"][0]["env"] if e["name"] == "RAY_USE_TLS"
-        ] == [{"name": "RAY_USE_TLS", "value": "yes"}]
+        variables = result["spec"]["containers"][0]["env"]
+        use_tls = [variable for variable in variables if variable["name"] == "RAY_USE_TLS"]
+        assert use_tls == [{"name": "RAY_USE_TLS", "value": "yes"}]
         assert denials(result) == ["tls-on"]
 
-    def test_an_init_container_of_our_name_is_replaced_and_put_first(self) -> None:
+    def test_an_init_container_of_the_same_name_is_replaced(self) -> None:
         pod = factory.worker_pod()
         pod["spec"]["initContainers"] += [container("raywarden-enroll", command=["sh"])] * 2
         result = after(pod)
-        assert [one["name"] for one in result["spec"]["initContainers"]] == [
-            "raywarden-enroll",
-            "wait-gcs-ready",
-        ]
+        names = [container["name"] for container in result["spec"]["initContainers"]]
+        assert names == ["raywarden-enroll", "wait-gcs-ready"]
         assert result["spec"]["initContainers"][0]["command"] == ["raywarden", "enroll"]
         assert denials(result) == []
 
-    def test_a_pod_with_an_older_init_container_gets_todays(self) -> None:
+    def test_a_new_pod_with_an_older_init_container_gets_the_current_one(self) -> None:
         pod = after(factory.worker_pod())
         pod["spec"]["initContainers"][0] |= {"image": "raywarden:0.0.9"}
         assert after(pod)["spec"]["initContainers"][0]["image"] == factory.SIGNER.image
 
-    def test_what_kuberay_and_the_api_server_add_to_it_is_left(self) -> None:
+    def test_additions_by_kuberay_and_the_api_server_stay(self) -> None:
         pod = after(factory.worker_pod())
         enroll = pod["spec"]["initContainers"][0]
         enroll["env"] += [{"name": "FQ_RAY_IP", "value": "demo-head-svc.team-a.svc.cluster.local"}]
@@ -159,7 +158,7 @@ class TestRayTls:
         assert mutated(pod).operations == []
         assert denials(pod) == []
 
-    def test_a_mount_in_our_place_is_refused_not_doubled(self) -> None:
+    def test_another_mount_at_the_path_is_denied_not_duplicated(self) -> None:
         pod = factory.head_pod()
         pod["spec"]["volumes"] = [{"name": "mine", "emptyDir": {}}]
         pod["spec"]["containers"][0]["volumeMounts"] = [
@@ -169,7 +168,7 @@ class TestRayTls:
         assert len(result["spec"]["containers"][0]["volumeMounts"]) == 1
         assert {*denials(result)} == {"tls-on", "reserved-names"}
 
-    def test_submitters_and_strangers_get_no_tls(self) -> None:
+    def test_submitters_and_unmarked_pods_get_no_tls(self) -> None:
         assert "initContainers" not in after(factory.submitter_pod())["spec"]
         assert mutated(factory.head_pod(**{"raywarden.io/tls": "other"})).operations == []
 
@@ -179,13 +178,13 @@ class TestRayTls:
         assert env(pod["spec"]["containers"][0]).items() >= TLS.items()
         assert denials(pod) == []
 
-    def test_an_author_cannot_opt_a_kuberay_pod_into_another_role(self) -> None:
+    def test_the_opt_in_label_does_not_change_the_role_of_a_kuberay_pod(self) -> None:
         pod = factory.worker_pod(
             **{"raywarden.io/cluster": "x", "raywarden.io/role": "redis-cleanup"}
         )
         assert after(pod)["spec"]["initContainers"][0]["name"] == "raywarden-enroll"
 
-    def test_the_redis_clean_up_pod_does_not_wait_for_a_certificate(self) -> None:
+    def test_the_redis_cleanup_pod_does_not_wait_for_a_certificate(self) -> None:
         pod = after(factory.head_pod())
         pod["metadata"]["labels"]["ray.io/node-type"] = "redis-cleanup"
         assert after(pod)["spec"]["initContainers"] == []
@@ -194,7 +193,7 @@ class TestRayTls:
             "system:kube-controller-manager",
         ):
             assert denials(after(pod), facts(user=controller)) == []
-        assert denials(after(pod)) == ["tls-on"], "a label is nobody's word"
+        assert denials(after(pod)) == ["tls-on"], "any tenant can write the label"
 
 
 class TestKeyMode:
@@ -202,29 +201,29 @@ class TestKeyMode:
         enroll = after(document, facts(**inject))["spec"]["initContainers"][0]
         return enroll["securityContext"].get("runAsUser"), enroll["args"]
 
-    def test_owner_only_where_the_image_names_the_user(self) -> None:
+    def test_owner_only_if_the_user_of_the_image_is_known(self) -> None:
         assert self.mode(factory.worker_pod()) == (1000, ["--key-mode", "0400"])
 
-    def test_docker_hub_by_its_full_name_is_the_same_image(self) -> None:
+    def test_the_full_name_of_docker_hub_is_the_same_image(self) -> None:
         pod = factory.worker_pod()
-        for one in (*pod["spec"]["containers"], *pod["spec"]["initContainers"]):
-            one["image"] = f"docker.io/{IMAGE}"
+        for entry in (*pod["spec"]["containers"], *pod["spec"]["initContainers"]):
+            entry["image"] = f"docker.io/{IMAGE}"
         assert self.mode(pod) == (1000, ["--key-mode", "0400"])
 
-    def test_owner_only_where_the_spec_names_the_user(self) -> None:
+    def test_owner_only_if_the_spec_sets_the_user(self) -> None:
         pod = changed(factory.worker_pod(), {"/spec/securityContext/runAsUser": 4711})
         assert self.mode(pod, nonRootImages=[]) == (4711, ["--key-mode", "0400"])
 
-    def test_group_where_only_that_is_known(self) -> None:
+    def test_group_if_only_the_group_is_known(self) -> None:
         pod = changed(factory.worker_pod(), {"/spec/securityContext/fsGroup": 100})
         assert self.mode(pod, nonRootImages=[]) == (None, ["--key-mode", "0440"])
 
-    def test_everyone_where_nothing_is_known_or_users_differ(self) -> None:
+    def test_everyone_if_the_user_is_unknown_or_users_differ(self) -> None:
         assert self.mode(factory.worker_pod(), nonRootImages=[]) == (None, ["--key-mode", "0444"])
         mixed = changed(factory.head_pod(), {"/spec/containers/1/securityContext/runAsUser": 4711})
         assert self.mode(mixed) == (None, ["--key-mode", "0444"])
 
-    def test_root_is_nobody_to_write_a_key_as(self) -> None:
+    def test_root_does_not_own_the_key(self) -> None:
         pod = changed(factory.worker_pod(), {"/spec/securityContext/runAsUser": 0})
         assert self.mode(pod) == (None, ["--key-mode", "0444"])
 
@@ -234,7 +233,7 @@ class TestOwnCertificate:
         factory.ray_cluster(), {"/metadata/annotations/raywarden.io~1tls-secret": "corporate"}
     )
 
-    def test_a_secret_takes_the_place_of_enrollment(self) -> None:
+    def test_a_secret_replaces_enrollment(self) -> None:
         template = template_of(after(self.cluster), "worker")
         assert "initContainers" not in template["spec"]
         assert template["spec"]["volumes"] == [
@@ -247,7 +246,8 @@ class TestOwnCertificate:
         pod = changed(
             factory.worker_pod(), {"/metadata/annotations/raywarden.io~1tls-secret": "corporate"}
         )
-        assert [one["name"] for one in after(pod)["spec"]["initContainers"]] == ["wait-gcs-ready"]
+        names = [container["name"] for container in after(pod)["spec"]["initContainers"]]
+        assert names == ["wait-gcs-ready"]
         assert denials(after(pod)) == []
 
     def test_the_authors_file_can_be_applied_again(self) -> None:
@@ -255,7 +255,7 @@ class TestOwnCertificate:
         assert after(self.cluster, facts(OLD, stored)) == stored
         assert denials(stored, facts(OLD, stored)) == []
 
-    def test_a_new_group_does_as_the_others_do(self) -> None:
+    def test_a_new_group_uses_the_same_source_as_the_others(self) -> None:
         enrolled = after(factory.ray_cluster())
         grown = changed(enrolled, {"/metadata/annotations/raywarden.io~1tls-secret": "late"})
         grown["spec"]["workerGroupSpecs"].append(
@@ -263,13 +263,13 @@ class TestOwnCertificate:
         )
         new = after(grown, facts(OLD, enrolled))["spec"]["workerGroupSpecs"][1]["template"]["spec"]
         assert new["initContainers"][0]["name"] == "raywarden-enroll"
-        # And again, when the annotation stands in the stored object.
+        # The same holds if the stored object already has the annotation.
         late = changed(enrolled, {"/metadata/annotations/raywarden.io~1tls-secret": "late"})
         new = after(grown, facts(OLD, late))["spec"]["workerGroupSpecs"][1]["template"]["spec"]
         assert new["initContainers"][0]["name"] == "raywarden-enroll"
 
 
-class TestLeftAlone:
+class TestUnchanged:
     def test_kuberays_own_mtls(self) -> None:
         cluster = factory.ray_cluster(tlsOptions={"enabled": True})
         assert mutated(cluster).operations == []
@@ -278,12 +278,10 @@ class TestLeftAlone:
     def test_pods_of_kuberays_own_mtls(self) -> None:
         pod = changed(factory.head_pod(), {"/metadata/labels/raywarden.io~1tls": None})
         mount = {"name": "ray-tls", "mountPath": "/etc/ray/tls", "readOnly": True}
-        for one in pod["spec"]["containers"]:
-            one |= {
-                "env": [{"name": name, "value": value} for name, value in TLS.items()],
-                "volumeMounts": [mount],
-            }
-            one["env"].append({"name": "RAY_AUTH_MODE", "value": "token"})
+        env = [{"name": name, "value": value} for name, value in TLS.items()]
+        env.append({"name": "RAY_AUTH_MODE", "value": "token"})
+        for entry in pod["spec"]["containers"]:
+            entry |= {"env": env, "volumeMounts": [mount]}
         pod["spec"] |= {
             "volumes": [{"name": "ray-tls", "secret": {"secretName": "ray-head-secret-demo"}}],
             "initContainers": [container("wait-for-tls-ip-san", volumeMounts=[mount])],
@@ -300,22 +298,22 @@ class TestLeftAlone:
         assert denials(cluster) == []
 
     @pytest.mark.parametrize("kind", ["rayjob", "rayservice", "raycronjob"])
-    def test_kinds_that_kuberay_makes_a_cluster_of(self, kind: str) -> None:
+    def test_kinds_from_which_kuberay_creates_a_cluster(self, kind: str) -> None:
         assert mutated(factory.MINIMAL[kind]()).operations == []
 
-    def test_a_cluster_born_before_us(self) -> None:
+    def test_a_cluster_that_predates_raywarden(self) -> None:
         old = factory.ray_cluster()
         new = changed(old, {"/spec/workerGroupSpecs/0/replicas": 2})
         assert mutated(new, facts(OLD, old)).operations == []
         assert denials(new, facts(OLD, old)) == []
 
-    def test_a_cluster_born_before_us_that_claims_our_mark(self) -> None:
+    def test_a_cluster_that_predates_raywarden_and_claims_the_marker(self) -> None:
         old = factory.ray_cluster()
         new = changed(old, {"/metadata/labels/raywarden.io~1tls": "managed"})
         assert mutated(new, facts(OLD, old)).operations == []
         assert {*denials(new, facts(OLD, old))} == {"tls-on"}
 
-    def test_one_decoy_group_by_hand_does_not_count(self) -> None:
+    def test_one_decoy_group_with_tls_by_hand_does_not_count(self) -> None:
         cluster = factory.ray_cluster()
         decoy = factory.by_hand(cluster)["spec"]["workerGroupSpecs"][0]
         cluster["spec"]["workerGroupSpecs"].append({**decoy, "groupName": "decoy", "replicas": 0})
@@ -323,17 +321,17 @@ class TestLeftAlone:
         assert env(template_of(document)["spec"]["containers"][0]).items() >= TLS.items()
         assert {*denials(document)} == {"tls-on"}
 
-    def test_pods_on_update(self) -> None:
+    def test_a_pod_on_update(self) -> None:
         assert mutated(factory.head_pod(), facts(OLD, factory.head_pod())).operations == []
 
 
 @pytest.mark.parametrize("kind", ["head-pod", "worker-pod", "submitter-pod", "opted-in-pod"])
-def test_mutated_pods_are_valid_to_kubernetes(kind: str) -> None:
+def test_mutated_pods_are_valid_in_kubernetes(kind: str) -> None:
     kubernetes_validate.validate(after(factory.MINIMAL[kind]()), "1.37", strict=True)
 
 
 @pytest.mark.parametrize("group", ["head", "worker"])
-def test_mutated_templates_are_valid_to_kubernetes(group: str) -> None:
+def test_mutated_templates_are_valid_in_kubernetes(group: str) -> None:
     template = template_of(after(factory.ray_cluster()), group)
     pod = {
         "apiVersion": "v1",

@@ -1,4 +1,4 @@
-"""Updates: sticky, in either mode, and TLS stays."""
+"""Updates: defaults are sticky in both modes, and TLS cannot be removed."""
 
 import copy
 
@@ -13,26 +13,26 @@ from tests.support.injection import OLD, TLS, after, denials, env, mutated, temp
 
 
 class TestMarkerMode:
-    """`inject.rayCluster: marker`, for those whose GitOps tool minds every field."""
+    """`inject.rayCluster: marker`, for GitOps tools that report every added field."""
 
-    given = facts(rayCluster="marker")
+    marker = facts(rayCluster="marker")
 
-    def test_the_cluster_is_only_marked_and_addressed(self) -> None:
-        result = mutated(factory.ray_cluster(), self.given)
+    def test_the_cluster_gets_only_marker_and_address(self) -> None:
+        result = mutated(factory.ray_cluster(), self.marker)
         assert result.mutations == ("node-ip-address", "ray-tls")
-        template = template_of(result.document)  # type: ignore[arg-type]  # documents are read-only to callers
+        template = template_of(result.document)  # type: ignore[arg-type]  # read-only
         assert template["metadata"]["labels"] == {"raywarden.io/tls": "managed"}
         assert template["spec"] == factory.template("ray-head")["spec"]
-        assert denials(dict(result.document), self.given) == []
+        assert denials(dict(result.document), self.marker) == []
 
     def test_its_pods_get_the_rest(self) -> None:
         assert (
-            env(after(factory.worker_pod(), self.given)["spec"]["containers"][0]).items()
+            env(after(factory.worker_pod(), self.marker)["spec"]["containers"][0]).items()
             >= TLS.items()
         )
 
-    def test_later_in_full_mode_it_stays_as_it_was_created(self) -> None:
-        stored = after(factory.ray_cluster(), self.given)
+    def test_the_cluster_stays_as_created_if_the_mode_changes(self) -> None:
+        stored = after(factory.ray_cluster(), self.marker)
         assert mutated(stored, facts(OLD, stored)).operations == []
         scaled = changed(stored, {"/spec/workerGroupSpecs/0/replicas": 3})
         verdict = validate(Kind.of(scaled), scaled, Policy.parse(None), facts(OLD, stored))
@@ -40,10 +40,10 @@ class TestMarkerMode:
 
 
 class TestUpdates:
-    """Sticky: neither our upgrade nor the author's file ever changes the spec that KubeRay hashes."""
+    """Neither an upgrade of RayWarden nor the author's file changes what KubeRay hashes."""
 
     stored = after(factory.ray_cluster(networkPolicy={"mode": "DenyAll"}), facts(auth="token"))
-    # Written by an earlier version of ours, as far as that can differ.
+    # As written by an earlier version of RayWarden.
     stored["spec"]["headGroupSpec"]["template"]["spec"]["initContainers"][0]["image"] = (
         "raywarden:0.0.9"
     )
@@ -54,7 +54,7 @@ class TestUpdates:
         assert result == self.stored
         assert denials(result, facts(OLD, self.stored)) == []
 
-    def test_the_groups_may_stand_in_another_order(self) -> None:
+    def test_the_groups_may_change_order(self) -> None:
         second = {
             **factory.cluster_spec()["workerGroupSpecs"][0],
             "groupName": "large",
@@ -70,11 +70,11 @@ class TestUpdates:
             == stored["spec"]["workerGroupSpecs"][::-1]
         )
 
-    def test_an_update_that_keeps_our_parts_is_left_as_it_is(self) -> None:
+    def test_an_update_that_keeps_the_injected_parts_is_unchanged(self) -> None:
         scaled = changed(self.stored, {"/spec/workerGroupSpecs/0/replicas": 9})
         assert mutated(scaled, facts(OLD, self.stored)).operations == []
 
-    def test_a_new_group_gets_todays_contract(self) -> None:
+    def test_a_new_group_gets_the_current_contract(self) -> None:
         author = factory.ray_cluster(networkPolicy={"mode": "DenyAll"})
         author["spec"]["workerGroupSpecs"].append(
             {**author["spec"]["workerGroupSpecs"][0], "groupName": "large"}
@@ -85,45 +85,45 @@ class TestUpdates:
         assert new["rayStartParams"]["node-ip-address"] == "$(RAYWARDEN_POD_IP)"
         assert denials(result, facts(OLD, self.stored)) == []
 
-    def test_a_default_that_was_not_there_is_not_written_later(self) -> None:
+    def test_a_default_that_was_not_stored_is_not_added_later(self) -> None:
         stored = changed(self.stored, {"/spec/headGroupSpec/serviceType": None})
         stored["spec"]["headGroupSpec"]["template"]["spec"].pop("automountServiceAccountToken")
         stored["spec"]["workerGroupSpecs"][0]["rayStartParams"].pop("node-ip-address")
         assert mutated(stored, facts(OLD, stored)).operations == []
 
-    def test_an_authors_value_that_was_taken_away_stays_away(self) -> None:
+    def test_a_value_the_author_removes_is_not_replaced_by_a_default(self) -> None:
         stored = changed(self.stored, {"/spec/headGroupSpec/serviceType": "NodePort"})
         fixed = changed(stored, {"/spec/headGroupSpec/serviceType": None})
         assert "serviceType" not in after(fixed, facts(OLD, stored))["spec"]["headGroupSpec"]
 
-    def test_the_mark_cannot_be_taken_off(self) -> None:
+    def test_the_marker_cannot_be_removed(self) -> None:
         bare = changed(self.stored, {"/metadata/labels": None})
         assert after(bare, facts(OLD, self.stored)) == self.stored
 
-    def test_turning_tls_off_is_refused(self) -> None:
+    def test_turning_tls_off_is_denied(self) -> None:
         ray = "/spec/headGroupSpec/template/spec/containers/0"
         off = changed(self.stored, {f"{ray}/env/1": {"name": "RAY_USE_TLS", "value": "0"}})
         assert denials(after(off, facts(OLD, self.stored)), facts(OLD, self.stored)) == ["tls-on"]
 
 
 class TestTlsStays:
-    """Whatever an update says, and whether or not our mutation saw it, TLS is not taken away."""
+    """No update can remove TLS, even if it bypassed the mutation."""
 
     stored = after(factory.ray_cluster())
 
-    def test_an_update_that_went_past_our_mutation(self) -> None:
+    def test_an_update_that_bypassed_the_mutation_is_denied(self) -> None:
         assert denials(factory.ray_cluster(), facts(OLD, self.stored)) == ["tls-on"]
 
-    def test_the_mark_alone(self) -> None:
+    def test_removing_the_marker_is_denied(self) -> None:
         assert denials(
             changed(self.stored, {"/metadata/labels": None}), facts(OLD, self.stored)
         ) == ["tls-on"]
 
-    def test_the_mark_of_a_template(self) -> None:
+    def test_removing_the_marker_of_a_template_is_denied(self) -> None:
         bare = changed(self.stored, {"/spec/headGroupSpec/template/metadata/labels": None})
         assert denials(bare, facts(OLD, self.stored)) == ["tls-on"]
 
-    def test_for_tls_by_hand(self) -> None:
+    def test_replacing_it_with_tls_by_hand_is_denied(self) -> None:
         by_hand = changed(
             factory.by_hand(factory.ray_cluster()), {"/metadata/labels/raywarden.io~1tls": None}
         )
@@ -133,22 +133,24 @@ class TestTlsStays:
         "old",
         [factory.by_hand(factory.ray_cluster()), factory.ray_cluster(tlsOptions={"enabled": True})],
     )
-    def test_tls_of_others_neither(self, old: Object) -> None:
+    def test_removing_tls_by_the_author_or_kuberay_is_denied(self, old: Object) -> None:
         assert denials(factory.ray_cluster(), facts(OLD, old)) == ["tls-on"]
 
-    def test_nor_from_a_pod(self) -> None:
+    def test_removing_the_marker_of_a_pod_is_denied(self) -> None:
         pod = after(factory.head_pod())
         bare = changed(pod, {"/metadata/labels/raywarden.io~1tls": None})
         assert {*denials(bare, facts(OLD, pod))} == {"tls-on", "reserved-names"}
 
     @pytest.mark.parametrize("label", ["ray.io/cluster", "ray.io/node-type", "ray.io/group"])
     @pytest.mark.parametrize("value", ["victim", None])
-    def test_a_pod_keeps_the_labels_it_came_with(self, label: str, value: str | None) -> None:
+    def test_changing_the_ray_labels_of_a_pod_is_denied(
+        self, label: str, value: str | None
+    ) -> None:
         pod = after(factory.worker_pod())
         moved = changed(pod, {f"/metadata/labels/{label.replace('/', '~1')}": value})
         assert denials(moved, facts(OLD, pod)) == ["reserved-names"]
 
-    def test_a_pod_without_labels_is_judged_all_the_same(self) -> None:
+    def test_a_pod_whose_labels_were_removed_is_still_checked(self) -> None:
         pod = after(factory.worker_pod())
         debug: Object = {
             "name": "debug",

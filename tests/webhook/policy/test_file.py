@@ -84,7 +84,7 @@ ALL_RULES = ", ".join(sorted(rule.id for rule in RULES))
          "did you mean namespacesMayLoosen?"),
         ("exemptions:\n- {reason: because, names: a}\n", "p:2:28: exemptions.0.names: write a list"),
         ("exemptions:\n- {reason: 4711, names: [a]}\n",
-         "p:2:12: exemptions.0.reason: write a text (a number or a boolean needs quotes)"),
+         "p:2:12: exemptions.0.reason: write a string (numbers and booleans need quotes)"),
         ("exemptions:\n- {reason: a, names: [a], until: 2027-02-30}\n",
          "p:2:34: exemptions.0.until: day is out of range for month"),
         ("exemptions:\n- &one {names: [a]}\n- *one\n- {<<: *one, reason: a, user: [b]}\n",
