@@ -23,7 +23,7 @@ MINUTES = pytest.mark.parametrize("minutes", [-55, 0, 55])
 
 
 def verified(tmp_path: Path, issued: datetime, lifetime: timedelta) -> bool:
-    """Whether OpenSSL accepts, at the true time, a certificate signed when a clock says `issued`."""
+    """Whether OpenSSL accepts at `TRUE` a certificate from a replica whose clock says `issued`."""
     authority = serving_authority(SEED.serving)
     key, names = ec.generate_private_key(ec.SECP256R1()), [x509.DNSName("localhost")]
     leaf = authority.issue(
