@@ -55,7 +55,6 @@ from webhook.server.routes import admission_app, enrollment_app, operations_app
 from webhook.server.server import Dependencies, Server, open_listener
 from webhook.settings import Settings, SetupError
 
-_DEV_NAMES = ("localhost", "127.0.0.1", "::1")
 # Stands for the signer's CA in offline reviews, whose objects never become pods.
 _NO_CA = b"-----BEGIN CERTIFICATE-----\n(the signer's CA)\n-----END CERTIFICATE-----\n"
 
@@ -69,7 +68,7 @@ def offline_reviewer(
 
 
 def policy_notes(policy: Policy) -> list[str]:
-    """Notes for the author of the policy, such as exemptions that have expired today."""
+    """Notes for the author of the policy today, such as expired exemptions."""
     return report.policy_notes(policy, _today())
 
 
@@ -89,7 +88,7 @@ async def dev_server(
     defaults = {
         "host": IPv4Address("127.0.0.1"),
         "drain_seconds": 0,
-        "serving_names": ",".join(_DEV_NAMES),
+        "serving_names": "localhost,127.0.0.1,::1",
     }
     settings = settings.model_copy(update={**defaults, **explicit})
     cluster = ManifestCluster.load(
@@ -130,11 +129,9 @@ async def server(
 async def rotation(settings: Settings) -> AsyncIterator[Rotation]:
     """Lists and rotates the seed of the cluster in the user's kubeconfig."""
     async with await _connect(settings) as api:
+        seeds, objects = _seeds(settings, api), KubeObjectLists(api)
         configurations = KubeWebhookConfigurations(api, settings.webhook_configuration)
-        objects = KubeObjectLists(api)
-        yield Rotation(
-            _seeds(settings, api), objects, configurations, _profile(settings), _now, _new_secret
-        )
+        yield Rotation(seeds, objects, configurations, _profile(settings), _now, _new_secret)
 
 
 @asynccontextmanager
@@ -179,9 +176,8 @@ def _server(
     observer = Observer(metrics, time.perf_counter)
     readiness = Readiness(lambda ready: metrics.ready.set(ready))
     reviewer = _reviewer(settings, dependencies, policy_watch, certificate)
-    configurations = dependencies.configurations
     reconciler = Reconciler(
-        dependencies.seeds, trust, certificate, configurations,
+        dependencies.seeds, trust, certificate, dependencies.configurations,
         readiness, observer, on_ca_change, _now, _new_secret,
     )  # fmt: skip
     tasks = _tasks(settings, dependencies, readiness, reconciler, policy_watch)

@@ -21,7 +21,7 @@ S = TypeVar("S", bound=Store)
 
 # A fresh list every ten minutes repairs whatever a watch may have missed.
 _RESYNC_SECONDS = 600.0
-# The API server ends watches after 30 to 60 minutes; ours are short, so that a silent one is found.
+# Short watches: a connection that has silently died is replaced within minutes.
 _WATCH_SECONDS = 240.0
 # A watch that ends without an event in less than this has failed.
 _SHORT_WATCH_SECONDS = 0.5
@@ -67,7 +67,7 @@ class Informer(Generic[S]):
 
     @property
     def up_to_date(self) -> bool:
-        """Whether the store follows the API server: it has been listed, and nothing fails now."""
+        """Whether the store is filled and the last call to the API server succeeded."""
         return self.store is not None and not self._failures
 
     async def run(self) -> None:

@@ -29,7 +29,7 @@ class ForbiddenError(UnavailableError):
 
 
 class RefusedError(UnavailableError):
-    """A dry run was refused; `said` is the API server's message, with that of a webhook."""
+    """A dry run was refused; `said` is the API server's message, which may quote a webhook's."""
 
     def __init__(self, message: str, said: str) -> None:
         super().__init__(message)

@@ -53,12 +53,13 @@ def json_object(request: Request, content: bytes) -> Mapping[str, Any]:
 
 def event(request: Request, line: bytes) -> Event:
     """The event in a line of a watch; raises the exception for an event that reports an error."""
-    document = json_object(request, line)
-    type, object = as_str(document.get("type")), as_dict(document.get("object"))
-    if type == "ERROR":
-        code = object.get("code")
-        raise refusal(request, code if isinstance(code, int) else 500, "", line)
-    return Event(type, object)
+    envelope = json_object(request, line)
+    event_type, document = as_str(envelope.get("type")), as_dict(envelope.get("object"))
+    if event_type == "ERROR":
+        code = document.get("code")
+        status = code if isinstance(code, int) else 500
+        raise refusal(request, status, "", line)
+    return Event(event_type, document)
 
 
 async def lines(request: Request, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

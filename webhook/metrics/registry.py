@@ -26,8 +26,7 @@ from webhook.ca.trust import Trust
 # A label must not take values that users choose, or they could create series without end: all
 # other kinds are counted as "other".
 REVIEWED_KINDS = workload.WORKLOAD_KINDS | related_object.RELATED_KINDS
-# In seconds. The API server gives up on a webhook after ten at most, and so does the init container
-# on one attempt to enroll.
+# In seconds. The API server waits ten at most for a webhook, and a pod as long for a certificate.
 _BUCKETS = (
     0.0001,
     0.00025,
@@ -68,7 +67,7 @@ M = TypeVar("M", Counter, Gauge, Histogram)
 class Label:
     """A label and the values it can have.
 
-    `said` replaces the list of values in the reference if there are too many or they are open.
+    `said` replaces the list of values in the reference if they are too many or not all known.
     """
 
     name: str
@@ -103,7 +102,7 @@ class Metrics:
     def __init__(self, *collectors: LabeledCollector) -> None:
         # Without this, every counter gets a second series with its time of creation, which nothing
         # uses.
-        disable_created_metrics()  # type: ignore[no-untyped-call]  # prometheus_client has no types for it
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # it has no types
         self.registry = CollectorRegistry(auto_describe=True)
         self.labels: dict[str, tuple[Label, ...]] = {}
         self._declare_server()
