@@ -1,4 +1,4 @@
-"""What we ask of the world, as small as it can be said. Consumers name the port; `wiring` picks the adapter."""
+"""The interfaces through which the server reaches the cluster; `wiring` picks the adapters."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,38 +9,44 @@ from policies.cluster.state import NamespaceState
 
 
 class UnavailableError(Exception):
-    """The API server could not be asked, or refused us; the message is for the operator."""
+    """The API server did not answer or refused the request; the message is for the operator."""
 
 
 class ConflictError(Exception):
-    """Somebody else changed the object since it was read."""
+    """Another client changed the object since it was read."""
 
 
 class NamespaceStates(Protocol):
-    """What the rules may know of a namespace, from memory: the admission path makes no API call."""
+    """What rules may know about a namespace, from memory: the admission path calls no API."""
 
     def state_of(self, namespace: str) -> NamespaceState:
-        """What is known of `namespace`, at a cost that does not grow with what the cluster holds."""
+        """The state of `namespace`, at a cost that does not grow with the size of the cluster."""
         ...
 
 
 class LiveObjects(Protocol):
-    """What enrollment asks of the API server. Every call may raise UnavailableError."""
+    """What enrollment reads from the API server. Every call may raise UnavailableError."""
 
     async def caller(self, token: str) -> TokenIdentity | None:
-        """The pod a service account token is bound to; None unless it is valid, for our audience, and bound to one."""
+        """The pod that a service account token is bound to.
+
+        None if the token is invalid, has another audience, or is not bound to a pod.
+        """
         ...
 
     async def pod(self, namespace: str, name: str) -> LivePod | None:
-        """The pod as it is stored now."""
+        """The pod as it is stored now; None if it does not exist."""
         ...
 
     async def ray_cluster(self, namespace: str, name: str, uid: str) -> Cluster | None:
-        """The RayCluster of this name and uid."""
+        """The RayCluster of this name and uid; None if it does not exist."""
         ...
 
     async def opted_in_cluster(self, namespace: str, name: str) -> Cluster | None:
-        """A cluster of Ray without KubeRay, which lives as long as its namespace; None where there is no such."""
+        """A Ray cluster without KubeRay, which lives as long as its namespace.
+
+        None if the namespace does not exist.
+        """
         ...
 
     async def services(self, namespace: str) -> Iterable[Service]:
@@ -54,30 +60,30 @@ class LiveObjects(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StoredSeed:
-    """The entries of the seed as they are stored, and the version they were read at."""
+    """The stored entries of the seed, and the resourceVersion they were read at."""
 
     entries: Mapping[str, bytes] = field(repr=False)
     version: str = ""
 
 
 class SeedStore(Protocol):
-    """Where the seed is kept. Every call may raise UnavailableError."""
+    """The place where the seed is stored. Every call may raise UnavailableError."""
 
     async def load(self) -> StoredSeed | None:
-        """The seed; None where none is stored."""
+        """The seed; None if none is stored."""
         ...
 
     async def create(self, entries: Mapping[str, bytes]) -> None:
-        """Store the first seed; raises ConflictError where there is one already."""
+        """Store the first seed; raises ConflictError if one exists already."""
         ...
 
     async def replace(self, stored: StoredSeed, entries: Mapping[str, bytes]) -> None:
-        """Store `entries` in place of what was read; raises ConflictError where that has changed since."""
+        """Store `entries` instead of `stored`; raises ConflictError if it has changed since."""
         ...
 
 
 class ObjectLists(Protocol):
-    """Everything there is of a kind, raw as JSON has it. Every call may raise UnavailableError."""
+    """All objects of a kind, as raw JSON. Every call may raise UnavailableError."""
 
     async def ray_clusters(self) -> Sequence[Mapping[str, Any]]:
         """The RayClusters of all namespaces."""
@@ -93,11 +99,11 @@ class ObjectLists(Protocol):
 
 
 class WebhookConfigurations(Protocol):
-    """Our own webhook configurations, through which the API server finds us."""
+    """RayWarden's webhook configurations, which tell the API server how to call it."""
 
     async def trust(self, ca: bytes) -> bool:
-        """Have every webhook of ours trust `ca` (PEM); gives whether anything had to be written.
+        """Write `ca` (PEM) as the caBundle of every webhook; True if anything had to be written.
 
-        Raises UnavailableError, also where a configuration does not exist.
+        Raises UnavailableError, also if a configuration does not exist.
         """
         ...

@@ -20,7 +20,10 @@ from tests.support.factory import Object, head_pod, review
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.xdist_group("apiserver")]
 
-_UNREGISTERED = "there is no raywarden among mutatingwebhookconfigurations.admissionregistration.k8s.io: apply deploy/base"
+_UNREGISTERED = (
+    "raywarden does not exist in mutatingwebhookconfigurations.admissionregistration.k8s.io: "
+    "apply deploy/base"
+)
 
 
 @pytest.fixture

@@ -139,8 +139,11 @@ def test_without_our_rights_it_says_so_and_does_not_serve(control_plane: Control
     )
     with replicas(installation, 1) as (replica,):
         replica.wait_missing(_POLICIES, "webhook configurations")
-        said = f"the service account may not list {_POLICIES}: grant it with RBAC (deploy/base shows how)"
-        replica.wait_logged("watch", resource=_POLICIES, state=said)
+        state = (
+            f"the service account may not list {_POLICIES}: "
+            "grant it with RBAC (deploy/base shows how)"
+        )
+        replica.wait_logged("watch state changed", resource=_POLICIES, state=state)
         control_plane.patch(
             "/apis/rbac.authorization.k8s.io/v1/clusterroles/raywarden", {"rules": role["rules"]}
         )

@@ -1,4 +1,4 @@
-"""What an expression of PromQL asks for: which series, by which labels, and which labels come out of it."""
+"""Analyzes PromQL expressions: the series and labels they use, and the labels of their result."""
 
 import re
 from collections.abc import Iterator, Mapping, Set
@@ -6,13 +6,13 @@ from typing import Any
 
 import promql_parser as promql
 
-# Prometheus itself writes these, for what a ServiceMonitor has it scrape.
+# Prometheus adds these labels to what it scrapes through a ServiceMonitor.
 TARGET = frozenset({"job", "instance", "namespace", "pod", "service", "endpoint", "container"})
 
-# By name, the values of each label; none where any may be.
+# For each series, the values of each label; an empty set stands for any value.
 Series = Mapping[str, Mapping[str, Set[str]]]
 
-# What Grafana puts there depends on the screen.
+# Grafana replaces these variables by a duration that depends on the screen.
 _VARIABLE = re.compile(r"\$__(rate_)?interval")
 
 
@@ -22,60 +22,79 @@ def parse(text: str) -> promql.Expr:
 
 
 def selectors(expression: promql.Expr) -> Iterator[promql.VectorSelector]:
-    """Every selection of series in it."""
+    """Every selection of series in the expression."""
     return (part for part in _parts(expression) if isinstance(part, promql.VectorSelector))
 
 
 def problems(expression: promql.Expr, series: Series) -> Iterator[str]:
-    """What it asks for and is not there."""
-    offered: set[str] = set()
+    """The series, labels and label values in the expression that do not exist."""
+    available: set[str] = set()
     for selector in selectors(expression):
         labels = series.get(selector.name or "")
         if labels is None:
-            yield f"there is no {selector.name}"
+            yield f"{selector.name} does not exist"
             continue
-        offered |= labels.keys()
-        for matcher in selector.matchers.matchers:
-            if matcher.name not in labels:
-                yield f"{selector.name} has no label {matcher.name}"
-            elif (known := labels[matcher.name]) and not _all_known(matcher, known):
-                yield f"{selector.name} never has {matcher}"
+        available |= labels.keys()
+        yield from _matcher_problems(selector, labels)
     for part in _parts(expression):
         if isinstance(part, promql.AggregateExpr) and part.modifier:
-            yield from (
-                f"nothing here has the label {label}"
-                for label in part.modifier.labels
-                if label not in offered
-            )
+            for label in part.modifier.labels:
+                if label not in available:
+                    yield f"no series in the query has the label {label}"
 
 
-def left(expression: Any, series: Series) -> Set[str]:
-    """The labels that come out of it."""
+def _matcher_problems(
+    selector: promql.VectorSelector, labels: Mapping[str, Set[str]]
+) -> Iterator[str]:
+    for matcher in selector.matchers.matchers:
+        known_values = labels.get(matcher.name)
+        if known_values is None:
+            yield f"{selector.name} has no label {matcher.name}"
+        elif known_values and not _all_known(matcher, known_values):
+            yield f"{selector.name} never has {matcher}"
+
+
+def result_labels(expression: Any, series: Series) -> Set[str]:
+    """The labels of the expression's result."""
     match expression:
         case promql.VectorSelector():
             return series[expression.name or ""].keys()
         case promql.MatrixSelector():
-            return left(expression.vector_selector, series)
+            return result_labels(expression.vector_selector, series)
         case promql.AggregateExpr():
             return set(expression.modifier.labels) if expression.modifier else set()
         case promql.BinaryExpr():
-            return left(expression.lhs, series) | left(expression.rhs, series)
+            return result_labels(expression.lhs, series) | result_labels(expression.rhs, series)
         case promql.ParenExpr() | promql.UnaryExpr():
-            return left(expression.expr, series)
-        case promql.Call() if expression.func.name != "absent":
-            lost = {"le"} if expression.func.name == "histogram_quantile" else set()
-            return {label for one in expression.args for label in left(one, series)} - lost
+            return result_labels(expression.expr, series)
+        case promql.Call():
+            return _function_labels(expression, series)
     return set()
 
 
+def _function_labels(call: promql.Call, series: Series) -> Set[str]:
+    labels: set[str] = set()
+    if call.func.name == "absent":
+        return labels
+    for argument in call.args:
+        labels |= result_labels(argument, series)
+    if call.func.name == "histogram_quantile":
+        labels.discard("le")
+    return labels
+
+
 def _parts(expression: promql.Expr) -> list[promql.Expr]:
-    found: list[promql.Expr] = []
-    promql.walk(expression, found.append)
-    return found
+    parts: list[promql.Expr] = []
+    promql.walk(expression, parts.append)
+    return parts
 
 
-def _all_known(matcher: promql.Matcher, known: Set[str]) -> bool:
-    """Whether each value it names, and each alternative of a regular expression, is one there can be."""
+def _all_known(matcher: promql.Matcher, known_values: Set[str]) -> bool:
+    """Whether every alternative in the matcher matches a value that the label can have."""
     exact = matcher.op in (promql.MatchOp.Equal, promql.MatchOp.NotEqual)
-    named = [re.escape(matcher.value)] if exact else matcher.value.split("|")
-    return all(any(re.fullmatch(one, value) for value in known) for one in named)
+    patterns = [re.escape(matcher.value)] if exact else matcher.value.split("|")
+    return all(_matches_any(pattern, known_values) for pattern in patterns)
+
+
+def _matches_any(pattern: str, values: Set[str]) -> bool:
+    return any(re.fullmatch(pattern, value) for value in values)

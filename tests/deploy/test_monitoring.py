@@ -1,4 +1,4 @@
-"""Alerts and dashboard ask for what the server tells, and Prometheus gets there."""
+"""Alerts and dashboard use metrics that exist, and Prometheus can scrape them."""
 
 import json
 import re
@@ -27,7 +27,7 @@ RULES = [
 ]
 METRICS = wired_metrics()
 FAMILIES = {family.name: family for family in METRICS.registry.collect()}
-# The API server's own, of what does not arrive at us (kube-apiserver 1.36, GET /metrics).
+# The API server's metrics of webhook calls (kube-apiserver 1.36, GET /metrics).
 API_SERVER = {
     "apiserver_admission_webhook_fail_open_count": {"name", "type"},
     "apiserver_admission_webhook_rejection_count": {
@@ -45,22 +45,23 @@ API_SERVER = {
         "le",
     },
 }
-# What is no failure, whatever its value.
-NO_FAILURE = {
+# Metrics that indicate no failure, whatever their value.
+NOT_FAILURES = {
     "raywarden_build_info",
     "raywarden_admission_requests",
     "raywarden_mutations",
     "raywarden_seed_generations",
     "raywarden_ca_cache_lookups",
-    # Derived again in a tenth of a millisecond.
+    # An evicted CA is derived again in a tenth of a millisecond.
     "raywarden_ca_cache_evictions",
     "raywarden_ca_cache_size",
     "raywarden_ray_clusters",
-    # What fails of these is told by raywarden_policy_current for as long as it lasts.
+    # raywarden_policy_last_reload_successful reports a rejected policy for as long as it lasts.
     "raywarden_policy_reloads",
-    # `raywarden review` and the log name those that have ended; what they exempted is refused, and that is seen.
+    # `raywarden review` and the log report expired exemptions, and what they exempted is denied,
+    # which users notice.
     "raywarden_policy_exemptions",
-    # Limits are the kubelet's to enforce, and kube-state-metrics' to alert on.
+    # The kubelet enforces limits, and alerts on them come from kube-state-metrics.
     "process_virtual_memory_bytes",
     "process_resident_memory_bytes",
     "process_cpu_seconds",
@@ -81,13 +82,12 @@ def _series() -> Iterator[tuple[str, dict[str, set[str]]]]:
                 yield from ((f"{name}_{suffix}", labels) for suffix in ("sum", "count"))
             case _:
                 yield name, labels
-    yield from (
-        (name, {label: set[str]() for label in labels}) for name, labels in API_SERVER.items()
-    )
+    for name, label_names in API_SERVER.items():
+        yield name, {label: set() for label in label_names}
 
 
 SERIES = dict(_series())
-ASKED = [(f"alert {rule['alert']}", rule["expr"]) for rule in RULES] + [
+QUERIES = [(f"alert {rule['alert']}", rule["expr"]) for rule in RULES] + [
     (f"panel {panel['title']} {target['refId']}", target["expr"])
     for panel in PANELS
     for target in panel["targets"]
@@ -98,15 +98,15 @@ def documents(name: str) -> Any:
     return yaml.safe_load((COMPONENT / name).read_text())
 
 
-@pytest.mark.parametrize(("where", "text"), ASKED, ids=[where for where, _ in ASKED])
-def test_what_is_asked_for_is_there(where: str, text: str) -> None:
-    assert list(promql.problems(promql.parse(text), SERIES)) == []
+@pytest.mark.parametrize(("source", "query"), QUERIES, ids=[source for source, _ in QUERIES])
+def test_queries_use_only_existing_series_and_labels(source: str, query: str) -> None:
+    assert list(promql.problems(promql.parse(query), SERIES)) == []
 
 
 @pytest.mark.parametrize(
-    ("text", "problem"),
+    ("query", "problem"),
     [
-        ("rate(raywarden_enrollments[5m])", "there is no raywarden_enrollments"),
+        ("rate(raywarden_enrollments[5m])", "raywarden_enrollments does not exist"),
         (
             'raywarden_enrollments_total{reason="issued"}',
             "raywarden_enrollments_total has no label reason",
@@ -119,15 +119,15 @@ def test_what_is_asked_for_is_there(where: str, text: str) -> None:
             'raywarden_enrollments_total{outcome=~"issued|no"}',
             'raywarden_enrollments_total never has outcome=~"issued|no"',
         ),
-        ("sum by (rule) (raywarden_ready)", "nothing here has the label rule"),
+        ("sum by (rule) (raywarden_ready)", "no series in the query has the label rule"),
     ],
 )
-def test_what_is_not_there_would_be_found(text: str, problem: str) -> None:
-    assert list(promql.problems(promql.parse(text), SERIES)) == [problem]
+def test_queries_with_unknown_series_or_labels_are_detected(query: str, problem: str) -> None:
+    assert list(promql.problems(promql.parse(query), SERIES)) == [problem]
 
 
-def test_every_failure_that_is_measured_has_an_alert() -> None:
-    asked = {
+def test_every_metric_of_a_failure_has_an_alert() -> None:
+    queried = {
         selector.name or ""
         for rule in RULES
         for selector in promql.selectors(promql.parse(rule["expr"]))
@@ -135,64 +135,66 @@ def test_every_failure_that_is_measured_has_an_alert() -> None:
     alerted = {
         name
         for name in FAMILIES
-        if any(re.fullmatch(rf"{name}(_total|_bucket|)", one) for one in asked)
+        if not queried.isdisjoint({name, f"{name}_total", f"{name}_bucket"})
     }
-    assert FAMILIES.keys() - alerted == NO_FAILURE
+    assert FAMILIES.keys() - alerted == NOT_FAILURES
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
-def test_an_alert_says_what_is_wrong_and_what_to_do(rule: dict[str, Any]) -> None:
-    notes = rule["annotations"]
+def test_an_alert_has_severity_summary_description_and_runbook(rule: dict[str, Any]) -> None:
+    annotations = rule["annotations"]
     assert rule["labels"]["severity"] in ("critical", "warning")
-    assert notes.keys() == {"summary", "description", "runbook"}
-    assert not notes["summary"].endswith(".") and notes["description"].endswith(".")
-    assert re.fullmatch(r"deploy/README\.md#[a-z0-9-]+", notes["runbook"])
-    named = set(re.findall(r"\$labels\.(\w+)", " ".join(notes.values())))
-    assert named <= promql.left(promql.parse(rule["expr"]), SERIES), "empty in the message"
+    assert annotations.keys() == {"summary", "description", "runbook"}
+    assert not annotations["summary"].endswith(".") and annotations["description"].endswith(".")
+    assert re.fullmatch(r"deploy/README\.md#[a-z0-9-]+", annotations["runbook"])
+    used_labels = set(re.findall(r"\$labels\.(\w+)", " ".join(annotations.values())))
+    result_labels = promql.result_labels(promql.parse(rule["expr"]), SERIES)
+    assert used_labels <= result_labels, "the label is empty in the message"
 
 
-def test_alerts_are_told_apart_by_their_names() -> None:
+def test_alert_names_are_unique_and_prefixed() -> None:
     names = [rule["alert"] for rule in RULES]
     assert len(names) == len(set(names)) > 15
     assert all(name.startswith("RayWarden") for name in names)
 
 
 @pytest.mark.skipif(
-    not GUIDE.exists(), reason="deploy/README.md, which the alerts lead to, is not written yet"
+    not GUIDE.exists(), reason="deploy/README.md, to which the alerts link, does not exist yet"
 )
-def test_alerts_lead_to_headings_that_exist() -> None:
+def test_runbooks_are_existing_headings() -> None:
     headings = re.findall(r"^#+ (.+)$", GUIDE.read_text(), re.MULTILINE)
     anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
     assert {rule["annotations"]["runbook"].partition("#")[2] for rule in RULES} <= anchors
 
 
-def test_panels_are_placed_and_told_apart() -> None:
-    everything = DASHBOARD["panels"]
-    assert len({panel["id"] for panel in everything}) == len(everything)
-    assert len({panel["title"] for panel in everything}) == len(everything)
-    places = [panel["gridPos"] for panel in everything]
-    assert all(place["x"] >= 0 and place["x"] + place["w"] <= 24 for place in places)
-    assert [(one, two) for one, two in combinations(places, 2) if overlap(one, two)] == []
+def test_panels_have_unique_titles_and_do_not_overlap() -> None:
+    panels = DASHBOARD["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    assert len({panel["title"] for panel in panels}) == len(panels)
+    areas = [panel["gridPos"] for panel in panels]
+    assert all(area["x"] >= 0 and area["x"] + area["w"] <= 24 for area in areas)
+    assert [(a, b) for a, b in combinations(areas, 2) if overlap(a, b)] == []
 
 
-def overlap(one: dict[str, int], two: dict[str, int]) -> bool:
-    beside = one["x"] + one["w"] <= two["x"] or two["x"] + two["w"] <= one["x"]
-    above = one["y"] + one["h"] <= two["y"] or two["y"] + two["h"] <= one["y"]
+def overlap(a: dict[str, int], b: dict[str, int]) -> bool:
+    beside = a["x"] + a["w"] <= b["x"] or b["x"] + b["w"] <= a["x"]
+    above = a["y"] + a["h"] <= b["y"] or b["y"] + b["h"] <= a["y"]
     return not (beside or above)
 
 
 @pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel["title"])
-def test_a_panel_has_a_unit_and_the_chosen_data_source(panel: dict[str, Any]) -> None:
-    chosen = {"type": "prometheus", "uid": "${datasource}"}
+def test_a_panel_has_a_unit_and_the_selected_data_source(panel: dict[str, Any]) -> None:
+    selected = {"type": "prometheus", "uid": "${datasource}"}
     assert [variable["name"] for variable in DASHBOARD["templating"]["list"]] == ["datasource"]
-    assert all(part["datasource"] == chosen for part in (panel, *panel["targets"]))
+    assert all(part["datasource"] == selected for part in (panel, *panel["targets"]))
     assert panel["fieldConfig"]["defaults"]["unit"]
     for target in panel["targets"]:
         legend = set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"]))
-        assert legend <= promql.left(promql.parse(target["expr"]), SERIES), "empty in the legend"
+        result_labels = promql.result_labels(promql.parse(target["expr"]), SERIES)
+        assert legend <= result_labels, "the label is empty in the legend"
 
 
-def test_prometheus_finds_the_operations_port_and_is_let_in() -> None:
+def test_prometheus_finds_the_operations_port_and_may_connect() -> None:
     service, monitor, policy = map(
         documents, ("service.yaml", "service-monitor.yaml", "network-policy.yaml")
     )
@@ -210,22 +212,23 @@ def test_prometheus_finds_the_operations_port_and_is_let_in() -> None:
     assert policy["spec"]["podSelector"]["matchLabels"] == service["spec"]["selector"]
     jobs = {
         matcher.value
-        for _, text in ASKED
-        for selector in promql.selectors(promql.parse(text))
+        for _, query in QUERIES
+        for selector in promql.selectors(promql.parse(query))
         for matcher in selector.matchers.matchers
         if matcher.name == "job"
     }
     assert jobs == {service["metadata"]["name"]}
 
 
-def test_everything_is_listed_and_in_our_namespace() -> None:
-    listed = documents("kustomization.yaml")
-    (dashboard,) = listed["configMapGenerator"]
-    files = {"kustomization.yaml", *listed["resources"], *dashboard["files"]}
+def test_every_file_is_listed_and_in_our_namespace() -> None:
+    kustomization = documents("kustomization.yaml")
+    (dashboard,) = kustomization["configMapGenerator"]
+    files = {"kustomization.yaml", *kustomization["resources"], *dashboard["files"]}
     assert files == {file.name for file in COMPONENT.iterdir()}
     assert dashboard["options"]["labels"]["grafana_dashboard"] == "1"
     namespace = Settings().namespace
-    assert {documents(name)["metadata"]["namespace"] for name in listed["resources"]} == {namespace}
+    namespaces = {documents(name)["metadata"]["namespace"] for name in kustomization["resources"]}
+    assert namespaces == {namespace}
     assert dashboard["namespace"] == namespace
 
 

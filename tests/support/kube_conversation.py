@@ -1,4 +1,4 @@
-"""Conversations between a fake API server and a real client, and how to start them."""
+"""Runs a test between a fake API server and a real client."""
 
 import asyncio
 import json
@@ -21,14 +21,14 @@ TOKEN = "the-token-of-our-own-service-account"
 
 
 def kubeconfig_for(fake: FakeKubeApi, folder: Path) -> Path:
-    """A kubeconfig with our token."""
+    """A kubeconfig for `fake` with our token."""
     return write_kubeconfig(
         folder / "kubeconfig", {"server": f"http://127.0.0.1:{fake.port}"}, {"token": TOKEN}
     )
 
 
 def write_kubeconfig(file: Path, cluster: Mapping[str, Any], user: Mapping[str, Any]) -> Path:
-    """A kubeconfig with one context."""
+    """A kubeconfig with a single context."""
     content = {
         "apiVersion": "v1",
         "kind": "Config",
@@ -45,7 +45,7 @@ def write_kubeconfig(file: Path, cluster: Mapping[str, Any], user: Mapping[str, 
 async def listening(
     fake: FakeKubeApi, context: ssl.SSLContext | None = None
 ) -> AsyncIterator[None]:
-    """Serve `fake` on its port; all connections are cut at the end."""
+    """Serve `fake` on its port; cut all connections at the end."""
     runner = web.ServerRunner(
         web.Server(fake.answer, access_log=None, handler_cancellation=True),
         handle_signals=False,
@@ -72,7 +72,7 @@ def talk(main: Coroutine[Any, Any, None]) -> None:
 def conversation(
     test: Callable[[FakeKubeApi, KubeApi], Coroutine[Any, Any, None]],
 ) -> Callable[[Path], None]:
-    """A test between a fresh fake and a client connected to it, as a function pytest can call."""
+    """Decorates a test that takes a fake and a client connected to it, for pytest to run."""
 
     async def main(folder: Path) -> None:
         fake = FakeKubeApi(free_port())
@@ -88,7 +88,7 @@ def conversation(
 
 @asynccontextmanager
 async def following(api: KubeApi) -> AsyncIterator[KubeLive]:
-    """The live view of a cluster, in step with it."""
+    """The live view of a cluster, synced and kept up to date."""
     live = KubeLive(api, retry_seconds=0.05)
     task = asyncio.create_task(live.run())
     try:
@@ -101,25 +101,25 @@ async def following(api: KubeApi) -> AsyncIterator[KubeLive]:
 
 
 def free_port() -> int:
-    """A port nobody listens on now."""
+    """A port that is free now."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port: int = free.getsockname()[1]
         return port
 
 
 async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    """Wait for something to come true; raises TimeoutError where it does not."""
+    """Wait for a condition; raises TimeoutError if it does not become true in time."""
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.005)
 
 
-async def problem(asked: Awaitable[Any]) -> UnavailableError:
-    """What a call raises; never a word of our token."""
+async def problem(call: Awaitable[Any]) -> UnavailableError:
+    """The exception that a call raises, which must never contain our token."""
     with pytest.raises(UnavailableError) as raised:
-        await asked
-    seen: BaseException | None = raised.value
-    while seen:
-        assert TOKEN not in repr(seen) + str(seen) + repr(seen.args)
-        seen = None if seen.__suppress_context__ else seen.__context__
+        await call
+    error: BaseException | None = raised.value
+    while error:
+        assert TOKEN not in repr(error) + str(error) + repr(error.args)
+        error = None if error.__suppress_context__ else error.__context__
     return raised.value

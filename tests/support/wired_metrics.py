@@ -1,4 +1,4 @@
-"""The metrics of a server as it is put together in a cluster; it is not started, and asks nobody anything."""
+"""The metrics of a server as assembled in a cluster; it is not started and sends no request."""
 
 import asyncio
 import tempfile
@@ -11,7 +11,7 @@ from webhook.settings import Settings
 
 
 def wired_metrics() -> Metrics:
-    """Each call wires a new server; its ports are closed again."""
+    """The metrics of a new server, whose ports are closed again."""
     with tempfile.TemporaryDirectory() as folder:
         kubeconfig = write_kubeconfig(
             Path(folder) / "kubeconfig", {"server": "http://127.0.0.1:1"}, {}

@@ -27,8 +27,8 @@ from webhook import wiring
 from webhook.admission.wire import BadReviewError, parse
 from webhook.server.listener import run
 from webhook.server.observer import set_up_logging
+from webhook.server.server import Server
 from webhook.settings import Settings, SetupError, from_environment
-from webhook.wiring import Server
 
 # The shell's exit code for a process that SIGINT ended.
 _INTERRUPTED = 130

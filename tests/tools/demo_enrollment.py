@@ -12,7 +12,7 @@ from rich.table import Table
 from certs.identity import LivePod
 from webhook.kube.objects import pod_of
 from webhook.manifests.read import Manifest, read
-from webhook.wiring import Server
+from webhook.server.server import Server
 
 
 async def enrollments(server: Server, objects_file: Path, folder: Path) -> Table:

@@ -1,4 +1,4 @@
-"""JSON deeper than any parser goes: what the API server stores must be read, whoever wrote it."""
+"""JSON nested too deep for parsers: objects that the API server stores must remain readable."""
 
 import json
 import time
@@ -22,11 +22,11 @@ VALUES = st.recursive(
 
 
 @pytest.mark.parametrize(("begin", "end"), [(b"[", b"]"), (b'{"a":', b"}")])
-def test_what_is_too_deep_is_null_and_the_rest_is_there(begin: bytes, end: bytes) -> None:
+def test_values_that_are_too_deep_become_null_and_the_rest_stays(begin: bytes, end: bytes) -> None:
     deep = begin * 9000 + b'"]}[{"' + end * 9000
-    found = json_text.loads(b'{"before": [1], "deep": %b, "after": "}\\"]"}' % deep)
-    assert (found["before"], found["after"]) == ([1], '}"]')
-    level, depth = found["deep"], 1
+    document = json_text.loads(b'{"before": [1], "deep": %b, "after": "}\\"]"}' % deep)
+    assert (document["before"], document["after"]) == ([1], '}"]')
+    level, depth = document["deep"], 1
     while level is not None:
         level = level[0] if isinstance(level, list) else level["a"]
         depth += 1
@@ -34,32 +34,32 @@ def test_what_is_too_deep_is_null_and_the_rest_is_there(begin: bytes, end: bytes
 
 
 @given(VALUES)
-def test_what_is_not_too_deep_is_what_it_is(value: object) -> None:
+def test_values_that_are_not_too_deep_stay_as_they_are(value: object) -> None:
     deep = b"[" * 2000 + b"]" * 2000
     assert json_text.loads(json.dumps(value).encode()) == value
     assert json_text.loads(b"[%b,%b]" % (deep, json.dumps(value).encode()))[1] == value
 
 
 @pytest.mark.parametrize("text", [b"", b"[", b"[" * 5000, b"[" * 5000 + b"}" * 5000])
-def test_what_is_no_json_is_still_none(text: bytes) -> None:
+def test_text_that_is_not_json_still_raises(text: bytes) -> None:
     with pytest.raises(ValueError):
         json_text.loads(text)
 
 
 @pytest.mark.parametrize("begin", [b'"', b'{"a":"', b'"\\'])
-def test_a_string_without_end_is_looked_at_once(begin: bytes) -> None:
+def test_an_unterminated_string_takes_linear_time(begin: bytes) -> None:
     hostile = b"[" * 1100 + begin + b'\\"' * 500_000
     started = time.process_time()
     with pytest.raises(ValueError):
         json_text.loads(hostile)
-    # Once is hundredths of a second; once for every quote would be hours.
+    # A single pass takes hundredths of a second; a pass for every quote would take hours.
     assert time.process_time() - started < 5
 
 
 @pytest.mark.parametrize(
     "after", [b"]" * 8_000_000, b'""' * 4_000_000, b"]" * 600 + b"[]" * 1_000_000]
 )
-def test_what_is_deep_takes_no_more_time_or_memory_for_what_comes_after(after: bytes) -> None:
+def test_text_after_the_document_costs_no_time_or_memory(after: bytes) -> None:
     started = time.process_time()
     with pytest.raises(ValueError):
         json_text.loads(b"[" * 1100 + after)
@@ -79,7 +79,7 @@ MANY = 2**20
         b"1,2" + b",3" * MANY,
     ],
 )
-def test_more_than_can_be_stored_is_crowded(text: bytes) -> None:
+def test_text_with_more_parts_than_can_be_stored_is_crowded(text: bytes) -> None:
     assert json_text.crowded(text)
     assert json_text.crowded(bytearray(text))
 
@@ -95,13 +95,13 @@ def test_more_than_can_be_stored_is_crowded(text: bytes) -> None:
         b'{"f:a":{},"b":["c",1]},' * (MANY // 9),
     ],
 )
-def test_text_may_be_of_any_length_and_kind(text: bytes) -> None:
+def test_long_text_with_few_parts_is_not_crowded(text: bytes) -> None:
     assert not json_text.crowded(text)
 
 
 @settings(max_examples=25)
 @given(VALUES)
-def test_parts_are_counted_to_the_last_and_only_outside_of_strings(value: object) -> None:
+def test_exactly_the_parts_outside_of_strings_are_counted(value: object) -> None:
     written = json.dumps([value]).encode()
     text, missing = written + b'"' + b"," * MANY + b'"', MANY - parts(written)
     assert json_text.crowded(text + b"," * missing)
@@ -109,7 +109,7 @@ def test_parts_are_counted_to_the_last_and_only_outside_of_strings(value: object
 
 
 def parts(text: bytes) -> int:
-    """What begins a container or parts two values, counted one character after the other."""
+    """The number of characters that begin a container or separate values, outside of strings."""
     count, inside, escaped = 0, False, False
     for character in text.decode():
         if inside:
@@ -119,6 +119,6 @@ def parts(text: bytes) -> int:
     return count
 
 
-def test_as_deep_as_the_api_server_stores_and_lists_it() -> None:
+def test_an_object_as_deep_as_the_api_server_stores_is_read() -> None:
     deep = b'{"f:a":' * 10_000 + b"{}" + b"}" * 10_000
     assert json_text.loads(b'{"items":[{"a":%b},{"b":2}]}' % deep)["items"][1] == {"b": 2}

@@ -11,8 +11,8 @@ import typer
 from webhook import wiring
 from webhook.server.listener import run
 from webhook.server.observer import set_up_logging
+from webhook.server.server import Server
 from webhook.settings import SetupError, from_environment
-from webhook.wiring import Server
 
 
 def serve_command(

@@ -1,4 +1,4 @@
-"""The ports of enrollment, seed and webhook configurations over a real API server."""
+"""Adapters that implement `webhook.ports` with a real API server."""
 
 import asyncio
 import base64
@@ -28,15 +28,16 @@ CONFIGURATIONS = tuple(
     for plural in ("mutatingwebhookconfigurations", "validatingwebhookconfigurations")
 )
 SEED = "raywarden-seed"
+# Other controllers may write a configuration at the same time; five tries outlast any such race.
 _PATCH_ATTEMPTS = 5
 _PATCH_PAUSE_SECONDS = 0.05
 
 
 class KubeLive:
-    """`ports.LiveObjects` and `ports.Neighbourhoods`; `run` has to run beside them.
+    """`ports.LiveObjects` and `ports.NamespaceStates`; memory is filled while `run` runs.
 
-    What rules may know, Services and the list of RayClusters come from memory. What decides who is signed by which CA
-    is asked for every time: memory may be behind.
+    The state that rules see, Services and the list of RayClusters come from memory. Everything that
+    decides which pod gets a certificate of which CA is read every time: memory may be out of date.
     """
 
     def __init__(self, api: KubeApi, *, retry_seconds: float = 30.0) -> None:
@@ -45,34 +46,37 @@ class KubeLive:
 
     @property
     def resources(self) -> tuple[str, ...]:
-        """What is kept in memory."""
+        """The resources that are kept in memory."""
         return self._memory.resources
 
-    def current(self) -> Mapping[str, bool]:
-        """Which of `resources` are known as they are now."""
-        return self._memory.current()
+    def up_to_date(self) -> Mapping[str, bool]:
+        """Whether the cache of each of `resources` is up to date."""
+        return self._memory.up_to_date()
 
     async def run(self) -> None:
-        """Keep up with the API server until cancelled."""
+        """Follow the API server until cancelled."""
         await self._memory.run()
 
     async def wait_synced(self, on_listed: Callable[[str], None] = lambda resource: None) -> None:
-        """Until everything has been listed once; `on_listed` hears of each of `resources` when it has."""
+        """Wait until every resource has been listed once.
+
+        Calls `on_listed` with the name of each of `resources` as soon as it has been listed.
+        """
         await self._memory.wait_synced(on_listed)
 
     def state_of(self, namespace: str) -> NamespaceState:
         return self._memory.state_of(namespace)
 
     async def caller(self, token: str) -> TokenIdentity | None:
-        # The API server calls an empty one a bad request, which would look as if it were our fault.
+        # The API server answers 400 to an empty token, which would look like a defect of ours.
         if not token:
             return None
-        question = {
+        review = {
             "apiVersion": "authentication.k8s.io/v1",
             "kind": "TokenReview",
             "spec": {"token": token, "audiences": [AUDIENCE]},
         }
-        answer = await self._api.review(TOKEN_REVIEWS, question)
+        answer = await self._api.review(TOKEN_REVIEWS, review)
         return caller_of(answer.get("status"), AUDIENCE)
 
     async def pod(self, namespace: str, name: str) -> LivePod | None:
@@ -86,7 +90,8 @@ class KubeLive:
         return await self._live(NAMESPACES, "", namespace, partial(opted_in_cluster_of, name=name))
 
     async def services(self, namespace: str) -> Iterable[Service]:
-        # None yet is not none: a certificate without its names would stay with the pod for life.
+        # This raises before the Services are listed. "Not known yet" must not count as "none": the
+        # pod would get a certificate without its Service names, and keep it for life.
         return self._memory.services(namespace)
 
     def ray_clusters(self) -> Iterable[Cluster]:
@@ -100,16 +105,18 @@ class KubeLive:
         convert: Callable[[Mapping[str, Any]], T],
     ) -> T | None:
         document = await self._api.get(resource, namespace, name)
+        if document is None:
+            return None
         try:
-            return convert(document) if document is not None else None
+            return convert(document)
         except ValueError as error:
             raise UnavailableError(
-                f"get {resource}: {namespace}/{name} cannot be understood ({error})"
+                f"get {resource}: {namespace}/{name} is malformed ({error})"
             ) from error
 
 
 class KubeObjectLists:
-    """`ports.ObjectLists`, asked for anew every time."""
+    """`ports.ObjectLists`, read from the API server every time."""
 
     def __init__(self, api: KubeApi) -> None:
         self._api = api
@@ -124,18 +131,25 @@ class KubeObjectLists:
         return await self.all(NAMESPACES)
 
     async def ray_pods(self) -> Sequence[Mapping[str, Any]]:
-        # A selector knows no "or"; a pod with both labels is KubeRay's.
-        kuberay = await self.all(PODS, RAY_CLUSTER_LABEL)
-        return [*kuberay, *await self.all(PODS, f"{OPT_IN_CLUSTER_LABEL},!{RAY_CLUSTER_LABEL}")]
+        # Label selectors have no "or", so list twice. A pod with both labels counts as KubeRay's.
+        kuberay_pods = await self.all(PODS, RAY_CLUSTER_LABEL)
+        opted_in_pods = await self.all(PODS, f"{OPT_IN_CLUSTER_LABEL},!{RAY_CLUSTER_LABEL}")
+        return [*kuberay_pods, *opted_in_pods]
 
     async def all(self, resource: Resource, labels: str = "") -> Sequence[Mapping[str, Any]]:
-        """Every object of a resource, or those a label selector selects; NotFoundError where there is no such kind."""
+        """The objects of a resource, filtered by the label selector `labels`.
+
+        Raises NotFoundError if the API server does not know the resource.
+        """
         async with aclosing(self._api.pages(resource, labels=labels)) as pages:
-            return [item async for page in pages for item in page.items]
+            items: list[Mapping[str, Any]] = []
+            async for page in pages:
+                items += page.items
+            return items
 
 
 class KubeSeedStore:
-    """`ports.SeedStore`: the Secret `raywarden-seed` in our own namespace."""
+    """`ports.SeedStore`: the Secret `raywarden-seed` in RayWarden's own namespace."""
 
     def __init__(self, api: KubeApi, namespace: str) -> None:
         self._api = api
@@ -158,7 +172,8 @@ class KubeSeedStore:
         await self._api.create(SECRETS, self._namespace, {**secret, "data": _encoded(entries)})
 
     async def replace(self, stored: StoredSeed, entries: Mapping[str, bytes]) -> None:
-        # Read once more, so that labels and annotations of others stay; the server compares the versions again.
+        # Read the Secret again to keep labels and annotations of other writers. Their changes after
+        # this read are caught, too: the API server compares the resourceVersion once more.
         secret = await self._api.get(SECRETS, self._namespace, SEED)
         if secret is None or _version(secret) != stored.version:
             raise ConflictError(
@@ -170,7 +185,7 @@ class KubeSeedStore:
 
 
 class KubeWebhookConfigurations:
-    """`ports.WebhookConfigurations`: the mutating and the validating one of the same name."""
+    """`ports.WebhookConfigurations`: the mutating and the validating one, which share a name."""
 
     def __init__(self, api: KubeApi, name: str) -> None:
         self._api = api
@@ -178,28 +193,28 @@ class KubeWebhookConfigurations:
 
     async def trust(self, ca: bytes) -> bool:
         bundle = base64.b64encode(ca).decode()
-        written = [await self._trust(resource, bundle) for resource in CONFIGURATIONS]
+        written = [await self._write_bundle(resource, bundle) for resource in CONFIGURATIONS]
         return any(written)
 
-    async def _trust(self, resource: Resource, bundle: str) -> bool:
+    async def _write_bundle(self, resource: Resource, bundle: str) -> bool:
         for attempt in range(1, _PATCH_ATTEMPTS + 1):
             configuration = await self._api.get(resource, "", self._name)
             if configuration is None:
                 raise UnavailableError(
-                    f"there is no {self._name} among {resource}: apply deploy/base"
+                    f"{self._name} does not exist in {resource}: apply deploy/base"
                 )
-            operations = tuple(_with_bundle(configuration, bundle))
-            if not operations:
+            additions = tuple(_bundle_additions(configuration, bundle))
+            if not additions:
                 return False
+            operations = (_version_test(configuration), *additions)
             try:
-                await self._api.patch(
-                    resource, "", self._name, (_unchanged(configuration), *operations)
-                )
+                await self._api.patch(resource, "", self._name, operations)
                 return True
             except (ConflictError, InvalidError):
                 await asyncio.sleep(backoff(attempt, _PATCH_PAUSE_SECONDS))
         raise UnavailableError(
-            f"the caBundle of {self._name} in {resource} cannot be written: it changes all the time, or is refused"
+            f"the caBundle of {self._name} in {resource} cannot be written: another client keeps "
+            "changing the object, or the API server refuses the change"
         )
 
 
@@ -208,7 +223,7 @@ def _version(document: Mapping[str, Any]) -> str:
 
 
 def _decoded(value: Any) -> bytes:
-    """The bytes of an entry; none where it is not base64, which is no seed either."""
+    """The bytes of an entry; b"" if it is not base64, which no parser accepts as a seed."""
     try:
         return base64.b64decode(as_str(value), validate=True)
     except ValueError:
@@ -219,12 +234,15 @@ def _encoded(entries: Mapping[str, bytes]) -> dict[str, str]:
     return {name: base64.b64encode(value).decode() for name, value in entries.items()}
 
 
-def _with_bundle(configuration: Mapping[str, Any], bundle: str) -> Iterator[Mapping[str, Any]]:
+def _bundle_additions(configuration: Mapping[str, Any], bundle: str) -> Iterator[Mapping[str, Any]]:
     for index, webhook in dict_items(configuration.get("webhooks")):
         if as_dict(webhook.get("clientConfig")).get("caBundle") != bundle:
             yield {"op": "add", "path": f"/webhooks/{index}/clientConfig/caBundle", "value": bundle}
 
 
-def _unchanged(configuration: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The operation that fails where the object was changed since, so that no index means another webhook."""
+def _version_test(configuration: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A patch operation that fails if the object has changed since it was read.
+
+    Without it, an index in the patch could address another webhook.
+    """
     return {"op": "test", "path": "/metadata/resourceVersion", "value": _version(configuration)}

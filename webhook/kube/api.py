@@ -1,72 +1,49 @@
-"""The Kubernetes API as raw JSON, over `kubernetes.aio`: bounded in time, reads tried again, errors for operators.
+"""A client for the Kubernetes API that speaks raw JSON, over `kubernetes.aio`.
 
-Its typed models are not used: they drop the fields they do not know, and importing them takes half a second.
+Every call is bounded in time, reads are retried, and errors are written for operators. The typed
+models of `kubernetes.aio` are not used: they drop unknown fields, and importing them takes half a
+second.
 """
 
 import asyncio
 import math
-import os
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import aiohttp
 
 from policies.documents.untyped import as_dict, as_str
-from webhook import json_text
+from webhook.kube import response as answers
 from webhook.kube.config import client
 from webhook.kube.request import ApiPath, BusyError, NotFoundError, Request, Resource, refusal
+from webhook.kube.response import DryRunResult, Event, Page
 from webhook.ports import UnavailableError
 
 if TYPE_CHECKING:
     from kubernetes.aio.client.api_client import ApiClient
 
 _SECONDS = 5.0
+# Lists may be large, and a dry run waits for webhooks.
 _LIST_SECONDS = 30.0
 _WATCH_SECONDS = 240.0
-# A server that does not end a watch as it was asked to is gone, or no API server.
+# A server that does not end a watch at the requested time no longer works.
 _WATCH_GRACE_SECONDS = 15.0
-# Objects may have more than a megabyte each, and everybody can make some.
-_PAGE = 50
+# Any user can create objects of more than a megabyte: small pages bound the memory of a list.
+_PAGE_SIZE = 50
 _ATTEMPTS = 4
 _FIRST_PAUSE_SECONDS = 0.1
-# An object may have 1.5 MiB in etcd's protobuf; as JSON no event comes near this.
-_MAX_EVENT_BYTES = 32 * 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Some of the objects in a list, and the resourceVersion of the whole list."""
-
-    items: Sequence[Mapping[str, Any]]
-    version: str
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One line of a watch: ADDED, MODIFIED, DELETED or BOOKMARK, and the object."""
-
-    type: str
-    object: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class DryRunResult:
-    """The object as it would be stored, and what the API server and its webhooks warn of (RFC 9111 5.5, as sent)."""
-
-    document: Mapping[str, Any]
-    warnings: tuple[str, ...]
 
 
 class KubeApi:
     """A connection to an API server.
 
-    Every call may raise UnavailableError, which is also the base of what `kube_request` defines; `seconds` bound
-    a call with all its attempts. Reads are tried again where that may help. Writes are not, but for a PUT on an idle
-    connection that turns out to be closed, by aiohttp: its resourceVersion keeps it from being done twice.
+    Every call may raise UnavailableError, which is also the base of the exceptions in
+    `webhook.kube.request`. `seconds` bounds a call with all its attempts. Reads are retried if that
+    may help. Writes are not, with one exception: aiohttp retries a PUT if its idle connection turns
+    out to be closed. The resourceVersion in it keeps the write from happening twice.
     """
 
     def __init__(
@@ -81,15 +58,15 @@ class KubeApi:
         kubeconfig: Path | None = None,
         on_response_date: Callable[[str], None] = lambda date: None,
     ) -> Self:
-        """As `kube_config.client` finds it; nothing is asked of the API server yet.
+        """A client configured by `webhook.kube.config`; sends nothing to the API server yet.
 
-        `on_response_date` is told the `Date` of each answer.
+        Calls `on_response_date` with the `Date` header of each answer, "" if it has none.
         """
         return cls(await client(kubeconfig), on_response_date)
 
     async def close(self) -> None:
-        """End all connections."""
-        await self._client.close()  # type: ignore[no-untyped-call]  # generated without types, as most of it
+        """Close all connections."""
+        await self._client.close()  # type: ignore[no-untyped-call]  # generated code, without types
 
     async def __aenter__(self) -> Self:
         return self
@@ -100,7 +77,7 @@ class KubeApi:
     async def get(
         self, resource: Resource, namespace: str, name: str, *, seconds: float = _SECONDS
     ) -> Mapping[str, Any] | None:
-        """One object; None where there is none."""
+        """An object; None if it does not exist."""
         if not name:
             return None
         try:
@@ -109,33 +86,37 @@ class KubeApi:
             return None
 
     async def at(self, path: str, *, seconds: float = _SECONDS) -> Mapping[str, Any]:
-        """What stands at a path that is no resource, such as `/version`; raises NotFoundError where nothing does."""
+        """The answer at a path such as `/version`; raises NotFoundError if it does not exist."""
         return await self._read(Request("get", "GET", ApiPath(path)), seconds)
 
     async def pages(
         self, resource: Resource, *, seconds: float = _LIST_SECONDS, labels: str = ""
     ) -> AsyncGenerator[Page, None]:
-        """All objects in all namespaces, or those a label selector selects, 50 at a time; `seconds` for each page."""
-        query = {"limit": str(_PAGE), **({"labelSelector": labels} if labels else {})}
+        """The objects of all namespaces in pages of 50, filtered by the label selector `labels`.
+
+        `seconds` bounds each page.
+        """
+        query = {"limit": str(_PAGE_SIZE)}
+        if labels:
+            query["labelSelector"] = labels
         while True:
             document = await self._read(Request("list", "GET", resource, query=query), seconds)
             metadata, items = as_dict(document.get("metadata")), document.get("items")
             if not isinstance(items, list):
-                raise UnavailableError(f"list {resource}: the answer is no list")
-            yield Page(
-                [item for item in items if isinstance(item, dict)],
-                as_str(metadata.get("resourceVersion")),
-            )
-            if not (following := as_str(metadata.get("continue"))):
+                raise UnavailableError(f"list {resource}: the answer is not a list")
+            documents = [item for item in items if isinstance(item, dict)]
+            yield Page(documents, as_str(metadata.get("resourceVersion")))
+            next_page = as_str(metadata.get("continue"))
+            if not next_page:
                 return
-            query = {**query, "continue": following}
+            query = {**query, "continue": next_page}
 
     async def watch(
         self, resource: Resource, version: str, *, seconds: float = _WATCH_SECONDS
     ) -> AsyncGenerator[Event, None]:
-        """What happened since `version`, in all namespaces, with bookmarks; ends when the server says so.
+        """The events since `version` in all namespaces, with bookmarks, until the server ends them.
 
-        Raises ExpiredError where the server does not remember that long.
+        Raises ExpiredError if the server no longer has `version`.
         """
         query = {
             "watch": "true",
@@ -147,13 +128,13 @@ class KubeApi:
         async with self._opened(
             request, _SECONDS, math.ceil(seconds) + _WATCH_GRACE_SECONDS
         ) as response:
-            async for line in _lines(request, response.content.iter_any()):
-                yield _event(request, line)
+            async for line in answers.lines(request, response.content.iter_any()):
+                yield answers.event(request, line)
 
     async def review(
         self, resource: Resource, document: Mapping[str, Any], *, seconds: float = _SECONDS
     ) -> Mapping[str, Any]:
-        """The answer to a question that is posted like an object and stored nowhere: tried again as a read is."""
+        """The answer to a review, which is posted but not stored: retried like a read."""
         return await self._read(Request("create", "POST", resource, body=document), seconds)
 
     async def create(
@@ -164,7 +145,7 @@ class KubeApi:
         *,
         seconds: float = _SECONDS,
     ) -> None:
-        """Store a new object; raises ConflictError where there is one already."""
+        """Store a new object; raises ConflictError if it exists already."""
         await self._once(Request("create", "POST", resource, namespace, body=document), seconds)
 
     async def dry_run(
@@ -175,9 +156,10 @@ class KubeApi:
         *,
         seconds: float = _LIST_SECONDS,
     ) -> DryRunResult:
-        """What would be stored of a new object, after all of admission; nothing is. Raises RefusedError.
+        """The object that would be stored, after all admission; stores nothing.
 
-        Webhooks are called, and may take ten seconds each.
+        Raises RefusedError if admission denies it. The API server calls its webhooks, each of which
+        may take ten seconds.
         """
         query = {"dryRun": "All"}
         request = Request(
@@ -185,7 +167,7 @@ class KubeApi:
         )
         async with self._opened(request, seconds, seconds) as response:
             warnings = tuple(response.headers.getall("Warning", ()))
-            return DryRunResult(_document(request, await response.read()), warnings)
+            return DryRunResult(answers.json_object(request, await response.read()), warnings)
 
     async def replace(
         self,
@@ -196,7 +178,7 @@ class KubeApi:
         *,
         seconds: float = _SECONDS,
     ) -> None:
-        """Store an object in place of that of the same resourceVersion; raises ConflictError where that has changed."""
+        """Replace an object; raises ConflictError if its resourceVersion has changed."""
         await self._once(
             Request("update", "PUT", resource, namespace, name, body=document), seconds
         )
@@ -210,7 +192,7 @@ class KubeApi:
         *,
         seconds: float = _SECONDS,
     ) -> None:
-        """Apply a JSON Patch (RFC 6902); raises InvalidError where a `test` in it fails."""
+        """Apply a JSON Patch (RFC 6902); raises InvalidError if a `test` in it fails."""
         body, content_type = list(operations), "application/json-patch+json"
         request = Request(
             "patch", "PATCH", resource, namespace, name, body=body, content_type=content_type
@@ -232,13 +214,13 @@ class KubeApi:
 
     async def _once(self, request: Request, seconds: float) -> Mapping[str, Any]:
         async with self._opened(request, seconds, seconds) as response:
-            return _document(request, await response.read())
+            return answers.json_object(request, await response.read())
 
     @asynccontextmanager
     async def _opened(
         self, request: Request, answer_seconds: float, total_seconds: float
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """The answer to a request, its body still to be read; `answer_seconds` are for its header."""
+        """The answer to a request before its body is read; `answer_seconds` bounds the header."""
         try:
             async with asyncio.timeout(answer_seconds):
                 response = await self._send(request, aiohttp.ClientTimeout(total=total_seconds))
@@ -248,11 +230,11 @@ class KubeApi:
                     retry_after = response.headers.get("Retry-After", "")
                     raise refusal(request, response.status, retry_after, await response.read())
                 yield response
-        # Tracebacks of the library's errors would hold request headers, and with them our token.
+        # `from None`: the library's errors contain the request headers, and with them our token.
         except TimeoutError:
             raise UnavailableError(f"{request}: no answer from the API server in time") from None
         except (aiohttp.ClientError, OSError) as error:
-            raise BusyError(f"{request}: {_network_problem(error)}") from None
+            raise BusyError(f"{request}: {answers.network_problem(error)}") from None
 
     async def _send(
         self, request: Request, timeout: aiohttp.ClientTimeout
@@ -270,7 +252,7 @@ class KubeApi:
             )
         except (ConfigException, OSError):
             raise UnavailableError(
-                "the service account's token cannot be read: is it mounted still?"
+                "the service account's token cannot be read: check that it is still mounted"
             ) from None
         answer = await self._client.call_api(method, url, headers, body, _request_timeout=timeout)
         response: aiohttp.ClientResponse = answer.response
@@ -278,45 +260,10 @@ class KubeApi:
 
 
 def backoff(attempt: int, first: float, most: float = math.inf) -> float:
-    """Seconds to wait after an attempt, counted from 1: twice as long each time, up to `most`, with jitter."""
-    return min(most, math.ldexp(first, min(attempt - 1, 20))) * random.uniform(0.5, 1.0)
+    """Seconds to wait after an attempt (the first is 1): doubled each time, with jitter.
 
-
-def _network_problem(error: Exception) -> str:
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return f"the API server's certificate is not to be trusted ({error.certificate_error})"
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return f"the API server cannot be reached at {error.host}:{error.port} ({os.strerror(error.os_error.errno or 0)})"
-    return f"the connection to the API server broke ({type(error).__name__})"
-
-
-def _document(request: Request, content: bytes) -> Mapping[str, Any]:
-    try:
-        document = json_text.loads(content)
-    except ValueError:
-        document = None
-    if not isinstance(document, dict):
-        raise UnavailableError(f"{request}: the answer is no JSON object")
-    return document
-
-
-def _event(request: Request, line: bytes) -> Event:
-    event = _document(request, line)
-    kind, document = as_str(event.get("type")), as_dict(event.get("object"))
-    if kind == "ERROR":
-        code = document.get("code")
-        raise refusal(request, code if isinstance(code, int) else 500, "", line)
-    return Event(kind, document)
-
-
-async def _lines(request: Request, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The lines in a stream. aiohttp's own reader gives up on those over 4 MiB."""
-    begun = bytearray()
-    async for chunk in chunks:
-        *ended, rest = chunk.split(b"\n")
-        for part in ended:
-            yield bytes(begun + part)
-            begun.clear()
-        begun += rest
-        if len(begun) > _MAX_EVENT_BYTES:
-            raise UnavailableError(f"{request}: an event is longer than {_MAX_EVENT_BYTES} bytes")
+    `first` is the pause after the first attempt, `most` the longest.
+    """
+    # 2**20 times the first pause is beyond any use; a larger exponent would overflow in the end.
+    doublings = min(attempt - 1, 20)
+    return min(most, math.ldexp(first, doublings)) * random.uniform(0.5, 1.0)

@@ -1,20 +1,20 @@
-"""Where the API server is and who we are to it: our pod's service account, or a kubeconfig."""
+"""How to reach the API server: with the pod's service account, or with a kubeconfig."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from webhook.ports import UnavailableError
 
-# Half a second of imports, which only those who speak to an API server should wait for.
+# These imports take half a second. Only commands that call an API server should pay for them.
 if TYPE_CHECKING:
     from kubernetes.aio.client.api_client import ApiClient
     from kubernetes.aio.client.configuration import Configuration
 
 
 async def client(kubeconfig: Path | None) -> "ApiClient":
-    """With a kubeconfig; without one as the service account of our pod, or else with the user's own kubeconfig.
+    """A client for `kubeconfig`; for None, with the pod's service account or the user's kubeconfig.
 
-    Raises UnavailableError where there is no configuration that can be read.
+    Raises UnavailableError if no usable configuration exists.
     """
     from kubernetes.aio.client.api_client import ApiClient
     from kubernetes.aio.client.configuration import Configuration
@@ -22,29 +22,31 @@ async def client(kubeconfig: Path | None) -> "ApiClient":
     configuration = Configuration()
     if kubeconfig is not None or not _in_cluster(configuration):
         await _load(kubeconfig, configuration)
-    # From Python 3.13 on, certificates without key identifiers would be refused: many API servers have such, and Go,
-    # which all of Kubernetes verifies with, does not mind.
+    # Python 3.13 and later reject certificates without key identifiers by default. Many API servers
+    # have such a certificate, and every other Kubernetes client (in Go) accepts it.
     configuration.disable_strict_ssl_verification = True
     try:
-        made = ApiClient(configuration)
+        api_client = ApiClient(configuration)
     except (OSError, ValueError) as error:
         kind = type(error).__name__
         raise UnavailableError(
-            f"certificates or key of the Kubernetes configuration cannot be used ({kind}): check them with kubectl"
+            "the certificates or the key in the Kubernetes configuration cannot be used "
+            f"({kind}): check them with kubectl"
         ) from None
-    made.user_agent = "raywarden"
-    return made
+    api_client.user_agent = "raywarden"
+    return api_client
 
 
 def _in_cluster(configuration: "Configuration") -> bool:
     from kubernetes.aio.config import ConfigException, load_incluster_config
 
     try:
-        # Its hook reads the token anew every minute: the kubelet changes the file long before the token expires.
+        # The hook that this installs reads the token again every minute: the kubelet replaces the
+        # file long before the token expires.
         load_incluster_config(configuration)  # type: ignore[no-untyped-call]  # it has no types
     except (ConfigException, OSError):
         return False
-    # A proxy out of the cluster does not know the way back in.
+    # A proxy for outgoing traffic cannot reach the API server inside the cluster.
     configuration.client_session_kwargs = {"trust_env": False}
     return True
 
@@ -60,7 +62,7 @@ async def _load(kubeconfig: Path | None, configuration: "Configuration") -> None
             client_configuration=configuration,
             persist_config=False,
         )
-    # Whatever is wrong with the file, the library's message may quote the credentials in it.
+    # The library's message may quote the credentials in the file, whatever its error: drop it.
     except Exception as error:
         kind = type(error).__name__
         if kubeconfig:
@@ -68,6 +70,6 @@ async def _load(kubeconfig: Path | None, configuration: "Configuration") -> None
                 f"kubeconfig {kubeconfig} cannot be used ({kind}): check it with kubectl"
             ) from None
         raise UnavailableError(
-            "no Kubernetes configuration: in a pod, mount the service account's token; elsewhere, set KUBECONFIG "
-            f"to a file that kubectl can use ({kind})"
+            "no Kubernetes configuration: in a pod, mount the service account's token; elsewhere, "
+            f"set KUBECONFIG to a file that kubectl can use ({kind})"
         ) from None

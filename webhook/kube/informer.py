@@ -1,4 +1,7 @@
-"""The objects of one resource, kept in memory by list and watch. Source: Kubernetes API concepts, on watches."""
+"""Keeps the objects of one resource in memory by list and watch.
+
+Source: Kubernetes API concepts, "Efficient detection of changes".
+"""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -8,47 +11,53 @@ from typing import Any, Generic, TypeVar
 import structlog
 
 from policies.documents.untyped import as_dict, as_str
-from webhook.kube.api import Event, KubeApi, backoff
+from webhook.kube.api import KubeApi, backoff
 from webhook.kube.request import ExpiredError, NotFoundError, Resource
+from webhook.kube.response import Event
 from webhook.kube.store import Store
 from webhook.ports import UnavailableError
 
-K = TypeVar("K", bound=Store)
+S = TypeVar("S", bound=Store)
 
+# A fresh list every ten minutes repairs whatever a watch may have missed.
 _RESYNC_SECONDS = 600.0
+# Short watches: a connection that has silently died is replaced within minutes.
 _WATCH_SECONDS = 240.0
-_SHORT_SECONDS = 0.5
+# A watch that ends without an event in less than this has failed.
+_SHORT_WATCH_SECONDS = 0.5
 _FIRST_PAUSE_SECONDS = 0.5
 _MAX_PAUSE_SECONDS = 30.0
+# Before the first list, the replica cannot serve: retry sooner.
 _UNSYNCED_PAUSE_SECONDS = 3.0
-_SYNCED = "in sync"
-_UNKNOWN = "not known to the API server"
+_IN_SYNC = "in sync"
+_UNKNOWN_RESOURCE = "unknown to the API server"
 
 
-class Informer(Generic[K]):
-    """What is `kept` of every object of `resource` in all namespaces; the raw objects are not.
+class Informer(Generic[S]):
+    """The objects of `resource` in all namespaces, in a `store` that `new_store` makes empty.
 
-    `kept` is None, and `synced` not set, until the first list is complete. `new` makes an empty one. An object that
-    it raises ValueError for is left out. What was last known stays while the API server is away; a resource it does
-    not know is one without objects. `changed` is called whenever something has.
+    `store` is None, and `synced` is not set, until the first list is complete. An object for which
+    the store raises ValueError is ignored. While the API server is unavailable, the last known
+    state stays; a resource that the API server does not know has no objects. `on_change` is called
+    after every change.
     """
 
     def __init__(
         self,
         api: KubeApi,
         resource: Resource,
-        new: Callable[[], K],
+        new_store: Callable[[], S],
         *,
-        changed: Callable[[], None] = lambda: None,
+        on_change: Callable[[], None] = lambda: None,
         resync_seconds: float = _RESYNC_SECONDS,
         retry_seconds: float = _MAX_PAUSE_SECONDS,
     ) -> None:
         self.resource = resource
-        self.kept: K | None = None
+        self.store: S | None = None
         self.synced = asyncio.Event()
         self._api = api
-        self._new = new
-        self._changed = changed
+        self._new_store = new_store
+        self._on_change = on_change
         self._resync_seconds = resync_seconds
         self._retry_seconds = retry_seconds
         self._version = ""
@@ -57,100 +66,107 @@ class Informer(Generic[K]):
         self._log = structlog.get_logger().bind(resource=str(resource))
 
     @property
-    def current(self) -> bool:
-        """Whether what is kept is what there is, or has been until a moment ago."""
-        return self.kept is not None and not self._failures
+    def up_to_date(self) -> bool:
+        """Whether the store is filled and the last call to the API server succeeded."""
+        return self.store is not None and not self._failures
 
     async def run(self) -> None:
-        """Keep up with the API server until cancelled."""
+        """Follow the API server until cancelled."""
         while True:
             try:
                 await self._list()
                 await self._watch()
             except NotFoundError:
-                self._replace(self._new(), "")
-                self._settled(_UNKNOWN)
+                self._replace_store(self._new_store(), "")
+                self._succeeded(_UNKNOWN_RESOURCE)
                 await asyncio.sleep(self._retry_seconds)
             except UnavailableError as error:
-                self._failures += 1
-                # Falling behind once is nobody's fault; whoever expires again at once must not make us hammer.
-                if not (isinstance(error, ExpiredError) and self._failures == 1):
-                    self._tell(str(error))
-                    # Nobody can use us before the first list is there.
-                    most = (
-                        self._retry_seconds
-                        if self.synced.is_set()
-                        else min(_UNSYNCED_PAUSE_SECONDS, self._retry_seconds)
-                    )
-                    await asyncio.sleep(backoff(self._failures, _FIRST_PAUSE_SECONDS, most))
+                await self._failed(error)
 
     async def _list(self) -> None:
-        """Swap everything at once for a fresh list: nobody ever sees half of one."""
-        fresh, version = self._new(), ""
+        """Replace the whole store at once by a fresh list, so that no reader sees half of one."""
+        fresh_store, version = self._new_store(), ""
         async with aclosing(self._api.pages(self.resource)) as pages:
             async for page in pages:
                 version = page.version
                 for document in page.items:
-                    self._put(fresh, document)
-        self._replace(fresh, version)
+                    self._put(fresh_store, document)
+        self._replace_store(fresh_store, version)
 
     async def _watch(self) -> None:
-        """Follow what changes until it is time for a fresh list, which makes good whatever a watch may have missed."""
+        """Apply changes until it is time for a fresh list."""
         clock = asyncio.get_running_loop().time
         end = clock() + self._resync_seconds
-        while (left := end - clock()) > 0:
-            begun, heard = clock(), False
+        while (remaining := end - clock()) > 0:
+            started, received_event = clock(), False
             events = self._api.watch(
-                self.resource, self._version, seconds=min(left, _WATCH_SECONDS)
+                self.resource, self._version, seconds=min(remaining, _WATCH_SECONDS)
             )
             async with aclosing(events):
                 async for event in events:
-                    heard = True
+                    received_event = True
                     self._apply(event)
-                    self._settled(_SYNCED)
-            # Whatever does this (a server that shuts down, a proxy), to ask again at once would be a busy loop.
-            if not heard and clock() - begun < _SHORT_SECONDS:
+                    self._succeeded(_IN_SYNC)
+            # A server that shuts down does this, and so do some proxies. To watch again at once
+            # would be a busy loop.
+            if not received_event and clock() - started < _SHORT_WATCH_SECONDS:
                 raise UnavailableError(f"watch {self.resource}: ended as soon as it began")
-            self._settled(_SYNCED)
+            self._succeeded(_IN_SYNC)
 
     def _apply(self, event: Event) -> None:
-        namespace, name, version = _place(event.object)
+        namespace, name, version = _key_and_version(event.object)
         self._version = version or self._version
-        if self.kept is None or event.type not in ("ADDED", "MODIFIED", "DELETED"):
+        if self.store is None or event.type not in ("ADDED", "MODIFIED", "DELETED"):
             return
         if event.type == "DELETED":
-            self.kept.drop(namespace, name)
+            self.store.remove(namespace, name)
         else:
-            self._put(self.kept, event.object)
-        self._changed()
+            self._put(self.store, event.object)
+        self._on_change()
 
-    def _put(self, kept: K, document: Mapping[str, Any]) -> None:
-        namespace, name, _ = _place(document)
+    def _put(self, store: S, document: Mapping[str, Any]) -> None:
+        namespace, name, _ = _key_and_version(document)
         try:
-            kept.put(namespace, name, document)
+            store.put(namespace, name, document)
         except ValueError as error:
-            self._log.warning("object left out", namespace=namespace, name=name, reason=str(error))
-            kept.drop(namespace, name)
+            self._log.warning("object ignored", namespace=namespace, name=name, reason=str(error))
+            store.remove(namespace, name)
 
-    def _replace(self, kept: K, version: str) -> None:
-        self.kept, self._version = kept, version
+    def _replace_store(self, store: S, version: str) -> None:
+        self.store, self._version = store, version
         self.synced.set()
-        self._changed()
+        self._on_change()
 
-    def _settled(self, state: str) -> None:
+    def _succeeded(self, state: str) -> None:
         self._failures = 0
-        self._tell(state)
+        self._log_state(state)
 
-    def _tell(self, state: str) -> None:
+    async def _failed(self, error: UnavailableError) -> None:
+        """Log the error and wait before the next attempt."""
+        self._failures += 1
+        # To fall behind once is normal: list again at once and log nothing. A watch that expires
+        # again and again must wait like any failure, or it would flood the API server.
+        if isinstance(error, ExpiredError) and self._failures == 1:
+            return
+        self._log_state(str(error))
+        max_pause = self._retry_seconds
+        if not self.synced.is_set():
+            max_pause = min(_UNSYNCED_PAUSE_SECONDS, self._retry_seconds)
+        await asyncio.sleep(backoff(self._failures, _FIRST_PAUSE_SECONDS, max_pause))
+
+    def _log_state(self, state: str) -> None:
         """Log a change of state; a state that lasts is logged once."""
-        if state != self._state:
-            good = state in (_SYNCED, _UNKNOWN)
-            objects = 0 if self.kept is None else len(self.kept)
-            (self._log.info if good else self._log.warning)("watch", state=state, objects=objects)
-            self._state = state
+        if state == self._state:
+            return
+        self._state = state
+        objects = 0 if self.store is None else len(self.store)
+        if state in (_IN_SYNC, _UNKNOWN_RESOURCE):
+            self._log.info("watch state changed", state=state, objects=objects)
+        else:
+            self._log.warning("watch state changed", state=state, objects=objects)
 
 
-def _place(document: Mapping[str, Any]) -> tuple[str, str, str]:
+def _key_and_version(document: Mapping[str, Any]) -> tuple[str, str, str]:
     metadata = as_dict(document.get("metadata"))
     return (
         as_str(metadata.get("namespace")),

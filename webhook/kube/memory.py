@@ -1,4 +1,4 @@
-"""What is remembered of the cluster: everything the admission path may know, kept by one watch for each resource."""
+"""RayWarden's cache of the cluster, filled by a watch for each resource; admission reads it."""
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -13,10 +13,10 @@ from policies.documents.untyped import as_dict
 from webhook.kube.api import KubeApi
 from webhook.kube.informer import Informer
 from webhook.kube.request import Resource
-from webhook.kube.store import Objects, Quotas, RayClusters, Services, Store
+from webhook.kube.store import ObjectStore, QuotaStore, RayClusterStore, ServiceStore, Store
 from webhook.ports import UnavailableError
 
-K = TypeVar("K", bound=Store)
+S = TypeVar("S", bound=Store)
 
 NAMESPACES = Resource("", "v1", "namespaces")
 RAY_CLUSTERS = Resource("ray.io", "v1", "rayclusters")
@@ -24,7 +24,7 @@ SERVICES = Resource("", "v1", "services")
 _NETWORK_POLICIES = Resource("networking.k8s.io", "v1", "networkpolicies")
 ROLES = Resource("rbac.authorization.k8s.io", "v1", "clusterroles")
 BINDINGS = Resource("rbac.authorization.k8s.io", "v1", "clusterrolebindings")
-# Those after the first are there where somebody has installed them.
+# Only the first is part of Kubernetes; the others exist where their CRDs are installed.
 _QUOTAS = (
     Resource("", "v1", "resourcequotas"),
     Resource("scheduling.sigs.k8s.io", "v1beta1", "elasticquotatrees"),
@@ -32,30 +32,35 @@ _QUOTAS = (
     Resource("scheduling.x-k8s.io", "v1alpha1", "elasticquotas"),
 )
 WATCHED = (NAMESPACES, RAY_CLUSTERS, SERVICES, _NETWORK_POLICIES, *_QUOTAS, ROLES, BINDINGS)
-_OF_A_NAMESPACE = ("name", "uid", "creationTimestamp", "labels", "annotations")
+_NAMESPACE_FIELDS = ("name", "uid", "creationTimestamp", "labels", "annotations")
 
 
 class KubeMemory:
-    """`ports.Neighbourhoods` over watch caches; `run` has to run beside it.
+    """`ports.NamespaceStates` from informers, which run while `run` runs.
 
-    What has not been listed yet is not known; what was last known stays while the API server is away.
+    A resource that has not been listed yet is unknown. While the API server is unavailable, the
+    last known state stays.
     """
 
     def __init__(self, api: KubeApi, *, retry_seconds: float) -> None:
-        def watch(
-            resource: Resource, new: Callable[[], K], changed: Callable[[], None] = _nothing
-        ) -> Informer[K]:
-            return Informer(api, resource, new, changed=changed, retry_seconds=retry_seconds)
+        def informer(
+            resource: Resource, new_store: Callable[[], S], on_change: Callable[[], None] = _nothing
+        ) -> Informer[S]:
+            return Informer(
+                api, resource, new_store, on_change=on_change, retry_seconds=retry_seconds
+            )
 
-        self._namespaces = watch(NAMESPACES, partial(Objects, _namespace_of))
-        self._clusters = watch(RAY_CLUSTERS, RayClusters)
-        self._services = watch(SERVICES, Services)
-        self._network_policies = watch(_NETWORK_POLICIES, partial(Objects, NetworkPolicy.of))
-        self._quotas = tuple(watch(resource, Quotas) for resource in _QUOTAS)
-        self._roles = watch(ROLES, partial(Objects, RbacRole.of), self._weigh_rights)
-        self._bindings = watch(BINDINGS, partial(Objects, RbacBinding.of), self._weigh_rights)
+        self._namespaces = informer(NAMESPACES, partial(ObjectStore, _namespace_metadata))
+        self._clusters = informer(RAY_CLUSTERS, RayClusterStore)
+        self._services = informer(SERVICES, ServiceStore)
+        self._network_policies = informer(_NETWORK_POLICIES, partial(ObjectStore, NetworkPolicy.of))
+        self._quotas = tuple(informer(resource, QuotaStore) for resource in _QUOTAS)
+        self._roles = informer(ROLES, partial(ObjectStore, RbacRole.of), self._update_rights)
+        self._bindings = informer(
+            BINDINGS, partial(ObjectStore, RbacBinding.of), self._update_rights
+        )
         self._rights = RbacGrants()
-        self._caches: tuple[Informer[Any], ...] = (
+        self._informers: tuple[Informer[Any], ...] = (
             self._namespaces,
             self._clusters,
             self._services,
@@ -67,74 +72,80 @@ class KubeMemory:
 
     @property
     def resources(self) -> tuple[str, ...]:
-        """What is watched."""
-        return tuple(str(cache.resource) for cache in self._caches)
+        """The resources that are watched."""
+        return tuple(str(informer.resource) for informer in self._informers)
 
-    def current(self) -> Mapping[str, bool]:
-        """Which of `resources` are known as they are now."""
-        return {str(cache.resource): cache.current for cache in self._caches}
+    def up_to_date(self) -> Mapping[str, bool]:
+        """Whether the cache of each of `resources` is up to date."""
+        return {str(informer.resource): informer.up_to_date for informer in self._informers}
 
     async def run(self) -> None:
-        """Keep up with the API server until cancelled."""
+        """Follow the API server until cancelled."""
         async with asyncio.TaskGroup() as group:
-            for cache in self._caches:
-                group.create_task(cache.run())
+            for informer in self._informers:
+                group.create_task(informer.run())
 
     async def wait_synced(self, on_listed: Callable[[str], None]) -> None:
-        """Until everything has been listed once; `on_listed` hears of each of `resources` when it has."""
+        """Wait until every resource has been listed once.
 
-        async def wait(cache: Informer[Any]) -> None:
-            await cache.synced.wait()
-            on_listed(str(cache.resource))
+        Calls `on_listed` with the name of each of `resources` as soon as it has been listed.
+        """
 
-        await asyncio.gather(*map(wait, self._caches))
+        async def wait(informer: Informer[Any]) -> None:
+            await informer.synced.wait()
+            on_listed(str(informer.resource))
+
+        await asyncio.gather(*map(wait, self._informers))
 
     def state_of(self, namespace: str) -> NamespaceState:
-        namespaces, clusters, services = (
-            self._namespaces.kept,
-            self._clusters.kept,
-            self._services.kept,
-        )
-        policies = self._network_policies.kept
+        namespaces = self._namespaces.store
+        clusters = self._clusters.store
+        services = self._services.store
+        policies = self._network_policies.store
+        metadata = None if namespaces is None else namespaces.get("", namespace)
+        ray_clusters = None if clusters is None else clusters.for_rules.within(namespace)
+        all_services = None if services is None else services.for_rules.within(namespace)
+        public_services = None if services is None else services.public.within(namespace).values()
+        network_policies = None if policies is None else policies.within(namespace).values()
         return NamespaceState(
-            metadata=None if namespaces is None else namespaces.get("", namespace),
-            ray_clusters=None if clusters is None else clusters.for_rules.within(namespace),
-            services=None if services is None else services.for_rules.within(namespace),
-            public_services=None
-            if services is None
-            else services.public.within(namespace).values(),
-            network_policies=None if policies is None else policies.within(namespace).values(),
-            quotas=self._quotas_over(namespace),
+            metadata=metadata,
+            ray_clusters=ray_clusters,
+            services=all_services,
+            public_services=public_services,
+            network_policies=network_policies,
+            quotas=self._quotas_limiting(namespace),
             rights=self._rights,
         )
 
     def services(self, namespace: str) -> Iterable[Service]:
         """The Services of a namespace; raises UnavailableError before they have been listed."""
-        if self._services.kept is None:
-            raise UnavailableError(f"the {SERVICES} have not been listed yet")
-        return tuple(self._services.kept.for_certs.within(namespace).values())
+        if self._services.store is None:
+            raise UnavailableError("the Services are not in RayWarden's cache yet")
+        return tuple(self._services.store.for_certs.within(namespace).values())
 
     def ray_clusters(self) -> Iterable[Cluster]:
-        """All RayClusters there are, as far as it is known."""
-        return () if self._clusters.kept is None else self._clusters.kept.for_certs.values()
+        """All known RayClusters; none before they have been listed."""
+        if self._clusters.store is None:
+            return ()
+        return self._clusters.store.for_certs.values()
 
-    def _quotas_over(self, namespace: str) -> Collection[str] | None:
-        found: list[str] = []
-        for cache in self._quotas:
-            if cache.kept is None:
+    def _quotas_limiting(self, namespace: str) -> Collection[str] | None:
+        names: list[str] = []
+        for informer in self._quotas:
+            if informer.store is None:
                 return None
-            found += cache.kept.over(namespace)
-        return found
+            names += informer.store.limiting(namespace)
+        return names
 
-    def _weigh_rights(self) -> None:
-        roles, bindings = self._roles.kept, self._bindings.kept
+    def _update_rights(self) -> None:
+        roles, bindings = self._roles.store, self._bindings.store
         if roles is not None and bindings is not None:
             self._rights = RbacGrants.of(roles.within(""), bindings.values())
 
 
-def _namespace_of(document: Mapping[str, Any]) -> Mapping[str, Any]:
+def _namespace_metadata(document: Mapping[str, Any]) -> Mapping[str, Any]:
     metadata = as_dict(document.get("metadata"))
-    return {name: metadata[name] for name in _OF_A_NAMESPACE if name in metadata}
+    return {name: metadata[name] for name in _NAMESPACE_FIELDS if name in metadata}
 
 
 def _nothing() -> None:

@@ -1,4 +1,4 @@
-"""Live Kubernetes objects, raw as JSON has them, into what `certs` understands (Kubernetes API 1.37, KubeRay 1.7)."""
+"""Converts raw Kubernetes objects to the types of `certs` (Kubernetes API 1.37, KubeRay 1.7)."""
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -8,62 +8,65 @@ from typing import Any
 from certs.identity import Address, Cluster, LivePod, Owner, Service, TokenIdentity
 from policies.documents.untyped import as_dict, as_str, dict_items, str_items
 
-# KubeRay names the head Service of these after them, too (`utils.GenerateHeadServiceName`).
+# KubeRay also names a head Service after an owner of these kinds (`utils.GenerateHeadServiceName`).
 _HEAD_SERVICE_OWNERS = ("RayService", "RayJob")
 _SERVICE_ACCOUNT = "system:serviceaccount:"
-_MAX_LABELS = 64
-_MAX_NAME = 63
+# No pod has this many labels. Selectors stay in memory, and any user can create a Service.
+_MAX_SELECTOR_LABELS = 64
+# A Service name is a DNS label (RFC 1123): a longer one cannot exist.
+_MAX_SERVICE_NAME = 63
 _POD_NAME = "authentication.kubernetes.io/pod-name"
 _POD_UID = "authentication.kubernetes.io/pod-uid"
 
 
 def caller_of(status: Any, audience: str) -> TokenIdentity | None:
-    """The pod in the `status` of a TokenReview; None unless the token is valid, for `audience`, and bound to a pod."""
+    """The pod in the `status` of a TokenReview.
+
+    None unless the token is valid, was issued for `audience`, and is bound to a pod.
+    """
     review = as_dict(status)
     user = as_dict(review.get("user"))
-    name, extra = as_str(user.get("username")), as_dict(user.get("extra"))
-    audiences = [audience for _, audience in str_items(review.get("audiences"))]
-    if (
-        review.get("authenticated") is not True
-        or audience not in audiences
-        or not name.startswith(_SERVICE_ACCOUNT)
-    ):
+    username = as_str(user.get("username"))
+    if review.get("authenticated") is not True:
         return None
-    namespace, _, account = name.removeprefix(_SERVICE_ACCOUNT).partition(":")
-    pod, uid = (
-        next((value for _, value in str_items(extra.get(key))), "") for key in (_POD_NAME, _POD_UID)
-    )
+    # The API server lists the audiences that it verified. An authenticator that does not know
+    # about audiences lists none: its answer does not count.
+    if not any(verified == audience for _, verified in str_items(review.get("audiences"))):
+        return None
+    if not username.startswith(_SERVICE_ACCOUNT):
+        return None
+    namespace, _, account = username.removeprefix(_SERVICE_ACCOUNT).partition(":")
+    extra = as_dict(user.get("extra"))
+    pod, uid = _first_string(extra.get(_POD_NAME)), _first_string(extra.get(_POD_UID))
     if not (namespace and account and pod and uid):
         return None
     return TokenIdentity(namespace, account, pod, uid)
 
 
 def pod_of(document: Mapping[str, Any]) -> LivePod:
-    """A Pod object."""
+    """The pod in a Pod object; raises ValueError for a malformed address."""
     metadata, status = as_dict(document.get("metadata")), as_dict(document.get("status"))
+    service_account = as_str(as_dict(document.get("spec")).get("serviceAccountName"))
     return LivePod(
         namespace=as_str(metadata.get("namespace")),
         name=as_str(metadata.get("name")),
         uid=as_str(metadata.get("uid")),
         labels=_strings(metadata.get("labels")),
         owner=_controller(metadata),
-        service_account=as_str(as_dict(document.get("spec")).get("serviceAccountName"))
-        or "default",
+        service_account=service_account or "default",
         addresses=tuple(_addresses(status)),
         ended="deletionTimestamp" in metadata or status.get("phase") in ("Succeeded", "Failed"),
     )
 
 
 def ray_cluster_of(document: Mapping[str, Any]) -> Cluster:
-    """A RayCluster object."""
-    metadata, owner = (
-        as_dict(document.get("metadata")),
-        _controller(as_dict(document.get("metadata"))),
-    )
+    """The cluster in a RayCluster object; raises ValueError without a creationTimestamp."""
+    metadata = as_dict(document.get("metadata"))
+    owner = _controller(metadata)
     name = as_str(metadata.get("name"))
     head = as_dict(as_dict(document.get("spec")).get("headGroupSpec"))
-    custom = as_str(as_dict(as_dict(head.get("headService")).get("metadata")).get("name"))
-    services = [custom, f"{name}-head-svc"]
+    head_service = as_dict(as_dict(head.get("headService")).get("metadata"))
+    services = [as_str(head_service.get("name")), f"{name}-head-svc"]
     if owner and owner.group == "ray.io" and owner.kind in _HEAD_SERVICE_OWNERS:
         services.append(f"{owner.name}-head-svc")
     return Cluster(
@@ -72,12 +75,14 @@ def ray_cluster_of(document: Mapping[str, Any]) -> Cluster:
         uid=as_str(metadata.get("uid")),
         created=created_of(document),
         ended="deletionTimestamp" in metadata,
-        head_services=tuple(service for service in services if 0 < len(service) <= _MAX_NAME),
+        head_services=tuple(
+            service for service in services if 0 < len(service) <= _MAX_SERVICE_NAME
+        ),
     )
 
 
 def opted_in_cluster_of(namespace: Mapping[str, Any], name: str) -> Cluster:
-    """A cluster of Ray without KubeRay, in a Namespace object."""
+    """The Ray cluster `name` without KubeRay, which lives as long as its Namespace object."""
     metadata = as_dict(namespace.get("metadata"))
     return Cluster(
         namespace=as_str(metadata.get("name")),
@@ -90,15 +95,14 @@ def opted_in_cluster_of(namespace: Mapping[str, Any], name: str) -> Cluster:
 
 
 def service_of(document: Mapping[str, Any]) -> Service:
-    """A Service object."""
+    """The Service in a Service object."""
     name = as_str(as_dict(document.get("metadata")).get("name"))
     selector = _strings(as_dict(document.get("spec")).get("selector"))
-    # No pod has so many labels; and these are kept in memory, whoever made them.
-    return Service(name, selector if len(selector) <= _MAX_LABELS else {})
+    return Service(name, selector if len(selector) <= _MAX_SELECTOR_LABELS else {})
 
 
 def created_of(document: Mapping[str, Any]) -> datetime:
-    """The creationTimestamp of a live object; raises ValueError where it has none."""
+    """The creationTimestamp of a live object; raises ValueError if it has none."""
     return datetime.fromisoformat(
         as_str(as_dict(document.get("metadata")).get("creationTimestamp"))
     )
@@ -118,10 +122,17 @@ def _controller(metadata: Mapping[str, Any]) -> Owner | None:
 
 
 def _addresses(status: Mapping[str, Any]) -> Iterator[Address]:
-    listed = [as_str(entry.get("ip")) for _, entry in dict_items(status.get("podIPs"))]
-    for address in dict.fromkeys((as_str(status.get("podIP")), *listed)):
+    addresses = [as_str(status.get("podIP"))]
+    addresses += [as_str(entry.get("ip")) for _, entry in dict_items(status.get("podIPs"))]
+    for address in dict.fromkeys(addresses):
         if address:
             yield ip_address(address)
+
+
+def _first_string(value: Any) -> str:
+    for _, text in str_items(value):
+        return text
+    return ""
 
 
 def _strings(value: Any) -> dict[str, str]:

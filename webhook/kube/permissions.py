@@ -1,4 +1,4 @@
-"""What the server asks of the API server, verb by verb, and why: no right it has is without a use."""
+"""The RBAC permissions that the server needs, each with the reason for it; it has no others."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ from webhook.kube.request import Resource
 
 @dataclass(frozen=True, slots=True)
 class Permission:
-    """A verb on a resource, in the words of RBAC.
+    """An RBAC verb on a resource.
 
-    In all namespaces, or in our own alone (`ours`); on every object, or on the one of a `name`.
+    It covers all namespaces, or with `ours` only RayWarden's own; with a `name`, only one object.
     """
 
     verb: str
@@ -21,24 +21,30 @@ class Permission:
     name: str = ""
 
     def __str__(self) -> str:
-        return f"{self.verb} {self.resource}" + (f" {self.name}" if self.name else "")
+        permission = f"{self.verb} {self.resource}"
+        return f"{permission} {self.name}" if self.name else permission
 
 
 def permissions(configuration: str, own_seed: bool = True) -> Iterator[Permission]:
-    """Every right there must be.
+    """Every permission that the server needs.
 
-    `configuration` is the name of our webhook configurations, empty where their caBundle is not ours to write;
-    `own_seed` is whether the seed is kept in the Secret, and not mounted.
+    `configuration` is the name of RayWarden's webhook configurations, empty if it does not write
+    their caBundle. `own_seed` is whether the seed is in the Secret; otherwise it is mounted.
     """
-    # What the rules may know is in memory before anybody asks: all of it is listed once and then watched.
+    # The rules decide from memory, which is filled before any request: list once, then watch.
     for resource in WATCHED:
-        yield from (Permission("list", resource), Permission("watch", resource))
-    # What decides who is signed by which CA is asked for every time.
+        yield Permission("list", resource)
+        yield Permission("watch", resource)
+    # Which pod gets a certificate of which CA is never decided from memory: read it every time.
     yield Permission("create", TOKEN_REVIEWS)
-    yield from (Permission("get", resource) for resource in (PODS, RAY_CLUSTERS, NAMESPACES))
-    for resource in CONFIGURATIONS if configuration else ():
-        yield from (Permission(verb, resource, name=configuration) for verb in ("get", "patch"))
+    for resource in (PODS, RAY_CLUSTERS, NAMESPACES):
+        yield Permission("get", resource)
+    if configuration:
+        for resource in CONFIGURATIONS:
+            yield Permission("get", resource, name=configuration)
+            yield Permission("patch", resource, name=configuration)
     if own_seed:
-        # RBAC knows no names at creation.
+        # RBAC cannot restrict "create" to a name.
         yield Permission("create", SECRETS, ours=True)
-        yield from (Permission(verb, SECRETS, ours=True, name=SEED) for verb in ("get", "update"))
+        yield Permission("get", SECRETS, ours=True, name=SEED)
+        yield Permission("update", SECRETS, ours=True, name=SEED)

@@ -1,4 +1,4 @@
-"""What is asked of the Kubernetes API, and what it means when the answer is no."""
+"""Requests to the Kubernetes API, and the exceptions for the answers that refuse them."""
 
 import re
 from collections.abc import Mapping
@@ -11,16 +11,17 @@ import orjson
 from policies.documents.untyped import as_dict, as_str
 from webhook.ports import ConflictError, UnavailableError
 
-# RBAC says `User "..." cannot get resource "pods" ...`; quotas and admission webhooks answer 403 in other words.
+# RBAC says `User "..." cannot get resource "pods" ...`. Quotas and admission webhooks also answer
+# 403, in other words.
 _RBAC_REFUSAL = re.compile(r" cannot \w+ (resource|path) ")
 
 
 class NotFoundError(UnavailableError):
-    """There is no such object, or the API server does not know the resource."""
+    """The object does not exist, or the API server does not know the resource."""
 
 
 class ForbiddenError(UnavailableError):
-    """RBAC does not let us; `right` is what would, in its words."""
+    """RBAC denied the request; `right` is the missing permission: verb, resource, namespace."""
 
     def __init__(self, message: str, right: str) -> None:
         super().__init__(message)
@@ -28,7 +29,7 @@ class ForbiddenError(UnavailableError):
 
 
 class RefusedError(UnavailableError):
-    """What was only rehearsed is not let in; `said` is why, in the API server's words and those of who it asked."""
+    """A dry run was refused; `said` is the API server's message, which may quote a webhook's."""
 
     def __init__(self, message: str, said: str) -> None:
         super().__init__(message)
@@ -36,17 +37,17 @@ class RefusedError(UnavailableError):
 
 
 class ExpiredError(UnavailableError):
-    """What was asked for has left the API server's memory: list anew."""
+    """The API server no longer has the requested resourceVersion: list again."""
 
 
 class InvalidError(UnavailableError):
-    """The object cannot be changed like this; a JSON Patch whose `test` failed is answered so, too."""
+    """The API server rejected the change as invalid, or a `test` of a JSON Patch failed."""
 
 
 class BusyError(UnavailableError):
-    """No answer, or not now: the same request may work a moment later.
+    """The connection failed or the server is overloaded: the same request may succeed later.
 
-    `pause` is how many seconds the server asked us to wait.
+    `pause` is the number of seconds that the server asked to wait.
     """
 
     def __init__(self, message: str, pause: float = 0.0) -> None:
@@ -56,7 +57,7 @@ class BusyError(UnavailableError):
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """A kind of object by its place in the API; the core group is ""."""
+    """A resource of the API; the core group is ""."""
 
     group: str
     version: str
@@ -66,20 +67,23 @@ class Resource:
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
     def path(self, namespace: str = "", name: str = "") -> str:
-        """The path of all objects, of those in a namespace, or of one.
+        """The path of all objects, of those in a namespace, or of a single object.
 
         Raises NotFoundError for a name that no object can have.
         """
-        root = ("apis", self.group) if self.group else ("api",)
-        scope = ("namespaces", namespace) if namespace else ()
-        return "/" + "/".join(
-            map(_segment, (*root, self.version, *scope, self.plural, *((name,) if name else ())))
-        )
+        segments = ["apis", self.group] if self.group else ["api"]
+        segments.append(self.version)
+        if namespace:
+            segments += ["namespaces", namespace]
+        segments.append(self.plural)
+        if name:
+            segments.append(name)
+        return "/" + "/".join(map(_segment, segments))
 
 
 @dataclass(frozen=True, slots=True)
 class ApiPath:
-    """A place in the API that is no resource, such as `/version`; whole, with its slashes."""
+    """A path that is not a resource, such as `/version`."""
 
     whole: str
 
@@ -93,9 +97,10 @@ class ApiPath:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request; `verb` is what RBAC calls it. The body is left out of `repr`: it may hold a token or the seed.
+    """A request; `verb` is RBAC's name for it.
 
-    A `dry_run` is asked for with `dryRun`, so that nothing comes of it; there is no secret in its body.
+    `repr` omits the body, which may contain a token or the seed. `dry_run` says that the query has
+    `dryRun`, so that nothing is stored; the body of such a request must not contain a secret.
     """
 
     verb: str
@@ -109,15 +114,15 @@ class Request:
     dry_run: bool = False
 
     def __str__(self) -> str:
-        return f"{self.verb} {self.resource}" + (
-            f" in namespace {self.namespace}" if self.namespace else ""
-        )
+        request = f"{self.verb} {self.resource}"
+        return f"{request} in namespace {self.namespace}" if self.namespace else request
 
 
 def refusal(request: Request, status: int, retry_after: str, content: bytes) -> Exception:
-    """The exception for an answer of 400 and above. No word of the answer gets into it: it may quote what was sent.
+    """The exception for an HTTP status of 400 or above.
 
-    But for a rehearsal, whose answer is what was asked for, and which was sent nothing secret.
+    It never quotes the answer, which may itself quote the request, and with it a secret. A dry run
+    is the exception: its answer is the result, and its request contains no secret.
     """
     if status == 403 and _RBAC_REFUSAL.search(_message(content)):
         return ForbiddenError(
@@ -127,17 +132,18 @@ def refusal(request: Request, status: int, retry_after: str, content: bytes) -> 
     if request.dry_run and status not in (401, 404, 429):
         return RefusedError(f"{request}: refused ({status})", _message(content))
     if status == 409:
-        return ConflictError(f"{request}: somebody else was faster")
+        return ConflictError(f"{request}: another client was faster")
     if status == 403:
         return UnavailableError(
-            f"{request}: refused, and not by RBAC (403): look at quotas and admission webhooks"
+            f"{request}: refused (403), but not by RBAC: check quotas and admission webhooks"
         )
     if status == 401:
-        return UnavailableError(f"{request}: the API server does not accept our credentials (401)")
+        return UnavailableError(f"{request}: the API server rejected our credentials (401)")
     if status == 429 or status >= 500:
         return BusyError(f"{request}: the API server answered {status}", _seconds(retry_after))
-    known = {404: NotFoundError, 410: ExpiredError, 422: InvalidError}
-    return known.get(status, UnavailableError)(f"{request}: the API server answered {status}")
+    exceptions = {404: NotFoundError, 410: ExpiredError, 422: InvalidError}
+    exception = exceptions.get(status, UnavailableError)
+    return exception(f"{request}: the API server answered {status}")
 
 
 def _message(content: bytes) -> str:
@@ -148,12 +154,14 @@ def _message(content: bytes) -> str:
 
 
 def _seconds(retry_after: str) -> float:
-    return float(retry_after) if retry_after.isdecimal() and retry_after.isascii() else 0.0
+    # Retry-After may also be a date (RFC 9110, 10.2.3), which API servers do not send.
+    is_number = retry_after.isdecimal() and retry_after.isascii()
+    return float(retry_after) if is_number else 0.0
 
 
 def _segment(name: str) -> str:
-    # Quoting is not enough: the API server splits the path after decoding it. Source: k8s.io/apimachinery,
-    # IsValidPathSegmentName.
+    # Quoting alone does not suffice: the API server splits the path after decoding it.
+    # Source: k8s.io/apimachinery, IsValidPathSegmentName.
     if name in (".", "..") or "/" in name or "%" in name:
-        raise NotFoundError(f"no object can be called {name[:100]!r}")
+        raise NotFoundError(f"{name[:100]!r} is not a valid object name")
     return quote(name, safe="", errors="replace")

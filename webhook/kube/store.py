@@ -1,4 +1,4 @@
-"""What is kept of the objects of one resource, and how it is found: by namespace and name, whatever else there is."""
+"""In-memory stores that an informer fills, one type for each shape of object."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from types import MappingProxyType
@@ -10,27 +10,27 @@ from webhook.kube.objects import ray_cluster_of, service_of
 
 T = TypeVar("T")
 
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
+_EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
 class Store(Protocol):
-    """What a watch fills. The namespace of what has none is ""."""
+    """What an informer fills. The namespace of a cluster-scoped object is ""."""
 
     def put(self, namespace: str, name: str, document: Mapping[str, Any]) -> None:
-        """Keep what is of use of a raw object; raises ValueError for one that cannot be understood."""
+        """Keep the needed parts of a raw object; raises ValueError for one that is malformed."""
         ...
 
-    def drop(self, namespace: str, name: str) -> None:
-        """Forget everything an object has left here, if anything."""
+    def remove(self, namespace: str, name: str) -> None:
+        """Remove everything that an object has left here, if anything."""
         ...
 
     def __len__(self) -> int:
-        """How many objects there are."""
+        """The number of objects."""
         ...
 
 
 class ByNamespace(Generic[T]):
-    """Values by namespace and name. `within` hands out what is kept, not a copy: it changes, and costs nothing."""
+    """Values by namespace and name."""
 
     def __init__(self) -> None:
         self._values: dict[str, dict[str, T]] = {}
@@ -39,29 +39,34 @@ class ByNamespace(Generic[T]):
         return self.within(namespace).get(name)
 
     def within(self, namespace: str) -> Mapping[str, T]:
-        """The values of a namespace by name."""
-        return self._values.get(namespace, _NOTHING)
+        """The values of a namespace by name.
+
+        This is a live view, not a copy: it costs nothing, and it changes with the store.
+        """
+        return self._values.get(namespace, _EMPTY)
 
     def values(self) -> Iterator[T]:
-        """Every value, in no order."""
-        return (value for inside in self._values.values() for value in inside.values())
+        """All values, in no particular order."""
+        for by_name in self._values.values():
+            yield from by_name.values()
 
     def set(self, namespace: str, name: str, value: T) -> None:
         self._values.setdefault(namespace, {})[name] = value
 
-    def drop(self, namespace: str, name: str) -> None:
-        inside = self._values.get(namespace, {})
-        inside.pop(name, None)
-        # Namespaces come and go, and their names are of strangers' choosing.
-        if not inside:
+    def remove(self, namespace: str, name: str) -> None:
+        by_name = self._values.get(namespace, {})
+        by_name.pop(name, None)
+        # Users choose the names of namespaces, which come and go: an empty entry for each of them
+        # would stay in memory for ever.
+        if not by_name:
             self._values.pop(namespace, None)
 
     def __len__(self) -> int:
         return sum(map(len, self._values.values()))
 
 
-class Objects(ByNamespace[T]):
-    """Each object as `convert` makes it, which may raise ValueError."""
+class ObjectStore(ByNamespace[T]):
+    """One value for each object, made by `convert`, which may raise ValueError."""
 
     def __init__(self, convert: Callable[[Mapping[str, Any]], T]) -> None:
         super().__init__()
@@ -71,28 +76,32 @@ class Objects(ByNamespace[T]):
         self.set(namespace, name, self._convert(document))
 
 
-class RayClusters:
-    """RayClusters as `certs` and as `policies` know them."""
+class RayClusterStore:
+    """RayClusters, in the form that certificates need and in the form that rules need."""
 
     def __init__(self) -> None:
         self.for_certs = ByNamespace[Cluster]()
         self.for_rules = ByNamespace[LiveCluster]()
 
     def put(self, namespace: str, name: str, document: Mapping[str, Any]) -> None:
+        # Convert both before storing either: a malformed object must not be stored by half.
         for_certs, for_rules = ray_cluster_of(document), LiveCluster.of(document)
         self.for_certs.set(namespace, name, for_certs)
         self.for_rules.set(namespace, name, for_rules)
 
-    def drop(self, namespace: str, name: str) -> None:
-        self.for_certs.drop(namespace, name)
-        self.for_rules.drop(namespace, name)
+    def remove(self, namespace: str, name: str) -> None:
+        self.for_certs.remove(namespace, name)
+        self.for_rules.remove(namespace, name)
 
     def __len__(self) -> int:
         return len(self.for_certs)
 
 
-class Services:
-    """Services as `certs` and as `policies` know them, and those of the latter that are public once more."""
+class ServiceStore:
+    """Services, in the form that certificates need and in the form that rules need.
+
+    `public` has those of the latter that are reachable from outside the cluster.
+    """
 
     def __init__(self) -> None:
         self.for_certs = ByNamespace[Service]()
@@ -100,43 +109,45 @@ class Services:
         self.public = ByNamespace[LiveService]()
 
     def put(self, namespace: str, name: str, document: Mapping[str, Any]) -> None:
+        # Convert both before storing either: a malformed object must not be stored by half.
         for_certs, for_rules = service_of(document), LiveService.of(document)
         self.for_certs.set(namespace, name, for_certs)
         self.for_rules.set(namespace, name, for_rules)
         if for_rules.public:
             self.public.set(namespace, name, for_rules)
         else:
-            self.public.drop(namespace, name)
+            self.public.remove(namespace, name)
 
-    def drop(self, namespace: str, name: str) -> None:
-        self.for_certs.drop(namespace, name)
-        self.for_rules.drop(namespace, name)
-        self.public.drop(namespace, name)
+    def remove(self, namespace: str, name: str) -> None:
+        self.for_certs.remove(namespace, name)
+        self.for_rules.remove(namespace, name)
+        self.public.remove(namespace, name)
 
     def __len__(self) -> int:
         return len(self.for_certs)
 
 
-class Quotas:
-    """The names of quotas by the namespaces they are over, of which one object may name many."""
+class QuotaStore:
+    """The names of quotas by the namespaces they limit; one quota may limit many namespaces."""
 
     def __init__(self) -> None:
         self._names = ByNamespace[str]()
-        self._namespaces: dict[tuple[str, str], frozenset[str]] = {}
+        self._limited_namespaces: dict[tuple[str, str], frozenset[str]] = {}
 
-    def over(self, namespace: str) -> Collection[str]:
-        """What limits a namespace."""
+    def limiting(self, namespace: str) -> Collection[str]:
+        """The names of the quotas that limit a namespace."""
         return self._names.within(namespace).values()
 
     def put(self, namespace: str, name: str, document: Mapping[str, Any]) -> None:
-        self.drop(namespace, name)
-        self._namespaces[namespace, name] = limited = namespaces_in_quota(document)
-        for one in limited:
-            self._names.set(one, f"{namespace}/{name}", name)
+        self.remove(namespace, name)
+        limited_namespaces = namespaces_in_quota(document)
+        self._limited_namespaces[namespace, name] = limited_namespaces
+        for limited in limited_namespaces:
+            self._names.set(limited, f"{namespace}/{name}", name)
 
-    def drop(self, namespace: str, name: str) -> None:
-        for one in self._namespaces.pop((namespace, name), ()):
-            self._names.drop(one, f"{namespace}/{name}")
+    def remove(self, namespace: str, name: str) -> None:
+        for limited in self._limited_namespaces.pop((namespace, name), ()):
+            self._names.remove(limited, f"{namespace}/{name}")
 
     def __len__(self) -> int:
-        return len(self._namespaces)
+        return len(self._limited_namespaces)

@@ -1,4 +1,7 @@
-"""What ends when, as metrics. Ray never reads its files again: what ends has to be known long before."""
+"""When certificates expire, as metrics.
+
+Ray never reads its certificate files again, so operators must know long before one expires.
+"""
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
@@ -9,19 +12,15 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from certs.identity import Cluster
 from certs.profile import AUTHORITY_LIFETIME, BACKDATED, SOON, CertificateProfile
 from certs.root import Root
-from webhook.metrics.registry import Label, LookedUp
+from webhook.metrics.registry import Label, LabeledCollector
+
+_EXPIRATION = "raywarden_certificate_expiration_timestamp_seconds"
 
 
-class Lifetimes(LookedUp):
-    """Looks at every known RayCluster when it is asked, which takes about a millisecond for 10,000 of them."""
+class Lifetimes(LabeledCollector):
+    """Reads every known RayCluster at each scrape: about a millisecond for 10,000 of them."""
 
-    labels = MappingProxyType(
-        {
-            "raywarden_expires_timestamp_seconds": (
-                Label("kind", ("serving_certificate", "cluster_ca", "root")),
-            )
-        }
-    )
+    labels = MappingProxyType({_EXPIRATION: (Label("kind", ("serving", "cluster_ca", "root_ca")),)})
 
     def __init__(
         self,
@@ -38,29 +37,33 @@ class Lifetimes(LookedUp):
         self._now = now
 
     def collect(self) -> Iterator[Metric]:
-        created = [cluster.created for cluster in self._clusters()]
-        yield GaugeMetricFamily("raywarden_ray_clusters", "RayClusters known", len(created))
-        aged = self._now() + SOON - self._profile.lifetime
-        text = "RayClusters so old that certificates of their first pods end within 60 days, or have ended"
+        creation_times = [cluster.created for cluster in self._clusters()]
         yield GaugeMetricFamily(
-            "raywarden_aging_ray_clusters", text, sum(time < aged for time in created)
+            "raywarden_ray_clusters", "RayClusters in RayWarden's cache.", len(creation_times)
         )
-        yield self._ends(created)
+        # The first pods of a cluster enroll when it is created.
+        expiring_if_created_before = self._now() + SOON - self._profile.lifetime
+        yield GaugeMetricFamily(
+            "raywarden_expiring_ray_clusters",
+            "RayClusters so old that certificates of their first pods expire within 60 days or "
+            "have expired.",
+            sum(created < expiring_if_created_before for created in creation_times),
+        )
+        yield self._expirations(creation_times)
 
-    def _ends(self, created: list[datetime]) -> Metric:
-        first_ca = min(created) - BACKDATED + AUTHORITY_LIFETIME if created else None
-        root = self._root.certificate.not_valid_after_utc if self._root else None
-        known = {
-            "serving_certificate": self._certificate_ends(),
-            "cluster_ca": first_ca,
-            "root": root,
-        }
-        ends = GaugeMetricFamily(
-            "raywarden_expires_timestamp_seconds",
-            "when the first of each kind ends",
+    def _expirations(self, creation_times: list[datetime]) -> Metric:
+        expirations = GaugeMetricFamily(
+            _EXPIRATION,
+            "Unix time at which the first certificate of a kind expires.",
             labels=("kind",),
         )
-        for what, time in known.items():
-            if time:
-                ends.add_metric([what], time.timestamp())
-        return ends
+        serving_ends = self._certificate_ends()
+        if serving_ends:
+            expirations.add_metric(["serving"], serving_ends.timestamp())
+        if creation_times:
+            first_ca_ends = min(creation_times) - BACKDATED + AUTHORITY_LIFETIME
+            expirations.add_metric(["cluster_ca"], first_ca_ends.timestamp())
+        if self._root:
+            root_ends = self._root.certificate.not_valid_after_utc
+            expirations.add_metric(["root_ca"], root_ends.timestamp())
+        return expirations

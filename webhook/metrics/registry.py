@@ -1,4 +1,4 @@
-"""Every metric there is, in Prometheus' format: its name, its meaning, and the values its labels can have."""
+"""Every metric: its name, its description, and the values that its labels can have."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -23,9 +23,10 @@ from policies.registry import MUTATIONS, RULES
 from webhook import __version__
 from webhook.ca.trust import Trust
 
-# Labels must not grow with what strangers send: other kinds are counted as one.
+# A label must not take values that users choose, or they could create series without end: all
+# other kinds are counted as "other".
 REVIEWED_KINDS = workload.WORKLOAD_KINDS | related_object.RELATED_KINDS
-# The API server waits up to ten seconds for an admission, and a pod for a certificate as long.
+# In seconds. The API server waits ten at most for a webhook, and a pod as long for a certificate.
 _BUCKETS = (
     0.0001,
     0.00025,
@@ -45,16 +46,29 @@ _BUCKETS = (
     10.0,
 )
 _OUTCOMES = (
-    "issued", "unauthenticated", "forbidden", "bad_csr", "bad_request", "too_often", "not_yet", "unavailable",
-)  # fmt: skip
-_IDS = tuple(rule.id for rule in RULES)
+    "issued",
+    "unauthenticated",
+    "forbidden",
+    "bad_csr",
+    "bad_request",
+    "too_often",
+    "not_yet",
+    "unavailable",
+)
+_STATUSES = ("400", "404", "405", "408", "413", "415", "500", "503")
+_OPERATIONS = ("CREATE", "UPDATE", "DELETE", "CONNECT")
+_RULE_IDS = tuple(rule.id for rule in RULES)
+_MUTATION_IDS = tuple(mutation.id for mutation in MUTATIONS)
 
 M = TypeVar("M", Counter, Gauge, Histogram)
 
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """A label and the values it can have. `said` is how the reference puts it, where more may come or they are many."""
+    """A label and the values it can have.
+
+    `said` replaces the list of values in the reference if they are too many or not all known.
+    """
 
     name: str
     values: tuple[str, ...]
@@ -64,164 +78,181 @@ class Label:
 _WEBHOOK = Label("webhook", ("mutate", "validate"))
 _RULE = Label(
     "rule",
-    (*_IDS, "size"),
-    "the id of a rule, `size` (too large to be judged), or an `own-...` of yours",
+    (*_RULE_IDS, "size"),
+    "the id of a rule, `size` (the object is too large to evaluate), or an `own-...` rule of yours",
 )
 
 
-class LookedUp(Collector):
-    """Metrics that are looked up when they are asked for; `labels` has those of each family, by its name."""
+class LabeledCollector(Collector):
+    """A collector that computes its metrics when they are scraped.
+
+    `labels` declares the labels of each of its metric families, by the family's name.
+    """
 
     labels: Mapping[str, tuple[Label, ...]] = MappingProxyType({})
 
 
 class Metrics:
-    """Every metric there is, with those that `collectors` look up; names follow the API server's own for admission.
+    """Every metric, with those of `collectors`; names follow the API server's admission metrics.
 
-    `labels` has those of each family, by its name. Series whose labels are known are there from the start, at 0: of one
-    that begins with its first event, `increase()` does not see that event.
+    `labels` has the labels of each metric family, by its name. Series with known labels exist from
+    the start, at 0: `increase()` would miss the first event of a series that begins with it.
     """
 
-    def __init__(self, *collectors: LookedUp) -> None:
-        # A second series for every one, with its time of birth, is no use to anybody who has the first.
-        disable_created_metrics()  # type: ignore[no-untyped-call]  # prometheus_client has no types for it
+    def __init__(self, *collectors: LabeledCollector) -> None:
+        # Without this, every counter gets a second series with its time of creation, which nothing
+        # uses.
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # it has no types
         self.registry = CollectorRegistry(auto_describe=True)
         self.labels: dict[str, tuple[Label, ...]] = {}
-        self.ready = self._gauge("ready", "1 when this replica takes requests")
-        build = self._gauge(
-            "build_info",
-            "1, with the version that runs",
-            Label("version", (__version__,), "its number"),
-        )
-        build.labels(__version__).set(1)
-        self.connections = self._gauge(
-            "connections",
-            "open connections",
-            Label("port", ("admission", "enrollment", "operations")),
-        )
+        self._declare_server()
         self._declare_admission()
         self._declare_enrollment()
-        self.generations = self._gauge(
-            "seed_generations",
-            "generations of the seed in use",
-            Label("state", ("signing", "retired")),
-        )
-        self.reconcile_errors = self._counter(
-            "reconcile_errors",
-            "times the seed, our certificate or the caBundle could not be kept in step",
-        )
+        self._declare_reconciler()
         for collector in collectors:
             self.registry.register(collector)
             self.labels |= collector.labels
         ProcessCollector(registry=self.registry)
 
-    def _declare_admission(self) -> None:
-        allowed, operation = (
-            Label("allowed", ("true", "false")),
-            ("CREATE", "UPDATE", "DELETE", "CONNECT"),
-        )
-        kind = Label("kind", (*sorted(REVIEWED_KINDS), "other"))
-        # Most combinations of these are never met.
-        self.requests = self._counter(
-            "admission_requests", "AdmissionReviews answered", _WEBHOOK, kind, Label("operation", operation), allowed,
-            from_start=False,
-        )  # fmt: skip
-        text = "seconds from a read AdmissionReview to its encoded answer"
-        self.duration = self._histogram("admission_duration_seconds", text, _WEBHOOK)
-        self.violations = self._counter(
-            "rule_violations", "objects that violated a rule, by what was done about it", _RULE,
-            Label("action", ("deny", "warn", "exempt")),
-        )  # fmt: skip
-        mutations = tuple(mutation.id for mutation in MUTATIONS)
-        self.mutations = self._counter(
-            "mutations", "objects each mutation changed", Label("mutation", mutations)
-        )
-        failing = Label("rule", (*_IDS, *mutations), "the id of a rule or mutation")
-        self.failures = self._counter(
-            "rule_failures", "rules and mutations that raised on an object", failing
-        )
-        statuses = tuple(map(str, (400, 404, 405, 408, 413, 415, 500, 503)))
+    def _declare_server(self) -> None:
+        self.ready = self._gauge("ready", "1 if this replica accepts requests, else 0.")
+        version = Label("version", (__version__,), "the version number")
+        build = self._gauge("build_info", "Always 1; the label is the running version.", version)
+        build.labels(__version__).set(1)
+        port = Label("port", ("admission", "enrollment", "operations"))
+        self.connections = self._gauge("connections", "Open connections.", port)
         self.rejected = self._counter(
-            "rejected_requests", "requests that were neither AdmissionReview nor enrollment, by HTTP status",
-            Label("status", statuses),
-        )  # fmt: skip
+            "rejected_requests",
+            "Requests that were neither a valid AdmissionReview nor a valid enrollment.",
+            Label("status", _STATUSES),
+        )
+
+    def _declare_admission(self) -> None:
+        self.requests = self._counter(
+            "admission_requests",
+            "Answered AdmissionReviews.",
+            _WEBHOOK,
+            Label("kind", (*sorted(REVIEWED_KINDS), "other")),
+            Label("operation", _OPERATIONS),
+            Label("allowed", ("true", "false")),
+            # Most of the combinations never occur.
+            from_start=False,
+        )
+        self.duration = self._histogram(
+            "admission_duration_seconds",
+            "Seconds from an AdmissionReview that has been read to its encoded answer.",
+            _WEBHOOK,
+        )
+        self.violations = self._counter(
+            "rule_violations",
+            "Objects that violated a rule, by the action taken.",
+            _RULE,
+            Label("action", ("deny", "warn", "exempt")),
+        )
+        self.mutations = self._counter(
+            "mutations", "Objects that a mutation changed.", Label("mutation", _MUTATION_IDS)
+        )
+        self.failures = self._counter(
+            "rule_failures",
+            "Exceptions in rules and mutations; each is a defect of RayWarden.",
+            Label("rule", (*_RULE_IDS, *_MUTATION_IDS), "the id of a rule or mutation"),
+        )
 
     def _declare_enrollment(self) -> None:
         self.enrollments = self._counter(
-            "enrollments", "enrollments answered", Label("outcome", _OUTCOMES)
+            "enrollments", "Answered enrollments.", Label("outcome", _OUTCOMES)
         )
         self.enrollment_duration = self._histogram(
-            "enrollment_duration_seconds", "seconds from a request for a certificate to its answer"
+            "enrollment_duration_seconds",
+            "Seconds from an enrollment request to its answer, "
+            "including the wait for the pod's address.",
+        )
+
+    def _declare_reconciler(self) -> None:
+        self.generations = self._gauge(
+            "seed_generations",
+            "Generations of the seed in use.",
+            Label("state", ("signing", "retired")),
+        )
+        self.reconcile_errors = self._counter(
+            "reconcile_errors",
+            "Failed attempts to reconcile the seed, the serving certificate or the caBundle.",
         )
 
     def _counter(self, name: str, text: str, *labels: Label, from_start: bool = True) -> Counter:
-        made = Counter(
-            self._named(name, labels), text, [one.name for one in labels], registry=self.registry
-        )
-        return _with_series(made, labels) if from_start else made
+        label_names = [label.name for label in labels]
+        counter = Counter(self._declared(name, labels), text, label_names, registry=self.registry)
+        return _with_series(counter, labels) if from_start else counter
 
     def _gauge(self, name: str, text: str, *labels: Label) -> Gauge:
-        made = Gauge(
-            self._named(name, labels), text, [one.name for one in labels], registry=self.registry
-        )
-        return _with_series(made, labels)
+        label_names = [label.name for label in labels]
+        gauge = Gauge(self._declared(name, labels), text, label_names, registry=self.registry)
+        return _with_series(gauge, labels)
 
     def _histogram(self, name: str, text: str, *labels: Label) -> Histogram:
-        names = [one.name for one in labels]
-        made = Histogram(
-            self._named(name, labels), text, names, buckets=_BUCKETS, registry=self.registry
+        label_names = [label.name for label in labels]
+        full_name = self._declared(name, labels)
+        histogram = Histogram(
+            full_name, text, label_names, buckets=_BUCKETS, registry=self.registry
         )
-        return _with_series(made, labels)
+        return _with_series(histogram, labels)
 
-    def _named(self, name: str, labels: tuple[Label, ...]) -> str:
-        self.labels[full := f"raywarden_{name}"] = labels
-        return full
+    def _declared(self, name: str, labels: tuple[Label, ...]) -> str:
+        full_name = f"raywarden_{name}"
+        self.labels[full_name] = labels
+        return full_name
 
 
-class CaCache(LookedUp):
-    """The cache of cluster CAs; it begins anew with another seed."""
+class CaCache(LabeledCollector):
+    """The cache of cluster CAs; its counters restart at 0 when the seed changes."""
 
-    labels = MappingProxyType({"raywarden_ca_cache_lookups": (Label("found", ("true", "false")),)})
+    labels = MappingProxyType(
+        {"raywarden_ca_cache_lookups": (Label("result", ("hit", "miss")),)},
+    )
 
     def __init__(self, trust: Trust) -> None:
         self._trust = trust
 
     def collect(self) -> Iterator[Metric]:
-        cache = self._trust.authorities if self._trust.seed else None
+        hits = misses = evictions = size = 0
+        if self._trust.seed:
+            cache = self._trust.authorities
+            hits, misses, evictions, size = cache.hits, cache.misses, cache.evictions, len(cache)
         lookups = CounterMetricFamily(
-            "raywarden_ca_cache_lookups", "look-ups of a cluster's CA", labels=("found",)
+            "raywarden_ca_cache_lookups", "Lookups of a cluster's CA.", labels=("result",)
         )
-        lookups.add_metric(["true"], cache.hits if cache else 0)
-        lookups.add_metric(["false"], cache.misses if cache else 0)
+        lookups.add_metric(["hit"], hits)
+        lookups.add_metric(["miss"], misses)
         yield lookups
-        evictions = cache.evictions if cache else 0
         yield CounterMetricFamily(
-            "raywarden_ca_cache_evictions", "CAs dropped for want of room", evictions
+            "raywarden_ca_cache_evictions", "CAs removed because the cache was full.", evictions
         )
-        yield GaugeMetricFamily(
-            "raywarden_ca_cache_size", "CAs in memory", len(cache) if cache else 0
-        )
+        yield GaugeMetricFamily("raywarden_ca_cache_size", "CAs in the cache.", size)
 
 
-class Watches(LookedUp):
-    """Whether what is remembered of the cluster, `current` by resource, is what there is now."""
+class Watches(LabeledCollector):
+    """Whether RayWarden's cache of each resource is up to date."""
 
-    def __init__(self, resources: Iterable[str], current: Callable[[], Mapping[str, bool]]) -> None:
-        self.labels = {"raywarden_watch_current": (Label("resource", tuple(resources)),)}
-        self._current = current
+    def __init__(
+        self, resources: Iterable[str], up_to_date: Callable[[], Mapping[str, bool]]
+    ) -> None:
+        self.labels = {"raywarden_watch_up_to_date": (Label("resource", tuple(resources)),)}
+        self._up_to_date = up_to_date
 
     def collect(self) -> Iterator[Metric]:
-        text = (
-            "1 while a resource is followed, 0 while what is known of it may be old, or nothing is"
+        watches = GaugeMetricFamily(
+            "raywarden_watch_up_to_date",
+            "1 if RayWarden's cache of a resource is up to date; 0 if it may be stale or is empty.",
+            labels=("resource",),
         )
-        watches = GaugeMetricFamily("raywarden_watch_current", text, labels=("resource",))
-        for resource, current in self._current().items():
-            watches.add_metric([resource], int(current))
+        for resource, up_to_date in self._up_to_date().items():
+            watches.add_metric([resource], int(up_to_date))
         yield watches
 
 
 def _with_series(metric: M, labels: tuple[Label, ...]) -> M:
-    """With each of its series, at 0."""
-    for values in product(*(one.values for one in labels)) if labels else ():
-        metric.labels(*values)
+    """The metric, with a series at 0 for each combination of label values."""
+    if labels:
+        for values in product(*(label.values for label in labels)):
+            metric.labels(*values)
     return metric

@@ -1,4 +1,4 @@
-"""The policy file on disk."""
+"""Reads and parses the policy file."""
 
 from pathlib import Path
 
@@ -13,17 +13,22 @@ from policies.documents.untrusted_yaml import (
 from policies.problems import PolicyError, Problem
 from webhook.settings import SetupError
 
+# As much as a ConfigMap can hold.
 MAX_BYTES = 1024 * 1024
+# A file that is wrong throughout would flood the terminal and the log.
 _MAX_SHOWN = 50
 
 
 def load_policy(file: Path | None) -> Policy:
-    """The policy in `file`, the default policy for None; raises SetupError with every problem and its place."""
+    """The policy in `file`, or the default policy for None.
+
+    Raises SetupError with every problem and its position.
+    """
     return parse_policy(file, read_policy(file))
 
 
 def read_policy(file: Path | None) -> bytes:
-    """What stands in the file, nothing for None; raises SetupError."""
+    """The content of the file, b"" for None; raises SetupError."""
     if file is None:
         return b""
     try:
@@ -39,20 +44,24 @@ def read_policy(file: Path | None) -> bytes:
 
 
 def parse_policy(file: Path | None, content: bytes, running: Policy | None = None) -> Policy:
-    """The policy that `content` of `file` is; with `running`, one that can take its place without a restart.
+    """The policy in `content`, which was read from `file`.
 
-    Raises SetupError with a line for each problem, `FILE:LINE:COLUMN: place: what is wrong`, as they stand in the file.
+    With `running`, the policy must be able to replace it without a restart. Raises SetupError with
+    a line for each problem in the order of the file: `FILE:LINE:COLUMN: field: problem`.
     """
     document = Positioned(None, Position(1, 1), {})
     try:
         document = _document(content)
         if running and document.value is None:
-            raise PolicyError(
-                Problem((), "there is nothing in it; for the default policy write kind: Policy")
-            )
+            # An empty file may be one that is being written: it must not disable the policy.
+            message = "the file is empty; for the default policy, write kind: Policy"
+            raise PolicyError(Problem((), message))
         policy = Policy.parse(document.value)
         if running and policy.inject.cluster_domain != running.inject.cluster_domain:
-            message = f"certificates hold names in {running.inject.cluster_domain} until the server is started anew"
+            message = (
+                f"certificates contain names in {running.inject.cluster_domain}; "
+                "restart the server to change the cluster domain"
+            )
             raise PolicyError(Problem(("inject", "clusterDomain"), message))
     except UntrustedYamlError as error:
         raise SetupError(_line(file, error.place, error.message)) from None
@@ -68,20 +77,24 @@ def _document(content: bytes) -> Positioned:
         raise UntrustedYamlError("not UTF-8 text", position_at(content, error.start)) from None
     first = next(documents, Positioned(None, Position(1, 1), {}))
     if second := next(documents, None):
-        raise UntrustedYamlError("a second document begins; a policy file holds one", second.start)
+        message = "a second document starts here; a policy file contains only one"
+        raise UntrustedYamlError(message, second.start)
     return first
 
 
 def _lines(file: Path | None, document: Positioned, error: PolicyError) -> list[str]:
-    placed = [
+    positioned = [
         (document.place(problem.place, key=problem.at_key), problem) for problem in error.problems
     ]
-    placed.sort(key=lambda one: one[0])
-    lines = [_line(file, place, str(problem)) for place, problem in placed[:_MAX_SHOWN]]
-    return lines + (
-        [f"{file}: ... and {len(placed) - _MAX_SHOWN} more"] if len(placed) > _MAX_SHOWN else []
-    )
+    positioned.sort(key=lambda entry: entry[0])
+    lines = [_line(file, position, str(problem)) for position, problem in positioned[:_MAX_SHOWN]]
+    hidden = len(positioned) - _MAX_SHOWN
+    if hidden > 0:
+        lines.append(f"{file}: ... and {hidden} more")
+    return lines
 
 
-def _line(file: Path | None, place: Position | None, message: str) -> str:
-    return f"{file}:{place.line}:{place.column}: {message}" if place else f"{file}: {message}"
+def _line(file: Path | None, position: Position | None, message: str) -> str:
+    if position is None:
+        return f"{file}: {message}"
+    return f"{file}:{position.line}:{position.column}: {message}"

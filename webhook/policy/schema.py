@@ -1,4 +1,4 @@
-"""The JSON Schema of the policy file, for editors and CI, and its example; from the models that read the file."""
+"""The JSON Schema of the policy file and its example, generated from the models that read it."""
 
 import json
 from collections.abc import Iterator
@@ -12,30 +12,29 @@ from policies.registry import RULES
 
 
 def text() -> str:
-    """The schema as `policies/policy.schema.json` has it."""
-    return (
-        json.dumps(
-            PolicyFile.model_json_schema(schema_generator=_Schema), indent=2, ensure_ascii=False
-        )
-        + "\n"
-    )
+    """The content of `policies/policy.schema.json`."""
+    schema = PolicyFile.model_json_schema(schema_generator=_Schema)
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
 def example_rules() -> Iterator[str]:
-    """Every rule as `deploy/base/policy.yaml` has it, line by line: what it refuses, parameters and defaults."""
+    """The rules in `deploy/base/policy.yaml`, line by line, with their parameters and defaults."""
     for rule in RULES:
-        yield f"# {(rule.__doc__ or '').partition(chr(10))[0]}"
-        yield f"{rule.id}:" if rule.model_fields else f"{rule.id}: {{}}"
-        if rule.model_fields:
-            yield "  parameters:"
+        summary, _, _ = (rule.__doc__ or "").partition("\n")
+        yield f"# {summary}"
+        if not rule.model_fields:
+            yield f"{rule.id}: {{}}"
+            continue
+        yield f"{rule.id}:"
+        yield "  parameters:"
         defaults = rule().model_dump(mode="json", by_alias=True)
-        for default, field in zip(defaults.items(), rule.model_fields.values(), strict=True):
+        for name, field in zip(defaults, rule.model_fields.values(), strict=True):
             yield f"    # {field.description}"
-            yield f"    {default[0]}: {json.dumps(default[1])}"
+            yield f"    {name}: {json.dumps(defaults[name])}"
 
 
 class _Schema(GenerateJsonSchema):
-    """Without the titles pydantic makes of field names: editors show the names anyway."""
+    """Omits the titles that pydantic derives from field names: editors show the names anyway."""
 
     def generate(self, schema: CoreSchema, mode: JsonSchemaMode = "validation") -> dict[str, Any]:
         return {

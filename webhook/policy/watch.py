@@ -1,4 +1,4 @@
-"""The policy in force: read again when its file changes, the last good one kept when what is there now is wrong."""
+"""The active policy: reloaded when its file changes; an invalid file leaves the last one active."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -9,18 +9,21 @@ import structlog
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from policies.config import Policy
-from webhook.metrics.registry import Label, LookedUp
+from webhook.metrics.registry import Label, LabeledCollector
 from webhook.settings import SetupError
 
 _LOADED, _REJECTED = "loaded", "rejected"
-_MOMENT_SECONDS = 0.1
+_ACTIVE, _EXPIRED = "active", "expired"
+# Long enough for an editor or script to finish a small write.
+_SETTLE_SECONDS = 0.1
 
 
 class PolicyWatch:
-    """Looks at the file's content: a ConfigMap's files are links that change all at once, whatever their times say.
+    """Compares the content of the file: modification times do not show that a ConfigMap changed.
 
-    `read` gives what stands in the file; `parse` makes a policy of it that can take the place of the one in force,
-    None at start. Both raise SetupError, and so does the constructor: nothing starts with a wrong policy.
+    `read` returns the content of the file. `parse` makes a policy of it that can replace the active
+    one, which is None at the start. Both raise SetupError, and so does the constructor: the server
+    does not start with an invalid policy.
     """
 
     def __init__(
@@ -32,80 +35,86 @@ class PolicyWatch:
         self._read = read
         self._parse = parse
         self._today = today
-        # What was found last, good or not: the content, or why there was none.
-        self._found: bytes | str = read()
+        # The last content, valid or not, or the error message if the file could not be read.
+        self._last_seen: bytes | str = read()
         self._reported: date | None = None
         self._log = structlog.get_logger()
-        self.policy = parse(self._found, None)
-        self.current = True
+        self.policy = parse(self._last_seen, None)
+        self.up_to_date = True
         self.reloads = {_LOADED: 0, _REJECTED: 0}
 
     async def run(self, period: float) -> None:
-        """Look every `period` seconds, and never end."""
+        """Check the file every `period` seconds until cancelled."""
         while True:
-            await self.look()
+            await self.check()
             await asyncio.sleep(period)
 
-    async def look(self) -> None:
-        """Look once at the file and once at the calendar. Each change is said and counted once."""
+    async def check(self) -> None:
+        """Reload the file if it has changed, and report exemptions that have expired.
+
+        Each change is logged and counted once.
+        """
         try:
-            content = await self._settled()
+            content = await self._settled_content()
         except SetupError as error:
             self._reject(str(error), error)
         else:
-            if content != self._found:
-                await self._take(content)
-        self._report_ended()
+            if content != self._last_seen:
+                await self._load(content)
+        self._report_expired_exemptions()
 
-    async def _settled(self) -> bytes:
-        """The content, once it has been the same for a moment: whoever writes it in place may not be done."""
-        before = self._found
-        # In a thread: the file may be slow to come or long to read, and requests do not wait for it.
-        while (content := await asyncio.to_thread(self._read)) != before:
-            before = content
-            await asyncio.sleep(_MOMENT_SECONDS)
+    async def _settled_content(self) -> bytes:
+        """The content once two reads agree: an author may still be writing the file in place."""
+        previous = self._last_seen
+        # In a thread: the file system may be slow, and requests must not wait for it.
+        while (content := await asyncio.to_thread(self._read)) != previous:
+            previous = content
+            await asyncio.sleep(_SETTLE_SECONDS)
         return content
 
-    async def _take(self, content: bytes) -> None:
+    async def _load(self, content: bytes) -> None:
         try:
             policy = await asyncio.to_thread(self._parse, content, self.policy)
         except SetupError as error:
             self._reject(content, error)
             return
-        self.policy, self._found, self.current, self._reported = policy, content, True, None
+        self.policy = policy
+        self._last_seen = content
+        self.up_to_date = True
+        self._reported = None
         self.reloads[_LOADED] += 1
         self._log.info("policy loaded")
 
-    def _reject(self, found: bytes | str, error: SetupError) -> None:
-        if found != self._found:
-            self._found, self.current = found, False
-            self.reloads[_REJECTED] += 1
-            self._log.error(
-                "policy rejected, the last good one stays in force",
-                problems=str(error).splitlines(),
-            )
+    def _reject(self, seen: bytes | str, error: SetupError) -> None:
+        if seen == self._last_seen:
+            return
+        self._last_seen = seen
+        self.up_to_date = False
+        self.reloads[_REJECTED] += 1
+        self._log.error("policy rejected", problems=str(error).splitlines())
 
-    def _report_ended(self) -> None:
-        """Name the exemptions that have ended, with each policy and on each new day."""
-        if self._reported == (today := self._today()):
+    def _report_expired_exemptions(self) -> None:
+        """Log the expired exemptions for each new policy and on each new day."""
+        today = self._today()
+        if self._reported == today:
             return
         self._reported = today
         for number, exemption in self.policy.ended(today):
             self._log.warning(
-                "exemption ended",
+                "exemption expired",
                 exemption=number,
                 reason=exemption.reason,
                 until=str(exemption.until),
             )
 
 
-class PolicyMetrics(LookedUp):
-    """What is in force, looked up when it is asked for: an exemption ends by itself."""
+class PolicyMetrics(LabeledCollector):
+    """Metrics of the active policy, computed at each scrape: exemptions expire on their own."""
 
     labels = MappingProxyType(
         {
             "raywarden_policy_reloads": (Label("outcome", (_LOADED, _REJECTED)),),
-            "raywarden_policy_exemptions": (Label("state", ("in force", "ended")),),
+            "raywarden_policy_exemptions": (Label("state", (_ACTIVE, _EXPIRED)),),
         }
     )
 
@@ -116,19 +125,22 @@ class PolicyMetrics(LookedUp):
     def collect(self) -> Iterator[Metric]:
         reloads = CounterMetricFamily(
             "raywarden_policy_reloads",
-            "times the policy file was found changed",
+            "Changes of the policy file that were loaded or rejected.",
             labels=("outcome",),
         )
         for outcome, count in self._watch.reloads.items():
             reloads.add_metric([outcome], count)
         yield reloads
-        text = "1 when the policy file is what is in force, 0 when the last good one was kept"
-        yield GaugeMetricFamily("raywarden_policy_current", text, int(self._watch.current))
-        policy = self._watch.policy
-        ended = len(policy.ended(self._today()))
-        exemptions = GaugeMetricFamily(
-            "raywarden_policy_exemptions", "exemptions of the policy in force", labels=("state",)
+        yield GaugeMetricFamily(
+            "raywarden_policy_last_reload_successful",
+            "1 if the policy file is active; 0 if it was rejected and an older policy is active.",
+            int(self._watch.up_to_date),
         )
-        exemptions.add_metric(["in force"], len(policy.file.exemptions) - ended)
-        exemptions.add_metric(["ended"], ended)
+        policy = self._watch.policy
+        expired = len(policy.ended(self._today()))
+        exemptions = GaugeMetricFamily(
+            "raywarden_policy_exemptions", "Exemptions in the active policy.", labels=("state",)
+        )
+        exemptions.add_metric([_ACTIVE], len(policy.file.exemptions) - expired)
+        exemptions.add_metric([_EXPIRED], expired)
         yield exemptions

@@ -203,7 +203,7 @@ def test_outcomes_are_counted_and_logged(live: Live, client: httpx.Client) -> No
         "worker",
     )
     assert (
-        metric(live, 'raywarden_expires_timestamp_seconds{kind="serving_certificate"}')
+        metric(live, 'raywarden_certificate_expiration_timestamp_seconds{kind="serving"}')
         > time.time()
     )
 

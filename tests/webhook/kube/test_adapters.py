@@ -1,4 +1,4 @@
-"""The ports over a Kubernetes API, against a server on a real socket."""
+"""The adapters to the Kubernetes API, against a server on a real socket."""
 
 import base64
 from collections.abc import Mapping
@@ -50,7 +50,9 @@ def bearer(*audiences: str, **extra: str) -> Mapping[str, Any]:
 
 
 @conversation
-async def test_only_tokens_of_pods_for_us_have_a_caller(fake: FakeKubeApi, api: KubeApi) -> None:
+async def test_only_a_token_of_a_pod_for_our_audience_has_a_caller(
+    fake: FakeKubeApi, api: KubeApi
+) -> None:
     live: LiveObjects = KubeLive(api)
     fake.tokens = {
         "good": bearer("raywarden.io", pod_name="worker-0", pod_uid="uid-7"),
@@ -68,7 +70,7 @@ async def test_only_tokens_of_pods_for_us_have_a_caller(fake: FakeKubeApi, api: 
 
 
 @conversation
-async def test_pods_are_read_every_time(fake: FakeKubeApi, api: KubeApi) -> None:
+async def test_pods_are_read_from_the_api_every_time(fake: FakeKubeApi, api: KubeApi) -> None:
     live = KubeLive(api)
     assert await live.pod("ray", "worker-0") is None
     document = {
@@ -77,66 +79,61 @@ async def test_pods_are_read_every_time(fake: FakeKubeApi, api: KubeApi) -> None
         "status": {"podIP": "10.0.0.7"},
     }
     fake.put("pods", document)
-    found = await live.pod("ray", "worker-0")
-    assert (
-        isinstance(found, LivePod)
-        and list(map(str, found.addresses)) == ["10.0.0.7"]
-        and not found.ended
-    )
+    pod = await live.pod("ray", "worker-0")
+    assert isinstance(pod, LivePod)
+    assert list(map(str, pod.addresses)) == ["10.0.0.7"] and not pod.ended
     fake.put("pods", {**document, "status": {"phase": "Failed"}})
-    found = await live.pod("ray", "worker-0")
-    assert found and found.ended and found.addresses == ()
+    pod = await live.pod("ray", "worker-0")
+    assert pod and pod.ended and pod.addresses == ()
     fake.put("pods", {**document, "status": {"podIP": "ten"}})
-    assert "ray/worker-0 cannot be understood" in str(await problem(live.pod("ray", "worker-0")))
+    assert "ray/worker-0 is malformed" in str(await problem(live.pod("ray", "worker-0")))
 
 
 @conversation
-async def test_ray_clusters_are_read_every_time(fake: FakeKubeApi, api: KubeApi) -> None:
+async def test_ray_clusters_are_read_from_the_api_every_time(
+    fake: FakeKubeApi, api: KubeApi
+) -> None:
     live = KubeLive(api)
     fake.put("rayclusters", ray_cluster("c", "uid-1"))
     assert await live.ray_cluster("ray", "c", "uid-1") == Cluster("ray", "c", "uid-1", CREATED_AT)
     fake.put("rayclusters", ray_cluster("c", "uid-2"))
-    assert await live.ray_cluster("ray", "c", "uid-1") is None, "made again under its name"
+    assert await live.ray_cluster("ray", "c", "uid-1") is None, "another cluster has the name now"
     assert await live.ray_cluster("ray", "d", "uid-1") is None
     fake.put("rayclusters", {"metadata": {"name": "d", "namespace": "ray", "uid": "uid-1"}})
-    assert "cannot be understood" in str(await problem(live.ray_cluster("ray", "d", "uid-1")))
+    assert "is malformed" in str(await problem(live.ray_cluster("ray", "d", "uid-1")))
     async with following(api) as running_live:
         assert [cluster.name for cluster in running_live.ray_clusters()] == ["c"], (
-            "the other one has no time of creation"
+            "the other cluster has no creationTimestamp"
         )
 
 
 @conversation
-async def test_namespaces_have_labels_and_stand_for_clusters(
+async def test_namespaces_have_labels_and_contain_opted_in_clusters(
     fake: FakeKubeApi, api: KubeApi
 ) -> None:
-    idle = KubeLive(api)
+    not_running = KubeLive(api)
     fake.put(
         "namespaces",
         {"metadata": metadata("ray", uid="uid-9", labels={"raywarden.io/enforce": "baseline"})},
     )
-    assert idle.state_of("ray").labels == {}
+    assert not_running.state_of("ray").labels == {}
     expected = Cluster("ray", "mine", "uid-9", CREATED_AT, opted_in=True)
-    assert await idle.opted_in_cluster("ray", "mine") == expected
-    assert await idle.opted_in_cluster("gone", "mine") is None
+    assert await not_running.opted_in_cluster("ray", "mine") == expected
+    assert await not_running.opted_in_cluster("gone", "mine") is None
     async with following(api) as live:
         namespace_states: NamespaceStates = live
-        assert (
-            namespace_states.state_of("ray").labels == {"raywarden.io/enforce": "baseline"}
-            and namespace_states.state_of("gone").labels == {}
-        )
+        assert namespace_states.state_of("ray").labels == {"raywarden.io/enforce": "baseline"}
+        assert namespace_states.state_of("gone").labels == {}
         fake.put("namespaces", {"metadata": metadata("ray", uid="uid-10")})
-        again = await live.opted_in_cluster("ray", "mine")
-        assert again and again.uid == "uid-10", (
-            "a namespace made again is another one, whatever memory says"
-        )
+        recreated = await live.opted_in_cluster("ray", "mine")
+        assert recreated and recreated.uid == "uid-10", "the decision does not come from memory"
         await until(lambda: len(fake.watches("namespaces")) == 1)
         fake.put("namespaces", {"metadata": metadata("ray", labels={})})
         await until(lambda: live.state_of("ray").labels == {})
 
 
 @conversation
-async def test_services_come_from_memory_and_not_before_they_are_known(
+async def test_services_come_from_memory_once_they_are_known(
     fake: FakeKubeApi, api: KubeApi
 ) -> None:
     for namespace in ("ray", "other"):
@@ -144,16 +141,15 @@ async def test_services_come_from_memory_and_not_before_they_are_known(
             "services",
             {"metadata": metadata("head", namespace), "spec": {"selector": {"a": namespace}}},
         )
-    assert (
-        str(await problem(KubeLive(api).services("ray"))) == "the services have not been listed yet"
-    )
+    error = await problem(KubeLive(api).services("ray"))
+    assert str(error) == "the Services are not in RayWarden's cache yet"
     async with following(api) as live:
         assert list(await live.services("ray")) == [Service("head", {"a": "ray"})]
         assert list(await live.services("none")) == []
 
 
 @conversation
-async def test_it_is_in_sync_without_kuberay(fake: FakeKubeApi, api: KubeApi) -> None:
+async def test_the_cache_syncs_without_kuberay(fake: FakeKubeApi, api: KubeApi) -> None:
     fake.unknown = {"rayclusters"}
     async with following(api) as live:
         assert await live.ray_cluster("ray", "c", "uid-1") is None
@@ -163,15 +159,15 @@ async def test_it_is_in_sync_without_kuberay(fake: FakeKubeApi, api: KubeApi) ->
 
 
 @conversation
-async def test_the_first_of_two_stores_makes_the_seed(fake: FakeKubeApi, api: KubeApi) -> None:
-    one: SeedStore = KubeSeedStore(api, OURS)
-    two: SeedStore = KubeSeedStore(api, OURS)
-    assert await one.load() is None and await two.load() is None
+async def test_the_first_of_two_stores_creates_the_seed(fake: FakeKubeApi, api: KubeApi) -> None:
+    first: SeedStore = KubeSeedStore(api, OURS)
+    second: SeedStore = KubeSeedStore(api, OURS)
+    assert await first.load() is None and await second.load() is None
     entries = {"20261120T080000Z": bytes(range(32))}
-    await one.create(entries)
+    await first.create(entries)
     with pytest.raises(ConflictError):
-        await two.create({"20261120T080000Z": bytes(32)})
-    stored = await two.load()
+        await second.create({"20261120T080000Z": bytes(32)})
+    stored = await second.load()
     assert stored and stored.entries == entries and stored.version
     secret = fake.objects["secrets", OURS, "raywarden-seed"]
     assert (secret["kind"], secret["type"]) == ("Secret", "Opaque")
@@ -179,7 +175,9 @@ async def test_the_first_of_two_stores_makes_the_seed(fake: FakeKubeApi, api: Ku
 
 
 @conversation
-async def test_a_seed_is_replaced_only_as_it_was_read(fake: FakeKubeApi, api: KubeApi) -> None:
+async def test_a_seed_is_replaced_only_if_it_has_not_changed(
+    fake: FakeKubeApi, api: KubeApi
+) -> None:
     store = KubeSeedStore(api, OURS)
     await store.create({"20261120T080000Z": bytes(32)})
     stored = await store.load()
@@ -188,24 +186,24 @@ async def test_a_seed_is_replaced_only_as_it_was_read(fake: FakeKubeApi, api: Ku
     fake.objects[key]["metadata"]["annotations"] = {"theirs": "kept"}
     entries = {**stored.entries, "20261121T080000Z": bytes(32)}
     await store.replace(stored, entries)
-    found = await store.load()
-    assert found and found.entries == entries
+    replaced = await store.load()
+    assert replaced and replaced.entries == entries
     assert fake.objects[key]["metadata"]["annotations"] == {"theirs": "kept"}
     with pytest.raises(ConflictError):
         await store.replace(stored, {})
     fake.faults = [fails(409)]
     with pytest.raises(ConflictError):
-        await store.replace(found, {})
+        await store.replace(replaced, {})
     del fake.objects[key]
     with pytest.raises(ConflictError):
-        await store.replace(StoredSeed({}, found.version), entries)
+        await store.replace(StoredSeed({}, replaced.version), entries)
 
 
 @conversation
-async def test_a_seed_that_is_no_base64_does_not_parse_and_is_not_quoted(
+async def test_a_seed_that_is_not_base64_does_not_parse_and_is_not_quoted(
     fake: FakeKubeApi, api: KubeApi
 ) -> None:
-    for value in ("no base64, but 32 characters long", "c2VlZ", 7, "é", None):
+    for value in ("not base64, but 32 characters long", "c2VlZ", 7, "é", None):
         fake.put(
             "secrets",
             {"metadata": metadata("raywarden-seed", OURS), "data": {"20261120T080000Z": value}},
@@ -221,25 +219,26 @@ async def test_a_seed_that_is_no_base64_does_not_parse_and_is_not_quoted(
 
 
 def configuration(*bundles: str | None) -> dict[str, Any]:
-    """A webhook configuration as others may have left it."""
-    webhooks = [
-        {
-            "name": f"{index}.raywarden.io",
-            "clientConfig": {"url": "x", **({"caBundle": bundle} if bundle else {})},
-        }
-        for index, bundle in enumerate(bundles)
-    ]
+    """A webhook configuration with a webhook for each bundle; None stands for no caBundle."""
+    webhooks = []
+    for index, bundle in enumerate(bundles):
+        client_config = {"url": "x", "caBundle": bundle} if bundle else {"url": "x"}
+        webhooks.append({"name": f"{index}.raywarden.io", "clientConfig": client_config})
     return {"metadata": metadata("raywarden"), "webhooks": webhooks}
 
 
 def bundles(fake: FakeKubeApi) -> list[str]:
-    """Every caBundle there is."""
+    """Every caBundle in both configurations."""
     stored = [fake.objects[kind, "", "raywarden"] for kind in KINDS]
-    return [webhook["clientConfig"]["caBundle"] for one in stored for webhook in one["webhooks"]]
+    return [
+        webhook["clientConfig"]["caBundle"]
+        for configuration in stored
+        for webhook in configuration["webhooks"]
+    ]
 
 
 @conversation
-async def test_every_webhook_trusts_our_ca_and_keeps_doing_so(
+async def test_every_webhook_trusts_our_ca_even_after_others_change_it(
     fake: FakeKubeApi, api: KubeApi
 ) -> None:
     fake.put(KINDS[0], configuration(None, "b3RoZXI="))
@@ -248,45 +247,46 @@ async def test_every_webhook_trusts_our_ca_and_keeps_doing_so(
     ours = base64.b64encode(b"our CA").decode()
     assert await configurations.trust(b"our CA") is True
     assert bundles(fake) == [ours] * 3
-    writes = len(fake.asked("PATCH", KINDS[0]) + fake.asked("PATCH", KINDS[1]))
+    writes = len(fake.requests("PATCH", KINDS[0]) + fake.requests("PATCH", KINDS[1]))
     assert writes == 2
     assert await configurations.trust(b"our CA") is False
     fake.put(KINDS[1], configuration("b3RoZXI="))
     assert await configurations.trust(b"our CA") is True
     assert bundles(fake) == [ours] * 3
-    assert (len(fake.asked("PATCH", KINDS[0])), len(fake.asked("PATCH", KINDS[1]))) == (1, 2)
+    assert (len(fake.requests("PATCH", KINDS[0])), len(fake.requests("PATCH", KINDS[1]))) == (1, 2)
 
 
 @conversation
-async def test_a_bundle_is_not_written_over_what_has_changed(
+async def test_a_bundle_is_not_written_to_a_changed_configuration(
     fake: FakeKubeApi, api: KubeApi
 ) -> None:
     for kind in KINDS:
         fake.put(kind, configuration("b3RoZXI="))
 
     async def reorder(request: Any) -> Any:
-        answer = await fake.obey(request)
+        answer = await fake.serve(request)
         fake.put(KINDS[0], configuration("b3RoZXI=", "dGhpcmQ="))
         return answer
 
     fake.faults = [reorder]
     assert await KubeWebhookConfigurations(api, "raywarden").trust(b"our CA") is True
-    assert len(fake.asked("PATCH", KINDS[0])) == 2
+    assert len(fake.requests("PATCH", KINDS[0])) == 2
     assert len(set(bundles(fake))) == 1 and len(bundles(fake)) == 3
 
 
 @conversation
-async def test_a_bundle_that_cannot_be_written_is_given_up(fake: FakeKubeApi, api: KubeApi) -> None:
+async def test_an_attempt_to_write_a_bundle_ends_with_an_error(
+    fake: FakeKubeApi, api: KubeApi
+) -> None:
     configurations = KubeWebhookConfigurations(api, "raywarden")
     assert str(await problem(configurations.trust(b"our CA"))) == (
-        "there is no raywarden among mutatingwebhookconfigurations.admissionregistration.k8s.io: apply deploy/base"
+        "raywarden does not exist in mutatingwebhookconfigurations.admissionregistration.k8s.io: "
+        "apply deploy/base"
     )
     fake.put(KINDS[0], configuration("b3RoZXI="))
-    fake.faults = [fake.obey, fails(422)] * 5
-    assert "it changes all the time, or is refused" in str(
-        await problem(configurations.trust(b"our CA"))
-    )
+    fake.faults = [fake.serve, fails(422)] * 5
+    error = await problem(configurations.trust(b"our CA"))
+    assert "another client keeps changing the object" in str(error)
     fake.faults, fake.forbidden = [], {("patch", KINDS[0])}
-    assert f"may not patch {KINDS[0]}.admissionregistration" in str(
-        await problem(configurations.trust(b"our CA"))
-    )
+    error = await problem(configurations.trust(b"our CA"))
+    assert f"may not patch {KINDS[0]}.admissionregistration" in str(error)

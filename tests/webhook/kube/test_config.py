@@ -1,4 +1,4 @@
-"""Where the API server is: in a pod, by kubeconfig, and what is said where neither can be used."""
+"""How the client finds the API server: in a pod, with a kubeconfig, and errors if neither works."""
 
 import asyncio
 import json
@@ -28,7 +28,7 @@ PODS = Resource("", "v1", "pods")
 
 @pytest.fixture(autouse=True)
 def no_cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Neither a pod nor a home with a kubeconfig in it, and a proxy that does not exist."""
+    """No pod, no kubeconfig in the home folder, and a proxy that does not exist."""
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     monkeypatch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "home"))
     for name in ("no_proxy", "NO_PROXY"):
@@ -39,7 +39,7 @@ def no_cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def in_pod(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[FakeKubeApi, ssl.SSLContext]:
-    """What the kubelet gives a pod: environment, token and CA; and the server these lead to."""
+    """The environment, token and CA that the kubelet gives a pod, and the server they name."""
     fake, pki = FakeKubeApi(free_port()), Pki(tmp_path)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(*pki.certify("server"))
@@ -51,7 +51,7 @@ def in_pod(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[FakeKubeApi
     return fake, context
 
 
-def test_a_pod_is_its_service_account_and_uses_no_proxy(
+def test_in_a_pod_the_client_uses_the_service_account_and_no_proxy(
     in_pod: tuple[FakeKubeApi, ssl.SSLContext],
 ) -> None:
     fake, context = in_pod
@@ -64,7 +64,7 @@ def test_a_pod_is_its_service_account_and_uses_no_proxy(
     asyncio.run(main())
 
 
-def test_the_token_is_read_anew_as_it_is_changed(
+def test_the_token_is_read_again_after_it_changes(
     in_pod: tuple[FakeKubeApi, ssl.SSLContext], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake, context = in_pod
@@ -90,16 +90,15 @@ def test_the_token_is_read_anew_as_it_is_changed(
     asyncio.run(main())
 
 
-def test_a_kubeconfig_comes_first_and_its_user_may_need_a_proxy(
+def test_a_kubeconfig_takes_precedence_and_may_use_a_proxy(
     in_pod: tuple[FakeKubeApi, ssl.SSLContext], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake = FakeKubeApi(free_port())
 
     async def main() -> None:
         async with listening(fake), await KubeApi.connect(kubeconfig_for(fake, tmp_path)) as api:
-            assert "cannot be reached at 127.0.0.1:1 (" in str(
-                await problem(api.get(PODS, "ray", "one"))
-            )
+            error = await problem(api.get(PODS, "ray", "one"))
+            assert "cannot be reached at 127.0.0.1:1 (" in str(error)
             monkeypatch.setenv("no_proxy", "127.0.0.1")
             assert await api.get(PODS, "ray", "one") is None
             assert len(fake.seen) == 1
@@ -107,7 +106,7 @@ def test_a_kubeconfig_comes_first_and_its_user_may_need_a_proxy(
     asyncio.run(main())
 
 
-def test_outside_of_a_pod_it_is_the_users_own_kubeconfig(
+def test_outside_a_pod_the_users_own_kubeconfig_is_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake = FakeKubeApi(free_port())
@@ -121,7 +120,7 @@ def test_outside_of_a_pod_it_is_the_users_own_kubeconfig(
     asyncio.run(main())
 
 
-def test_a_server_of_another_ca_is_not_trusted(
+def test_a_server_with_another_ca_is_not_trusted(
     in_pod: tuple[FakeKubeApi, ssl.SSLContext], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake, context = in_pod
@@ -130,15 +129,14 @@ def test_a_server_of_another_ca_is_not_trusted(
 
     async def main() -> None:
         async with listening(fake, context), await KubeApi.connect() as api:
-            assert "certificate is not to be trusted" in str(
-                await problem(api.get(PODS, "ray", "one"))
-            )
+            error = await problem(api.get(PODS, "ray", "one"))
+            assert "certificate is not trusted" in str(error)
         assert not fake.seen
 
     asyncio.run(main())
 
 
-def test_without_any_configuration_it_says_what_to_do() -> None:
+def test_without_any_configuration_the_error_says_what_to_do() -> None:
     error = str(asyncio.run(problem(KubeApi.connect())))
     assert "in a pod, mount the service account's token; elsewhere, set KUBECONFIG" in error
 
@@ -159,9 +157,7 @@ def test_without_any_configuration_it_says_what_to_do() -> None:
         ),
     ],
 )
-def test_a_kubeconfig_that_cannot_be_used_is_named_and_not_quoted(
-    tmp_path: Path, content: str
-) -> None:
+def test_an_unusable_kubeconfig_is_named_and_not_quoted(tmp_path: Path, content: str) -> None:
     file = tmp_path / "config"
     file.write_text(content)
     error = asyncio.run(problem(KubeApi.connect(file)))
@@ -169,13 +165,14 @@ def test_a_kubeconfig_that_cannot_be_used_is_named_and_not_quoted(
     assert str(error).endswith("): check it with kubectl")
 
 
-def test_a_kubeconfig_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_kubeconfig_is_named(tmp_path: Path) -> None:
     error = asyncio.run(problem(KubeApi.connect(tmp_path / "missing")))
     assert str(error) == f"kubeconfig {tmp_path / 'missing'}: no such file"
 
 
-def test_certificates_that_are_none_are_said_so(tmp_path: Path) -> None:
+def test_malformed_certificates_are_reported(tmp_path: Path) -> None:
     (tmp_path / "ca.crt").write_text("no PEM")
     cluster = {"server": "https://127.0.0.1:1", "certificate-authority": str(tmp_path / "ca.crt")}
     file = write_kubeconfig(tmp_path / "config", cluster, {"token": TOKEN})
-    assert "certificates or key" in str(asyncio.run(problem(KubeApi.connect(file))))
+    error = asyncio.run(problem(KubeApi.connect(file)))
+    assert "the certificates or the key" in str(error)

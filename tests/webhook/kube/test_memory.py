@@ -1,4 +1,4 @@
-"""What is known around an object, kept in step with an API server on a real socket."""
+"""RayWarden's cache, kept up to date with an API server on a real socket."""
 
 import asyncio
 from contextlib import suppress
@@ -29,8 +29,8 @@ PLUGINS = "scheduling.x-k8s.io/v1alpha1"
 OPTIONAL = {"rayclusters", "elasticquotatrees", "elasticquotas"}
 
 
-def made(name: str, namespace: str = "ray", spec: Any = None, **more: Any) -> dict[str, Any]:
-    """An object as the API server has it."""
+def stored(name: str, namespace: str = "ray", spec: Any = None, **more: Any) -> dict[str, Any]:
+    """An object as the API server stores it."""
     metadata = {"name": name, "uid": f"uid-{name}", "creationTimestamp": CREATED}
     scope = {"namespace": namespace} if namespace else {}
     return {"metadata": {**metadata, **scope}, "spec": spec or {}, **more}
@@ -38,7 +38,7 @@ def made(name: str, namespace: str = "ray", spec: Any = None, **more: Any) -> di
 
 def tree(*namespaces: str) -> dict[str, Any]:
     root = {"children": [{"namespaces": list(namespaces)}]}
-    return made("tree", "kube-system", {"root": root}, apiVersion=TREE, kind="ElasticQuotaTree")
+    return stored("tree", "kube-system", {"root": root}, apiVersion=TREE, kind="ElasticQuotaTree")
 
 
 def role(*verbs: str) -> dict[str, Any]:
@@ -46,26 +46,26 @@ def role(*verbs: str) -> dict[str, Any]:
         {"apiGroups": ["ray.io"], "resources": ["rayclusters/status"], "verbs": list(verbs)},
         {"apiGroups": [""], "resources": ["pods"], "verbs": ["create"]},
     ]
-    return made("kuberay-operator", "", rules=rules)
+    return stored("kuberay-operator", "", rules=rules)
 
 
 def binding() -> dict[str, Any]:
     subject = {"kind": "ServiceAccount", "name": "kuberay-operator", "namespace": "kuberay-system"}
     reference = {"apiGroup": RBAC, "kind": "ClusterRole", "name": "kuberay-operator"}
-    return made("kuberay-operator", "", roleRef=reference, subjects=[subject])
+    return stored("kuberay-operator", "", roleRef=reference, subjects=[subject])
 
 
 async def watched(fake: FakeKubeApi, *plurals: str) -> None:
-    """Until what is put now is heard of by a watch."""
+    """Wait until the resources are watched, so that later changes arrive as events."""
     await until(lambda: all(map(fake.watches, plurals)))
 
 
 @conversation
-async def test_nothing_is_known_before_it_was_listed_and_then_that_there_is_nothing(
+async def test_state_is_unknown_before_the_first_list_and_empty_after(
     fake: FakeKubeApi, api: KubeApi
 ) -> None:
-    idle: NamespaceStates = KubeLive(api)
-    state = idle.state_of("ray")
+    not_running: NamespaceStates = KubeLive(api)
+    state = not_running.state_of("ray")
     assert (state.metadata, state.ray_clusters, state.services, state.public_services) == (
         None,
     ) * 4
@@ -73,7 +73,7 @@ async def test_nothing_is_known_before_it_was_listed_and_then_that_there_is_noth
     fake.unknown = OPTIONAL
     async with following(api) as live:
         state = live.state_of("ray")
-        assert state.metadata is None, "nobody has said that this namespace is empty of labels"
+        assert state.metadata is None, "a namespace that does not exist has no known labels"
         assert (state.ray_clusters, state.services) == ({}, {})
         assert state.quotas == []
         for part in (state.public_services, state.network_policies):
@@ -82,9 +82,9 @@ async def test_nothing_is_known_before_it_was_listed_and_then_that_there_is_noth
 
 
 @conversation
-async def test_what_is_around_is_known_by_namespace(fake: FakeKubeApi, api: KubeApi) -> None:
+async def test_state_is_known_by_namespace(fake: FakeKubeApi, api: KubeApi) -> None:
     labels, annotations = {"raywarden.io/enforce": "baseline"}, {"owner": "jane"}
-    namespace = made("ray", "")
+    namespace = stored("ray", "")
     namespace["metadata"] |= {
         "labels": labels,
         "annotations": annotations,
@@ -92,28 +92,23 @@ async def test_what_is_around_is_known_by_namespace(fake: FakeKubeApi, api: Kube
         "finalizers": ["x"],
     }
     fake.put("namespaces", namespace)
-    fake.put("rayclusters", made("c", spec={"headGroupSpec": {}}))
+    fake.put("rayclusters", stored("c", spec={"headGroupSpec": {}}))
     fake.put(
         "services",
-        made("inner", spec={"selector": {"a": "b"}, "ports": [{"port": 80, "targetPort": 8265}]}),
+        stored("inner", spec={"selector": {"a": "b"}, "ports": [{"port": 80, "targetPort": 8265}]}),
     )
-    fake.put("services", made("outer", spec={"type": "NodePort"}))
-    fake.put("networkpolicies", made("closed"))
-    fake.put("resourcequotas", made("compute"))
+    fake.put("services", stored("outer", spec={"type": "NodePort"}))
+    fake.put("networkpolicies", stored("closed"))
+    fake.put("resourcequotas", stored("compute"))
     async with following(api) as live:
         state = live.state_of("ray")
         known = {"name": "ray", "uid": "uid-ray", "creationTimestamp": CREATED}
-        assert (
-            state.metadata == {**known, "labels": labels, "annotations": annotations}
-            and state.labels == labels
-        )
+        assert state.metadata == {**known, "labels": labels, "annotations": annotations}
+        assert state.labels == labels
         assert state.ray_clusters and state.ray_clusters["c"].uid == "uid-c"
         assert state.ray_clusters["c"].has_pods_with({"ray.io/cluster": "c"})
-        assert (
-            state.services
-            and state.services["inner"].ports == {80: 8265}
-            and len(state.services) == 2
-        )
+        assert state.services and len(state.services) == 2
+        assert state.services["inner"].ports == {80: 8265}
         assert [service.name for service in state.public_services or ()] == ["outer"]
         assert [policy.name for policy in state.network_policies or ()] == ["closed"]
         assert list(state.quotas or ()) == ["compute"]
@@ -121,39 +116,35 @@ async def test_what_is_around_is_known_by_namespace(fake: FakeKubeApi, api: Kube
         assert (other.ray_clusters, other.services, list(other.quotas or ())) == ({}, {}, [])
         assert [cluster.name for cluster in live.ray_clusters()] == ["c"]
     for plural in ("services", "rayclusters"):
-        assert len(fake.asked("GET", plural)) <= 2, "one list and one watch"
+        assert len(fake.requests("GET", plural)) <= 2, "a list and a watch"
 
 
 @conversation
-async def test_a_service_becomes_public_and_is_so_no_longer(
-    fake: FakeKubeApi, api: KubeApi
-) -> None:
+async def test_a_service_becomes_public_and_private_again(fake: FakeKubeApi, api: KubeApi) -> None:
     async with following(api) as live:
 
         def public() -> list[str]:
             return [service.name for service in live.state_of("ray").public_services or ()]
 
         await watched(fake, "services")
-        fake.put("services", made("s"))
+        fake.put("services", stored("s"))
         await until(lambda: "s" in (live.state_of("ray").services or {}))
         assert public() == []
         for _ in range(2):
-            fake.put("services", made("s", spec={"type": "NodePort"}))
+            fake.put("services", stored("s", spec={"type": "NodePort"}))
             await until(lambda: public() == ["s"])
-            fake.put("services", made("s", spec={"type": "ClusterIP"}))
+            fake.put("services", stored("s", spec={"type": "ClusterIP"}))
             await until(lambda: public() == [])
-        fake.put("services", made("s", spec={"type": "LoadBalancer"}))
+        fake.put("services", stored("s", spec={"type": "LoadBalancer"}))
         await until(lambda: public() == ["s"])
         fake.delete("services", "ray", "s")
         await until(lambda: public() == [] and live.state_of("ray").services == {})
 
 
 @conversation
-async def test_a_policy_or_a_cluster_that_is_deleted_is_known_no_longer(
-    fake: FakeKubeApi, api: KubeApi
-) -> None:
-    fake.put("networkpolicies", made("closed", spec={"podSelector": {}}))
-    fake.put("rayclusters", made("c"))
+async def test_deleted_policies_and_clusters_are_forgotten(fake: FakeKubeApi, api: KubeApi) -> None:
+    fake.put("networkpolicies", stored("closed", spec={"podSelector": {}}))
+    fake.put("rayclusters", stored("c"))
     async with following(api) as live:
         (policy,) = live.state_of("ray").network_policies or ()
         assert policy.isolates and policy.selects({"any": "pod"})
@@ -169,15 +160,15 @@ async def test_a_policy_or_a_cluster_that_is_deleted_is_known_no_longer(
 
 
 @conversation
-async def test_one_tree_is_over_many_namespaces_and_changes(
+async def test_a_quota_tree_limits_many_namespaces_and_may_change(
     fake: FakeKubeApi, api: KubeApi
 ) -> None:
     fake.put("elasticquotatrees", tree("a", "b"))
-    fake.put("resourcequotas", made("compute", "b"))
+    fake.put("resourcequotas", stored("compute", "b"))
     async with following(api) as live:
 
         def quotas(*namespaces: str) -> list[list[str]]:
-            return [sorted(live.state_of(one).quotas or ()) for one in namespaces]
+            return [sorted(live.state_of(namespace).quotas or ()) for namespace in namespaces]
 
         assert quotas("a", "b", "c", "kube-system") == [["tree"], ["compute", "tree"], [], []]
         await watched(fake, "elasticquotatrees")
@@ -188,12 +179,12 @@ async def test_one_tree_is_over_many_namespaces_and_changes(
 
 
 @conversation
-async def test_kinds_of_quotas_may_be_installed_later_and_taken_away(
+async def test_quota_crds_may_be_installed_and_removed_later(
     fake: FakeKubeApi, api: KubeApi
 ) -> None:
     fake.unknown = OPTIONAL
-    fake.put("elasticquotas", made("theirs", apiVersion=PLUGINS, kind="ElasticQuota"))
-    fake.put("elasticquotas", made("acks", apiVersion=TREE, kind="ElasticQuota"))
+    fake.put("elasticquotas", stored("theirs", apiVersion=PLUGINS, kind="ElasticQuota"))
+    fake.put("elasticquotas", stored("acks", apiVersion=TREE, kind="ElasticQuota"))
     async with following(api) as live:
         assert live.state_of("ray").quotas == []
         fake.unknown = set()
@@ -204,7 +195,7 @@ async def test_kinds_of_quotas_may_be_installed_later_and_taken_away(
 
 
 @conversation
-async def test_who_runs_kuberay_follows_from_roles_and_bindings(
+async def test_kuberay_operators_are_found_from_roles_and_bindings(
     fake: FakeKubeApi, api: KubeApi
 ) -> None:
     fake.put("clusterroles", role("get"))
@@ -215,7 +206,7 @@ async def test_who_runs_kuberay_follows_from_roles_and_bindings(
             return live.state_of("ray").rights.operators
 
         assert live.state_of("ray").rights == RbacGrants(complete=True)
-        assert live.state_of("ray").rights is live.state_of("other").rights, "weighed once"
+        assert live.state_of("ray").rights is live.state_of("other").rights, "computed once"
         await watched(fake, "clusterroles", "clusterrolebindings")
         fake.put("clusterroles", role("get", "update"))
         await until(lambda: operators() == {OPERATOR})
@@ -228,7 +219,7 @@ async def test_who_runs_kuberay_follows_from_roles_and_bindings(
 
 
 @conversation
-async def test_a_right_that_is_missing_leaves_its_part_unknown_and_is_named(
+async def test_a_missing_permission_leaves_its_resource_unknown_and_named(
     fake: FakeKubeApi, api: KubeApi
 ) -> None:
     fake.forbidden = {
@@ -236,20 +227,21 @@ async def test_a_right_that_is_missing_leaves_its_part_unknown_and_is_named(
         ("list", "elasticquotatrees"),
         ("list", "clusterroles"),
     }
-    fake.put("networkpolicies", made("closed"))
+    fake.put("networkpolicies", stored("closed"))
     fake.put("clusterrolebindings", binding())
     live = KubeLive(api, retry_seconds=0.05)
     missing = set(live.resources)
     tasks = [asyncio.create_task(live.run()), asyncio.create_task(live.wait_synced(missing.remove))]
     try:
         await until(lambda: len(missing) == 3)
-        await until(lambda: len(fake.asked("GET", "networkpolicies")) > 3)
+        await until(lambda: len(fake.requests("GET", "networkpolicies")) > 3)
         assert missing == {
             "networkpolicies.networking.k8s.io",
             "elasticquotatrees.scheduling.sigs.k8s.io",
             "clusterroles.rbac.authorization.k8s.io",
         }
-        assert {resource for resource, current in live.current().items() if not current} == missing
+        stale = {name for name, up_to_date in live.up_to_date().items() if not up_to_date}
+        assert stale == missing
         state = live.state_of("ray")
         assert (state.network_policies, state.quotas, state.rights) == (None, None, RbacGrants())
         assert (state.services, state.ray_clusters) == ({}, {})
@@ -265,10 +257,10 @@ async def test_a_right_that_is_missing_leaves_its_part_unknown_and_is_named(
                 await task
 
 
-def test_the_last_known_stays_while_the_api_server_is_away(tmp_path: Path) -> None:
+def test_the_last_known_state_stays_while_the_api_server_is_unavailable(tmp_path: Path) -> None:
     async def main() -> None:
         fake = FakeKubeApi(free_port())
-        fake.put("services", made("s", spec={"type": "NodePort"}))
+        fake.put("services", stored("s", spec={"type": "NodePort"}))
         fake.put("elasticquotatrees", tree("ray"))
         fake.put("clusterroles", role("update"))
         fake.put("clusterrolebindings", binding())
@@ -277,7 +269,7 @@ def test_the_last_known_stays_while_the_api_server_is_away(tmp_path: Path) -> No
             await served.__aenter__()
             async with following(api) as live:
                 await served.__aexit__(None, None, None)
-                await until(lambda: not any(live.current().values()))
+                await until(lambda: not any(live.up_to_date().values()))
                 state = live.state_of("ray")
                 assert [service.name for service in state.public_services or ()] == ["s"]
                 assert state.quotas == ["tree"] and state.rights.operators == {OPERATOR}
@@ -286,16 +278,17 @@ def test_the_last_known_stays_while_the_api_server_is_away(tmp_path: Path) -> No
 
 
 @conversation
-async def test_nothing_is_copied_for_whoever_asks(fake: FakeKubeApi, api: KubeApi) -> None:
+async def test_states_share_the_cache_without_copies(fake: FakeKubeApi, api: KubeApi) -> None:
     for index in range(120):
-        fake.put("rayclusters", made(f"c{index}"))
-        fake.put("services", made(f"s{index}"))
+        fake.put("rayclusters", stored(f"c{index}"))
+        fake.put("services", stored(f"s{index}"))
     async with following(api) as live:
-        one, two = live.state_of("ray"), live.state_of("ray")
-        assert one.ray_clusters is two.ray_clusters and len(one.ray_clusters or ()) == 120
-        assert one.services is two.services and len(one.services or ()) == 120
+        first, second = live.state_of("ray"), live.state_of("ray")
+        assert first.ray_clusters is second.ray_clusters and len(first.ray_clusters or ()) == 120
+        assert first.services is second.services and len(first.services or ()) == 120
 
 
-def test_what_is_watched_is_what_rights_are_asked_for() -> None:
-    memory = KubeMemory(KubeApi(client=None), retry_seconds=1)  # type: ignore[arg-type]  # nobody is asked anything
+def test_the_watched_resources_are_those_that_permissions_are_for() -> None:
+    # The test sends no request, so the API needs no client.
+    memory = KubeMemory(KubeApi(client=None), retry_seconds=1)  # type: ignore[arg-type]
     assert memory.resources == tuple(map(str, WATCHED))

@@ -1,4 +1,4 @@
-"""Replicas, nodes and the API server do not agree on the time: what holds all the same, and what is said."""
+"""Replicas, nodes and the API server disagree about the time: what still works, what is logged."""
 
 import subprocess
 from datetime import UTC, datetime, timedelta
@@ -23,7 +23,7 @@ MINUTES = pytest.mark.parametrize("minutes", [-55, 0, 55])
 
 
 def verified(tmp_path: Path, issued: datetime, lifetime: timedelta) -> bool:
-    """Whether OpenSSL takes a certificate, at the true time, of a replica whose clock says `issued`."""
+    """Whether OpenSSL accepts at `TRUE` a certificate from a replica whose clock says `issued`."""
     authority = serving_authority(SEED.serving)
     key, names = ec.generate_private_key(ec.SECP256R1()), [x509.DNSName("localhost")]
     leaf = authority.issue(
@@ -31,21 +31,10 @@ def verified(tmp_path: Path, issued: datetime, lifetime: timedelta) -> bool:
     )
     (tmp_path / "ca.crt").write_bytes(authority.pem)
     (tmp_path / "leaf.crt").write_bytes(leaf.public_bytes(Encoding.PEM))
-    command = [
-        "openssl",
-        "verify",
-        "-attime",
-        str(int(TRUE.timestamp())),
-        "-CAfile",
-        "ca.crt",
-        "leaf.crt",
-    ]
-    return (
-        subprocess.run(
-            command, cwd=tmp_path, capture_output=True, timeout=30, check=False
-        ).returncode
-        == 0
-    )
+    now = str(int(TRUE.timestamp()))
+    command = ["openssl", "verify", "-attime", now, "-CAfile", "ca.crt", "leaf.crt"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=30, check=False)
+    return result.returncode == 0
 
 
 @needs_openssl
@@ -53,15 +42,15 @@ def verified(tmp_path: Path, issued: datetime, lifetime: timedelta) -> bool:
 @pytest.mark.parametrize(
     "lifetime", [timedelta(days=7), timedelta(days=730)], ids=["our own", "of pods"]
 )
-def test_a_clock_that_is_almost_an_hour_off_does_no_harm(
+def test_a_clock_skew_of_almost_an_hour_is_harmless(
     tmp_path: Path, minutes: int, lifetime: timedelta
 ) -> None:
     assert verified(tmp_path, TRUE + timedelta(minutes=minutes), lifetime)
 
 
 @needs_openssl
-def test_a_clock_that_is_more_than_an_hour_ahead_does(tmp_path: Path) -> None:
-    """Which is why it is said at ten minutes."""
+def test_a_clock_more_than_an_hour_ahead_breaks_verification(tmp_path: Path) -> None:
+    """This is why the warning comes at ten minutes."""
     assert not verified(tmp_path, TRUE + timedelta(minutes=65), timedelta(days=7))
 
 
@@ -78,44 +67,46 @@ DATE = format_datetime(TRUE, usegmt=True)
 
 
 @pytest.mark.parametrize("ahead", [timedelta(minutes=11), timedelta(minutes=-11)])
-def test_it_is_counted_and_said_once(ahead: timedelta) -> None:
+def test_a_large_skew_is_measured_and_logged_once(ahead: timedelta) -> None:
     skew = skew_at(ahead)
-    with capture_logs() as said:
+    with capture_logs() as logs:
         for _ in range(3):
             skew.record_date(DATE)
     assert seconds(skew) == ahead.total_seconds()
-    assert said == [
+    assert logs == [
         {
-            "event": "clock differs from the API server's",
+            "event": "clock skew",
             "seconds_ahead": round(ahead.total_seconds()),
             "log_level": "warning",
         }
     ]
 
 
-def test_it_is_said_again_after_it_was_right() -> None:
+def test_a_skew_that_returns_is_logged_again() -> None:
     times = iter([TRUE + timedelta(hours=1), TRUE, TRUE + timedelta(hours=1)])
     skew = ClockSkew(lambda: next(times))
-    with capture_logs() as said:
+    with capture_logs() as logs:
         for _ in range(3):
             skew.record_date(DATE)
-    assert len(said) == 2
+    assert len(logs) == 2
 
 
 @pytest.mark.parametrize(
     "date", ["", "yesterday", "Fri, 20 Nov 2026 12:00:00", "Fri, 99 Nov 2026 12:00:00 GMT", "\x00"]
 )
-def test_a_date_that_is_none_tells_nothing(date: str) -> None:
+def test_a_malformed_date_is_ignored(date: str) -> None:
     skew: ClockSkew = skew_at(timedelta(hours=1))
-    with capture_logs() as said:
+    with capture_logs() as logs:
         skew.record_date(date)
-    assert (seconds(skew), said) == (0, [])
+    assert (seconds(skew), logs) == (0, [])
 
 
 @pytest.mark.parametrize("minutes", [-60 * 24 * 20, -30, 30, 60 * 24 * 400])
-def test_no_clock_of_ours_decides_which_ca_a_cluster_has(minutes: int) -> None:
-    """The API server's does: it is by the cluster's own creationTimestamp."""
+def test_a_replicas_clock_does_not_decide_which_ca_a_cluster_has(minutes: int) -> None:
+    """The API server's clock does: the cluster's creationTimestamp decides."""
     newer = Generation(TRUE + timedelta(minutes=minutes), bytes(range(1, 33)))
-    seed = Seed(tuple(sorted((*SEED.generations, newer), key=lambda one: one.activated)))
+    seed = Seed(
+        tuple(sorted((*SEED.generations, newer), key=lambda generation: generation.activated))
+    )
     chosen = seed.for_cluster(TRUE)
     assert (chosen is newer) == (minutes < 0)

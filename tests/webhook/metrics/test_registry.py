@@ -1,4 +1,4 @@
-"""What the metrics and the log say of themselves is what they are."""
+"""Metrics and log events match their declarations and the reference."""
 
 import ast
 import json
@@ -15,10 +15,11 @@ from webhook.enrollment import wire
 from webhook.enrollment.signing import TooOftenError
 from webhook.metrics.registry import Metrics, Watches
 
+LOGGING_FUNCTION = re.compile(r"\blog\.|_log\.|get_logger|\._warn$")
 REFERENCE = (REPOSITORY / "webhook" / "README.md").read_text()
 
 
-def test_labels_and_their_values_are_as_declared() -> None:
+def test_labels_and_their_values_match_their_declaration() -> None:
     metrics = wired_metrics()
     families = list(metrics.registry.collect())
     assert metrics.labels.keys() <= {family.name for family in families}
@@ -30,7 +31,7 @@ def test_labels_and_their_values_are_as_declared() -> None:
             assert all(value in declared[name] for name, value in labels.items()), sample
 
 
-def test_what_has_not_happened_yet_is_0() -> None:
+def test_counters_exist_at_0_before_the_first_event() -> None:
     value = wired_metrics().registry.get_sample_value
     assert value("raywarden_rule_violations_total", {"rule": "tls-on", "action": "deny"}) == 0
     assert value("raywarden_rule_failures_total", {"rule": "ray-tls"}) == 0
@@ -38,38 +39,39 @@ def test_what_has_not_happened_yet_is_0() -> None:
     assert value("raywarden_admission_duration_seconds_count", {"webhook": "mutate"}) == 0
 
 
-@pytest.mark.parametrize("refused", wire.REFUSALS, ids=lambda refused: refused.__name__)
-def test_every_outcome_of_an_enrollment_is_declared(refused: type[Exception]) -> None:
+@pytest.mark.parametrize("error", wire.REFUSALS, ids=lambda error: error.__name__)
+def test_every_outcome_of_an_enrollment_is_declared(error: type[Exception]) -> None:
     reasons: dict[type[Exception], Any] = {TooOftenError: 7, CsrError: ("bad",)}
-    outcome = wire.refusal(refused(reasons.get(refused, "no"))).outcome
+    outcome = wire.refusal(error(reasons.get(error, "no"))).outcome
     (label,) = Metrics().labels["raywarden_enrollments"]
     assert outcome in label.values and "issued" in label.values
 
 
-def test_each_resource_is_told_apart() -> None:
+def test_each_resource_has_its_own_series() -> None:
     watches = Watches(("pods", "services"), lambda: {"pods": True, "services": False})
     (family,) = watches.collect()
-    assert {sample.labels["resource"]: sample.value for sample in family.samples} == {
-        "pods": 1,
-        "services": 0,
-    }
+    values = {sample.labels["resource"]: sample.value for sample in family.samples}
+    assert values == {"pods": 1, "services": 0}
 
 
 def logged() -> Iterator[tuple[str, set[str]]]:
     """Every event in our code, and its fields."""
     for file in (REPOSITORY / "webhook").rglob("*.py"):
-        for call in ast.walk(ast.parse(file.read_text())):
-            if (
-                isinstance(call, ast.Call)
-                and call.args
-                and isinstance(event := call.args[0], ast.Constant)
-            ):
-                said = ast.unparse(call.func)
-                if isinstance(event.value, str) and re.search(
-                    r"\blog\.|_log\.|get_logger|\._warn$", said
-                ):
-                    fields = {keyword.arg for keyword in call.keywords if keyword.arg}
-                    yield event.value, fields | ({"peer"} if said.endswith("._warn") else set())
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Call):
+                yield from logged_by(node)
+
+
+def logged_by(call: ast.Call) -> Iterator[tuple[str, set[str]]]:
+    if not call.args or not isinstance(call.args[0], ast.Constant):
+        return
+    event, function = call.args[0].value, ast.unparse(call.func)
+    if not isinstance(event, str) or not LOGGING_FUNCTION.search(function):
+        return
+    fields = {keyword.arg for keyword in call.keywords if keyword.arg}
+    if function.endswith("._warn"):
+        fields.add("peer")
+    yield event, fields
 
 
 def documented() -> dict[str, set[str]]:
@@ -80,15 +82,15 @@ def documented() -> dict[str, set[str]]:
     return {event: set(re.findall(r"`(\w+)`", fields)) for event, fields in rows}
 
 
-def test_the_reference_has_every_line_of_the_log() -> None:
-    # Bound to the logger of each watch.
-    bound = {"watch": {"resource"}, "object left out": {"resource"}}
+def test_the_reference_lists_every_log_event() -> None:
+    # Each informer binds the resource to its logger.
+    bound = {"watch state changed": {"resource"}, "object ignored": {"resource"}}
     events = {event: fields | bound.get(event, set()) for event, fields in logged()}
     assert len(events) > 15
     assert events == documented()
 
 
-def test_the_lines_shown_are_whole() -> None:
+def test_the_log_lines_in_the_reference_are_complete() -> None:
     shown = [json.loads(line) for line in REFERENCE.splitlines() if line.startswith("{")]
     assert [line["event"] for line in shown] == ["admission", "certificate issued"]
     for line in shown:

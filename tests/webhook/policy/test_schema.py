@@ -1,4 +1,4 @@
-"""The JSON Schema of the policy file says what the server says."""
+"""The JSON Schema of the policy file accepts exactly what the server accepts."""
 
 import re
 import subprocess
@@ -20,16 +20,17 @@ from tests.support.paths import REPOSITORY
 from webhook.policy import schema
 
 SCHEMA = orjson.loads(schema.text())
-JUDGE = Draft202012Validator(SCHEMA, format_checker=Draft202012Validator.FORMAT_CHECKER)
+VALIDATOR = Draft202012Validator(SCHEMA, format_checker=Draft202012Validator.FORMAT_CHECKER)
 
 
 def verdicts(document: Any) -> tuple[bool, bool]:
-    """What the schema says, and what the server says."""
+    """Whether the schema accepts the document, and whether the server does."""
+    schema_accepts = VALIDATOR.is_valid(document)
     try:
         Policy.parse(document)
     except PolicyError:
-        return JUDGE.is_valid(document), False
-    return JUDGE.is_valid(document), True
+        return schema_accepts, False
+    return schema_accepts, True
 
 
 def exemption(**fields: Any) -> Any:
@@ -70,7 +71,7 @@ def exemption(**fields: Any) -> Any:
         {"inject": {"nonRootImages": [{"image": "a/*", "uid": 2**70}]}},
     ],
 )
-def test_good_files_are_good_to_both(document: Any) -> None:
+def test_schema_and_server_accept_valid_files(document: Any) -> None:
     assert verdicts(document) == (True, True)
 
 
@@ -119,12 +120,12 @@ def test_good_files_are_good_to_both(document: Any) -> None:
         {"inject": {"clusterDomain": "Not A Domain"}},
     ],
 )
-def test_bad_files_are_bad_to_both(document: Any) -> None:
+def test_schema_and_server_reject_invalid_files(document: Any) -> None:
     assert verdicts(document) == (False, False)
 
 
 def _documents(schema: Any) -> st.SearchStrategy[Any]:
-    """Documents that `schema` nearly describes: its names, its values, and others in their places."""
+    """Documents that nearly match `schema`: its field names with valid and invalid values."""
     if "$ref" in schema:
         return _documents(SCHEMA["$defs"][schema["$ref"].rpartition("/")[2]])
     others: st.SearchStrategy[Any] = st.sampled_from(
@@ -149,13 +150,13 @@ def _documents(schema: Any) -> st.SearchStrategy[Any]:
 
 
 @given(_documents(SCHEMA))
-def test_whatever_is_written_gets_one_verdict(document: Any) -> None:
-    # Nothing in the file is the default policy; editors do not ask the schema about that.
+def test_schema_and_server_agree_on_any_document(document: Any) -> None:
+    # An empty file is the default policy; editors do not validate it against the schema.
     by_schema, by_server = verdicts({} if document is None else document)
     assert by_schema == by_server
 
 
-def test_the_files_we_show_are_good() -> None:
+def test_the_documented_files_are_valid() -> None:
     shown = re.findall(
         r"```yaml\n(apiVersion: raywarden.io/v1alpha1\nkind: Policy\n.*?)```", _guide(), re.DOTALL
     )
@@ -169,7 +170,7 @@ def _guide() -> str:
     return (REPOSITORY / "deploy" / "README.md").read_text()
 
 
-def test_it_is_a_schema_and_describes_every_field() -> None:
+def test_the_schema_is_valid_and_describes_every_field() -> None:
     assert SCHEMA["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     Draft202012Validator.check_schema(SCHEMA)
     fields = dict(_fields())
@@ -187,30 +188,31 @@ def test_it_is_a_schema_and_describes_every_field() -> None:
 
 def _fields() -> Iterator[tuple[str, str]]:
     parts = {"": SCHEMA, "rules.": SCHEMA["properties"]["rules"]}
-    for title, part in {
-        **parts,
-        **{f"{name}.": part for name, part in SCHEMA["$defs"].items()},
-    }.items():
+    parts |= {f"{name}.": definition for name, definition in SCHEMA["$defs"].items()}
+    for prefix, part in parts.items():
         for name, field in part["properties"].items():
-            referred = SCHEMA["$defs"].get(field.get("$ref", "").rpartition("/")[2], {})
-            yield title + name, field.get("description") or referred.get("description", "")
+            definition = SCHEMA["$defs"].get(field.get("$ref", "").rpartition("/")[2], {})
+            description = field.get("description") or definition.get("description", "")
+            yield prefix + name, description
 
 
-def test_every_rule_has_its_own_parameters_in_it() -> None:
+def test_every_rule_has_its_parameters_in_the_schema() -> None:
     rules = SCHEMA["properties"]["rules"]["properties"]
     assert list(rules) == [rule.id for rule in RULES]
     for rule in RULES:
-        settings = SCHEMA["$defs"][rules[rule.id]["$ref"].rpartition("/")[2]]["properties"]
-        parameters = SCHEMA["$defs"][settings["parameters"]["$ref"].rpartition("/")[2]][
-            "properties"
-        ]
+        settings = _definition(rules[rule.id])["properties"]
+        parameters = _definition(settings["parameters"])["properties"]
         assert set(settings) == {"mode", "parameters"}
         assert list(parameters) == [field.alias for field in rule.model_fields.values()]
 
 
-def test_the_command_line_prints_it() -> None:
-    ended = subprocess.run(
+def _definition(reference: Any) -> Any:
+    return SCHEMA["$defs"][reference["$ref"].rpartition("/")[2]]
+
+
+def test_the_command_line_prints_the_schema() -> None:
+    process = subprocess.run(
         [sys.executable, "-m", "webhook", "rules", "schema"],
         cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
-    assert ended.stdout == (REPOSITORY / "policies" / "policy.schema.json").read_text()
+    assert process.stdout == (REPOSITORY / "policies" / "policy.schema.json").read_text()

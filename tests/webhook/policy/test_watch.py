@@ -28,7 +28,7 @@ from webhook.settings import SetupError
 
 LOOSE, STRICT = b"profiles: {enforce: privileged}\n", b"profiles: {enforce: restricted}\n"
 WRONG = b"profiles: {enforce: strict}\nrules: {tls-of: {}}\n"
-ENDED = b"""\
+WITH_EXPIRED = b"""\
 exemptions:
 - {names: [a], reason: for ever}
 - {names: [b], reason: a test run, until: 2026-01-31}
@@ -36,8 +36,8 @@ exemptions:
 """ % str(TODAY).encode()
 
 
-class Desk:
-    """A policy file and a calendar, on a table."""
+class PolicyFolder:
+    """A watched policy file whose content and date a test sets."""
 
     def __init__(self, content: bytes = LOOSE) -> None:
         self.content: bytes | None = content
@@ -58,11 +58,11 @@ class Desk:
         self.parses += 1
         return parse_policy(Path("p"), content, running)
 
-    def look(self, content: bytes | None) -> list[Any]:
-        """What is logged when the watch looks at this content."""
+    def log_of(self, content: bytes | None) -> list[Any]:
+        """The log of one check of the file with this content; None for a missing file."""
         self.content = content
         with capture_logs() as logs:
-            asyncio.run(self.watch.look())
+            asyncio.run(self.watch.check())
         return logs
 
     @property
@@ -73,149 +73,147 @@ class Desk:
         return self.registry.get_sample_value(f"raywarden_policy_{name}", labels)
 
     @property
+    def exemptions(self) -> tuple[float | None, float | None]:
+        """How many are active, and how many have expired."""
+        return (
+            self.sample("exemptions", state="active"),
+            self.sample("exemptions", state="expired"),
+        )
+
+    @property
     def counts(self) -> tuple[float | None, ...]:
         return (
             self.sample("reloads_total", outcome="loaded"),
             self.sample("reloads_total", outcome="rejected"),
-            self.sample("current"),
+            self.sample("last_reload_successful"),
         )
 
 
-def test_other_content_is_another_policy() -> None:
-    desk = Desk()
-    assert desk.look(LOOSE) == [] and desk.parses == 1, "the same content is not read again"
-    assert desk.counts == (0, 0, 1)
-    assert [log["event"] for log in desk.look(STRICT)] == ["policy loaded"]
-    assert (desk.enforced, desk.counts) == ("restricted", (1, 0, 1))
+def test_changed_content_is_loaded() -> None:
+    folder = PolicyFolder()
+    assert folder.log_of(LOOSE) == [] and folder.parses == 1, "the same content is not read again"
+    assert folder.counts == (0, 0, 1)
+    assert [log["event"] for log in folder.log_of(STRICT)] == ["policy loaded"]
+    assert (folder.enforced, folder.counts) == ("restricted", (1, 0, 1))
 
 
-def test_a_wrong_file_keeps_the_last_good_one_and_is_said_once() -> None:
-    desk = Desk(STRICT)
-    (log,) = desk.look(WRONG)
-    assert (log["log_level"], log["event"]) == (
-        "error",
-        "policy rejected, the last good one stays in force",
-    )
+def test_an_invalid_file_keeps_the_last_policy_and_is_logged_once() -> None:
+    folder = PolicyFolder(STRICT)
+    (log,) = folder.log_of(WRONG)
+    assert (log["log_level"], log["event"]) == ("error", "policy rejected")
     assert log["problems"] == [
         "p:1:21: profiles.enforce: Input should be 'privileged', 'baseline' or 'restricted'",
         "p:2:9: rules.tls-of: no rule is called tls-of; did you mean tls-on?",
     ]
-    assert desk.look(WRONG) == []
-    assert (desk.enforced, desk.counts) == ("restricted", (0, 1, 0))
-    assert len(desk.look(WRONG + b"# still\n")) == 1
-    assert [log["event"] for log in desk.look(STRICT)] == ["policy loaded"]
-    assert (desk.enforced, desk.counts) == ("restricted", (1, 2, 1))
+    assert folder.log_of(WRONG) == []
+    assert (folder.enforced, folder.counts) == ("restricted", (0, 1, 0))
+    assert len(folder.log_of(WRONG + b"# still\n")) == 1
+    assert [log["event"] for log in folder.log_of(STRICT)] == ["policy loaded"]
+    assert (folder.enforced, folder.counts) == ("restricted", (1, 2, 1))
 
 
-def test_a_file_that_is_gone_for_a_moment_keeps_the_last_good_one() -> None:
-    desk = Desk(STRICT)
-    (log,) = desk.look(None)
+def test_a_file_that_disappears_keeps_the_last_policy() -> None:
+    folder = PolicyFolder(STRICT)
+    (log,) = folder.log_of(None)
     assert log["problems"] == ["p: No such file or directory"]
-    assert desk.look(None) == []
-    assert (desk.enforced, desk.counts) == ("restricted", (0, 1, 0))
-    desk.look(STRICT)
-    assert desk.counts == (1, 1, 1)
+    assert folder.log_of(None) == []
+    assert (folder.enforced, folder.counts) == ("restricted", (0, 1, 0))
+    folder.log_of(STRICT)
+    assert folder.counts == (1, 1, 1)
 
 
-def test_a_file_that_is_being_written_is_taken_when_it_is_whole() -> None:
-    desk = Desk(STRICT)
+def test_a_file_that_is_being_written_is_loaded_when_it_is_complete() -> None:
+    folder = PolicyFolder(STRICT)
     halves = iter([b"", LOOSE[:-2], LOOSE, LOOSE])
-    desk.watch = PolicyWatch(lambda: next(halves), desk._parse, lambda: TODAY)
-    desk.parses = 0
-    desk.look(None)
-    assert (desk.parses, desk.enforced, desk.watch.reloads["rejected"]) == (1, "privileged", 0)
-
-
-def test_the_cluster_domain_stays_what_it_was_at_start() -> None:
-    desk = Desk()
-    (log,) = desk.look(b"inject: {clusterDomain: other.local}\n")
-    assert log["problems"][0].startswith(
-        "p:1:25: inject.clusterDomain: certificates hold names in cluster.local"
+    folder.watch = PolicyWatch(lambda: next(halves), folder._parse, lambda: TODAY)
+    folder.parses = 0
+    folder.log_of(None)
+    assert (folder.parses, folder.enforced, folder.watch.reloads["rejected"]) == (
+        1,
+        "privileged",
+        0,
     )
-    assert desk.watch.policy.inject.cluster_domain == "cluster.local"
 
 
-def test_nothing_starts_with_a_wrong_policy() -> None:
+def test_the_cluster_domain_cannot_change_without_a_restart() -> None:
+    folder = PolicyFolder()
+    (log,) = folder.log_of(b"inject: {clusterDomain: other.local}\n")
+    assert log["problems"][0].startswith(
+        "p:1:25: inject.clusterDomain: certificates contain names in cluster.local"
+    )
+    assert folder.watch.policy.inject.cluster_domain == "cluster.local"
+
+
+def test_an_invalid_policy_at_the_start_raises() -> None:
     with pytest.raises(SetupError):
-        Desk(WRONG)
+        PolicyFolder(WRONG)
 
 
-def test_without_a_file_the_default_policy_holds() -> None:
+def test_without_a_file_the_default_policy_is_active() -> None:
     watch = PolicyWatch(partial(read_policy, None), partial(parse_policy, None), lambda: TODAY)
     with capture_logs() as logs:
-        asyncio.run(watch.look())
-    assert (logs, watch.policy.file, watch.current) == ([], Policy.parse(None).file, True)
+        asyncio.run(watch.check())
+    assert (logs, watch.policy.file, watch.up_to_date) == ([], Policy.parse(None).file, True)
 
 
-class TestEndedExemptions:
-    def named(self, logs: list[Any]) -> list[tuple[int, str, str]]:
-        assert all(
-            (log["event"], log["log_level"]) == ("exemption ended", "warning") for log in logs
-        )
+class TestExpiredExemptions:
+    def reported(self, logs: list[Any]) -> list[tuple[int, str, str]]:
+        for log in logs:
+            assert (log["event"], log["log_level"]) == ("exemption expired", "warning")
         return [(log["exemption"], log["reason"], log["until"]) for log in logs]
 
-    def test_are_named_at_first_and_once_a_day(self) -> None:
-        desk = Desk(ENDED)
+    def test_are_reported_at_the_start_and_once_a_day(self) -> None:
+        folder = PolicyFolder(WITH_EXPIRED)
         first = (2, "a test run", "2026-01-31")
-        assert self.named(desk.look(ENDED)) == [first]
-        assert desk.look(ENDED) == []
-        desk.today += timedelta(days=1)
-        assert self.named(desk.look(ENDED)) == [first, (3, "until today", str(TODAY))]
-        assert desk.look(ENDED) == []
+        assert self.reported(folder.log_of(WITH_EXPIRED)) == [first]
+        assert folder.log_of(WITH_EXPIRED) == []
+        folder.today += timedelta(days=1)
+        assert self.reported(folder.log_of(WITH_EXPIRED)) == [first, (3, "until today", str(TODAY))]
+        assert folder.log_of(WITH_EXPIRED) == []
 
-    def test_are_named_with_another_policy(self) -> None:
-        desk = Desk()
-        assert desk.look(LOOSE) == []
-        loaded, *ended = desk.look(ENDED)
+    def test_are_reported_with_each_new_policy(self) -> None:
+        folder = PolicyFolder()
+        assert folder.log_of(LOOSE) == []
+        loaded, *expired = folder.log_of(WITH_EXPIRED)
         assert loaded["event"] == "policy loaded"
-        assert [number for number, *_ in self.named(ended)] == [2]
+        assert [number for number, *_ in self.reported(expired)] == [2]
 
-    def test_are_counted_on_the_day_that_is(self) -> None:
-        desk = Desk(ENDED)
-        assert (
-            desk.sample("exemptions", state="in force"),
-            desk.sample("exemptions", state="ended"),
-        ) == (2, 1)
-        desk.today = date(2026, 1, 31)
-        assert (
-            desk.sample("exemptions", state="in force"),
-            desk.sample("exemptions", state="ended"),
-        ) == (3, 0)
+    def test_are_counted_by_the_current_date(self) -> None:
+        folder = PolicyFolder(WITH_EXPIRED)
+        assert folder.exemptions == (2, 1)
+        folder.today = date(2026, 1, 31)
+        assert folder.exemptions == (3, 0)
 
 
-def test_one_request_sees_one_policy() -> None:
-    token, default = (
-        Policy.parse({"inject": {"auth": "token"}, "profiles": {"enforce": "privileged"}}),
-        Policy.parse({}),
-    )
-    asked = iter([token, default, token, default])
+def test_a_request_is_decided_by_a_single_policy() -> None:
+    token = Policy.parse({"inject": {"auth": "token"}, "profiles": {"enforce": "privileged"}})
+    default = Policy.parse({})
+    policies = iter([token, default, token, default])
     reviewer = Reviewer(
-        lambda: next(asked), lambda: factory.SIGNER, ManifestNamespaces(()), lambda: TODAY
+        lambda: next(policies), lambda: factory.SIGNER, ManifestNamespaces(()), lambda: TODAY
     )
     change = {"/spec/headGroupSpec/serviceType": "LoadBalancer", "/spec/authOptions": None}
     document = changed(factory.ray_cluster(), change)
     mutated = [reviewer.mutated(factory.request(document)) for _ in range(2)]
-    hints = [
-        orjson.loads(one.document["metadata"]["annotations"]["raywarden.io/injected"])
-        for one in mutated
-    ]
+    annotations = [result.document["metadata"]["annotations"] for result in mutated]
+    hints = [orjson.loads(annotation["raywarden.io/injected"]) for annotation in annotations]
     assert ["auth-token" in hint["mutations"] for hint in hints] == [True, False]
     assert [hint["hash"] for hint in hints] == [
-        contract_hash(factory.SIGNER, one.inject) for one in (token, default)
+        contract_hash(factory.SIGNER, policy.inject) for policy in (token, default)
     ]
     stored = factory.request(dict(mutated[1].document))
     assert [bool(reviewer.verdict(stored).denied) for _ in range(2)] == [False, True]
-    assert next(asked, None) is None
+    assert next(policies, None) is None
 
 
 @pytest.fixture
 def mounted(tmp_path: Path) -> Callable[[bytes], Path]:
-    """Puts a policy where the kubelet would mount a ConfigMap: behind links that change all at once."""
+    """Writes a policy as the kubelet mounts a ConfigMap: behind links that change atomically."""
 
     def put(content: bytes) -> Path:
         (version := tmp_path / f"..{time.monotonic_ns()}").mkdir()
         (version / "policy.yaml").write_bytes(content)
-        # The kubelet's files may well have the same size and time as those before them.
+        # The kubelet's files may have the same size and modification time as the previous ones.
         os.utime(version / "policy.yaml", (0, 0))
         (tmp_path / "..data_tmp").symlink_to(version.name)
         os.replace(tmp_path / "..data_tmp", tmp_path / "..data")
@@ -226,9 +224,9 @@ def mounted(tmp_path: Path) -> Callable[[bytes], Path]:
     return put
 
 
-def until(met: Callable[[], bool]) -> None:
+def until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 15
-    while not met():
+    while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
@@ -241,39 +239,35 @@ def allowed(live: Live) -> bool:
     return bool(answer["response"]["allowed"])
 
 
-def test_a_running_server_takes_a_new_policy_and_refuses_a_wrong_one(
+def test_a_running_server_loads_a_new_policy_and_rejects_an_invalid_one(
     mounted: Callable[[bytes], Path],
 ) -> None:
-    loaded, rejected = (
-        f'raywarden_policy_reloads_total{{outcome="{one}"}}' for one in ("loaded", "rejected")
-    )
+    loaded = 'raywarden_policy_reloads_total{outcome="loaded"}'
+    rejected = 'raywarden_policy_reloads_total{outcome="rejected"}'
+    successful = "raywarden_policy_last_reload_successful"
     file = mounted(LOOSE)
     with serving({"RAYWARDEN_POLICY_FILE": str(file), "RAYWARDEN_RESYNC_SECONDS": "0.1"}) as live:
         assert allowed(live)
-        assert (metric(live, loaded), metric(live, "raywarden_policy_current")) == (0, 1)
+        assert (metric(live, loaded), metric(live, successful)) == (0, 1)
         mounted(b"profiles: {enforce: baseline  }\n")
         until(lambda: metric(live, loaded) == 1)
         assert not allowed(live)
         mounted(WRONG)
         until(lambda: metric(live, rejected) == 1)
-        assert not allowed(live) and metric(live, "raywarden_policy_current") == 0
+        assert not allowed(live) and metric(live, successful) == 0
         file.unlink()
         until(lambda: metric(live, rejected) == 2)
         assert not allowed(live)
-        mounted(LOOSE + ENDED)
+        mounted(LOOSE + WITH_EXPIRED)
         until(lambda: metric(live, loaded) == 2)
-        assert allowed(live) and metric(live, "raywarden_policy_current") == 1
-        assert metric(live, 'raywarden_policy_exemptions{state="ended"}') >= 1
+        assert allowed(live) and metric(live, successful) == 1
+        assert metric(live, 'raywarden_policy_exemptions{state="expired"}') >= 1
         problems = [
-            event["problems"]
-            for event in live.log()
-            if event["event"].startswith("policy rejected")
+            event["problems"] for event in live.log() if event["event"] == "policy rejected"
         ]
-        assert (
-            problems[0][1]
-            == f"{file}:2:9: rules.tls-of: no rule is called tls-of; did you mean tls-on?"
-        )
+        expected = f"{file}:2:9: rules.tls-of: no rule is called tls-of; did you mean tls-on?"
+        assert problems[0][1] == expected
         assert problems[1:] == [[f"{file}: No such file or directory"]]
-        ended = [event for event in live.log() if event["event"] == "exemption ended"]
-        assert {(event["exemption"], event["reason"]) for event in ended} >= {(2, "a test run")}
+        expired = [event for event in live.log() if event["event"] == "exemption expired"]
+        assert {(event["exemption"], event["reason"]) for event in expired} >= {(2, "a test run")}
         assert live.stop() == 0
