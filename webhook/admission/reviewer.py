@@ -109,7 +109,8 @@ class Reviewer:
         return evaluate.validate(request.gvk, request.object or {}, policy, facts)
 
     def _facts(self, request: AdmissionRequest, policy: Policy) -> Facts:
-        before = request.old_object if request.operation == "UPDATE" else None
+        stored = request.old_object if request.operation == "UPDATE" else None
+        before = None if stored is None else Workload.of(request.gvk, stored)
         signer = self._signer()
         return Facts(
             operation=request.operation,
@@ -122,8 +123,8 @@ class Reviewer:
             signer=signer,
             injection=policy.inject,
             contract_hash=self._hash_of(signer, policy.inject),
-            before=None if before is None else Workload.of(request.gvk, before),
-            stored=before,
+            before=before,
+            stored=stored,
             size=request.size,
             # Only the policy's own CEL expressions read the request, so it is built only for them.
             request=request.plain if policy.expressions else {},
