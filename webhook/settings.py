@@ -30,7 +30,7 @@ class SetupError(Exception):
 class Settings(BaseSettings):
     """What an operator can configure, each setting as the variable `RAYWARDEN_<NAME>`.
 
-    The policy is not a setting: it has a file of its own.
+    The policy is not part of the settings: it has a file of its own.
     """
 
     model_config = SettingsConfigDict(env_prefix=_PREFIX, frozen=True, extra="ignore")
@@ -62,7 +62,7 @@ class Settings(BaseSettings):
     objects_file: Path | None = Field(
         None,
         description="with `--dev`: file (YAML or JSON) with the Kubernetes objects of the "
-        "pretended cluster: Namespaces, whose labels choose profiles, and Pods, Services and "
+        "simulated cluster: Namespaces, whose labels choose profiles, and Pods, Services and "
         "RayClusters for enrollment",
     )
     kubeconfig: Path | None = Field(
@@ -169,7 +169,7 @@ class Settings(BaseSettings):
         64 * 1024 * 1024,
         gt=0,
         description="memory for what exceeds 128 KiB in each request body, over all requests; "
-        "when it is used up, the request that has been sending longest gets 503",
+        "when it is used up, the request that has been arriving longest gets 503",
     )
     body_timeout_seconds: float = Field(
         5.0, gt=0, description="time for receiving a request body; slower requests get 408"
