@@ -23,31 +23,34 @@ class KeyMode(StrEnum):
     EVERYONE = "0444"
 
 
+SignerUrl = Annotated[
+    str, typer.Option(envvar="RAYWARDEN_SIGNER_URL", help="Enrollment URL of RayWarden (https).")
+]
+SignerCa = Annotated[
+    str, typer.Option(envvar="RAYWARDEN_SIGNER_CA", help="The only CA to trust at that URL (PEM).")
+]
+PodIp = Annotated[
+    str, typer.Option(envvar="RAYWARDEN_POD_IP", help="IP address the certificate must contain.")
+]
+TokenFile = Annotated[Path, typer.Option(help="Projected service account token.")]
+Directory = Annotated[Path, typer.Option(help="Folder for tls.key, tls.crt and ca.crt.")]
+Mode = Annotated[KeyMode, typer.Option(help="File mode of tls.key.")]
+Deadline = Annotated[float, typer.Option(min=1, help="Give up after this many seconds.")]
+TerminationLog = Annotated[
+    Path, typer.Option(help="Write the reason for a failure to this file, if it exists.")
+]
+
+
 def enroll_command(
-    signer_url: Annotated[
-        str,
-        typer.Option(envvar="RAYWARDEN_SIGNER_URL", help="Enrollment URL of RayWarden (https)."),
-    ] = "",
-    signer_ca: Annotated[
-        str,
-        typer.Option(envvar="RAYWARDEN_SIGNER_CA", help="The only CA to trust at that URL (PEM)."),
-    ] = "",
-    pod_ip: Annotated[
-        str,
-        typer.Option(envvar="RAYWARDEN_POD_IP", help="IP address the certificate must contain."),
-    ] = "",
-    token_file: Annotated[Path, typer.Option(help="Projected service account token.")] = Path(
-        "/var/run/secrets/raywarden.io/token"
-    ),
-    directory: Annotated[Path, typer.Option(help="Folder for tls.key, tls.crt and ca.crt.")] = Path(
-        "/etc/ray/tls"
-    ),
-    key_mode: Annotated[KeyMode, typer.Option(help="File mode of tls.key.")] = KeyMode.OWNER,
+    signer_url: SignerUrl = "",
+    signer_ca: SignerCa = "",
+    pod_ip: PodIp = "",
+    token_file: TokenFile = Path("/var/run/secrets/raywarden.io/token"),
+    directory: Directory = Path("/etc/ray/tls"),
+    key_mode: Mode = KeyMode.OWNER,
     # After that the kubelet restarts the init container, and the pod's status shows the reason.
-    deadline: Annotated[float, typer.Option(min=1, help="Give up after this many seconds.")] = 120,
-    termination_log: Annotated[
-        Path, typer.Option(help="Write the reason for a failure to this file, if it exists.")
-    ] = Path("/dev/termination-log"),
+    deadline: Deadline = 120,
+    termination_log: TerminationLog = Path("/dev/termination-log"),
 ) -> None:
     """Create a private key in this pod, obtain a certificate for it, and write both for Ray.
 

@@ -146,13 +146,19 @@ async def serve(
         for listener in listeners:
             listener.should_exit = True
         await asyncio.gather(*servers)
-        for task in background:
-            task.cancel()
-        results = await asyncio.gather(*background, return_exceptions=True)
+        failures = await _cancel(background)
         log.info("stopped")
-    for result in results:
-        if isinstance(result, Exception):
-            raise result
+    for failure in failures:
+        raise failure
+
+
+async def _cancel(tasks: Iterable[asyncio.Future[None]]) -> list[Exception]:
+    """Cancel tasks, and wait for their end; returns the exceptions that they ended with."""
+    tasks = tuple(tasks)
+    for task in tasks:
+        task.cancel()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    return [result for result in results if isinstance(result, Exception)]
 
 
 async def _wait_started(
