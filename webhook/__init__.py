@@ -1,4 +1,4 @@
-"""The outside world: HTTPS, command line, settings, metrics."""
+"""RayWarden's server and command line: everything that touches the network, files or the clock."""
 
 from importlib.metadata import version
 

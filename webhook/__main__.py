@@ -5,10 +5,15 @@ import sys
 
 
 def main() -> None:
-    """Run the command line. `enroll` is on every pod's way to its start: for it the server is not even imported."""
+    """Run the command line.
+
+    Every pod waits for `raywarden enroll` before it starts, so that command does not even import
+    the server.
+    """
     handler = signal.getsignal(signal.SIGINT)
     if handler is signal.default_int_handler:
-        # Ctrl-C while modules are loaded just ends us: Python would print where it was, and some modules crash.
+        # While modules are imported, let Ctrl-C end the process without a word. Python's own
+        # handler would print a traceback, and some modules crash when it interrupts their import.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     if sys.argv[1:2] == ["enroll"]:
         from webhook.agent.command import main as run

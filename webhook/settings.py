@@ -1,4 +1,7 @@
-"""The only reader of the environment."""
+"""Server settings, read from `RAYWARDEN_*` environment variables.
+
+No other module of the server reads the environment.
+"""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -8,205 +11,266 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, IPvAnyAddress, ValidationError, field_validator
-from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 from pydantic_core.core_schema import ValidationInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 _PREFIX = "RAYWARDEN_"
-# What the injected init container has in its environment, beside the signer's URL.
-_OF_PODS = ("POD_IP", "SIGNER_CA")
-_LINKED_HOST = "_SERVICE_HOST"
-_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+# The injected init container has these variables in addition to RAYWARDEN_SIGNER_URL.
+_INIT_CONTAINER_VARIABLES = ("POD_IP", "SIGNER_CA")
+# Kubernetes adds `<SERVICE>_SERVICE_HOST` to every container for each Service of its namespace.
+_SERVICE_LINK_SUFFIX = "_SERVICE_HOST"
+_DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 
 
 class SetupError(Exception):
-    """RayWarden cannot start as it is set up; the message says what to change."""
+    """RayWarden cannot start with this configuration; the message says what to change."""
 
 
 class Settings(BaseSettings):
-    """What an operator may turn, each as `RAYWARDEN_<NAME>`. Policy is not here: it has a file of its own."""
+    """What an operator can configure, each setting as the variable `RAYWARDEN_<NAME>`.
+
+    The policy is not part of the settings: it has a file of its own.
+    """
 
     model_config = SettingsConfigDict(env_prefix=_PREFIX, frozen=True, extra="ignore")
 
     host: IPvAnyAddress = Field(IPv4Address("0.0.0.0"), description="address to listen on")
     admission_port: int = Field(
-        8443, ge=0, le=65535, description="`/mutate` and `/validate`, over TLS; 0 picks one"
+        8443,
+        ge=0,
+        le=65535,
+        description="HTTPS port of `/mutate` and `/validate`; 0 chooses a free port",
     )
     enrollment_port: int = Field(
-        8444, ge=0, le=65535, description="`/v1/certificates`, over TLS; 0 picks one"
+        8444,
+        ge=0,
+        le=65535,
+        description="HTTPS port of `/v1/certificates`; 0 chooses a free port",
     )
     operations_port: int = Field(
-        8080, ge=0, le=65535, description="`/livez`, `/readyz` and `/metrics`, plain; 0 picks one"
+        8080,
+        ge=0,
+        le=65535,
+        description="HTTP port of `/livez`, `/readyz` and `/metrics`; 0 chooses a free port",
     )
     policy_file: Path | None = Field(
         None,
-        description="policy file (YAML), read again on change; without it the default policy holds",
+        description="policy file (YAML), reloaded when it changes; "
+        "if unset, the default policy applies",
     )
     objects_file: Path | None = Field(
         None,
-        description="with `--dev`, the Kubernetes objects that exist (YAML or JSON): Namespaces, whose labels choose "
-        "profiles, and Pods, Services and RayClusters for enrollment",
+        description="with `--dev`: file (YAML or JSON) with the Kubernetes objects of the "
+        "simulated cluster: Namespaces, whose labels choose profiles, and Pods, Services and "
+        "RayClusters for enrollment",
     )
     kubeconfig: Path | None = Field(
-        None, description="how to reach the API server from outside the cluster"
+        None, description="kubeconfig file for reaching the API server from outside the cluster"
     )
     namespace: str = Field(
-        "raywarden-system", pattern=_LABEL, description="namespace RayWarden runs in"
+        "raywarden-system", pattern=_DNS_LABEL, description="namespace RayWarden runs in"
     )
     seed_dir: Path | None = Field(
         None,
-        description="folder with the seed, one file a generation; without it, the Secret `raywarden-seed`",
+        description="folder with the seed, one file per generation; "
+        "if unset, the seed is in the Secret `raywarden-seed`",
     )
     admission_service: str = Field(
-        "raywarden", pattern=_LABEL, description="Service in front of the admission port"
+        "raywarden", pattern=_DNS_LABEL, description="Service in front of the admission port"
     )
     serving_names: str = Field(
         "",
         pattern=r"^[A-Za-z0-9.:, -]*$",
-        description="further names and addresses of our serving certificate, by comma",
+        description="additional DNS names and IP addresses for RayWarden's serving certificate, "
+        "separated by commas",
     )
     webhook_configuration: str = Field(
         "raywarden",
-        description="name of our two webhook configurations; empty: their caBundle is not ours to write",
+        description="name of RayWarden's two webhook configurations; "
+        "if empty, RayWarden does not write their caBundle",
     )
     tls_cert_file: Path | None = Field(
         None,
-        description="serving certificate chain (PEM), where it shall not come from the seed; read again on change",
+        description="serving certificate chain (PEM), reloaded when it changes; "
+        "if unset, RayWarden issues its serving certificate from the seed",
     )
-    tls_key_file: Path | None = Field(None, description="its private key (PEM)")
+    tls_key_file: Path | None = Field(
+        None, description="private key (PEM) of `RAYWARDEN_TLS_CERT_FILE`"
+    )
     signer_ca_file: Path | None = Field(
-        None, description="its CA, which pods then trust for enrollment (PEM)"
+        None,
+        description="CA (PEM) of `RAYWARDEN_TLS_CERT_FILE`, which pods trust for enrollment",
     )
     signer_url: str = Field(
         default_factory=lambda known: f"https://raywarden-enroll.{known['namespace']}.svc:8444",
         pattern=r"^https://(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9.-]+)(:[0-9]{1,5})?(/\S*)?$",
-        description="enrollment, as pods reach it; by default in `RAYWARDEN_NAMESPACE`",
+        description="URL at which pods reach enrollment; the default follows `RAYWARDEN_NAMESPACE`",
     )
     enroll_image: str = Field(
         "raywarden:latest", min_length=1, description="image of the injected init container"
     )
     root_cert_file: Path | None = Field(
         None,
-        description="an own CA (PEM, with those above it) that vouches for cluster CAs to the outside",
+        description="your organization's CA (PEM, followed by the CAs above it), which "
+        "cross-signs cluster CAs so that clients outside the cluster trust them",
     )
-    root_key_file: Path | None = Field(None, description="its private key (PEM)")
+    root_key_file: Path | None = Field(
+        None, description="private key (PEM) of `RAYWARDEN_ROOT_CERT_FILE`"
+    )
     trust_domain: str = Field(
         "cluster.local",
         pattern=r"^[a-z0-9._-]+$",
         description="SPIFFE trust domain of the names in certificates",
     )
+    # At most ten years, the lifetime of a cluster's CA: no certificate outlives its CA.
     certificate_days: int = Field(
         730,
         ge=1,
         le=3650,
-        description="life of a pod's certificate; it must outlast the pod, because Ray never reads its files again",
+        description="validity of a pod's certificate in days; it must outlast the pod, "
+        "because Ray reads its certificate files only once",
     )
-    ca_cache_size: int = Field(10_000, gt=0, description="cluster CAs kept in memory")
+    ca_cache_size: int = Field(10_000, gt=0, description="number of cluster CAs kept in memory")
+    # At most 30 s: a waiting request counts against `max_enrollments`.
     address_wait_seconds: float = Field(
         5.0,
         ge=0,
         le=30,
-        description="an enrollment waits this long for the API server to know the pod's address",
+        description="how long an enrollment waits until the API server knows the pod's IP address",
     )
     require_peer_address: bool = Field(
         False,
-        description="refuse enrollments from other addresses than the pod's; not for networks that hide it",
+        description="refuse an enrollment that does not come from the pod's own IP address; "
+        "do not use where the network hides source addresses",
     )
     enrollments_per_minute: int = Field(
-        10, gt=0, description="certificates one pod may ask for in a minute"
+        10, gt=0, description="certificates one pod can request per minute"
     )
     max_enrollments: int = Field(
-        500, gt=0, description="enrollments at once; more get 503 and come again"
+        500, gt=0, description="concurrent enrollments; further requests get 503 and are retried"
     )
-    max_enrollment_bytes: int = Field(32 * 1024, gt=0, description="larger enrollments get 413")
+    max_enrollment_bytes: int = Field(
+        32 * 1024, gt=0, description="largest enrollment request; larger ones get 413"
+    )
+    # At most a minute: generations become active five minutes after they are added, and by then
+    # every replica must have read them.
     resync_seconds: float = Field(
         10.0,
         gt=0,
         le=60,
-        description="how often the policy file, the seed, our certificate and the caBundle are looked at",
+        description="how often RayWarden checks the policy file, the seed, its serving "
+        "certificate and the caBundle",
     )
-    max_body_bytes: int = Field(8 * 1024 * 1024, gt=0, description="larger requests get 413")
+    max_body_bytes: int = Field(
+        8 * 1024 * 1024, gt=0, description="largest AdmissionReview; larger ones get 413"
+    )
     max_large_bodies_bytes: int = Field(
         64 * 1024 * 1024,
         gt=0,
-        description="what is beyond 128 KiB of each request, together; beyond that 503 for who sends longest",
+        description="memory for what exceeds 128 KiB in each request body, over all requests; "
+        "when it is used up, the request that has been arriving longest gets 503",
     )
     body_timeout_seconds: float = Field(
-        5.0, gt=0, description="a request body that takes longer gets 408"
+        5.0, gt=0, description="time for receiving a request body; slower requests get 408"
     )
     wait_seconds: float = Field(
         10.0,
         gt=0,
-        description="a connection that does not bring its request header, or take its answer, is closed",
+        description="time for receiving a request header, and for the client to read an answer; "
+        "slower connections are closed",
     )
+    # More than 90 s: closing before the API server does would lose a request on its way.
     keep_alive_seconds: int = Field(
         130,
         gt=90,
-        description="idle connections are kept this long; the API server keeps them 90 s and must close first",
+        description="how long an idle connection is kept open; longer than the API server keeps "
+        "it (90 s), because the API server must close first",
     )
     max_connections: int = Field(
-        1000, gt=0, description="connections of one port; the idlest makes room for more"
+        1000,
+        gt=0,
+        description="connections per port; beyond that, the connection idle longest is closed",
     )
     drain_seconds: float = Field(
         5.0, ge=0, description="time between becoming unready and refusing new connections"
     )
-    shutdown_seconds: int = Field(20, ge=0, description="time for open requests to end after that")
+    shutdown_seconds: int = Field(
+        20, ge=0, description="time for open requests to finish after the drain"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="least level that is logged"
+        "info", description="lowest level that is logged"
     )
 
     @field_validator("admission_port", "enrollment_port", "operations_port", mode="before")
     @classmethod
-    def _no_service_link(cls, value: Any, info: ValidationInfo) -> Any:
-        """Kubernetes puts `tcp://ADDRESS:PORT` there for a Service `raywarden-admission`, where nobody set it."""
-        linked = isinstance(value, str) and value.startswith(("tcp://", "udp://", "sctp://"))
-        return cls.model_fields[str(info.field_name)].default if linked else value
+    def _ignore_service_link(cls, value: Any, info: ValidationInfo) -> Any:
+        """Use the default instead of a service link.
+
+        For a Service named `raywarden-admission`, Kubernetes sets `RAYWARDEN_ADMISSION_PORT` to
+        `tcp://ADDRESS:PORT` in every container of the namespace.
+        """
+        if isinstance(value, str) and value.startswith(("tcp://", "udp://", "sctp://")):
+            return cls.model_fields[str(info.field_name)].default
+        return value
 
 
 def defaults() -> dict[str, Any]:
-    """Every setting, in order, as it is where nobody sets it."""
-    found: dict[str, Any] = {}
+    """Every setting with its default, in the order of declaration."""
+    values: dict[str, Any] = {}
     for name, field in Settings.model_fields.items():
-        found[name] = _default(field, found)
-    return found
+        # A default factory reads the defaults of the settings declared before it.
+        values[name] = field.get_default(call_default_factory=True, validated_data=values)
+    return values
 
 
 def from_environment(*, strict: bool = False) -> Settings:
-    """The settings as the environment has them; raises SetupError with everything that is wrong.
+    """The settings in the environment; raises SetupError with every problem, one per line.
 
-    `strict` is for who runs for months: then a variable that is `unknown` is wrong, too, since somebody relies on it.
+    With `strict`, `unknown` variables are problems, too. The server is strict: an operator relies
+    on every variable they set.
     """
     problems = list(unknown()) if strict else []
     try:
         settings = Settings()
     except ValidationError as error:
-        # What follows from something that is wrong itself.
-        asked = (
-            problem for problem in error.errors() if problem["type"] != "default_factory_not_called"
-        )
-        problems += (f"{_PREFIX}{'.'.join(map(str, p['loc'])).upper()}: {p['msg']}" for p in asked)
+        for detail in error.errors():
+            # This error only follows from another one: a default depends on an invalid setting.
+            if detail["type"] != "default_factory_not_called":
+                problems.append(_problem_line(detail))
     if problems:
         raise SetupError("\n".join(problems))
     return settings
 
 
 def unknown(environment: Mapping[str, str] = os.environ) -> Iterator[str]:
-    """A line for each variable that is called like a setting and is none, with the one that was meant."""
-    known = [name.upper() for name in Settings.model_fields]
-    services = [
-        name.removesuffix(_LINKED_HOST) for name in environment if name.endswith(_LINKED_HOST)
-    ]
-    # In the environment of every container there is something of every Service in its namespace.
-    links = tuple(f"{service}_{part}" for service in services for part in ("SERVICE_", "PORT"))
+    """A line for each `RAYWARDEN_` variable that is not a setting, with the closest setting."""
+    settings = [name.upper() for name in Settings.model_fields]
+    expected = (*settings, *_INIT_CONTAINER_VARIABLES)
+    service_links = _service_link_prefixes(environment)
     for variable in sorted(environment):
-        name = variable.upper().removeprefix(_PREFIX)
-        if name == variable.upper() or name in (*known, *_OF_PODS) or variable.startswith(links):
+        name = variable.upper()
+        if not name.startswith(_PREFIX) or variable.startswith(service_links):
             continue
-        close = get_close_matches(name, known, n=1)
-        yield f"{variable}: there is no such setting" + "".join(
-            f"; did you mean {_PREFIX}{one}?" for one in close
-        )
+        name = name.removeprefix(_PREFIX)
+        if name in expected:
+            continue
+        line = f"{variable}: there is no such setting"
+        for suggestion in get_close_matches(name, settings, n=1):
+            line += f"; did you mean {_PREFIX}{suggestion}?"
+        yield line
 
 
-def _default(field: FieldInfo, before: dict[str, Any]) -> Any:
-    return field.get_default(call_default_factory=True, validated_data=before)
+def _problem_line(detail: ErrorDetails) -> str:
+    setting = ".".join(map(str, detail["loc"])).upper()
+    return f"{_PREFIX}{setting}: {detail['msg']}"
+
+
+def _service_link_prefixes(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """What the names of service links start with (`pkg/kubelet/envvars`)."""
+    prefixes: list[str] = []
+    for variable in environment:
+        if variable.endswith(_SERVICE_LINK_SUFFIX):
+            service = variable.removesuffix(_SERVICE_LINK_SUFFIX)
+            prefixes += (f"{service}_SERVICE_", f"{service}_PORT")
+    return tuple(prefixes)

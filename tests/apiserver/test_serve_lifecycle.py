@@ -95,7 +95,7 @@ def assert_patient(replica: Replica, trust: ssl.SSLContext, token: str) -> None:
         assert answer.json()["response"]["patch"]
     refused = replica.enroll(trust, token, csr())
     assert (refused.status_code, refused.headers["Retry-After"]) == (503, "2")
-    assert refused.json()["detail"] == "the API server cannot be asked now"
+    assert refused.json()["detail"] == "the API server is unavailable"
     replica.wait_logged("enrollment refused", outcome="unavailable", status=503)
 
 

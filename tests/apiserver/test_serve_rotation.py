@@ -111,7 +111,7 @@ def test_a_generation_is_added_retired_and_forgotten_without_cutting_anybody_off
 def only_generation(admin: Admin, pods: Pods, tls: Tls) -> str:
     """The generation there is before anything was rotated."""
     (first,), entry = admin.listed(pods.cluster)
-    assert (entry["generation"], entry["pods"], entry["outdated"], entry["unaware"]) == (
+    assert (entry["generation"], entry["pods"], entry["outdated"], entry["missingNewCa"]) == (
         first,
         2,
         0,
@@ -126,10 +126,9 @@ def add(admin: Admin, pods: Pods, first: str) -> str:
     assert "added 20" in admin.does("rotate")
     generations, entry = admin.listed(pods.cluster)
     _, second = generations
-    assert (generations, entry["unaware"]) == ({first: "signs", second: "signs"}, 2)
-    assert f"{pods.title}: 2 of 2 pods do not know {second}: restart before revoking" in admin.does(
-        "list"
-    )
+    assert (generations, entry["missingNewCa"]) == ({first: "signs", second: "signs"}, 2)
+    missing = f"{pods.title}: 2 of 2 pods do not trust {second}; restart them before `revoke`"
+    assert missing in admin.does("list")
     code, said = admin.ca("revoke", first)
     assert code == 1 and f"{pods.title}: 2 of 2 pods will be cut off" in said and "Aborted" in said
     assert admin.listed(pods.cluster)[0] == generations
@@ -139,10 +138,10 @@ def add(admin: Admin, pods: Pods, first: str) -> str:
 def retire(admin: Admin, pods: Pods, first: str) -> None:
     """Revoke, now that every pod of the cluster knows the other one; other clusters need not be asked."""
     _, entry = admin.listed(pods.cluster)
-    assert (entry["generation"], entry["outdated"], entry["unaware"]) == (first, 0, 0)
+    assert (entry["generation"], entry["outdated"], entry["missingNewCa"]) == (first, 0, 0)
     assert f"{first}  retired" in admin.does("revoke", first, "--yes")
     generations, entry = admin.listed(pods.cluster)
-    assert (generations[first], entry["outdated"], entry["unaware"]) == ("retired", 2, 0)
+    assert (generations[first], entry["outdated"], entry["missingNewCa"]) == ("retired", 2, 0)
 
 
 def lets_in_both_ways(one: Tls, other: Tls) -> bool:
@@ -159,7 +158,7 @@ def test_the_last_generation_cannot_be_taken_away(
         code, said = admin.ca(*arguments)
         assert (code, "no generation is left that signs" in said) == (2, True), said
     code, said = admin.ca("revoke", "20200101T000000Z", "--yes")
-    assert (code, f"there is no such generation; there are {name}" in said) == (2, True), said
+    assert (code, f"there is no such generation; the seed has {name}" in said) == (2, True), said
     assert installation.control_plane.get(installation.secret) == stored
 
 

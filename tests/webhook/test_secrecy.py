@@ -1,4 +1,4 @@
-"""No key, token or seed leaves the process that holds it, on any of the ways out there are."""
+"""No key, token or seed leaves its process, through any log, metric or response."""
 
 import base64
 from collections.abc import Iterator
@@ -24,28 +24,27 @@ from tests.support.secrecy import leaked
 PODS = ("demo-head-abcde", "demo-worker-1", "web-0")
 
 
-def test_the_guard_itself_finds_what_it_looks_for() -> None:
+def test_the_search_for_secrets_finds_them() -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     for form in (PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL):
         pem = key.private_bytes(Encoding.PEM, form, NoEncryption()).decode()
         assert leaked(f"before\n{pem}") == leaked(repr(pem)) == "a private key"
-    part = base64.urlsafe_b64encode(b'{"alg":"RS256","kid":"x"}').decode().rstrip("=")
-    assert leaked("fine", f"token={part}.{part}.{'s' * 40}") == "a service account token"
+    jwt_part = base64.urlsafe_b64encode(b'{"alg":"RS256","kid":"x"}').decode().rstrip("=")
+    assert leaked("fine", f"token={jwt_part}.{jwt_part}.{'s' * 40}") == "a service account token"
     assert leaked("Authorization: Bearer " + "x" * 43) == "a bearer token"
-    assert (
-        leaked(
-            "-----BEGIN PRIVATE KEY-----",
-            "Bearer wrong",
-            "-----BEGIN CERTIFICATE-----\nMIIBszCCAVmg",
-        )
-        is None
+    harmless = (
+        "-----BEGIN PRIVATE KEY-----",
+        "Bearer wrong",
+        "-----BEGIN CERTIFICATE-----\nMIIBszCCAVmg",
     )
+    assert leaked(*harmless) is None
 
 
 @pytest.fixture
 def busy(tmp_path: Path) -> Iterator[tuple[Live, list[str]]]:
-    """A talkative server after enrollments good and bad; and what everybody who took part was told."""
-    (seed := tmp_path / "seed").mkdir()
+    """A server with debug logs after good and bad enrollments, and all responses it has given."""
+    seed = tmp_path / "seed"
+    seed.mkdir()
     (seed / live_objects.GENERATION.name).write_bytes(live_objects.GENERATION.secret)
     environment = {
         "RAYWARDEN_SEED_DIR": str(seed),
@@ -53,53 +52,50 @@ def busy(tmp_path: Path) -> Iterator[tuple[Live, list[str]]]:
         "RAYWARDEN_RESYNC_SECONDS": "0.1",
     }
     with serving(environment, live_objects.objects()) as live:
-        told = [enrolled(live, pod, tmp_path / pod) for pod in PODS]
+        responses = [enrolled(live, pod, tmp_path / pod) for pod in PODS]
         (seed / "broken").write_bytes(live_objects.GENERATION.secret)
         with httpx.Client(base_url=live.enrollment, verify=live.trust) as client:
             for pod in PODS:
-                for body in (b"{}", b'{"csr": "x"}', live.token(pod).encode(), b" " * 40_000):
-                    headers = {
-                        "Authorization": f"Bearer {live.token(pod)}",
-                        "Content-Type": "application/json",
-                    }
-                    told.append(client.post("/v1/certificates", content=body, headers=headers).text)
-                told.append(client.get(f"/{live.token(pod)}").text)
-        told.append(httpx.get(f"{live.operations}/metrics").text)
-        yield live, told
+                responses += bad_requests(client, live.token(pod))
+        responses.append(httpx.get(f"{live.operations}/metrics").text)
+        yield live, responses
+
+
+def bad_requests(client: httpx.Client, token: str) -> Iterator[str]:
+    """The responses to invalid requests, some of which have the token in a wrong place."""
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    for body in (b"{}", b'{"csr": "x"}', token.encode(), b" " * 40_000):
+        yield client.post("/v1/certificates", content=body, headers=headers).text
+    yield client.get(f"/{token}").text
 
 
 def enrolled(live: Live, pod: str, directory: Path) -> str:
-    """Enroll a pod, once for an address it has not and once well; gives everything that was said."""
+    """Enroll a pod, first for a wrong address and then for its own; returns all output."""
     directory.mkdir()
-    place, own = (
-        Place(directory, live.token(pod)),
-        "127.0.0.2" if pod == "demo-worker-1" else "127.0.0.1",
-    )
-    said = [
-        place.enroll(live.enrollment, live.ca_file.read_text(), address=one)[1]
-        for one in ("10.0.0.1", own)
+    place = Place(directory, live.token(pod))
+    own = "127.0.0.2" if pod == "demo-worker-1" else "127.0.0.1"
+    outputs = [
+        place.enroll(live.enrollment, live.ca_file.read_text(), address=address)[1]
+        for address in ("10.0.0.1", own)
     ]
-    return "".join(said) + place.log.read_text()
+    return "".join(outputs) + place.log.read_text()
 
 
-def test_no_way_out_carries_a_secret(busy: tuple[Live, list[str]], tmp_path: Path) -> None:
-    live, told = busy
+def test_no_output_contains_a_secret(busy: tuple[Live, list[str]], tmp_path: Path) -> None:
+    live, responses = busy
     live.stop()
-    said = live.log_file.read_text() + "".join(told)
-    assert (
-        "certificate issued" in said
-        and "enrollment refused" in said
-        and "raywarden_enrollments" in said
-    )
-    assert leaked(said) is None
+    output = live.log_file.read_text() + "".join(responses)
+    for expected in ("certificate issued", "enrollment refused", "raywarden_enrollments"):
+        assert expected in output
+    assert leaked(output) is None
     for message, secret in secrets(live, tmp_path).items():
-        assert secret not in said, message
+        assert secret not in output, message
 
 
 def secrets(live: Live, folder: Path) -> dict[str, str]:
-    """Every secret of this run, in the forms it could be printed in."""
+    """Every secret of this run, in the forms in which it could be printed."""
     seed = live_objects.GENERATION.secret
-    found = {
+    forms = {
         "seed hex": seed.hex(),
         "seed base64": base64.b64encode(seed).decode(),
         "seed repr": repr(seed)[2:-1],
@@ -114,7 +110,7 @@ def secrets(live: Live, folder: Path) -> dict[str, str]:
     for name, key in keys.items():
         assert isinstance(key, ec.EllipticCurvePrivateKey)
         scalar = key.private_numbers().private_value
-        found |= {f"{name} decimal": str(scalar), f"{name} hex": f"{scalar:x}"}
+        forms |= {f"{name} decimal": str(scalar), f"{name} hex": f"{scalar:x}"}
         der = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
-        found[f"{name} base64"] = base64.b64encode(der).decode()[60:120]
-    return found | {f"token of {pod}": live.token(pod) for pod in PODS}
+        forms[f"{name} base64"] = base64.b64encode(der).decode()[60:120]
+    return forms | {f"token of {pod}": live.token(pod) for pod in PODS}

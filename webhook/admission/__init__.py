@@ -1,1 +1,1 @@
-"""AdmissionReview in, AdmissionReview out."""
+"""Admission: an AdmissionReview request in, the AdmissionReview response out."""

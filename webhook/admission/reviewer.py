@@ -1,4 +1,4 @@
-"""One request, one response: the same for the HTTPS server, the command line and the tests."""
+"""One request in, one response out: the same for the HTTPS server, the command line and tests."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -15,14 +15,19 @@ from policies.ray.workload import Workload
 from webhook.admission.wire import AdmissionRequest, AdmissionResponse
 from webhook.ports import NamespaceStates
 
-# Beyond these an answer helps nobody, and an attacker could make it as large as he likes.
-_MAX_SHOWN = 50
-_MAX_CHARACTERS = 1000
+# The author of an object chooses how many violations it has and how long their messages are.
+# People do not read beyond these limits, and without them an attacker could make the response,
+# and the API server's audit log, as large as they like.
+_MAX_VIOLATIONS_SHOWN = 50
+_MAX_VIOLATION_CHARACTERS = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What was decided, for the log and the metrics; no part of the object is in it."""
+    """What was decided, for the log and the metrics.
+
+    It holds ids of rules and mutations, and no part of the object outside `response`.
+    """
 
     response: AdmissionResponse
     denied: tuple[str, ...] = ()
@@ -33,7 +38,7 @@ class Decision:
 
 
 class Reviewer:
-    """Gathers the facts for a request, lets `policies` decide, and puts the decision into an AdmissionResponse."""
+    """Gathers the facts for a request, lets `policies` decide, and builds the AdmissionResponse."""
 
     def __init__(
         self,
@@ -46,17 +51,23 @@ class Reviewer:
         self._signer = signer
         self._namespace_states = namespace_states
         self._today = today
+        # One entry for each pair of signer and policy in use; both change rarely. The other
+        # entries serve reviews that are answered while one of the two changes.
         self._hash_of = lru_cache(maxsize=4)(contract_hash)
 
     def mutate(self, request: AdmissionRequest) -> Decision:
-        """The defaults to write. Always allowed: what is wrong is for `validate` to refuse."""
+        """The JSON Patch with RayWarden's defaults.
+
+        The request is always allowed: refusing objects is left to `validate`, which sees them
+        after all mutating webhooks.
+        """
         if request.object is None or request.sub_resource:
             return Decision(AdmissionResponse(request.uid, allowed=True))
         mutated = self.mutated(request)
         audit = {"mutations": ",".join(mutated.mutations)} if mutated.mutations else {}
         response = AdmissionResponse(
             request.uid,
-            True,
+            allowed=True,
             operations=mutated.operations,
             warnings=_shown(mutated.warnings),
             audit=audit,
@@ -64,9 +75,10 @@ class Reviewer:
         return Decision(response, mutations=mutated.mutations, failed=mutated.failed)
 
     def validate(self, request: AdmissionRequest) -> Decision:
-        """The verdict over the object as it would be stored."""
-        # `status` is never trusted by any rule; deleting is never refused.
-        if request.object is None or request.operation == "DELETE" or _says_only_how_it_is(request):
+        """The verdict on the object as it would be stored."""
+        # Deleting is never refused. A plain status update needs no review, because no rule trusts
+        # `status`.
+        if request.object is None or request.operation == "DELETE" or _changes_only_status(request):
             return Decision(AdmissionResponse(request.uid, allowed=True))
         verdict = self.verdict(request)
         response = AdmissionResponse(
@@ -78,30 +90,31 @@ class Reviewer:
         )
         return Decision(
             response,
-            denied=_rules(verdict.denied),
-            warned=_rules(verdict.warned),
-            exempted=_rules(violation for violation, _ in verdict.exempted),
+            denied=_rule_ids(verdict.denied),
+            warned=_rule_ids(verdict.warned),
+            exempted=_rule_ids(violation for violation, _ in verdict.exempted),
             failed=verdict.failed,
         )
 
     def mutated(self, request: AdmissionRequest) -> Mutated:
-        return evaluate.mutate(
-            request.gvk, request.object or {}, self._facts(request, self._policy())
-        )
+        """What the mutations do to the object, before it is encoded."""
+        facts = self._facts(request, self._policy())
+        return evaluate.mutate(request.gvk, request.object or {}, facts)
 
     def verdict(self, request: AdmissionRequest) -> Verdict:
-        # Once a request: between two of them the policy may be another.
+        """What the rules say about the object, before it is encoded."""
+        # Read the policy once per request: it may be replaced at any time.
         policy = self._policy()
-        return evaluate.validate(
-            request.gvk, request.object or {}, policy, self._facts(request, policy)
-        )
+        facts = self._facts(request, policy)
+        return evaluate.validate(request.gvk, request.object or {}, policy, facts)
 
     def _facts(self, request: AdmissionRequest, policy: Policy) -> Facts:
-        before = request.old_object if request.operation == "UPDATE" else None
+        stored = request.old_object if request.operation == "UPDATE" else None
+        before = None if stored is None else Workload.of(request.gvk, stored)
         signer = self._signer()
         return Facts(
             operation=request.operation,
-            # The request's namespace is the true one; the one in the object is whatever its author wrote.
+            # The API server sets the request's namespace; the author writes the one in the object.
             namespace=request.namespace,
             user=request.user_info.username,
             groups=request.user_info.groups,
@@ -110,47 +123,57 @@ class Reviewer:
             signer=signer,
             injection=policy.inject,
             contract_hash=self._hash_of(signer, policy.inject),
-            before=Workload.of(request.gvk, before) if before is not None else None,
-            stored=before,
+            before=before,
+            stored=stored,
             size=request.size,
+            # Only the policy's own CEL expressions read the request, so it is built only for them.
             request=request.plain if policy.expressions else {},
         )
 
 
-def _says_only_how_it_is(request: AdmissionRequest) -> bool:
-    """A request to `status` that changes no more: on Pods, Services, Ingresses and Namespaces, labels and annotations
-    can be written there, too (`podStatusStrategy.PrepareForUpdate` of Kubernetes and its like).
+def _changes_only_status(request: AdmissionRequest) -> bool:
+    """Whether this is a request to the `status` subresource that leaves labels and annotations.
+
+    A status request may write them, too, on Pods, Services, Ingresses and Namespaces
+    (`podStatusStrategy.PrepareForUpdate` in Kubernetes, and similar), and rules do read them.
     """
-    new, old = (
-        as_dict(as_dict(one).get("metadata")) for one in (request.object, request.old_object)
-    )
-    return request.sub_resource == "status" and all(
-        as_dict(new.get(name)) == as_dict(old.get(name)) for name in ("labels", "annotations")
+    if request.sub_resource != "status":
+        return False
+    new = as_dict(as_dict(request.object).get("metadata"))
+    old = as_dict(as_dict(request.old_object).get("metadata"))
+    return all(
+        as_dict(new.get(field)) == as_dict(old.get(field)) for field in ("labels", "annotations")
     )
 
 
-def _rules(violations: Iterable[Violation]) -> tuple[str, ...]:
-    """The rules violated, each once."""
+def _rule_ids(violations: Iterable[Violation]) -> tuple[str, ...]:
+    """The ids of the violated rules, each id once."""
     return tuple(dict.fromkeys(violation.rule for violation in violations))
 
 
 def _shown(problems: tuple[Violation, ...] | tuple[str, ...]) -> list[str]:
-    """Problems as text for a terminal: no control characters, each of bounded length, the rest counted."""
-    lines = [_line(str(problem)[:_MAX_CHARACTERS]) for problem in problems[:_MAX_SHOWN]]
-    if len(problems) > _MAX_SHOWN:
-        lines.append(f"... and {len(problems) - _MAX_SHOWN} more")
+    """Problems as lines for a terminal: no control characters, bounded length, bounded number."""
+    lines = [
+        _printable(str(problem)[:_MAX_VIOLATION_CHARACTERS])
+        for problem in problems[:_MAX_VIOLATIONS_SHOWN]
+    ]
+    if len(problems) > _MAX_VIOLATIONS_SHOWN:
+        lines.append(f"... and {len(problems) - _MAX_VIOLATIONS_SHOWN} more")
     return lines
 
 
-def _line(text: str) -> str:
-    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
+def _printable(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def _audit(verdict: Verdict) -> dict[str, str]:
-    annotations = {
-        "violations": ",".join(dict.fromkeys(violation.rule for violation in verdict.audited)),
-        "exempted": "; ".join(
-            dict.fromkeys(f"{violation.rule}: {reason}" for violation, reason in verdict.exempted)
-        ),
-    }
-    return {name: value for name, value in annotations.items() if value}
+    """The audit annotations; an annotation with nothing to say is left out."""
+    annotations = {}
+    if violations := _rule_ids(verdict.audited):
+        annotations["violations"] = ",".join(violations)
+    exemptions = [f"{violation.rule}: {reason}" for violation, reason in verdict.exempted]
+    if exemptions:
+        annotations["exempted"] = "; ".join(dict.fromkeys(exemptions))
+    return annotations

@@ -1,4 +1,7 @@
-"""AdmissionReview v1 on the wire: the envelope is typed, the objects in it stay raw."""
+"""AdmissionReview v1 on the wire: the envelope is typed, the objects in it stay raw.
+
+Raw objects keep fields that RayWarden does not know.
+"""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -15,7 +18,10 @@ from webhook import json_text
 
 
 class BadReviewError(Exception):
-    """The body is no AdmissionReview request; the message says what is wrong and quotes nothing from the body."""
+    """The body is not an AdmissionReview request.
+
+    The message says what is wrong. It quotes nothing from the body, which may hold secrets.
+    """
 
 
 class _Envelope(BaseModel):
@@ -42,8 +48,10 @@ class _UserInfo(_Envelope):
 
 
 class AdmissionRequest(_Envelope):
-    """The part of `admission.k8s.io/v1` AdmissionRequest that decisions rest on."""
+    """The fields of an `admission.k8s.io/v1` AdmissionRequest that decisions depend on."""
 
+    # Kubernetes sends a UUID of 36 characters. The limit bounds what a stranger can have us repeat
+    # in the response and in the log.
     uid: str = Field(min_length=1, max_length=256)
     kind: _GroupVersionKind
     resource: _GroupVersionResource = _GroupVersionResource()
@@ -62,12 +70,12 @@ class AdmissionRequest(_Envelope):
 
     @property
     def size(self) -> int | None:
-        """The length of the text it was read from, in bytes; None where it was none."""
+        """The length of the AdmissionReview in bytes; None if it was not parsed from text."""
         return self._size
 
     @property
     def plain(self) -> dict[str, Any]:
-        """The request without its objects, as JSON has it."""
+        """The request without its objects, as JSON values."""
         return self.model_dump(mode="json", by_alias=True, exclude={"object", "old_object"})
 
     @property
@@ -83,7 +91,10 @@ class _AdmissionReview(_Envelope):
 
 @dataclass(frozen=True, slots=True)
 class AdmissionResponse:
-    """The answer: allowed or not, why, what to change, what to tell the author and the audit log."""
+    """The decision: allowed or not, why, and what to change.
+
+    `message` and `warnings` are for the author of the object, `audit` holds audit annotations.
+    """
 
     uid: str
     allowed: bool
@@ -93,7 +104,7 @@ class AdmissionResponse:
     audit: Mapping[str, str] = field(default_factory=dict)
 
     def encode(self) -> bytes:
-        """The AdmissionReview as bytes; a refusal carries code 403 and the message."""
+        """The AdmissionReview as JSON; a denial has code 403 and the message."""
         response: dict[str, Any] = {"uid": self.uid, "allowed": self.allowed}
         if not self.allowed:
             response["status"] = {"code": 403, "reason": "Forbidden", "message": self.message}
@@ -112,7 +123,7 @@ class AdmissionResponse:
 def parse(body: bytes | bytearray) -> AdmissionRequest:
     """The request in an AdmissionReview; raises BadReviewError."""
     if json_text.crowded(body):
-        raise BadReviewError(f"the body has more than {json_text.MOST_PARTS} parts")
+        raise BadReviewError(f"the body has more than {json_text.MOST_PARTS} JSON tokens")
     try:
         document = json_text.loads(body)
     except ValueError:

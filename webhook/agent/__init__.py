@@ -1,1 +1,1 @@
-"""The init container's program."""
+"""The program of the injected init container."""

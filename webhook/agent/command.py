@@ -11,72 +11,89 @@ from typing import Annotated
 
 import typer
 
-from webhook.agent.enroll import EnrollError, Enrollment, Runtime, enroll
+from webhook.agent.enroll import Enrollment, Runtime, enroll
+from webhook.agent.signer_client import EnrollError
 
 
 class KeyMode(StrEnum):
-    """Who may read the key: its owner, its group, everyone who can see the volume."""
+    """Who can read the key: its owner, its group, or every user who sees the volume."""
 
     OWNER = "0400"
     GROUP = "0440"
     EVERYONE = "0444"
 
 
+SignerUrl = Annotated[
+    str, typer.Option(envvar="RAYWARDEN_SIGNER_URL", help="Enrollment URL of RayWarden (https).")
+]
+SignerCa = Annotated[
+    str, typer.Option(envvar="RAYWARDEN_SIGNER_CA", help="The only CA to trust at that URL (PEM).")
+]
+PodIp = Annotated[
+    str, typer.Option(envvar="RAYWARDEN_POD_IP", help="IP address the certificate must contain.")
+]
+TokenFile = Annotated[Path, typer.Option(help="Projected service account token.")]
+Directory = Annotated[Path, typer.Option(help="Folder for tls.key, tls.crt and ca.crt.")]
+Mode = Annotated[KeyMode, typer.Option(help="File mode of tls.key.")]
+Deadline = Annotated[float, typer.Option(min=1, help="Give up after this many seconds.")]
+TerminationLog = Annotated[
+    Path, typer.Option(help="Write the reason for a failure to this file, if it exists.")
+]
+
+
 def enroll_command(
-    signer_url: Annotated[
-        str, typer.Option(envvar="RAYWARDEN_SIGNER_URL", help="Where to enroll (https).")
-    ] = "",
-    signer_ca: Annotated[
-        str, typer.Option(envvar="RAYWARDEN_SIGNER_CA", help="The only CA to trust there (PEM).")
-    ] = "",
-    pod_ip: Annotated[
-        str, typer.Option(envvar="RAYWARDEN_POD_IP", help="The address the certificate must hold.")
-    ] = "",
-    token_file: Annotated[Path, typer.Option(help="The projected service account token.")] = Path(
-        "/var/run/secrets/raywarden.io/token"
-    ),
-    directory: Annotated[Path, typer.Option(help="Where tls.key, tls.crt and ca.crt go.")] = Path(
-        "/etc/ray/tls"
-    ),
-    key_mode: Annotated[KeyMode, typer.Option(help="Mode of tls.key.")] = KeyMode.OWNER,
-    deadline: Annotated[float, typer.Option(min=1, help="Seconds after which to give up.")] = 120,
-    termination_log: Annotated[
-        Path, typer.Option(help="Where a reason for failing goes, if it exists.")
-    ] = Path("/dev/termination-log"),
+    signer_url: SignerUrl = "",
+    signer_ca: SignerCa = "",
+    pod_ip: PodIp = "",
+    token_file: TokenFile = Path("/var/run/secrets/raywarden.io/token"),
+    directory: Directory = Path("/etc/ray/tls"),
+    key_mode: Mode = KeyMode.OWNER,
+    # After that the kubelet restarts the init container, and the pod's status shows the reason.
+    deadline: Deadline = 120,
+    termination_log: TerminationLog = Path("/dev/termination-log"),
 ) -> None:
-    """Make a key in this pod, have it certified, and write both for Ray to read. The init container runs this."""
-    surroundings = Runtime(lambda: datetime.now(UTC), time.monotonic, time.sleep, random.random)
+    """Create a private key in this pod, obtain a certificate for it, and write both for Ray.
+
+    The init container that RayWarden injects runs this command.
+    """
+    runtime = Runtime(lambda: datetime.now(UTC), time.monotonic, time.sleep, random.random)
     started = time.monotonic()
     try:
-        _check_set(
+        _require(
             RAYWARDEN_SIGNER_URL=signer_url, RAYWARDEN_SIGNER_CA=signer_ca, RAYWARDEN_POD_IP=pod_ip
         )
-        address = _address(pod_ip)
         enrollment = Enrollment(
-            signer_url, signer_ca, address, token_file, directory, int(key_mode, 8), deadline
+            url=signer_url,
+            ca=signer_ca,
+            pod_ip=_ip_address(pod_ip),
+            token_file=token_file,
+            directory=directory,
+            key_mode=int(key_mode, 8),
+            deadline=deadline,
         )
-        not_after = enroll(enrollment, surroundings)
+        not_after = enroll(enrollment, runtime)
     except EnrollError as error:
-        _say_why(termination_log, str(error))
+        _report_failure(termination_log, str(error))
         raise typer.Exit(1) from None
-    print(
-        f"enrolled {pod_ip} in {time.monotonic() - started:.3f} s; the certificate ends {not_after:%F}"
-    )
+    seconds = time.monotonic() - started
+    print(f"enrolled {pod_ip} in {seconds:.3f} s; the certificate expires on {not_after:%F}")
 
 
-def _check_set(**given: str) -> None:
-    if missing := [name for name, value in given.items() if not value.strip()]:
+def _require(**variables: str) -> None:
+    missing = [name for name, value in variables.items() if not value.strip()]
+    if missing:
         raise EnrollError(f"not set: {', '.join(missing)}")
 
 
-def _address(text: str) -> IPv4Address | IPv6Address:
+def _ip_address(text: str) -> IPv4Address | IPv6Address:
     try:
         return ip_address(text)
     except ValueError:
-        raise EnrollError(f"RAYWARDEN_POD_IP is no IP address: {text!r}") from None
+        raise EnrollError(f"RAYWARDEN_POD_IP is not an IP address: {text!r}") from None
 
 
-def _say_why(termination_log: Path, reason: str) -> None:
+def _report_failure(termination_log: Path, reason: str) -> None:
+    """Write the reason to stderr and to the pod's status, where `kubectl describe pod` shows it."""
     print(f"raywarden enroll: {reason}", file=sys.stderr)
     if termination_log.exists():
         try:
@@ -86,7 +103,7 @@ def _say_why(termination_log: Path, reason: str) -> None:
 
 
 def main() -> None:
-    """The command alone, without the rest of `raywarden`, which takes far longer to import."""
+    """Run this command alone: importing the other commands takes far longer than enrolling."""
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command("enroll")(enroll_command)
     app(prog_name="raywarden enroll", args=sys.argv[2:])

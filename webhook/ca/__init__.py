@@ -1,1 +1,1 @@
-"""The seed, the CAs derived from it, and their rotation."""
+"""The seed, the CAs derived from it, RayWarden's serving certificate, and rotation."""

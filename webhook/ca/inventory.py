@@ -1,4 +1,4 @@
-"""Which cluster uses which generation of the seed, what must restart, and what ends when."""
+"""Which cluster uses which generation, which pods must restart, and what expires when."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from webhook.kube.objects import created_of, opted_in_cluster_of, ray_cluster_of
 
 @dataclass(frozen=True)
 class ClusterEntry:
-    """A cluster with pods that enrolled: the generation that signs for it now, and how its pods stand to it."""
+    """A cluster with enrolled pods, and the generation of the seed that signs for it now."""
 
     cluster: Cluster
     generation: Generation
@@ -31,37 +31,38 @@ class ClusterEntry:
 
     @property
     def outdated(self) -> int:
-        """How many pods have a certificate of a CA that signs no more."""
+        """How many pods have a certificate from a CA that no longer signs for this cluster."""
         return sum(pod.signer is not self.generation for pod in self.pods)
 
     @property
     def missing_new_ca(self) -> int:
-        """How many pods do not trust every CA that may sign next."""
+        """How many pods do not trust every CA that may sign for this cluster later."""
         return sum(pod.missing_new_ca for pod in self.pods)
 
     def signed_by(self, name: str) -> int:
-        """How many pods have a certificate of the generation of this name."""
+        """How many pods have a certificate from the generation of this name."""
         return sum(pod.signer is not None and pod.signer.name == name for pod in self.pods)
 
     @property
     def ends(self) -> datetime:
-        """When the first certificate of its pods ends, or its CA."""
+        """When the cluster's CA or the first certificate of its pods expires."""
         return min(self.ca_ends, *(pod.ends for pod in self.pods))
 
 
 @dataclass(frozen=True)
 class Inventory:
-    """The seed as it is stored, and every cluster with pods that enrolled."""
+    """The stored seed, and every cluster with enrolled pods."""
 
     seed: Seed
     clusters: tuple[ClusterEntry, ...]
     now: datetime
 
     def using(self, generation: Generation) -> tuple[ClusterEntry, ...]:
+        """The clusters that `generation` signs for."""
         return tuple(entry for entry in self.clusters if entry.generation is generation)
 
     def ends_soon(self, entry: ClusterEntry) -> bool:
-        """Whether something of it ends within 60 days."""
+        """Whether the cluster's CA or a certificate of its pods expires within 60 days."""
         return entry.ends < self.now + SOON
 
 
@@ -73,21 +74,27 @@ def take(
     profile: CertificateProfile,
     now: datetime,
 ) -> Inventory:
-    """The inventory of live objects, raw as JSON has them. Pods count that have our init container."""
-    known = {
-        (cluster.namespace, cluster.name): cluster for cluster in map(ray_cluster_of, ray_clusters)
+    """The inventory of live objects, given as JSON values.
+
+    Only pods with RayWarden's init container count, and only if their cluster still exists.
+    """
+    clusters_by_name: dict[tuple[str, str], Cluster] = {}
+    for document in ray_clusters:
+        cluster = ray_cluster_of(document)
+        clusters_by_name[cluster.namespace, cluster.name] = cluster
+    namespaces_by_name = {
+        as_str(as_dict(namespace.get("metadata")).get("name")): namespace
+        for namespace in namespaces
     }
-    homes = {as_str(as_dict(one.get("metadata")).get("name")): one for one in namespaces}
-    members: dict[Cluster, list[PodCertificateStatus]] = {}
+    statuses: dict[Cluster, list[PodCertificateStatus]] = {}
     for pod in filter(_enrolls, pods):
-        if cluster := _cluster_of(pod, known, homes):
-            members.setdefault(cluster, []).append(
-                pod_certificate_status(seed, cluster, created_of(pod), profile)
-            )
-    ordered = sorted(members, key=lambda cluster: (cluster.namespace, cluster.name))
-    return Inventory(
-        seed, tuple(_entry(seed, cluster, members[cluster]) for cluster in ordered), now
-    )
+        pod_cluster = _cluster_of(pod, clusters_by_name, namespaces_by_name)
+        if pod_cluster:
+            status = pod_certificate_status(seed, pod_cluster, created_of(pod), profile)
+            statuses.setdefault(pod_cluster, []).append(status)
+    ordered = sorted(statuses, key=lambda cluster: (cluster.namespace, cluster.name))
+    entries = tuple(_entry(seed, cluster, statuses[cluster]) for cluster in ordered)
+    return Inventory(seed, entries, now)
 
 
 def _entry(seed: Seed, cluster: Cluster, pods: Iterable[PodCertificateStatus]) -> ClusterEntry:
@@ -103,13 +110,15 @@ def _enrolls(pod: Mapping[str, Any]) -> bool:
 
 def _cluster_of(
     pod: Mapping[str, Any],
-    known: Mapping[tuple[str, str], Cluster],
-    homes: Mapping[str, Mapping[str, Any]],
+    clusters_by_name: Mapping[tuple[str, str], Cluster],
+    namespaces_by_name: Mapping[str, Mapping[str, Any]],
 ) -> Cluster | None:
+    """The RayCluster that the pod's label names, or its cluster of Ray without KubeRay."""
     metadata = as_dict(pod.get("metadata"))
     namespace, labels = as_str(metadata.get("namespace")), as_dict(metadata.get("labels"))
     if RAY_CLUSTER_LABEL in labels:
-        return known.get((namespace, as_str(labels[RAY_CLUSTER_LABEL])))
-    if OPT_IN_CLUSTER_LABEL in labels and namespace in homes:
-        return opted_in_cluster_of(homes[namespace], as_str(labels[OPT_IN_CLUSTER_LABEL]))
+        return clusters_by_name.get((namespace, as_str(labels[RAY_CLUSTER_LABEL])))
+    if OPT_IN_CLUSTER_LABEL in labels and namespace in namespaces_by_name:
+        name = as_str(labels[OPT_IN_CLUSTER_LABEL])
+        return opted_in_cluster_of(namespaces_by_name[namespace], name)
     return None

@@ -1,4 +1,4 @@
-"""What `raywarden ca` says: text for people, JSON for programs."""
+"""The output of `raywarden ca`: text for people, JSON for programs."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,9 +13,11 @@ from certs.identity import Cluster
 from certs.seed import Generation
 from webhook.ca.inventory import ClusterEntry, Inventory
 
+_PEM_END = "-----END CERTIFICATE-----\n"
+
 
 def as_json(inventory: Inventory) -> dict[str, Any]:
-    """The inventory as one JSON object; times are UTC, as Kubernetes writes them."""
+    """The inventory as one JSON object; times are UTC in the format of Kubernetes."""
     return {
         "generations": [
             {
@@ -32,7 +34,7 @@ def as_json(inventory: Inventory) -> dict[str, Any]:
                 "generation": entry.generation.name,
                 "pods": len(entry.pods),
                 "outdated": entry.outdated,
-                "unaware": entry.missing_new_ca,
+                "missingNewCa": entry.missing_new_ca,
                 "caEnds": f"{entry.ca_ends:%FT%TZ}",
                 "ends": f"{entry.ends:%FT%TZ}",
             }
@@ -42,18 +44,18 @@ def as_json(inventory: Inventory) -> dict[str, Any]:
 
 
 def as_text(inventory: Inventory) -> Group:
-    """The same as two tables, and what there is to do."""
+    """The inventory as two tables, followed by advice for each cluster."""
     generations = _table("generation", "state")
     for generation in inventory.seed.generations:
         generations.add_row(generation.name, _state(inventory, generation))
-    clusters = _table("cluster", "generation", "pods", "first end")
+    clusters = _table("cluster", "generation", "pods", "first expiry")
+    advice_lines: list[str] = []
     for entry in inventory.clusters:
-        clusters.add_row(
-            entry.title, entry.generation.name, str(len(entry.pods)), f"{entry.ends:%F}"
-        )
-    empty = "" if inventory.clusters else "no pod has enrolled\n"
-    advised = (line for entry in inventory.clusters for line in advice(inventory, entry))
-    return Group(generations, "", clusters, empty, *advised)
+        pods, ends = str(len(entry.pods)), f"{entry.ends:%F}"
+        clusters.add_row(entry.title, entry.generation.name, pods, ends)
+        advice_lines += advice(inventory, entry)
+    note = "" if inventory.clusters else "no pod has enrolled\n"
+    return Group(generations, "", clusters, note, *advice_lines)
 
 
 def _table(*columns: str) -> Table:
@@ -64,25 +66,32 @@ def _table(*columns: str) -> Table:
 
 
 def _state(inventory: Inventory, generation: Generation) -> str:
+    """What a generation is used for."""
     if generation.retired:
         return f"retired {generation.retired:%F %T} UTC: signs nothing, still trusted"
-    number = len(inventory.using(generation))
-    clusters = f"{number} cluster{'' if number == 1 else 's'}"
     if generation.activated > inventory.now:
-        return f"for clusters created from {generation.activated:%F %T} UTC on"
-    ours = ", and for our own ports" if generation is inventory.seed.serving else ""
-    return f"signs for {clusters}{ours}"
+        return f"will sign for clusters created from {generation.activated:%F %T} UTC on"
+    number = len(inventory.using(generation))
+    state = f"signs for {number} cluster{'' if number == 1 else 's'}"
+    if generation is inventory.seed.serving:
+        state += " and for RayWarden's own ports"
+    return state
 
 
 def advice(inventory: Inventory, entry: ClusterEntry) -> Iterator[str]:
-    """What there is to do about a cluster, and why; nothing where all is well."""
-    names = [generation.name for generation in inventory.seed.generations]
+    """What to do about a cluster's pods, and why; nothing if all is well."""
+    newest = inventory.seed.generations[-1].name
     if entry.outdated:
-        yield f"{entry.title}: {_pods(entry.outdated, entry)} of a CA that signs no more: restart before forgetting"
+        pods = _pods(entry.outdated, entry)
+        yield f"{entry.title}: {pods} still use a retired CA; restart them before `revoke --forget`"
     if entry.missing_new_ca:
-        yield f"{entry.title}: {_pods(entry.missing_new_ca, entry)} do not know {names[-1]}: restart before revoking"
+        pods = _pods(entry.missing_new_ca, entry)
+        yield f"{entry.title}: {pods} do not trust {newest}; restart them before `revoke`"
     if inventory.ends_soon(entry):
-        yield f"{entry.title}: a certificate ends on {entry.ends:%F}: restart its pods before"
+        yield (
+            f"{entry.title}: a certificate expires on {entry.ends:%F}; "
+            "restart the cluster's pods before then"
+        )
 
 
 def _pods(number: int, entry: ClusterEntry) -> str:
@@ -90,18 +99,19 @@ def _pods(number: int, entry: ClusterEntry) -> str:
 
 
 def bundle(cluster: Cluster, trust: ClusterTrust) -> str:
-    """A cluster's CAs in PEM form; before each, in a comment, what it is."""
-    parts = [f"# {cluster.namespace}/{cluster.name}: what its pods trust, the CA that signs first"]
-    for certificate, pem in zip(
-        x509.load_pem_x509_certificates(trust.bundle), _pems(trust.bundle), strict=True
-    ):
+    """A cluster's CAs in PEM form, each after a comment with its fingerprint and expiry."""
+    parts = [
+        f"# {cluster.namespace}/{cluster.name}: the CAs its pods trust; "
+        "the first one signs their certificates"
+    ]
+    certificates = x509.load_pem_x509_certificates(trust.bundle)
+    for certificate, pem in zip(certificates, _split_pem(trust.bundle), strict=True):
         digest = certificate.fingerprint(hashes.SHA256()).hex(":").upper()
-        parts.append(
-            f"# SHA-256 {digest}\n# ends {certificate.not_valid_after_utc:%F %T} UTC\n{pem}"
-        )
+        expiry = f"{certificate.not_valid_after_utc:%F %T} UTC"
+        parts.append(f"# SHA-256 {digest}\n# expires {expiry}\n{pem}")
     return "\n".join(parts)
 
 
-def _pems(text: bytes) -> list[str]:
-    end = "-----END CERTIFICATE-----\n"
-    return [part + end for part in text.decode().split(end) if part]
+def _split_pem(bundle: bytes) -> list[str]:
+    """Each certificate of a PEM bundle."""
+    return [part + _PEM_END for part in bundle.decode().split(_PEM_END) if part]

@@ -1,4 +1,4 @@
-"""Looking after the seed: what is in use, a new generation, an old one retired and forgotten."""
+"""Operations on the seed: list what is in use; add, retire and forget generations."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -21,12 +21,16 @@ from webhook.ports import (
 )
 from webhook.settings import SetupError
 
-# A generation is used by clusters created after this: until then every replica has long heard of it.
+# A new generation is used for clusters created this much later. By then every replica has read it:
+# replicas look at least once a minute.
 LEAD = timedelta(minutes=5)
 
 
 class Rotation:
-    """The seed where it is stored, beside the clusters that live on it. Everything raises SetupError with advice."""
+    """The stored seed, and the clusters whose CAs are derived from it.
+
+    Every method raises SetupError with advice for the operator.
+    """
 
     def __init__(
         self,
@@ -45,39 +49,41 @@ class Rotation:
         self._new_secret = new_secret
 
     async def inventory(self) -> Inventory:
-        """What is in use."""
-        return await self._inventory((await self._load())[1])
+        """Which cluster uses which generation."""
+        _, seed = await self._load()
+        return await self._inventory(seed)
 
     async def rotate(self) -> Generation:
-        """Add a generation, for clusters created five minutes from now and later."""
+        """Add a generation for clusters created five minutes from now and later."""
         activated = self._now().replace(microsecond=0) + LEAD
         generation = Generation(activated, self._new_secret())
         await self._change(partial(Seed.with_generation, generation=generation))
         return generation
 
     async def retire(self, name: str) -> Inventory:
-        """Have a generation sign no more; gives what is in use then."""
-        return await self._inventory(
-            await self._change(partial(_retire, name=name, now=self._now()))
-        )
+        """Stop signing with a generation, and go on trusting it; returns the new inventory."""
+        seed = await self._change(partial(_retire, name=name, now=self._now()))
+        return await self._inventory(seed)
 
     async def forget(self, name: str) -> Inventory:
-        """Delete a generation; gives what is in use then."""
-        return await self._inventory(
-            await self._change(partial(_without, name=name, now=self._now()))
-        )
+        """Delete a generation; returns the new inventory."""
+        seed = await self._change(partial(_without, name=name, now=self._now()))
+        return await self._inventory(seed)
 
     async def publish(self) -> bool:
-        """Write the CA of our own ports into the webhook configurations; gives whether anything had to be written."""
-        bundle = serving_bundle((await self._load())[1])
+        """Write the CA of RayWarden's own ports into the webhook configurations.
+
+        Returns whether anything had to be written.
+        """
+        _, seed = await self._load()
         try:
-            return await self._configurations.trust(bundle)
+            return await self._configurations.trust(serving_bundle(seed))
         except UnavailableError as error:
             raise SetupError(str(error)) from None
 
     async def trust(self, namespace: str, name: str) -> tuple[Cluster, ClusterTrust]:
-        """The CAs of a RayCluster, or of Ray without KubeRay where there is no RayCluster of that name."""
-        seed = (await self._load())[1]
+        """A cluster and its CAs: the RayCluster of that name, else Ray without KubeRay."""
+        _, seed = await self._load()
         try:
             cluster = await self._cluster(namespace, name)
         except UnavailableError as error:
@@ -88,27 +94,21 @@ class Rotation:
 
     async def _cluster(self, namespace: str, name: str) -> Cluster | None:
         for document in await self._objects.ray_clusters():
-            if ((cluster := ray_cluster_of(document)).namespace, cluster.name) == (namespace, name):
+            cluster = ray_cluster_of(document)
+            if (cluster.namespace, cluster.name) == (namespace, name):
                 return cluster
         for document in await self._objects.namespaces():
-            if (cluster := opted_in_cluster_of(document, name)).namespace == namespace:
+            cluster = opted_in_cluster_of(document, name)
+            if cluster.namespace == namespace:
                 return cluster
         return None
 
     async def _inventory(self, seed: Seed) -> Inventory:
         try:
-            clusters, namespaces = (
-                await self._objects.ray_clusters(),
-                await self._objects.namespaces(),
-            )
-            return take(
-                seed,
-                clusters,
-                namespaces,
-                await self._objects.ray_pods(),
-                self._profile,
-                self._now(),
-            )
+            clusters = await self._objects.ray_clusters()
+            namespaces = await self._objects.namespaces()
+            pods = await self._objects.ray_pods()
+            return take(seed, clusters, namespaces, pods, self._profile, self._now())
         except UnavailableError as error:
             raise SetupError(str(error)) from None
 
@@ -116,42 +116,45 @@ class Rotation:
         try:
             stored = await self._seeds.load()
             if stored is None:
-                raise SetupError("there is no seed yet: the server makes one when it starts")
+                raise SetupError("there is no seed yet; the server creates it when it starts")
             return stored, Seed.parse(stored.entries)
         except (UnavailableError, SeedError) as error:
             raise SetupError(f"the seed: {error}") from None
 
     async def _change(self, edit: Callable[[Seed], Seed]) -> Seed:
+        """Store the edited seed, unless it has changed since it was read."""
         stored, seed = await self._load()
         try:
             changed = edit(seed)
             await self._seeds.replace(stored, changed.entries)
         except KeyError:
             names = ", ".join(generation.name for generation in seed.generations)
-            raise SetupError(f"there is no such generation; there are {names}") from None
-        except SeedError as error:
-            raise SetupError(str(error)) from None
+            raise SetupError(f"there is no such generation; the seed has {names}") from None
         except ConflictError:
             raise SetupError(
-                "somebody else has changed the seed meanwhile: look again, and try again"
+                "the seed was changed at the same time; look at `raywarden ca list`, and try again"
             ) from None
-        except UnavailableError as error:
+        except (SeedError, UnavailableError) as error:
             raise SetupError(str(error)) from None
         return changed
 
 
 def _retire(seed: Seed, name: str, now: datetime) -> Seed:
-    return _served_now(seed.retire(name, now), now)
+    return _require_active(seed.retire(name, now), now)
 
 
 def _without(seed: Seed, name: str, now: datetime) -> Seed:
-    return _served_now(seed.without(name), now)
+    return _require_active(seed.without(name), now)
 
 
-def _served_now(seed: Seed, now: datetime) -> Seed:
-    """`seed`, if our own ports can be of it already: else replicas and pods would not trust each other's CA yet."""
-    if seed.serving.activated > now:
+def _require_active(seed: Seed, now: datetime) -> Seed:
+    """`seed`, if the generation for RayWarden's own ports is active; raises SeedError.
+
+    Before its activation some replicas and pods may not trust that generation's CA yet.
+    """
+    serving = seed.serving
+    if serving.activated > now:
         raise SeedError(
-            f"{seed.serving.name} is not active yet: wait until {seed.serving.activated:%F %T} UTC"
+            f"{serving.name} is not active yet: wait until {serving.activated:%F %T} UTC"
         )
     return seed

@@ -1,4 +1,4 @@
-"""Where the seed can be, beside a Secret: a mounted folder, or memory alone."""
+"""Where the seed can be stored instead of a Secret: in a mounted folder, or in memory."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,37 +7,45 @@ from webhook.ports import ConflictError, StoredSeed, UnavailableError
 
 
 class DirectorySeedStore:
-    """A folder with one file for each generation, as a Secret volume or a CSI driver mounts it. Never written."""
+    """A folder with one file per generation, as a Secret volume or a CSI driver mounts it.
+
+    RayWarden never writes to it.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     async def load(self) -> StoredSeed | None:
-        # A Secret volume also holds `..data` and the folder that points to.
         try:
-            files = [
-                file
-                for file in self._folder.iterdir()
-                if not file.name.startswith("..") and file.is_file()
-            ]
-            return StoredSeed({file.name: file.read_bytes() for file in files}) if files else None
+            entries = {
+                file.name: file.read_bytes() for file in self._folder.iterdir() if _is_entry(file)
+            }
         except OSError as error:
             raise UnavailableError(
                 f"the seed in {self._folder} cannot be read: {error.strerror}"
             ) from None
+        return StoredSeed(entries) if entries else None
 
     async def create(self, entries: Mapping[str, bytes]) -> None:
         raise UnavailableError(
             f"there is no seed in {self._folder}: put a file of 32 random bytes there, "
-            "named by the time of its activation, as 20261120T080000Z"
+            "named by the time of its activation, such as 20261120T080000Z"
         )
 
     async def replace(self, stored: StoredSeed, entries: Mapping[str, bytes]) -> None:
-        raise UnavailableError(f"the seed in {self._folder} is managed where it is mounted from")
+        raise UnavailableError(
+            f"RayWarden does not write to {self._folder}: "
+            "change the seed at the source that it is mounted from"
+        )
+
+
+def _is_entry(file: Path) -> bool:
+    # A Secret volume also contains `..data`, and the hidden folder to which that points.
+    return not file.name.startswith("..") and file.is_file()
 
 
 class MemorySeedStore:
-    """A seed that ends with this process."""
+    """A seed in memory, lost when the process ends: for development and tests."""
 
     def __init__(self) -> None:
         self._stored: StoredSeed | None = None

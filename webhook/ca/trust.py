@@ -1,4 +1,4 @@
-"""The seed in use, and everything that follows from it."""
+"""The seed in use, and everything derived from it."""
 
 from datetime import datetime
 
@@ -10,7 +10,7 @@ from certs.seed import Seed
 
 
 class Trust:
-    """What is derived from the current seed: CAs of clusters, and the CA of our own ports."""
+    """What is derived from the current seed: the CAs of clusters, and of RayWarden's own ports."""
 
     def __init__(self, root: Root | None, domains: Domains, cache_size: int) -> None:
         self._root = root
@@ -19,7 +19,10 @@ class Trust:
         self._cache_size = cache_size
 
     def adopt(self, seed: Seed) -> bool:
-        """Take over a seed; gives whether it is another one. No key of a generation that is gone stays in memory."""
+        """Use `seed` from now on; returns whether it differs from the current one.
+
+        Everything derived is replaced, so no key of a forgotten generation stays in memory.
+        """
         if seed == self.seed:
             return False
         self.seed = seed
@@ -27,11 +30,13 @@ class Trust:
         self._serving = serving_authority(seed.serving)
         self._serving_bundle = serving_bundle(seed)
         self._serving_cas = tuple(
-            (one.activated, serving_authority(one).pem) for one in seed.generations
+            (generation.activated, serving_authority(generation).pem)
+            for generation in seed.generations
         )
         return True
 
-    # Nothing asks for these before a seed is there: our ports have no certificate until then.
+    # The attributes below exist once a seed was adopted. No caller reads them earlier, because the
+    # ports have no certificate until then.
     @property
     def authorities(self) -> Authorities:
         """The CAs of clusters."""
@@ -39,19 +44,20 @@ class Trust:
 
     @property
     def serving(self) -> Authority:
-        """The CA that signs our own leaf."""
+        """The CA that signs RayWarden's own certificate."""
         return self._serving
 
     @property
     def serving_ca(self) -> bytes:
-        """What clients of ours must trust (PEM): the serving CA of every generation, oldest first."""
+        """What RayWarden's clients must trust (PEM): each generation's serving CA, oldest first."""
         return self._serving_bundle
 
     def pod_ca(self, now: datetime) -> bytes:
-        """The same for pods that start now: of generations that are activated.
+        """What pods that start now must trust (PEM): the serving CAs of active generations.
 
-        A replica refuses a pod that another one gave another CA. By the time of its activation all of them know of a
-        generation, so that they change over at one moment.
+        The CA is part of what RayWarden injects into a pod, and a replica refuses a pod into which
+        another replica injected a different CA. All replicas know a generation by the time it
+        becomes active, so they all start to inject its CA at that moment.
         """
         serving = self._serving.pem
         return b"".join(

@@ -1,1 +1,1 @@
-"""A pod's token and CSR in, its certificate out."""
+"""Enrollment: a pod's service account token and CSR in, the pod's certificate out."""

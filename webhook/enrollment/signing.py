@@ -1,4 +1,8 @@
-"""One certificate: token and CSR in, chain out. Everything but the public key is found out by ourselves."""
+"""Issues one certificate: token and CSR in, certificate chain out.
+
+Only the public key comes from the caller. Every name in the certificate, its role and its cluster
+come from the API server.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -27,22 +31,24 @@ from webhook.enrollment.rate_limit import RateLimit
 from webhook.ports import LiveObjects
 from webhook.settings import Settings
 
-_FIRST_LOOK_SECONDS, _LAST_LOOK_SECONDS = 0.05, 1.0
-# Whatever is refused has cost the API server a look. Those behind one address share these; so many of them may also ask
-# at once.
+# While the API server does not know the pod's address, look again after this pause, which doubles
+# each time up to the last one: soon at first, and cheap for the API server if it takes long.
+_FIRST_PAUSE_SECONDS, _LAST_PAUSE_SECONDS = 0.05, 1.0
+# Every refused request has cost the API server a token review. All callers behind one address
+# share this budget, which also bounds how many requests one address can have open.
 _REFUSALS_PER_MINUTE = 600
 
 
 class UnauthenticatedError(Exception):
-    """There is no token that is valid, for our audience, and bound to a pod."""
+    """The request has no token that is valid, for RayWarden's audience, and bound to a pod."""
 
 
 class NotYetError(Exception):
-    """It is worth asking again soon; the message says for what we wait."""
+    """The request will succeed later; the message says what RayWarden is waiting for."""
 
 
 class TooOftenError(Exception):
-    """This pod, or this address, asks too often; `seconds` until it may again."""
+    """This pod, or this address, sends too many requests; `seconds` until the next one may come."""
 
     def __init__(self, seconds: int) -> None:
         super().__init__(f"too many requests: try again in {seconds} s")
@@ -51,7 +57,7 @@ class TooOftenError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """A certificate and what its bearer has to know (PEM): `chain` for itself, `bundle` for whom it may trust."""
+    """A certificate: the PEM `chain` the pod presents, and the PEM `bundle` of CAs it trusts."""
 
     identity: Identity
     chain: bytes
@@ -61,7 +67,7 @@ class Issued:
 
 
 class Signing:
-    """Decides who gets a certificate, and signs it."""
+    """Decides which pods get a certificate, and signs it."""
 
     def __init__(
         self,
@@ -79,46 +85,51 @@ class Signing:
         self._domains = domains
         self._profile = profile
         self._address_wait = settings.address_wait_seconds
-        self._check_peer = settings.require_peer_address
+        self._require_peer_address = settings.require_peer_address
         self._now = now
         self._clock = clock
         self._new_serial = new_serial
-        self._at_once, self._most_at_once = 0, settings.max_enrollments
-        self._per_pod = RateLimit(settings.enrollments_per_minute, 60, clock)
-        self._refused = RateLimit(_REFUSALS_PER_MINUTE, 60, clock)
+        self._open_requests = 0
+        self._max_open_requests = settings.max_enrollments
+        self._pod_limit = RateLimit(settings.enrollments_per_minute, 60, clock)
+        self._refusal_limit = RateLimit(_REFUSALS_PER_MINUTE, 60, clock)
 
     async def sign(self, token: str, request: bytes, peer: str) -> Issued:
-        """A certificate for the pod `token` is bound to, with the public key in `request` (PKCS #10, PEM).
+        """A certificate for the pod that `token` is bound to, and the public key in `request`.
 
-        `peer` is the address the request comes from.
-
-        Raises UnauthenticatedError, TooOftenError, CsrError, NotAllowedError, NotYetError and UnavailableError.
+        `request` is a CSR (PKCS #10, PEM), `peer` the IP address the request comes from. Raises
+        UnauthenticatedError, TooOftenError, CsrError, NotAllowedError, NotYetError and
+        UnavailableError.
         """
-        if self._at_once >= self._most_at_once:
-            raise NotYetError("too many pods enroll at once")
-        # Paid before the API server is asked, so that a burst pays like a trickle; paid back where nobody is to blame.
-        payer, refused = _network(peer), False
-        _spend(self._refused, payer)
-        self._at_once += 1
+        if self._open_requests >= self._max_open_requests:
+            raise NotYetError("too many pods are enrolling at once")
+        # Charge before calling the API server, so that a burst of requests pays like a trickle;
+        # refund unless the caller was refused.
+        payer, refused = _payer(peer), False
+        _charge(self._refusal_limit, payer)
+        self._open_requests += 1
         try:
-            caller = await self._caller(token)
+            caller = await self._authenticate(token)
+            # Only after authentication: an unauthenticated caller must not learn anything, nor
+            # reach the parser.
             key = csr.public_key(request)
-            return self._issue(key, await self._identity(caller, peer))
+            identity = await self._identity(caller, peer)
+            return self._issue(key, identity)
         except (UnauthenticatedError, TooOftenError, csr.CsrError, NotAllowedError):
             refused = True
             raise
         finally:
-            self._at_once -= 1
+            self._open_requests -= 1
             if not refused:
-                self._refused.refund(payer)
+                self._refusal_limit.refund(payer)
 
     def _issue(self, key: PublicKey, identity: Identity) -> Issued:
         trust = self._authorities().of(identity.cluster)
-        ends = trust.authority.certificate.not_valid_after_utc
+        ca_ends = trust.authority.certificate.not_valid_after_utc
         now, serial = self._now(), self._new_serial()
-        if now >= ends:
+        if now >= ca_ends:
             raise NotAllowedError(
-                f"the CA of this cluster has ended on {ends:%F}: create the cluster anew"
+                f"the CA of this cluster expired on {ca_ends:%F}: delete and recreate the cluster"
             )
         validity = self._profile.validity(now)
         certificate = trust.authority.issue(
@@ -128,29 +139,37 @@ class Signing:
         return Issued(identity, chain, trust.bundle, certificate.not_valid_after_utc, serial)
 
     async def _identity(self, caller: TokenIdentity, peer: str) -> Identity:
+        """Who the caller is, according to the live objects; raises NotAllowedError."""
         claim, pod = await self._pod(caller)
-        if self._check_peer and _address(peer) not in pod.addresses:
+        if self._require_peer_address and _address(peer) not in pod.addresses:
             raise NotAllowedError(
-                "the request does not come from an address of the pod; is there a proxy between?"
+                "the request does not come from an address of the pod; "
+                "a proxy or NAT may be changing its source address"
             )
         cluster = await self._cluster(claim, pod)
-        return identify(
-            claim, pod, cluster, await self._live.services(pod.namespace), self._domains
-        )
+        services = await self._live.services(pod.namespace)
+        return identify(claim, pod, cluster, services, self._domains)
 
-    async def _caller(self, token: str) -> TokenIdentity:
+    async def _authenticate(self, token: str) -> TokenIdentity:
         caller = await self._live.caller(token)
         if caller is None:
-            raise UnauthenticatedError("the token is not valid for us, or not bound to a pod")
-        _spend(self._per_pod, caller.pod_uid)
+            raise UnauthenticatedError(
+                "the token is not valid for RayWarden, or is not bound to a pod"
+            )
+        _charge(self._pod_limit, caller.pod_uid)
         return caller
 
     async def _pod(self, caller: TokenIdentity) -> tuple[Membership, LivePod]:
-        """The caller's pod as soon as its addresses are known: the kubelet reports them late."""
+        """The caller's pod, and the cluster it claims to belong to.
+
+        Waits until the pod's addresses are known: the kubelet reports them after the init
+        container has started.
+        """
         deadline = self._clock() + self._address_wait
-        pause = _FIRST_LOOK_SECONDS
+        pause = _FIRST_PAUSE_SECONDS
         while True:
             pod = await self._live.pod(caller.namespace, caller.pod)
+            # Check each time: the pod may be deleted, or replaced by another of its name.
             claim = membership(caller, pod)
             assert pod is not None
             if pod.addresses:
@@ -158,7 +177,7 @@ class Signing:
             if self._clock() + pause > deadline:
                 raise NotYetError("the API server does not know the pod's IP address yet")
             await asyncio.sleep(pause)
-            pause = min(2 * pause, _LAST_LOOK_SECONDS)
+            pause = min(2 * pause, _LAST_PAUSE_SECONDS)
 
     async def _cluster(self, claim: Membership, pod: LivePod) -> Cluster | None:
         if claim.uid:
@@ -166,7 +185,7 @@ class Signing:
         return await self._live.opted_in_cluster(pod.namespace, claim.cluster)
 
 
-def _spend(limit: RateLimit, key: str) -> None:
+def _charge(limit: RateLimit, key: str) -> None:
     if seconds := limit.wait(key):
         raise TooOftenError(seconds)
     limit.spend(key)
@@ -177,12 +196,19 @@ def _address(peer: str) -> Address | None:
         address = ip_address(peer)
     except ValueError:
         return None
-    # On a socket for both families IPv4 comes as ::ffff:10.0.0.1.
+    # A dual-stack socket reports IPv4 peers as ::ffff:10.0.0.1.
     return getattr(address, "ipv4_mapped", None) or address
 
 
-def _network(peer: str) -> str:
-    """Whom to make pay: an IPv4 address, or the /64 that everybody with an IPv6 address has all of."""
-    if ":" in peer and isinstance(address := _address(peer), IPv6Address):
+def _payer(peer: str) -> str:
+    """The key that refusals are charged to: an IPv4 address, or an IPv6 network of 64 bits.
+
+    Any machine with one IPv6 address can usually use the whole /64, so addresses in it are not
+    told apart.
+    """
+    if ":" not in peer:
+        return peer
+    address = _address(peer)
+    if isinstance(address, IPv6Address):
         return str(IPv6Network((address, 64), strict=False))
     return peer

@@ -1,4 +1,4 @@
-"""Enrollment on the wire: what a pod sends, what it gets, and what a refusal looks like."""
+"""Enrollment over HTTP: the request, the response, and the refusals."""
 
 import re
 from collections.abc import Mapping
@@ -13,13 +13,18 @@ from certs.identity import NotAllowedError
 from webhook.enrollment.signing import Issued, NotYetError, TooOftenError, UnauthenticatedError
 from webhook.ports import UnavailableError
 
-# RFC 6750: b64token. Projected tokens are JWTs of one or two kilobytes.
+# RFC 6750: b64token. Projected tokens are JWTs of one or two kilobytes; the limit leaves ample room
+# and keeps longer text out of the token review.
 _BEARER = re.compile(r"(?i:bearer) +([A-Za-z0-9._~+/-]{1,16384}=*)")
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="raywarden"'}
 
 
 class BadEnrollmentError(Exception):
-    """The body is no enrollment; the message says what one is and quotes nothing from the body."""
+    """The body is not an enrollment request.
+
+    The message says what a request looks like. It quotes nothing from the body, which may hold
+    secrets.
+    """
 
 
 class _Body(BaseModel):
@@ -30,7 +35,11 @@ class _Body(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An answer without a certificate. `reason` is for the log: what the caller is told may be less."""
+    """A response without a certificate.
+
+    `outcome` is the metric label. `detail` is for the caller; `reason` is for the log, and may say
+    more.
+    """
 
     outcome: str
     status: int
@@ -51,34 +60,38 @@ REFUSALS = (
 
 
 def refusal(error: Exception) -> Refusal:
-    """What one of `REFUSALS` means for the caller."""
-    said = str(error)
+    """The response to one of `REFUSALS`."""
+    reason = str(error)
     match error:
         case BadEnrollmentError():
-            return Refusal("bad_request", 400, said, said)
+            return Refusal("bad_request", 400, reason, reason)
         case UnauthenticatedError():
-            detail = "send a service account token of this pod, for the audience raywarden.io, as bearer token"
-            return Refusal("unauthenticated", 401, detail, said, _CHALLENGE)
-        case NotAllowedError():
-            return Refusal("forbidden", 403, said, said)
-        case CsrError():
-            return Refusal("bad_csr", 422, said, said)
-        case TooOftenError():
-            return Refusal("too_often", 429, said, said, {"Retry-After": str(error.seconds)})
-        case NotYetError():
-            return Refusal("not_yet", 503, said, said, {"Retry-After": "1"})
-        case _:
-            return Refusal(
-                "unavailable", 503, "the API server cannot be asked now", said, {"Retry-After": "2"}
+            # The same answer for every bad token: the caller must not learn what is wrong with it.
+            detail = (
+                "send a service account token of this pod, for the audience raywarden.io, "
+                "as bearer token"
             )
+            return Refusal("unauthenticated", 401, detail, reason, _CHALLENGE)
+        case NotAllowedError():
+            return Refusal("forbidden", 403, reason, reason)
+        case CsrError():
+            return Refusal("bad_csr", 422, reason, reason)
+        case TooOftenError():
+            return Refusal("too_often", 429, reason, reason, {"Retry-After": str(error.seconds)})
+        case NotYetError():
+            return Refusal("not_yet", 503, reason, reason, {"Retry-After": "1"})
+        case _:
+            # The reason may name the API server's address, which is not the caller's business.
+            detail = "the API server is unavailable"
+            return Refusal("unavailable", 503, detail, reason, {"Retry-After": "2"})
 
 
 def bearer(request: Request) -> str:
     """The bearer token; raises UnauthenticatedError."""
-    found = _BEARER.fullmatch(request.headers.get("authorization", ""))
-    if found is None:
-        raise UnauthenticatedError("no bearer token")
-    return found[1]
+    header = _BEARER.fullmatch(request.headers.get("authorization", ""))
+    if header is None:
+        raise UnauthenticatedError("the request has no bearer token")
+    return header[1]
 
 
 def parse(body: bytes | bytearray) -> bytes:
@@ -92,7 +105,7 @@ def parse(body: bytes | bytearray) -> bytes:
 
 
 def encode(issued: Issued) -> bytes:
-    """The answer: `certificate` is the chain for `tls.crt`, `caBundle` the content of `ca.crt` (PEM)."""
+    """The response (PEM): `certificate` goes into the pod's `tls.crt`, `caBundle` into `ca.crt`."""
     return orjson.dumps(
         {
             "certificate": issued.chain.decode(),

@@ -1,1 +1,1 @@
-"""The HTTPS listeners, their limits, and the loop that keeps them current."""
+"""The HTTPS listeners, their limits, and the loop that keeps certificates and the seed current."""

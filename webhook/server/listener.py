@@ -1,4 +1,4 @@
-"""The ports: opened, served, drained before they end."""
+"""The ports: opened, served, and drained before they close."""
 
 import asyncio
 import gc
@@ -21,15 +21,18 @@ from webhook.settings import Settings
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
-    """Run a server until it ends, with as many open files as the system lets it have."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    """Run a server until it ends, with as many open files as the system allows.
+
+    Each connection is an open file; the usual limit of 1024 is less than three ports may hold.
+    """
+    _, maximum = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (maximum, maximum))
     with asyncio.Runner(loop_factory=BoundedLoop) as runner:
         runner.run(main)
 
 
 class Listener(uvicorn.Server):
-    """One open port. Signals are left to `serve`, which has more than one of these to end."""
+    """One open port. It ignores signals: `serve` handles them for all listeners together."""
 
     def __init__(self, config: uvicorn.Config, port: socket.socket) -> None:
         super().__init__(config)
@@ -38,15 +41,15 @@ class Listener(uvicorn.Server):
 
     @property
     def connections(self) -> int:
-        """How many are open."""
+        """How many connections are open."""
         return len(self.server_state.connections)
 
-    async def run_until_told(self) -> None:
+    async def serve_until_exit(self) -> None:
         """Serve until `should_exit` is set, and then until open requests are answered."""
         await self.serve(sockets=[self._socket])
 
     def close(self) -> None:
-        """Give up a port that was never served."""
+        """Close a port that was never served."""
         self._socket.close()
 
     def capture_signals(self) -> Any:
@@ -54,9 +57,12 @@ class Listener(uvicorn.Server):
 
 
 def open_port(host: IPv4Address | IPv6Address, port: int) -> socket.socket:
-    """Listen on a port (0: any that is free); raises OSError."""
+    """Listen on a port; 0 chooses a free one. Raises OSError."""
     family = socket.AF_INET if host.version == 4 else socket.AF_INET6
+    # `::` also listens on IPv4, as `0.0.0.0` would.
     dual = family == socket.AF_INET6 and host.is_unspecified and socket.has_dualstack_ipv6()
+    # The backlog holds connections that the event loop has not accepted yet: a rollout of a large
+    # cluster connects thousands of pods at once.
     return socket.create_server((str(host), port), family=family, backlog=2048, dualstack_ipv6=dual)
 
 
@@ -68,11 +74,14 @@ def listener(
     *,
     keep_alive: int | None = None,
 ) -> Listener:
-    """A server for `app` on an open port, with TLS where a context is given; `keep_alive` in seconds."""
+    """A server for `app` on an open port, with TLS if `context` is given.
+
+    `keep_alive` (seconds) replaces the setting of that name.
+    """
 
     class Protocol(BoundedProtocol):
         wait_seconds = settings.wait_seconds
-        most_connections = settings.max_connections
+        max_connections = settings.max_connections
 
     config = uvicorn.Config(
         app,
@@ -92,10 +101,10 @@ def listener(
 
 
 def _settle_memory() -> None:
-    """Take what was loaded at start out of the garbage collector's sight, and let it look less often.
+    """Exclude everything loaded so far from garbage collection, and collect less often.
 
-    A review makes thousands of short-lived objects and no cycles; full collections over all of Python's modules only
-    stretched the slowest answers.
+    A review creates thousands of short-lived objects and no cycles. Full collections, which visit
+    every loaded module, only made the slowest answers slower.
     """
     gc.collect()
     gc.freeze()
@@ -109,60 +118,77 @@ async def serve(
     settings: Settings,
     stop: asyncio.Event,
 ) -> None:
-    """Run until `stop`: every port and, beside them, `tasks`; then unready, a pause for load balancers, and the end.
+    """Serve every port, and run `tasks` beside them, until `stop` is set or one of them ends.
 
-    SIGTERM and SIGINT set `stop`. Open requests are answered within `shutdown_seconds`; a second one waits for nobody.
+    Then become unready, wait `drain_seconds` for load balancers to notice, and answer open requests
+    within `shutdown_seconds`. SIGTERM and SIGINT set `stop`; a second signal skips both waits.
+    Raises the exception that a task ended with.
     """
     log = structlog.get_logger()
     listeners, hurry = tuple(listeners), asyncio.Event()
-    _listen_to_signals(listeners, stop, hurry)
-    running = [asyncio.create_task(one.run_until_told()) for one in listeners]
-    keeping = [asyncio.ensure_future(one()) for one in tasks]
-    keeping.append(asyncio.ensure_future(_announce(listeners, readiness)))
+    _handle_signals(listeners, stop, hurry)
+    servers = [asyncio.create_task(listener.serve_until_exit()) for listener in listeners]
+    background = [asyncio.ensure_future(task()) for task in tasks]
+    background.append(asyncio.ensure_future(_announce_ready(listeners, readiness)))
     stopped = asyncio.create_task(stop.wait())
     try:
-        while not all(
-            one.started or task.done() for one, task in zip(listeners, running, strict=True)
-        ):
-            await asyncio.sleep(0.01)
+        await _wait_started(listeners, servers)
         readiness.met("open ports")
-        # A port, or what keeps it up to date, that ends on its own takes the others along: half a server is none.
-        await asyncio.wait((stopped, *running, *keeping), return_when=asyncio.FIRST_COMPLETED)
+        # If any listener or task ends, stop everything: a server that lacks one of them would look
+        # healthy and answer wrongly.
+        await asyncio.wait((stopped, *servers, *background), return_when=asyncio.FIRST_COMPLETED)
         readiness.drain()
         log.info("draining", seconds=settings.drain_seconds)
         with suppress(TimeoutError):
             await asyncio.wait_for(hurry.wait(), settings.drain_seconds)
     finally:
         stopped.cancel()
-        for one in listeners:
-            one.should_exit = True
-        await asyncio.gather(*running)
-        for keeper in keeping:
-            keeper.cancel()
-        ended = await asyncio.gather(*keeping, return_exceptions=True)
+        for listener in listeners:
+            listener.should_exit = True
+        await asyncio.gather(*servers)
+        failures = await _cancel(background)
         log.info("stopped")
-    for end in ended:
-        if isinstance(end, Exception):
-            raise end
+    for failure in failures:
+        raise failure
 
 
-def _listen_to_signals(
+async def _cancel(tasks: Iterable[asyncio.Future[None]]) -> list[Exception]:
+    """Cancel tasks, and wait for their end; returns the exceptions that they ended with."""
+    tasks = tuple(tasks)
+    for task in tasks:
+        task.cancel()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    return [result for result in results if isinstance(result, Exception)]
+
+
+async def _wait_started(
+    listeners: Iterable[Listener], servers: Iterable[asyncio.Task[None]]
+) -> None:
+    """Wait until each listener accepts connections, or has ended."""
+    for listener, server in zip(listeners, servers, strict=True):
+        # uvicorn has no event for this.
+        while not (listener.started or server.done()):
+            await asyncio.sleep(0.01)
+
+
+def _handle_signals(
     listeners: Iterable[Listener], stop: asyncio.Event, hurry: asyncio.Event
 ) -> None:
-    def told() -> None:
+    def on_signal() -> None:
         if stop.is_set():
             hurry.set()
-            for one in listeners:
-                one.force_exit = True
+            for listener in listeners:
+                listener.force_exit = True
         stop.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, told)
+        asyncio.get_running_loop().add_signal_handler(number, on_signal)
 
 
-async def _announce(listeners: Iterable[Listener], readiness: Readiness) -> None:
-    """Say once that everything is in place."""
+async def _announce_ready(listeners: Iterable[Listener], readiness: Readiness) -> None:
+    """Log once that the server is ready."""
     await readiness.wait()
     _settle_memory()
-    structlog.get_logger().info("ready", ports=[one.port for one in listeners])
+    structlog.get_logger().info("ready", ports=[listener.port for listener in listeners])
+    # A task that ends would stop the server.
     await asyncio.Event().wait()

@@ -1,4 +1,4 @@
-"""What an operator sees of what happens: counts, and one JSON line for every decision."""
+"""What an operator sees: metrics, and one JSON log line for every decision."""
 
 import logging
 import sys
@@ -17,32 +17,29 @@ from webhook.metrics.registry import REVIEWED_KINDS, Metrics
 
 
 class Observer:
-    """Counts and logs decisions; nothing of an object's body ever gets here."""
+    """Counts and logs decisions.
+
+    It logs names and ids, and never any other part of an object: an object may hold secrets.
+    """
 
     def __init__(self, metrics: Metrics, clock: Callable[[], float]) -> None:
         self.metrics = metrics
         self.clock = clock
         self._log = structlog.get_logger()
-        # Everything is counted; but who is refused often must not fill the disk with it.
+        # Every refusal is counted, but a caller must not be able to fill the disk with log lines:
+        # 30 lines a minute for each event and address.
         self._refusal_lines = RateLimit(30, 60, clock)
 
     def decided(
         self, webhook: str, request: AdmissionRequest, decision: Decision, seconds: float
     ) -> None:
-        """One admission request was answered after `seconds`."""
+        """An admission request was answered after `seconds`."""
+        # The requester chooses the kind: only known ones become values of a metric's label.
         kind = request.kind.kind if request.kind.kind in REVIEWED_KINDS else "other"
         allowed = decision.response.allowed
         self.metrics.requests.labels(webhook, kind, request.operation, str(allowed).lower()).inc()
         self.metrics.duration.labels(webhook).observe(seconds)
-        for action, rules in (
-            ("deny", decision.denied),
-            ("warn", decision.warned),
-            ("exempt", decision.exempted),
-        ):
-            for rule in rules:
-                self.metrics.violations.labels(rule, action).inc()
-        for mutation in decision.mutations:
-            self.metrics.mutations.labels(mutation).inc()
+        self._count_rules(decision)
         for failure in decision.failed:
             self.metrics.failures.labels(failure.member).inc()
             self._log.error(
@@ -67,9 +64,21 @@ class Observer:
             milliseconds=round(seconds * 1000, 3),
         )
 
+    def _count_rules(self, decision: Decision) -> None:
+        violations = {
+            "deny": decision.denied,
+            "warn": decision.warned,
+            "exempt": decision.exempted,
+        }
+        for action, rules in violations.items():
+            for rule in rules:
+                self.metrics.violations.labels(rule, action).inc()
+        for mutation in decision.mutations:
+            self.metrics.mutations.labels(mutation).inc()
+
     def issued(self, issued: Issued, seconds: float) -> None:
-        """A certificate was signed after `seconds`."""
-        self._answered("issued", seconds)
+        """A certificate was issued after `seconds`."""
+        self._count_enrollment("issued", seconds)
         identity = issued.identity
         self._log.info(
             "certificate issued",
@@ -84,46 +93,52 @@ class Observer:
 
     def refused(self, refusal: Refusal, peer: str, seconds: float) -> None:
         """An enrollment from the address `peer` was refused after `seconds`."""
-        self._answered(refusal.outcome, seconds)
-        outcome, reason = refusal.outcome, refusal.reason
-        self._warn(
-            "enrollment refused", peer, outcome=outcome, status=refusal.status, reason=reason
+        self._count_enrollment(refusal.outcome, seconds)
+        self._log_refusal(
+            "enrollment refused",
+            peer,
+            outcome=refusal.outcome,
+            status=refusal.status,
+            reason=refusal.reason,
         )
 
-    def _warn(self, event: str, peer: str, **fields: object) -> None:
+    def _log_refusal(self, event: str, peer: str, **fields: object) -> None:
         if not self._refusal_lines.wait((event, peer)):
             self._refusal_lines.spend((event, peer))
             self._log.warning(event, peer=peer, **fields)
 
-    def _answered(self, outcome: str, seconds: float) -> None:
+    def _count_enrollment(self, outcome: str, seconds: float) -> None:
         self.metrics.enrollments.labels(outcome).inc()
         self.metrics.enrollment_duration.observe(seconds)
 
     def seed_adopted(self, seed: Seed) -> None:
-        """Another seed is in use now."""
+        """A new version of the seed is in use."""
         retired = sum(generation.retired is not None for generation in seed.generations)
         self.metrics.generations.labels("retired").set(retired)
         self.metrics.generations.labels("signing").set(len(seed.generations) - retired)
         self._log.info("seed adopted", generations=list(seed.entries))
 
     def ca_bundle_written(self) -> None:
-        """Our webhook configurations did not have our CA, and have it now."""
+        """The CA of RayWarden's own ports was written into the webhook configurations."""
         self._log.info("caBundle written")
 
-    def reconcile_failed(self, problem: str, again: bool) -> None:
-        """What is stored could not be followed; what was known stays in use. What lasts is counted, and said once."""
+    def reconcile_failed(self, problem: str, repeated: bool) -> None:
+        """The stored state could not be read or written; the last good state stays in use.
+
+        A `repeated` failure is counted and not logged again.
+        """
         self.metrics.reconcile_errors.inc()
-        if not again:
+        if not repeated:
             self._log.error("reconcile failed", reason=problem)
 
     def rejected(self, status: int, reason: str, peer: str) -> None:
-        """A request from the address `peer` was turned away before it could be reviewed."""
+        """A request from the address `peer` was rejected: not an AdmissionReview or enrollment."""
         self.metrics.rejected.labels(str(status)).inc()
-        self._warn("rejected request", peer, status=status, reason=reason)
+        self._log_refusal("rejected request", peer, status=status, reason=reason)
 
 
 def set_up_logging(level: str) -> None:
-    """JSON lines on standard output, for our own events and for those of the libraries we run on."""
+    """Log JSON lines to standard output: RayWarden's own events, and those of its libraries."""
     threshold = logging.getLevelNamesMapping()[level.upper()]
     shared: list[structlog.typing.Processor] = [
         structlog.processors.add_log_level,
@@ -148,7 +163,7 @@ def set_up_logging(level: str) -> None:
             ],
         )
     )
-    # uvicorn warns of every request that is none, as often as somebody likes to send one.
+    # uvicorn warns about every request that is not HTTP, so a stranger could fill the disk.
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     logging.basicConfig(handlers=[handler], level=max(threshold, logging.WARNING), force=True)
 

@@ -1,4 +1,7 @@
-"""HTTP/1.1 from strangers: every wait for them ends, and nothing of theirs is kept that nobody asked for."""
+"""HTTP/1.1 from untrusted clients: every wait has a deadline, and memory per client is bounded.
+
+Anyone who can connect to a port can send anything, before any authentication.
+"""
 
 import asyncio
 from typing import Any
@@ -6,45 +9,53 @@ from typing import Any
 import uvloop
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+# Room for the longest header of a real request, a bearer token of 16 KiB.
 _MAX_HEADER_BYTES = 32 * 1024
+# The API server and the init container send about ten.
 _MAX_HEADERS = 100
-# Both before and after HTTP: until then a connection is a socket that no limit of ours sees.
+# For the TLS handshake and the TLS shutdown: during both, BoundedProtocol does not see the
+# connection, so none of its limits apply.
 _TLS_SECONDS = 5.0
-# For whom did not keep to the rules, time to read that.
-_FAREWELL_SECONDS = 1.0
+# Time for a client to read a 400 response before its connection is aborted.
+_BAD_REQUEST_SECONDS = 1.0
 
 
 class _RefusedError(Exception):
-    """Ends the parsing of what came; uvicorn answers 400 and hangs up."""
+    """Stops the parser; uvicorn then answers 400 and closes the connection."""
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol with a deadline and a size limit for the header of every request, and for unread answers.
+    """uvicorn's protocol with limits for headers, unread answers and the number of connections.
 
-    uvicorn starts its only timer when a response is complete, and any byte stops it: a client that connects and sends
-    nothing, a header one byte at a time, or an empty line after an answer, would hold its connection for ever. Such a
-    connection is aborted: a polite end of TLS would wait for the client once more. Requests sent before the last one is
-    answered, and trailers, are refused: uvicorn keeps any number of both in memory, and nobody we serve sends them.
+    uvicorn starts its only timer when a response is complete, and any byte stops that timer. A
+    client that connects and sends nothing, sends a header one byte at a time, or sends an empty
+    line after an answer, would hold its connection forever. Such a connection is aborted; a clean
+    TLS shutdown would wait for the client once more.
+
+    Pipelined requests and trailers are refused: uvicorn keeps any number of both in memory, and no
+    client of RayWarden sends them.
     """
 
     wait_seconds: float = 10.0
-    most_connections: int = 1000
+    max_connections: int = 1000
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn's own
         super().connection_made(transport)
         self._header_bytes = 0
         self._in_header = True
-        self._asked = False
-        self._reader: asyncio.TimerHandle | None = None
-        self._deadline: asyncio.TimerHandle | None = None
-        self._waiting_since = self.loop.time()
-        self._wait()
+        self._has_request = False
+        # Runs while the client does not read an answer.
+        self._write_deadline: asyncio.TimerHandle | None = None
+        # Runs while the client does not complete a header.
+        self._header_deadline: asyncio.TimerHandle | None = None
+        self._idle_since = self.loop.time()
+        self._start_header_deadline()
         self._make_room()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._wait_no_more()
-        if self._reader:
-            self._reader.cancel()
+        self._cancel_header_deadline()
+        if self._write_deadline:
+            self._write_deadline.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -53,19 +64,20 @@ class BoundedProtocol(HttpToolsProtocol):
         super().data_received(data)
         if self._in_header and self._header_bytes > _MAX_HEADER_BYTES:
             self.transport.abort()
-        # It was no request, or the rest of one that is answered: uvicorn's timer is off, and no other is on.
-        elif not self._in_header and self.cycle.response_complete and self._deadline is None:
-            self._wait()
+        # The data was not the start of a request: an empty line, or the rest of a request that is
+        # answered already. It has stopped uvicorn's timer, so start ours.
+        elif not self._in_header and self.cycle.response_complete and self._header_deadline is None:
+            self._start_header_deadline()
 
     def on_message_begin(self) -> None:
-        if self._asked and not self.cycle.response_complete:
+        if self._has_request and not self.cycle.response_complete:
             raise _RefusedError("one request at a time")
         super().on_message_begin()
         if not self._in_header:
             self._in_header = True
             self._header_bytes = 0
-            self._wait_no_more()
-            self._wait()
+            self._cancel_header_deadline()
+            self._start_header_deadline()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._in_header:
@@ -77,56 +89,63 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
         self._in_header = False
-        self._asked = True
-        self._wait_no_more()
+        self._has_request = True
+        self._cancel_header_deadline()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        self._waiting_since = self.loop.time()
+        self._idle_since = self.loop.time()
         if self.transport.is_closing():
             self.loop.call_later(self.wait_seconds, self.transport.abort)
 
     def send_400_response(self, msg: str) -> None:
         super().send_400_response(msg)
-        self.loop.call_later(_FAREWELL_SECONDS, self.transport.abort)
+        self.loop.call_later(_BAD_REQUEST_SECONDS, self.transport.abort)
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._reader = self.loop.call_later(self.wait_seconds, self.transport.abort)
+        self._write_deadline = self.loop.call_later(self.wait_seconds, self.transport.abort)
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        if self._reader:
-            self._reader.cancel()
+        if self._write_deadline:
+            self._write_deadline.cancel()
 
     def _make_room(self) -> None:
-        """Where there are too many connections, end the one that has waited longest to be asked something.
+        """If there are too many connections, abort the one that has been idle longest.
 
-        uvicorn's own limit counts them only once a header is complete, and then refuses whoever comes: idle strangers
-        would keep the API server out.
+        uvicorn's own limit counts a connection only once its header is complete, and then refuses
+        the new one: idle strangers would keep the API server out.
         """
-        if len(self.connections) > self.most_connections:
-            waiting = [
-                one for one in self.connections if isinstance(one, BoundedProtocol) and one.waits
-            ]
-            min(waiting, key=lambda one: one._waiting_since, default=self).transport.abort()
+        if len(self.connections) <= self.max_connections:
+            return
+        idle = [
+            connection
+            for connection in self.connections
+            if isinstance(connection, BoundedProtocol) and connection.is_idle
+        ]
+        longest_idle = min(idle, key=lambda connection: connection._idle_since, default=self)
+        longest_idle.transport.abort()
 
     @property
-    def waits(self) -> bool:
+    def is_idle(self) -> bool:
         """Whether no request is being answered."""
         return self._in_header or self.cycle.response_complete
 
-    def _wait(self) -> None:
-        self._deadline = self.loop.call_later(self.wait_seconds, self.transport.abort)
+    def _start_header_deadline(self) -> None:
+        self._header_deadline = self.loop.call_later(self.wait_seconds, self.transport.abort)
 
-    def _wait_no_more(self) -> None:
-        if self._deadline:
-            self._deadline.cancel()
-            self._deadline = None
+    def _cancel_header_deadline(self) -> None:
+        if self._header_deadline:
+            self._header_deadline.cancel()
+            self._header_deadline = None
 
 
 class BoundedLoop(uvloop.Loop):
-    """An event loop that gives TLS handshakes five seconds instead of a minute; uvicorn has no setting for it."""
+    """An event loop with a shorter deadline for TLS handshakes; uvicorn has no setting for it.
+
+    asyncio's default is a minute.
+    """
 
     async def create_server(self, *arguments: Any, **options: Any) -> Any:
         if options.get("ssl"):

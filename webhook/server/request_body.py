@@ -1,4 +1,4 @@
-"""Request bodies, from strangers: how much of them is held, for how long, and in which order they are looked at."""
+"""Reads request bodies from untrusted clients within limits of size, time, memory and work."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,13 +7,14 @@ from contextlib import asynccontextmanager
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-# Twice what the largest ordinary review has: nothing that is held for others is in the way of these.
+# Twice the size of the largest ordinary review: these never compete with large bodies for memory.
 FREE_BYTES = 128 * 1024
+# Short: the API server waits seconds for an answer, and a turn takes tenths of a second.
 _RETRY_SECONDS = 1
 
 
 class _Body:
-    """What has come of one body so far, and how much of it counts against the budget."""
+    """What was received of one body so far, and how much of it counts against the budget."""
 
     def __init__(self) -> None:
         self.content = bytearray()
@@ -22,6 +23,7 @@ class _Body:
         self.is_cut_off = False
 
     def cut_off(self) -> None:
+        """Drop the content, and end the waiting for more."""
         self.content.clear()
         self.is_cut_off = True
         if not self.deadline.expired():
@@ -29,33 +31,39 @@ class _Body:
 
 
 class Bodies:
-    """The bodies of one port: each within limits of size and time, what is beyond 128 KiB of each within one budget.
+    """The request bodies of one port.
 
-    What has been received counts, not what was declared, until it is judged. Where the budget is used up, whoever has
-    been sending longest gets 503: to hold it takes sending it all over again faster than the API server sends one
-    review, which is there within milliseconds, while a slow or silent sender goes first. Those who are whole stay.
+    Each body is limited in size and time. What exceeds 128 KiB in each body is charged to one
+    budget of memory until the request is answered. The charge is for bytes received, not for the
+    declared length, which costs a sender nothing.
 
-    Parsing and judging are one step of the one thread there is, and take tenths of a second for what is made for it. So
-    large bodies take turns, and after each comes a pause as long as its turn was, for all that is small: an ordinary
-    review waits for one turn, however many large bodies strangers send. Large ones do wait for all the large ones that
-    came before: who may connect is for a NetworkPolicy to say.
+    When the budget is used up, the body that has been arriving longest is cut off with 503. A whole
+    review from the API server arrives within milliseconds, while a slow or silent sender is cut off
+    first: to keep others out, an attacker would have to send large bodies again and again, faster
+    than the API server sends one review. Complete bodies are never cut off.
+
+    Parsing and reviewing run without interruption on the only thread, and take tenths of a second
+    for a body made for that purpose. So large bodies take turns, and each turn is followed by a
+    pause of the same length for small bodies: an ordinary review waits for one turn at most, no
+    matter how many large bodies arrive. A large body does wait for all large bodies before it;
+    a NetworkPolicy should restrict who can connect.
     """
 
-    def __init__(self, most_bytes: int, seconds: float, most_large_bytes: int) -> None:
-        """The limits of each body, and the budget; for one whole body there is always room in it."""
-        self._most_bytes = most_bytes
+    def __init__(self, max_bytes: int, seconds: float, max_large_bytes: int) -> None:
+        """The limits of each body, and the budget; the budget always has room for one body."""
+        self._max_bytes = max_bytes
         self._seconds = seconds
-        self._left = max(most_large_bytes, most_bytes)
-        # Those that are not whole yet, the oldest first.
-        self._coming: dict[_Body, None] = {}
+        self._budget_left = max(max_large_bytes, max_bytes)
+        # The incomplete bodies that are charged to the budget, the oldest first.
+        self._incomplete: dict[_Body, None] = {}
         self._turn = asyncio.Lock()
         self._next_turn = 0.0
 
     @asynccontextmanager
     async def read(self, request: Request) -> AsyncIterator[bytearray]:
-        """The request's body: JSON by its type, whole; it is counted until the block ends. Raises HTTPException."""
+        """The complete body of a JSON request, held until the block ends; raises HTTPException."""
         _check_type(request)
-        self._check_declared(request)
+        self._check_declared_length(request)
         body = _Body()
         try:
             await self._receive(request, body)
@@ -65,11 +73,11 @@ class Bodies:
             async with self._one_at_a_time():
                 yield body.content
         finally:
-            self._forget(body)
+            self._release(body)
 
     @asynccontextmanager
     async def _one_at_a_time(self) -> AsyncIterator[None]:
-        """The turn of one large body; after it, as long a pause for everybody else."""
+        """The turn of one large body, followed by an equally long pause for small ones."""
         clock = asyncio.get_running_loop().time
         async with self._turn:
             await asyncio.sleep(self._next_turn - clock())
@@ -85,54 +93,60 @@ class Bodies:
                 async for chunk in request.stream():
                     self._add(body, chunk)
         except TimeoutError:
-            late = HTTPException(408, f"the body took longer than {self._seconds:g} seconds")
-            raise (_busy() if body.is_cut_off else late) from None
-        self._coming.pop(body, None)
+            if body.is_cut_off:
+                raise _busy() from None
+            raise HTTPException(
+                408, f"the body took longer than {self._seconds:g} seconds"
+            ) from None
+        self._incomplete.pop(body, None)
 
     def _add(self, body: _Body, chunk: bytes) -> None:
         body.content += chunk
-        if len(body.content) > self._most_bytes:
+        if len(body.content) > self._max_bytes:
             raise self._too_large()
         if body.is_cut_off:
             raise _busy()
-        if (more := len(body.content) - FREE_BYTES - body.held) > 0:
-            self._coming.setdefault(body)
-            while more > self._left:
+        charge = len(body.content) - FREE_BYTES - body.held
+        if charge > 0:
+            self._incomplete.setdefault(body)
+            while charge > self._budget_left:
                 self._make_room(body)
-            self._left -= more
-            body.held += more
+            self._budget_left -= charge
+            body.held += charge
 
     def _make_room(self, body: _Body) -> None:
-        oldest = next(iter(self._coming))
+        """Cut off the oldest incomplete body; raises HTTPException if that is `body` itself."""
+        oldest = next(iter(self._incomplete))
         if oldest is body:
             raise _busy()
         oldest.cut_off()
-        self._forget(oldest)
+        self._release(oldest)
 
-    def _forget(self, body: _Body) -> None:
-        self._coming.pop(body, None)
-        self._left += body.held
+    def _release(self, body: _Body) -> None:
+        self._incomplete.pop(body, None)
+        self._budget_left += body.held
         body.held = 0
 
-    def _check_declared(self, request: Request) -> None:
-        """Who announces too much hears of it before it is sent; what is announced counts for nothing else."""
+    def _check_declared_length(self, request: Request) -> None:
+        """Refuse a body that is declared too large before it is sent.
+
+        The declared length is used for nothing else, because a client can declare anything.
+        """
         declared = request.headers.get("content-length", "0")
-        if not declared.isdecimal() or int(declared) > self._most_bytes:
+        if not declared.isdecimal() or int(declared) > self._max_bytes:
             raise self._too_large()
 
     def _too_large(self) -> HTTPException:
-        return HTTPException(413, f"the limit is {self._most_bytes} bytes")
+        return HTTPException(413, f"the limit is {self._max_bytes} bytes")
 
 
 def _check_type(request: Request) -> None:
-    if (
-        request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        != "application/json"
-    ):
+    media_type, _, _ = request.headers.get("content-type", "").partition(";")
+    if media_type.strip().lower() != "application/json":
         raise HTTPException(415, "send application/json")
 
 
 def _busy() -> HTTPException:
-    # The API server sends again, up to its own deadline, where it is told when.
+    # With this header the API server sends the request again, up to its own deadline.
     headers = {"Retry-After": str(_RETRY_SECONDS)}
-    return HTTPException(503, "there are too many large requests now: send it again", headers)
+    return HTTPException(503, "there are too many large requests: send it again", headers)

@@ -1,4 +1,4 @@
-"""Routes, and nothing but routes: bytes in, bytes out."""
+"""The HTTP routes of the three ports; decisions are made elsewhere."""
 
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
@@ -20,14 +20,18 @@ from webhook.server.readiness import Readiness
 from webhook.server.request_body import Bodies
 from webhook.settings import Settings
 
-# We have metrics of our own; to find out for every request that nobody listens to FastAPI's is 6 % of its time.
+# RayWarden has metrics of its own. FastAPI's telemetry takes 6 % of a request's time even when
+# nothing receives it.
 _NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
 
 
 def admission_app(
     reviewer: Reviewer, observer: Observer, readiness: Readiness, settings: Settings
 ) -> FastAPI:
-    """`POST /mutate` and `POST /validate` for AdmissionReview v1; every other answer is problem+json (RFC 9457)."""
+    """`POST /mutate` and `POST /validate`, for AdmissionReview v1.
+
+    Errors are answered with problem+json (RFC 9457).
+    """
     app = _bare_app(observer)
     bodies = Bodies(
         settings.max_body_bytes, settings.body_timeout_seconds, settings.max_large_bodies_bytes
@@ -44,11 +48,11 @@ def admission_app(
                 decision = review(admission)
                 content = decision.response.encode()
                 observer.decided(path, admission, decision, observer.clock() - started)
-            # While we drain, the API server must not keep this connection for its next call.
+            # While this replica drains, the API server must not reuse the connection.
             headers = None if readiness.ready else {"Connection": "close"}
             return Response(content, 200, headers, media_type="application/json")
 
-        # A plain route: there is nothing in an AdmissionReview for FastAPI's parameter handling to do, at a cost.
+        # A plain route, because FastAPI's parameter handling costs time and has nothing to do here.
         app.add_route(f"/{path}", admit, methods=["POST"])
 
     route("mutate", reviewer.mutate)
@@ -57,7 +61,10 @@ def admission_app(
 
 
 def enrollment_app(signing: Signing, observer: Observer, settings: Settings) -> FastAPI:
-    """`POST /v1/certificates`: a bearer token and `{"csr": PEM}` in, `certificate` and `caBundle` (PEM) out."""
+    """`POST /v1/certificates`: a bearer token and a CSR in, a certificate and its CAs out.
+
+    Errors are answered with problem+json (RFC 9457).
+    """
     app = _bare_app(observer)
     bodies = Bodies(
         settings.max_enrollment_bytes,
@@ -68,7 +75,7 @@ def enrollment_app(signing: Signing, observer: Observer, settings: Settings) -> 
     async def certificates(request: Request) -> Response:
         started = observer.clock()
         try:
-            # Read before anything is answered: who still sends would not see the answer.
+            # Read the body before any answer: a client that is still sending would not see it.
             async with bodies.read(request) as body:
                 token, csr = wire.bearer(request), wire.parse(body)
             issued = await signing.sign(token, csr, _peer(request))
@@ -95,7 +102,7 @@ def operations_app(readiness: Readiness, observer: Observer) -> FastAPI:
     async def readyz() -> Response:
         if readiness.ready:
             return PlainTextResponse("ok\n")
-        return PlainTextResponse(f"not ready: {', '.join(readiness.lacks)}\n", status_code=503)
+        return PlainTextResponse(f"not ready: {', '.join(readiness.missing)}\n", status_code=503)
 
     @app.get("/metrics")
     async def metrics() -> Response:
@@ -112,9 +119,9 @@ def _bare_app(observer: Observer) -> FastAPI:
             case HTTPException():
                 status, detail, headers = error.status_code, error.detail, error.headers
             case ClientDisconnect():
-                status, detail, headers = 400, "the client hung up", None
+                status, detail, headers = 400, "the client closed the connection", None
             case _:
-                status, detail, headers = 500, "this is a defect of RayWarden", None
+                status, detail, headers = 500, "internal error of RayWarden", None
         observer.rejected(status, detail, _peer(request))
         return _problem(status, detail, headers or {})
 
@@ -125,12 +132,15 @@ def _bare_app(observer: Observer) -> FastAPI:
 
 
 def _peer(request: Request) -> str:
-    """The address a request comes from; empty where there is none."""
+    """The IP address a request comes from; empty if it is unknown."""
     return request.client.host if request.client else ""
 
 
 def _problem(status: int, detail: str, headers: Mapping[str, str]) -> Response:
-    """RFC 9457. Whoever was told no may come again on another connection: this one would only be held."""
+    """A problem document (RFC 9457); the connection is closed after it.
+
+    A refused client can open another connection, and must not occupy this one.
+    """
     document = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,

@@ -1,8 +1,9 @@
-"""AdmissionReviews and manifests captured elsewhere, for whoever has some: each gets a valid answer.
+"""Captured AdmissionReviews and manifests get valid answers; point these variables at your own.
 
-`RAYWARDEN_REVIEWS` names a folder of AdmissionReviews (JSON; without it the examples are taken),
-`RAYWARDEN_MANIFESTS` one of manifests, `KUBERAY_CRDS` one with KubeRay's CustomResourceDefinitions, against which
-mutated objects are validated with unknown fields refused. Pods are validated against Kubernetes' own schema.
+`RAYWARDEN_REVIEWS`: a folder of AdmissionReviews (JSON); without it the examples are used.
+`RAYWARDEN_MANIFESTS`: a folder of manifests. `KUBERAY_CRDS`: a folder of KubeRay's
+CustomResourceDefinitions, against which mutated objects are validated, without unknown fields.
+Pods are validated against the schema of Kubernetes.
 """
 
 import copy
@@ -34,40 +35,37 @@ _FILES = sorted(_REVIEWS.glob("*.json"))
 
 @cache
 def crd(kind: str) -> Any:
-    """The schema of a KubeRay kind (v1), with every object closed to fields it does not name."""
+    """The schema of a KubeRay kind (v1), changed so that it refuses unknown fields."""
     if _CRDS is None:
-        pytest.skip(
-            "KUBERAY_CRDS is not set: mutated RayClusters are not validated against KubeRay's schema"
-        )
+        pytest.skip("KUBERAY_CRDS is not set: there is no schema for mutated RayClusters")
     file = Path(_CRDS) / f"ray.io_{kind.lower()}s.yaml"
-    definition = yaml.load(
-        file.read_text(), Loader=yaml.CSafeLoader
-    )  # safe loader, our own schemas
+    # The safe loader is enough: the file is one of our own schemas.
+    definition = yaml.load(file.read_text(), Loader=yaml.CSafeLoader)
     versions = definition["spec"]["versions"]
     schema = next(
         version["schema"]["openAPIV3Schema"] for version in versions if version["name"] == "v1"
     )
-    close(schema)
-    # The API server knows ObjectMeta itself.
+    refuse_unknown_fields(schema)
+    # CustomResourceDefinitions leave out ObjectMeta, which the API server defines.
     schema["properties"]["metadata"] = {"type": "object"}
     return schema
 
 
-def close(schema: Any) -> None:
+def refuse_unknown_fields(schema: Any) -> None:
     if isinstance(schema, dict):
         if "properties" in schema and not schema.get("x-kubernetes-preserve-unknown-fields"):
             schema["additionalProperties"] = False
-        # What has a default the API server fills in before it asks whether it is there.
+        # The API server fills in defaults before it checks for required fields.
         names = schema.get("required")
         if isinstance(names, list):
             schema["required"] = [
                 name for name in names if "default" not in schema["properties"].get(name, {})
             ]
         for part in schema.values():
-            close(part)
+            refuse_unknown_fields(part)
     elif isinstance(schema, list):
         for part in schema:
-            close(part)
+            refuse_unknown_fields(part)
 
 
 @cache
@@ -76,56 +74,60 @@ def parsed(file: Path) -> AdmissionRequest:
 
 
 @pytest.mark.parametrize("file", _FILES, ids=lambda file: file.stem)
-def test_a_review_is_answered_and_its_patch_is_sound(file: Path) -> None:
-    request, asked = parsed(file), factory.reviewer()
+def test_a_review_is_answered_and_its_patch_is_valid(file: Path) -> None:
+    request, reviewer = parsed(file), factory.reviewer()
     assert request.object is not None
     original = copy.deepcopy(request.object)
-    response = orjson.loads(asked.mutate(request).response.encode())["response"]
+    response = orjson.loads(reviewer.mutate(request).response.encode())["response"]
     assert (response["uid"], response["allowed"]) == (request.uid, True)
-    mutated = asked.mutated(request)
+    mutated = reviewer.mutated(request)
     after = jsonpatch.apply_patch(original, mutated.operations)
     assert not list(lost(original, after))
-    again = asked.mutated(request.model_copy(update={"object": after}))
+    again = reviewer.mutated(request.model_copy(update={"object": after}))
     assert again.operations == []
     verdict = orjson.loads(
-        asked.validate(request.model_copy(update={"object": after})).response.encode()
+        reviewer.validate(request.model_copy(update={"object": after})).response.encode()
     )
     assert verdict["response"]["uid"] == request.uid
 
 
 @pytest.mark.parametrize(
-    "file", [f for f in _FILES if parsed(f).kind.kind == "Pod"], ids=lambda file: file.stem
+    "file", [file for file in _FILES if parsed(file).kind.kind == "Pod"], ids=lambda file: file.stem
 )
 @pytest.mark.parametrize("managed", [False, True])
-def test_a_pod_is_valid_to_kubernetes_afterwards(file: Path, managed: bool) -> None:
+def test_a_mutated_pod_is_valid_for_kubernetes(file: Path, managed: bool) -> None:
     after = mutated_pod(file, managed)
     kubernetes_validate.validate(after, "1.37", strict=True)
 
 
-def of_a_cluster(file: Path) -> bool:
-    """A pod of a Ray cluster that KubeRay did not give TLS of its own."""
-    pod = parsed(file).object if parsed(file).kind.kind == "Pod" else None
-    return (
-        pod is not None
-        and "ray.io/cluster" in pod["metadata"]["labels"]
-        and "RAY_USE_TLS" not in str(pod["spec"])
-    )
+def is_managed_pod(file: Path) -> bool:
+    """Whether the review is for a pod of a Ray cluster that did not set up TLS of its own."""
+    request = parsed(file)
+    if request.kind.kind != "Pod" or request.object is None:
+        return False
+    pod = request.object
+    has_own_tls = "RAY_USE_TLS" in str(pod["spec"])
+    return "ray.io/cluster" in pod["metadata"]["labels"] and not has_own_tls
 
 
-@pytest.mark.parametrize("file", [f for f in _FILES if of_a_cluster(f)], ids=lambda file: file.stem)
-def test_a_pod_of_a_managed_cluster_speaks_tls_in_every_ray_container(file: Path) -> None:
+@pytest.mark.parametrize(
+    "file", [file for file in _FILES if is_managed_pod(file)], ids=lambda file: file.stem
+)
+def test_every_ray_container_of_a_managed_cluster_uses_tls(file: Path) -> None:
     after = mutated_pod(file, managed=True)
     assert after["spec"]["initContainers"][0]["name"] == "raywarden-enroll"
-    for one in (*after["spec"]["containers"], *after["spec"]["initContainers"][1:]):
-        if one["name"] in ("ray-head", "ray-worker", "autoscaler", "wait-gcs-ready"):
-            assert env(one).items() >= TLS.items()
-            assert {"name": "raywarden-tls", "mountPath": "/etc/ray/tls", "readOnly": True} in one[
-                "volumeMounts"
-            ]
+    mount = {"name": "raywarden-tls", "mountPath": "/etc/ray/tls", "readOnly": True}
+    for container in (*after["spec"]["containers"], *after["spec"]["initContainers"][1:]):
+        if container["name"] in ("ray-head", "ray-worker", "autoscaler", "wait-gcs-ready"):
+            assert env(container).items() >= TLS.items()
+            assert mount in container["volumeMounts"]
 
 
 def mutated_pod(file: Path, managed: bool) -> Any:
-    """The pod after `/mutate`; `managed`: with the label KubeRay copies from the template of a cluster in our care."""
+    """The pod after `/mutate`.
+
+    `managed` adds the label that KubeRay copies from the template of a cluster with managed TLS.
+    """
     request = parsed(file)
     document = copy.deepcopy(request.object)
     assert document is not None
@@ -135,44 +137,48 @@ def mutated_pod(file: Path, managed: bool) -> Any:
 
 
 @pytest.mark.parametrize(
-    "file", [f for f in _FILES if parsed(f).kind.group == "ray.io"], ids=lambda file: file.stem
+    "file",
+    [file for file in _FILES if parsed(file).kind.group == "ray.io"],
+    ids=lambda file: file.stem,
 )
-def test_a_ray_object_is_valid_to_kuberay_afterwards(file: Path) -> None:
+def test_a_mutated_ray_object_is_valid_for_kuberay(file: Path) -> None:
     schema = crd(parsed(file).kind.kind)
     jsonschema.validate(factory.reviewer().mutated(parsed(file)).document, schema)
 
 
 def without_nulls(value: Any) -> Any:
-    """As the API server takes it: a null member is one that is not there."""
+    """The value as the API server reads it: a member that is null is treated as missing."""
     if isinstance(value, dict):
         return {name: without_nulls(item) for name, item in value.items() if item is not None}
-    return [without_nulls(item) for item in value] if isinstance(value, list) else value
+    if isinstance(value, list):
+        return [without_nulls(item) for item in value]
+    return value
 
 
 def manifests() -> list[Manifest]:
-    found = list(read(_MANIFESTS)) if _MANIFESTS else []
-    assert not any(isinstance(one, UnreadableManifest) for one in found)
-    return [one for one in found if isinstance(one, Manifest)]
+    documents = list(read(_MANIFESTS)) if _MANIFESTS else []
+    assert not any(isinstance(document, UnreadableManifest) for document in documents)
+    return [document for document in documents if isinstance(document, Manifest)]
 
 
 @pytest.mark.skipif(
     _MANIFESTS is None,
-    reason="RAYWARDEN_MANIFESTS is not set: no manifests but our own are reviewed",
+    reason="RAYWARDEN_MANIFESTS is not set: only our own manifests are reviewed",
 )
 def test_manifests_are_reviewed_and_denials_name_rules() -> None:
-    known = {rule.id for rule in RULES}
+    rule_ids = {rule.id for rule in RULES}
     for manifest in manifests():
-        one = review_manifest(factory.reviewer(), manifest, "default")
-        if one:
-            outcomes = (one.outcome, *one.derived)
-            assert all(
-                violation.rule in known for outcome in outcomes for violation in outcome.denied
-            )
-            if _CRDS and one.outcome.kind.startswith("Ray"):
-                jsonschema.validate(without_nulls(one.outcome.document), crd(one.outcome.kind))
-            for outcome in one.derived:
-                if outcome.kind == "Pod" and one.allowed:
-                    document = copy.deepcopy(outcome.document)
-                    # A dry run knows no uid for the owner, and Kubernetes wants one.
-                    document["metadata"].pop("ownerReferences", None)
-                    kubernetes_validate.validate(document, "1.37")
+        result = review_manifest(factory.reviewer(), manifest, "default")
+        if result is None:
+            continue
+        for outcome in (result.outcome, *result.derived):
+            assert {violation.rule for violation in outcome.denied} <= rule_ids
+        if _CRDS and result.outcome.kind.startswith("Ray"):
+            document = without_nulls(result.outcome.document)
+            jsonschema.validate(document, crd(result.outcome.kind))
+        for outcome in result.derived:
+            if outcome.kind == "Pod" and result.allowed:
+                pod = copy.deepcopy(outcome.document)
+                # A dry run does not know the owner's uid, which Kubernetes requires.
+                pod["metadata"].pop("ownerReferences", None)
+                kubernetes_validate.validate(pod, "1.37")

@@ -1,7 +1,7 @@
-"""Golden pairs: an input on disk and, beside it, what admission makes of it. `make golden` writes them anew.
+"""Golden files: for each input a file with the result of admission; `make golden` rewrites them.
 
-The inputs are the examples and the manifests of `golden/`; each goes through the command line's pipeline and through
-the HTTP application, and both must give the file.
+The inputs are the examples and the manifests in `golden/`. The command line and the HTTP server
+must both give the result in the file.
 """
 
 import asyncio
@@ -32,41 +32,42 @@ _REVIEWER = factory.reviewer()
 
 
 def inputs() -> dict[str, Object]:
-    found: dict[str, Object] = dict(factory.examples())
+    documents: dict[str, Object] = dict(factory.examples())
     for file in sorted(GOLDEN.glob("*.yaml")):
         (document,) = load_all(file.read_text())
-        found[file.stem] = document
-    return found
+        documents[file.stem] = document
+    return documents
 
 
-def examined(name: str, document: Object) -> Object:
-    """By the command line: the report, and the objects as they would be stored, KubeRay's own included."""
-    one = review_manifest(_REVIEWER, Manifest(name, 1, document), "default")
-    assert one is not None
-    stored = [outcome.document for outcome in (one.outcome, *one.derived)]
-    return {"report": as_json([one], [], 0)["objects"][0], "stored": stored}
+def reviewed(name: str, document: Object) -> Object:
+    """The command line's report, and the objects as they would be stored.
+
+    These include the objects that KubeRay would create.
+    """
+    result = review_manifest(_REVIEWER, Manifest(name, 1, document), "default")
+    assert result is not None
+    stored = [outcome.document for outcome in (result.outcome, *result.derived)]
+    return {"report": as_json([result], [], 0)["objects"][0], "stored": stored}
 
 
 @pytest.mark.parametrize("name", sorted(inputs()))
-def test_golden(name: str, rewrite_golden: bool) -> None:
-    result = orjson.dumps(examined(name, inputs()[name]), option=orjson.OPT_INDENT_2) + b"\n"
+def test_the_command_line_gives_the_golden_result(name: str, rewrite_golden: bool) -> None:
+    result = orjson.dumps(reviewed(name, inputs()[name]), option=orjson.OPT_INDENT_2) + b"\n"
     file = GOLDEN / f"{name}.json"
     if rewrite_golden:
         file.write_bytes(result)
-    assert file.exists(), "no golden file yet: make golden"
-    assert orjson.loads(result) == orjson.loads(file.read_bytes()), (
-        "make golden, and look at the difference"
-    )
+    assert file.exists(), "there is no golden file yet: run make golden"
+    expected = orjson.loads(file.read_bytes())
+    assert orjson.loads(result) == expected, "run make golden and review the difference"
 
 
 @pytest.mark.parametrize("name", sorted(inputs()))
-def test_the_server_gives_the_same_answer(name: str) -> None:
+def test_the_server_gives_the_golden_result(name: str) -> None:
     document = inputs()[name]
     review = document if document["kind"] == "AdmissionReview" else factory.review(document)
     if document["kind"] != "AdmissionReview":
-        review["request"]["namespace"] = as_dict(document.get("metadata")).get(
-            "namespace", "default"
-        )
+        metadata = as_dict(document.get("metadata"))
+        review["request"]["namespace"] = metadata.get("namespace", "default")
     golden = orjson.loads((GOLDEN / f"{name}.json").read_bytes())
     mutation = answer("/mutate", review)
     operations = orjson.loads(base64.b64decode(mutation.get("patch", "W10=")))
@@ -75,13 +76,14 @@ def test_the_server_gives_the_same_answer(name: str) -> None:
     review["request"]["object"] = stored
     verdict = answer("/validate", review)
     report = golden["report"]
-    enforced = [found for found in report["violations"] if found["mode"] == "enforce"]
+    violations = report["violations"]
+    enforced = [violation for violation in violations if violation["mode"] == "enforce"]
     assert verdict["allowed"] is (not enforced)
-    for found in enforced:
-        assert (
-            f"{found['rule']}: {found['message']} (at {found['pointer'] or '/'}). Fix: {found['remediation']}"
-            in (verdict["status"]["message"].splitlines())
-        )
+    for violation in enforced:
+        place = violation["pointer"] or "/"
+        line = f"{violation['rule']}: {violation['message']} (at {place})."
+        line += f" Fix: {violation['remediation']}"
+        assert line in verdict["status"]["message"].splitlines()
 
 
 def answer(path: str, review: Object) -> Any:
@@ -96,5 +98,5 @@ def answer(path: str, review: Object) -> Any:
     return asyncio.run(ask()).json()["response"]
 
 
-def test_no_golden_file_without_its_input() -> None:
+def test_every_golden_file_has_an_input() -> None:
     assert {file.stem for file in GOLDEN.glob("*.json")} == set(inputs())

@@ -1,4 +1,4 @@
-"""The init container's program, as a process, against the real server and against bad ones."""
+"""The init container's program, as a process, against the real server and faulty ones."""
 
 import json
 import os
@@ -6,7 +6,6 @@ import ssl
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from tests.support import live_objects
 from tests.support.factory import changed
 from tests.support.init_container import ADDRESS, Place, always, problem, signer
 from tests.support.live_server import Live, serving
+from webhook.agent.signer_client import tls_context
 from webhook.ca.trust import Trust
 
 POD = "demo-head-abcde"
@@ -39,10 +39,11 @@ def place(tmp_path: Path, live: Live) -> Place:
     return Place(tmp_path, live.token(POD))
 
 
-def test_it_leaves_key_chain_and_bundle_for_ray_to_read(place: Place, live: Live) -> None:
-    code, said = place.enroll(live.enrollment, live.ca_file.read_text())
+def test_it_writes_key_certificate_and_ca_bundle_for_ray(place: Place, live: Live) -> None:
+    code, output = place.enroll(live.enrollment, live.ca_file.read_text())
     assert (code, place.log.read_text()) == (0, "")
-    assert said.startswith("enrolled 127.0.0.1 in ") and "the certificate ends 20" in said
+    assert output.startswith("enrolled 127.0.0.1 in ")
+    assert "the certificate expires on 20" in output
     assert sorted(file.name for file in place.tls.iterdir()) == ["ca.crt", "tls.crt", "tls.key"]
     modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in place.tls.iterdir()}
     assert modes == {"ca.crt": 0o444, "tls.crt": 0o444, "tls.key": 0o400}
@@ -52,7 +53,7 @@ def test_it_leaves_key_chain_and_bundle_for_ray_to_read(place: Place, live: Live
 
 
 @pytest.mark.parametrize("mode", ["0400", "0440", "0444"])
-def test_the_key_has_the_mode_it_was_told_whatever_the_umask(
+def test_the_key_has_the_configured_mode_despite_the_umask(
     place: Place, live: Live, mode: str
 ) -> None:
     before = os.umask(0o077)
@@ -64,7 +65,7 @@ def test_the_key_has_the_mode_it_was_told_whatever_the_umask(
     assert stat.S_IMODE((place.tls / "tls.key").stat().st_mode) == int(mode, 8)
 
 
-def test_a_restarted_init_container_replaces_what_is_there(place: Place, live: Live) -> None:
+def test_a_restarted_init_container_replaces_its_files(place: Place, live: Live) -> None:
     keys = []
     (place.tls / ".tls.key.new").write_text("left behind")
     for _ in range(2):
@@ -74,7 +75,7 @@ def test_a_restarted_init_container_replaces_what_is_there(place: Place, live: L
     assert len(list(place.tls.iterdir())) == 3
 
 
-def test_it_imports_neither_server_nor_client() -> None:
+def test_it_imports_neither_the_server_nor_a_kubernetes_client() -> None:
     listing = "import sys, webhook.agent.command; print(*sys.modules)"
     modules = subprocess.run(
         [sys.executable, "-c", listing], capture_output=True, text=True, check=True
@@ -93,67 +94,71 @@ def test_it_imports_neither_server_nor_client() -> None:
     assert not heavy & set(modules)
 
 
-def test_proxies_in_the_environment_are_not_asked(place: Place, live: Live) -> None:
+def test_proxies_in_the_environment_are_not_used(place: Place, live: Live) -> None:
     proxies = {name: "http://127.0.0.1:9" for name in ("https_proxy", "HTTPS_PROXY", "all_proxy")}
     assert place.enroll(live.enrollment, live.ca_file.read_text(), **proxies)[0] == 0
 
 
-def test_a_refusal_ends_it_at_once_with_the_reason(tmp_path: Path, live: Live) -> None:
+def test_a_refusal_ends_it_immediately_with_the_reason(tmp_path: Path, live: Live) -> None:
     place = Place(tmp_path, live.token("spoof"))
-    code, said = place.enroll(live.enrollment, live.ca_file.read_text())
-    reason = "refused (403): the pod has the label ray.io/cluster: demo but is not owned by that RayCluster\n"
-    assert (code, said, place.log.read_text()) == (1, f"raywarden enroll: {reason}", reason)
+    code, output = place.enroll(live.enrollment, live.ca_file.read_text())
+    reason = (
+        "refused (403): the pod has the label ray.io/cluster: demo "
+        "but is not owned by that RayCluster\n"
+    )
+    assert (code, output, place.log.read_text()) == (1, f"raywarden enroll: {reason}", reason)
     assert not list(place.tls.iterdir())
 
 
-def test_an_address_the_certificate_does_not_hold_ends_it(place: Place, live: Live) -> None:
+def test_a_certificate_without_the_pods_address_is_refused(place: Place, live: Live) -> None:
     code, _ = place.enroll(live.enrollment, live.ca_file.read_text(), address="10.0.0.99")
     assert code == 1
-    assert place.log.read_text() == "the certificate does not hold this pod's address 10.0.0.99\n"
+    reason = "the certificate does not contain this pod's IP address 10.0.0.99\n"
+    assert place.log.read_text() == reason
     assert not list(place.tls.iterdir())
 
 
 @pytest.mark.parametrize(
-    ("url", "ca", "address", "reason"),
+    ("url", "address", "reason"),
     [
         (
             "http://localhost:1",
-            "no PEM",
             ADDRESS,
-            "RAYWARDEN_SIGNER_URL is no https URL: http://localhost:1\n",
+            "RAYWARDEN_SIGNER_URL is not an https URL: http://localhost:1\n",
         ),
         (
             "https://localhost:1",
-            "no PEM",
             ADDRESS,
-            "RAYWARDEN_SIGNER_CA holds no certificate in PEM form\n",
+            "RAYWARDEN_SIGNER_CA does not contain a PEM certificate\n",
         ),
         (
             "https://localhost:1",
-            "no PEM",
             "nowhere",
-            "RAYWARDEN_POD_IP is no IP address: 'nowhere'\n",
+            "RAYWARDEN_POD_IP is not an IP address: 'nowhere'\n",
         ),
-        ("", "\n", "", "not set: RAYWARDEN_SIGNER_URL, RAYWARDEN_SIGNER_CA, RAYWARDEN_POD_IP\n"),
         (
             "https://h:abc",
-            "no PEM",
             ADDRESS,
-            "RAYWARDEN_SIGNER_URL is no https URL: https://h:abc\n",
+            "RAYWARDEN_SIGNER_URL is not an https URL: https://h:abc\n",
         ),
         (
             "https://h:99999",
-            "no PEM",
             ADDRESS,
-            "RAYWARDEN_SIGNER_URL is no https URL: https://h:99999\n",
+            "RAYWARDEN_SIGNER_URL is not an https URL: https://h:99999\n",
         ),
-        ("https://[::1", "no PEM", ADDRESS, "RAYWARDEN_SIGNER_URL is no https URL: https://[::1\n"),
+        ("https://[::1", ADDRESS, "RAYWARDEN_SIGNER_URL is not an https URL: https://[::1\n"),
     ],
 )
-def test_wrong_settings_end_it_at_once(
-    place: Place, url: str, ca: str, address: str, reason: str
+def test_a_wrong_setting_ends_it_immediately(
+    place: Place, url: str, address: str, reason: str
 ) -> None:
-    code, _ = place.enroll(url, ca, address=address)
+    code, _ = place.enroll(url, "not PEM", address=address)
+    assert (code, place.log.read_text()) == (1, reason)
+
+
+def test_missing_settings_are_reported_together(place: Place) -> None:
+    code, _ = place.enroll("", "\n", address="")
+    reason = "not set: RAYWARDEN_SIGNER_URL, RAYWARDEN_SIGNER_CA, RAYWARDEN_POD_IP\n"
     assert (code, place.log.read_text()) == (1, reason)
 
 
@@ -163,23 +168,14 @@ def foreign_ca() -> str:
     return trust.serving_ca.decode()
 
 
-def test_it_gives_up_at_its_deadline_and_says_why(place: Place) -> None:
-    code, _ = place.enroll("https://localhost:1", foreign_ca(), "--deadline", "1")
-    assert code == 1
-    assert (
-        place.log.read_text()
-        == "no certificate within 1 s: https://localhost:1: Connection refused\n"
-    )
-
-
-def test_it_talks_to_nobody_but_whom_it_was_told_to_trust(place: Place, live: Live) -> None:
+def test_it_sends_nothing_to_a_server_it_does_not_trust(place: Place, live: Live) -> None:
     code, _ = place.enroll(live.enrollment, foreign_ca(), "--deadline", "1")
     assert code == 1
     untrusted = f"no certificate within 1 s: {live.enrollment}: its certificate is not trusted: "
     assert place.log.read_text().startswith(untrusted)
 
 
-def test_what_cannot_be_written_leaves_nothing_behind(place: Place, live: Live) -> None:
+def test_a_failed_write_leaves_no_draft_behind(place: Place, live: Live) -> None:
     (place.tls / "tls.crt").mkdir()
     code, _ = place.enroll(live.enrollment, live.ca_file.read_text())
     assert (code, place.log.read_text()) == (
@@ -189,65 +185,18 @@ def test_what_cannot_be_written_leaves_nothing_behind(place: Place, live: Live) 
     assert sorted(file.name for file in place.tls.iterdir()) == ["ca.crt", "tls.crt"]
 
 
-def test_without_a_token_it_waits_for_one_and_then_says_so(place: Place, live: Live) -> None:
-    place.token.write_text("\n")
-    code, _ = place.enroll(live.enrollment, live.ca_file.read_text(), "--deadline", "1")
-    assert (code, place.log.read_text()) == (
-        1,
-        f"no certificate within 1 s: there is no token in {place.token}\n",
-    )
-
-
-def test_a_folder_that_is_not_there_is_named(place: Place, live: Live) -> None:
+def test_a_missing_folder_is_named(place: Place, live: Live) -> None:
     place.tls.rmdir()
     code, _ = place.enroll(live.enrollment, live.ca_file.read_text())
-    assert (code, place.log.read_text()) == (1, f"{place.tls} is no folder\n")
+    assert (code, place.log.read_text()) == (1, f"{place.tls} is not a folder\n")
 
 
-def test_it_comes_again_as_often_as_it_takes(place: Place) -> None:
-    statuses = {1: 503, 2: 429, 3: 500, 4: 408}
-    with signer(lambda n: (statuses.get(n, 403), {"Retry-After": "0"}, problem(f"number {n}"))) as (
-        url,
-        ca,
-        tokens,
-    ):
-        code, _ = place.enroll(url, ca, "--deadline", "20")
-    assert (code, len(tokens), place.log.read_text()) == (1, 5, "refused (403): number 5\n")
-
-
-def test_it_waits_as_long_as_it_is_asked_to_unless_that_is_too_long(place: Place) -> None:
-    with signer(lambda n: (503, {"Retry-After": "30"}, problem("not yet"))) as (url, ca, tokens):
-        code, _ = place.enroll(url, ca, "--deadline", "5")
-    assert (code, len(tokens), place.log.read_text()) == (
-        1,
-        1,
-        "no certificate within 5 s: 503: not yet\n",
-    )
-
-
-def test_what_the_server_said_outlives_an_attempt_that_is_cut_short(place: Place) -> None:
-    def answer(number: int) -> tuple[int, dict[str, str], bytes]:
-        if number > 1:
-            time.sleep(3)
-        return (
-            503,
-            {"Retry-After": "0"},
-            problem("the API server does not know the pod's IP address yet"),
-        )
-
-    with signer(answer) as (url, ca, _):
-        code, _ = place.enroll(url, ca, "--deadline", "2")
-    assert code == 1
-    assert place.log.read_text() == (
-        "no certificate within 2 s: 503: the API server does not know the pod's IP address yet\n"
-    )
-
-
-def test_a_port_that_does_not_enroll_is_named(place: Place, live: Live) -> None:
+def test_a_port_that_does_not_offer_enrollment_is_named(place: Place, live: Live) -> None:
     code, _ = place.enroll(live.admission, live.ca_file.read_text())
     assert code == 1
     assert place.log.read_text() == (
-        f"nobody enrolls at {live.admission}: is RAYWARDEN_SIGNER_URL the enrollment port?\n"
+        f"{live.admission} does not offer enrollment: "
+        "set RAYWARDEN_SIGNER_URL to the enrollment port\n"
     )
 
 
@@ -264,21 +213,21 @@ def test_a_port_that_does_not_enroll_is_named(place: Place, live: Live) -> None:
         b"[" * 100_000,
     ],
 )
-def test_an_answer_from_somebody_else_is_no_certificate(place: Place, body: bytes) -> None:
+def test_a_response_from_another_server_is_refused(place: Place, body: bytes) -> None:
     with signer(always(body)) as (url, ca, _):
         code, _ = place.enroll(url, ca, "--deadline", "1")
     assert (code, place.log.read_text()) == (
         1,
-        "no certificate within 1 s: the answer is not one of RayWarden\n",
+        "no certificate within 1 s: the response is not from RayWarden\n",
     )
 
 
-def test_a_certificate_that_does_not_fit_is_not_written(place: Place, live: Live) -> None:
+def test_a_wrong_certificate_is_not_written(place: Place, live: Live) -> None:
     assert place.enroll(live.enrollment, live.ca_file.read_text())[0] == 0
     chain, bundle = ((place.tls / name).read_text() for name in ("tls.crt", "ca.crt"))
     before = {file.name: file.read_bytes() for file in place.tls.iterdir()}
     answers = [
-        ({"certificate": chain, "caBundle": bundle}, "the certificate is for another key"),
+        ({"certificate": chain, "caBundle": bundle}, "the certificate belongs to another key"),
         ({"certificate": chain, "caBundle": foreign_ca()}, "does not verify against its CA bundle"),
         ({"certificate": "", "caBundle": bundle}, "cannot be read"),
     ]
@@ -290,33 +239,18 @@ def test_a_certificate_that_does_not_fit_is_not_written(place: Place, live: Live
     assert {file.name: file.read_bytes() for file in place.tls.iterdir()} == before
 
 
-def test_what_a_server_says_is_one_printable_line(place: Place) -> None:
+def test_the_servers_reason_becomes_one_printable_line(place: Place) -> None:
     with signer(lambda n: (403, {}, problem("a\nb\x1b[31m" + "x" * 5000))) as (url, ca, _):
         place.enroll(url, ca)
-    said = place.log.read_text()
-    assert (
-        said.startswith("refused (403): a b [31mxxx") and said.count("\n") == 1 and len(said) < 1100
-    )
+    message = place.log.read_text()
+    assert message.startswith("refused (403): a b [31mxxx")
+    assert message.count("\n") == 1 and len(message) < 1100
 
 
-def test_the_token_is_read_anew_for_every_attempt(tmp_path: Path) -> None:
-    place = Place(tmp_path, "first")
-
-    def answer(number: int) -> tuple[int, dict[str, str], bytes]:
-        place.token.write_text("second")
-        return (503, {}, b"") if number == 1 else (403, {}, b"")
-
-    with signer(answer) as (url, ca, tokens):
-        place.enroll(url, ca)
-    assert tokens == ["Bearer first", "Bearer second"]
-
-
-def test_only_tls_1_2_and_later_will_do(place: Place) -> None:
-    from webhook.agent.enroll import _trusting
-
+def test_tls_1_1_is_not_used_and_only_the_given_ca_is_trusted(place: Place) -> None:
     trust = Trust(None, Domains(), 1)
     trust.adopt(live_objects.SEED)
-    context = _trusting(trust.serving_ca.decode())
+    context = tls_context(trust.serving_ca.decode())
     assert context.minimum_version == ssl.TLSVersion.TLSv1_2
     assert context.verify_mode == ssl.CERT_REQUIRED and context.check_hostname
-    assert len(context.get_ca_certs()) == 1, "our CA and no other"
+    assert len(context.get_ca_certs()) == 1, "no CA but the given one"

@@ -1,4 +1,4 @@
-"""The certificate of our own ports: made in memory, or mounted; renewed under open connections."""
+"""The certificate of RayWarden's own ports, issued or mounted, and its renewal in place."""
 
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -20,7 +20,7 @@ from webhook.ports import UnavailableError
 ROTATED = live_objects.SEED.with_generation(live_objects.NEXT_GENERATION)
 
 
-def test_a_leaf_is_renewed_in_place_and_open_connections_go_on() -> None:
+def test_a_certificate_is_renewed_without_interrupting_open_connections() -> None:
     trust = Trust(None, Domains(), 1)
     trust.adopt(live_objects.SEED)
     certificate = DerivedCertificate(trust, ("localhost", "127.0.0.1"))
@@ -28,7 +28,7 @@ def test_a_leaf_is_renewed_in_place_and_open_connections_go_on() -> None:
     context, ends = certificate.context, certificate.ends
     talk, first = handshake(context, certificate.ca)
     certificate.keep(live_objects.NOW + timedelta(days=3))
-    assert certificate.ends == ends, "it is not due yet"
+    assert certificate.ends == ends, "renewal is not due yet"
     certificate.keep(live_objects.NOW + timedelta(days=4))
     assert ends and certificate.ends and certificate.ends > ends
     assert certificate.context is context
@@ -36,7 +36,7 @@ def test_a_leaf_is_renewed_in_place_and_open_connections_go_on() -> None:
     assert handshake(context, certificate.ca)[1] != first
 
 
-def test_a_leaf_is_verified_by_the_ca_and_holds_our_names() -> None:
+def test_the_certificate_verifies_and_contains_the_serving_names() -> None:
     trust = Trust(None, Domains(), 1)
     trust.adopt(ROTATED)
     certificate = DerivedCertificate(trust, ("raywarden.raywarden-system.svc", "10.0.0.1"))
@@ -48,7 +48,7 @@ def test_a_leaf_is_verified_by_the_ca_and_holds_our_names() -> None:
 
 
 class Files:
-    """A serving certificate as somebody else mounts it."""
+    """The files of a mounted serving certificate."""
 
     def __init__(self, folder: Path) -> None:
         self.certificate, self.key, self.ca = (
@@ -57,10 +57,8 @@ class Files:
 
     def write(self, authority: Authority, now: datetime) -> None:
         key = ec.generate_private_key(ec.SECP256R1())
-        names, validity = (
-            [x509.DNSName("localhost")],
-            (now - timedelta(hours=1), now + timedelta(days=9)),
-        )
+        names = [x509.DNSName("localhost")]
+        validity = (now - timedelta(hours=1), now + timedelta(days=9))
         leaf = authority.issue(key.public_key(), names, SERVER, validity, 7)
         self.certificate.write_bytes(leaf.public_bytes(Encoding.PEM))
         self.key.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
@@ -77,7 +75,7 @@ def files(tmp_path: Path) -> Files:
     return files
 
 
-def test_a_mounted_certificate_is_read_again_when_it_changes(files: Files) -> None:
+def test_a_mounted_certificate_is_reloaded_when_it_changes(files: Files) -> None:
     mounted = files.mounted()
     mounted.keep(live_objects.NOW)
     first, ends = leaf_of(mounted), mounted.ends
@@ -88,15 +86,11 @@ def test_a_mounted_certificate_is_read_again_when_it_changes(files: Files) -> No
     )
     mounted.keep(live_objects.NOW)
     assert ends and mounted.ends and mounted.ends > ends
-    assert (
-        leaf_of(mounted) != first
-        and mounted.ca == serving_authority(live_objects.NEXT_GENERATION).pem
-    )
+    assert leaf_of(mounted) != first
+    assert mounted.ca == serving_authority(live_objects.NEXT_GENERATION).pem
 
 
-def test_a_mounted_certificate_that_is_half_written_leaves_the_last_one_in_use(
-    files: Files,
-) -> None:
+def test_a_half_written_certificate_leaves_the_last_one_in_use(files: Files) -> None:
     mounted = files.mounted()
     mounted.keep(live_objects.NOW)
     first, key = leaf_of(mounted), files.key.read_bytes()
@@ -110,13 +104,13 @@ def test_a_mounted_certificate_that_is_half_written_leaves_the_last_one_in_use(
 @pytest.mark.parametrize(
     ("name", "content", "why"),
     [
-        ("ca", b"kind: Secret\n", "no certificate in PEM form"),
-        ("certificate", b"", "no certificate in PEM form"),
+        ("ca", b"kind: Secret\n", "one of them does not contain a PEM certificate"),
+        ("certificate", b"", "one of them does not contain a PEM certificate"),
         ("key", b"", "cannot be used together"),
         ("key", None, "cannot be used together: .*No such file"),
     ],
 )
-def test_it_does_not_start_with_a_certificate_that_will_not_do(
+def test_unusable_files_are_refused(
     files: Files, name: str, content: bytes | None, why: str
 ) -> None:
     file: Path = getattr(files, name)

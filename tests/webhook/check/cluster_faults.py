@@ -96,7 +96,7 @@ CASES = {
     ),
     "certificates-end-soon": case(
         put("deployments", deployment(RAYWARDEN_CERTIFICATE_DAYS="30")), "certificates/clusters", WARNING,
-        "team-a/demo: a certificate ends on 2026-12-20: restart its pods before",
+        "team-a/demo: a certificate expires on 2026-12-20; restart the cluster's pods before then",
     ),
     "certificates-ended": case(
         lambda fake: None, "certificates/clusters", FAILED, "team-a/demo: a certificate ended on 2028-11-19",
@@ -104,7 +104,7 @@ CASES = {
     ),
     "pods-behind": case(
         put("secrets", seed(**{"20261120T090000Z": live_objects.secret(5)})), "certificates/clusters", WARNING,
-        "team-a/demo: 2 of 2 pods do not know 20261120T090000Z",
+        "team-a/demo: 2 of 2 pods do not trust 20261120T090000Z",
     ),
     "clusters-forbidden": case(
         forbidden("list", "rayclusters"), "certificates/clusters", UNKNOWN, "you may not list rayclusters.ray.io"

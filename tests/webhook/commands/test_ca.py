@@ -77,7 +77,7 @@ async def test_the_list_is_for_people_and_for_programs(fake: FakeKubeApi, api: K
     furnish(fake)
     code, said = await ca(fake, "list")
     assert code == 0
-    assert f"{OLD}  signs for 2 clusters, and for our own ports" in said
+    assert f"{OLD}  signs for 2 clusters and for RayWarden's own ports" in said
     assert "team-a/demo    20261101T000000Z  2     2028-11-19" in said
     code, said = await ca(fake, "list", "--output", "json")
     found = json.loads(said)
@@ -115,7 +115,7 @@ async def test_who_would_be_cut_off_is_named_and_asked_about(
     code, said = await ca(fake, "revoke", OLD)
     assert code == 0, "pods that know the newer one are not cut off by a retirement"
     assert any(entry.startswith(f"{OLD}.retired.") for entry in entries(fake))
-    assert "2 of 2 pods of a CA that signs no more" in said
+    assert "2 of 2 pods still use a retired CA" in said
     code, said = await ca(fake, "revoke", OLD, "--forget", "--yes")
     assert (code, entries(fake)) == (0, list(newer))
 
@@ -162,12 +162,12 @@ def bundle(fake: FakeKubeApi, kind: str) -> str:
 async def test_what_cannot_be_done_is_said_in_a_line(fake: FakeKubeApi, api: KubeApi) -> None:
     assert await ca(fake, "list") == (
         2,
-        "raywarden: there is no seed yet: the server makes one when it starts\n",
+        "raywarden: there is no seed yet; the server creates it when it starts\n",
     )
     furnish(fake)
     assert await ca(fake, "revoke", "2026") == (
         2,
-        f"raywarden: there is no such generation; there are {OLD}\n",
+        f"raywarden: there is no such generation; the seed has {OLD}\n",
     )
     fake.forbidden.add(("list", "rayclusters"))
     code, said = await ca(fake, "list")

@@ -1,4 +1,4 @@
-"""The decision itself, with the API server as it can be: slow, away, or ahead of us."""
+"""The decision to issue a certificate, with an API server that is slow or unavailable."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -41,19 +41,22 @@ CSR = (
 
 
 class Live(ManifestCluster):
-    """The objects of `cluster.objects()` with tokens 0, 1, ... for its pods, and a pod that can change."""
+    """The objects of `live_objects.objects()`, with the tokens 0, 1, ... for its pods.
+
+    With `replies`, each look at a pod gets the next reply, and later looks get the last one.
+    """
 
     def __init__(self, *replies: Object | None) -> None:
         numbers = map(str, range(100))
         super().__init__(live_objects.objects(), lambda: next(numbers))
         self._replies = [pod_of(reply) if reply else None for reply in replies]
         self.looks = self.reviews = 0
-        self.away = False
+        self.unavailable = False
 
     async def caller(self, token: str) -> TokenIdentity | None:
         await asyncio.sleep(0)
         self.reviews += 1
-        if self.away:
+        if self.unavailable:
             raise UnavailableError("connection refused")
         return await super().caller(token)
 
@@ -88,7 +91,7 @@ def sign(signer: Signing, token: str = "0", csr: bytes = CSR, peer: str = "") ->
     return asyncio.run(signer.sign(token, csr, peer))
 
 
-def test_a_certificate_for_the_key_in_the_request_and_the_identity_of_the_pod() -> None:
+def test_the_certificate_has_the_key_of_the_request_and_the_identity_of_the_pod() -> None:
     issued = sign(signing())
     (leaf,) = x509.load_pem_x509_certificates(issued.chain)
     assert leaf.public_key() == KEY.public_key()
@@ -98,11 +101,11 @@ def test_a_certificate_for_the_key_in_the_request_and_the_identity_of_the_pod() 
     assert (issued.identity.cluster.name, issued.identity.pod) == ("demo", "demo-head-abcde")
 
 
-def test_the_life_of_a_certificate_is_the_operators_choice() -> None:
+def test_the_operator_chooses_the_validity_of_certificates() -> None:
     assert (sign(signing(days=30)).not_after - live_objects.NOW).days == 30
 
 
-def test_a_client_certificate_cannot_serve() -> None:
+def test_a_client_certificate_is_not_valid_for_servers() -> None:
     (leaf,) = x509.load_pem_x509_certificates(sign(signing(), "4").chain)
     usages = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     assert list(usages) == [ExtendedKeyUsageOID.CLIENT_AUTH]
@@ -110,17 +113,17 @@ def test_a_client_certificate_cannot_serve() -> None:
 
 def test_an_unknown_token_gets_nothing() -> None:
     with pytest.raises(UnauthenticatedError):
-        sign(signing(), "nobody's")
+        sign(signing(), "unknown")
 
 
-def test_nobody_learns_of_his_csr_before_he_has_shown_a_token() -> None:
+def test_the_csr_is_not_examined_before_the_token() -> None:
     with pytest.raises(UnauthenticatedError):
-        sign(signing(), "nobody's", b"nonsense")
+        sign(signing(), "unknown", b"nonsense")
     with pytest.raises(CsrError):
         sign(signing(), "0", b"nonsense")
 
 
-def test_it_waits_until_the_address_is_known() -> None:
+def test_it_waits_until_the_pods_address_is_known() -> None:
     live = Live(
         live_objects.pod(address=""),
         live_objects.pod(address=""),
@@ -131,7 +134,7 @@ def test_it_waits_until_the_address_is_known() -> None:
     assert live.looks == 3
 
 
-def test_it_does_not_wait_for_ever() -> None:
+def test_it_does_not_wait_forever() -> None:
     seconds = iter(range(1000))
     with pytest.raises(NotYetError, match="does not know the pod's IP address yet"):
         sign(
@@ -143,20 +146,22 @@ def test_it_does_not_wait_for_ever() -> None:
         )
 
 
-def test_a_pod_that_vanishes_while_we_wait_gets_none() -> None:
+def test_a_pod_that_is_deleted_or_replaced_during_the_wait_is_refused() -> None:
     with pytest.raises(NotAllowedError, match="does not exist any more"):
         sign(signing(Live(live_objects.pod(address=""), None)))
     with pytest.raises(NotAllowedError, match="does not exist any more"):
-        sign(signing(Live(live_objects.pod(address=""), live_objects.pod(uid="reborn"))))
+        sign(signing(Live(live_objects.pod(address=""), live_objects.pod(uid="replacement"))))
 
 
-def test_a_cluster_that_is_gone_has_no_members() -> None:
-    orphan = changed(live_objects.pod(), {"/metadata/ownerReferences/0/uid": "of-another-life"})
+def test_a_pod_of_a_deleted_cluster_is_refused() -> None:
+    orphan = changed(
+        live_objects.pod(), {"/metadata/ownerReferences/0/uid": "of-a-deleted-cluster"}
+    )
     with pytest.raises(NotAllowedError, match="RayCluster demo that owns the pod does not exist"):
         sign(signing(Live(orphan)))
 
 
-def test_the_peer_can_be_held_to_the_address_of_the_pod() -> None:
+def test_requests_from_other_addresses_can_be_refused() -> None:
     strict = signing(require_peer_address=True)
     for peer in ("127.0.0.1", "::ffff:127.0.0.1"):
         sign(strict, peer=peer)
@@ -166,7 +171,7 @@ def test_the_peer_can_be_held_to_the_address_of_the_pod() -> None:
         sign(signing(), peer=peer)
 
 
-def test_a_pod_asks_only_so_often_and_others_do_not_pay_for_it() -> None:
+def test_each_pod_has_a_rate_limit_of_its_own() -> None:
     now = 0.0
     signer = signing(clock=lambda: now, enrollments_per_minute=3)
     for _ in range(3):
@@ -179,7 +184,7 @@ def test_a_pod_asks_only_so_often_and_others_do_not_pay_for_it() -> None:
     sign(signer)
 
 
-def test_strangers_cost_the_api_server_only_so_much_one_by_one_or_all_at_once() -> None:
+def test_refused_callers_are_limited_one_by_one_and_all_at_once() -> None:
     async def crowd(signer: Signing, number: int) -> list[Any]:
         return await asyncio.gather(
             *(signer.sign("guess", CSR, "10.9.9.9") for _ in range(number)), return_exceptions=True
@@ -187,28 +192,26 @@ def test_strangers_cost_the_api_server_only_so_much_one_by_one_or_all_at_once() 
 
     for number in (1, 700):
         signer = signing(max_enrollments=1000)
-        outcomes = [
-            type(outcome)
-            for _ in range(700 // number)
-            for outcome in asyncio.run(crowd(signer, number))
-        ]
+        outcomes: list[type] = []
+        for _ in range(700 // number):
+            outcomes += map(type, asyncio.run(crowd(signer, number)))
         assert outcomes.count(UnauthenticatedError) == 600
         assert outcomes.count(TooOftenError) == 100
         assert sign(signer, "0", peer="10.9.9.8").identity.pod
 
 
-def test_a_pod_that_asks_too_often_costs_no_more_than_a_stranger() -> None:
+def test_a_pod_over_its_limit_is_charged_like_a_refused_caller() -> None:
     live = Live()
     signer = signing(live, enrollments_per_minute=3)
-    asked = 0
+    issued = 0
     for _ in range(700):
         with suppress(TooOftenError):
             sign(signer)
-            asked += 1
-    assert (asked, live.reviews) == (3, 603)
+            issued += 1
+    assert (issued, live.reviews) == (3, 603)
 
 
-def test_all_of_an_ipv6_network_pay_together() -> None:
+def test_addresses_of_one_ipv6_network_share_a_limit() -> None:
     signer = signing()
     outcomes = []
     for number in range(700):
@@ -219,8 +222,8 @@ def test_all_of_an_ipv6_network_pay_together() -> None:
     sign(signer, peer="fd00:1:2:4::1")
 
 
-def test_who_hangs_up_pays_nothing() -> None:
-    async def hang_up(signer: Signing) -> None:
+def test_a_caller_that_disconnects_is_not_charged() -> None:
+    async def disconnect(signer: Signing) -> None:
         task = asyncio.create_task(signer.sign("0", CSR, "10.9.9.9"))
         await asyncio.sleep(0)
         task.cancel()
@@ -229,34 +232,35 @@ def test_who_hangs_up_pays_nothing() -> None:
 
     signer = signing(Live(live_objects.pod(address="")))
     for _ in range(700):
-        asyncio.run(hang_up(signer))
+        asyncio.run(disconnect(signer))
     with pytest.raises(UnauthenticatedError):
         sign(signer, "guess", peer="10.9.9.9")
 
 
-def test_who_gets_his_certificate_pays_nothing() -> None:
+def test_a_caller_that_gets_a_certificate_is_not_charged() -> None:
     signer = signing(enrollments_per_minute=1000)
     for _ in range(500):
         sign(signer, peer="10.9.9.9")
 
 
-def test_a_ca_that_has_ended_signs_nothing() -> None:
-    with pytest.raises(NotAllowedError, match="has ended on 2036-11-17: create the cluster anew"):
+def test_an_expired_ca_signs_nothing() -> None:
+    reason = "expired on 2036-11-17: delete and recreate the cluster"
+    with pytest.raises(NotAllowedError, match=reason):
         sign(signing(now=live_objects.NOW + timedelta(days=3700)))
 
 
-def test_an_api_server_that_is_away_is_no_refusal_and_no_strangers_fault() -> None:
+def test_an_unavailable_api_server_is_not_charged_to_the_caller() -> None:
     live = Live()
     signer = signing(live)
-    live.away = True
+    live.unavailable = True
     for _ in range(100):
         with pytest.raises(UnavailableError):
             sign(signer)
-    live.away = False
+    live.unavailable = False
     sign(signer)
 
 
-def test_only_so_many_at_once() -> None:
+def test_concurrent_enrollments_are_limited() -> None:
     async def crowd() -> tuple[Any, ...]:
         signer = signing(Live(live_objects.pod(address=""), live_objects.pod()), max_enrollments=1)
         waiting = asyncio.gather(
@@ -265,11 +269,11 @@ def test_only_so_many_at_once() -> None:
         return (*await waiting, await signer.sign("0", CSR, ""))
 
     first, second, later = asyncio.run(crowd())
-    assert isinstance(second, NotYetError) and "too many pods enroll at once" in str(second)
+    assert isinstance(second, NotYetError) and "too many pods are enrolling at once" in str(second)
     assert isinstance(first, Issued) and isinstance(later, Issued)
 
 
-def test_services_are_asked_of_the_pods_namespace_only() -> None:
+def test_services_are_read_only_from_the_pods_namespace() -> None:
     class Watched(Live):
         async def services(self, namespace: str) -> Iterable[Service]:
             assert namespace == "team-a"

@@ -1,4 +1,4 @@
-"""The limits of a request in size and time, over a real socket."""
+"""Limits of requests and connections in size, time and number, over a real socket."""
 
 import socket
 import ssl
@@ -21,7 +21,7 @@ def live() -> Iterator[Live]:
         yield running
 
 
-def test_a_body_over_the_limit_is_refused_before_it_is_sent(live: Live) -> None:
+def test_a_body_declared_too_large_is_refused_before_it_is_sent(live: Live) -> None:
     with raw(live) as connection:
         connection.sendall(POST + b"Content-Length: 9000000\r\n\r\n")
         answer = read_all(connection)
@@ -37,26 +37,26 @@ def test_a_body_of_unknown_length_is_cut_off_at_the_limit(live: Live) -> None:
             for _ in range(200):
                 connection.sendall(chunk)
         except OSError:
-            pass  # the server hung up on us, which is the point
+            pass  # the server closed the connection, as it should
         else:
             assert read_all(connection).startswith(b"HTTP/1.1 413 ")
     assert metric(live, 'raywarden_rejected_requests_total{status="413"}') >= 1
 
 
-def test_a_body_that_does_not_come_is_not_waited_for(live: Live) -> None:
+def test_a_body_that_never_arrives_gets_408(live: Live) -> None:
     with raw(live) as connection:
         connection.sendall(POST + b"Content-Length: 10\r\n\r\n{")
         assert read_all(connection).startswith(b"HTTP/1.1 408 ")
 
 
 @pytest.mark.parametrize("sent", [b"", b"POST /mutate HTTP/1.1\r\nHost: loc"])
-def test_a_header_that_does_not_come_is_not_waited_for(live: Live, sent: bytes) -> None:
+def test_a_header_that_never_arrives_closes_the_connection(live: Live, sent: bytes) -> None:
     with raw(live) as connection:
         connection.sendall(sent)
         assert read_all(connection) == b""
 
 
-def test_a_second_header_that_does_not_come_is_not_waited_for(live: Live) -> None:
+def test_a_second_header_that_never_arrives_closes_the_connection(live: Live) -> None:
     with raw(live) as connection:
         body = orjson.dumps(factory.review(factory.ray_cluster()))
         connection.sendall(POST + b"Content-Length: %d\r\n\r\n" % len(body) + body)
@@ -65,17 +65,15 @@ def test_a_second_header_that_does_not_come_is_not_waited_for(live: Live) -> Non
         assert b"HTTP/1.1" not in read_all(connection)
 
 
-def test_a_header_without_end_is_cut_off(live: Live) -> None:
-    with (
-        raw(live) as connection,
-        pytest.raises(OSError),
-    ):  # which of the many sends fails is the kernel's choice
+def test_an_endless_header_is_cut_off(live: Live) -> None:
+    # Which of the many sends fails depends on the kernel's buffers.
+    with raw(live) as connection, pytest.raises(OSError):
         connection.sendall(b"GET / HTTP/1.1\r\n")
         for number in range(3000):
             connection.sendall(f"X-{number}: {'a' * 1000}\r\n".encode())
 
 
-def test_an_answer_that_is_not_read_is_not_waited_for(live: Live) -> None:
+def test_a_client_that_reads_no_answers_is_disconnected(live: Live) -> None:
     body = orjson.dumps(factory.examples()["01-good-raycluster"])
     request = POST + b"Content-Length: %d\r\n\r\n" % len(body) + body
     plain = socket.socket()
@@ -89,11 +87,11 @@ def test_an_answer_that_is_not_read_is_not_waited_for(live: Live) -> None:
     ):
         while time.monotonic() - started < 30:
             connection.sendall(request)
-            time.sleep(0.004)  # one request at a time is another rule
+            time.sleep(0.004)  # not to be refused for sending two requests at once
     assert time.monotonic() - started < 30
 
 
-def test_idle_connections_make_room() -> None:
+def test_idle_connections_make_room_for_new_ones() -> None:
     with serving({"RAYWARDEN_MAX_CONNECTIONS": "20"}) as live, ExitStack() as held:
         body = orjson.dumps(factory.review(factory.ray_cluster()))
         for _ in range(60):
@@ -103,7 +101,7 @@ def test_idle_connections_make_room() -> None:
             assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
 
 
-def test_headers_are_counted(live: Live) -> None:
+def test_too_many_headers_are_refused(live: Live) -> None:
     with raw(live) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"a: b\r\n" * 101)
         assert read_all(connection).startswith(b"HTTP/1.1 400 ")
@@ -112,17 +110,15 @@ def test_headers_are_counted(live: Live) -> None:
 @pytest.mark.parametrize(
     "first", [b"CONNECT x:80", b"GET http://a", b"GET http://[", b"GET /" + b"x" * 70_000]
 )
-def test_a_first_line_that_nobody_can_read_breaks_nothing(live: Live, first: bytes) -> None:
+def test_a_malformed_request_line_causes_no_error_in_the_server(live: Live, first: bytes) -> None:
     with raw(live) as connection, suppress(OSError):
         connection.sendall(first + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert not read_all(connection).startswith(b"HTTP/1.1 5")
-    assert (
-        "Traceback" not in live.log_file.read_text()
-        and "AttributeError" not in live.log_file.read_text()
-    )
+    log = live.log_file.read_text()
+    assert "Traceback" not in log and "AttributeError" not in log
 
 
-def test_trailers_are_not_kept(live: Live) -> None:
+def test_trailers_are_refused_and_take_no_memory(live: Live) -> None:
     before = resident(live)
     with raw(live) as connection:
         connection.sendall(POST + b"Transfer-Encoding: chunked\r\n\r\n0\r\n")
@@ -130,24 +126,22 @@ def test_trailers_are_not_kept(live: Live) -> None:
     assert resident(live) - before < 50_000
 
 
-def test_one_request_at_a_time(live: Live) -> None:
+def test_pipelined_requests_are_refused_and_take_no_memory(live: Live) -> None:
     before = resident(live)
     with raw(live) as connection:
-        assert (
-            send_until_cut_off(connection, b"GET /other HTTP/1.1\r\nHost: localhost\r\n\r\n" * 2000)
-            < 10
-        )
+        requests = b"GET /other HTTP/1.1\r\nHost: localhost\r\n\r\n" * 2000
+        assert send_until_cut_off(connection, requests) < 10
     assert resident(live) - before < 50_000
 
 
-def test_a_second_request_before_the_answer_is_a_bad_request(live: Live) -> None:
+def test_a_request_before_the_last_answer_gets_400(live: Live) -> None:
     with raw(live) as connection:
         connection.sendall(b"GET /other HTTP/1.1\r\nHost: localhost\r\n\r\n" * 2)
         assert read_all(connection).startswith(b"HTTP/1.1 400 ")
 
 
 @pytest.mark.parametrize("sent", [b"{", b"\r\n"], ids=["a byte of the body", "an empty line"])
-def test_an_answered_connection_is_not_held_by_a_byte(live: Live, sent: bytes) -> None:
+def test_stray_bytes_after_an_answer_do_not_hold_the_connection(live: Live, sent: bytes) -> None:
     head = b"POST /other HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n\r\n"
     whole = b"GET /other HTTP/1.1\r\nHost: localhost\r\n\r\n"
     with raw(live) as connection:
@@ -163,7 +157,7 @@ def test_an_answered_connection_is_not_held_by_a_byte(live: Live, sent: bytes) -
         assert time.monotonic() - started < 5
 
 
-def test_a_tls_handshake_that_does_not_come_is_not_waited_for(live: Live) -> None:
+def test_a_tls_handshake_that_never_starts_closes_the_connection(live: Live) -> None:
     with socket.create_connection(("127.0.0.1", live.enrollment_port), timeout=20) as connection:
         started = time.monotonic()
         with suppress(ConnectionError):
@@ -172,7 +166,7 @@ def test_a_tls_handshake_that_does_not_come_is_not_waited_for(live: Live) -> Non
 
 
 def send_until_cut_off(connection: ssl.SSLSocket, block: bytes) -> float:
-    """Send a block again and again; gives the seconds for which that worked, 20 at most."""
+    """Send a block repeatedly; returns for how many seconds that worked, 20 at most."""
     started = time.monotonic()
     with suppress(OSError):
         while time.monotonic() - started < 20:
@@ -181,6 +175,6 @@ def send_until_cut_off(connection: ssl.SSLSocket, block: bytes) -> float:
 
 
 def resident(live: Live) -> int:
-    """Resident memory of the server in KiB."""
+    """The server's resident memory in KiB."""
     with open(f"/proc/{live.process.pid}/status") as status:
         return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))

@@ -1,4 +1,4 @@
-"""What is held of strangers' requests, and how long others wait for it."""
+"""How much memory untrusted requests can occupy, and how long other requests wait for them."""
 
 import asyncio
 import time
@@ -24,12 +24,16 @@ from webhook.server.request_body import FREE_BYTES, Bodies
 
 POST = b"POST /validate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 MIB = 1024 * 1024
-HUNG_UP: Any = {"type": "http.disconnect"}
+DISCONNECT: Any = {"type": "http.disconnect"}
 SILENT = None
 
 
 def request(*messages: Any, sent: asyncio.Event | None = None, prompt: bool = False) -> Request:
-    """A request whose body comes in these chunks; SILENT: and then no more; `prompt`: with nobody in between."""
+    """A request whose body arrives in these chunks.
+
+    At SILENT `sent` is set, and nothing more arrives. With `prompt` no other task runs between two
+    chunks.
+    """
     waiting = iter(messages)
 
     async def receive() -> Any:
@@ -47,10 +51,10 @@ def request(*messages: Any, sent: asyncio.Event | None = None, prompt: bool = Fa
     return Request({"type": "http", "headers": [(b"content-type", b"application/json")]}, receive)
 
 
-async def outcome(bodies: Bodies, asked: Request) -> int:
-    """The status a body ends with; 200 when it could be read."""
+async def outcome(bodies: Bodies, incoming: Request) -> int:
+    """The status that reading a body ends with; 200 if it could be read."""
     try:
-        async with bodies.read(asked) as body:
+        async with bodies.read(incoming) as body:
             assert set(body) <= {ord("x")}
     except HTTPException as error:
         return error.status_code
@@ -63,12 +67,12 @@ def run(main: Coroutine[Any, Any, None]) -> None:
     asyncio.run(asyncio.wait_for(main, 20))
 
 
-async def is_all_there(bodies: Bodies, most: int) -> bool:
-    """Whether one body may have all of the budget."""
-    return await outcome(bodies, request(b"x" * most)) == 200
+async def budget_is_free(bodies: Bodies, budget: int) -> bool:
+    """Whether one body can use the whole budget."""
+    return await outcome(bodies, request(b"x" * budget)) == 200
 
 
-def test_who_has_been_sending_longest_makes_room() -> None:
+def test_the_body_that_has_been_arriving_longest_is_cut_off() -> None:
     async def main() -> None:
         bodies, sent = Bodies(MIB, 10, MIB), [asyncio.Event(), asyncio.Event()]
         chunk = b"x" * (MIB // 2)
@@ -81,17 +85,17 @@ def test_who_has_been_sending_longest_makes_room() -> None:
         for task in slow:
             task.cancel()
         await asyncio.gather(*slow, return_exceptions=True)
-        assert await is_all_there(bodies, MIB)
+        assert await budget_is_free(bodies, MIB)
 
     run(main())
 
 
-def test_who_is_told_to_come_again_is_told_when() -> None:
+def test_a_body_that_is_cut_off_gets_503_with_retry_after() -> None:
     async def main() -> None:
         bodies, sent = Bodies(MIB, 10, MIB), asyncio.Event()
-        first = asyncio.create_task(_entered(bodies, request(b"x" * MIB, SILENT, sent=sent)))
+        first = asyncio.create_task(_read_nothing(bodies, request(b"x" * MIB, SILENT, sent=sent)))
         await sent.wait()
-        assert await is_all_there(bodies, MIB)
+        assert await budget_is_free(bodies, MIB)
         with pytest.raises(HTTPException) as refused:
             await first
         assert (refused.value.status_code, refused.value.headers) == (503, {"Retry-After": "1"})
@@ -99,18 +103,19 @@ def test_who_is_told_to_come_again_is_told_when() -> None:
     run(main())
 
 
-async def _entered(bodies: Bodies, asked: Request) -> None:
-    async with bodies.read(asked):
-        raise AssertionError("this was not whole")
+async def _read_nothing(bodies: Bodies, incoming: Request) -> None:
+    async with bodies.read(incoming):
+        raise AssertionError("the body is not complete")
 
 
-def test_who_is_late_and_has_not_heard_of_it_makes_room_too() -> None:
+def test_a_body_whose_deadline_has_just_passed_is_cut_off_too() -> None:
     async def main() -> None:
         bodies, sent = Bodies(MIB, 0.05, MIB), asyncio.Event()
         late = asyncio.create_task(outcome(bodies, request(b"x" * MIB, SILENT, sent=sent)))
         await sent.wait()
         time.sleep(0.1)
-        # One step for the time limit to be noticed; in the next, we are before the one it is about.
+        # In the first step the event loop notices the timeout; in the second this task runs before
+        # the one that timed out.
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         assert await outcome(bodies, request(b"x" * MIB, prompt=True)) == 200
@@ -119,63 +124,73 @@ def test_who_is_late_and_has_not_heard_of_it_makes_room_too() -> None:
     run(main())
 
 
-def test_what_is_whole_stays_and_newcomers_are_told() -> None:
+def test_complete_bodies_are_kept_and_new_ones_get_503() -> None:
     async def main() -> None:
         bodies = Bodies(MIB, 10, MIB)
-        async with bodies.read(request(b"x" * MIB)) as whole:
+        async with bodies.read(request(b"x" * MIB)) as complete:
             assert await outcome(bodies, request(b"x" * MIB)) == 503
             assert await outcome(bodies, request(b"x" * FREE_BYTES)) == 200
-            assert len(whole) == MIB
-        assert await is_all_there(bodies, MIB)
+            assert len(complete) == MIB
+        assert await budget_is_free(bodies, MIB)
 
     run(main())
 
 
-END = {"hung up": HUNG_UP, "too much": b"x" * MIB, "silent": SILENT, "none": b""}
+LAST_MESSAGES = {
+    "disconnect": DISCONNECT,
+    "too much": b"x" * MIB,
+    "silent": SILENT,
+    "none": b"",
+}
 
 
 @given(
     st.lists(
         st.tuples(
             st.lists(st.sampled_from([1000, FREE_BYTES, MIB // 2]), max_size=4),
-            st.sampled_from(sorted(END)),
+            st.sampled_from(sorted(LAST_MESSAGES)),
         ),
         max_size=12,
     )
 )
-def test_however_they_end_all_of_it_is_there_again(many: list[tuple[Sequence[int], str]]) -> None:
+def test_the_budget_is_free_again_however_requests_end(
+    many: list[tuple[Sequence[int], str]],
+) -> None:
     async def main() -> None:
         bodies = Bodies(MIB, 0.02, MIB)
-        asked = [request(*(b"x" * size for size in sizes), END[end]) for sizes, end in many]
-        ended = await asyncio.gather(*(outcome(bodies, one) for one in asked))
-        assert set(ended) <= {200, 400, 408, 413, 503}
-        for status, (sizes, end) in zip(ended, many, strict=True):
+        requests = []
+        for sizes, end in many:
+            chunks = [b"x" * size for size in sizes]
+            requests.append(request(*chunks, LAST_MESSAGES[end]))
+        statuses = await asyncio.gather(*(outcome(bodies, incoming) for incoming in requests))
+        assert set(statuses) <= {200, 400, 408, 413, 503}
+        for status, (sizes, end) in zip(statuses, many, strict=True):
             if sum(sizes) <= FREE_BYTES and end == "none":
-                # 408: on a busy machine 20 ms may be over before anybody looks.
-                assert status in (200, 408), "small ones never make room for large ones"
-        assert await is_all_there(bodies, MIB)
+                # 408: on a busy machine the limit of 20 ms may pass before the body is read.
+                assert status in (200, 408), "a small body is never cut off for a large one"
+        assert await budget_is_free(bodies, MIB)
 
     run(main())
 
 
-def test_a_decision_that_breaks_gives_its_share_back() -> None:
+def test_a_failing_review_releases_its_memory() -> None:
     async def main() -> None:
         bodies = Bodies(MIB, 10, MIB)
         with suppress(ZeroDivisionError):
             async with bodies.read(request(b"x" * MIB)):
                 raise ZeroDivisionError
-        assert await is_all_there(bodies, MIB)
+        assert await budget_is_free(bodies, MIB)
 
     run(main())
 
 
-def test_small_ones_come_between_large_ones() -> None:
+def test_small_bodies_are_answered_between_large_ones() -> None:
     async def main() -> None:
-        bodies, waited = Bodies(MIB, 10, 64 * MIB), []
+        bodies = Bodies(MIB, 10, 64 * MIB)
 
         async def large() -> None:
             async with bodies.read(request(b"x" * MIB)):
-                time.sleep(0.02)  # the one thread is busy
+                time.sleep(0.02)  # keeps the only thread busy
 
         async def small() -> AsyncIterator[float]:
             while not crowd.done():
@@ -185,15 +200,14 @@ def test_small_ones_come_between_large_ones() -> None:
 
         crowd = asyncio.gather(*(large() for _ in range(30)))
         waited = [seconds async for seconds in small()]
-        assert len(waited) > 100, "in every pause there is time for many"
-        assert sorted(waited)[-1] < 0.3, (
-            "none waits for all large ones, which take more than half a second"
-        )
+        assert len(waited) > 100, "every pause has time for many small bodies"
+        # All large bodies together take more than half a second.
+        assert max(waited) < 0.3, "a small body waited for more than one large body"
 
     run(main())
 
 
-def test_a_review_of_the_largest_object_that_is_judged_is_read() -> None:
+def test_a_review_of_the_largest_object_that_is_evaluated_is_parsed() -> None:
     document = with_variables(MOST_VALUES // 4)
     fields: factory.Object = {f"f:{number}": {} for number in range(MOST_VALUES)}
     document["metadata"]["managedFields"] = [{"manager": "kubectl", "fieldsV1": fields}]
@@ -210,10 +224,10 @@ def live() -> Iterator[Live]:
         yield running
 
 
-def test_over_a_socket_slow_large_ones_keep_nobody_out(live: Live) -> None:
+def test_over_a_socket_slow_large_bodies_keep_no_other_client_out(live: Live) -> None:
     large, small = b" " * MIB, orjson.dumps(factory.review(factory.ray_cluster()))
-    counted = 'raywarden_rejected_requests_total{status="503"}'
-    before = metric(live, counted)
+    busy_answers = 'raywarden_rejected_requests_total{status="503"}'
+    before = metric(live, busy_answers)
     with ExitStack() as held, httpx.Client(base_url=live.admission, verify=live.trust) as client:
         slow = [held.enter_context(raw(live)) for _ in range(3)]
         for connection in slow:
@@ -225,10 +239,10 @@ def test_over_a_socket_slow_large_ones_keep_nobody_out(live: Live) -> None:
         answer = read_all(slow[0])
     assert answer.startswith(b"HTTP/1.1 503 ") and b"retry-after: 1\r\n" in answer.lower()
     assert b"application/problem+json" in answer
-    assert metric(live, counted) - before >= 3
+    assert metric(live, busy_answers) - before >= 3
 
 
-def test_sixty_four_hostile_bodies_at_once_take_bounded_memory() -> None:
+def test_sixty_four_hostile_bodies_at_once_use_bounded_memory() -> None:
     groups = b"[" * 900 + b"]" * 900 + b","
     body = b"[" + groups * (8 * MIB // len(groups) - 1) + b"1]"
 
@@ -241,13 +255,13 @@ def test_sixty_four_hostile_bodies_at_once_take_bounded_memory() -> None:
     with serving() as running:
         with ThreadPoolExecutor(64) as senders:
             answers = set(senders.map(lambda _: send(), range(64)))
-        # Without a budget and a bound for what is parsed, this was 900 MiB.
+        # Without the budget and the limit of JSON tokens it was 900 MiB.
         assert peak(running) < 500
     assert b"HTTP/1.1 400" in answers
     assert answers <= {b"", b"HTTP/1.1 400", b"HTTP/1.1 408", b"HTTP/1.1 503"}
 
 
 def peak(live: Live) -> int:
-    """The most resident memory the server has had, in MiB."""
+    """The server's peak resident memory in MiB."""
     with open(f"/proc/{live.process.pid}/status") as status:
         return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) // 1024

@@ -1,0 +1,90 @@
+"""How the init container's program tries again, and when it gives up."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import live_objects
+from tests.support.init_container import Place, problem, signer
+from tests.support.live_server import Live, serving
+
+POD = "demo-head-abcde"
+
+
+@pytest.fixture(scope="module")
+def live() -> Iterator[Live]:
+    with serving(objects=live_objects.objects()) as running:
+        yield running
+
+
+@pytest.fixture
+def place(tmp_path: Path, live: Live) -> Place:
+    return Place(tmp_path, live.token(POD))
+
+
+def test_it_gives_up_at_its_deadline_with_the_reason(place: Place, live: Live) -> None:
+    code, _ = place.enroll("https://localhost:1", live.ca_file.read_text(), "--deadline", "1")
+    assert code == 1
+    assert (
+        place.log.read_text()
+        == "no certificate within 1 s: https://localhost:1: Connection refused\n"
+    )
+
+
+def test_it_waits_for_a_token_until_its_deadline(place: Place, live: Live) -> None:
+    place.token.write_text("\n")
+    code, _ = place.enroll(live.enrollment, live.ca_file.read_text(), "--deadline", "1")
+    assert (code, place.log.read_text()) == (
+        1,
+        f"no certificate within 1 s: {place.token} does not contain a token\n",
+    )
+
+
+def test_it_tries_again_after_temporary_failures(place: Place) -> None:
+    statuses = {1: 503, 2: 429, 3: 500, 4: 408}
+
+    def answer(number: int) -> tuple[int, dict[str, str], bytes]:
+        return statuses.get(number, 403), {"Retry-After": "0"}, problem(f"number {number}")
+
+    with signer(answer) as (url, ca, tokens):
+        code, _ = place.enroll(url, ca, "--deadline", "20")
+    assert (code, len(tokens), place.log.read_text()) == (1, 5, "refused (403): number 5\n")
+
+
+def test_a_retry_after_beyond_the_deadline_ends_it(place: Place) -> None:
+    with signer(lambda n: (503, {"Retry-After": "30"}, problem("not yet"))) as (url, ca, tokens):
+        code, _ = place.enroll(url, ca, "--deadline", "5")
+    assert (code, len(tokens), place.log.read_text()) == (
+        1,
+        1,
+        "no certificate within 5 s: 503: not yet\n",
+    )
+
+
+def test_the_servers_reason_is_kept_if_the_last_attempt_times_out(place: Place) -> None:
+    def answer(number: int) -> tuple[int, dict[str, str], bytes]:
+        if number > 1:
+            time.sleep(3)
+        reason = "the API server does not know the pod's IP address yet"
+        return 503, {"Retry-After": "0"}, problem(reason)
+
+    with signer(answer) as (url, ca, _):
+        code, _ = place.enroll(url, ca, "--deadline", "2")
+    assert code == 1
+    assert place.log.read_text() == (
+        "no certificate within 2 s: 503: the API server does not know the pod's IP address yet\n"
+    )
+
+
+def test_the_token_is_read_again_for_every_attempt(tmp_path: Path) -> None:
+    place = Place(tmp_path, "first")
+
+    def answer(number: int) -> tuple[int, dict[str, str], bytes]:
+        place.token.write_text("second")
+        return (503, {}, b"") if number == 1 else (403, {}, b"")
+
+    with signer(answer) as (url, ca, tokens):
+        place.enroll(url, ca)
+    assert tokens == ["Bearer first", "Bearer second"]
