@@ -143,7 +143,7 @@ class Inspection:
     async def _configurations(
         self, deployment: ServerDeployment | None
     ) -> Mapping[str, Object | Unavailable | None]:
-        # The setting is empty if the server does not write the caBundle; the name is then the default.
+        # The setting is empty if the server writes no caBundle; they have the default name then.
         name = (deployment.configuration if deployment else "") or DEPLOYMENT
         answers = [await _answer(self._api.get(resource, "", name)) for resource in CONFIGURATIONS]
         return dict(zip((MUTATING, VALIDATING), answers, strict=True))
