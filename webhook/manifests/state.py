@@ -1,7 +1,7 @@
 """What manifests say about namespaces, for the development server and the command line."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -79,8 +79,7 @@ class ManifestNamespaces:
         namespace = as_str(metadata.get("namespace")) or self._default
         match (kind.group, kind.kind):
             case (group, _) if group == RAY_GROUP:
-                for cluster in _clusters(kind, document):
-                    self._clusters[namespace][cluster.name] = cluster
+                self._add_cluster(namespace, kind, document)
             case (group, _) if group == _RBAC:
                 self._add_rbac(kind, name, document)
             case ("", "Namespace"):
@@ -90,9 +89,23 @@ class ManifestNamespaces:
             case ("networking.k8s.io", "NetworkPolicy"):
                 self._policies[namespace].append(NetworkPolicy.of(document))
             case quota if quota in QUOTA_KINDS:
-                # Some quotas, such as an ElasticQuotaTree, name the namespaces they limit.
-                for limited in namespaces_in_quota(document):
-                    self._quotas[limited or namespace].append(name)
+                self._add_quota(namespace, name, document)
+
+    def _add_cluster(self, namespace: str, kind: Kind, document: Mapping[str, Any]) -> None:
+        """Add the RayCluster that a manifest is, or that KubeRay creates from it."""
+        workload = Workload.of(kind, document)
+        if workload is None:
+            return
+        is_cluster = workload.kind == "RayCluster"
+        ray_cluster = document if is_cluster else kuberay.cluster_of(workload)
+        if ray_cluster:
+            cluster = LiveCluster.of(ray_cluster)
+            self._clusters[namespace][cluster.name] = cluster
+
+    def _add_quota(self, namespace: str, name: str, document: Mapping[str, Any]) -> None:
+        # Some quotas, such as an ElasticQuotaTree, name the namespaces that they limit.
+        for limited in namespaces_in_quota(document):
+            self._quotas[limited or namespace].append(name)
 
     def _add_rbac(self, kind: Kind, name: str, document: Mapping[str, Any]) -> None:
         if kind.kind == "ClusterRole":
@@ -104,19 +117,6 @@ class ManifestNamespaces:
         self._services[namespace][service.name] = service
         if service.public:
             self._public[namespace].append(service)
-
-
-def _clusters(kind: Kind, document: Mapping[str, Any]) -> Iterator[LiveCluster]:
-    """The RayCluster that a manifest is, or that KubeRay creates from it."""
-    workload = Workload.of(kind, document)
-    if workload is None:
-        return
-    if workload.kind == "RayCluster":
-        yield LiveCluster.of(document)
-        return
-    cluster = kuberay.cluster_of(workload)
-    if cluster:
-        yield LiveCluster.of(cluster)
 
 
 def _object_of(document: Any) -> Mapping[str, Any]:
