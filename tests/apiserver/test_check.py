@@ -60,7 +60,10 @@ def test_admission_is_proved_by_dry_runs(
     code, found = check(control_plane.admin_kubeconfig, installation, team)
     assert code == 1, "no replica of the Deployment is ready: nobody makes pods of it here"
     assert found["kubernetes-api/version"]["status"] == "ok"
-    assert found["permissions/permissions"]["message"] == "the server has every permission it needs (31)"
+    assert (
+        found["permissions/permissions"]["message"]
+        == "the server has every permission it needs (31)"
+    )
     assert {id for id, finding in found.items() if finding["status"] == "failed"} == {
         "installation/replicas-ready"
     }
@@ -109,7 +112,9 @@ def test_a_right_that_is_missing_is_named(
                 ]
             )
         )
-        found = check(control_plane.admin_kubeconfig, installation, team)[1]["permissions/permissions"]
+        found = check(control_plane.admin_kubeconfig, installation, team)[1][
+            "permissions/permissions"
+        ]
         assert found["message"].endswith(
             ":raywarden lacks permission to create tokenreviews.authentication.k8s.io"
         )
@@ -127,7 +132,10 @@ def test_who_may_ask_nothing_learns_what_to_ask_for(
     # Of KubeRay there is one kind here, which everybody may see.
     assert asked.pop("kubernetes-api/version") == "ok" and asked.pop("kuberay/kinds") == "warning"
     assert set(asked.values()) <= {"ok", "unknown"} and "unknown" in asked.values()
-    assert f"kubectl auth can-i create pods -n {team}" in found["admission/rejects-forged-pod"]["remediation"]
+    assert (
+        f"kubectl auth can-i create pods -n {team}"
+        in found["admission/rejects-forged-pod"]["remediation"]
+    )
 
 
 def test_a_server_that_cannot_be_called_is_told_from_one_that_is_not(
@@ -141,7 +149,9 @@ def test_a_server_that_cannot_be_called_is_told_from_one_that_is_not(
     ]
 
     def refuses() -> str:
-        found = check(control_plane.admin_kubeconfig, installation, team)[1]["admission/rejects-forged-pod"]
+        found = check(control_plane.admin_kubeconfig, installation, team)[1][
+            "admission/rejects-forged-pod"
+        ]
         return f"{found['status']}: {found['message']}"
 
     try:
