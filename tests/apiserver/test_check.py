@@ -60,7 +60,10 @@ def test_admission_is_proved_by_dry_runs(
     code, found = check(control_plane.admin_kubeconfig, installation, team)
     assert code == 1, "no replica of the Deployment is ready: nobody makes pods of it here"
     assert found["kubernetes-api/version"]["status"] == "ok"
-    assert found["permissions/rights"]["message"] == "the server has every right it needs (31)"
+    assert (
+        found["permissions/permissions"]["message"]
+        == "the server has every permission it needs (31)"
+    )
     assert {id for id, finding in found.items() if finding["status"] == "failed"} == {
         "installation/replicas-ready"
     }
@@ -68,15 +71,15 @@ def test_admission_is_proved_by_dry_runs(
         "the policy in configmap/raywarden-policy/policy.yaml"
     )
     assert found["webhook-configurations/validating-ca-bundle"]["status"] == "ok"
-    assert "follows from the seed" in found["webhook-configurations/mutating-ca-bundle"]["message"]
+    assert "matches the seed" in found["webhook-configurations/mutating-ca-bundle"]["message"]
     assert found["webhook-configurations/mutating-service"]["status"] == "warning"
-    refused = found["admission/refuses"]
+    refused = found["admission/rejects-forged-pod"]
     assert (
         refused["status"] == "ok"
         and "operator-made-pods: this pod claims to be of a Ray cluster" in refused["message"]
     )
-    assert found["admission/completes"]["status"] == "ok"
-    assert found["kuberay/operator-rights"]["message"].endswith(
+    assert found["admission/completes-ray-cluster"]["status"] == "ok"
+    assert found["kuberay/operator-account"]["message"].endswith(
         "system:serviceaccount:kuberay-system:kuberay-operator"
     )
     for kind in ("pods", "apis/ray.io/v1 rayclusters"):
@@ -105,13 +108,15 @@ def test_a_right_that_is_missing_is_named(
             lambda: (
                 "remediation"
                 in check(control_plane.admin_kubeconfig, installation, team)[1][
-                    "permissions/rights"
+                    "permissions/permissions"
                 ]
             )
         )
-        found = check(control_plane.admin_kubeconfig, installation, team)[1]["permissions/rights"]
+        found = check(control_plane.admin_kubeconfig, installation, team)[1][
+            "permissions/permissions"
+        ]
         assert found["message"].endswith(
-            ":raywarden may not create tokenreviews.authentication.k8s.io"
+            ":raywarden lacks permission to create tokenreviews.authentication.k8s.io"
         )
     finally:
         control_plane.patch(role, {"rules": rules})
@@ -127,7 +132,10 @@ def test_who_may_ask_nothing_learns_what_to_ask_for(
     # Of KubeRay there is one kind here, which everybody may see.
     assert asked.pop("kubernetes-api/version") == "ok" and asked.pop("kuberay/kinds") == "warning"
     assert set(asked.values()) <= {"ok", "unknown"} and "unknown" in asked.values()
-    assert f"kubectl auth can-i create pods -n {team}" in found["admission/refuses"]["remediation"]
+    assert (
+        f"kubectl auth can-i create pods -n {team}"
+        in found["admission/rejects-forged-pod"]["remediation"]
+    )
 
 
 def test_a_server_that_cannot_be_called_is_told_from_one_that_is_not(
@@ -141,17 +149,19 @@ def test_a_server_that_cannot_be_called_is_told_from_one_that_is_not(
     ]
 
     def refuses() -> str:
-        found = check(control_plane.admin_kubeconfig, installation, team)[1]["admission/refuses"]
+        found = check(control_plane.admin_kubeconfig, installation, team)[1][
+            "admission/rejects-forged-pod"
+        ]
         return f"{found['status']}: {found['message']}"
 
     try:
         control_plane.patch(VALIDATING, {"webhooks": gone})
         until(lambda: "connection refused" in refuses())
         assert refuses().startswith(
-            "failed: the API server cannot call us: failed to call webhook: Post"
+            "failed: the API server cannot call RayWarden: failed to call webhook: Post"
         )
         control_plane.patch(VALIDATING, {"webhooks": blind})
-        until(lambda: "the validating one lets it pass" in refuses())
+        until(lambda: "the validating webhook does not reject the pod" in refuses())
         assert refuses().startswith("failed: ")
     finally:
         control_plane.patch(VALIDATING, {"webhooks": before})

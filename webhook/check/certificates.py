@@ -1,4 +1,4 @@
-"""The seed, what is derived from it, and what ends when."""
+"""Checks of the seed and of every certificate that is derived from it."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -8,99 +8,115 @@ from certs.profile import SOON, CertificateProfile
 from certs.seed import Seed, SeedError
 from webhook.ca.inventory import ClusterEntry, Inventory, take
 from webhook.ca.report import advice
-from webhook.check.deployed import DEPLOYMENT, Deployed
-from webhook.check.findings import (
-    CheckFacts,
-    Finding,
-    Unavailable,
-    failed,
-    named,
-    ok,
-    or_ok,
-    unknown,
-    warning,
-)
+from webhook.check.deployment import DEPLOYMENT, ServerDeployment
+from webhook.check.facts import CheckFacts, Unavailable, or_empty
+from webhook.check.findings import Finding, enumerated, failed, ok, or_ok, unknown, warning
 from webhook.ports import StoredSeed
 
 
 def certificates(facts: CheckFacts) -> Iterator[Finding]:
-    """The seed can be used, and nothing that follows from it ends soon."""
-    deployed = facts.deployed if isinstance(facts.deployed, Deployed) else None
-    if deployed and deployed.own_certificate:
-        yield ok(
-            "own-certificate",
-            f"the server's own certificate is mounted ({deployed.own_certificate})",
+    """The seed is valid, and no certificate expires soon."""
+    deployment = facts.deployment if isinstance(facts.deployment, ServerDeployment) else None
+    secret = f"the Secret {facts.namespace}/raywarden-seed"
+    if deployment and deployment.own_certificate:
+        message = f"the server uses its own mounted certificate ({deployment.own_certificate})"
+        yield ok("own-certificate", message)
+    if deployment and deployment.own_seed:
+        message = (
+            f"the seed is mounted into the server (RAYWARDEN_SEED_DIR={deployment.own_seed}), "
+            "so it is not checked here"
         )
-    if deployed and deployed.own_seed:
-        message = f"the seed is mounted into the server (RAYWARDEN_SEED_DIR={deployed.own_seed}), and not looked at here"
         yield ok("seed", message)
     elif isinstance(facts.seed, Unavailable):
         yield unknown("seed", "the seed", facts.seed)
     elif facts.seed is None:
-        message = f"there is no Secret {facts.namespace}/raywarden-seed: the server makes it when it starts"
-        yield failed("seed", message, f"kubectl -n {facts.namespace} logs deployment/{DEPLOYMENT}")
+        message = f"{secret} does not exist; the server creates it when it starts"
+        remediation = f"run kubectl -n {facts.namespace} logs deployment/{DEPLOYMENT}"
+        yield failed("seed", message, remediation)
     else:
-        yield from _of_seed(facts, facts.seed, deployed)
+        yield from _stored_seed(facts, facts.seed, deployment, secret)
 
 
-def _of_seed(facts: CheckFacts, stored: StoredSeed, deployed: Deployed | None) -> Iterator[Finding]:
+def _stored_seed(
+    facts: CheckFacts, stored: StoredSeed, deployment: ServerDeployment | None, secret: str
+) -> Iterator[Finding]:
     try:
         seed = Seed.parse(stored.entries)
     except SeedError as error:
-        message = f"the Secret {facts.namespace}/raywarden-seed cannot be used: {error}"
-        yield failed(
-            "seed", message, "restore it from a backup; replicas that run keep what they have read"
-        )
+        remediation = "restore it from a backup; running replicas keep the seed they have read"
+        yield failed("seed", f"{secret} cannot be used: {error}", remediation)
         return
-    retired = [one.name for one in seed.generations if one.retired]
-    names = named([one.name for one in seed.generations])
-    note = f"; retired, and still trusted: {named(retired)}" if retired else ""
-    number = len(seed.generations)
-    yield ok("seed", f"the seed has {number} generation{'' if number == 1 else 's'}: {names}{note}")
-    if deployed is None or not deployed.own_certificate:
-        yield _serving(facts, seed)
-    yield from _in_use(facts, seed, deployed)
+    yield ok("seed", _generations(seed))
+    if deployment is None or not deployment.own_certificate:
+        yield _serving_ca(facts, seed)
+    yield from _clusters(facts, seed, deployment)
 
 
-def _serving(facts: CheckFacts, seed: Seed) -> Finding:
-    ends = serving_authority(seed.serving).certificate.not_valid_after_utc
-    message = f"the CA of the server's own ports ends on {ends:%F}"
-    if ends <= facts.now:
+def _generations(seed: Seed) -> str:
+    names = [generation.name for generation in seed.generations]
+    retired = [generation.name for generation in seed.generations if generation.retired]
+    noun = "generation" if len(names) == 1 else "generations"
+    message = f"the seed has {len(names)} {noun}: {enumerated(names)}"
+    if retired:
+        message += f"; retired but still trusted: {enumerated(retired)}"
+    return message
+
+
+def _serving_ca(facts: CheckFacts, seed: Seed) -> Finding:
+    expiry = serving_authority(seed.serving).certificate.not_valid_after_utc
+    if expiry <= facts.now:
         return failed(
-            "serving-ca", message, "raywarden ca rotate, and revoke the oldest generation"
+            "serving-ca",
+            f"the CA of the server's own ports expired on {expiry:%F}",
+            "run raywarden ca rotate, and revoke the oldest generation",
         )
-    if ends < facts.now + SOON:
-        remediation = "raywarden ca rotate; restart clusters, then revoke the oldest generation"
+    message = f"the CA of the server's own ports expires on {expiry:%F}"
+    if expiry < facts.now + SOON:
+        remediation = (
+            "run raywarden ca rotate, restart all Ray clusters, then revoke the oldest generation"
+        )
         return warning("serving-ca", message, remediation)
     return ok("serving-ca", message)
 
 
-def _in_use(facts: CheckFacts, seed: Seed, deployed: Deployed | None) -> Iterator[Finding]:
-    lists = (facts.ray_objects["rayclusters"], facts.namespaces, facts.ray_pods)
-    for listed in lists:
-        if isinstance(listed, Unavailable):
-            yield unknown("clusters", "the certificates of clusters", listed)
+def _clusters(
+    facts: CheckFacts, seed: Seed, deployment: ServerDeployment | None
+) -> Iterator[Finding]:
+    clusters, namespaces, pods = facts.ray_objects["rayclusters"], facts.namespaces, facts.ray_pods
+    for objects in (clusters, namespaces, pods):
+        if isinstance(objects, Unavailable):
+            yield unknown("clusters", "the certificates of Ray clusters", objects)
             return
-    clusters, namespaces, pods = (listed for listed in lists if not isinstance(listed, Unavailable))
-    profile = (
-        CertificateProfile(timedelta(days=deployed.certificate_days))
-        if deployed
-        else CertificateProfile()
+    profile = CertificateProfile()
+    if deployment:
+        profile = CertificateProfile(timedelta(days=deployment.certificate_days))
+    inventory = take(
+        seed, or_empty(clusters), or_empty(namespaces), or_empty(pods), profile, facts.now
     )
-    inventory = take(seed, clusters, namespaces, pods, profile, facts.now)
-    good = f"no certificate ends within {SOON.days} days, and no pod is behind (clusters: {len(inventory.clusters)})"
-    findings = (
-        finding for entry in inventory.clusters for finding in _of_cluster(inventory, entry)
+    message = (
+        f"no certificate expires within {SOON.days} days, and every pod has an up-to-date CA "
+        f"(clusters: {len(inventory.clusters)})"
     )
-    yield from or_ok(findings, "clusters", good)
+    yield from or_ok(_outdated(inventory), "clusters", message)
 
 
-def _of_cluster(inventory: Inventory, entry: ClusterEntry) -> Iterator[Finding]:
+def _outdated(inventory: Inventory) -> Iterator[Finding]:
+    for entry in inventory.clusters:
+        yield from _cluster(inventory, entry)
+
+
+def _cluster(inventory: Inventory, entry: ClusterEntry) -> Iterator[Finding]:
     label = "raywarden.io/cluster" if entry.cluster.opted_in else "ray.io/cluster"
-    remediation = f"kubectl -n {entry.cluster.namespace} delete pods -l {label}={entry.cluster.name}, which ends its jobs"
+    remediation = (
+        f"run kubectl -n {entry.cluster.namespace} delete pods -l {label}={entry.cluster.name}, "
+        "which ends its jobs"
+    )
     if entry.ends <= inventory.now:
-        message = f"{entry.title}: a certificate ended on {entry.ends:%F}; its processes cannot connect anew"
+        message = (
+            f"{entry.title}: a certificate expired on {entry.ends:%F}; "
+            "its processes cannot open new connections"
+        )
         yield failed("clusters", message, remediation)
         return
     for line in advice(inventory, entry):
-        yield warning("clusters", line, f"{remediation}; raywarden ca list shows all")
+        yield warning("clusters", line, f"{remediation}; raywarden ca list shows all clusters")

@@ -1,4 +1,4 @@
-"""Is every Ray object in the cluster under our care, and does every pod carry what it should?"""
+"""Checks that RayWarden covers every Ray object and every Ray pod in the cluster."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -10,31 +10,18 @@ from policies.injection.contract import TlsBy, opts_out, own_secret, tls_by
 from policies.model import NAMESPACE_LABELS, Profile
 from policies.ray.pod import ENROLL_CONTAINER, Pod, PodRole
 from policies.ray.workload import NODE_TYPE_LABEL, OPT_IN_CLUSTER_LABEL, RAY_CLUSTER_LABEL, Workload
-from webhook.check.findings import (
-    MUTATING,
-    CheckFacts,
-    Finding,
-    Object,
-    Objects,
-    Unavailable,
-    failed,
-    known,
-    named,
-    ok,
-    or_ok,
-    unknown,
-    warning,
-)
+from webhook.check.facts import MUTATING, CheckFacts, Object, Objects, Unavailable, or_empty
+from webhook.check.findings import Finding, enumerated, failed, ok, or_ok, unknown, warning
 from webhook.check.installation import policy_of
-from webhook.check.registration import labels_by_namespace, names_of, passing_by
+from webhook.check.registration import labels_by_namespace, names_of, webhooks_that_skip
 from webhook.kube.objects import created_of
 
-_ENDED = ("Succeeded", "Failed")
+_ENDED_PHASES = ("Succeeded", "Failed")
 
 
 @dataclass(frozen=True, slots=True)
 class _Key:
-    """Where an object is."""
+    """The namespace and the name of an object."""
 
     namespace: str
     name: str
@@ -44,181 +31,186 @@ class _Key:
 
 
 def coverage(facts: CheckFacts) -> Iterator[Finding]:
-    """Nothing of Ray is passed by."""
-    asked = {"namespaces": facts.namespaces, "ray-pods": facts.ray_pods, **facts.ray_objects}
-    for message, listed in asked.items():
-        if isinstance(listed, Unavailable):
-            yield unknown(message, f"the {message.replace('-', ' ')} there are", listed)
+    """Nothing of Ray in the cluster bypasses RayWarden."""
+    lists = {"namespaces": facts.namespaces, "ray-pods": facts.ray_pods, **facts.ray_objects}
+    for name, objects in lists.items():
+        if isinstance(objects, Unavailable):
+            yield unknown(name, f"the {name.replace('-', ' ')} in the cluster", objects)
     yield from _namespaces(facts)
-    yield from _loosened(facts)
+    yield from _looser_profiles(facts)
     yield from _clusters(facts)
     yield from _pods(facts)
 
 
 def _namespaces(facts: CheckFacts) -> Iterator[Finding]:
-    """Namespaces with something of Ray in them, that a webhook of ours is not called for."""
+    """Namespaces that contain Ray and that a webhook skips."""
     if isinstance(facts.namespaces, Unavailable):
         return
-    listed = (*facts.ray_objects.values(), facts.ray_pods)
-    holding = ray_namespaces(listed)
-    found = list(_passed_by(facts, holding, labels_by_namespace(facts.namespaces)))
-    yield from found
-    # Of what could not be asked nothing good is said, either.
-    asked = not any(isinstance(one, Unavailable) for one in listed)
-    if asked and not found and all(isinstance(one, dict) for one in facts.configurations.values()):
-        yield ok(
-            "namespaces",
-            f"every webhook is called for every namespace with Ray in it ({len(holding)})",
-        )
+    lists = (*facts.ray_objects.values(), facts.ray_pods)
+    namespaces = ray_namespaces(lists)
+    skipped = list(_skipped(facts, namespaces, labels_by_namespace(facts.namespaces)))
+    yield from skipped
+    # `ok` needs every answer: something unavailable may be in a namespace that a webhook skips.
+    if skipped or any(isinstance(objects, Unavailable) for objects in lists):
+        return
+    if all(isinstance(configuration, dict) for configuration in facts.configurations.values()):
+        message = f"every webhook is called for every namespace with Ray in it ({len(namespaces)})"
+        yield ok("namespaces", message)
 
 
-def _passed_by(
-    facts: CheckFacts, holding: list[str], labels: Mapping[str, Mapping[str, Any]]
+def _skipped(
+    facts: CheckFacts, namespaces: list[str], labels: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[Finding]:
+    remediation = (
+        "move Ray to another namespace, or change the namespaceSelector of the webhook, "
+        "or change the labels of the namespace"
+    )
     for kind, configuration in facts.configurations.items():
         if not isinstance(configuration, dict):
             continue
-        for namespace in holding:
-            if missing := passing_by(configuration, labels.get(namespace, {})):
-                whole = missing == names_of(configuration)
-                which = (
-                    f"no {kind} webhook is called"
-                    if whole
-                    else f"{kind} webhook {named(missing)} is not called"
-                )
-                remediation = "move Ray out of it, or change namespaceSelector, or the labels of the namespace"
-                yield warning(
-                    "namespaces",
-                    f"namespace {namespace} has Ray in it, and {which} for it",
-                    remediation,
-                )
+        for namespace in namespaces:
+            skipping = webhooks_that_skip(configuration, labels.get(namespace, {}))
+            if not skipping:
+                continue
+            problem = f"the {kind} webhook {enumerated(skipping)} is not called for it"
+            if skipping == names_of(configuration):
+                problem = f"no {kind} webhook is called for it"
+            message = f"namespace {namespace} has Ray in it, but {problem}"
+            yield warning("namespaces", message, remediation)
 
 
-def ray_namespaces(listed: Iterable[Objects | Unavailable]) -> list[str]:
-    """The namespaces these objects are in, in order."""
-    return sorted({_key(one).namespace for objects in listed for one in known(objects)})
+def ray_namespaces(lists: Iterable[Objects | Unavailable]) -> list[str]:
+    """The namespaces of these objects, sorted."""
+    names: set[str] = set()
+    for objects in lists:
+        names.update(_key(document).namespace for document in or_empty(objects))
+    return sorted(names)
 
 
-def _loosened(facts: CheckFacts) -> Iterator[Finding]:
-    """Namespaces whose label chooses a looser profile than the policy's own, where the policy lets them."""
+def _looser_profiles(facts: CheckFacts) -> Iterator[Finding]:
+    """Namespaces with a label for a looser profile, if the policy allows such labels."""
     policy = policy_of(facts)
     if policy is None or not policy.file.namespaces_may_loosen:
         return
-    for namespace in known(facts.namespaces):
+    profiles = {str(profile): profile for profile in Profile}
+    for namespace in or_empty(facts.namespaces):
+        name = _key(namespace).name
         labels = as_dict(_metadata(namespace).get("labels"))
         for mode, label in NAMESPACE_LABELS.items():
-            floor, chosen = getattr(policy.file.profiles, mode), as_str(labels.get(label))
-            levels = {str(profile): profile for profile in Profile}
-            if chosen in levels and levels[chosen] < Profile.named(floor):
-                name = _metadata(namespace).get("name")
-                remediation = f"kubectl label namespace {name} {label}-; or namespacesMayLoosen: false in the policy"
-                yield warning(
-                    "loosened",
-                    f"namespace {name} is at {label}: {chosen}, below {floor}",
-                    remediation,
-                )
+            floor = getattr(policy.file.profiles, mode)
+            chosen = as_str(labels.get(label))
+            if chosen not in profiles or profiles[chosen] >= Profile.named(floor):
+                continue
+            message = (
+                f"namespace {name} has the label {label}: {chosen}, "
+                f"which is looser than the policy's {floor}"
+            )
+            remediation = (
+                f"run kubectl label namespace {name} {label}-; "
+                "or set namespacesMayLoosen: false in the policy"
+            )
+            yield warning("looser-profiles", message, remediation)
 
 
 def _clusters(facts: CheckFacts) -> Iterator[Finding]:
     clusters = facts.ray_objects["rayclusters"]
     if isinstance(clusters, Unavailable):
         return
-    good = f"every RayCluster has TLS, by us, by KubeRay or by its author ({len(clusters)})"
-    yield from or_ok(
-        _without_tls(clusters, facts),
-        "clusters",
-        good if clusters else "there is no RayCluster yet",
-    )
+    message = "there is no RayCluster yet"
+    if clusters:
+        message = (
+            f"every RayCluster has TLS from RayWarden, KubeRay or its author ({len(clusters)})"
+        )
+    yield from or_ok(_without_tls(clusters, facts), "clusters", message)
 
 
 def _without_tls(clusters: Objects, facts: CheckFacts) -> Iterator[Finding]:
     for document in clusters:
         workload = Workload("RayCluster", document)
-        if tls_by(workload) is TlsBy.NOBODY:
-            key, pods = (
-                _key(document),
-                sum(_cluster_of(pod) == _key(document) for pod in known(facts.ray_pods)),
-            )
-            message = f"RayCluster {key} has no TLS ({pods} pods)"
-            if opts_out(workload):
-                remediation = "take raywarden.io/inject off, and recreate it"
-                yield warning("clusters", f"{message}: it asked to be left alone", remediation)
-            else:
-                yield warning(
-                    "clusters", f"{message}: it was there before, or past us", _recreate(document)
-                )
+        if tls_by(workload) is not TlsBy.NOBODY:
+            continue
+        key = _key(document)
+        pods = sum(_cluster_of(pod) == key for pod in or_empty(facts.ray_pods))
+        message = f"RayCluster {key} has no TLS ({pods} pods)"
+        if opts_out(workload):
+            remediation = "remove raywarden.io/inject, and recreate it"
+            yield warning("clusters", f"{message}: it opted out of injection", remediation)
+        else:
+            reason = "it predates RayWarden, or the webhook was bypassed"
+            yield warning("clusters", f"{message}: {reason}", _recreate(document))
 
 
 def _recreate(document: Object) -> str:
-    key = _key(document)
+    command = f"run kubectl -n {_key(document).namespace} replace --force -f MANIFEST"
     for _, owner in dict_items(_metadata(document).get("ownerReferences")):
         if owner.get("controller") is True and owner.get("kind") in ("RayJob", "RayService"):
             title = f"{owner['kind']} {as_str(owner.get('name'))}"
-            return f"recreate the {title} it is of: kubectl -n {key.namespace} replace --force -f MANIFEST"
-    return (
-        f"recreate it, which ends its jobs: kubectl -n {key.namespace} replace --force -f MANIFEST"
-    )
+            return f"recreate the {title} that owns it: {command}"
+    return f"recreate it, which ends its jobs: {command}"
 
 
 def _pods(facts: CheckFacts) -> Iterator[Finding]:
     pods, clusters = facts.ray_pods, facts.ray_objects["rayclusters"]
     if isinstance(pods, Unavailable) or isinstance(clusters, Unavailable):
         return
-    managed = {
-        _key(one) for one in clusters if tls_by(Workload("RayCluster", one)) is TlsBy.RAYWARDEN
+    managed_clusters = {
+        _key(document)
+        for document in clusters
+        if tls_by(Workload("RayCluster", document)) is TlsBy.RAYWARDEN
     }
-    ours = [pod for pod in pods if _enrolls_by_right(pod, managed)]
-    bare = [pod for pod in ours if not _carries(pod)]
-    good = f"every pod in our care has enrolled, or brings a certificate ({len(ours)})"
-    yield from or_ok((_bare(pod, facts) for pod in bare), "pods", good)
+    managed_pods = [pod for pod in pods if _must_enroll(pod, managed_clusters)]
+    problems = [_not_enrolled(pod, facts) for pod in managed_pods if not _enrolls(pod)]
+    message = (
+        f"every pod managed by RayWarden enrolls or brings a certificate ({len(managed_pods)})"
+    )
+    yield from or_ok(problems, "pods", message)
 
 
-def _enrolls_by_right(pod: Object, managed: set[_Key]) -> bool:
-    """A pod that should have our init container: of a managed cluster, or opted in; not one that has ended."""
-    if "deletionTimestamp" in _metadata(pod) or as_dict(pod.get("status")).get("phase") in _ENDED:
+def _must_enroll(pod: Object, managed_clusters: set[_Key]) -> bool:
+    """Whether a running pod belongs to a managed cluster or has opted in."""
+    phase = as_dict(pod.get("status")).get("phase")
+    if "deletionTimestamp" in _metadata(pod) or phase in _ENDED_PHASES:
         return False
     labels = as_dict(_metadata(pod).get("labels"))
-    if RAY_CLUSTER_LABEL in labels:
-        return _cluster_of(pod) in managed and labels.get(NODE_TYPE_LABEL) != PodRole.CLEANUP
-    return OPT_IN_CLUSTER_LABEL in labels
+    if RAY_CLUSTER_LABEL not in labels:
+        return OPT_IN_CLUSTER_LABEL in labels
+    # KubeRay's cleanup pod runs no Ray process.
+    is_cleanup = labels.get(NODE_TYPE_LABEL) == PodRole.CLEANUP
+    return _cluster_of(pod) in managed_clusters and not is_cleanup
 
 
-def _carries(document: Object) -> bool:
+def _enrolls(document: Object) -> bool:
     pod = Pod(document, ROOT, PodRole.WORKER, "")
-    return bool(own_secret(pod)) or any(
+    if own_secret(pod):
+        return True
+    return any(
         container.name == ENROLL_CONTAINER and container.listed == "initContainers"
         for container in pod.containers
     )
 
 
-def _bare(pod: Object, facts: CheckFacts) -> Finding:
-    configuration, key = facts.configurations[MUTATING], _key(pod)
-    before = isinstance(configuration, dict) and created_of(pod) < created_of(configuration)
-    why = (
-        "it was there before"
-        if before
-        else "it was made while the mutating webhook was not called, or failed"
+def _not_enrolled(pod: Object, facts: CheckFacts) -> Finding:
+    key = _key(pod)
+    configuration = facts.configurations[MUTATING]
+    reason = "the mutating webhook was not called, or failed, when the pod was created"
+    if isinstance(configuration, dict) and created_of(pod) < created_of(configuration):
+        reason = "it predates RayWarden"
+    message = f"pod {key} has no init container {ENROLL_CONTAINER}: {reason}"
+    remediation = (
+        f"run kubectl -n {key.namespace} delete pod {key.name}; its cluster creates a new one"
     )
-    message = f"pod {key} has no init container {ENROLL_CONTAINER}: {why}"
-    return failed(
-        "pods",
-        message,
-        f"kubectl -n {key.namespace} delete pod {key.name}: its cluster makes it anew",
-    )
+    return failed("pods", message, remediation)
 
 
 def _cluster_of(pod: Object) -> _Key:
     metadata = _metadata(pod)
-    return _Key(
-        as_str(metadata.get("namespace")),
-        as_str(as_dict(metadata.get("labels")).get(RAY_CLUSTER_LABEL)),
-    )
+    labels = as_dict(metadata.get("labels"))
+    return _Key(as_str(metadata.get("namespace")), as_str(labels.get(RAY_CLUSTER_LABEL)))
 
 
 def _key(document: Object) -> _Key:
-    return _Key(
-        as_str(_metadata(document).get("namespace")), as_str(_metadata(document).get("name"))
-    )
+    metadata = _metadata(document)
+    return _Key(as_str(metadata.get("namespace")), as_str(metadata.get("name")))
 
 
 def _metadata(document: Object) -> Mapping[str, Any]:

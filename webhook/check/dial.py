@@ -1,4 +1,4 @@
-"""Dials a port as gRPC or as a browser would, and says what was heard; every dial ends within three seconds."""
+"""Dials a port like a gRPC client or a browser; every dial ends within three seconds."""
 
 import asyncio
 import os
@@ -9,31 +9,36 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-_SECONDS = 3.0
-# RFC 9113 3.4: the client's preface, and its SETTINGS frame, which may be empty.
+# A server in the same network answers within milliseconds. A probe dials many ports, so it must not
+# wait much longer for a server that hangs.
+_TIMEOUT_SECONDS = 3.0
+# RFC 9113 3.4: the client's preface, then its SETTINGS frame, which may be empty.
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+# RFC 9113 4.1: a frame begins with its length (3 bytes) and its type (1 byte).
 _FRAME_HEADER_BYTES, _TYPE, _SETTINGS = 9, 3, 4
-_MOST_FRAME_BYTES = 16_384
+# RFC 9113 4.2: no server may send a longer frame before the client allows it.
+_MAX_FRAME_BYTES = 16_384
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})[ \r\n]")
-_MOST_BYTES = 4096
+# The status line is all that matters. An attacker must not make us read more.
+_MAX_RESPONSE_BYTES = 4096
 
 
 class Answer(StrEnum):
-    """What a dial came to."""
+    """The outcome of a dial."""
 
-    UNREACHABLE = "unreachable"
-    SILENT = "it accepts connections, and says nothing"
-    CLOSED = "it hangs up, without a word of TLS"
-    REFUSED = "it speaks TLS, and does not let us in"
-    UNTRUSTED = "it speaks TLS, with a certificate that is not to be trusted"
-    HTTP2 = "it speaks HTTP/2 with us"
-    HTTP = "it answers a request"
-    OTHER = "it says something else"
+    UNREACHABLE = "it cannot be reached"
+    SILENT = "it accepts the connection, but sends nothing"
+    CLOSED = "it closes the connection without a TLS answer"
+    REFUSED = "it speaks TLS, but rejects the client"
+    UNTRUSTED = "it speaks TLS, but its certificate cannot be trusted"
+    HTTP2 = "it speaks HTTP/2 with the client"
+    HTTP = "it answers the HTTP request"
+    OTHER = "it answers with another protocol"
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
-    """An answer, more of it in words, and the status code of an HTTP one."""
+class DialResult:
+    """The outcome of a dial, details in words, and the status code if the answer is HTTP."""
 
     answer: Answer
     detail: str = ""
@@ -42,96 +47,105 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """Where to dial; `name` is the address its certificate must hold, also where it is reached by another."""
+    """Where to dial.
+
+    `name` is the address that the server's certificate must contain. It differs from `address`
+    behind `kubectl port-forward`.
+    """
 
     address: str
     number: int
     name: str = ""
 
     def __str__(self) -> str:
-        return (
-            f"[{self.address}]:{self.number}"
-            if ":" in self.address
-            else f"{self.address}:{self.number}"
-        )
+        address = f"[{self.address}]" if ":" in self.address else self.address
+        return f"{address}:{self.number}"
 
 
-_Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[Heard]]
+_Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[DialResult]]
 
 
-async def greet(port: Port, context: ssl.SSLContext | None, seconds: float = _SECONDS) -> Heard:
-    """What a gRPC server says to a client that begins; without `context` in plaintext."""
+async def dial_grpc(
+    port: Port, context: ssl.SSLContext | None, seconds: float = _TIMEOUT_SECONDS
+) -> DialResult:
+    """How a gRPC server answers a client that opens HTTP/2; in plaintext without `context`."""
 
-    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Heard:
-        if context and (problem := await _encrypt(writer, context, port.name or port.address)):
-            return problem
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> DialResult:
+        if context:
+            failure = await _start_tls(writer, context, port.name or port.address)
+            if failure:
+                return failure
         try:
             writer.write(_PREFACE)
             header = await reader.readexactly(_FRAME_HEADER_BYTES)
-        # A TLS 1.3 server looks at the client's certificate after the handshake is done for the client.
+        # A TLS 1.3 server verifies the client certificate after the client's side of the handshake
+        # is done, so a rejection arrives only here.
         except (OSError, EOFError) as error:
-            return Heard(Answer.REFUSED if context else Answer.CLOSED, _reason(error))
-        settings = (
-            header[_TYPE] == _SETTINGS and int.from_bytes(header[:_TYPE]) <= _MOST_FRAME_BYTES
-        )
-        return Heard(Answer.HTTP2 if settings else Answer.OTHER)
+            answer = Answer.REFUSED if context else Answer.CLOSED
+            return DialResult(answer, _reason(error))
+        length = int.from_bytes(header[:_TYPE])
+        if header[_TYPE] == _SETTINGS and length <= _MAX_FRAME_BYTES:
+            return DialResult(Answer.HTTP2)
+        return DialResult(Answer.OTHER)
 
     return await _dial(port, talk, seconds)
 
 
-async def get(port: Port, path: str, seconds: float = _SECONDS) -> Heard:
-    """The status code of a plain `GET`, without any credentials."""
+async def dial_http(port: Port, path: str, seconds: float = _TIMEOUT_SECONDS) -> DialResult:
+    """The status code of a plaintext `GET` without credentials."""
 
-    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Heard:
-        request = f"GET {path} HTTP/1.1\r\nHost: {port}\r\nUser-Agent: raywarden\r\nConnection: close\r\n\r\n"
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> DialResult:
+        request = (
+            f"GET {path} HTTP/1.1\r\nHost: {port}\r\nUser-Agent: raywarden\r\n"
+            "Connection: close\r\n\r\n"
+        )
         try:
             writer.write(request.encode())
-            said = await reader.read(_MOST_BYTES)
+            response = await reader.read(_MAX_RESPONSE_BYTES)
         except OSError as error:
-            return Heard(Answer.CLOSED, _reason(error))
-        found = _STATUS_LINE.match(said)
-        if found:
-            return Heard(Answer.HTTP, code=int(found[1]))
-        return Heard(Answer.OTHER if said else Answer.CLOSED)
+            return DialResult(Answer.CLOSED, _reason(error))
+        status = _STATUS_LINE.match(response)
+        if status:
+            return DialResult(Answer.HTTP, code=int(status[1]))
+        return DialResult(Answer.OTHER if response else Answer.CLOSED)
 
     return await _dial(port, talk, seconds)
 
 
-async def _dial(port: Port, talk: _Talk, seconds: float) -> Heard:
+async def _dial(port: Port, talk: _Talk, seconds: float) -> DialResult:
     writer = None
     try:
         async with asyncio.timeout(seconds):
             reader, writer = await asyncio.open_connection(port.address, port.number)
             return await talk(reader, writer)
-    # Before OSError, which it is.
+    # TimeoutError is a subclass of OSError, so it must come first.
     except TimeoutError:
         if writer is None:
-            return Heard(Answer.UNREACHABLE, f"no answer within {seconds:g} s")
-        return Heard(Answer.SILENT, f"for {seconds:g} s")
-    # UnicodeError is what a name is that DNS could not know.
+            return DialResult(Answer.UNREACHABLE, f"no answer within {seconds:g} s")
+        return DialResult(Answer.SILENT, f"for {seconds:g} s")
+    # UnicodeError: the name is not a valid DNS name.
     except (OSError, UnicodeError) as error:
-        return Heard(Answer.UNREACHABLE, _reason(error))
+        return DialResult(Answer.UNREACHABLE, _reason(error))
     finally:
         if writer:
-            # No farewell, and no waiting for the end: whoever says nothing would have us wait for theirs.
+            # Abort instead of closing: a silent server would make us wait for its end of TLS.
             writer.transport.abort()
 
 
-async def _encrypt(
+async def _start_tls(
     writer: asyncio.StreamWriter, context: ssl.SSLContext, name: str
-) -> Heard | None:
-    """Begin to speak TLS; gives what was heard instead."""
+) -> DialResult | None:
+    """Start TLS; returns None on success, else what happened."""
     try:
         await writer.start_tls(context, server_hostname=name)
     except ssl.SSLCertVerificationError as error:
-        return Heard(Answer.UNTRUSTED, error.verify_message)
+        return DialResult(Answer.UNTRUSTED, error.verify_message)
     except ssl.SSLError as error:
-        # Alerts are TLS's own words; all else was no TLS.
-        return Heard(
-            Answer.REFUSED if "ALERT" in (error.reason or "") else Answer.CLOSED, _reason(error)
-        )
+        # Only a TLS server sends alerts. After any other failure the peer may not speak TLS at all.
+        is_alert = "ALERT" in (error.reason or "")
+        return DialResult(Answer.REFUSED if is_alert else Answer.CLOSED, _reason(error))
     except (OSError, EOFError) as error:
-        return Heard(Answer.CLOSED, _reason(error))
+        return DialResult(Answer.CLOSED, _reason(error))
     return None
 
 
@@ -139,7 +153,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, ssl.SSLError):
         return (error.reason or "TLS failed").replace("_", " ").lower()
     if isinstance(error, socket.gaierror | UnicodeError):
-        return "there is no such name"
+        return "the name does not exist"
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno)
-    return "no connection, or no longer"
+    return "the connection ended"

@@ -1,4 +1,7 @@
-"""The live proof of admission: a pod that must be refused and a RayCluster that must be completed, as dry runs."""
+"""Checks that admission works, with two dry runs.
+
+RayWarden must reject a forged pod and must complete a RayCluster. The API server stores neither.
+"""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -9,28 +12,28 @@ from policies.injection.contract import MANAGED, MARKER_LABEL
 from policies.ray.pod import ENROLL_CONTAINER
 from policies.ray.workload import NODE_TYPE_LABEL, RAY_CLUSTER_LABEL
 from policies.rules.operator_made_pods import OperatorMadePods
-from webhook.check.findings import (
+from webhook.check.facts import (
     MUTATING,
     VALIDATING,
     CheckFacts,
-    DryRunAnswer,
-    Finding,
+    Object,
     Unavailable,
-    failed,
-    ok,
-    unknown,
 )
-from webhook.check.registration import labels_by_namespace, names_of, passing_by
+from webhook.check.findings import Finding, failed, ok, unknown
+from webhook.check.registration import labels_by_namespace, names_of, webhooks_that_skip
 
-# As API servers say it since 1.13 (k8s.io/apiserver `admission/plugin/webhook/errors`, `.../webhook/mutating`).
+# The API server has used these words since 1.13
+# (k8s.io/apiserver `admission/plugin/webhook/errors`, `.../webhook/mutating`).
 _DENIED = re.compile(
-    r'admission webhook "(?P<name>[^"]*)" denied the request[:.]? ?(?P<said>.*)', re.DOTALL
+    r'admission webhook "(?P<name>[^"]*)" denied the request[:.]? ?(?P<answer>.*)', re.DOTALL
 )
-_NOT_CALLED = re.compile(r'failed calling webhook "(?P<name>[^"]*)": (?P<said>.*)', re.DOTALL)
-_MOST_QUOTED = 300
+_NOT_CALLED = re.compile(r'failed calling webhook "(?P<name>[^"]*)": (?P<answer>.*)', re.DOTALL)
+# Enough for the cause of an error. Other webhooks can answer with texts of any length.
+_MAX_QUOTED = 300
 _IMAGE = "rayproject/ray:2.55.1"
 _SIZE = {"cpu": "100m", "memory": "128Mi"}
-# The restricted Pod Security Standard, a quota and a LimitRange must not be what refuses it.
+# The pod must satisfy the restricted Pod Security Standard, quotas and LimitRanges: if one of them
+# rejected it first, the dry run would prove nothing.
 _CONTAINER: Mapping[str, Any] = {
     "name": "ray",
     "image": _IMAGE,
@@ -47,9 +50,10 @@ _SPEC: Mapping[str, Any] = {
     "containers": [_CONTAINER],
 }
 _NAME = "raywarden-check-"
-_ELSEWHERE = "name another namespace with --namespace"
+_OTHER_NAMESPACE = "choose another namespace with --namespace"
+_REJECTS, _COMPLETES = "rejects-forged-pod", "completes-ray-cluster"
 
-# A pod that says it is of a Ray cluster, made by whoever calls: only KubeRay's operator may.
+# A pod that claims to belong to a Ray cluster. Only KubeRay's operator may create such a pod.
 FORGED_POD: Mapping[str, Any] = {
     "apiVersion": "v1",
     "kind": "Pod",
@@ -63,7 +67,7 @@ FORGED_POD: Mapping[str, Any] = {
     },
     "spec": _SPEC,
 }
-# A RayCluster that says nothing of TLS, and leaves `restricted` nothing to refuse.
+# A RayCluster without TLS settings that violates no rule of the profile `restricted`.
 BARE_CLUSTER: Mapping[str, Any] = {
     "apiVersion": "ray.io/v1",
     "kind": "RayCluster",
@@ -80,85 +84,107 @@ BARE_CLUSTER: Mapping[str, Any] = {
 
 
 def dry_run(facts: CheckFacts) -> Iterator[Finding]:
-    """The API server asks us, and does what we say."""
-    for id, kind, judge in (("refuses", VALIDATING, _refused), ("completes", MUTATING, _completed)):
-        answer, configuration = facts.dry_runs[kind], facts.configurations[kind]
-        title = f"the live proof in {facts.dry_run_namespace} that admission {id}"
-        if isinstance(answer, Unavailable):
-            yield unknown(id, title, answer)
-        elif not isinstance(configuration, Unavailable | None) and _not_under(facts, configuration):
-            away = Unavailable("no webhook of ours is called for this namespace", _ELSEWHERE)
-            yield unknown(id, title, away)
-        elif answer.document is None:
-            yield _of_refusal(id, title, answer.said, facts)
-        else:
-            yield judge(facts, answer.document, answer)
+    """The API server calls RayWarden and follows its answers."""
+    where = f"admission in namespace {facts.dry_run_namespace}"
+    yield _dry_run(facts, VALIDATING, _REJECTS, f"whether {where} rejects a forged pod")
+    yield _dry_run(facts, MUTATING, _COMPLETES, f"whether {where} completes a RayCluster")
 
 
-def _not_under(facts: CheckFacts, configuration: Mapping[str, Any]) -> bool:
+def _dry_run(facts: CheckFacts, kind: str, id: str, subject: str) -> Finding:
+    answer, configuration = facts.dry_runs[kind], facts.configurations[kind]
+    if isinstance(answer, Unavailable):
+        return unknown(id, subject, answer)
+    if not isinstance(configuration, Unavailable | None) and _skips_namespace(facts, configuration):
+        reason = "no RayWarden webhook is called for this namespace"
+        return unknown(id, subject, Unavailable(reason, _OTHER_NAMESPACE))
+    if answer.document is None:
+        return _rejected(id, subject, answer.rejection, facts)
+    if kind == VALIDATING:
+        return _accepted_pod(answer.document, answer.warnings)
+    return _accepted_cluster(facts, answer.document)
+
+
+def _skips_namespace(facts: CheckFacts, configuration: Object) -> bool:
     labels = labels_by_namespace(facts.namespaces).get(facts.dry_run_namespace)
-    return labels is not None and passing_by(configuration, labels) == names_of(configuration)
+    if labels is None:
+        return False
+    return webhooks_that_skip(configuration, labels) == names_of(configuration)
 
 
-def _of_refusal(id: str, title: str, said: str, facts: CheckFacts) -> Finding:
-    """A refusal by us proves that we are asked; one by others proves nothing, nor does it tell against us."""
-    ours = {
-        name
-        for one in facts.configurations.values()
-        if isinstance(one, dict)
-        for name in names_of(one)
-    }
-    quoted = clipped(said, _MOST_QUOTED)
-    if (away := _NOT_CALLED.search(said)) and away["name"] in ours:
-        message = f"the API server cannot call us: {clipped(away['said'], _MOST_QUOTED)}"
-        return failed(id, message, _reach(facts))
-    denied = _DENIED.search(said)
-    # Whoever may not read the configurations still knows us by our words.
-    if denied and (denied["name"] in ours or denied["said"].startswith(f"{OperatorMadePods.id}:")):
-        answer = clipped(denied["said"], _MOST_QUOTED)
-        if id == "refuses":
-            return ok(
-                id,
-                f"a pod that forges its membership is refused by us: {answer.partition(' (at ')[0]}",
-            )
-        other = Unavailable(
-            f"it is refused by us before anything can be seen: {answer}", _ELSEWHERE
-        )
-        return unknown(id, title, other)
-    return unknown(id, title, Unavailable(f"somebody else refuses it first: {quoted}", _ELSEWHERE))
+def _rejected(id: str, subject: str, rejection: str, facts: CheckFacts) -> Finding:
+    """A rejection by RayWarden proves that it is called; one by another webhook proves nothing."""
+    own_names = _own_webhook_names(facts)
+    not_called = _NOT_CALLED.search(rejection)
+    if not_called and not_called["name"] in own_names:
+        cause = clipped(not_called["answer"], _MAX_QUOTED)
+        return failed(id, f"the API server cannot call RayWarden: {cause}", _reach_server(facts))
+    denied = _DENIED.search(rejection)
+    # A caller who may not read the webhook configurations still recognizes RayWarden's own message.
+    if denied and (
+        denied["name"] in own_names or denied["answer"].startswith(f"{OperatorMadePods.id}:")
+    ):
+        answer = clipped(denied["answer"], _MAX_QUOTED)
+        if id == _REJECTS:
+            violation = answer.partition(" (at ")[0]
+            return ok(id, f"RayWarden rejects a pod that forges its membership: {violation}")
+        reason = f"RayWarden rejected it for another reason: {answer}"
+        return unknown(id, subject, Unavailable(reason, _OTHER_NAMESPACE))
+    quoted = clipped(rejection, _MAX_QUOTED)
+    reason = f"another admission controller rejected it first: {quoted}"
+    return unknown(id, subject, Unavailable(reason, _OTHER_NAMESPACE))
 
 
-def _reach(facts: CheckFacts) -> str:
+def _own_webhook_names(facts: CheckFacts) -> set[str]:
+    names: set[str] = set()
+    for configuration in facts.configurations.values():
+        if isinstance(configuration, dict):
+            names.update(names_of(configuration))
+    return names
+
+
+def _reach_server(facts: CheckFacts) -> str:
     return (
-        f"kubectl -n {facts.namespace} get endpointslices, pods; let the API server through NetworkPolicies and "
-        "firewalls to the admission port (8443); an x509 cause is the caBundle's"
+        f"run kubectl -n {facts.namespace} get endpointslices,pods; allow the API server to reach "
+        "the admission port (8443) through NetworkPolicies and firewalls; "
+        "if the error is about x509, fix the caBundle"
     )
 
 
-def _refused(facts: CheckFacts, document: Mapping[str, Any], answer: DryRunAnswer) -> Finding:
-    message = "a pod that forges its membership would be let in"
-    if any(f"{OperatorMadePods.id}:" in warning for warning in answer.warnings):
-        return failed("refuses", f"{message}: we are asked, and only warn", _enforce())
-    inits = dict_items(as_dict(document.get("spec")).get("initContainers"))
-    if any(container.get("name") == ENROLL_CONTAINER for _, container in inits):
-        remediation = f"look at rules, matchConditions and objectSelector of the validating webhook; {_enforce()}"
-        return failed(
-            "refuses",
-            f"{message}: our mutating webhook is called, and the validating one lets it pass",
-            remediation,
+def _accepted_pod(document: Object, warnings: tuple[str, ...]) -> Finding:
+    accepted = "a pod that forges its membership would be accepted"
+    enforce = (
+        f"enforce {OperatorMadePods.id} in the policy, and do not exempt any of your groups from it"
+    )
+    if any(f"{OperatorMadePods.id}:" in warning for warning in warnings):
+        return failed(_REJECTS, f"{accepted}: RayWarden is called, but only warns", enforce)
+    init_containers = dict_items(as_dict(document.get("spec")).get("initContainers"))
+    if any(container.get("name") == ENROLL_CONTAINER for _, container in init_containers):
+        message = (
+            f"{accepted}: the mutating webhook is called, but the validating webhook does not "
+            "reject the pod"
         )
-    remediation = "look at rules, matchConditions and objectSelector of both configurations"
-    return failed("refuses", f"{message}: no webhook of ours is called", remediation)
+        remediation = (
+            "check rules, matchConditions and objectSelector of the validating webhook; " + enforce
+        )
+        return failed(_REJECTS, message, remediation)
+    return failed(
+        _REJECTS,
+        f"{accepted}: no RayWarden webhook is called",
+        "check rules, matchConditions and objectSelector of both webhook configurations",
+    )
 
 
-def _enforce() -> str:
-    return f"let the policy enforce {OperatorMadePods.id}, and exempt nobody of your groups from it"
-
-
-def _completed(facts: CheckFacts, document: Mapping[str, Any], answer: DryRunAnswer) -> Finding:
+def _accepted_cluster(facts: CheckFacts, document: Object) -> Finding:
     labels = as_dict(as_dict(document.get("metadata")).get("labels"))
     if as_str(labels.get(MARKER_LABEL)) == MANAGED:
-        return ok("completes", f"a new RayCluster comes back with {MARKER_LABEL}: {MANAGED}")
-    message = f"a new RayCluster comes back without {MARKER_LABEL}: the mutating webhook is not called, or fails"
-    remediation = f"look at its rules, matchConditions and caBundle; failures are ignored there, and counted; {_reach(facts)}"
-    return failed("completes", message, remediation)
+        message = f"a new RayCluster gets the label {MARKER_LABEL}: {MANAGED}"
+        return ok(_COMPLETES, message)
+    message = (
+        f"a new RayCluster does not get the label {MARKER_LABEL}; "
+        "the mutating webhook is not called, or it fails"
+    )
+    remediation = (
+        "check rules, matchConditions and caBundle of the mutating webhook; the API server ignores "
+        f"its failures, but counts them in its metrics; {_reach_server(facts)}"
+    )
+    return failed(_COMPLETES, message, remediation)

@@ -1,4 +1,4 @@
-"""Is the API server new enough, may the server do its work, is it installed as it should be?"""
+"""Checks of the API server, the server's permissions, and what is installed in its namespace."""
 
 import re
 from collections.abc import Iterator
@@ -7,136 +7,160 @@ from pathlib import Path
 from policies.config import Policy
 from policies.documents.untyped import as_str
 from policies.ray.image import tag_of
-from webhook.check.deployed import DEPLOYMENT, Deployed, PolicyText
-from webhook.check.findings import (
-    CheckFacts,
-    Finding,
-    Unavailable,
-    can_i,
-    failed,
-    named,
-    ok,
-    unknown,
-    warning,
-)
+from webhook.check.deployment import DEPLOYMENT, ServerDeployment, StoredPolicy
+from webhook.check.facts import CheckFacts, Unavailable
+from webhook.check.findings import Finding, can_i, enumerated, failed, ok, or_ok, unknown, warning
 from webhook.policy.file import parse_policy
 from webhook.settings import SetupError
 
-_OLDEST = (1, 30)
+# The first release in which matchConditions of webhook configurations are stable.
+_OLDEST_KUBERNETES = (1, 30)
 _NUMBER = re.compile(r"[0-9]+")
 _VERSION = re.compile(r"v?([0-9]+\.[0-9]+\.[0-9]+\S*)")
 APPLY = "kubectl apply -k deploy/base"
 
 
 def kubernetes_api(facts: CheckFacts) -> Iterator[Finding]:
-    """The API server answers, and knows `matchConditions` for good (Kubernetes 1.30)."""
-    if isinstance(facts.server, Unavailable):
-        yield unknown("version", "the version of the API server", facts.server)
+    """The API server answers and is Kubernetes 1.30 or later."""
+    if isinstance(facts.server_version, Unavailable):
+        yield unknown("version", "the version of the API server", facts.server_version)
         return
-    said = as_str(facts.server.get("gitVersion")) or "a version it does not name"
-    parts = [_NUMBER.match(as_str(facts.server.get(part))) for part in ("major", "minor")]
-    found = tuple(int(part[0]) for part in parts if part)
-    if len(found) == len(parts) and found >= _OLDEST:
-        yield ok("version", f"the API server answers, and is {said}")
+    title = as_str(facts.server_version.get("gitVersion")) or "a version it does not name"
+    # Some providers add a suffix, as in "36+".
+    parts = [as_str(facts.server_version.get(part)) for part in ("major", "minor")]
+    numbers = [_NUMBER.match(part) for part in parts]
+    version = tuple(int(number[0]) for number in numbers if number)
+    if len(version) == len(parts) and version >= _OLDEST_KUBERNETES:
+        yield ok("version", f"the API server answers and runs {title}")
     else:
         message = (
-            f"the API server is {said}: matchConditions of webhooks are there for good since 1.30"
+            f"the API server runs {title}; RayWarden needs matchConditions in webhook "
+            "configurations, which are stable since Kubernetes 1.30"
         )
         yield failed("version", message, "upgrade the cluster to Kubernetes 1.30 or later")
 
 
 def permissions(facts: CheckFacts) -> Iterator[Finding]:
-    """The server's service account has every right it needs."""
-    if isinstance(facts.rights, Unavailable):
-        yield unknown("rights", "whether the server has its rights", facts.rights)
-    elif facts.rights is None:
-        nobody = Unavailable(
-            "no Deployment says which service account it is", "see to the Deployment first"
+    """The server's service account has every permission it needs."""
+    subject = "whether the server has the permissions it needs"
+    if isinstance(facts.permissions, Unavailable):
+        yield unknown("permissions", subject, facts.permissions)
+        return
+    if facts.permissions is None:
+        unavailable = Unavailable(
+            "no Deployment says which service account the server uses", "fix the Deployment first"
         )
-        yield unknown("rights", "whether the server has its rights", nobody)
-    elif missing := [right for right, allowed in facts.rights.items() if not allowed]:
-        account = facts.deployed.service_account if isinstance(facts.deployed, Deployed) else ""
-        who = f"system:serviceaccount:{facts.namespace}:{account}"
-        message = f"{who} may not {', '.join(missing)}"
-        remediation = f"grant it with RBAC: {APPLY}; then ask with {can_i(missing[0])} --as {who}"
-        yield failed("rights", message, remediation)
-    else:
-        yield ok("rights", f"the server has every right it needs ({len(facts.rights)})")
+        yield unknown("permissions", subject, unavailable)
+        return
+    missing = [name for name, allowed in facts.permissions.items() if not allowed]
+    if not missing:
+        count = len(facts.permissions)
+        yield ok("permissions", f"the server has every permission it needs ({count})")
+        return
+    account = ""
+    if isinstance(facts.deployment, ServerDeployment):
+        account = facts.deployment.service_account
+    user = f"system:serviceaccount:{facts.namespace}:{account}"
+    remediation = f"run {APPLY} to grant it; verify with {can_i(missing[0])} --as {user}"
+    yield failed("permissions", f"{user} lacks permission to {', '.join(missing)}", remediation)
 
 
 def installation(facts: CheckFacts) -> Iterator[Finding]:
-    """Deployment, Services and policy file are there, and fit together."""
-    deployed = facts.deployed
-    where = f"the Deployment {facts.namespace}/{DEPLOYMENT}"
-    if isinstance(deployed, Unavailable):
-        yield unknown("deployment", where, deployed)
-    elif deployed is None:
-        remediation = f"{APPLY}; or name its namespace with RAYWARDEN_NAMESPACE"
-        yield failed(
-            "deployment", f"there is no Deployment {facts.namespace}/{DEPLOYMENT}", remediation
+    """The Deployment, the Services and the policy file exist and fit together."""
+    deployment = facts.deployment
+    title = f"the Deployment {facts.namespace}/{DEPLOYMENT}"
+    if isinstance(deployment, Unavailable):
+        yield unknown("deployment", title, deployment)
+    elif deployment is None:
+        remediation = (
+            f"run {APPLY}; if the server runs in another namespace, set RAYWARDEN_NAMESPACE"
         )
+        yield failed("deployment", f"{title} does not exist", remediation)
     else:
-        yield _ready(facts, deployed)
-        yield _replicas(facts, deployed)
-        yield _images(facts, deployed)
-        yield from _version(facts, deployed)
+        yield _ready(facts, deployment)
+        yield _replicas(facts, deployment)
+        yield _images(facts, deployment)
+        yield from _version(facts, deployment)
     yield from _services(facts)
     yield from _policy(facts)
 
 
-def _ready(facts: CheckFacts, deployed: Deployed) -> Finding:
-    message = f"{deployed.ready} of {deployed.replicas} replicas are ready"
-    if deployed.ready >= deployed.replicas > 0:
+def _ready(facts: CheckFacts, deployment: ServerDeployment) -> Finding:
+    message = f"{deployment.ready} of {deployment.replicas} replicas are ready"
+    if deployment.ready >= deployment.replicas > 0:
         return ok("replicas-ready", message)
-    look = f"kubectl -n {facts.namespace} describe pods, and logs deployment/{DEPLOYMENT}; /readyz names what it lacks"
-    if deployed.ready > 0:
-        return warning("replicas-ready", message, look)
-    scale = f"kubectl -n {facts.namespace} scale deployment/{DEPLOYMENT} --replicas=2"
-    return failed("replicas-ready", message, look if deployed.replicas else scale)
+    if deployment.replicas == 0:
+        return failed("replicas-ready", message, _scale_up(facts))
+    remediation = (
+        f"run kubectl -n {facts.namespace} describe pods, and kubectl -n {facts.namespace} logs "
+        f"deployment/{DEPLOYMENT}; /readyz names what is missing"
+    )
+    if deployment.ready > 0:
+        return warning("replicas-ready", message, remediation)
+    return failed("replicas-ready", message, remediation)
 
 
-def _replicas(facts: CheckFacts, deployed: Deployed) -> Finding:
-    if deployed.replicas > 1:
-        return ok("replicas", "no single replica is needed")
-    message = "there is one replica only: while it restarts, no Ray pod and no change of Ray objects is let in"
-    remediation = f"kubectl -n {facts.namespace} scale deployment/{DEPLOYMENT} --replicas=2"
-    return warning("replicas", message, remediation)
-
-
-def _images(facts: CheckFacts, deployed: Deployed) -> Finding:
-    if deployed.image == deployed.enroll_image:
-        return ok("enroll-image", f"server and init container are {deployed.image}")
+def _replicas(facts: CheckFacts, deployment: ServerDeployment) -> Finding:
+    if deployment.replicas > 1:
+        return ok("replicas", "there is more than one replica")
     message = (
-        f"the server is {deployed.image}, and the init container of pods {deployed.enroll_image}"
+        "there is only one replica; while it restarts, the API server rejects every Ray pod "
+        "and every change of a Ray object"
+    )
+    return warning("replicas", message, _scale_up(facts))
+
+
+def _scale_up(facts: CheckFacts) -> str:
+    return f"run kubectl -n {facts.namespace} scale deployment/{DEPLOYMENT} --replicas=2"
+
+
+def _images(facts: CheckFacts, deployment: ServerDeployment) -> Finding:
+    if deployment.image == deployment.enroll_image:
+        return ok("enroll-image", f"the server and the init container use {deployment.image}")
+    message = (
+        f"the server uses the image {deployment.image}, but the init container of Ray pods uses "
+        f"{deployment.enroll_image}"
     )
     remediation = (
-        f"kubectl -n {facts.namespace} set env deployment/{DEPLOYMENT} RAYWARDEN_ENROLL_IMAGE={deployed.image}; "
-        "leave it where a mirror calls the same image so"
+        f"run kubectl -n {facts.namespace} set env deployment/{DEPLOYMENT} "
+        f"RAYWARDEN_ENROLL_IMAGE={deployment.image}; "
+        "ignore this if a mirror has the same image under another name"
     )
     return warning("enroll-image", message, remediation)
 
 
-def _version(facts: CheckFacts, deployed: Deployed) -> Iterator[Finding]:
-    found = _VERSION.fullmatch(tag_of(deployed.image))
-    if found and found[1] == facts.version:
-        yield ok("version", f"the server is of this version, {facts.version}")
-    elif found:
-        message = f"the server is {found[1]}, and this command {facts.version}: they may differ in what is right"
-        yield warning(
-            "version", message, f"check with the server's own: pip install raywarden=={found[1]}"
-        )
+def _version(facts: CheckFacts, deployment: ServerDeployment) -> Iterator[Finding]:
+    match = _VERSION.fullmatch(tag_of(deployment.image))
+    if not match:
+        return
+    if match[1] == facts.own_version:
+        yield ok("version", f"the server and this command are version {match[1]}")
+        return
+    message = (
+        f"the server is version {match[1]}, but this command is version {facts.own_version} "
+        "and may expect something else"
+    )
+    remediation = f"use the server's version: pip install raywarden=={match[1]}"
+    yield warning("version", message, remediation)
 
 
 def _services(facts: CheckFacts) -> Iterator[Finding]:
-    missing = [name for name, found in facts.services.items() if found is None]
-    for name, found in facts.services.items():
-        if isinstance(found, Unavailable):
-            yield unknown("services", f"the Service {facts.namespace}/{name}", found)
+    missing = []
+    unavailable = False
+    for name, service in facts.services.items():
+        if isinstance(service, Unavailable):
+            unavailable = True
+            yield unknown("services", f"the Service {facts.namespace}/{name}", service)
+        elif service is None:
+            missing.append(name)
     if missing:
-        message = f"there is no Service {named(missing)} in {facts.namespace}: nobody finds the server without"
-        yield failed("services", message, APPLY)
-    elif not any(isinstance(found, Unavailable) for found in facts.services.values()):
-        yield ok("services", f"the Services {named(list(facts.services))} are there")
+        message = (
+            f"there is no Service {enumerated(missing)} in {facts.namespace}; "
+            "the API server and pods cannot reach the server"
+        )
+        yield failed("services", message, f"run {APPLY}")
+    elif not unavailable:
+        yield ok("services", f"the Services {enumerated(list(facts.services))} exist")
 
 
 def _policy(facts: CheckFacts) -> Iterator[Finding]:
@@ -144,28 +168,23 @@ def _policy(facts: CheckFacts) -> Iterator[Finding]:
     if isinstance(policy, Unavailable):
         yield unknown("policy", "the policy file", policy)
     elif policy is None:
-        if isinstance(facts.deployed, Deployed):
-            yield ok("policy", "the default policy is in force (no RAYWARDEN_POLICY_FILE)")
+        if isinstance(facts.deployment, ServerDeployment):
+            message = "the default policy is in force (RAYWARDEN_POLICY_FILE is not set)"
+            yield ok("policy", message)
     elif policy.content is None:
-        message = f"{policy.title} is not there: the server cannot start without its policy file"
-        yield failed(
-            "policy",
-            message,
-            f"write the policy there, as deploy/base/policy.yaml has it, or {APPLY}",
-        )
+        message = f"{policy.title} does not exist; the server cannot start without its policy file"
+        remediation = f"create it as in deploy/base/policy.yaml, or run {APPLY}"
+        yield failed("policy", message, remediation)
     else:
-        problems = list(_problems(policy))
-        for problem in problems:
-            yield failed(
-                "policy",
-                problem,
-                "mend it; replicas that run keep the last good one, new ones do not start",
-            )
-        if not problems:
-            yield ok("policy", f"the policy in {policy.title} can be read")
+        remediation = (
+            "fix the policy file; running replicas keep the last valid policy, "
+            "but new replicas do not start"
+        )
+        problems = (failed("policy", problem, remediation) for problem in _problems(policy))
+        yield from or_ok(problems, "policy", f"the policy in {policy.title} is valid")
 
 
-def _problems(policy: PolicyText) -> Iterator[str]:
+def _problems(policy: StoredPolicy) -> Iterator[str]:
     try:
         parse_policy(Path(policy.title), policy.content or b"")
     except SetupError as error:
@@ -173,14 +192,18 @@ def _problems(policy: PolicyText) -> Iterator[str]:
 
 
 def policy_of(facts: CheckFacts) -> Policy | None:
-    """The policy in force; None where that is not known, or it cannot be read."""
-    if isinstance(facts.policy, Unavailable) or (
-        facts.policy is None and not isinstance(facts.deployed, Deployed)
-    ):
+    """The policy in force; None if it is unknown or invalid."""
+    stored = facts.policy
+    if isinstance(stored, Unavailable):
         return None
-    if facts.policy is not None and facts.policy.content is None:
+    if stored is None:
+        # Without a policy file the default policy applies, but only if there is a server.
+        content = b"" if isinstance(facts.deployment, ServerDeployment) else None
+    else:
+        content = stored.content
+    if content is None:
         return None
     try:
-        return parse_policy(None, (facts.policy.content or b"") if facts.policy else b"")
+        return parse_policy(None, content)
     except SetupError:
         return None

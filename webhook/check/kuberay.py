@@ -1,4 +1,4 @@
-"""Is KubeRay there, new enough, and known to be KubeRay?"""
+"""Checks that KubeRay is installed, recent enough, and recognized by RayWarden."""
 
 from collections.abc import Iterator
 
@@ -6,124 +6,136 @@ from policies.documents.untyped import as_dict, as_str, dict_items
 from policies.ray.image import tag_of
 from policies.ray.version import ray_version
 from policies.rules.operator_made_pods import OperatorMadePods
-from webhook.check.deployed import pod_of
-from webhook.check.findings import (
+from webhook.check.deployment import pod_spec_of
+from webhook.check.facts import (
     RAY_KINDS,
+    REQUIRED_RAY_KINDS,
     CheckFacts,
-    Finding,
     Object,
     Unavailable,
-    known,
-    named,
-    ok,
-    unknown,
-    warning,
+    or_empty,
 )
+from webhook.check.findings import Finding, enumerated, ok, unknown, warning
 from webhook.check.installation import policy_of
 
-# The first with `spec.authOptions` (release notes of KubeRay v1.5.1).
+# The first release with `spec.authOptions` (release notes of KubeRay v1.5.1).
 _TOKENS_SINCE = (1, 5, 1)
 _INSTALL = (
-    "install KubeRay's operator; without it only pods labeled raywarden.io/cluster are looked after"
+    "install the KubeRay operator; without it RayWarden protects only pods with the label "
+    "raywarden.io/cluster"
 )
 
 
 def kuberay(facts: CheckFacts) -> Iterator[Finding]:
-    """KubeRay's kinds are served, its operator runs, and RBAC says who that is."""
-    yield from _kinds(facts)
+    """KubeRay's kinds are served, its operator runs, and RBAC shows which account it uses."""
+    yield _kinds(facts)
     yield from _operators(facts)
-    yield from _who(facts)
+    yield from _operator_accounts(facts)
 
 
-def _kinds(facts: CheckFacts) -> Iterator[Finding]:
-    kinds = facts.ray_kinds
-    if isinstance(kinds, Unavailable):
-        yield unknown("kinds", "which kinds of ray.io/v1 there are", kinds)
-        return
-    if not kinds:
-        yield warning("kinds", "the API server serves nothing at ray.io/v1", _INSTALL)
-    elif missing := [kind for kind in RAY_KINDS[:3] if kind not in kinds]:
-        message = f"the API server does not serve {named(missing)} at ray.io/v1"
-        yield warning(
-            "kinds", message, "apply all CustomResourceDefinitions of KubeRay's release, v1 served"
-        )
-    else:
-        yield ok(
-            "kinds",
-            f"the API server serves {', '.join(kind for kind in RAY_KINDS if kind in kinds)} at ray.io/v1",
-        )
+def _kinds(facts: CheckFacts) -> Finding:
+    served = facts.ray_kinds
+    if isinstance(served, Unavailable):
+        return unknown("kinds", "which kinds of ray.io/v1 the API server serves", served)
+    if not served:
+        return warning("kinds", "the API server serves no kind of ray.io/v1", _INSTALL)
+    missing = [kind for kind in REQUIRED_RAY_KINDS if kind not in served]
+    if missing:
+        message = f"the API server does not serve {enumerated(missing)} at ray.io/v1"
+        remediation = "apply all CustomResourceDefinitions of the KubeRay release, and serve v1"
+        return warning("kinds", message, remediation)
+    known = ", ".join(kind for kind in RAY_KINDS if kind in served)
+    return ok("kinds", f"the API server serves {known} at ray.io/v1")
 
 
 def _operators(facts: CheckFacts) -> Iterator[Finding]:
     if isinstance(facts.operators, Unavailable):
-        yield unknown("operator", "KubeRay's operator", facts.operators)
+        yield unknown("operator", "the KubeRay operator", facts.operators)
         return
     if not facts.operators:
-        message = "no Deployment is labeled app.kubernetes.io/name: kuberay-operator (or kuberay)"
+        message = (
+            "no Deployment has the label app.kubernetes.io/name: kuberay-operator (or kuberay)"
+        )
         yield warning("operator", message, _INSTALL)
     for operator in facts.operators:
         yield _operator(operator)
 
 
 def _operator(document: Object) -> Finding:
-    title = f"KubeRay's operator {_title(document)}"
-    images = [as_str(one.get("image")) for _, one in dict_items(pod_of(document).get("containers"))]
-    versions = [found for found in (ray_version(tag_of(image)) for image in images) if found]
+    namespace, name = _namespace(document), _name(document)
+    title = f"the KubeRay operator {namespace}/{name}"
     ready = as_dict(document.get("status")).get("readyReplicas")
     if not (isinstance(ready, int) and ready > 0):
-        message = f"{title} has no replica that is ready: no Ray pod is made"
-        return warning(
-            "operator",
-            message,
-            f"kubectl -n {_namespace(document)} describe deployment {_name(document)}",
+        message = f"{title} has no ready replica, so no Ray pods are created"
+        remediation = f"run kubectl -n {namespace} describe deployment {name}"
+        return warning("operator", message, remediation)
+    containers = dict_items(pod_spec_of(document).get("containers"))
+    images = [as_str(container.get("image")) for _, container in containers]
+    versions = [ray_version(tag_of(image)) for image in images]
+    version = next((known for known in versions if known), None)
+    if version is None:
+        message = f"{title} uses {enumerated(images)}, which does not show its version"
+        return ok("operator", message)
+    number = ".".join(map(str, version))
+    if version < _TOKENS_SINCE:
+        message = (
+            f"{title} is version {number}, which does not have spec.authOptions; "
+            "the ports 8265 and 52365 stay open without a token"
         )
-    if not versions:
-        return ok("operator", f"{title} is {named(images)}, which names no version")
-    version = ".".join(map(str, versions[0]))
-    if versions[0] < _TOKENS_SINCE:
-        message = f"{title} is {version}: it knows no spec.authOptions, so that 8265 and 52365 stay open without a token"
-        return warning(
-            "operator",
-            message,
-            "upgrade KubeRay to 1.5.1 or later, or set RAY_AUTH_MODE and a token by hand",
+        remediation = (
+            "upgrade KubeRay to 1.5.1 or later, or set RAY_AUTH_MODE and a token in the manifests"
         )
-    return ok("operator", f"{title} is {version}")
+        return warning("operator", message, remediation)
+    return ok("operator", f"{title} is version {number}")
 
 
-def _who(facts: CheckFacts) -> Iterator[Finding]:
-    """Whose pods `operator-made-pods` lets in: those of the operators that RBAC or the policy tell of."""
+def _operator_accounts(facts: CheckFacts) -> Iterator[Finding]:
+    """Whether `operator-made-pods` accepts the pods of every operator that runs.
+
+    The rule knows the operators from RBAC and from the policy.
+    """
+    id = "operator-account"
     if isinstance(facts.rbac, Unavailable):
-        yield unknown("operator-rights", "who runs KubeRay", facts.rbac)
+        yield unknown(id, "which service account KubeRay uses", facts.rbac)
         return
-    policy = policy_of(facts)
-    rules = policy.rules if policy else ()
-    named_by_policy = {
-        name for rule in rules if isinstance(rule, OperatorMadePods) for name in rule.operators
-    }
-    allowed = facts.rbac.operators | named_by_policy
+    allowed = facts.rbac.operators | _operators_in_policy(facts)
     if not allowed:
-        message = f"RBAC knows nobody who runs KubeRay: {OperatorMadePods.id} refuses every pod of a Ray cluster"
-        yield warning(
-            "operator-rights", message, _name_it("system:serviceaccount:NAMESPACE:kuberay-operator")
+        message = (
+            "RBAC shows no account for KubeRay, so "
+            f"{OperatorMadePods.id} rejects every pod of a Ray cluster"
         )
+        user = "system:serviceaccount:NAMESPACE:kuberay-operator"
+        yield warning(id, message, _recognize(user))
         return
-    strangers = [user for user in map(_user, known(facts.operators)) if user not in allowed]
-    for user in strangers:
-        message = f"{user} runs KubeRay, and RBAC does not say so: {OperatorMadePods.id} refuses the pods it makes"
-        yield warning("operator-rights", message, _name_it(user))
-    if not strangers:
-        yield ok("operator-rights", f"pods of Ray clusters may be made by {named(sorted(allowed))}")
+    unrecognized = [user for user in map(_user, or_empty(facts.operators)) if user not in allowed]
+    for user in unrecognized:
+        message = (
+            f"{user} runs KubeRay, but RBAC does not show that, so "
+            f"{OperatorMadePods.id} rejects the pods it creates"
+        )
+        yield warning(id, message, _recognize(user))
+    if not unrecognized:
+        yield ok(id, f"pods of Ray clusters may be created by {enumerated(sorted(allowed))}")
 
 
-def _name_it(user: str) -> str:
+def _operators_in_policy(facts: CheckFacts) -> set[str]:
+    policy = policy_of(facts)
+    users: set[str] = set()
+    for rule in policy.rules if policy else ():
+        if isinstance(rule, OperatorMadePods):
+            users.update(rule.operators)
+    return users
+
+
+def _recognize(user: str) -> str:
     return (
-        "bind KubeRay's ClusterRole with a ClusterRoleBinding, or write into the policy "
+        "bind KubeRay's ClusterRole with a ClusterRoleBinding, or set in the policy "
         f"rules: {{{OperatorMadePods.id}: {{parameters: {{operators: ['{user}']}}}}}}"
     )
 
 
 def _user(document: Object) -> str:
-    account = as_str(pod_of(document).get("serviceAccountName")) or "default"
+    account = as_str(pod_spec_of(document).get("serviceAccountName")) or "default"
     return f"system:serviceaccount:{_namespace(document)}:{account}"
 
 
@@ -133,7 +145,3 @@ def _namespace(document: Object) -> str:
 
 def _name(document: Object) -> str:
     return as_str(as_dict(document.get("metadata")).get("name"))
-
-
-def _title(document: Object) -> str:
-    return f"{_namespace(document)}/{_name(document)}"

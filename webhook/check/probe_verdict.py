@@ -1,138 +1,159 @@
-"""What a probe proves: what was heard on a port, as findings."""
+"""What the answers of a port prove about TLS and tokens, as findings."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from policies.ray.version import AGENT_ASKS_SINCE, TOKENS_SINCE, dotted
-from webhook.check.dial import Answer, Heard, Port
-from webhook.check.findings import Finding, Status, Unavailable, failed, named, ok, unknown
-from webhook.check.probe_callers import ProbeClient
+from webhook.check.dial import Answer, DialResult, Port
+from webhook.check.facts import Unavailable
+from webhook.check.findings import Finding, Status, enumerated, failed, ok, unknown
+from webhook.check.probe_clients import ProbeClient
 
-_SPOKE_TLS = (Answer.REFUSED, Answer.UNTRUSTED)
-_REFUSES = (401, 403)
-_RECREATE = "recreate the cluster, so that RayWarden completes it; RAY_USE_TLS must be exactly 1 in every Ray container"
+_ONLY_TLS_SERVERS_ANSWER = (Answer.REFUSED, Answer.UNTRUSTED)
+_TOKEN_REQUIRED = (401, 403)
+_RECREATE = (
+    "recreate the cluster so that RayWarden completes it; "
+    "RAY_USE_TLS must be exactly 1 in every Ray container"
+)
+_RESTART = (
+    "restart the pod so that it enrolls again; raywarden ca list shows which pods are outdated"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class ProbedPort:
-    """A port of a pod, and what to do where it cannot be reached from here."""
+    """A port of a pod, and how to reach it if it cannot be reached from here."""
 
     pod: str
     port: Port
-    reach: str
+    how_to_reach: str
 
     def __str__(self) -> str:
         return f"{self.pod}:{self.port.number}"
 
 
-def of_grpc(
-    place: ProbedPort, heard: Mapping[ProbeClient, Heard], no_member: Unavailable | None = None
+def grpc_findings(
+    port: ProbedPort,
+    results: Mapping[ProbeClient, DialResult],
+    no_member: Unavailable | None = None,
 ) -> Iterator[Finding]:
-    """A port of Ray's that must be mutual TLS, by what each caller heard; or why there was no member among them."""
-    if all(one.answer is Answer.UNREACHABLE for one in heard.values()):
-        yield _unreachable("tls", place, next(iter(heard.values())))
+    """The findings about a port that must require mutual TLS, from the result of each client.
+
+    `no_member` is the reason why the results have no member.
+    """
+    if all(result.answer is Answer.UNREACHABLE for result in results.values()):
+        yield _unreachable("tls", port, next(iter(results.values())))
         return
-    spoke = any(_spoke_tls(caller, one) for caller, one in heard.items())
-    if heard[ProbeClient.PLAINTEXT].answer is Answer.HTTP2 and not spoke:
-        yield failed("refuses-plaintext", f"{place} speaks plaintext: TLS is off", _RECREATE)
+    has_tls = any(_proves_tls(client, result) for client, result in results.items())
+    if results[ProbeClient.PLAINTEXT].answer is Answer.HTTP2 and not has_tls:
+        yield failed("rejects-plaintext", f"{port} speaks plaintext: TLS is off", _RECREATE)
         return
-    for caller, one in heard.items():
-        yield (
-            _of_member(place, one)
-            if caller is ProbeClient.MEMBER
-            else _of_intruder(place, caller, one, spoke)
-        )
+    for client, result in results.items():
+        if client is ProbeClient.MEMBER:
+            yield _member(port, result)
+        else:
+            yield _intruder(port, client, result, has_tls)
     if no_member:
-        yield unknown("lets-in-member", f"whether {place} lets in {ProbeClient.MEMBER}", no_member)
+        yield unknown("accepts-member", _accepts_member(port), no_member)
 
 
-def _spoke_tls(caller: ProbeClient, heard: Heard) -> bool:
-    return heard.answer in _SPOKE_TLS or (
-        caller is not ProbeClient.PLAINTEXT and heard.answer is Answer.HTTP2
-    )
+def _proves_tls(client: ProbeClient, result: DialResult) -> bool:
+    if result.answer in _ONLY_TLS_SERVERS_ANSWER:
+        return True
+    return client is not ProbeClient.PLAINTEXT and result.answer is Answer.HTTP2
 
 
-def _of_intruder(place: ProbedPort, caller: ProbeClient, heard: Heard, spoke_tls: bool) -> Finding:
-    id = f"refuses-{caller.name.lower()}"
-    if heard.answer is Answer.HTTP2:
-        return failed(id, f"{place} lets in {caller}", _RECREATE)
-    # Whoever hangs up on everybody has proved nothing: behind a forwarded port there may be no server at all.
-    hangs_up = caller is ProbeClient.PLAINTEXT and heard.answer in (Answer.CLOSED, Answer.OTHER)
-    if heard.answer is Answer.REFUSED or (hangs_up and spoke_tls):
-        return ok(id, f"{place} refuses {caller}")
-    return _unclear(id, f"whether {place} refuses {caller}", place, heard)
+def _intruder(port: ProbedPort, client: ProbeClient, result: DialResult, has_tls: bool) -> Finding:
+    id = f"rejects-{client.id}"
+    if result.answer is Answer.HTTP2:
+        return failed(id, f"{port} accepts {client}", _RECREATE)
+    # A closed connection proves a rejection only if another client met TLS on the same port: behind
+    # kubectl port-forward every connection closes if no server listens in the pod.
+    closes = result.answer in (Answer.CLOSED, Answer.OTHER)
+    closes_on_plaintext = client is ProbeClient.PLAINTEXT and closes
+    if result.answer is Answer.REFUSED or (closes_on_plaintext and has_tls):
+        return ok(id, f"{port} rejects {client}")
+    return _inconclusive(id, f"whether {port} rejects {client}", port, result)
 
 
-def _of_member(place: ProbedPort, heard: Heard) -> Finding:
-    id, detail = "lets-in-member", f" ({heard.detail})" if heard.detail else ""
-    if heard.answer is Answer.HTTP2:
-        return ok(
-            id,
-            f"{place} lets in {ProbeClient.MEMBER}, and shows one of its own for {place.port.name}",
+def _member(port: ProbedPort, result: DialResult) -> Finding:
+    id, detail = "accepts-member", _in_parentheses(result.detail)
+    if result.answer is Answer.HTTP2:
+        message = (
+            f"{port} accepts {ProbeClient.MEMBER}, and its own certificate is valid for "
+            f"{port.port.name}"
         )
-    if heard.answer is Answer.UNTRUSTED:
-        message = f"{place} shows a certificate that is not of this cluster's CA, or not for {place.port.name}{detail}"
-        return failed(
-            id,
-            message,
-            "restart the pod, so that it enrolls anew; raywarden ca list says which pods are behind",
+        return ok(id, message)
+    if result.answer is Answer.UNTRUSTED:
+        message = (
+            f"{port} has a certificate that is not from this cluster's CA, or not valid for "
+            f"{port.port.name}{detail}"
         )
-    if heard.answer is Answer.REFUSED:
-        message = f"{place} refuses {ProbeClient.MEMBER}{detail}: it trusts another CA"
-        return failed(
-            id,
-            message,
-            "restart the pod, so that it enrolls anew; raywarden ca list says which pods are behind",
-        )
-    return _unclear(id, f"whether {place} lets in {ProbeClient.MEMBER}", place, heard)
+        return failed(id, message, _RESTART)
+    if result.answer is Answer.REFUSED:
+        message = f"{port} rejects {ProbeClient.MEMBER}{detail}; it trusts another CA"
+        return failed(id, message, _RESTART)
+    return _inconclusive(id, _accepts_member(port), port, result)
 
 
-def _unclear(id: str, title: str, place: ProbedPort, heard: Heard) -> Finding:
-    detail = f" ({heard.detail})" if heard.detail else ""
+def _accepts_member(port: ProbedPort) -> str:
+    return f"whether {port} accepts {ProbeClient.MEMBER}"
+
+
+def _inconclusive(id: str, subject: str, port: ProbedPort, result: DialResult) -> Finding:
+    reason = f"{result.answer}{_in_parentheses(result.detail)}"
+    remediation = "look at the pod's logs, and try again"
+    if result.answer in (Answer.UNREACHABLE, Answer.CLOSED):
+        remediation = port.how_to_reach
+    return unknown(id, subject, Unavailable(reason, remediation))
+
+
+def _in_parentheses(detail: str) -> str:
+    return f" ({detail})" if detail else ""
+
+
+def _unreachable(id: str, port: ProbedPort, result: DialResult) -> Finding:
+    message = f"{port} cannot be reached at {port.port}: {result.detail}"
+    return Finding(id, Status.UNKNOWN, message, port.how_to_reach)
+
+
+def http_finding(port: ProbedPort, path: str, result: DialResult, *, is_agent: bool) -> Finding:
+    """The finding about a port that must require a token: the dashboard, or the agent.
+
+    The agent requires tokens only since a later version of Ray.
+    """
+    id, subject = "requires-token", f"whether {port} requires a token"
+    answer = f"{port} answers GET {path} without a token with {result.code}"
+    if result.answer is Answer.UNREACHABLE:
+        return _unreachable(id, port, result)
+    if result.answer is not Answer.HTTP:
+        return _inconclusive(id, subject, port, result)
+    if result.code in _TOKEN_REQUIRED:
+        return ok(id, answer)
+    if 300 <= result.code < 400 or result.code >= 500:
+        unavailable = Unavailable(
+            f"it answers {result.code}",
+            "look at the pod's logs, and at any proxy in front of the port",
+        )
+        return unknown(id, subject, unavailable)
+    since = dotted(AGENT_ASKS_SINCE if is_agent else TOKENS_SINCE)
     remediation = (
-        place.reach
-        if heard.answer in (Answer.UNREACHABLE, Answer.CLOSED)
-        else "look at the pod's logs, and try again"
+        f"set spec.authOptions: {{mode: token}} in the RayCluster (KubeRay 1.5.1, Ray {since}), "
+        "or inject: {auth: token} in the policy, and recreate the cluster; "
+        f"close port {port.port.number} with a NetworkPolicy"
     )
-    return unknown(id, title, Unavailable(f"{heard.answer}{detail}", remediation))
+    return failed(id, f"{answer}: anyone who can reach the port can run code", remediation)
 
 
-def _unreachable(id: str, place: ProbedPort, heard: Heard) -> Finding:
-    return unknown(
-        id, f"{place} cannot be reached at {place.port}", Unavailable(heard.detail, place.reach)
-    )
-
-
-def of_http(place: ProbedPort, path: str, heard: Heard, agent: bool) -> Finding:
-    """A port of Ray's that must ask who is there: the dashboard, or the agent, which learnt it later."""
-    id, asked = "asks-for-token", f"{place} answers GET {path} without a token"
-    if heard.answer is Answer.UNREACHABLE:
-        return _unreachable(id, place, heard)
-    if heard.answer is not Answer.HTTP:
-        return _unclear(id, f"whether {place} asks for a token", place, heard)
-    if heard.code in _REFUSES:
-        return ok(id, f"{asked} with {heard.code}")
-    if 300 <= heard.code < 400 or heard.code >= 500:
-        look = Unavailable(
-            f"it answers {heard.code}", "look at what stands before it, and at the pod's logs"
-        )
-        return unknown(id, f"whether {place} asks for a token", look)
-    message = f"{asked} with {heard.code}: whoever reaches it runs code in the cluster"
-    since = dotted(AGENT_ASKS_SINCE if agent else TOKENS_SINCE)
-    remediation = (
-        f"spec.authOptions: {{mode: token}} in the RayCluster (KubeRay 1.5.1, Ray {since}), or inject: {{auth: token}} "
-        f"in the policy, and recreate it; and a NetworkPolicy that closes {place.port.number}"
-    )
-    return failed(id, message, remediation)
-
-
-def together(findings: Sequence[Finding], places: Sequence[ProbedPort]) -> Iterator[Finding]:
-    """Findings of many pods, those that are well in one."""
+def merge_ok(findings: Sequence[Finding], ports: Sequence[ProbedPort]) -> Iterator[Finding]:
+    """The findings about the same port of many pods, with all that are `ok` merged into one."""
     good = [
-        str(place)
-        for place, finding in zip(places, findings, strict=True)
+        str(port)
+        for port, finding in zip(ports, findings, strict=True)
         if finding.status is Status.OK
     ]
-    if len(good) > 1:
-        yield ok(findings[0].id, f"{named(good)} answer without a token with 401")
-    yield from (one for one in findings if one.status is not Status.OK or len(good) == 1)
+    if len(good) < 2:
+        yield from findings
+        return
+    yield ok(findings[0].id, f"{enumerated(good)} answer without a token with 401")
+    yield from (finding for finding in findings if finding.status is not Status.OK)

@@ -1,4 +1,4 @@
-"""Are our webhooks registered as they should be: whom the API server calls, trusts, and waits for?"""
+"""Checks of the webhook configurations: which server the API server calls, trusts and waits for."""
 
 import base64
 from collections.abc import Callable, Iterator, Mapping
@@ -12,35 +12,31 @@ from certs.profile import SOON
 from certs.seed import Seed, SeedError
 from policies.cluster.selectors import selects
 from policies.documents.untyped import as_dict, as_str, dict_items
-from webhook.check.deployed import Deployed
-from webhook.check.findings import (
+from webhook.check.deployment import ServerDeployment
+from webhook.check.facts import (
     MUTATING,
     VALIDATING,
     CheckFacts,
-    Finding,
     Object,
     Objects,
-    Status,
     Unavailable,
-    failed,
-    known,
-    named,
-    ok,
-    unknown,
+    or_empty,
 )
+from webhook.check.findings import Finding, Status, enumerated, failed, ok, unknown
 from webhook.check.installation import APPLY
 from webhook.ports import StoredSeed
 
 _FAILURE_POLICY = {MUTATING: "Ignore", VALIDATING: "Fail"}
-_MOST_SECONDS = 10
-_RECONCILED = (
-    "a server that is ready writes it within seconds: look at /readyz and its logs; where it is not to, raywarden ca "
-    "publish writes it"
+# kubectl and KubeRay wait this long for a server that hangs. 10 is also the API server's default.
+_MAX_TIMEOUT_SECONDS = 10
+_PUBLISH = (
+    "look at /readyz and the server's logs: a ready server writes the caBundle within seconds; "
+    "if the server may not write it, run raywarden ca publish"
 )
 
 
 class _Problem(NamedTuple):
-    """What is wrong with one webhook, in words that go after its name."""
+    """What is wrong with a webhook; `message` continues a sentence that begins with its name."""
 
     status: Status
     message: str
@@ -48,7 +44,10 @@ class _Problem(NamedTuple):
 
 
 class _Expected(NamedTuple):
-    """What webhooks are held against. `bundle` is None where it does not come from a seed that is known here."""
+    """The right values for a webhook.
+
+    `bundle` is the caBundle in PEM form, or None if it is not derived from a seed known here.
+    """
 
     kind: str
     namespace: str
@@ -58,37 +57,45 @@ class _Expected(NamedTuple):
 
 
 def registration(facts: CheckFacts) -> Iterator[Finding]:
-    """Both configurations are there, and every webhook in them is as it should be."""
+    """Both webhook configurations exist, and every webhook in them is correct."""
     for kind, configuration in facts.configurations.items():
-        where = f"the {kind} webhook configuration"
+        id, title = f"{kind}-configuration", f"the {kind} webhook configuration"
         if isinstance(configuration, Unavailable):
-            yield unknown(f"{kind}-configuration", where, configuration)
-        elif configuration is None or not names_of(configuration):
-            lacks = "does not exist" if configuration is None else "has no webhooks"
-            yield failed(
-                f"{kind}-configuration", f"{where} {lacks}: the API server asks nobody", APPLY
-            )
+            yield unknown(id, title, configuration)
+        elif configuration is None:
+            message = f"{title} does not exist, so the API server does not call RayWarden"
+            yield failed(id, message, f"run {APPLY}")
+        elif not names_of(configuration):
+            message = f"{title} has no webhooks, so the API server does not call RayWarden"
+            yield failed(id, message, f"run {APPLY}")
         else:
-            yield from _of_configuration(facts, kind, configuration)
+            yield from _webhooks(facts, kind, configuration)
 
 
-def _of_configuration(facts: CheckFacts, kind: str, configuration: Object) -> Iterator[Finding]:
-    names = names_of(configuration)
-    yield ok(f"{kind}-configuration", f"the {kind} webhook configuration has {named(names)}")
-    service = (
-        facts.deployed.admission_service if isinstance(facts.deployed, Deployed) else "raywarden"
-    )
+def _webhooks(facts: CheckFacts, kind: str, configuration: Object) -> Iterator[Finding]:
+    names = enumerated(names_of(configuration))
+    yield ok(f"{kind}-configuration", f"the {kind} webhook configuration has {names}")
+    service = "raywarden"
+    if isinstance(facts.deployment, ServerDeployment):
+        service = facts.deployment.admission_service
     expected = _Expected(kind, facts.namespace, service, serving_bundle(facts), facts.now)
-    for id, good, look in _ASPECTS:
-        found: dict[_Problem, list[str]] = {}
-        for _, webhook in dict_items(configuration.get("webhooks")):
-            if problem := look(webhook, expected):
-                found.setdefault(problem, []).append(as_str(webhook.get("name")))
-        for problem, bad in found.items():
-            message = f"{kind} webhook {named(bad)} {problem.message}"
-            yield Finding(f"{kind}-{id}", problem.status, message, problem.remediation)
-        if not found:
-            yield ok(f"{kind}-{id}", good(expected))
+    for aspect in _ASPECTS:
+        yield from _aspect(aspect, configuration, expected)
+
+
+def _aspect(aspect: "_Aspect", configuration: Object, expected: _Expected) -> Iterator[Finding]:
+    id = f"{expected.kind}-{aspect.id}"
+    # Webhooks with the same problem share a finding.
+    names_by_problem: dict[_Problem, list[str]] = {}
+    for _, webhook in dict_items(configuration.get("webhooks")):
+        problem = aspect.check(webhook, expected)
+        if problem:
+            names_by_problem.setdefault(problem, []).append(as_str(webhook.get("name")))
+    for problem, names in names_by_problem.items():
+        message = f"{expected.kind} webhook {enumerated(names)} {problem.message}"
+        yield Finding(id, problem.status, message, problem.remediation)
+    if not names_by_problem:
+        yield ok(id, aspect.good(expected))
 
 
 def names_of(configuration: Object) -> list[str]:
@@ -96,8 +103,8 @@ def names_of(configuration: Object) -> list[str]:
     return [as_str(webhook.get("name")) for _, webhook in dict_items(configuration.get("webhooks"))]
 
 
-def passing_by(configuration: Object, labels: Mapping[str, Any]) -> list[str]:
-    """The names of the webhooks in a configuration that are not called for a namespace with these labels."""
+def webhooks_that_skip(configuration: Object, labels: Mapping[str, Any]) -> list[str]:
+    """The names of the webhooks that are not called for a namespace with these labels."""
     return [
         as_str(webhook.get("name"))
         for _, webhook in dict_items(configuration.get("webhooks"))
@@ -106,16 +113,18 @@ def passing_by(configuration: Object, labels: Mapping[str, Any]) -> list[str]:
 
 
 def labels_by_namespace(namespaces: Objects | Unavailable) -> Mapping[str, Mapping[str, Any]]:
-    """The labels of each namespace that is known, by its name."""
-    listed = [as_dict(one.get("metadata")) for one in known(namespaces)]
-    return {as_str(one.get("name")): as_dict(one.get("labels")) for one in listed}
+    """The labels of each known namespace, by its name."""
+    metadata = [as_dict(namespace.get("metadata")) for namespace in or_empty(namespaces)]
+    return {as_str(entry.get("name")): as_dict(entry.get("labels")) for entry in metadata}
 
 
 def serving_bundle(facts: CheckFacts) -> bytes | None:
-    """What the caBundle should be (PEM), where it comes from the seed and that is known."""
-    if not isinstance(facts.seed, StoredSeed) or not isinstance(facts.deployed, Deployed):
+    """The right caBundle (PEM); None if it is not derived from the seed, or the seed is unknown."""
+    if not isinstance(facts.seed, StoredSeed):
         return None
-    if facts.deployed.own_seed or facts.deployed.own_certificate:
+    if not isinstance(facts.deployment, ServerDeployment):
+        return None
+    if facts.deployment.own_seed or facts.deployment.own_certificate:
         return None
     try:
         return bundle_of(Seed.parse(facts.seed.entries))
@@ -123,125 +132,132 @@ def serving_bundle(facts: CheckFacts) -> bytes | None:
         return None
 
 
-def _ca_bundle(webhook: Object, expected: _Expected) -> _Problem | None:
+def _check_ca_bundle(webhook: Object, expected: _Expected) -> _Problem | None:
     encoded = as_str(as_dict(webhook.get("clientConfig")).get("caBundle"))
     if not encoded:
-        return _Problem(
-            Status.FAILED, "has no caBundle: the API server does not trust the server", _RECONCILED
-        )
+        message = "has no caBundle, so the API server does not trust the server"
+        return _Problem(Status.FAILED, message, _PUBLISH)
     try:
         pem = base64.b64decode(encoded, validate=True)
         certificates = x509.load_pem_x509_certificates(pem)
     except ValueError:
-        return _Problem(
-            Status.FAILED, "has a caBundle that holds no certificate in PEM form", _RECONCILED
-        )
-    if all(one.not_valid_after_utc <= expected.now for one in certificates):
-        last = max(one.not_valid_after_utc for one in certificates)
-        return _Problem(
-            Status.FAILED,
-            f"has a caBundle that ended on {last:%F}",
-            "raywarden ca rotate; or renew it",
-        )
+        message = "has a caBundle that holds no PEM certificate"
+        return _Problem(Status.FAILED, message, _PUBLISH)
+    expiries = [certificate.not_valid_after_utc for certificate in certificates]
+    if all(expiry <= expected.now for expiry in expiries):
+        message = f"has a caBundle that expired on {max(expiries):%F}"
+        remediation = "run raywarden ca rotate; renew a caBundle that is not derived from the seed"
+        return _Problem(Status.FAILED, message, remediation)
     if expected.bundle is not None and pem != expected.bundle:
-        message = "has another caBundle than the one that follows from the seed"
-        return _Problem(
-            Status.FAILED,
-            message,
-            f"{_RECONCILED}; or something else writes it, such as cert-manager or GitOps",
+        message = "has a caBundle that is not the one derived from the seed"
+        remediation = f"{_PUBLISH}; find out what else writes it, such as cert-manager or GitOps"
+        return _Problem(Status.FAILED, message, remediation)
+    if min(expiries) < expected.now + SOON:
+        message = f"has a caBundle with a certificate that expires on {min(expiries):%F}"
+        remediation = (
+            "run raywarden ca rotate, and revoke the oldest generation after all clusters have "
+            "moved; renew a caBundle that is not derived from the seed"
         )
-    first = min(one.not_valid_after_utc for one in certificates)
-    if first < expected.now + SOON:
-        remediation = "raywarden ca rotate, and revoke the oldest generation once clusters have moved; or renew it"
-        return _Problem(
-            Status.WARNING, f"has a caBundle of which a certificate ends on {first:%F}", remediation
-        )
+        return _Problem(Status.WARNING, message, remediation)
     return None
 
 
-def _failure_policy(webhook: Object, expected: _Expected) -> _Problem | None:
-    # What the API server fills in where nothing is written.
-    found, wanted = as_str(webhook.get("failurePolicy")) or "Fail", _FAILURE_POLICY[expected.kind]
-    if found == wanted:
+def _check_failure_policy(webhook: Object, expected: _Expected) -> _Problem | None:
+    # The API server defaults failurePolicy to Fail.
+    failure_policy = as_str(webhook.get("failurePolicy")) or "Fail"
+    if failure_policy == _FAILURE_POLICY[expected.kind]:
         return None
+    has = f"has failurePolicy {failure_policy}, so while the server is unavailable,"
     if expected.kind == MUTATING:
-        message = (
-            f"has failurePolicy {found}: while the server is away, nothing it looks at can be made"
+        message = f"{has} the API server rejects every object that this webhook handles"
+        remediation = (
+            "set failurePolicy: Ignore; the validating webhooks reject what was not completed"
         )
-        return _Problem(
-            Status.WARNING,
-            message,
-            "write failurePolicy: Ignore; the validating one refuses what is bare",
-        )
-    message = f"has failurePolicy {found}: while the server is away, everything is let in unjudged"
-    return _Problem(Status.FAILED, message, "write failurePolicy: Fail")
+        return _Problem(Status.WARNING, message, remediation)
+    message = f"{has} the API server accepts every object unchecked"
+    return _Problem(Status.FAILED, message, "set failurePolicy: Fail")
 
 
-def _points_to_us(webhook: Object, expected: _Expected) -> _Problem | None:
-    config, ours = as_dict(webhook.get("clientConfig")), f"{expected.namespace}/{expected.service}"
+def _check_service(webhook: Object, expected: _Expected) -> _Problem | None:
+    config = as_dict(webhook.get("clientConfig"))
+    right = f"{expected.namespace}/{expected.service}"
+    url = as_str(config.get("url"))
+    if url:
+        message = f"calls the URL {url} instead of the Service {right}"
+        remediation = (
+            f"set clientConfig.service to {right} instead of url, unless the server runs outside "
+            "the cluster"
+        )
+        return _Problem(Status.WARNING, message, remediation)
     service = as_dict(config.get("service"))
-    if url := as_str(config.get("url")):
-        remediation = f"write clientConfig.service {ours} in place of url, unless the server runs outside the cluster"
-        return _Problem(
-            Status.WARNING, f"points to the URL {url}, and not to the Service {ours}", remediation
-        )
-    found = f"{as_str(service.get('namespace'))}/{as_str(service.get('name'))}"
-    if found == ours:
+    actual = f"{as_str(service.get('namespace'))}/{as_str(service.get('name'))}"
+    if actual == right:
         return None
+    message = f"calls the Service {actual} instead of {right}"
     remediation = (
-        f"write clientConfig.service {ours}; or say RAYWARDEN_NAMESPACE, if the server runs there"
+        f"set clientConfig.service to {right}; if the server runs in another namespace, "
+        "set RAYWARDEN_NAMESPACE"
     )
-    return _Problem(Status.FAILED, f"points to the Service {found}, and not to {ours}", remediation)
+    return _Problem(Status.FAILED, message, remediation)
 
 
-def _in_time(webhook: Object, expected: _Expected) -> _Problem | None:
-    seconds = webhook.get("timeoutSeconds", _MOST_SECONDS)
-    if isinstance(seconds, int) and seconds <= _MOST_SECONDS:
+def _check_timeout(webhook: Object, expected: _Expected) -> _Problem | None:
+    seconds = webhook.get("timeoutSeconds", _MAX_TIMEOUT_SECONDS)
+    if isinstance(seconds, int) and seconds <= _MAX_TIMEOUT_SECONDS:
         return None
     message = (
-        f"has timeoutSeconds {seconds}: kubectl and KubeRay wait that long when the server hangs"
+        f"has timeoutSeconds {seconds}; kubectl and KubeRay wait that long if the server hangs"
     )
-    return _Problem(Status.WARNING, message, f"write timeoutSeconds: {_MOST_SECONDS}, or less")
+    return _Problem(
+        Status.WARNING, message, f"set timeoutSeconds to {_MAX_TIMEOUT_SECONDS} or less"
+    )
 
 
-def _without_side_effects(webhook: Object, expected: _Expected) -> _Problem | None:
-    found = as_str(webhook.get("sideEffects"))
-    if found == "None":
+def _check_side_effects(webhook: Object, expected: _Expected) -> _Problem | None:
+    side_effects = as_str(webhook.get("sideEffects"))
+    if side_effects == "None":
         return None
-    message = f"has sideEffects {found or 'unset'}: the API server refuses every dry run that it would be asked about"
-    return _Problem(Status.FAILED, message, "write sideEffects: None")
+    message = (
+        f"has sideEffects {side_effects or 'unset'}; the API server rejects every dry run that "
+        "would call this webhook"
+    )
+    return _Problem(Status.FAILED, message, "set sideEffects: None")
 
 
-_Look = Callable[[Object, _Expected], _Problem | None]
-_ASPECTS: tuple[tuple[str, Callable[[_Expected], str], _Look], ...] = (
-    (
-        "ca-bundle",
-        lambda expected: (
-            f"{expected.kind} caBundle can be used"
-            + (", and is the one that follows from the seed" if expected.bundle is not None else "")
-        ),
-        _ca_bundle,
-    ),
-    (
-        "failure-policy",
-        lambda expected: f"{expected.kind} failurePolicy is {_FAILURE_POLICY[expected.kind]}",
-        _failure_policy,
-    ),
-    (
-        "service",
-        lambda expected: (
-            f"{expected.kind} webhooks point to the Service {expected.namespace}/{expected.service}"
-        ),
-        _points_to_us,
-    ),
-    (
-        "timeout",
-        lambda expected: f"{expected.kind} timeoutSeconds are {_MOST_SECONDS} at most",
-        _in_time,
-    ),
-    (
-        "side-effects",
-        lambda expected: f"{expected.kind} webhooks have no side effects",
-        _without_side_effects,
-    ),
+def _good_ca_bundle(expected: _Expected) -> str:
+    if expected.bundle is None:
+        return f"the {expected.kind} caBundle is valid"
+    return f"the {expected.kind} caBundle is valid and matches the seed"
+
+
+def _good_failure_policy(expected: _Expected) -> str:
+    return f"the {expected.kind} webhooks have failurePolicy {_FAILURE_POLICY[expected.kind]}"
+
+
+def _good_service(expected: _Expected) -> str:
+    return f"the {expected.kind} webhooks call the Service {expected.namespace}/{expected.service}"
+
+
+def _good_timeout(expected: _Expected) -> str:
+    return f"the {expected.kind} webhooks have timeoutSeconds of at most {_MAX_TIMEOUT_SECONDS}"
+
+
+def _good_side_effects(expected: _Expected) -> str:
+    return f"the {expected.kind} webhooks have no side effects"
+
+
+class _Aspect(NamedTuple):
+    """A property of every webhook: its id, the message if all are right, and how to check one."""
+
+    id: str
+    good: Callable[[_Expected], str]
+    check: Callable[[Object, _Expected], _Problem | None]
+
+
+_ASPECTS = (
+    _Aspect("ca-bundle", _good_ca_bundle, _check_ca_bundle),
+    _Aspect("failure-policy", _good_failure_policy, _check_failure_policy),
+    _Aspect("service", _good_service, _check_service),
+    _Aspect("timeout", _good_timeout, _check_timeout),
+    _Aspect("side-effects", _good_side_effects, _check_side_effects),
 )

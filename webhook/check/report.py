@@ -1,4 +1,4 @@
-"""What `raywarden check` says: text for people, JSON for programs; and the code it ends with."""
+"""Reports of `raywarden check`: text for people, JSON for programs."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -10,12 +10,13 @@ from policies.documents.untyped import clipped
 from webhook.check.certificates import certificates
 from webhook.check.coverage import coverage
 from webhook.check.dry_run import dry_run
-from webhook.check.findings import CheckFacts, Finding, Section, Status, count
+from webhook.check.facts import CheckFacts
+from webhook.check.findings import Finding, Section, Status, count
 from webhook.check.installation import installation, kubernetes_api, permissions
 from webhook.check.kuberay import kuberay
 from webhook.check.registration import registration
 
-# All of them, in the order in which one would mend things.
+# In the order in which an operator should fix problems.
 SECTIONS: tuple[tuple[str, Callable[[CheckFacts], Iterator[Finding]]], ...] = (
     ("kubernetes-api", kubernetes_api),
     ("permissions", permissions),
@@ -32,23 +33,22 @@ _MARKS = {
     Status.WARNING: ("‼", "yellow"),
     Status.FAILED: ("✗", "red"),
 }
-_HINT = "    "
-# Names and messages of strangers are in there, and can be of any length.
-_LONGEST = 1000
+_INDENT = "    "
+# Messages contain text from other users and other webhooks, which can have any length.
+_MAX_LENGTH = 1000
 
 
-def judge(facts: CheckFacts) -> list[Section]:
-    """Every section, as the facts have it."""
-    return [Section(title, tuple(look(facts))) for title, look in SECTIONS]
+def run_checks(facts: CheckFacts) -> list[Section]:
+    """Every section with its findings."""
+    return [Section(title, tuple(check(facts))) for title, check in SECTIONS]
 
 
 def worst(sections: Sequence[Section]) -> Status:
-    """The worst there is."""
-    return max(
-        (status for status in Status if count(sections, status)),
-        key=list(Status).index,
-        default=Status.OK,
-    )
+    """The worst status of all findings; OK if there are none."""
+    for status in reversed(Status):
+        if count(sections, status):
+            return status
+    return Status.OK
 
 
 def as_json(sections: Sequence[Section]) -> dict[str, Any]:
@@ -56,37 +56,48 @@ def as_json(sections: Sequence[Section]) -> dict[str, Any]:
     return {
         "status": str(worst(sections)),
         "counts": {str(status): count(sections, status) for status in Status},
-        "sections": [
-            {
-                "title": section.title,
-                "findings": [_finding(finding) for finding in section.findings],
-            }
-            for section in sections
-        ],
+        "sections": [_section_as_json(section) for section in sections],
     }
 
 
-def _finding(finding: Finding) -> dict[str, str]:
-    found = {"id": finding.id, "status": str(finding.status), "message": shown(finding.message)}
-    return found | ({"remediation": shown(finding.remediation)} if finding.remediation else {})
+def _section_as_json(section: Section) -> dict[str, Any]:
+    return {
+        "title": section.title,
+        "findings": [_finding_as_json(finding) for finding in section.findings],
+    }
+
+
+def _finding_as_json(finding: Finding) -> dict[str, str]:
+    fields = {
+        "id": finding.id,
+        "status": str(finding.status),
+        "message": one_line(finding.message),
+    }
+    if finding.remediation:
+        fields["remediation"] = one_line(finding.remediation)
+    return fields
 
 
 def as_text(sections: Sequence[Section]) -> Group:
-    """The findings as linkerd has them: a line each, with what to do below it."""
+    """The findings in the style of `linkerd check`: a line each, with its remediation below."""
     lines: list[RenderableType] = []
     for section in sections:
         lines += [section.title, "-" * len(section.title)]
         for finding in section.findings:
             mark, color = _MARKS[finding.status]
-            lines.append(Text.assemble((mark, color), f" {shown(finding.message)}"))
+            lines.append(Text.assemble((mark, color), f" {one_line(finding.message)}"))
             if finding.remediation:
-                lines.append(Text(f"{_HINT}{shown(finding.remediation)}"))
+                lines.append(Text(f"{_INDENT}{one_line(finding.remediation)}"))
         lines.append("")
     counts = ", ".join(f"{count(sections, status)} {status}" for status in Status)
     mark, color = _MARKS[worst(sections)]
     return Group(*lines, Text.assemble((mark, color), f" {counts}"))
 
 
-def shown(words: str) -> str:
-    """Words as they may be printed: on one line, without control characters, not without end."""
-    return clipped("".join(c if c.isprintable() else " " for c in words[: _LONGEST + 1]), _LONGEST)
+def one_line(text: str) -> str:
+    """The text in a form that is safe to print: one line, no control characters, limited length.
+
+    Otherwise a tenant could write to the operator's terminal, for example with an object's name.
+    """
+    printable = (char if char.isprintable() else " " for char in text[: _MAX_LENGTH + 1])
+    return clipped("".join(printable), _MAX_LENGTH)

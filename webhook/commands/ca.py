@@ -1,4 +1,7 @@
-"""`raywarden ca`: what the seed is used for, its rotation, the caBundle that follows; with the rights of the caller."""
+"""`raywarden ca`: shows how the seed is used, rotates it, and publishes the caBundle.
+
+Every command uses the caller's permissions.
+"""
 
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -21,24 +24,26 @@ T = TypeVar("T")
 
 app = typer.Typer(
     name="ca",
-    help="Look at the seed and its CAs in a cluster, and rotate it.",
+    help="Show the seed and its CAs in a cluster, and rotate them.",
     no_args_is_help=True,
 )
 
 Kubeconfig = Annotated[
-    Path | None, typer.Option(help="Kubeconfig; without it $KUBECONFIG, as for kubectl.")
+    Path | None, typer.Option(help="Kubeconfig file. Default: $KUBECONFIG, as for kubectl.")
 ]
-Generation = Annotated[str, typer.Argument(help="Name of a generation, as 20261120T080000Z.")]
+Generation = Annotated[
+    str, typer.Argument(help="Name of a generation, for example 20261120T080000Z.")
+]
 
 
 @app.command("list")
 def list_(
     kubeconfig: Kubeconfig = None,
     output: Annotated[
-        OutputFormat, typer.Option("--output", "-o", help="How to report.")
+        OutputFormat, typer.Option("--output", "-o", help="Format of the report.")
     ] = OutputFormat.TEXT,
 ) -> None:
-    """Show the generations, which clusters use which, what has to restart, and what ends when."""
+    """Show generations, the clusters that use them, pods to restart, and expiry dates."""
     inventory = _run(kubeconfig, Rotation.inventory)
     if output is OutputFormat.JSON:
         print(orjson.dumps(report.as_json(inventory), option=orjson.OPT_INDENT_2).decode())
@@ -48,14 +53,12 @@ def list_(
 
 @app.command()
 def rotate(kubeconfig: Kubeconfig = None) -> None:
-    """Add a generation for new clusters. Nothing changes for those that run."""
+    """Add a generation for new clusters. Running clusters do not change."""
     generation = _run(kubeconfig, Rotation.rotate)
     minutes = int(LEAD.total_seconds() // 60)
-    print(f"added {generation.name}: clusters created in {minutes} minutes and later will use it")
-    print(
-        f"to move older ones, in {minutes} minutes: restart their pods, revoke the older generation,"
-    )
-    print("restart them again, and forget it")
+    print(f"added {generation.name}: clusters created after {minutes} minutes use it")
+    print(f"to move older clusters: after {minutes} minutes restart their pods, revoke the older")
+    print("generation, restart the pods again, and delete the generation with revoke --forget")
 
 
 @app.command()
@@ -63,27 +66,24 @@ def revoke(
     generation: Generation,
     kubeconfig: Kubeconfig = None,
     forget: Annotated[
-        bool, typer.Option(help="Delete it, so that nobody who starts from now on trusts it.")
+        bool, typer.Option(help="Delete it, so that pods that start later do not trust it.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Have a generation sign no more. Pods that start still trust it, until it is forgotten."""
-    cut_off = "\n".join(_cut_off(_run(kubeconfig, Rotation.inventory), generation, forget))
-    if cut_off and not yes:
-        typer.confirm(f"{cut_off}\nGo on?", abort=True)
-    change: Callable[[Rotation], Awaitable[Inventory]] = (
-        (lambda rotation: rotation.forget(generation))
-        if forget
-        else (lambda rotation: rotation.retire(generation))
-    )
-    _print(_run(kubeconfig, change))
+    """Stop signing with a generation. New pods trust it until it is deleted with --forget."""
+    inventory = _run(kubeconfig, Rotation.inventory)
+    warning = "\n".join(_cut_off_pods(inventory, generation, forget))
+    if warning and not yes:
+        typer.confirm(f"{warning}\nContinue?", abort=True)
+    change = Rotation.forget if forget else Rotation.retire
+    _print(_run(kubeconfig, lambda rotation: change(rotation, generation)))
 
 
 @app.command()
 def publish(kubeconfig: Kubeconfig = None) -> None:
-    """Write the CA of our own ports into the webhook configurations, where the server has no right to."""
-    written = _run(kubeconfig, Rotation.publish)
-    print("the caBundle is written" if written else "the caBundle is as it should be")
+    """Write the caBundle into the webhook configurations, if the server may not do so."""
+    changed = _run(kubeconfig, Rotation.publish)
+    print("caBundle updated" if changed else "caBundle is up to date")
 
 
 @app.command()
@@ -93,23 +93,28 @@ def show(
     ],
     kubeconfig: Kubeconfig = None,
 ) -> None:
-    """Print a cluster's CAs in PEM form: what its pods trust, and what its clients have to."""
+    """Print the CAs of a cluster in PEM form. Its pods trust them, and its clients must."""
     namespace, slash, name = cluster.partition("/")
     if not (namespace and slash and name):
         raise SetupError(f"{cluster} is not NAMESPACE/NAME")
-    print(
-        report.bundle(*_run(kubeconfig, lambda rotation: rotation.trust(namespace, name))), end=""
-    )
+    identity, trust = _run(kubeconfig, lambda rotation: rotation.trust(namespace, name))
+    print(report.bundle(identity, trust), end="")
 
 
-def _cut_off(inventory: Inventory, name: str, forget: bool) -> Iterator[str]:
-    """Which pods will not be able to talk to those that start afterwards."""
+def _cut_off_pods(inventory: Inventory, generation: str, forget: bool) -> Iterator[str]:
+    """A line for each cluster with pods that could not connect to pods that start afterwards."""
     for entry in inventory.clusters:
-        pods = entry.signed_by(name)
-        if not forget:
-            pods = entry.missing_new_ca if entry.generation.name == name else 0
+        if forget:
+            pods = entry.signed_by(generation)
+        else:
+            # Retiring a generation affects only the clusters that it signs for now.
+            pods = entry.missing_new_ca if entry.generation.name == generation else 0
         if pods:
-            yield f"{entry.title}: {pods} of {len(entry.pods)} pods will be cut off from pods that start later"
+            total = len(entry.pods)
+            yield (
+                f"{entry.title}: {pods} of {total} pods will not be able to connect to pods that "
+                "start later"
+            )
 
 
 def _run(kubeconfig: Path | None, action: Callable[[Rotation], Awaitable[T]]) -> T:

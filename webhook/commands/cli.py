@@ -39,7 +39,7 @@ def main() -> None:
 
 
 @app.callback(invoke_without_command=True)
-def _first(
+def _before_command(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:

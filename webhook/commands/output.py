@@ -1,4 +1,4 @@
-"""How commands report."""
+"""Output formats of commands that report."""
 
 from enum import StrEnum
 

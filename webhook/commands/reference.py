@@ -1,4 +1,4 @@
-"""The reference of rules, mutations, settings and metrics, printed from their own words."""
+"""The reference of rules, mutations, settings and metrics, generated from their own docstrings."""
 
 import inspect
 import json
@@ -13,12 +13,12 @@ from webhook.commands.rule_examples import Example
 from webhook.metrics.registry import Label, Metrics
 from webhook.settings import Settings, defaults
 
-_TYPES = {"string": "text", "integer": "whole number", "boolean": "true or false"}
+_TYPE_NAMES = {"string": "text", "integer": "whole number", "boolean": "true or false"}
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """What a rule lets itself be told, as the policy file has it; the default is JSON."""
+    """A parameter of a rule as it appears in the policy file; `default` is JSON."""
 
     name: str
     type: str
@@ -27,70 +27,76 @@ class Parameter:
 
 
 def table() -> str:
-    """One line a rule or mutation: id, profile or the word `mutation`, and its first sentence."""
-    lines = [(rule.id, str(rule.profile), _summary(rule)) for rule in RULES]
-    lines += [(mutation.id, "mutation", _summary(type(mutation))) for mutation in MUTATIONS]
-    width = max(len(name) for name, _, _ in lines)
-    return "".join(f"{name:<{width}}  {level:<10}  {summary}\n" for name, level, summary in lines)
+    """A line for each rule or mutation: id, profile (or `mutation`) and the first sentence."""
+    rows = [(rule.id, str(rule.profile), _summary(rule)) for rule in RULES]
+    rows += [(mutation.id, "mutation", _summary(type(mutation))) for mutation in MUTATIONS]
+    width = max(len(name) for name, _, _ in rows)
+    return "".join(f"{name:<{width}}  {level:<10}  {summary}\n" for name, level, summary in rows)
 
 
 def markdown() -> str:
-    """The whole reference, as `policies/README.md` has it."""
+    """The whole reference of rules and mutations: the content of `policies/README.md`."""
     return "\n".join(_markdown())
 
 
 def settings_table() -> str:
-    """The settings, with their defaults."""
+    """The settings and their defaults, as a Markdown table."""
     lines = ["| variable | default | |", "|---|---|---|"]
     for name, value in defaults().items():
-        field, default = Settings.model_fields[name], "" if value in (None, "") else f"`{value}`"
-        lines.append(f"| `RAYWARDEN_{name.upper()}` | {default} | {field.description} |")
+        default = "" if value in (None, "") else f"`{value}`"
+        description = Settings.model_fields[name].description
+        lines.append(f"| `RAYWARDEN_{name.upper()}` | {default} | {description} |")
     return "\n".join(lines)
 
 
 def metrics_table(metrics: Metrics) -> str:
-    """Every metric of a server, and the values its labels can have."""
+    """Every metric of a server and the values of its labels, as a Markdown table."""
     lines = ["| metric | type | labels | |", "|---|---|---|---|"]
     for family in metrics.registry.collect():
         name = f"{family.name}_total" if family.type == "counter" else family.name
-        labels = "; ".join(map(_values, metrics.labels.get(family.name, ())))
+        labels = "; ".join(map(_label_values, metrics.labels.get(family.name, ())))
         lines.append(f"| `{name}` | {family.type} | {labels} | {family.documentation} |")
     return "\n".join(lines)
 
 
 def parameters(rule: type[Rule]) -> list[Parameter]:
-    """The parameters of a rule, in its own order."""
-    fields = rule.model_json_schema()["properties"] if rule.model_fields else {}
-    defaults = rule().model_dump(mode="json", by_alias=True)
+    """The parameters of a rule, in the order of its fields."""
+    if not rule.model_fields:
+        return []
+    fields = rule.model_json_schema()["properties"]
+    values = rule().model_dump(mode="json", by_alias=True)
     return [
-        Parameter(name, _type(field), json.dumps(defaults[name]), field["description"])
+        Parameter(name, _type_name(field), json.dumps(values[name]), field["description"])
         for name, field in fields.items()
     ]
 
 
-def paragraphs(member: type[Rule] | type[Mutation]) -> str:
-    """The docstring with a break before `Why:` and `Fix:`."""
-    return re.sub(r"\n+(?=(?:Why|Fix):)", "\n\n", inspect.cleandoc(member.__doc__ or ""))
+def paragraphs(documented: type[Rule] | type[Mutation]) -> str:
+    """The docstring with an empty line before `Why:` and `Fix:`."""
+    docstring = inspect.cleandoc(documented.__doc__ or "")
+    return re.sub(r"\n+(?=(?:Why|Fix):)", "\n\n", docstring)
 
 
-def _values(label: Label) -> str:
-    return f"`{label.name}`: " + (label.said or ", ".join(f"`{value}`" for value in label.values))
+def _label_values(label: Label) -> str:
+    values = label.said or ", ".join(f"`{value}`" for value in label.values)
+    return f"`{label.name}`: {values}"
 
 
-def _type(schema: Mapping[str, Any]) -> str:
+def _type_name(schema: Mapping[str, Any]) -> str:
     match schema["type"]:
         case "array":
-            return f"list of {_type(schema['items'])}s"
+            return f"list of {_type_name(schema['items'])}s"
         case "object":
-            return f"mapping of text to {_type(schema['additionalProperties'])}"
+            return f"mapping of text to {_type_name(schema['additionalProperties'])}"
         case name:
-            return _TYPES[name]
+            return _TYPE_NAMES[name]
 
 
 def _markdown() -> Iterator[str]:
     yield "# Rules and mutations\n"
-    yield "Generated by `make docs` from the code; do not edit. `raywarden rules explain ID` says the same of one rule,"
-    yield "with the messages its example gets.\n"
+    yield "`make docs` generates this file from the code; do not edit it."
+    yield "`raywarden rules explain ID` prints the same for one rule, with the messages that its"
+    yield "example gets.\n"
     yield "## Rules\n"
     yield "| rule | profile | severity | refuses |\n|---|---|---|---|"
     for rule in RULES:
@@ -109,16 +115,16 @@ def _section(rule: type[Rule]) -> Iterator[str]:
     yield f"### {rule.id}\n"
     yield f"Profile {rule.profile}, severity {rule.severity}.\n"
     yield paragraphs(rule) + "\n"
-    if listed := parameters(rule):
+    rows = parameters(rule)
+    if rows:
         yield "| parameter | type | default | |\n|---|---|---|---|"
-        yield from (
-            f"| `{one.name}` | {one.type} | `{one.default}` | {one.description} |" for one in listed
-        )
+        for row in rows:
+            yield f"| `{row.name}` | {row.type} | `{row.default}` | {row.description} |"
         yield ""
     yield "```diff"
     yield from Example.of(rule.id).difference()
     yield "```\n"
 
 
-def _summary(member: type[Rule] | type[Mutation]) -> str:
-    return inspect.cleandoc(member.__doc__ or "").partition("\n")[0]
+def _summary(documented: type[Rule] | type[Mutation]) -> str:
+    return inspect.cleandoc(documented.__doc__ or "").partition("\n")[0]

@@ -1,7 +1,8 @@
-"""`raywarden review`: admission tests of manifests, offline."""
+"""`raywarden review`: the rules and mutations of admission on manifests, without a cluster."""
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +10,7 @@ import orjson
 import typer
 import yaml
 
+from policies.config import Policy
 from webhook import wiring
 from webhook.admission.reviewer import Reviewer
 from webhook.admission.wire import BadReviewError
@@ -20,68 +22,108 @@ from webhook.manifests.state import ManifestNamespaces
 from webhook.policy.file import load_policy
 from webhook.settings import SetupError, from_environment
 
-_CLEAN, _DENIED, _UNREADABLE = 0, 1, 2
+_ALLOWED, _DENIED, _UNREADABLE = 0, 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Review:
+    """The manifests and the outcome of each; None if it has nothing to do with Ray."""
+
+    manifests: Sequence[Manifest]
+    outcomes: Sequence[ReviewedManifest | UnreadableManifest | None]
+    unreadable_sources: Sequence[UnreadableManifest]
+
+    @property
+    def reviewed(self) -> list[ReviewedManifest]:
+        return [outcome for outcome in self.outcomes if isinstance(outcome, ReviewedManifest)]
+
+    @property
+    def unreadable(self) -> list[UnreadableManifest]:
+        broken = [outcome for outcome in self.outcomes if isinstance(outcome, UnreadableManifest)]
+        return [*self.unreadable_sources, *broken]
+
+    @property
+    def skipped(self) -> int:
+        return self.outcomes.count(None)
+
+    def exit_code(self, strict: bool) -> int:
+        if self.unreadable:
+            return _UNREADABLE
+        for manifest in self.reviewed:
+            if not manifest.allowed or (strict and manifest.warned):
+                return _DENIED
+        return _ALLOWED
 
 
 def review_command(
     sources: Annotated[
-        list[str], typer.Argument(metavar="FILE|DIR|-", help="Manifests; - reads standard input.")
+        list[str],
+        typer.Argument(
+            metavar="FILE|DIR|-", help="Files and folders of manifests. - reads standard input."
+        ),
     ],
     policy: Annotated[
-        Path | None, typer.Option(help="Policy file; the default policy without it.")
+        Path | None, typer.Option(help="Policy file. Default: the built-in policy.")
     ] = None,
     namespace: Annotated[
-        str, typer.Option("--namespace", "-n", help="For manifests that name none.")
+        str, typer.Option("--namespace", "-n", help="Namespace of manifests that name none.")
     ] = "default",
     output: Annotated[
-        OutputFormat, typer.Option("--output", "-o", help="How to report.")
+        OutputFormat, typer.Option("--output", "-o", help="Format of the report.")
     ] = OutputFormat.TEXT,
     patch: Annotated[
         bool,
         typer.Option(
-            "--patch", help="Print the manifests as admission would store them; report on stderr."
+            "--patch",
+            help="Print the manifests as admission would store them. The report goes to stderr.",
         ),
     ] = False,
     include_derived: Annotated[
         bool,
-        typer.Option("--include-derived", help="With --patch: also what KubeRay makes of them."),
+        typer.Option(
+            "--include-derived",
+            help="With --patch: print also the objects that KubeRay creates from them.",
+        ),
     ] = False,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Exit code 1 for warnings, too.")
+        bool, typer.Option("--strict", help="Exit with 1 also for warnings.")
     ] = False,
 ) -> None:
-    """Put manifests through admission, offline. Exit code 0: clean, 1: denied, 2: something could not be read."""
+    """Review manifests as admission would, without a cluster.
+
+    Exit codes: 0 if all are allowed, 1 if one is denied, 2 if something could not be read.
+    """
     if include_derived and not patch:
-        raise SetupError("--include-derived goes with --patch")
-    found = [one for source in sources for one in read(source)]
-    manifests = [one for one in found if isinstance(one, Manifest)]
-    namespace_states = ManifestNamespaces((manifest.document for manifest in manifests), namespace)
+        raise SetupError("--include-derived needs --patch")
     in_force = load_policy(policy)
     notes = wiring.policy_notes(in_force)
-    reviewer = wiring.offline_reviewer(from_environment(), in_force, namespace_states)
-    outcomes = [_examine(reviewer, manifest, namespace) for manifest in manifests]
-    examined = [one for one in outcomes if isinstance(one, ReviewedManifest)]
-    unreadable = [one for one in (*found, *outcomes) if isinstance(one, UnreadableManifest)]
-    skipped = outcomes.count(None)
+    review = _review(sources, in_force, namespace)
     if patch:
-        _print_patched(manifests, outcomes, include_derived)
-    elif output is OutputFormat.JSON:
-        print(
-            orjson.dumps(
-                as_json(examined, unreadable, skipped, notes), option=orjson.OPT_INDENT_2
-            ).decode()
-        )
+        _print_patched(review, include_derived)
     if output is OutputFormat.TEXT:
-        for note in notes:
-            print(f"note: {note}", file=sys.stderr)
-        for line in as_text(examined, unreadable, skipped):
-            # With --patch standard output is the manifests' alone, ready for `kubectl apply -f -`.
-            print(line, file=sys.stderr if patch else sys.stdout)
-    passed = all(one.allowed and not (strict and one.warned) for one in examined)
-    raise typer.Exit(_UNREADABLE if unreadable else _CLEAN if passed else _DENIED)
+        # With --patch, stdout holds only manifests, ready for `kubectl apply -f -`.
+        _print_text(review, notes, to_stderr=patch)
+    elif not patch:
+        _print_json(review, notes)
+    raise typer.Exit(review.exit_code(strict))
 
 
-def _examine(
+def _review(sources: Sequence[str], policy: Policy, namespace: str) -> _Review:
+    manifests: list[Manifest] = []
+    unreadable: list[UnreadableManifest] = []
+    for source in sources:
+        for result in read(source):
+            if isinstance(result, Manifest):
+                manifests.append(result)
+            else:
+                unreadable.append(result)
+    namespace_states = ManifestNamespaces((manifest.document for manifest in manifests), namespace)
+    reviewer = wiring.offline_reviewer(from_environment(), policy, namespace_states)
+    outcomes = [_outcome(reviewer, manifest, namespace) for manifest in manifests]
+    return _Review(manifests, outcomes, unreadable)
+
+
+def _outcome(
     reviewer: Reviewer, manifest: Manifest, namespace: str
 ) -> ReviewedManifest | UnreadableManifest | None:
     try:
@@ -90,17 +132,32 @@ def _examine(
         return UnreadableManifest(str(manifest), str(error))
 
 
-def _print_patched(
-    manifests: list[Manifest], outcomes: Sequence[object], include_derived: bool
-) -> None:
-    """What has nothing to do with Ray as it is: whoever pipes this on wants all of it."""
-    for manifest, one in zip(manifests, outcomes, strict=True):
-        _print_document(
-            str(manifest),
-            one.outcome.document if isinstance(one, ReviewedManifest) else manifest.document,
-        )
-        for outcome in one.derived if include_derived and isinstance(one, ReviewedManifest) else ():
-            _print_document(f"{outcome.kind} that KubeRay makes of {manifest}", outcome.document)
+def _print_json(review: _Review, notes: Sequence[str]) -> None:
+    report = as_json(review.reviewed, review.unreadable, review.skipped, notes)
+    print(orjson.dumps(report, option=orjson.OPT_INDENT_2).decode())
+
+
+def _print_text(review: _Review, notes: Sequence[str], *, to_stderr: bool) -> None:
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+    for line in as_text(review.reviewed, review.unreadable, review.skipped):
+        print(line, file=sys.stderr if to_stderr else sys.stdout)
+
+
+def _print_patched(review: _Review, include_derived: bool) -> None:
+    """Print every manifest; those that have nothing to do with Ray are printed unchanged.
+
+    The output replaces the input of `kubectl apply`, so no manifest may be missing.
+    """
+    for manifest, outcome in zip(review.manifests, review.outcomes, strict=True):
+        if not isinstance(outcome, ReviewedManifest):
+            _print_document(str(manifest), manifest.document)
+            continue
+        _print_document(str(manifest), outcome.outcome.document)
+        if include_derived:
+            for derived in outcome.derived:
+                title = f"{derived.kind} that KubeRay creates from {manifest}"
+                _print_document(title, derived.document)
 
 
 def _print_document(title: str, document: dict[str, Any]) -> None:
@@ -109,7 +166,7 @@ def _print_document(title: str, document: dict[str, Any]) -> None:
 
 
 class _PlainDumper(yaml.SafeDumper):
-    """YAML without anchors: what two containers share is written out for both."""
+    """YAML without anchors: a value that two containers share is written twice."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True

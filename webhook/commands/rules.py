@@ -1,4 +1,4 @@
-"""`raywarden rules`: what is refused and injected, and what the policy file may say about it."""
+"""`raywarden rules`: the rules, the mutations, and the schema of the policy file."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -19,14 +19,14 @@ app = typer.Typer(name="rules")
 
 
 class RulesFormat(StrEnum):
-    """How `rules` lists."""
+    """The format of the list."""
 
     TEXT = "text"
     MARKDOWN = "markdown"
 
 
-class Shown(StrEnum):
-    """Which manifest of an example."""
+class ShownManifest(StrEnum):
+    """The manifests of an example."""
 
     REFUSED = "refused"
     FIXED = "fixed"
@@ -36,10 +36,10 @@ class Shown(StrEnum):
 def rules(
     context: typer.Context,
     format: Annotated[
-        RulesFormat, typer.Option("--format", "-f", help="How to list them.")
+        RulesFormat, typer.Option("--format", "-f", help="Format of the list.")
     ] = RulesFormat.TEXT,
 ) -> None:
-    """List the rules and the mutations."""
+    """List all rules and mutations."""
     if context.invoked_subcommand is None:
         print(reference.markdown() if format is RulesFormat.MARKDOWN else reference.table(), end="")
 
@@ -52,24 +52,27 @@ def schema() -> None:
 
 @app.command()
 def explain(
-    id: Annotated[str, typer.Argument(metavar="ID", help="Such as no-open-ingress.")],
+    id: Annotated[
+        str, typer.Argument(metavar="ID", help="Id of a rule, for example no-open-ingress.")
+    ],
     show: Annotated[
-        Shown | None, typer.Option(help="Print this manifest of the example alone, whole.")
+        ShownManifest | None, typer.Option(help="Print only this manifest of the example.")
     ] = None,
 ) -> None:
-    """Say why a rule is there and what to write instead, with an example, its messages, and the same fixed."""
+    """Explain a rule: why it exists, and an example before and after the fix."""
     rule = next((rule for rule in RULES if rule.id == id), None)
     if rule is None and id in {mutation.id for mutation in MUTATIONS}:
         raise SetupError(
-            f"{id} is a mutation, not a rule: raywarden rules --format markdown says what it writes"
+            f"{id} is a mutation, not a rule; "
+            "raywarden rules --format markdown describes what it writes"
         )
     if rule is None:
         raise SetupError(unknown_rule(id, RULE_IDS))
     example = Example.of(id)
     if show:
-        print(example.refused if show is Shown.REFUSED else example.fixed, end="")
+        print(example.refused if show is ShownManifest.REFUSED else example.fixed, end="")
         return
     console = Console()
     for line in lines_about(rule, example, from_environment()):
-        # Lines are folded by the terminal, if at all: a message can be copied as one.
+        # Only the terminal wraps lines, so that a message can be copied as a single line.
         console.print(line, soft_wrap=True)

@@ -1,1 +1,1 @@
-"""Manifests on disk: read, reviewed, reported."""
+"""Manifests on disk: reading, reviewing and reporting."""

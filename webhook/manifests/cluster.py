@@ -1,4 +1,4 @@
-"""A cluster that is a set of manifests: what the development server takes for the API server."""
+"""A cluster made of manifests, which replaces the API server in the development server."""
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -12,40 +12,51 @@ from webhook.manifests.read import Manifest, read
 from webhook.manifests.state import ManifestNamespaces
 from webhook.settings import SetupError
 
+Document = Mapping[str, Any]
+
 
 class ManifestCluster:
-    """Namespaces, Pods, Services and RayClusters as they stand in manifests, and a token for every pod.
+    """The Namespaces, Pods, Services and RayClusters in manifests, and a token for every pod.
 
-    Raises ValueError for a live object that lacks what the API server would have given it.
+    Raises ValueError if a live object lacks a field that the API server would have set.
     """
 
-    def __init__(
-        self, documents: Iterable[Mapping[str, Any]], new_token: Callable[[], str]
-    ) -> None:
-        listed = list(documents)
-        for one in listed:
-            _check(one)
-        self._namespace_states = ManifestNamespaces(listed, complete=bool(listed))
-        self._namespaces = {_key(one)[1]: one for one in _of("v1", "Namespace", listed)}
-        self._pods = {_key(one): pod_of(one) for one in _of("v1", "Pod", listed)}
+    def __init__(self, documents: Iterable[Document], new_token: Callable[[], str]) -> None:
+        objects = list(documents)
+        for document in objects:
+            _require_live_fields(document)
+        self._namespace_states = ManifestNamespaces(objects, complete=bool(objects))
+        self._namespaces = {
+            _key(document)[1]: document for document in _of_kind("v1", "Namespace", objects)
+        }
+        self._pods = {
+            _key(document): pod_of(document) for document in _of_kind("v1", "Pod", objects)
+        }
         self._clusters = {
-            _key(one): ray_cluster_of(one) for one in _of("ray.io/v1", "RayCluster", listed)
+            _key(document): ray_cluster_of(document)
+            for document in _of_kind("ray.io/v1", "RayCluster", objects)
         }
         self._services: dict[str, list[Service]] = {}
-        for one in _of("v1", "Service", listed):
-            self._services.setdefault(_key(one)[0], []).append(service_of(one))
+        for document in _of_kind("v1", "Service", objects):
+            namespace, _ = _key(document)
+            self._services.setdefault(namespace, []).append(service_of(document))
         self._tokens = {new_token(): pod for pod in self._pods.values()}
 
     @classmethod
     def load(
         cls, file: Path | None, token_dir: Path | None, new_token: Callable[[], str]
     ) -> "ManifestCluster":
-        """The cluster in a file, an empty one for None, with its tokens below `token_dir`; raises SetupError."""
-        found = list(read(str(file))) if file else []
-        if broken := [one for one in found if not isinstance(one, Manifest)]:
-            raise SetupError(f"{broken[0].source}: {broken[0].why}")
+        """The cluster in a file, or an empty cluster for None; writes its tokens below `token_dir`.
+
+        Raises SetupError.
+        """
+        documents = []
+        for result in read(str(file)) if file else ():
+            if not isinstance(result, Manifest):
+                raise SetupError(f"{result.source}: {result.why}")
+            documents.append(result.document)
         try:
-            cluster = cls((one.document for one in found if isinstance(one, Manifest)), new_token)
+            cluster = cls(documents, new_token)
             if token_dir:
                 cluster._write_tokens(token_dir)
         except OSError as error:
@@ -57,10 +68,14 @@ class ManifestCluster:
         return cluster
 
     def _write_tokens(self, folder: Path) -> None:
-        """Each pod's token to `<folder>/<namespace>/<pod>/token`, as the kubelet would mount it; raises OSError."""
+        """Write each token to `<folder>/<namespace>/<pod>/token`, as the kubelet mounts it.
+
+        Raises OSError.
+        """
         for token, pod in self._tokens.items():
             file = folder / pod.namespace / pod.name / "token"
             file.parent.mkdir(parents=True, exist_ok=True)
+            # Create the file with its mode first: the token must never be readable by other users.
             file.touch(mode=0o600)
             file.write_text(token)
 
@@ -79,10 +94,13 @@ class ManifestCluster:
         return cluster if cluster and cluster.uid == uid else None
 
     async def opted_in_cluster(self, namespace: str, name: str) -> Cluster | None:
-        metadata = as_dict(self._namespaces.get(namespace, {}).get("metadata"))
-        # A namespace whose labels alone are of interest need not say when it was made.
-        complete = "uid" in metadata and "creationTimestamp" in metadata
-        return opted_in_cluster_of(self._namespaces[namespace], name) if complete else None
+        document = self._namespaces.get(namespace, {})
+        metadata = as_dict(document.get("metadata"))
+        # A Namespace in a manifest may be there only for its labels. Without a UID and a creation
+        # time it cannot identify a cluster.
+        if "uid" not in metadata or "creationTimestamp" not in metadata:
+            return None
+        return opted_in_cluster_of(document, name)
 
     async def services(self, namespace: str) -> Iterable[Service]:
         return self._services.get(namespace, ())
@@ -91,22 +109,22 @@ class ManifestCluster:
         return self._clusters.values()
 
 
-def _check(document: Mapping[str, Any]) -> None:
+def _require_live_fields(document: Document) -> None:
     kind, metadata = as_str(document.get("kind")), as_dict(document.get("metadata"))
-    wanted = {"RayCluster": ("uid", "creationTimestamp"), "Pod": ("uid",)}
-    for field in wanted.get(kind, ()):
+    required = {"RayCluster": ("uid", "creationTimestamp"), "Pod": ("uid",)}
+    for field in required.get(kind, ()):
         if not as_str(metadata.get(field)):
             raise ValueError(f"{kind} {as_str(metadata.get('name'))} has no metadata.{field}")
 
 
-def _of(
-    api_version: str, kind: str, documents: Iterable[Mapping[str, Any]]
-) -> Iterable[Mapping[str, Any]]:
-    return (
-        one for one in documents if (one.get("apiVersion"), one.get("kind")) == (api_version, kind)
-    )
+def _of_kind(api_version: str, kind: str, documents: Iterable[Document]) -> list[Document]:
+    return [
+        document
+        for document in documents
+        if (document.get("apiVersion"), document.get("kind")) == (api_version, kind)
+    ]
 
 
-def _key(document: Mapping[str, Any]) -> tuple[str, str]:
+def _key(document: Document) -> tuple[str, str]:
     metadata = as_dict(document.get("metadata"))
     return as_str(metadata.get("namespace")), as_str(metadata.get("name"))

@@ -1,4 +1,4 @@
-"""A manifest through the whole pipeline, offline: what is injected, what refused, what KubeRay would make of it."""
+"""Reviews a manifest offline, and the objects that KubeRay would create from it."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +16,7 @@ from webhook.manifests.read import Manifest
 
 @dataclass(frozen=True, slots=True)
 class ReviewedObject:
-    """One object after admission: as it would be stored, and what the rules say to that."""
+    """An object after admission: `document` as it would be stored, and its violations."""
 
     kind: str
     name: str
@@ -35,13 +35,13 @@ class ReviewedObject:
 
     @property
     def place(self) -> str:
-        """Its name, after its namespace's where it has one."""
+        """The namespace and the name; only the name if the object is a Namespace."""
         return self.name if self.kind == "Namespace" else f"{self.namespace}/{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
 class ReviewedManifest:
-    """A manifest's own outcome, and those of the objects KubeRay would make of it."""
+    """The outcome of a manifest, and those of the objects KubeRay would create from it."""
 
     manifest: Manifest
     outcome: ReviewedObject
@@ -49,7 +49,7 @@ class ReviewedManifest:
 
     @property
     def allowed(self) -> bool:
-        return self.outcome.allowed and all(made.allowed for made in self.derived)
+        return self.outcome.allowed and all(derived.allowed for derived in self.derived)
 
     @property
     def warned(self) -> bool:
@@ -59,18 +59,21 @@ class ReviewedManifest:
 def review_manifest(
     reviewer: Reviewer, manifest: Manifest, namespace: str
 ) -> ReviewedManifest | None:
-    """Put a manifest (or a recorded AdmissionReview) through admission; None for what has nothing to do with Ray.
+    """The review of a manifest or recorded AdmissionReview; None if it has nothing to do with Ray.
 
-    `namespace` is that of manifests that name none. Raises BadReviewError for a broken AdmissionReview.
+    `namespace` is the namespace of a manifest that names none. Raises BadReviewError for a broken
+    AdmissionReview.
     """
     request = _request(manifest.document, namespace)
     if request.object is None or not evaluate.is_subject(request.gvk, request.object):
         return None
     outcome = _admit(reviewer, request)
-    found = {
+    reported = {
         (violation.rule, violation.message) for violation in (*outcome.denied, *outcome.warned)
     }
-    derived = tuple(_unreported(made, found) for made in _descend(reviewer, outcome))
+    derived = tuple(
+        _without_reported(descendant, reported) for descendant in _descendants(reviewer, outcome)
+    )
     return ReviewedManifest(manifest, outcome, derived)
 
 
@@ -79,14 +82,15 @@ def _request(document: dict[str, Any], namespace: str, user: str = "") -> Admiss
         return request_in(document)
     metadata = as_dict(document.get("metadata"))
     kind = Kind.of(document)
+    # The API server also sends the name of a Namespace as the namespace of the request.
+    own_namespace = metadata.get("name" if kind.kind == "Namespace" else "namespace")
     return AdmissionRequest.model_validate(
         {
             "uid": "review",
             "kind": {"group": kind.group, "version": kind.version, "kind": kind.kind},
             "operation": "CREATE",
             "name": as_str(metadata.get("name")),
-            "namespace": as_str(metadata.get("name" if kind.kind == "Namespace" else "namespace"))
-            or namespace,
+            "namespace": as_str(own_namespace) or namespace,
             "userInfo": {"username": user},
             "object": document,
             "dryRun": True,
@@ -112,31 +116,43 @@ def _admit(reviewer: Reviewer, request: AdmissionRequest) -> ReviewedObject:
     )
 
 
-def _descend(reviewer: Reviewer, outcome: ReviewedObject) -> Iterator[ReviewedObject]:
-    """What KubeRay makes of an admitted object, each admitted in its turn."""
+def _descendants(reviewer: Reviewer, outcome: ReviewedObject) -> Iterator[ReviewedObject]:
+    """The objects KubeRay creates from an admitted object, admitted as the operator's own."""
     for document in _children(Workload(outcome.kind, outcome.document)):
-        made = _admit(reviewer, _request(document, outcome.namespace, kuberay.OPERATOR))
-        yield made
-        yield from _descend(reviewer, made)
+        request = _request(document, outcome.namespace, kuberay.OPERATOR)
+        child = _admit(reviewer, request)
+        yield child
+        yield from _descendants(reviewer, child)
 
 
 def _children(workload: Workload) -> Sequence[dict[str, Any]]:
     if workload.kind == "RayCluster":
         return list(kuberay.pods_of(workload))
-    made = (kuberay.cluster_of(workload), kuberay.submitter_of(workload))
-    return [document for document in made if document is not None]
+    children = (kuberay.cluster_of(workload), kuberay.submitter_of(workload))
+    return [document for document in children if document is not None]
 
 
-def _unreported(made: ReviewedObject, found: set[tuple[str, str]]) -> ReviewedObject:
-    """`made` without the violations its author has already read: a cluster's are its pods' too."""
+def _without_reported(outcome: ReviewedObject, reported: set[tuple[str, str]]) -> ReviewedObject:
+    """The outcome without violations that are already reported.
 
-    def fresh(violations: tuple[Violation, ...]) -> tuple[Violation, ...]:
-        kept = tuple(
-            violation
-            for violation in violations
-            if (violation.rule, violation.message) not in found
-        )
-        found.update((violation.rule, violation.message) for violation in kept)
-        return kept
+    Most violations of a RayCluster are violations of its pods too; authors should read them once.
+    """
+    return replace(
+        outcome,
+        denied=_new_violations(outcome.denied, reported),
+        warned=_new_violations(outcome.warned, reported),
+    )
 
-    return replace(made, denied=fresh(made.denied), warned=fresh(made.warned))
+
+def _new_violations(
+    violations: tuple[Violation, ...], reported: set[tuple[str, str]]
+) -> tuple[Violation, ...]:
+    """The violations that are not in `reported` yet; adds them to it.
+
+    An object may violate a rule at several places with the same message: all of them are new.
+    """
+    new = tuple(
+        violation for violation in violations if (violation.rule, violation.message) not in reported
+    )
+    reported.update((violation.rule, violation.message) for violation in new)
+    return new

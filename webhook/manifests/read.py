@@ -1,4 +1,4 @@
-"""Kubernetes objects out of files, folders and pipes."""
+"""Kubernetes objects from files, folders and pipes."""
 
 import sys
 from collections.abc import Iterator
@@ -11,12 +11,13 @@ import orjson
 from policies.documents.untrusted_yaml import UntrustedYamlError, load_all
 
 _SUFFIXES = frozenset({".yaml", ".yml", ".json"})
+# Far above any real set of manifests. It keeps an endless pipe from filling the memory.
 _MAX_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """One object and where it was found: the file, and which object of it, counted from 1."""
+    """An object, the file it comes from, and its position in that file, counted from 1."""
 
     source: str
     number: int
@@ -37,16 +38,16 @@ class UnreadableManifest:
 def read(source: str) -> Iterator[Manifest | UnreadableManifest]:
     """Every object in a file, in the manifests below a folder, or on standard input (`-`).
 
-    Documents of a stream, items of a List and the rest of a folder after a bad file are all looked at. Mappings that
-    are no Kubernetes objects (neither `apiVersion` nor `kind`, as in a values file) are passed over, but a source
-    without any object is an error: an empty pipe must not pass for a clean one.
+    Reads all documents of a stream, all items of a List, and the rest of a folder after a bad file.
+    Skips mappings with neither `apiVersion` nor `kind`, such as a values file. A source without any
+    object is an error: an empty pipe must not look like clean manifests.
     """
-    found = False
-    for one in _read(source):
-        found = True
-        yield one
-    if not found:
-        yield UnreadableManifest(source, "no Kubernetes object in it")
+    is_empty = True
+    for result in _read(source):
+        is_empty = False
+        yield result
+    if is_empty:
+        yield UnreadableManifest(source, "contains no Kubernetes object")
 
 
 def _read(source: str) -> Iterator[Manifest | UnreadableManifest]:
@@ -54,10 +55,9 @@ def _read(source: str) -> Iterator[Manifest | UnreadableManifest]:
     if source == "-":
         yield from objects("stdin", sys.stdin.buffer.read(_MAX_BYTES + 1))
     elif path.is_dir():
-        for file in sorted(
-            file for file in path.rglob("*") if file.suffix in _SUFFIXES and file.is_file()
-        ):
-            yield from _file(file)
+        for file in sorted(path.rglob("*")):
+            if file.suffix in _SUFFIXES and file.is_file():
+                yield from _file(file)
     else:
         yield from _file(path)
 
@@ -73,7 +73,10 @@ def _file(path: Path) -> Iterator[Manifest | UnreadableManifest]:
 
 
 def objects(source: str, content: bytes) -> Iterator[Manifest | UnreadableManifest]:
-    """Every object in YAML or JSON, under the name of where it came from; what cannot be read is said last."""
+    """Every object in YAML or JSON; an UnreadableManifest ends the sequence at the first error.
+
+    `source` is the name of the file for reports.
+    """
     number = 0
     try:
         for document in _documents(content):
@@ -88,7 +91,7 @@ def _documents(content: bytes) -> Iterator[Any]:
     if len(content) > _MAX_BYTES:
         raise UntrustedYamlError(f"larger than {_MAX_BYTES // 1024 // 1024} MiB")
     if content.lstrip()[:1] == b"{":
-        # JSON is YAML too, but this way is faster; what it cannot read may still be YAML in braces.
+        # JSON is also YAML, but the JSON parser is faster. What it rejects may be YAML in braces.
         try:
             yield orjson.loads(content)
             return
@@ -101,19 +104,28 @@ def _documents(content: bytes) -> Iterator[Any]:
 
 
 def _items(document: Any) -> Iterator[dict[str, Any]]:
-    """The objects in a document; Lists may hold Lists, to any depth."""
+    """The objects in a document; a List may contain Lists, to any depth."""
     waiting = [document]
     while waiting:
-        found = waiting.pop()
-        if found is None or (
-            isinstance(found, dict) and "kind" not in found and "apiVersion" not in found
-        ):
+        item = waiting.pop()
+        if _is_skipped(item):
             continue
-        if not isinstance(found, dict) or not all(
-            isinstance(found.get(name), str) for name in ("kind", "apiVersion")
-        ):
-            raise UntrustedYamlError("not a Kubernetes object: write apiVersion and kind")
-        if isinstance(found.get("items"), list) and found["kind"].endswith("List"):
-            waiting += reversed(found["items"])
+        if not _is_object(item):
+            raise UntrustedYamlError("not a Kubernetes object: set apiVersion and kind")
+        if isinstance(item.get("items"), list) and item["kind"].endswith("List"):
+            waiting += reversed(item["items"])
         else:
-            yield found
+            yield item
+
+
+def _is_skipped(item: Any) -> bool:
+    """Whether this is an empty document or a mapping that does not claim to be an object."""
+    if item is None:
+        return True
+    return isinstance(item, dict) and "kind" not in item and "apiVersion" not in item
+
+
+def _is_object(item: Any) -> bool:
+    if not isinstance(item, dict):
+        return False
+    return isinstance(item.get("kind"), str) and isinstance(item.get("apiVersion"), str)

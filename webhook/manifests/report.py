@@ -1,4 +1,4 @@
-"""The outcome of `raywarden review`, as text for people and JSON for programs."""
+"""Reports of `raywarden review`: text for people, JSON for programs."""
 
 from collections.abc import Iterator, Sequence
 from datetime import date
@@ -11,58 +11,64 @@ from webhook.manifests.read import UnreadableManifest
 
 
 def policy_notes(policy: Policy, today: date) -> list[str]:
-    """A line for each exemption that has ended: it does nothing any more, and should be taken out or renewed."""
-    return [
-        f"exemption {number} ({' '.join(exemption.reason.split())}) ended on {exemption.until}"
-        for number, exemption in policy.ended(today)
-    ]
+    """A line for each exemption that has ended: it has no effect, so remove or renew it."""
+    notes = []
+    for number, exemption in policy.ended(today):
+        reason = " ".join(exemption.reason.split())
+        notes.append(f"exemption {number} ({reason}) ended on {exemption.until}")
+    return notes
 
 
 def as_json(
-    examined: Sequence[ReviewedManifest],
+    reviewed: Sequence[ReviewedManifest],
     unreadable: Sequence[UnreadableManifest],
     skipped: int,
     notes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The whole run as one JSON object; `notes` are about the policy."""
     return {
-        "objects": [
-            {"source": str(one.manifest), "allowed": one.allowed, **_outcome(one.outcome)}
-            | {"derived": [_outcome(made) for made in one.derived]}
-            for one in examined
-        ],
-        "unreadable": [{"source": one.source, "reason": one.why} for one in unreadable],
+        "objects": [_manifest_as_json(manifest) for manifest in reviewed],
+        "unreadable": [{"source": broken.source, "reason": broken.why} for broken in unreadable],
         "notes": list(notes),
-        "summary": _summary(examined, unreadable, skipped),
+        "summary": _summary(reviewed, unreadable, skipped),
+    }
+
+
+def _manifest_as_json(reviewed: ReviewedManifest) -> dict[str, Any]:
+    return {
+        "source": str(reviewed.manifest),
+        "allowed": reviewed.allowed,
+        **_object_as_json(reviewed.outcome),
+        "derived": [_object_as_json(derived) for derived in reviewed.derived],
     }
 
 
 def as_text(
-    examined: Sequence[ReviewedManifest], unreadable: Sequence[UnreadableManifest], skipped: int
+    reviewed: Sequence[ReviewedManifest], unreadable: Sequence[UnreadableManifest], skipped: int
 ) -> Iterator[str]:
-    """The same, line by line."""
-    for one in examined:
-        outcome = one.outcome
-        verdict = "allowed" if one.allowed else "DENIED"
-        yield f"{one.manifest}: {outcome.kind} {outcome.place}: {verdict}"
+    """The whole run as lines of text."""
+    for manifest in reviewed:
+        outcome = manifest.outcome
+        verdict = "allowed" if manifest.allowed else "DENIED"
+        yield f"{manifest.manifest}: {outcome.kind} {outcome.place}: {verdict}"
         yield from _lines(outcome, "")
-        for made in one.derived:
-            yield from _lines(made, _made(made))
+        for derived in manifest.derived:
+            yield from _lines(derived, _derived_prefix(derived))
     for broken in unreadable:
         yield f"{broken.source}: could not be read: {broken.why}"
-    counts = _summary(examined, unreadable, skipped)
+    counts = _summary(reviewed, unreadable, skipped)
     yield ", ".join(f"{number} {name}" for name, number in counts.items())
 
 
-def findings(one: ReviewedManifest) -> Iterator[str]:
-    """What is refused or warned about, line by line, and nothing else."""
-    yield from _findings(one.outcome, "")
-    for made in one.derived:
-        yield from _findings(made, _made(made))
+def findings(reviewed: ReviewedManifest) -> Iterator[str]:
+    """Only the denials and warnings, as lines of text."""
+    yield from _findings(reviewed.outcome, "")
+    for derived in reviewed.derived:
+        yield from _findings(derived, _derived_prefix(derived))
 
 
-def _made(outcome: ReviewedObject) -> str:
-    return f"{outcome.kind} {outcome.name} made of it: "
+def _derived_prefix(outcome: ReviewedObject) -> str:
+    return f"derived {outcome.kind} {outcome.name}: "
 
 
 def _lines(outcome: ReviewedObject, prefix: str) -> Iterator[str]:
@@ -83,25 +89,24 @@ def _findings(outcome: ReviewedObject, prefix: str) -> Iterator[str]:
             yield f"          Fix: {violation.remediation}"
 
 
-def _outcome(outcome: ReviewedObject) -> dict[str, Any]:
+def _object_as_json(outcome: ReviewedObject) -> dict[str, Any]:
+    denied = [_violation_as_json(violation, "enforce") for violation in outcome.denied]
+    warned = [_violation_as_json(violation, "warn") for violation in outcome.warned]
     return {
         "kind": outcome.kind,
         "namespace": outcome.namespace,
         "name": outcome.name,
         "mutations": list(outcome.mutations),
-        "violations": [
-            *(_violation(violation, "enforce") for violation in outcome.denied),
-            *(_violation(violation, "warn") for violation in outcome.warned),
-        ],
+        "violations": denied + warned,
         "exempted": [
-            {**_violation(violation, "exempt"), "reason": reason}
+            {**_violation_as_json(violation, "exempt"), "reason": reason}
             for violation, reason in outcome.exempted
         ],
         "notes": list(outcome.notes),
     }
 
 
-def _violation(violation: Violation, mode: str) -> dict[str, str]:
+def _violation_as_json(violation: Violation, mode: str) -> dict[str, str]:
     return {
         "rule": violation.rule,
         "mode": mode,
@@ -112,13 +117,16 @@ def _violation(violation: Violation, mode: str) -> dict[str, str]:
 
 
 def _summary(
-    examined: Sequence[ReviewedManifest], unreadable: Sequence[UnreadableManifest], skipped: int
+    reviewed: Sequence[ReviewedManifest], unreadable: Sequence[UnreadableManifest], skipped: int
 ) -> dict[str, int]:
-    outcomes = [outcome for one in examined for outcome in (one.outcome, *one.derived)]
+    warnings = 0
+    for manifest in reviewed:
+        for outcome in (manifest.outcome, *manifest.derived):
+            warnings += len(outcome.warned)
     return {
-        "reviewed": len(examined),
-        "denied": sum(not one.allowed for one in examined),
-        "warnings": sum(len(outcome.warned) for outcome in outcomes),
+        "reviewed": len(reviewed),
+        "denied": sum(not manifest.allowed for manifest in reviewed),
+        "warnings": warnings,
         "unreadable": len(unreadable),
         "not Ray": skipped,
     }

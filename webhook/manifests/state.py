@@ -1,7 +1,7 @@
-"""What manifests say about the cluster they belong to: all that the development server and the command line know."""
+"""What manifests say about namespaces, for the development server and the command line."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -22,10 +22,11 @@ _RBAC = "rbac.authorization.k8s.io"
 
 
 class ManifestNamespaces:
-    """`ports.Neighbourhoods` over a set of manifests.
+    """The state of namespaces in a set of manifests.
 
-    What no manifest speaks of is not known, rather than not there: nobody commits a whole cluster to one folder. Where
-    they are `complete`, they are the cluster. `namespace` is that of manifests that name none.
+    Whatever no manifest mentions is unknown, not absent: a folder rarely holds the whole cluster.
+    With `complete` the manifests are the whole cluster. `namespace` is the namespace of manifests
+    that name none.
     """
 
     def __init__(
@@ -39,79 +40,86 @@ class ManifestNamespaces:
         self._public: dict[str, list[LiveService]] = defaultdict(list)
         self._policies: dict[str, list[NetworkPolicy]] = defaultdict(list)
         self._quotas: dict[str, list[str]] = defaultdict(list)
-        roles: dict[str, RbacRole] = {}
-        bindings: list[RbacBinding] = []
-        for document in map(_reviewed, documents):
-            kind = Kind.of(document)
-            if (kind.group, kind.kind) == (_RBAC, "ClusterRole"):
-                roles[_name(document)] = RbacRole.of(document)
-            elif (kind.group, kind.kind) == (_RBAC, "ClusterRoleBinding"):
-                bindings.append(RbacBinding.of(document))
-            else:
-                self._take(kind, document)
-        rights = RbacGrants.of(roles, bindings)
-        # Pods that a dry run makes are KubeRay's, whoever that is.
+        self._roles: dict[str, RbacRole] = {}
+        self._bindings: list[RbacBinding] = []
+        for document in map(_object_of, documents):
+            self._add(Kind.of(document), document)
+        grants = RbacGrants.of(self._roles, self._bindings)
         self._rights = replace(
-            rights,
-            operators=rights.operators | {kuberay.OPERATOR},
-            complete=complete or bool(bindings),
+            grants,
+            # A dry run creates pods as this operator, whatever the operator in the cluster is.
+            operators=grants.operators | {kuberay.OPERATOR},
+            complete=complete or bool(self._bindings),
         )
 
     def state_of(self, namespace: str) -> NamespaceState:
         """What the manifests say about `namespace`."""
-        nothing = NamespaceState(ray_clusters={}, services={}, network_policies=(), quotas=())
-        unsaid = nothing if self._complete else NamespaceState()
-        services = self._services.get(namespace, unsaid.services)
+        missing = NamespaceState()
+        if self._complete:
+            missing = NamespaceState(ray_clusters={}, services={}, network_policies=(), quotas=())
+        services = self._services.get(namespace, missing.services)
+        public_services = None
+        if services is not None:
+            public_services = self._public.get(namespace, ())
         return NamespaceState(
             metadata=self._metadata.get(namespace),
-            ray_clusters=self._clusters.get(namespace, unsaid.ray_clusters),
+            ray_clusters=self._clusters.get(namespace, missing.ray_clusters),
             services=services,
-            public_services=self._public.get(namespace, ()) if services is not None else None,
-            network_policies=self._policies.get(namespace, unsaid.network_policies),
-            quotas=self._quotas.get(namespace, unsaid.quotas),
+            public_services=public_services,
+            network_policies=self._policies.get(namespace, missing.network_policies),
+            quotas=self._quotas.get(namespace, missing.quotas),
             rights=self._rights,
         )
 
-    def _take(self, kind: Kind, document: Mapping[str, Any]) -> None:
-        namespace = as_str(as_dict(document.get("metadata")).get("namespace")) or self._default
-        if kind.group == RAY_GROUP:
-            for cluster in _clusters(kind, document):
-                self._clusters[namespace][cluster.name] = cluster
-            return
+    def _add(self, kind: Kind, document: Mapping[str, Any]) -> None:
+        metadata = as_dict(document.get("metadata"))
+        name = as_str(metadata.get("name"))
+        namespace = as_str(metadata.get("namespace")) or self._default
         match (kind.group, kind.kind):
+            case (group, _) if group == RAY_GROUP:
+                self._add_cluster(namespace, kind, document)
+            case (group, _) if group == _RBAC:
+                self._add_rbac(kind, name, document)
             case ("", "Namespace"):
-                self._metadata[_name(document)] = as_dict(document.get("metadata"))
+                self._metadata[name] = metadata
             case ("", "Service"):
-                self._take_service(namespace, LiveService.of(document))
+                self._add_service(namespace, LiveService.of(document))
             case ("networking.k8s.io", "NetworkPolicy"):
                 self._policies[namespace].append(NetworkPolicy.of(document))
             case quota if quota in QUOTA_KINDS:
-                for name in namespaces_in_quota(document):
-                    self._quotas[name or namespace].append(_name(document))
+                self._add_quota(namespace, name, document)
 
-    def _take_service(self, namespace: str, service: LiveService) -> None:
+    def _add_cluster(self, namespace: str, kind: Kind, document: Mapping[str, Any]) -> None:
+        """Add the RayCluster that a manifest is, or that KubeRay creates from it."""
+        workload = Workload.of(kind, document)
+        if workload is None:
+            return
+        is_cluster = workload.kind == "RayCluster"
+        ray_cluster = document if is_cluster else kuberay.cluster_of(workload)
+        if ray_cluster:
+            cluster = LiveCluster.of(ray_cluster)
+            self._clusters[namespace][cluster.name] = cluster
+
+    def _add_quota(self, namespace: str, name: str, document: Mapping[str, Any]) -> None:
+        # Some quotas, such as an ElasticQuotaTree, name the namespaces that they limit.
+        for limited in namespaces_in_quota(document):
+            self._quotas[limited or namespace].append(name)
+
+    def _add_rbac(self, kind: Kind, name: str, document: Mapping[str, Any]) -> None:
+        if kind.kind == "ClusterRole":
+            self._roles[name] = RbacRole.of(document)
+        elif kind.kind == "ClusterRoleBinding":
+            self._bindings.append(RbacBinding.of(document))
+
+    def _add_service(self, namespace: str, service: LiveService) -> None:
         self._services[namespace][service.name] = service
         if service.public:
             self._public[namespace].append(service)
 
 
-def _clusters(kind: Kind, document: Mapping[str, Any]) -> Iterator[LiveCluster]:
-    """The RayCluster a manifest of KubeRay's is, or becomes."""
-    workload = Workload.of(kind, document)
-    made = kuberay.cluster_of(workload) if workload and workload.kind != "RayCluster" else document
-    if workload and made:
-        yield LiveCluster.of(made)
-
-
-def _reviewed(document: Any) -> Mapping[str, Any]:
-    """A manifest, or the object of a recorded AdmissionReview."""
-    found = as_dict(document)
-    return (
-        as_dict(as_dict(found.get("request")).get("object"))
-        if found.get("kind") == "AdmissionReview"
-        else found
-    )
-
-
-def _name(document: Mapping[str, Any]) -> str:
-    return as_str(as_dict(document.get("metadata")).get("name"))
+def _object_of(document: Any) -> Mapping[str, Any]:
+    """The manifest itself, or the object in a recorded AdmissionReview."""
+    manifest = as_dict(document)
+    if manifest.get("kind") != "AdmissionReview":
+        return manifest
+    return as_dict(as_dict(manifest.get("request")).get("object"))

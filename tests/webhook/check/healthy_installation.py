@@ -1,4 +1,4 @@
-"""An installation that is sound in every respect, on a fake API server; tests take something out of it."""
+"""A healthy installation on a fake API server. Tests put faults into it."""
 
 import base64
 from typing import Any
@@ -14,7 +14,10 @@ from webhook import __version__
 
 HOME = "raywarden-system"
 IMAGE = f"registry.example/raywarden:{__version__}"
-REFUSED = 'admission webhook "validate.raywarden.io" denied the request: operator-made-pods: this pod claims to be'
+DENIED = (
+    'admission webhook "validate.raywarden.io" denied the request: '
+    "operator-made-pods: this pod claims to be"
+)
 _OPERATOR_RULES = [
     {"apiGroups": [""], "resources": ["pods"], "verbs": ["create"]},
     {"apiGroups": ["ray.io"], "resources": ["rayclusters/status"], "verbs": ["update"]},
@@ -22,7 +25,7 @@ _OPERATOR_RULES = [
 
 
 def deployment(**settings: str) -> Object:
-    """Our own, with these variables beside those it has."""
+    """The server's Deployment, with these variables in addition to its own."""
     variables = {
         "RAYWARDEN_ENROLL_IMAGE": IMAGE,
         "RAYWARDEN_POLICY_FILE": "/etc/raywarden/policy.yaml",
@@ -45,7 +48,7 @@ def deployment(**settings: str) -> Object:
 
 
 def configuration(kind: str, **webhook: Any) -> Object:
-    """A webhook configuration of ours, with these fields in its one webhook."""
+    """RayWarden's webhook configuration with one webhook, which has these fields."""
     path, policy = ("mutate", "Ignore") if kind == "mutating" else ("validate", "Fail")
     service = {"namespace": HOME, "name": "raywarden", "path": f"/{path}", "port": 443}
     bundle = base64.b64encode(serving_authority(live_objects.GENERATION).pem).decode()
@@ -54,7 +57,7 @@ def configuration(kind: str, **webhook: Any) -> Object:
         "operator": "NotIn",
         "values": ["kube-system", HOME],
     }
-    one = {
+    entry = {
         "name": f"{path}.raywarden.io",
         "clientConfig": {"service": service, "caBundle": bundle},
         "failurePolicy": policy,
@@ -64,7 +67,7 @@ def configuration(kind: str, **webhook: Any) -> Object:
         **webhook,
     }
     metadata = {"name": "raywarden", "creationTimestamp": "2026-11-19T00:00:00Z"}
-    return {"metadata": metadata, "webhooks": [one]}
+    return {"metadata": metadata, "webhooks": [entry]}
 
 
 def operator(image: str = "quay.io/kuberay/operator:v1.7.0") -> Object:
@@ -88,7 +91,7 @@ def operator(image: str = "quay.io/kuberay/operator:v1.7.0") -> Object:
 
 
 def binding() -> Object:
-    """What makes the operator one."""
+    """The ClusterRoleBinding that identifies KubeRay's operator."""
     subject = {"kind": "ServiceAccount", "namespace": "kuberay", "name": "kuberay-operator"}
     role = {
         "apiGroup": "rbac.authorization.k8s.io",
@@ -112,19 +115,17 @@ def ray_cluster(name: str = "demo", **labels: str) -> Object:
 
 
 def pod(*arguments: str) -> Object:
-    """A pod of Ray that has enrolled, a minute after its cluster was made."""
-    ours = {"/spec/initContainers": [{"name": "raywarden-enroll"}]}
+    """A Ray pod with the init container, created a minute after its cluster."""
+    enrolled = {"/spec/initContainers": [{"name": "raywarden-enroll"}]}
     return changed(
         live_objects.pod(*arguments),
-        {"/metadata/creationTimestamp": "2026-11-20T08:01:00Z", **ours},
+        {"/metadata/creationTimestamp": "2026-11-20T08:01:00Z", **enrolled},
     )
 
 
 def seed(**entries: bytes) -> Object:
-    data = {
-        name: base64.b64encode(secret).decode()
-        for name, secret in {**live_objects.SEED.entries, **entries}.items()
-    }
+    secrets = {**live_objects.SEED.entries, **entries}
+    data = {name: base64.b64encode(secret).decode() for name, secret in secrets.items()}
     return {
         "apiVersion": "v1",
         "metadata": {"name": "raywarden-seed", "namespace": HOME},
@@ -140,14 +141,14 @@ def policy(text: str = "kind: Policy\n") -> Object:
 
 
 async def completes(request: web.BaseRequest) -> web.Response:
-    """As our mutating webhook does."""
+    """Answers a dry run like the mutating webhook."""
     document = await request.json()
     document["metadata"]["labels"] = {MARKER_LABEL: MANAGED}
     return web.json_response(document, status=201)
 
 
-def furnish(fake: FakeKubeApi) -> None:
-    """Everything there should be."""
+def install(fake: FakeKubeApi) -> None:
+    """Put a healthy installation, KubeRay and a Ray cluster on the API server."""
     kinds = [{"name": f"ray{kind}s"} for kind in ("cluster", "job", "service", "cronjob")]
     fake.paths = {
         "/version": {"major": "1", "minor": "36+", "gitVersion": "v1.36.2"},
@@ -169,6 +170,6 @@ def furnish(fake: FakeKubeApi) -> None:
     fake.put("clusterroles", {"metadata": {"name": "kuberay-operator"}, "rules": _OPERATOR_RULES})
     fake.put("clusterrolebindings", binding())
     fake.put("rayclusters", ray_cluster())
-    for one in (pod(), pod("w", "worker")):
-        fake.put("pods", one)
-    fake.dry_runs = {"pods": fails(403, REFUSED), "rayclusters": completes}
+    for document in (pod(), pod("w", "worker")):
+        fake.put("pods", document)
+    fake.dry_runs = {"pods": fails(403, DENIED), "rayclusters": completes}

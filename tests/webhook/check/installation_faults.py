@@ -1,4 +1,4 @@
-"""What can be wrong with the installation and its webhook configurations, by name."""
+"""Faults of the installation and of its webhook configurations."""
 
 from datetime import UTC, datetime
 
@@ -6,12 +6,16 @@ from tests.support import live_objects
 from tests.support.factory import changed
 from tests.webhook.check.faults import (
     both,
-    case,
+    failed,
     forbidden,
     mutating,
+    nothing,
+    ok,
     put,
+    unknown,
     validating,
     version,
+    warning,
     without,
 )
 from tests.webhook.check.healthy_installation import (
@@ -22,136 +26,196 @@ from tests.webhook.check.healthy_installation import (
     policy,
     seed,
 )
-from webhook.check.findings import Status
 
-OK, UNKNOWN, WARNING, FAILED = Status.OK, Status.UNKNOWN, Status.WARNING, Status.FAILED
+CONFIGURATIONS = "webhook-configurations"
+SERVICE = {"namespace": HOME, "name": "raywarden"}
+GARBAGE_BUNDLE = {"service": SERVICE, "caBundle": "Z2FyYmFnZQ=="}
+CLIENT_CONFIG = configuration("validating")["webhooks"][0]["clientConfig"]
+OTHER_SEED = seed(**{"20261020T000000Z": live_objects.secret(3)})
+SHARED_SETTINGS = {
+    "metadata": {"name": "shared", "namespace": HOME},
+    "data": {"ENROLL_IMAGE": "other:1"},
+}
+CONTAINER = "/spec/template/spec/containers/0"
+WITH_SHARED_SETTINGS = changed(
+    deployment(),
+    {
+        f"{CONTAINER}/env/0": {"name": "RAYWARDEN_ENROLL_IMAGE", "valueFrom": {}},
+        f"{CONTAINER}/envFrom": [{"configMapRef": {"name": "shared"}, "prefix": "RAYWARDEN_"}],
+    },
+)
 
-CASES = {
-    "old-kubernetes": case(version("29"), "kubernetes-api/version", FAILED, "v1.29.0: matchConditions"),
-    "version-forbidden": case(
-        forbidden("get", "/version"), "kubernetes-api/version", UNKNOWN, "may not get /version"
+INSTALLATION = {
+    "old-kubernetes": failed(
+        version("29"), "kubernetes-api/version", "v1.29.0; RayWarden needs matchConditions"
     ),
-    "missing-rights": case(
+    "version-forbidden": unknown(
+        forbidden("get", "/version"), "kubernetes-api/version", "may not get /version"
+    ),
+    "missing-permissions": failed(
         lambda fake: fake.denied.update({("watch", "rayclusters"), ("update", "secrets")}),
-        "permissions/rights", FAILED,
-        "raywarden may not watch rayclusters.ray.io, update secrets raywarden-seed in namespace raywarden-system",
+        "permissions/permissions",
+        "raywarden lacks permission to watch rayclusters.ray.io, "
+        "update secrets raywarden-seed in namespace raywarden-system",
     ),
-    "missing-right-of-a-name": case(
-        lambda fake: fake.denied.add(("update", "secrets")), "permissions/rights", FAILED,
-        "kubectl auth can-i update secrets/raywarden-seed -n raywarden-system --as system:serviceaccount:raywarden",
+    "missing-permission-for-a-name": failed(
+        lambda fake: fake.denied.add(("update", "secrets")),
+        "permissions/permissions",
+        "kubectl auth can-i update secrets/raywarden-seed -n raywarden-system "
+        "--as system:serviceaccount:raywarden",
     ),
-    "may-not-ask-for-rights": case(
-        forbidden("create", "subjectaccessreviews"), "permissions/rights", UNKNOWN,
-        "grant you that (kubectl auth can-i create subjectaccessreviews.authorization.k8s.io -A)",
+    "access-reviews-forbidden": unknown(
+        forbidden("create", "subjectaccessreviews"),
+        "permissions/permissions",
+        "ask an administrator for this permission (verify with "
+        "kubectl auth can-i create subjectaccessreviews.authorization.k8s.io -A)",
     ),
-    "no-deployment": case(
-        without("deployments", HOME, "raywarden"), "installation/deployment", FAILED, "kubectl apply -k deploy/base"
+    "no-deployment": failed(
+        without("deployments", HOME, "raywarden"),
+        "installation/deployment",
+        "kubectl apply -k deploy/base",
     ),
-    "deployment-forbidden": case(
-        forbidden("get", "deployments"), "installation/deployment", UNKNOWN, "you may not get deployments.apps"
+    "deployment-forbidden": unknown(
+        forbidden("get", "deployments"),
+        "installation/deployment",
+        "you may not get deployments.apps",
     ),
-    "not-ready": case(
+    "not-ready": failed(
         put("deployments", changed(deployment(), {"/status/readyReplicas": 0})),
-        "installation/replicas-ready", FAILED, "0 of 2 replicas are ready",
+        "installation/replicas-ready",
+        "0 of 2 replicas are ready",
     ),
-    "half-ready": case(
+    "half-ready": warning(
         put("deployments", changed(deployment(), {"/status/readyReplicas": 1})),
-        "installation/replicas-ready", WARNING, "1 of 2 replicas are ready",
+        "installation/replicas-ready",
+        "1 of 2 replicas are ready",
     ),
-    "one-replica": case(
-        put("deployments", changed(deployment(), {"/status/readyReplicas": 1, "/spec/replicas": 1})),
-        "installation/replicas", WARNING, "--replicas=2",
+    "one-replica": warning(
+        put(
+            "deployments",
+            changed(deployment(), {"/status/readyReplicas": 1, "/spec/replicas": 1}),
+        ),
+        "installation/replicas",
+        "--replicas=2",
     ),
-    "other-enroll-image": case(
+    "other-enroll-image": warning(
         put("deployments", deployment(RAYWARDEN_ENROLL_IMAGE="raywarden:0.0.9")),
-        "installation/enroll-image", WARNING, f"RAYWARDEN_ENROLL_IMAGE={IMAGE}",
+        "installation/enroll-image",
+        f"RAYWARDEN_ENROLL_IMAGE={IMAGE}",
     ),
-    "other-version": case(
-        put("deployments", changed(deployment(), {"/spec/template/spec/containers/0/image": "raywarden:v0.0.9"})),
-        "installation/version", WARNING, "the server is 0.0.9, and this command",
+    "other-version": warning(
+        put("deployments", changed(deployment(), {f"{CONTAINER}/image": "raywarden:v0.0.9"})),
+        "installation/version",
+        "the server is version 0.0.9, but this command",
     ),
-    "no-service": case(
-        without("services", HOME, "raywarden-enroll"), "installation/services", FAILED, "no Service raywarden-enroll"
+    "no-service": failed(
+        without("services", HOME, "raywarden-enroll"),
+        "installation/services",
+        "no Service raywarden-enroll",
     ),
-    "policy-wrong": case(
+    "wrong-policy": failed(
         put("configmaps", policy("kind: Policy\nrules:\n  no-rot: {mode: warn}\n")),
-        "installation/policy", FAILED,
+        "installation/policy",
         "configmap/raywarden-policy/policy.yaml:3:3: rules.no-rot: no rule is called no-rot",
     ),
-    "policy-gone": case(
-        without("configmaps", HOME, "raywarden-policy"), "installation/policy", FAILED, "policy.yaml is not there"
+    "no-policy": failed(
+        without("configmaps", HOME, "raywarden-policy"),
+        "installation/policy",
+        "policy.yaml does not exist",
     ),
-    "policy-elsewhere": case(
+    "policy-elsewhere": unknown(
         put("deployments", deployment(RAYWARDEN_POLICY_FILE="/opt/policy.yaml")),
-        "installation/policy", UNKNOWN, "/opt/policy.yaml is mounted from no ConfigMap",
+        "installation/policy",
+        "/opt/policy.yaml is not mounted from a ConfigMap",
     ),
-    "settings-from-a-config-map": case(
-        both(
-            put("configmaps", {"metadata": {"name": "shared", "namespace": HOME}, "data": {"ENROLL_IMAGE": "other:1"}}),
-            put("deployments", changed(deployment(), {
-                "/spec/template/spec/containers/0/env/0": {"name": "RAYWARDEN_ENROLL_IMAGE", "valueFrom": {}},
-                "/spec/template/spec/containers/0/envFrom": [
-                    {"configMapRef": {"name": "shared"}, "prefix": "RAYWARDEN_"}
-                ],
-            })),
-        ),
-        "installation/enroll-image", WARNING, "and the init container of pods other:1",
+    "settings-from-a-config-map": warning(
+        both(put("configmaps", SHARED_SETTINGS), put("deployments", WITH_SHARED_SETTINGS)),
+        "installation/enroll-image",
+        "but the init container of Ray pods uses other:1",
     ),
-    "policy-by-default": case(
-        put("deployments", deployment(RAYWARDEN_POLICY_FILE="")), "installation/policy", OK, "the default policy"
+    "default-policy": ok(
+        put("deployments", deployment(RAYWARDEN_POLICY_FILE="")),
+        "installation/policy",
+        "the default policy",
     ),
-    "no-configuration": case(
+}
+
+REGISTRATION = {
+    "no-configuration": failed(
         without("validatingwebhookconfigurations", "", "raywarden"),
-        "webhook-configurations/validating-configuration", FAILED, "does not exist",
+        f"{CONFIGURATIONS}/validating-configuration",
+        "does not exist",
     ),
-    "empty-configuration": case(
-        put("mutatingwebhookconfigurations", {"metadata": {"name": "raywarden"}, "webhooks": []}),
-        "webhook-configurations/mutating-configuration", FAILED, "has no webhooks",
+    "empty-configuration": failed(
+        put(
+            "mutatingwebhookconfigurations",
+            {"metadata": {"name": "raywarden"}, "webhooks": []},
+        ),
+        f"{CONFIGURATIONS}/mutating-configuration",
+        "has no webhooks",
     ),
-    "configuration-forbidden": case(
+    "configuration-forbidden": unknown(
         forbidden("get", "mutatingwebhookconfigurations"),
-        "webhook-configurations/mutating-configuration", UNKNOWN, "you may not get mutatingwebhookconfigurations",
+        f"{CONFIGURATIONS}/mutating-configuration",
+        "you may not get mutatingwebhookconfigurations",
     ),
-    "no-bundle": case(
-        mutating(clientConfig={"service": {"namespace": HOME, "name": "raywarden"}}),
-        "webhook-configurations/mutating-ca-bundle", FAILED, "mutating webhook mutate.raywarden.io has no caBundle",
+    "no-bundle": failed(
+        mutating(clientConfig={"service": SERVICE}),
+        f"{CONFIGURATIONS}/mutating-ca-bundle",
+        "mutating webhook mutate.raywarden.io has no caBundle",
     ),
-    "garbage-bundle": case(
-        mutating(clientConfig={"service": {"namespace": HOME, "name": "raywarden"}, "caBundle": "Z2FyYmFnZQ=="}),
-        "webhook-configurations/mutating-ca-bundle", FAILED, "holds no certificate",
+    "garbage-bundle": failed(
+        mutating(clientConfig=GARBAGE_BUNDLE),
+        f"{CONFIGURATIONS}/mutating-ca-bundle",
+        "holds no PEM certificate",
     ),
-    "foreign-bundle": case(
-        put("secrets", changed(seed(), {"/data": seed(**{"20261020T000000Z": live_objects.secret(3)})["data"]})),
-        "webhook-configurations/validating-ca-bundle", FAILED, "another caBundle than the one that follows",
+    "foreign-bundle": failed(
+        put("secrets", changed(seed(), {"/data": OTHER_SEED["data"]})),
+        f"{CONFIGURATIONS}/validating-ca-bundle",
+        "a caBundle that is not the one derived from the seed",
     ),
-    "bundle-ends-soon": case(
-        lambda fake: None, "webhook-configurations/validating-ca-bundle", WARNING, "ends on 2036-10-28",
+    "bundle-expires-soon": warning(
+        nothing,
+        f"{CONFIGURATIONS}/validating-ca-bundle",
+        "expires on 2036-10-28",
         datetime(2036, 9, 20, tzinfo=UTC),
     ),
-    "bundle-ended": case(
-        lambda fake: None, "webhook-configurations/validating-ca-bundle", FAILED, "ended on 2036-10-28",
+    "bundle-expired": failed(
+        nothing,
+        f"{CONFIGURATIONS}/validating-ca-bundle",
+        "expired on 2036-10-28",
         datetime(2036, 11, 20, tzinfo=UTC),
     ),
-    "mutating-fails": case(
-        mutating(failurePolicy="Fail"), "webhook-configurations/mutating-failure-policy", WARNING,
-        "write failurePolicy: Ignore",
+    "mutating-fails": warning(
+        mutating(failurePolicy="Fail"),
+        f"{CONFIGURATIONS}/mutating-failure-policy",
+        "set failurePolicy: Ignore",
     ),
-    "validating-ignores": case(
-        validating(failurePolicy="Ignore"), "webhook-configurations/validating-failure-policy", FAILED,
-        "let in unjudged",
+    "validating-ignores": failed(
+        validating(failurePolicy="Ignore"),
+        f"{CONFIGURATIONS}/validating-failure-policy",
+        "accepts every object unchecked",
     ),
-    "by-url": case(
-        validating(clientConfig={**configuration("validating")["webhooks"][0]["clientConfig"], "url": "https://x"}),
-        "webhook-configurations/validating-service", WARNING, "points to the URL https://x",
+    "by-url": warning(
+        validating(clientConfig={**CLIENT_CONFIG, "url": "https://x"}),
+        f"{CONFIGURATIONS}/validating-service",
+        "calls the URL https://x",
     ),
-    "other-service": case(
+    "other-service": failed(
         put("deployments", deployment(RAYWARDEN_ADMISSION_SERVICE="other")),
-        "webhook-configurations/validating-service", FAILED, "and not to raywarden-system/other",
+        f"{CONFIGURATIONS}/validating-service",
+        "instead of raywarden-system/other",
     ),
-    "slow": case(
-        validating(timeoutSeconds=30), "webhook-configurations/validating-timeout", WARNING, "timeoutSeconds 30"
+    "slow": warning(
+        validating(timeoutSeconds=30),
+        f"{CONFIGURATIONS}/validating-timeout",
+        "timeoutSeconds 30",
     ),
-    "side-effects": case(
-        validating(sideEffects="Some"), "webhook-configurations/validating-side-effects", FAILED, "sideEffects: None"
+    "side-effects": failed(
+        validating(sideEffects="Some"),
+        f"{CONFIGURATIONS}/validating-side-effects",
+        "sideEffects: None",
     ),
-}  # fmt: skip
+}
+
+CASES = INSTALLATION | REGISTRATION

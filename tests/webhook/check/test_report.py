@@ -1,4 +1,4 @@
-"""What `raywarden check` finds in an installation that is sound, and in those that are not."""
+"""`raywarden check` finds nothing wrong in a healthy installation, and every fault in others."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -10,81 +10,84 @@ from tests.support import live_objects
 from tests.support.factory import changed, reviewer
 from tests.support.fake_kube_api import FakeKubeApi, hangs_up
 from tests.support.kube_conversation import conversation, free_port, kubeconfig_for, listening, talk
-from tests.webhook.check import cluster_faults, healthy_installation, installation_faults
-from tests.webhook.check.cluster_faults import BARE_POD
+from tests.webhook.check import (
+    admission_faults,
+    healthy_installation,
+    installation_faults,
+    kuberay_faults,
+)
 from tests.webhook.check.healthy_installation import HOME, namespace, pod, ray_cluster
+from tests.webhook.check.kuberay_faults import BARE_POD
 from webhook.check.collect import Inspection
 from webhook.check.dry_run import BARE_CLUSTER, FORGED_POD
 from webhook.check.findings import Finding, Status
-from webhook.check.report import judge
+from webhook.check.report import run_checks
 from webhook.kube.api import KubeApi
 from webhook.manifests.dry_run import review_manifest
 from webhook.manifests.read import Manifest
 
 OK, UNKNOWN, WARNING, FAILED = Status.OK, Status.UNKNOWN, Status.WARNING, Status.FAILED
-Found = Mapping[str, list[Finding]]
-CASES = installation_faults.CASES | cluster_faults.CASES
+Findings = Mapping[str, list[Finding]]
+CASES = installation_faults.CASES | admission_faults.CASES | kuberay_faults.CASES
 
 
-async def look(api: KubeApi, namespace: str = "", now: datetime = live_objects.NOW) -> Found:
-    """The findings of all sections, by section and id."""
+async def check(api: KubeApi, namespace: str = "", now: datetime = live_objects.NOW) -> Findings:
+    """The findings of all sections, by `section/id`."""
     facts = await Inspection(api, HOME, lambda: now).facts(namespace)
-    found: dict[str, list[Finding]] = {}
-    for section in judge(facts):
+    findings: dict[str, list[Finding]] = {}
+    for section in run_checks(facts):
         for finding in section.findings:
-            found.setdefault(f"{section.title}/{finding.id}", []).append(finding)
-    return found
+            findings.setdefault(f"{section.title}/{finding.id}", []).append(finding)
+    return findings
 
 
-def bad(found: Found) -> list[Finding]:
-    return [
-        finding for findings in found.values() for finding in findings if finding.status is not OK
-    ]
+def flat(findings: Findings) -> list[Finding]:
+    return [finding for same_id in findings.values() for finding in same_id]
+
+
+def problems(findings: Findings) -> list[Finding]:
+    return [finding for finding in flat(findings) if finding.status is not OK]
 
 
 @conversation
-async def test_a_sound_installation_has_nothing_to_mend(fake: FakeKubeApi, api: KubeApi) -> None:
-    healthy_installation.furnish(fake)
+async def test_a_healthy_installation_has_no_problems(fake: FakeKubeApi, api: KubeApi) -> None:
+    healthy_installation.install(fake)
     before = dict(fake.objects)
-    found = await look(api)
-    assert bad(found) == []
-    assert len(found) == 31
+    findings = await check(api)
+    assert problems(findings) == []
+    assert len(findings) == 31
     assert fake.objects == before
-    written = [
-        seen
-        for seen in fake.seen
-        if seen.method != "GET" and not seen.raw_path.endswith("accessreviews")
+    writes = [
+        request
+        for request in fake.seen
+        if request.method != "GET" and not request.raw_path.endswith("accessreviews")
     ]
-    assert [seen.query for seen in written] == [{"dryRun": "All"}] * 2, (
-        "nothing is created for real"
-    )
+    queries = [request.query for request in writes]
+    assert queries == [{"dryRun": "All"}] * 2, "nothing is created for real"
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_what_is_not_sound_is_found(tmp_path: Path, name: str) -> None:
-    wanted = CASES[name]
+def test_every_fault_is_found(tmp_path: Path, name: str) -> None:
+    case = CASES[name]
 
     async def main() -> None:
         fake = FakeKubeApi(free_port())
-        healthy_installation.furnish(fake)
-        wanted.spoil(fake)
+        healthy_installation.install(fake)
+        case.fault(fake)
         async with listening(fake), await KubeApi.connect(kubeconfig_for(fake, tmp_path)) as api:
-            found = await look(api, now=wanted.now)
-        findings = found[wanted.finding]
-        assert [finding.status for finding in findings] == [wanted.status]
-        assert wanted.words in f"{findings[0].message} {findings[0].remediation}"
-        assert all(
-            bool(finding.remediation) is (finding.status is not OK)
-            for listed in found.values()
-            for finding in listed
-        )
+            findings = await check(api, now=case.now)
+        expected = findings[case.finding]
+        assert [finding.status for finding in expected] == [case.status]
+        assert case.text in f"{expected[0].message} {expected[0].remediation}"
+        for finding in flat(findings):
+            assert bool(finding.remediation) is (finding.status is not OK), finding
 
     talk(main())
 
 
 @conversation
-async def test_what_is_right_as_it_is_is_left_alone(fake: FakeKubeApi, api: KubeApi) -> None:
-    healthy_installation.furnish(fake)
+async def test_unusual_but_valid_objects_are_not_problems(fake: FakeKubeApi, api: KubeApi) -> None:
+    healthy_installation.install(fake)
     fake.put("namespaces", namespace("team-a", **{"raywarden.io/enforce": "privileged"}))
     fake.put(
         "rayclusters",
@@ -92,82 +95,79 @@ async def test_what_is_right_as_it_is_is_left_alone(fake: FakeKubeApi, api: Kube
     )
     fake.put("pods", changed(BARE_POD, {"/metadata/name": "ended", "/status/phase": "Succeeded"}))
     fake.put("pods", changed(pod("cleanup", "redis-cleanup"), {"/spec/initContainers": []}))
-    own = {
+    own_certificate = {
         "/metadata/annotations": {"raywarden.io/tls-secret": "mine"},
         "/metadata/name": "brought",
     }
-    fake.put("pods", changed(BARE_POD, own))
-    assert bad(await look(api)) == []
+    fake.put("pods", changed(BARE_POD, own_certificate))
+    assert problems(await check(api)) == []
 
 
 @conversation
-async def test_who_may_nothing_is_told_what_to_ask_for(fake: FakeKubeApi, api: KubeApi) -> None:
-    healthy_installation.furnish(fake)
-    plurals = {plural for plural, _, _ in fake.objects} | {
-        "subjectaccessreviews",
-        "rayjobs",
-        "rayservices",
-        "raycronjobs",
-    }
-    fake.forbidden = {(verb, plural) for verb in ("get", "list", "create") for plural in plurals}
-    found = await look(api)
-    assert {finding.status for finding in bad(found)} == {UNKNOWN}
-    for findings in found.values():
-        for finding in findings:
-            assert (
-                finding.status is OK
-                or "kubectl auth can-i" in finding.remediation
-                or "see to the Deployment" in finding.remediation
-            )
-
-
-@conversation
-async def test_we_are_known_by_our_words_to_those_who_may_not_see_our_names(
+async def test_a_caller_without_permissions_learns_which_ones_to_ask_for(
     fake: FakeKubeApi, api: KubeApi
 ) -> None:
-    healthy_installation.furnish(fake)
+    healthy_installation.install(fake)
+    plurals = {plural for plural, _, _ in fake.objects}
+    plurals |= {"subjectaccessreviews", "rayjobs", "rayservices", "raycronjobs"}
+    for verb in ("get", "list", "create"):
+        fake.forbidden |= {(verb, plural) for plural in plurals}
+    findings = await check(api)
+    assert {finding.status for finding in problems(findings)} == {UNKNOWN}
+    for finding in problems(findings):
+        assert (
+            "kubectl auth can-i" in finding.remediation
+            or "fix the Deployment" in finding.remediation
+        )
+
+
+@conversation
+async def test_a_rejection_is_recognized_without_access_to_webhook_configurations(
+    fake: FakeKubeApi, api: KubeApi
+) -> None:
+    healthy_installation.install(fake)
     fake.forbidden = {
         ("get", f"{kind}webhookconfigurations") for kind in ("mutating", "validating")
     }
-    found = await look(api)
-    assert found["admission/refuses"][0].status is OK
+    findings = await check(api)
+    assert findings["admission/rejects-forged-pod"][0].status is OK
 
 
 @conversation
-async def test_a_namespace_that_is_not_looked_after_proves_nothing(
+async def test_dry_runs_prove_nothing_in_a_namespace_that_webhooks_skip(
     fake: FakeKubeApi, api: KubeApi
 ) -> None:
-    healthy_installation.furnish(fake)
+    healthy_installation.install(fake)
     fake.put("namespaces", namespace("kube-system"))
-    found = await look(api, "kube-system")
-    for id in ("refuses", "completes"):
-        (finding,) = found[f"admission/{id}"]
+    findings = await check(api, "kube-system")
+    for id in ("rejects-forged-pod", "completes-ray-cluster"):
+        (finding,) = findings[f"admission/{id}"]
         assert finding.status is UNKNOWN and "--namespace" in finding.remediation
-    posted = [seen.raw_path for seen in fake.seen if seen.query]
+    posted = [request.raw_path for request in fake.seen if request.query]
     assert "/api/v1/namespaces/kube-system/pods" in posted
 
 
 @conversation
-async def test_an_api_server_that_breaks_off_is_unknown_where_it_did(
+async def test_a_broken_connection_makes_only_that_check_unknown(
     fake: FakeKubeApi, api: KubeApi
 ) -> None:
-    healthy_installation.furnish(fake)
+    healthy_installation.install(fake)
     fake.dry_runs["pods"] = hangs_up
-    (finding,) = (await look(api))["admission/refuses"]
+    (finding,) = (await check(api))["admission/rejects-forged-pod"]
     assert finding.status is UNKNOWN and "the connection to the API server broke" in finding.message
 
 
 @pytest.mark.parametrize("enforce", ["baseline", "restricted"])
-def test_what_is_dry_run_is_refused_and_completed_by_our_own_server(enforce: str) -> None:
-    judge = reviewer({"profiles": {"enforce": enforce}})
-    forged = review_manifest(judge, Manifest("pod", 0, dict(FORGED_POD)), "team-a")
-    assert forged and "operator-made-pods" in {
-        violation.rule for violation in forged.outcome.denied
-    }
-    bare = review_manifest(judge, Manifest("cluster", 0, dict(BARE_CLUSTER)), "team-a")
-    assert bare and bare.outcome.document["metadata"]["labels"]["raywarden.io/tls"] == "managed"
-    # What a namespace of the strictest profile lacks is told; of the cluster itself nothing is in the way.
-    around = {"network-policy-present", "namespace-quota"}
-    assert {violation.rule for violation in bare.outcome.denied} <= (
-        around if enforce == "restricted" else set()
-    )
+def test_the_rules_reject_and_complete_the_objects_of_the_dry_runs(enforce: str) -> None:
+    admission = reviewer({"profiles": {"enforce": enforce}})
+    forged = review_manifest(admission, Manifest("pod", 0, dict(FORGED_POD)), "team-a")
+    assert forged
+    denied = {violation.rule for violation in forged.outcome.denied}
+    assert "operator-made-pods" in denied
+    bare = review_manifest(admission, Manifest("cluster", 0, dict(BARE_CLUSTER)), "team-a")
+    assert bare
+    assert bare.outcome.document["metadata"]["labels"]["raywarden.io/tls"] == "managed"
+    # The profile `restricted` may miss objects in the namespace, but finds nothing in the cluster.
+    missing_in_namespace = {"network-policy-present", "namespace-quota"}
+    allowed = missing_in_namespace if enforce == "restricted" else set()
+    assert {violation.rule for violation in bare.outcome.denied} <= allowed

@@ -1,4 +1,4 @@
-"""`raywarden ca`, as an operator calls it, against an API server on a real socket."""
+"""`raywarden ca` as an operator runs it, against an API server on a real socket."""
 
 import asyncio
 import base64
@@ -23,13 +23,19 @@ OLD = live_objects.GENERATION.name
 
 
 def enrolled(document: Object) -> Object:
-    """A pod with our init container, which started a minute after its cluster was made."""
-    ours = {"/spec/initContainers": [{"name": "raywarden-enroll"}]}
-    return changed(document, {"/metadata/creationTimestamp": "2026-11-20T08:01:00Z", **ours})
+    """A pod with the init container, created a minute after its cluster."""
+    init_containers = [{"name": "raywarden-enroll"}]
+    return changed(
+        document,
+        {
+            "/metadata/creationTimestamp": "2026-11-20T08:01:00Z",
+            "/spec/initContainers": init_containers,
+        },
+    )
 
 
-def furnish(fake: FakeKubeApi) -> None:
-    """A cluster with a seed, a RayCluster of two pods, and a pod of Ray without KubeRay."""
+def install(fake: FakeKubeApi) -> None:
+    """A cluster with a seed, a RayCluster with two pods, and a pod of Ray without KubeRay."""
     fake.put("namespaces", live_objects.namespace())
     fake.put("rayclusters", live_objects.ray_cluster())
     for pod in (live_objects.pod(), live_objects.pod("w", "worker"), live_objects.opted_in_pod()):
@@ -47,7 +53,7 @@ def furnish(fake: FakeKubeApi) -> None:
 
 
 async def ca(fake: FakeKubeApi, *arguments: str, answer: str = "") -> tuple[int, str]:
-    """Run `raywarden ca`; gives the exit code and everything it said, which is never a secret."""
+    """The exit code and the output of `raywarden ca`; the output must not contain a secret."""
     with TemporaryDirectory() as folder:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "webhook", "ca", *arguments),
@@ -57,15 +63,15 @@ async def ca(fake: FakeKubeApi, *arguments: str, answer: str = "") -> tuple[int,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
-        said = (await process.communicate(answer.encode()))[0].decode()
-    assert leaked(said) is None
+        output = (await process.communicate(answer.encode()))[0].decode()
+    assert leaked(output) is None
     for secret in (
         live_objects.GENERATION.secret.hex(),
         base64.b64encode(live_objects.GENERATION.secret).decode(),
     ):
-        assert secret not in said
+        assert secret not in output
     assert process.returncode is not None
-    return process.returncode, said
+    return process.returncode, output
 
 
 def entries(fake: FakeKubeApi) -> list[str]:
@@ -73,24 +79,24 @@ def entries(fake: FakeKubeApi) -> list[str]:
 
 
 @conversation
-async def test_the_list_is_for_people_and_for_programs(fake: FakeKubeApi, api: KubeApi) -> None:
-    furnish(fake)
-    code, said = await ca(fake, "list")
+async def test_the_list_is_text_or_json(fake: FakeKubeApi, api: KubeApi) -> None:
+    install(fake)
+    code, output = await ca(fake, "list")
     assert code == 0
-    assert f"{OLD}  signs for 2 clusters and for RayWarden's own ports" in said
-    assert "team-a/demo    20261101T000000Z  2     2028-11-19" in said
-    code, said = await ca(fake, "list", "--output", "json")
-    found = json.loads(said)
-    assert [entry["name"] for entry in found["clusters"]] == ["demo", "django"]
-    assert found["generations"] == [{"name": OLD, "state": "signs", "clusters": 2}]
+    assert f"{OLD}  signs for 2 clusters and for RayWarden's own ports" in output
+    assert "team-a/demo    20261101T000000Z  2     2028-11-19" in output
+    code, output = await ca(fake, "list", "--output", "json")
+    report = json.loads(output)
+    assert [entry["name"] for entry in report["clusters"]] == ["demo", "django"]
+    assert report["generations"] == [{"name": OLD, "state": "signs", "clusters": 2}]
 
 
 @conversation
-async def test_a_rotation_adds_and_touches_nothing_else(fake: FakeKubeApi, api: KubeApi) -> None:
-    furnish(fake)
+async def test_a_rotation_only_adds_a_generation(fake: FakeKubeApi, api: KubeApi) -> None:
+    install(fake)
     before = fake.objects[SECRET]["data"][OLD]
-    code, said = await ca(fake, "rotate")
-    assert code == 0 and "clusters created in 5 minutes and later will use it" in said
+    code, output = await ca(fake, "rotate")
+    assert code == 0 and "clusters created after 5 minutes use it" in output
     first, second = entries(fake)
     assert first == OLD and fake.objects[SECRET]["data"][OLD] == before
     assert len(base64.b64decode(fake.objects[SECRET]["data"][second])) == 32
@@ -98,34 +104,30 @@ async def test_a_rotation_adds_and_touches_nothing_else(fake: FakeKubeApi, api: 
 
 
 @conversation
-async def test_who_would_be_cut_off_is_named_and_asked_about(
-    fake: FakeKubeApi, api: KubeApi
-) -> None:
-    furnish(fake)
+async def test_revoking_asks_before_it_cuts_off_pods(fake: FakeKubeApi, api: KubeApi) -> None:
+    install(fake)
     newer = {"20261120T080030Z": base64.b64encode(live_objects.secret(3)).decode()}
     fake.put(
         "secrets", changed(fake.objects[SECRET], {"/data": fake.objects[SECRET]["data"] | newer})
     )
-    code, said = await ca(fake, "revoke", OLD, "--forget", answer="n\n")
+    code, output = await ca(fake, "revoke", OLD, "--forget", answer="n\n")
     assert code == 1 and OLD in entries(fake)
-    assert (
-        "team-a/demo: 2 of 2 pods will be cut off from pods that start later" in said
-        and "Go on? [y/N]" in said
-    )
-    code, said = await ca(fake, "revoke", OLD)
-    assert code == 0, "pods that know the newer one are not cut off by a retirement"
+    warning = "team-a/demo: 2 of 2 pods will not be able to connect to pods that start later"
+    assert warning in output and "Continue? [y/N]" in output
+    code, output = await ca(fake, "revoke", OLD)
+    assert code == 0, "retiring a generation does not cut off pods that trust the newer one"
     assert any(entry.startswith(f"{OLD}.retired.") for entry in entries(fake))
-    assert "2 of 2 pods still use a retired CA" in said
-    code, said = await ca(fake, "revoke", OLD, "--forget", "--yes")
+    assert "2 of 2 pods still use a retired CA" in output
+    code, output = await ca(fake, "revoke", OLD, "--forget", "--yes")
     assert (code, entries(fake)) == (0, list(newer))
 
 
 @conversation
-async def test_a_clusters_cas_are_shown_as_pem(fake: FakeKubeApi, api: KubeApi) -> None:
-    furnish(fake)
-    code, said = await ca(fake, "show", "team-a/demo")
+async def test_show_prints_the_cas_of_a_cluster(fake: FakeKubeApi, api: KubeApi) -> None:
+    install(fake)
+    code, output = await ca(fake, "show", "team-a/demo")
     assert code == 0
-    (certificate,) = x509.load_pem_x509_certificates(said.encode())
+    (certificate,) = x509.load_pem_x509_certificates(output.encode())
     assert certificate.subject.rfc4514_string() == "CN=demo,OU=team-a,O=RayWarden"
     assert await ca(fake, "show", "demo") == (2, "raywarden: demo is not NAMESPACE/NAME\n")
     assert await ca(fake, "show", "nowhere/demo") == (
@@ -135,22 +137,23 @@ async def test_a_clusters_cas_are_shown_as_pem(fake: FakeKubeApi, api: KubeApi) 
 
 
 @conversation
-async def test_whom_the_api_server_trusts_can_be_written_by_whoever_may(
-    fake: FakeKubeApi, api: KubeApi
-) -> None:
-    furnish(fake)
-    code, said = await ca(fake, "publish")
-    assert (code, "there is no raywarden among mutatingwebhookconfigurations" in said) == (2, True)
+async def test_publish_writes_the_ca_bundle(fake: FakeKubeApi, api: KubeApi) -> None:
+    install(fake)
+    code, output = await ca(fake, "publish")
+    assert (code, "there is no raywarden among mutatingwebhookconfigurations" in output) == (
+        2,
+        True,
+    )
     for kind in ("mutating", "validating"):
         fake.put(f"{kind}webhookconfigurations", configuration(kind))
     bundles = {kind: bundle(fake, kind) for kind in ("mutating", "validating")}
-    for spoilt in ("", "Z2FyYmFnZQ=="):
+    for wrong in ("", "Z2FyYmFnZQ=="):
         for kind in bundles:
-            broken = {"/webhooks/0/clientConfig/caBundle": spoilt}
+            broken = {"/webhooks/0/clientConfig/caBundle": wrong}
             fake.put(f"{kind}webhookconfigurations", changed(configuration(kind), broken))
-        assert await ca(fake, "publish") == (0, "the caBundle is written\n")
+        assert await ca(fake, "publish") == (0, "caBundle updated\n")
         assert {kind: bundle(fake, kind) for kind in bundles} == bundles
-    assert await ca(fake, "publish") == (0, "the caBundle is as it should be\n")
+    assert await ca(fake, "publish") == (0, "caBundle is up to date\n")
 
 
 def bundle(fake: FakeKubeApi, kind: str) -> str:
@@ -159,16 +162,16 @@ def bundle(fake: FakeKubeApi, kind: str) -> str:
 
 
 @conversation
-async def test_what_cannot_be_done_is_said_in_a_line(fake: FakeKubeApi, api: KubeApi) -> None:
+async def test_errors_are_reported_in_one_line(fake: FakeKubeApi, api: KubeApi) -> None:
     assert await ca(fake, "list") == (
         2,
         "raywarden: there is no seed yet; the server creates it when it starts\n",
     )
-    furnish(fake)
+    install(fake)
     assert await ca(fake, "revoke", "2026") == (
         2,
         f"raywarden: there is no such generation; the seed has {OLD}\n",
     )
     fake.forbidden.add(("list", "rayclusters"))
-    code, said = await ca(fake, "list")
-    assert code == 2 and "may not list rayclusters.ray.io: grant it with RBAC" in said
+    code, output = await ca(fake, "list")
+    assert code == 2 and "may not list rayclusters.ray.io: grant it with RBAC" in output

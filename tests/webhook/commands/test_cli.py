@@ -1,4 +1,4 @@
-"""The command line, as people and CI jobs call it."""
+"""The command line as people and CI jobs run it."""
 
 import json
 import subprocess
@@ -36,28 +36,27 @@ PUBLIC = factory.changed(factory.ray_cluster(), {"/spec/headGroupSpec/serviceTyp
 CONFIG_MAP = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}}
 
 
-def test_clean_manifests_end_with_zero(tmp_path: Path) -> None:
+def test_clean_manifests_exit_with_0(tmp_path: Path) -> None:
     quota = {
         "apiVersion": "v1",
         "kind": "ResourceQuota",
         "metadata": {"name": "ray", "namespace": "team-a"},
     }
-    around = (related_objects.network_policy(), quota, CONFIG_MAP)
-    ended = run("review", write(tmp_path, "a.yaml", factory.ray_cluster(), *around))
+    related = (related_objects.network_policy(), quota, CONFIG_MAP)
+    ended = run("review", write(tmp_path, "a.yaml", factory.ray_cluster(), *related))
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.splitlines()[0].endswith("a.yaml: RayCluster team-a/demo: allowed")
-    assert (
-        ended.stdout.splitlines()[-1] == "2 reviewed, 0 denied, 0 warnings, 0 unreadable, 2 not Ray"
-    )
+    summary = "2 reviewed, 0 denied, 0 warnings, 0 unreadable, 2 not Ray"
+    assert ended.stdout.splitlines()[-1] == summary
 
 
-def test_what_is_not_known_offline_is_said(tmp_path: Path) -> None:
+def test_facts_that_are_unknown_offline_are_reported(tmp_path: Path) -> None:
     ended = run("review", write(tmp_path, "a.yaml", factory.ray_cluster()))
     assert ended.returncode == 0, ended.stderr
     assert "whether a quota is over the namespace team-a is not known here" in ended.stdout
 
 
-def test_a_denied_manifest_ends_with_one_and_says_what_to_write(tmp_path: Path) -> None:
+def test_a_denied_manifest_exits_with_1_and_prints_the_fix(tmp_path: Path) -> None:
     ended = run("review", write(tmp_path, "a.yaml", factory.ray_cluster(), PUBLIC))
     assert ended.returncode == 1
     assert "a.yaml#2: RayCluster team-a/demo: DENIED" in ended.stdout
@@ -69,7 +68,7 @@ def test_a_denied_manifest_ends_with_one_and_says_what_to_write(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "says"),
+    ("name", "content", "reason"),
     [
         ("a.yaml", b"a: [1", "did not find expected"),
         ("a.yaml", b"a: {{ .Values.a }}", "a key is a list or a mapping"),
@@ -82,64 +81,67 @@ def test_a_denied_manifest_ends_with_one_and_says_what_to_write(tmp_path: Path) 
         ("a.yaml", b"[" * 100_000, "nested deeper than 100 levels"),
     ],
 )
-def test_what_cannot_be_read_ends_with_two_and_says_why(
-    tmp_path: Path, name: str, content: bytes, says: str
+def test_an_unreadable_file_exits_with_2_and_prints_the_reason(
+    tmp_path: Path, name: str, content: bytes, reason: str
 ) -> None:
     file = tmp_path / name
     file.write_bytes(content)
     write(tmp_path, "b.yaml", PUBLIC)
     ended = run("review", str(tmp_path))
     assert ended.returncode == 2
-    assert f"{file}: could not be read: " in ended.stdout and says in ended.stdout
-    assert "1 reviewed, 1 denied" in ended.stdout, "the rest is reviewed all the same"
+    assert f"{file}: could not be read: " in ended.stdout and reason in ended.stdout
+    assert "1 reviewed, 1 denied" in ended.stdout, "the other manifests are still reviewed"
 
 
 @pytest.mark.parametrize(
-    ("source", "says"),
-    [("nowhere.yaml", "No such file or directory"), (".", "no Kubernetes object in it")],
+    ("source", "reason"),
+    [("nowhere.yaml", "No such file or directory"), (".", "contains no Kubernetes object")],
 )
-def test_nothing_to_read_is_an_error(tmp_path: Path, source: str, says: str) -> None:
+def test_a_source_without_manifests_is_an_error(tmp_path: Path, source: str, reason: str) -> None:
     ended = run("review", str(tmp_path / source))
     assert ended.returncode == 2
-    assert f"could not be read: {says}" in ended.stdout
+    assert f"could not be read: {reason}" in ended.stdout
 
 
 @pytest.mark.parametrize("stdin", ["", "# nothing\n---\n", "replicas: 3\n"])
-def test_an_empty_pipe_does_not_pass_for_a_clean_one(stdin: str) -> None:
+def test_an_empty_pipe_is_an_error(stdin: str) -> None:
     ended = run("review", "-", stdin=stdin)
     assert ended.returncode == 2
-    assert "-: could not be read: no Kubernetes object in it" in ended.stdout
+    assert "-: could not be read: contains no Kubernetes object" in ended.stdout
 
 
 @pytest.mark.parametrize(
     "content", ["kind: RayCluster\n", "just text\n", "[1, 2]\n", "apiVersion: v1\nkind: [a]\n"]
 )
-def test_what_claims_to_be_an_object_and_is_none(content: str) -> None:
+def test_a_document_that_is_not_a_kubernetes_object_is_an_error(content: str) -> None:
     ended = run("review", "-", stdin=content)
     assert ended.returncode == 2
-    assert "not a Kubernetes object: write apiVersion and kind" in ended.stdout
+    assert "not a Kubernetes object: set apiVersion and kind" in ended.stdout
 
 
-def test_a_values_file_beside_manifests_is_passed_over(tmp_path: Path) -> None:
+def test_a_values_file_beside_manifests_is_skipped(tmp_path: Path) -> None:
     write(tmp_path, "values.yaml", {"replicas": 3})
     write(tmp_path, "a.yaml", factory.ray_cluster())
     assert run("review", str(tmp_path)).returncode == 0
 
 
-def test_made_goes_with_patch() -> None:
+def test_include_derived_needs_patch() -> None:
     ended = run("review", "--include-derived", "deploy/examples")
     assert ended.returncode == 2
-    assert "--include-derived goes with --patch" in ended.stderr
+    assert "--include-derived needs --patch" in ended.stderr
 
 
-def test_standard_input_takes_helms_output() -> None:
-    rendered = f"---\n# Source: ray/templates/a.yaml\n{yaml.safe_dump(PUBLIC)}---\n# Source: ray/templates/empty.yaml\n---\n"
+def test_standard_input_accepts_the_output_of_helm() -> None:
+    rendered = (
+        f"---\n# Source: ray/templates/a.yaml\n{yaml.safe_dump(PUBLIC)}"
+        "---\n# Source: ray/templates/empty.yaml\n---\n"
+    )
     ended = run("review", "-", stdin=rendered)
     assert ended.returncode == 1
     assert ended.stdout.startswith("stdin: RayCluster")
 
 
-def test_lists_are_opened(tmp_path: Path) -> None:
+def test_the_items_of_lists_are_reviewed(tmp_path: Path) -> None:
     inner = {"apiVersion": "ray.io/v1", "kind": "RayClusterList", "items": [PUBLIC]}
     outer = {
         "apiVersion": "v1",
@@ -147,30 +149,35 @@ def test_lists_are_opened(tmp_path: Path) -> None:
         "items": [CONFIG_MAP, inner, factory.ray_cluster()],
     }
     ended = run("review", "-o", "json", write(tmp_path, "a.yaml", outer))
-    assert [
-        found["source"].rpartition("#")[2] for found in json.loads(ended.stdout)["objects"]
-    ] == ["2", "3"]
+    sources = [reviewed["source"] for reviewed in json.loads(ended.stdout)["objects"]]
+    assert [source.rpartition("#")[2] for source in sources] == ["2", "3"]
 
 
-def test_json_for_programs(tmp_path: Path) -> None:
+def test_programs_get_json(tmp_path: Path) -> None:
     ended = run("review", "--output", "json", write(tmp_path, "a.yaml", PUBLIC))
     report = json.loads(ended.stdout)
-    (found,) = report["objects"]
-    assert found["allowed"] is False
-    assert found["mutations"] == ["pod-security", "node-ip-address", "token-automount", "ray-tls"]
-    assert found["violations"][0]["rule"] == "no-public-head-service"
-    assert found["violations"][0]["pointer"] == "/spec/headGroupSpec/serviceType"
-    assert [made["name"] for made in found["derived"]] == ["demo-head-", "demo-small-worker-"]
+    (reviewed,) = report["objects"]
+    assert reviewed["allowed"] is False
+    assert reviewed["mutations"] == [
+        "pod-security",
+        "node-ip-address",
+        "token-automount",
+        "ray-tls",
+    ]
+    assert reviewed["violations"][0]["rule"] == "no-public-head-service"
+    assert reviewed["violations"][0]["pointer"] == "/spec/headGroupSpec/serviceType"
+    assert [derived["name"] for derived in reviewed["derived"]] == [
+        "demo-head-",
+        "demo-small-worker-",
+    ]
     assert report["summary"]["denied"] == 1
 
 
-def test_patch_prints_manifests_and_nothing_else(tmp_path: Path) -> None:
+def test_patch_prints_only_manifests(tmp_path: Path) -> None:
     ended = run("review", "--patch", write(tmp_path, "a.yaml", factory.ray_cluster()))
     (document,) = yaml.safe_load_all(ended.stdout)
-    assert (
-        document["spec"]["headGroupSpec"]["template"]["spec"]["initContainers"][0]["name"]
-        == "raywarden-enroll"
-    )
+    head = document["spec"]["headGroupSpec"]["template"]["spec"]
+    assert head["initContainers"][0]["name"] == "raywarden-enroll"
     assert "&id" not in ended.stdout
     assert "1 reviewed" in ended.stderr
     again = run("review", "-", stdin=ended.stdout)
@@ -178,7 +185,7 @@ def test_patch_prints_manifests_and_nothing_else(tmp_path: Path) -> None:
     assert "inject" not in again.stdout.splitlines()[1]
 
 
-def test_patch_shows_on_request_what_kuberay_makes_of_a_job(tmp_path: Path) -> None:
+def test_patch_can_include_the_objects_that_kuberay_creates_from_a_job(tmp_path: Path) -> None:
     ended = run(
         "review", "--patch", "--include-derived", write(tmp_path, "a.yaml", factory.ray_job())
     )
@@ -186,7 +193,7 @@ def test_patch_shows_on_request_what_kuberay_makes_of_a_job(tmp_path: Path) -> N
     assert kinds == ["RayJob", "RayCluster", "Pod", "Pod", "Pod"]
 
 
-def test_namespaces_beside_the_manifests_choose_their_profile(tmp_path: Path) -> None:
+def test_a_namespace_beside_the_manifests_selects_the_profile(tmp_path: Path) -> None:
     cluster = factory.by_hand(factory.ray_cluster())
     namespace = {
         "apiVersion": "v1",
@@ -200,7 +207,7 @@ def test_namespaces_beside_the_manifests_choose_their_profile(tmp_path: Path) ->
     assert "tls-on" in ended.stdout
 
 
-def test_a_policy_of_ones_own(tmp_path: Path) -> None:
+def test_a_policy_file_replaces_the_default_policy(tmp_path: Path) -> None:
     manifest = write(tmp_path, "a.yaml", PUBLIC)
     policy = write(tmp_path, "policy.yaml", {"rules": {"no-public-head-service": {"mode": "warn"}}})
     assert run("review", "--policy", policy, manifest).returncode == 0
@@ -217,9 +224,9 @@ def test_admission_reviews_can_be_reviewed_again() -> None:
 
 
 def test_rules_are_listed() -> None:
-    listed = run("rules").stdout
-    assert "no-host-access             baseline " in listed
-    assert "ray-tls                    mutation" in listed
+    output = run("rules").stdout
+    assert "no-host-access             baseline " in output
+    assert "ray-tls                    mutation" in output
 
 
 @pytest.mark.parametrize("file", sorted(docs.files()), ids=lambda file: file.name)
@@ -227,6 +234,6 @@ def test_generated_documentation_is_fresh(file: Path) -> None:
     assert file.read_text() == docs.files()[file], "make docs"
 
 
-def test_the_version_is_that_of_the_package() -> None:
+def test_the_version_is_the_version_of_the_package() -> None:
     version = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
     assert run("--version").stdout == f"raywarden {version}\n"

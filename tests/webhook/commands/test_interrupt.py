@@ -1,4 +1,4 @@
-"""Ctrl-C in a real terminal: it ends at once, and nobody has to read a traceback."""
+"""Ctrl-C in a real terminal ends a command at once and without a traceback."""
 
 import os
 import pty
@@ -23,29 +23,33 @@ DEMO = [
     "deploy/dev-cluster.yaml",
     "--keep-serving",
 ]
-# Makes the terminal that is standard input the one whose Ctrl-C counts.
-_IN_TERMINAL = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+# Makes standard input the controlling terminal, which turns Ctrl-C into SIGINT.
+_IN_TERMINAL = (
+    "import fcntl, os, sys, termios; "
+    "fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+    "os.execv(sys.argv[1], sys.argv[1:])"
+)
 _SECONDS = 30
 
 
 class Terminal:
-    """A terminal with one command of ours in it."""
+    """A terminal in which one command runs."""
 
     def __init__(self, process: subprocess.Popen[bytes], screen: int) -> None:
         self._process = process
         self._screen = screen
-        self.shown = b""
+        self.output = b""
 
     def wait_for(self, text: bytes) -> None:
         deadline = time.monotonic() + _SECONDS
-        while text not in self.shown:
-            assert self._read(deadline), f"{text!r} is not shown: {self.shown!r}"
+        while text not in self.output:
+            assert self._read(deadline), f"{text!r} is not in the output: {self.output!r}"
 
     def ctrl_c(self) -> None:
         os.write(self._screen, b"\x03")
 
-    def end(self) -> tuple[int, float]:
-        """The exit code, and the seconds it took to end."""
+    def wait_for_end(self) -> tuple[int, float]:
+        """The exit code, and the seconds until the end."""
         started = time.monotonic()
         while self._read(started + _SECONDS):
             pass
@@ -55,11 +59,14 @@ class Terminal:
         readable, _, _ = select.select(
             [self._screen], [], [], max(0.0, deadline - time.monotonic())
         )
-        try:
-            self.shown += (found := os.read(self._screen, 65536) if readable else b"")
-        except OSError:  # Linux' way to say that nobody has this terminal open
+        if not readable:
             return False
-        return bool(found)
+        try:
+            output = os.read(self._screen, 65536)
+        except OSError:  # on Linux: no process has this terminal open any more
+            return False
+        self.output += output
+        return bool(output)
 
 
 @contextmanager
@@ -69,9 +76,13 @@ def terminal(
     screen, keyboard = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-c", _IN_TERMINAL, sys.executable, *python, "-m", *arguments],
-        env={**os.environ, **FREE_PORTS, **environment}, cwd=REPOSITORY,
-        stdin=keyboard, stdout=keyboard, stderr=keyboard, start_new_session=True,
-    )  # fmt: skip
+        env={**os.environ, **FREE_PORTS, **environment},
+        cwd=REPOSITORY,
+        stdin=keyboard,
+        stdout=keyboard,
+        stderr=keyboard,
+        start_new_session=True,
+    )
     os.close(keyboard)
     try:
         yield Terminal(process, screen)
@@ -82,7 +93,7 @@ def terminal(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "shown", "code"),
+    ("arguments", "text", "code"),
     [
         (SERVE, b'"ready"', 0),
         (SERVE, b"development mode", 0),
@@ -90,35 +101,36 @@ def terminal(
         (DEMO, b"and the answers", 130),
     ],
 )
-def test_it_ends_at_once(arguments: list[str], shown: bytes, code: int) -> None:
-    with terminal(*arguments) as one:
-        one.wait_for(shown)
-        one.ctrl_c()
-        ended, seconds = one.end()
+def test_ctrl_c_ends_a_command_at_once(arguments: list[str], text: bytes, code: int) -> None:
+    with terminal(*arguments) as screen:
+        screen.wait_for(text)
+        screen.ctrl_c()
+        ended, seconds = screen.wait_for_end()
     assert seconds < 5
-    assert b"Traceback" not in one.shown and b"KeyboardInterrupt" not in one.shown
-    # Where it came before the signals were ours, it was no orderly end.
+    assert b"Traceback" not in screen.output and b"KeyboardInterrupt" not in screen.output
+    # Before the signal handlers are installed, the command ends with 130.
     assert ended in (code, 130)
     if code:
-        assert b"Connection refused" not in one.shown and b"Ctrl-C ends it" not in one.shown
+        assert b"Connection refused" not in screen.output
+        assert b"Ctrl-C ends it" not in screen.output
 
 
 @pytest.mark.parametrize("command", [SERVE, ["webhook", "enroll"]])
-def test_it_may_come_while_modules_are_loaded(command: list[str]) -> None:
-    with terminal(*command, python=("-X", "importtime")) as one:
-        one.wait_for(b" typer")
-        one.ctrl_c()
-        # 130: all that `enroll` needs was there already.
-        assert one.end()[0] in (-signal.SIGINT, 130)
-    assert b"Traceback" not in one.shown and b"KeyboardInterrupt" not in one.shown
+def test_ctrl_c_ends_a_command_that_still_imports_modules(command: list[str]) -> None:
+    with terminal(*command, python=("-X", "importtime")) as screen:
+        screen.wait_for(b" typer")
+        screen.ctrl_c()
+        # 130: `enroll` imports little, and may have imported all of it by then.
+        assert screen.wait_for_end()[0] in (-signal.SIGINT, 130)
+    assert b"Traceback" not in screen.output and b"KeyboardInterrupt" not in screen.output
 
 
-def test_a_second_one_waits_for_nobody() -> None:
-    with terminal(*SERVE, RAYWARDEN_DRAIN_SECONDS="600") as one:
-        one.wait_for(b'"ready"')
-        one.ctrl_c()
-        one.wait_for(b'"draining"')
-        one.ctrl_c()
-        ended, seconds = one.end()
+def test_a_second_ctrl_c_ends_draining() -> None:
+    with terminal(*SERVE, RAYWARDEN_DRAIN_SECONDS="600") as screen:
+        screen.wait_for(b'"ready"')
+        screen.ctrl_c()
+        screen.wait_for(b'"draining"')
+        screen.ctrl_c()
+        ended, seconds = screen.wait_for_end()
     assert (ended, seconds < 5) == (0, True)
-    assert b'"stopped"' in one.shown and b"Traceback" not in one.shown
+    assert b'"stopped"' in screen.output and b"Traceback" not in screen.output

@@ -1,4 +1,4 @@
-"""The manifests to start from: nothing to refuse or to warn about, and valid to Kubernetes and to KubeRay."""
+"""The hardened examples violate no rule, and Kubernetes and KubeRay accept them."""
 
 from pathlib import Path
 from typing import Any
@@ -19,72 +19,68 @@ from webhook.manifests.state import ManifestNamespaces
 _FOLDER = EXAMPLES / "hardened"
 _FILES = sorted(_FOLDER.glob("*.yaml"))
 _KINDS = {
-    *(
-        "raycluster",
-        "rayjob",
-        "rayservice",
-        "raycronjob",
-        "deployment",
-        "service",
-        "ingress",
-        "httproute",
-    ),
-    *("networkpolicy", "namespace"),
+    "raycluster",
+    "rayjob",
+    "rayservice",
+    "raycronjob",
+    "deployment",
+    "service",
+    "ingress",
+    "httproute",
+    "networkpolicy",
+    "namespace",
 }
 
 
 def manifests(source: Path) -> list[Manifest]:
-    found = list(read(str(source)))
-    assert all(isinstance(one, Manifest) for one in found), found
-    return [one for one in found if isinstance(one, Manifest)]
+    manifests = []
+    for result in read(str(source)):
+        assert isinstance(result, Manifest), result
+        manifests.append(result)
+    return manifests
 
 
 def objects(of_kuberay: bool) -> pytest.MarkDecorator:
-    found = [
-        one
-        for one in manifests(_FOLDER)
-        if (one.document["apiVersion"] == "ray.io/v1") is of_kuberay
-    ]
-    return pytest.mark.parametrize(
-        "document", [one.document for one in found], ids=map(str, map(_title, found))
-    )
+    selected = []
+    for manifest in manifests(_FOLDER):
+        if (manifest.document["apiVersion"] == "ray.io/v1") is of_kuberay:
+            selected.append(pytest.param(manifest.document, id=_title(manifest)))
+    return pytest.mark.parametrize("document", selected)
 
 
-def _title(one: Manifest) -> str:
-    return f"{Path(one.source).stem}-{one.document['kind']}-{one.number}"
+def _title(manifest: Manifest) -> str:
+    return f"{Path(manifest.source).stem}-{manifest.document['kind']}-{manifest.number}"
 
 
-def test_there_is_one_for_each_kind() -> None:
+def test_every_kind_has_an_example() -> None:
     assert {file.stem for file in _FILES} == _KINDS
-    assert all(
-        any(one.document["kind"].lower() == file.stem for one in manifests(file)) for file in _FILES
-    )
+    for file in _FILES:
+        assert file.stem in {manifest.document["kind"].lower() for manifest in manifests(file)}
 
 
 @pytest.mark.parametrize("source", [*_FILES, _FOLDER], ids=lambda source: source.stem)
-def test_nothing_is_refused_or_warned_about(source: Path) -> None:
-    found = manifests(source)
+def test_the_hardened_examples_have_no_violation(source: Path) -> None:
+    examples = manifests(source)
     policy = Policy.parse({"profiles": {"enforce": "restricted"}})
-    around = ManifestNamespaces(one.document for one in found)
-    reviewer = Reviewer(lambda: policy, lambda: factory.SIGNER, around, lambda: factory.TODAY)
-    examined = [
-        one for one in (review_manifest(reviewer, manifest, "default") for manifest in found) if one
-    ]
-    outcomes = [outcome for one in examined for outcome in (one.outcome, *one.derived)]
+    namespaces = ManifestNamespaces(example.document for example in examples)
+    reviewer = Reviewer(lambda: policy, lambda: factory.SIGNER, namespaces, lambda: factory.TODAY)
+    outcomes = []
+    for example in examples:
+        reviewed = review_manifest(reviewer, example, "default")
+        if reviewed:
+            outcomes += [reviewed.outcome, *reviewed.derived]
     assert outcomes
-    assert [
-        violation for outcome in outcomes for violation in (*outcome.denied, *outcome.warned)
-    ] == []
-    assert [note for outcome in outcomes for note in outcome.notes] == []
+    for outcome in outcomes:
+        assert (outcome.denied, outcome.warned, outcome.notes) == ((), (), ())
 
 
 @objects(of_kuberay=False)
-def test_kubernetes_takes_them(document: Any) -> None:
+def test_kubernetes_accepts_them(document: Any) -> None:
     if document["apiVersion"].startswith("gateway."):
-        pytest.skip("the Gateway API is not Kubernetes' own")
+        pytest.skip("the Gateway API is not part of Kubernetes")
     kubernetes_validate.validate(document, "1.37", strict=True)
 
 
 @objects(of_kuberay=True)
-def test_kuberay_takes_them(document: Any) -> None:
+def test_kuberay_accepts_them(document: Any) -> None:
     jsonschema.validate(document, crd(document["kind"]))

@@ -1,4 +1,4 @@
-"""What manifests say about the namespaces they speak of, and that they say nothing of the rest."""
+"""Manifests describe the namespaces they mention; everything else is unknown."""
 
 import json
 from pathlib import Path
@@ -58,7 +58,7 @@ def everything(namespace: str = "") -> list[dict[str, Any]]:
         manifest(
             "scheduling.sigs.k8s.io/v1beta1",
             "ElasticQuotaTree",
-            "nobodys",
+            "namespaced",
             namespace,
             spec={"root": leaf},
         ),
@@ -74,18 +74,18 @@ def everything(namespace: str = "") -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("written", ["ray", ""], ids=["named", "by default"])
-def test_what_is_said_is_known(written: str) -> None:
-    around = ManifestNamespaces(everything(written), "ray").state_of("ray")
-    assert around.metadata == {"name": "ray"}
-    assert set(around.ray_clusters or ()) == {"c", "job-xxxxx"}
-    assert set(around.services or ()) == {"inner", "outer"}
-    assert [service.name for service in around.public_services or ()] == ["outer"]
-    assert [policy.name for policy in around.network_policies or ()] == ["closed"]
-    assert sorted(around.quotas or ()) == ["compute", "tree"]
-    assert around.rights.operators == {OPERATOR, kuberay.OPERATOR}
+def test_everything_in_the_manifests_is_known(written: str) -> None:
+    state = ManifestNamespaces(everything(written), "ray").state_of("ray")
+    assert state.metadata == {"name": "ray"}
+    assert set(state.ray_clusters or ()) == {"c", "job-xxxxx"}
+    assert set(state.services or ()) == {"inner", "outer"}
+    assert [service.name for service in state.public_services or ()] == ["outer"]
+    assert [policy.name for policy in state.network_policies or ()] == ["closed"]
+    assert sorted(state.quotas or ()) == ["compute", "tree"]
+    assert state.rights.operators == {OPERATOR, kuberay.OPERATOR}
 
 
-def test_what_is_not_said_is_not_known() -> None:
+def test_everything_else_is_unknown() -> None:
     known = ManifestNamespaces(everything("ray"))
     other = known.state_of("other")
     parts = (
@@ -96,14 +96,13 @@ def test_what_is_not_said_is_not_known() -> None:
         other.quotas,
     )
     assert parts == (None,) * 5
-    assert (
-        known.state_of("batch").quotas == ["tree"] and known.state_of("kube-system").quotas is None
-    )
-    alone = ManifestNamespaces(()).state_of("ray").rights
-    assert alone.operators == {kuberay.OPERATOR} and not alone.complete
+    assert known.state_of("batch").quotas == ["tree"]
+    assert known.state_of("kube-system").quotas is None
+    rights = ManifestNamespaces(()).state_of("ray").rights
+    assert rights.operators == {kuberay.OPERATOR} and not rights.complete
 
 
-def test_lists_in_lists_in_a_file_are_taken_apart(tmp_path: Path) -> None:
+def test_lists_in_lists_are_read(tmp_path: Path) -> None:
     inner = {"apiVersion": "v1", "kind": "ServiceList", "items": everything("ray")[3:5]}
     outer = {
         "apiVersion": "v1",
@@ -113,13 +112,10 @@ def test_lists_in_lists_in_a_file_are_taken_apart(tmp_path: Path) -> None:
     file = tmp_path / "objects.json"
     file.write_text(json.dumps(outer))
     cluster = ManifestCluster.load(file, None, lambda: "token")
-    found = [one.document for one in read(str(file)) if isinstance(one, Manifest)]
-    assert len(found) == len(everything()) - 1
-    for around in (cluster.state_of("ray"), ManifestNamespaces(found).state_of("ray")):
-        assert set(around.services or ()) == {"inner", "outer"} and set(
-            around.ray_clusters or ()
-        ) == {"c"}
-        assert (
-            sorted(around.quotas or ()) == ["compute", "tree"]
-            and OPERATOR in around.rights.operators
-        )
+    documents = [result.document for result in read(str(file)) if isinstance(result, Manifest)]
+    assert len(documents) == len(everything()) - 1
+    for state in (cluster.state_of("ray"), ManifestNamespaces(documents).state_of("ray")):
+        assert set(state.services or ()) == {"inner", "outer"}
+        assert set(state.ray_clusters or ()) == {"c"}
+        assert sorted(state.quotas or ()) == ["compute", "tree"]
+        assert OPERATOR in state.rights.operators

@@ -1,4 +1,4 @@
-"""Who dials a cluster's ports in a probe: nobody in particular, a stranger, a member made for the occasion."""
+"""The clients of a probe: plaintext, no certificate, a foreign certificate, a valid certificate."""
 
 import secrets
 import ssl
@@ -18,47 +18,52 @@ from certs.profile import CertificateProfile, usages
 from certs.seed import SEED_BYTES, Generation, Seed
 from webhook.ca.serving_certificate import load_pem
 
-# Long enough for a probe, too short for anything else.
+# Long enough for a probe, and too short to be of use to anyone else.
 _PROFILE = CertificateProfile(timedelta(minutes=10))
 
 
 class ProbeClient(StrEnum):
-    """Who dials."""
+    """A client of a probe, in the words of a finding."""
 
     PLAINTEXT = "plaintext"
-    NOBODY = "a client without certificate"
-    STRANGER = "a certificate of a stranger's CA"
-    MEMBER = "a certificate of this cluster"
+    NO_CERTIFICATE = "a client without a certificate"
+    FOREIGN = "a certificate from another CA"
+    MEMBER = "a certificate from this cluster's CA"
+
+    @property
+    def id(self) -> str:
+        """The client as part of a finding's id."""
+        return self.name.lower().replace("_", "-")
 
 
-def callers(
+def probe_clients(
     cluster: Cluster, pod: LivePod, seed: Seed | None, now: datetime
 ) -> Mapping[ProbeClient, ssl.SSLContext | None]:
-    """How each caller dials, None for plaintext; without a seed there is no member.
+    """The TLS context of each client: None for plaintext, and no member without a seed.
 
-    Keys and certificates are in memory alone, and end in ten minutes. Only the member looks at what it meets: the
-    others are there for what the server does.
+    Keys and certificates stay in memory and expire in ten minutes. Only the member verifies the
+    server's certificate. The intruders test how the server behaves, so they accept any certificate.
     """
-    stranger = cluster_authority(Generation(now, secrets.token_bytes(SEED_BYTES)), cluster)
-    found = {
+    foreign = cluster_authority(Generation(now, secrets.token_bytes(SEED_BYTES)), cluster)
+    contexts = {
         ProbeClient.PLAINTEXT: None,
-        ProbeClient.NOBODY: _context(),
-        ProbeClient.STRANGER: _context(_credentials(stranger, cluster, pod, now)),
+        ProbeClient.NO_CERTIFICATE: _context(),
+        ProbeClient.FOREIGN: _context(_credentials(foreign, cluster, pod, now)),
     }
     if seed:
         trust = Authorities(seed).of(cluster)
         member = _context(_credentials(trust.authority, cluster, pod, now) + trust.chain)
         member.load_verify_locations(cadata=trust.bundle.decode())
         member.verify_mode, member.check_hostname = ssl.CERT_REQUIRED, True
-        found[ProbeClient.MEMBER] = member
-    return found
+        contexts[ProbeClient.MEMBER] = member
+    return contexts
 
 
 def _context(credentials: bytes = b"") -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    # gRPC hangs up on whoever does not offer it.
+    # A gRPC server closes the connection if the client does not offer HTTP/2.
     context.set_alpn_protocols(["h2"])
     if credentials:
         load_pem(context, credentials)
@@ -66,7 +71,7 @@ def _context(credentials: bytes = b"") -> ssl.SSLContext:
 
 
 def _credentials(authority: Authority, cluster: Cluster, pod: LivePod, now: datetime) -> bytes:
-    """Key and certificate (PEM) of a client of this cluster, which holds no address."""
+    """Key and certificate (PEM) of a client of this cluster; the certificate names no address."""
     claim = Membership(cluster.name, "", Role.CLIENT)
     identity = identify(
         claim, replace(pod, addresses=()), replace(cluster, ended=False), (), Domains()

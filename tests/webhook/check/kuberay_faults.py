@@ -1,0 +1,136 @@
+"""Faults of KubeRay, and Ray objects that RayWarden does not cover."""
+
+from tests.support import live_objects
+from tests.support.factory import changed
+from tests.webhook.check.faults import (
+    both,
+    failed,
+    forbidden,
+    ok,
+    put,
+    unknown,
+    validating,
+    warning,
+    without,
+)
+from tests.webhook.check.healthy_installation import (
+    binding,
+    namespace,
+    operator,
+    pod,
+    policy,
+    ray_cluster,
+)
+
+OPERATOR = "system:serviceaccount:kuberay:kuberay-operator"
+POLICY_WITH_OPERATOR = f"""
+kind: Policy
+rules:
+  operator-made-pods:
+    parameters:
+      operators: ['{OPERATOR}']
+"""
+PERMISSIVE = policy("kind: Policy\nnamespacesMayLoosen: true\n")
+PRIVILEGED = {"raywarden.io/enforce": "privileged"}
+BARE_POD = changed(pod("bare"), {"/spec/initContainers": []})
+OLD_POD = changed(BARE_POD, {"/metadata/creationTimestamp": "2026-11-18T00:00:00Z"})
+OPTED_IN = changed(
+    live_objects.opted_in_pod(), {"/metadata/creationTimestamp": "2026-11-20T08:01:00Z"}
+)
+NIGHTLY_JOB = {"kind": "RayJob", "name": "nightly", "controller": True}
+ONLY_RAY_CLUSTERS = {"resources": [{"name": "rayclusters"}]}
+
+KUBERAY = {
+    "no-kuberay": warning(
+        lambda fake: fake.paths.update({"/apis/ray.io/v1": None}),
+        "kuberay/kinds",
+        "serves no kind of ray.io/v1",
+    ),
+    "half-of-kuberay": warning(
+        lambda fake: fake.paths.update({"/apis/ray.io/v1": ONLY_RAY_CLUSTERS}),
+        "kuberay/kinds",
+        "does not serve rayjobs, rayservices",
+    ),
+    "no-operator": warning(
+        without("deployments", "kuberay", "kuberay-operator"),
+        "kuberay/operator",
+        "no Deployment has the label",
+    ),
+    "old-operator": warning(
+        put("deployments", operator("kuberay/operator:v1.2.2")),
+        "kuberay/operator",
+        "is version 1.2.2, which does not have spec.authOptions",
+    ),
+    "operator-down": warning(
+        put("deployments", changed(operator(), {"/status/readyReplicas": 0})),
+        "kuberay/operator",
+        "has no ready replica",
+    ),
+    "operator-without-version": ok(
+        put("deployments", operator("kuberay/operator@sha256:00")),
+        "kuberay/operator",
+        "does not show its version",
+    ),
+    "no-account-for-kuberay": warning(
+        without("clusterrolebindings", "", "kuberay-operator"),
+        "kuberay/operator-account",
+        "rejects every pod",
+    ),
+    "another-account-for-kuberay": warning(
+        put("clusterrolebindings", changed(binding(), {"/subjects/0/namespace": "else"})),
+        "kuberay/operator-account",
+        f"operators: ['{OPERATOR}']",
+    ),
+    "operator-in-the-policy": ok(
+        both(
+            without("clusterrolebindings", "", "kuberay-operator"),
+            put("configmaps", policy(POLICY_WITH_OPERATOR)),
+        ),
+        "kuberay/operator-account",
+        OPERATOR,
+    ),
+}
+
+COVERAGE = {
+    "webhook-skips-namespace": warning(
+        validating(namespaceSelector={"matchLabels": {"warden": "yes"}}),
+        "coverage/namespaces",
+        "namespace team-a has Ray in it, but no validating webhook is called for it",
+    ),
+    "looser-profile": warning(
+        both(put("configmaps", PERMISSIVE), put("namespaces", namespace("team-a", **PRIVILEGED))),
+        "coverage/looser-profiles",
+        "kubectl label namespace team-a raywarden.io/enforce-",
+    ),
+    "not-managed": warning(
+        put("rayclusters", ray_cluster("old", other="label")),
+        "coverage/clusters",
+        "RayCluster team-a/old has no TLS (0 pods): "
+        "it predates RayWarden, or the webhook was bypassed",
+    ),
+    "opted-out": warning(
+        put("rayclusters", ray_cluster("out", **{"raywarden.io/inject": "false"})),
+        "coverage/clusters",
+        "it opted out of injection",
+    ),
+    "not-managed-in-a-job": warning(
+        put(
+            "rayclusters",
+            changed(ray_cluster("j", other="label"), {"/metadata/ownerReferences": [NIGHTLY_JOB]}),
+        ),
+        "coverage/clusters",
+        "recreate the RayJob nightly that owns it",
+    ),
+    "bare-pod": failed(
+        put("pods", BARE_POD),
+        "coverage/pods",
+        "team-a/bare has no init container raywarden-enroll: the mutating webhook was not called",
+    ),
+    "older-pod": failed(put("pods", OLD_POD), "coverage/pods", "it predates RayWarden"),
+    "bare-opted-in-pod": failed(put("pods", OPTED_IN), "coverage/pods", "team-a/web-0"),
+    "pods-forbidden": unknown(
+        forbidden("list", "pods"), "coverage/ray-pods", "you may not list pods"
+    ),
+}
+
+CASES = KUBERAY | COVERAGE

@@ -1,0 +1,75 @@
+"""`raywarden check --probe` finds out whether a port that runs jobs requires a token."""
+
+from contextlib import AsyncExitStack
+
+import pytest
+import uvloop
+
+from tests.support import live_objects
+from tests.support.factory import changed
+from tests.support.grpc_servers import http, says
+from tests.support.kube_conversation import free_port
+from tests.webhook.check.probing import facts, on_both_loops, probe
+from webhook.check.dial import Answer, DialResult, Port
+from webhook.check.findings import Status
+from webhook.check.probe_verdict import ProbedPort, http_finding
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (401, Status.OK),
+        (403, Status.OK),
+        (200, Status.FAILED),
+        (405, Status.FAILED),
+        (404, Status.FAILED),
+        (302, Status.UNKNOWN),
+        (503, Status.UNKNOWN),
+    ],
+)
+def test_a_port_that_runs_jobs_must_require_a_token(status: int, expected: Status) -> None:
+    async def main() -> None:
+        async with says(http(status)) as port:
+            ports = {"port": free_port(), "ray-client-server-port": free_port()}
+            ports |= {"dashboard-port": port, "dashboard-agent-listen-port": port}
+            findings = await probe(facts(ports))
+        dashboard, agent = findings["requires-token"]
+        assert dashboard.status is agent.status is expected
+        assert "GET /api/jobs/" in dashboard.message or expected is Status.UNKNOWN
+        assert "GET /api/job_agent/jobs/" in agent.message or expected is Status.UNKNOWN
+        if expected is Status.FAILED:
+            assert "authOptions: {mode: token}" in agent.remediation
+
+    uvloop.run(main())
+
+
+@on_both_loops
+async def test_the_number_of_probed_workers_is_limited() -> None:
+    async with AsyncExitStack() as stack:
+        port = await stack.enter_async_context(says(http(401)))
+        agent = {"dashboard-agent-listen-port": str(port)}
+        groups = [{"groupName": "w", "rayStartParams": agent}]
+        workers = [live_objects.pod(f"w-{number}", "worker") for number in range(40)]
+        ended = changed(live_objects.pod("gone", "worker"), {"/status/phase": "Failed"})
+        head = live_objects.pod(address="127.0.0.1")
+        cluster = facts({}, head, *workers, ended, workerGroupSpecs=groups)
+
+        findings = await probe(cluster)
+        assert "32 of 40 workers were dialed" in findings["workers"][0].message
+        merged = findings["requires-token"][-1].message
+        assert "and 27 more answer without a token with 401" in merged
+
+        findings = await probe(cluster, all_pods=True)
+        assert "workers" not in findings
+        assert "and 35 more" in findings["requires-token"][-1].message
+
+        findings = await probe(cluster, address="127.0.0.1")
+        for same_id in findings.values():
+            assert all("w-" not in finding.message for finding in same_id)
+
+
+@pytest.mark.parametrize(("is_agent", "since"), [(False, "2.52.0"), (True, "2.54.0")])
+def test_the_remediation_names_the_first_ray_with_tokens(is_agent: bool, since: str) -> None:
+    port = ProbedPort("pod", Port("127.0.0.1", 1), "")
+    finding = http_finding(port, "/", DialResult(Answer.HTTP, code=200), is_agent=is_agent)
+    assert finding.status is Status.FAILED and f"Ray {since})" in finding.remediation

@@ -1,0 +1,117 @@
+"""The Ray cluster that a probe dials: its pods, its ports and its seed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from certs.identity import Cluster
+from certs.seed import Seed, SeedError
+from policies.cluster.state import PORT_PARAMS
+from policies.documents.untyped import as_dict
+from policies.injection.contract import TlsBy, own_secret, tls_by
+from policies.ray.pod import PodRole
+from policies.ray.workload import (
+    NODE_TYPE_LABEL,
+    OPT_IN_CLUSTER_LABEL,
+    OPT_IN_ROLE_LABEL,
+    RAY_CLUSTER_LABEL,
+    Workload,
+)
+from webhook.check.facts import CheckFacts, Object, Unavailable, or_empty
+from webhook.kube.objects import opted_in_cluster_of, pod_of, ray_cluster_of
+from webhook.ports import StoredSeed
+from webhook.settings import SetupError
+
+GCS, DASHBOARD, CLIENT, AGENT = PORT_PARAMS
+# The defaults of `ray start`, by the parameters that change them.
+DEFAULT_PORTS = {GCS: 6379, CLIENT: 10001, DASHBOARD: 8265, AGENT: 52365}
+_MAX_PORT = 65535
+# A port has at most five digits, so the sixth shows that a number is too large.
+_MAX_DIGITS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class ProbedCluster:
+    """A cluster's running pods and its RayCluster; `workload` is None for Ray without KubeRay."""
+
+    cluster: Cluster
+    workload: Workload | None
+    pods: Sequence[Object]
+
+    def with_role(self, role: PodRole) -> list[Object]:
+        label = NODE_TYPE_LABEL if self.workload else OPT_IN_ROLE_LABEL
+        return [pod for pod in self.pods if _label(pod, label) == role]
+
+    def port(self, parameter: str, role: PodRole) -> int:
+        """The port of the first group with this role that sets the parameter, or Ray's default."""
+        groups = self.workload.cluster.groups if self.workload and self.workload.cluster else ()
+        for group in groups:
+            if group.role is not role:
+                continue
+            text = str(group.start_params.get(parameter, ""))
+            if text.isascii() and text.isdecimal() and 0 < int(text[:_MAX_DIGITS]) <= _MAX_PORT:
+                return int(text)
+        return DEFAULT_PORTS[parameter]
+
+
+def find_cluster(facts: CheckFacts, namespace: str, name: str) -> ProbedCluster | Unavailable:
+    """The cluster of this name; raises SetupError if it does not exist."""
+    for objects in (facts.ray_pods, facts.ray_objects["rayclusters"], facts.namespaces):
+        if isinstance(objects, Unavailable):
+            return objects
+    for document in or_empty(facts.ray_objects["rayclusters"]):
+        cluster = ray_cluster_of(document)
+        if (cluster.namespace, cluster.name) == (namespace, name):
+            pods = _running_pods(facts, namespace, RAY_CLUSTER_LABEL, name)
+            return ProbedCluster(cluster, Workload("RayCluster", document), pods)
+    pods = _running_pods(facts, namespace, OPT_IN_CLUSTER_LABEL, name)
+    for document in or_empty(facts.namespaces):
+        cluster = opted_in_cluster_of(document, name)
+        if pods and cluster.namespace == namespace:
+            return ProbedCluster(cluster, None, pods)
+    raise SetupError(
+        f"there is no RayCluster {namespace}/{name}, "
+        f"and no running pod in {namespace} has the label {OPT_IN_CLUSTER_LABEL}: {name}"
+    )
+
+
+def _running_pods(facts: CheckFacts, namespace: str, label: str, name: str) -> list[Object]:
+    """The pods of a cluster that can be dialed: they have an address and have not ended."""
+    pods = []
+    for document in or_empty(facts.ray_pods):
+        metadata = as_dict(document.get("metadata"))
+        if metadata.get("namespace") != namespace or _label(document, label) != name:
+            continue
+        pod = pod_of(document)
+        if pod.addresses and not pod.ended:
+            pods.append(document)
+    return pods
+
+
+def _label(document: Object, label: str) -> object:
+    return as_dict(as_dict(document.get("metadata")).get("labels")).get(label)
+
+
+def seed_of(facts: CheckFacts, probed: ProbedCluster) -> Seed | Unavailable:
+    """The seed, if it is known here and the cluster's certificates are derived from it."""
+    if probed.workload:
+        manager = tls_by(probed.workload)
+        if manager is not TlsBy.RAYWARDEN:
+            return Unavailable(
+                f"its certificates are not from RayWarden's CA (TLS by {manager})",
+                "recreate the cluster without TLS settings so that RayWarden completes it",
+            )
+        secret = own_secret(probed.workload)
+        if secret:
+            reason = f"it brings its own certificate (Secret {secret})"
+            return Unavailable(reason, "look at ca.crt in that Secret")
+    if isinstance(facts.seed, Unavailable):
+        return facts.seed
+    if not isinstance(facts.seed, StoredSeed):
+        return Unavailable(
+            "the seed is not in a Secret here",
+            "run the command with RAYWARDEN_SEED_DIR where the seed is mounted",
+        )
+    try:
+        return Seed.parse(facts.seed.entries)
+    except SeedError as error:
+        return Unavailable(str(error), "fix the seed first")
