@@ -43,9 +43,9 @@ def test_a_seed_that_was_deleted_is_put_back(
         ({"20261120T080000Z": "c2hvcnQ="}, "entry '20261120T080000Z' holds 5 bytes, not 32"),
         (
             {"latest": "c2hvcnQ="},
-            "entry 'latest' is not named by a time of activation, as 20261120T080000Z",
+            "the name of entry 'latest' is not an activation time such as 20261120T080000Z",
         ),
-        ({}, "there is no generation in it"),
+        ({}, "the seed has no generations"),
     ],
     ids=["short", "unnamed", "empty"],
 )

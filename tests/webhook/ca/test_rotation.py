@@ -212,11 +212,11 @@ def test_a_clusters_cas_can_be_shown_to_its_clients() -> None:
         (lambda one: one.forget("x"), "there is no such generation"),
         (
             lambda one: one.retire("20261101T000000Z"),
-            "no generation is left that signs: add one first",
+            "no signing generation would be left; add a new generation first",
         ),
         (
             lambda one: one.forget("20261101T000000Z"),
-            "no generation is left that signs: add one first",
+            "no signing generation would be left; add a new generation first",
         ),
         (lambda one: one.trust("nowhere", "demo"), "there is no namespace nowhere"),
     ],

@@ -75,7 +75,7 @@ CASES = {
         without("secrets", HOME, "raywarden-seed"), "certificates/seed", FAILED, "logs deployment/raywarden"
     ),
     "seed-forbidden": case(forbidden("get", "secrets"), "certificates/seed", UNKNOWN, "you may not get secrets"),
-    "seed-broken": case(put("secrets", seed(x=b"")), "certificates/seed", FAILED, "entry 'x' is not named by a time"),
+    "seed-broken": case(put("secrets", seed(x=b"")), "certificates/seed", FAILED, "the name of entry 'x' is not an activation time"),
     "seed-retired": case(
         put("secrets", seed(**{"20261001T000000Z.retired.20261102T000000Z": live_objects.secret(4)})),
         "certificates/seed", OK,

@@ -144,15 +144,15 @@ def test_it_does_not_wait_for_ever() -> None:
 
 
 def test_a_pod_that_vanishes_while_we_wait_gets_none() -> None:
-    with pytest.raises(NotAllowedError, match="does not exist any more"):
+    with pytest.raises(NotAllowedError, match="no longer exists"):
         sign(signing(Live(live_objects.pod(address=""), None)))
-    with pytest.raises(NotAllowedError, match="does not exist any more"):
+    with pytest.raises(NotAllowedError, match="no longer exists"):
         sign(signing(Live(live_objects.pod(address=""), live_objects.pod(uid="reborn"))))
 
 
 def test_a_cluster_that_is_gone_has_no_members() -> None:
     orphan = changed(live_objects.pod(), {"/metadata/ownerReferences/0/uid": "of-another-life"})
-    with pytest.raises(NotAllowedError, match="RayCluster demo that owns the pod does not exist"):
+    with pytest.raises(NotAllowedError, match="RayCluster demo that owns the pod no longer exists"):
         sign(signing(Live(orphan)))
 
 

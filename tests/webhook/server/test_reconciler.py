@@ -118,9 +118,9 @@ def test_a_malformed_seed_is_never_taken_nor_replaced() -> None:
     new, running = Replica(store), Replica(store)
     running.once()
     store._stored = broken = StoredSeed({"seed": b"x"}, "2")
-    assert "entry 'seed' is not named by" in new.once()
+    assert "the name of entry 'seed' is not an activation time" in new.once()
     assert not new.readiness.ready and "seed" in new.readiness.lacks
-    assert "entry 'seed' is not named by" in running.once()
+    assert "the name of entry 'seed' is not an activation time" in running.once()
     assert running.readiness.ready and running.trust.seed == live_objects.SEED
     assert asyncio.run(store.load()) is broken
 
@@ -297,7 +297,7 @@ def test_a_running_server_follows_its_seed(tmp_path: Path) -> None:
         wait(lambda: metric(live, "raywarden_reconcile_errors_total") >= 3)
         # Counted for as long as it lasts, and said once.
         (failure,) = [event for event in live.log() if event["event"] == "reconcile failed"]
-        assert "entry 'rubbish' is not named by a time of activation" in failure["reason"]
+        assert "the name of entry 'rubbish' is not an activation time" in failure["reason"]
         assert metric(live, "raywarden_ready") == 1
 
 
