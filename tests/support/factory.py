@@ -90,8 +90,8 @@ def ray_service(**fields: Any) -> Object:
 
 
 def ray_cron_job(**fields: Any) -> Object:
-    spec = {"schedule": "0 3 * * *", "jobTemplate": {**ray_job()["spec"], **fields}}
-    return _ray_object("RayCronJob", "cron", spec)
+    job = {**ray_job()["spec"], **fields}
+    return _ray_object("RayCronJob", "cron", {"schedule": "0 3 * * *", "jobTemplate": job})
 
 
 def head_pod(**labels: str) -> Object:
@@ -110,8 +110,7 @@ def head_pod(**labels: str) -> Object:
         "labels": {**kuberay, "raywarden.io/tls": "managed", **labels},
         "ownerReferences": [owner],
     }
-    spec = {"serviceAccountName": "ray", "containers": [asking("ray-head"), asking("autoscaler")]}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+    return _pod("ray", metadata, asking("ray-head"), asking("autoscaler"))
 
 
 def worker_pod(**labels: str) -> Object:
@@ -138,32 +137,32 @@ def asking(name: str) -> Object:
 def submitter_pod() -> Object:
     labels = {"ray.io/originated-from-crd": "RayJob", "ray.io/originated-from-cr-name": "job"}
     metadata = {"generateName": "job-", "namespace": "team-a", "labels": labels}
-    spec = {"serviceAccountName": "ray", "containers": [container("ray-job-submitter")]}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+    return _pod("ray", metadata, container("ray-job-submitter"))
 
 
 def opted_in_pod(role: str = "worker") -> Object:
     """A pod of a Ray cluster without KubeRay."""
     labels = {"raywarden.io/cluster": "django", "raywarden.io/role": role}
     metadata = {"generateName": "web-", "namespace": "team-a", "labels": labels}
-    spec = {"serviceAccountName": "web", "containers": [asking("web")]}
+    return _pod("web", metadata, asking("web"))
+
+
+def _pod(service_account: str, metadata: Object, *containers: Object) -> Object:
+    spec = {"serviceAccountName": service_account, "containers": [*containers]}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 
 
 def namespace_objects() -> list[Object]:
     """A compliant namespace in a cluster with KubeRay and an administrator."""
-    quota = {
-        "apiVersion": "v1",
-        "kind": "ResourceQuota",
-        "metadata": {"name": "ray", "namespace": "team-a"},
-    }
+    metadata = {"name": "ray", "namespace": "team-a"}
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata}
     live = ray_cluster()
     live["metadata"]["uid"] = _CLUSTER_UID
     account = {"kind": "ServiceAccount", "namespace": "ray-system", "name": "kuberay-operator"}
     rights = (("ray.io", "rayclusters/status", "update"), ("", "pods", "create"))
-    admins: Object = {"kind": "Group", "name": "system:masters"}
     operator = may("kuberay-operator", [account], *rights)
-    administrator = may("cluster-admin", [admins], ("*", "*", "*"))
+    masters: Object = {"kind": "Group", "name": "system:masters"}
+    administrator = may("cluster-admin", [masters], ("*", "*", "*"))
     return [namespace(), quota, live, network_policy(), *operator, *administrator]
 
 
@@ -224,8 +223,8 @@ def reviewer(policy: Mapping[str, Any] | None = None, *around: Object) -> Review
 
 def ignorant_reviewer(policy: Mapping[str, Any] | None = None) -> Reviewer:
     """A reviewer that knows no object of the cluster."""
-    parsed = Policy.parse(policy)
-    return Reviewer(lambda: parsed, lambda: SIGNER, ManifestNamespaces(()), lambda: TODAY)
+    parsed, unknown = Policy.parse(policy), ManifestNamespaces(())
+    return Reviewer(lambda: parsed, lambda: SIGNER, unknown, lambda: TODAY)
 
 
 def request(document: Object, *arguments: Any, **fields: Any) -> AdmissionRequest:
@@ -249,12 +248,12 @@ def review(
     kind = Kind.of(document)
     metadata = as_dict(document.get("metadata"))
     # The namespace of a Namespace is the Namespace itself.
-    namespace_field = "name" if kind.kind == "Namespace" else "namespace"
+    namespace = metadata.get("name" if kind.kind == "Namespace" else "namespace")
     body = {
         "uid": "3f1c8a52-8a3e-4f0e-9a37-1a4f0b7f7a10",
         "kind": {"group": kind.group, "version": kind.version, "kind": kind.kind},
         "operation": operation,
-        "namespace": as_str(metadata.get(namespace_field)) or "team-a",
+        "namespace": as_str(namespace) or "team-a",
         "userInfo": {"username": user or _usual_user(kind, metadata), "groups": list(groups)},
         "object": document,
         "oldObject": old,
