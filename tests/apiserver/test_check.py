@@ -142,7 +142,7 @@ def test_a_server_that_cannot_be_called_is_told_from_one_that_is_not(
 
     def refuses() -> str:
         found = check(control_plane.admin_kubeconfig, installation, team)[1]["admission/refuses"]
-        return f"{found['status']}: {found['what']}"
+        return f"{found['status']}: {found['message']}"
 
     try:
         control_plane.patch(VALIDATING, {"webhooks": gone})
