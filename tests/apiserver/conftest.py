@@ -22,7 +22,7 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlP
 
 @pytest.fixture(scope="module")
 def installation(control_plane: ControlPlane) -> Iterator[Installation]:
-    """RayWarden's namespace and rights, and KubeRay's CustomResourceDefinition; nothing runs yet."""
+    """RayWarden's namespace and rights, and KubeRay's RayCluster; no server runs yet."""
     installed = Installation.make(control_plane)
     yield installed
     installed.unregister()

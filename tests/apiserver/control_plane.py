@@ -52,7 +52,7 @@ class ControlPlane:
         self._etcd.kill()
 
     def make(self, path: str, document: Mapping[str, Any], user: str = "") -> dict[str, Any]:
-        """Create an object as the admin, or with the rights of `user`; returns the stored object."""
+        """Create an object as the admin, or with the rights of `user`; returns what is stored."""
         response = self.post(path, document, user)
         assert response.is_success, response.text
         stored: dict[str, Any] = response.json()
@@ -69,7 +69,7 @@ class ControlPlane:
         assert response.is_success, response.text
 
     def change(self, path: str, document: Mapping[str, Any], user: str = "") -> httpx.Response:
-        """Like `patch` with the rights of `user`, but returns the response, which may be an error."""
+        """Like `patch`, with the rights of `user`; returns the response, which may be an error."""
         headers = {"Content-Type": "application/merge-patch+json"}
         if user:
             headers["Impersonate-User"] = user

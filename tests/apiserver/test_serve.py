@@ -179,7 +179,7 @@ class TestRefusals:
         token = token_for(control_plane, pod)
         assert self.ask(installation, pair, token)[0] == 200
         control_plane.delete(place_of(pod))
-        # The API server goes on taking a token for some seconds that it has taken before; then it is 401.
+        # The API server caches accepted tokens for some seconds; after that the status is 401.
         status, detail = self.ask(installation, pair, token)
         assert (status == 403 and "no longer exists" in detail) or status == 401
 

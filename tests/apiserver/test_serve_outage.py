@@ -1,4 +1,4 @@
-"""Nobody answers: what goes on, what waits, and that nothing unsafe gets in meanwhile."""
+"""While RayWarden is unavailable, nothing unsafe is accepted and other objects keep working."""
 
 from collections.abc import Iterator
 
@@ -25,7 +25,7 @@ _POLICIES = "networkpolicies.networking.k8s.io"
 
 
 class Team:
-    """A namespace with a cluster and a pod from before the outage, and what people go on asking for."""
+    """A namespace with a cluster and pods from before the outage, and requests during it."""
 
     def __init__(self, installation: Installation) -> None:
         self.control_plane, self.namespace = installation.control_plane, installation.team()
@@ -51,19 +51,19 @@ class Team:
 
 @pytest.fixture
 def team(control_plane: ControlPlane) -> Iterator[Team]:
-    """Registered, and then without a single replica."""
+    """A team in a cluster where RayWarden is registered but has no replica."""
     installation = Installation.make(control_plane)
     with replicas(installation, 1) as (replica,):
         installation.register(replica, replica)
         replica.wait_ready()
         installation.wait_effective()
-        made = Team(installation)
+        team = Team(installation)
         assert replica.stop() == 0
-        yield made
+        yield team
     installation.unregister()
 
 
-def test_nothing_of_ray_gets_in_unseen(team: Team) -> None:
+def test_no_object_of_ray_is_accepted_unchecked(team: Team) -> None:
     control_plane = team.control_plane
     new = cluster_of("new")
     privileged = changed(team.cluster, {"/spec/headGroupSpec/template/spec/hostNetwork": True})
@@ -83,7 +83,7 @@ def test_nothing_of_ray_gets_in_unseen(team: Team) -> None:
         assert "failed calling webhook" in answer.text and "raywarden.io" in answer.text
 
 
-def test_everybody_else_and_what_runs_goes_on(team: Team) -> None:
+def test_other_objects_and_running_pods_are_not_affected(team: Team) -> None:
     control_plane = team.control_plane
     plain = {
         "metadata": {"name": "web"},
@@ -110,7 +110,7 @@ def test_everybody_else_and_what_runs_goes_on(team: Team) -> None:
     control_plane.delete(team.place)
 
 
-def test_when_somebody_answers_again_it_is_as_before(control_plane: ControlPlane) -> None:
+def test_a_new_replica_works_as_the_one_before(control_plane: ControlPlane) -> None:
     installation = Installation.make(control_plane)
     with replicas(installation, 1) as (first,):
         installation.register(first, first)
@@ -125,12 +125,14 @@ def test_when_somebody_answers_again_it_is_as_before(control_plane: ControlPlane
         installation.wait_effective()
         answer = team.pod()
         assert answer.is_success and "raywarden-enroll" in answer.text
-        assert installation.bundles() == bundles, "derived from the same seed"
+        assert installation.bundles() == bundles, "the CA was not derived from the same seed"
     installation.unregister()
 
 
-def test_without_our_rights_it_says_so_and_does_not_serve(control_plane: ControlPlane) -> None:
-    """As after an upgrade of the image alone: what the new version asks for has to be granted first."""
+def test_a_server_without_a_right_names_it_and_does_not_get_ready(
+    control_plane: ControlPlane,
+) -> None:
+    """For example after an upgrade of the image alone, if the new version needs another right."""
     installation = Installation.make(control_plane)
     role: Object = control_plane.get("/apis/rbac.authorization.k8s.io/v1/clusterroles/raywarden")
     fewer = [rule for rule in role["rules"] if "networkpolicies" not in rule["resources"]]
@@ -139,8 +141,11 @@ def test_without_our_rights_it_says_so_and_does_not_serve(control_plane: Control
     )
     with replicas(installation, 1) as (replica,):
         replica.wait_missing(_POLICIES, "webhook configurations")
-        said = f"the service account may not list {_POLICIES}: grant it with RBAC (deploy/base shows how)"
-        replica.wait_logged("watch", resource=_POLICIES, state=said)
+        state = (
+            f"the service account may not list {_POLICIES}: "
+            "grant it with RBAC (deploy/base shows how)"
+        )
+        replica.wait_logged("watch", resource=_POLICIES, state=state)
         control_plane.patch(
             "/apis/rbac.authorization.k8s.io/v1/clusterroles/raywarden", {"rules": role["rules"]}
         )
