@@ -2,8 +2,8 @@
 ARG PYTHON=3.13
 FROM python:${PYTHON}-slim AS build
 WORKDIR /src
-# pip installs only files whose hashes are in the lock files. The environment that runs gets no pip of
-# its own (--without-pip), because RayWarden does not need one and an attacker could use it.
+# pip installs only files whose hashes are in the lock files. The environment that runs gets no pip
+# (--without-pip), because RayWarden does not need it and an attacker could use it.
 COPY build.lock requirements.lock ./
 RUN python -m venv /build \
     && /build/bin/pip install --no-cache-dir --require-hashes -r build.lock \
@@ -13,9 +13,9 @@ COPY LICENSE README.md pyproject.toml ./
 COPY certs certs
 COPY policies policies
 COPY webhook webhook
-# --no-index: the wheel is installed without the network. --invalidation-mode unchecked-hash: copying
-# files may change their times. Bytecode that is checked by time would then be compiled at every start,
-# because the container cannot write it.
+# --no-index: the wheel is installed without the network.
+# --invalidation-mode unchecked-hash: copying files may change their times. Bytecode that is checked
+# by time would then be compiled at every start, because the container cannot write it.
 RUN /build/bin/python -m hatchling build -t wheel \
     && /build/bin/pip --python /opt/raywarden install --no-cache-dir --no-compile --no-deps --no-index dist/*.whl \
     && /opt/raywarden/bin/python -m compileall -q -f -j 0 --invalidation-mode unchecked-hash /opt/raywarden/lib

@@ -56,7 +56,7 @@ $(E2E_INSTALLED): tests/e2e/requirements.lock
 		$(if $(RAY),'ray[default]==$(RAY)',--require-hashes -r tests/e2e/requirements.lock)
 	touch $@
 
-e2e: $(INSTALLED) $(E2E_INSTALLED) ## Test with real Ray clusters, as root (RAY=2.52.1 selects a version).
+e2e: $(INSTALLED) $(E2E_INSTALLED) ## Test real Ray clusters, as root (RAY=2.52.1 selects a version).
 	E2E_RAY=$(E2E) tests/e2e/isolated $(BIN)/pytest -p no:xdist tests/e2e
 
 bench: $(INSTALLED) ## Measure throughput, latency, start time and memory.

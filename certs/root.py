@@ -67,7 +67,7 @@ class Root:
         return cls(chain, private)
 
     def cross_sign(self, authority: Authority, domains: Iterable[str]) -> bytes:
-        """A certificate for the name and key of a cluster CA, signed by this root, and `chain` (PEM).
+        """A certificate for a cluster CA's name and key, signed by this root, and `chain` (PEM).
 
         It is valid only for names below `domains`: an author who may create Services in a
         namespace must not get certificates that the organization trusts for other names. Empty if

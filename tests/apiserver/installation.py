@@ -56,7 +56,9 @@ class Installation:
         name = f"raywarden-{uuid4().hex[:8]}"
         installation = cls(control_plane, name, control_plane.folder / f"{name}.kubeconfig")
         objects = installation.shipped()
-        control_plane.apply(*(each for each in objects if each["kind"] not in _CONFIGURED))
+        control_plane.apply(
+            *(document for document in objects if document["kind"] not in _CONFIGURED)
+        )
         control_plane.kubeconfig(name, control_plane.token(name, "raywarden"))
         installation.unregister()
         define_ray_clusters(control_plane)

@@ -63,28 +63,30 @@ def check(
 def test_dry_runs_prove_that_admission_works(
     control_plane: ControlPlane, installation: Installation, team: str
 ) -> None:
-    code, found = check(control_plane.admin_kubeconfig, installation, team)
+    code, findings = check(control_plane.admin_kubeconfig, installation, team)
     assert code == 1, (
         "no replica of the Deployment is ready, because no controller creates its pods here"
     )
-    assert found["kubernetes-api/version"]["status"] == "ok"
-    assert found["permissions/rights"]["message"] == "the server has every right it needs (31)"
-    assert {id for id, finding in found.items() if finding["status"] == "failed"} == {
+    assert findings["kubernetes-api/version"]["status"] == "ok"
+    assert findings["permissions/rights"]["message"] == "the server has every right it needs (31)"
+    assert {id for id, finding in findings.items() if finding["status"] == "failed"} == {
         "installation/replicas-ready"
     }
-    assert found["installation/policy"]["message"].startswith(
+    assert findings["installation/policy"]["message"].startswith(
         "the policy in configmap/raywarden-policy/policy.yaml"
     )
-    assert found["webhook-configurations/validating-ca-bundle"]["status"] == "ok"
-    assert "follows from the seed" in found["webhook-configurations/mutating-ca-bundle"]["message"]
-    assert found["webhook-configurations/mutating-service"]["status"] == "warning"
-    refused = found["admission/refuses"]
+    assert findings["webhook-configurations/validating-ca-bundle"]["status"] == "ok"
+    assert (
+        "follows from the seed" in findings["webhook-configurations/mutating-ca-bundle"]["message"]
+    )
+    assert findings["webhook-configurations/mutating-service"]["status"] == "warning"
+    refused = findings["admission/refuses"]
     assert (
         refused["status"] == "ok"
         and "operator-made-pods: this pod claims to be of a Ray cluster" in refused["message"]
     )
-    assert found["admission/completes"]["status"] == "ok"
-    assert found["kuberay/operator-rights"]["message"].endswith(
+    assert findings["admission/completes"]["status"] == "ok"
+    assert findings["kuberay/operator-rights"]["message"].endswith(
         "system:serviceaccount:kuberay-system:kuberay-operator"
     )
     for kind in ("pods", "apis/ray.io/v1 rayclusters"):
@@ -114,8 +116,8 @@ def test_a_missing_right_is_named(
                 ]
             )
         )
-        found = check(control_plane.admin_kubeconfig, installation, team)[1]["permissions/rights"]
-        assert found["message"].endswith(
+        finding = check(control_plane.admin_kubeconfig, installation, team)[1]["permissions/rights"]
+        assert finding["message"].endswith(
             ":raywarden may not create tokenreviews.authentication.k8s.io"
         )
     finally:
@@ -130,14 +132,16 @@ def test_a_user_without_rights_is_told_which_rights_are_needed(
     control_plane: ControlPlane, installation: Installation, team: str
 ) -> None:
     kubeconfig = control_plane.kubeconfig("without-rights", control_plane.token(team, "ray"))
-    code, found = check(kubeconfig, installation, team)
+    code, findings = check(kubeconfig, installation, team)
     assert code == 0 and check(kubeconfig, installation, team, "--strict")[0] == 1
-    statuses = {id: finding["status"] for id, finding in found.items()}
+    statuses = {id: finding["status"] for id, finding in findings.items()}
     # Every user may see which kinds exist. Of KubeRay's kinds, only one is defined here.
     assert statuses.pop("kubernetes-api/version") == "ok"
     assert statuses.pop("kuberay/kinds") == "warning"
     assert set(statuses.values()) <= {"ok", "unknown"} and "unknown" in statuses.values()
-    assert f"kubectl auth can-i create pods -n {team}" in found["admission/refuses"]["remediation"]
+    assert (
+        f"kubectl auth can-i create pods -n {team}" in findings["admission/refuses"]["remediation"]
+    )
 
 
 def test_a_webhook_that_cannot_be_called_differs_from_one_that_is_not_called(
@@ -155,8 +159,8 @@ def test_a_webhook_that_cannot_be_called_differs_from_one_that_is_not_called(
     ]
 
     def refuses() -> str:
-        found = check(control_plane.admin_kubeconfig, installation, team)[1]["admission/refuses"]
-        return f"{found['status']}: {found['message']}"
+        finding = check(control_plane.admin_kubeconfig, installation, team)[1]["admission/refuses"]
+        return f"{finding['status']}: {finding['message']}"
 
     try:
         control_plane.patch(VALIDATING, {"webhooks": unreachable})

@@ -56,10 +56,10 @@ def pod(control_plane: ControlPlane, namespace: str, name: str) -> dict[str, Any
 
 
 def bound_token(
-    control_plane: ControlPlane, made: Mapping[str, Any], audience: str = AUDIENCE
+    control_plane: ControlPlane, pod: Mapping[str, Any], audience: str = AUDIENCE
 ) -> str:
     """A token bound to a pod, like the token that the kubelet projects into it."""
-    namespace, name, uid = (made["metadata"][key] for key in ("namespace", "name", "uid"))
+    namespace, name, uid = (pod["metadata"][key] for key in ("namespace", "name", "uid"))
     bound = {"apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid}
     return control_plane.token(namespace, "raywarden", audiences=[audience], boundObjectRef=bound)
 
@@ -85,30 +85,30 @@ def test_only_the_token_of_a_live_pod_for_raywarden_has_a_caller(
     control_plane: ControlPlane, namespace: str
 ) -> None:
     grant(control_plane, namespace, CLUSTER_RULES, OWN_RULES)
-    made = pod(control_plane, namespace, "worker-0")
+    live_pod = pod(control_plane, namespace, "worker-0")
     deleted = pod(control_plane, namespace, "worker-1")
-    good, late = bound_token(control_plane, made), bound_token(control_plane, deleted)
+    good, late = bound_token(control_plane, live_pod), bound_token(control_plane, deleted)
     others = (
-        bound_token(control_plane, made, "https://kubernetes.default.svc.cluster.local"),
+        bound_token(control_plane, live_pod, "https://kubernetes.default.svc.cluster.local"),
         control_plane.token(namespace, "raywarden", audiences=[AUDIENCE]),
         *("garbage", "", " ", "two words", "\n", "é", "x" * 100_000),
         good[:-8] + "AAAAAAAA",
     )
-    answer = control_plane.admin.delete(
+    response = control_plane.admin.delete(
         f"/api/v1/namespaces/{namespace}/pods/worker-1?gracePeriodSeconds=0"
     )
-    assert answer.is_success, answer.text
+    assert response.is_success, response.text
 
     async def main(api: KubeApi) -> None:
         live = KubeLive(api)
         await granted(lambda: live.caller(good))
         assert await live.caller(good) == TokenIdentity(
-            namespace, "raywarden", "worker-0", made["metadata"]["uid"]
+            namespace, "raywarden", "worker-0", live_pod["metadata"]["uid"]
         )
         for token in (*others, late):
             assert await live.caller(token) is None
         worker = await live.pod(namespace, "worker-0")
-        assert worker and worker.uid == made["metadata"]["uid"]
+        assert worker and worker.uid == live_pod["metadata"]["uid"]
         assert worker.service_account == "raywarden"
         assert await live.pod(namespace, "worker-1") is None
         assert await live.pod(namespace, "../pods/worker-0") is None
@@ -134,8 +134,8 @@ def test_the_informers_follow_changes_and_kuberay_may_be_installed_later(
             }
             control_plane.make(f"/api/v1/namespaces/{namespace}/services", service)
             await _until(lambda: live.services(namespace), [Service("head", {"a": "b"})])
-            made = await asyncio.to_thread(install_kuberay, control_plane, namespace)
-            uid = made["metadata"]["uid"]
+            installed = await asyncio.to_thread(install_kuberay, control_plane, namespace)
+            uid = installed["metadata"]["uid"]
             cluster = await live.ray_cluster(namespace, "c", uid)
             assert cluster and cluster.head_services == ("c-head-svc",)
             assert await live.ray_cluster(namespace, "c", "another") is None
@@ -149,8 +149,8 @@ def test_the_informers_follow_changes_and_kuberay_may_be_installed_later(
 
 async def _until(ask: Callable[[], Coroutine[Any, Any, Any]], expected: Any) -> None:
     async with asyncio.timeout(20):
-        while (answer := await ask()) != expected:
-            if isinstance(answer, tuple) and list(answer) == expected:
+        while (value := await ask()) != expected:
+            if isinstance(value, tuple) and list(value) == expected:
                 return
             await asyncio.sleep(0.02)
 

@@ -125,9 +125,9 @@ class TestRefusals:
         changes = {"/metadata/namespace": None, "/spec/serviceAccountName": "ray"}
         owners = {"/metadata/ownerReferences": [owner] if uid else []}
         path = f"/api/v1/namespaces/{cluster['metadata']['namespace']}/pods"
-        made = control_plane.make(path, changed(head_pod(), {**changes, **owners}))
-        give_address(control_plane, made, HEAD)
-        return made
+        stored = control_plane.make(path, changed(head_pod(), {**changes, **owners}))
+        give_address(control_plane, stored, HEAD)
+        return stored
 
     def ask(self, installation: Installation, pair: Pair, token: str) -> tuple[int, str]:
         """Request a certificate from both replicas; returns their status and detail.
@@ -183,7 +183,7 @@ class TestRefusals:
         status, detail = self.ask(installation, pair, token)
         assert (status == 403 and "no longer exists" in detail) or status == 401
 
-    def test_a_pod_of_the_same_name_made_anew(
+    def test_a_recreated_pod_of_the_same_name(
         self, control_plane: ControlPlane, installation: Installation, pair: Pair, cluster: Object
     ) -> None:
         pod = self.pod(control_plane, cluster, cluster["metadata"]["uid"])
@@ -191,13 +191,13 @@ class TestRefusals:
         control_plane.delete(place_of(pod))
         again = {"name": pod["metadata"]["name"], "labels": pod["metadata"]["labels"]}
         path, _, _ = place_of(pod).rpartition("/")
-        made = control_plane.make(
+        stored = control_plane.make(
             path, {"metadata": again, "spec": head_pod()["spec"] | {"serviceAccountName": "ray"}}
         )
-        give_address(control_plane, made, HEAD)
+        give_address(control_plane, stored, HEAD)
         assert self.ask(installation, pair, token)[0] in (401, 403)
 
-    def test_an_owner_of_another_uid(
+    def test_an_owner_with_another_uid(
         self, control_plane: ControlPlane, installation: Installation, pair: Pair, cluster: Object
     ) -> None:
         token = token_for(control_plane, self.pod(control_plane, cluster, str(uuid4())))

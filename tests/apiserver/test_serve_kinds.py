@@ -66,13 +66,13 @@ def document_of(kind: str, name: str, change: Object | None = None) -> Object:
 def test_a_valid_object_is_stored_with_warnings(
     control_plane: ControlPlane, namespace: str, kind: str
 ) -> None:
-    answer = control_plane.post(
+    response = control_plane.post(
         path_of(kind, namespace),
         document_of(kind, "good", {"/headGroupSpec/template/spec/serviceAccountName": "default"}),
     )
-    assert answer.is_success, answer.text
-    assert any("dedicated-service-account" in warning for warning in warnings(answer))
-    injected = "raywarden-enroll" in answer.text
+    assert response.is_success, response.text
+    assert any("dedicated-service-account" in warning for warning in warnings(response))
+    injected = "raywarden-enroll" in response.text
     assert injected is (kind == "RayCluster"), (
         "KubeRay creates RayClusters from the other kinds; only those are injected"
     )
@@ -86,9 +86,9 @@ def test_a_violation_is_denied_with_its_place_and_remediation(
         "/headGroupSpec/serviceType": "LoadBalancer",
         "/headGroupSpec/template/spec/hostNetwork": True,
     }
-    answer = control_plane.post(path_of(kind, namespace), document_of(kind, "bad", bad))
-    assert answer.status_code == 403
-    message = answer.json()["message"]
+    response = control_plane.post(path_of(kind, namespace), document_of(kind, "bad", bad))
+    assert response.status_code == 403
+    message = response.json()["message"]
     assert 'raywarden.io" denied the request: ' in message
     for rule, place in (
         ("no-public-head-service", "/serviceType"),
@@ -127,9 +127,9 @@ def test_an_update_is_denied_only_for_new_violations(
     worse = pointed(f"{_HEADS[kind]}/headGroupSpec/template/spec/hostNetwork", True)
     message = until(lambda: refused(control_plane.change(f"{place}?dryRun=All", worse)))
     assert "no-host-access" in message and "no-public-head-service" not in message
-    answer = control_plane.change(place, {"metadata": {"labels": {"team": "vision"}}})
-    assert answer.is_success
-    assert any(warning.startswith("no-public-head-service") for warning in warnings(answer))
+    response = control_plane.change(place, {"metadata": {"labels": {"team": "vision"}}})
+    assert response.is_success
+    assert any(warning.startswith("no-public-head-service") for warning in warnings(response))
 
 
 def pointed(pointer: str, value: object) -> Object:
@@ -162,23 +162,23 @@ def test_older_versions_of_a_kind_are_converted_and_judged(
                 "no-public-head-service" in refused(control_plane.post(f"{path}?dryRun=All", bad))
             )
         )
-        made = control_plane.make(path, good)
+        stored = control_plane.make(path, good)
         assert (
-            made["apiVersion"] == "ray.io/v1alpha1"
-            and made["metadata"]["labels"]["raywarden.io/tls"] == "managed"
+            stored["apiVersion"] == "ray.io/v1alpha1"
+            and stored["metadata"]["labels"]["raywarden.io/tls"] == "managed"
         )
     finally:
         control_plane.patch(definition, {"spec": {"versions": [served]}})
 
 
-def refused(answer: httpx.Response) -> str:
+def refused(response: httpx.Response) -> str:
     """The message of a denial; empty if the request was not denied."""
-    return str(answer.json()["message"]) if answer.status_code == 403 else ""
+    return str(response.json()["message"]) if response.status_code == 403 else ""
 
 
-def warnings(answer: httpx.Response) -> list[str]:
+def warnings(response: httpx.Response) -> list[str]:
     """The Warning headers (RFC 7234), as kubectl shows them."""
-    return [value.split('"', 1)[1].rstrip('"') for value in answer.headers.get_list("warning")]
+    return [value.split('"', 1)[1].rstrip('"') for value in response.headers.get_list("warning")]
 
 
 class Sidecars(BaseHTTPRequestHandler):

@@ -68,7 +68,7 @@ def test_no_object_of_ray_is_accepted_unchecked(team: Team) -> None:
     new = cluster_of("new")
     privileged = changed(team.cluster, {"/spec/headGroupSpec/template/spec/hostNetwork": True})
     loose = {"metadata": {"labels": {"raywarden.io/enforce": "privileged"}}}
-    answers = [
+    responses = [
         team.pod(),
         control_plane.post(team.path("rayclusters", "apis/ray.io/v1"), new),
         control_plane.change(team.place, {"spec": privileged["spec"]}),
@@ -78,9 +78,9 @@ def test_no_object_of_ray_is_accepted_unchecked(team: Team) -> None:
         ),
         control_plane.change(f"/api/v1/namespaces/{team.namespace}", loose),
     ]
-    for answer in answers:
-        assert answer.status_code == 500, answer.text
-        assert "failed calling webhook" in answer.text and "raywarden.io" in answer.text
+    for response in responses:
+        assert response.status_code == 500, response.text
+        assert "failed calling webhook" in response.text and "raywarden.io" in response.text
 
 
 def test_other_objects_and_running_pods_are_not_affected(team: Team) -> None:
@@ -96,7 +96,7 @@ def test_other_objects_and_running_pods_are_not_affected(team: Team) -> None:
         "metadata": {"name": "web"},
         "spec": {"selector": {"matchLabels": {"app": "web"}}, "template": template},
     }
-    answers = [
+    responses = [
         control_plane.post(team.path("pods"), plain),
         control_plane.post(team.path("deployments", "apis/apps/v1"), deployment),
         team.service("ClusterIP"),
@@ -104,7 +104,7 @@ def test_other_objects_and_running_pods_are_not_affected(team: Team) -> None:
         control_plane.change(team.place, {"metadata": {"finalizers": ["ray.io/test"]}}),
         control_plane.change(team.place, {"metadata": {"finalizers": None}}),
     ]
-    assert [answer.text for answer in answers if not answer.is_success] == []
+    assert [response.text for response in responses if not response.is_success] == []
     give_address(control_plane, team.head, "10.1.0.9")
     control_plane.delete(place_of(team.head))
     control_plane.delete(team.place)
@@ -123,8 +123,8 @@ def test_a_new_replica_works_as_the_one_before(control_plane: ControlPlane) -> N
         installation.register(second, second)
         second.wait_ready()
         installation.wait_effective()
-        answer = team.pod()
-        assert answer.is_success and "raywarden-enroll" in answer.text
+        response = team.pod()
+        assert response.is_success and "raywarden-enroll" in response.text
         assert installation.bundles() == bundles, "the CA was not derived from the same seed"
     installation.unregister()
 

@@ -76,12 +76,12 @@ def test_an_unusable_seed_is_logged_once_and_the_last_good_one_stays_in_use(
 def test_a_seed_of_another_installation_is_merged(
     control_plane: ControlPlane, installation: Installation, pair: Pair
 ) -> None:
-    ours = control_plane.get(installation.secret)["data"]
-    theirs = {"20261101T000000Z": base64.b64encode(os.urandom(32)).decode()}
-    control_plane.patch(installation.secret, {"data": {**dict.fromkeys(ours), **theirs}})
-    until(lambda: control_plane.get(installation.secret)["data"] == {**ours, **theirs}, _SOON)
+    own = control_plane.get(installation.secret)["data"]
+    other = {"20261101T000000Z": base64.b64encode(os.urandom(32)).decode()}
+    control_plane.patch(installation.secret, {"data": {**dict.fromkeys(own), **other}})
+    until(lambda: control_plane.get(installation.secret)["data"] == {**own, **other}, _SOON)
     for replica in pair:
-        replica.wait_logged("seed adopted", generations=[*theirs, *ours])
+        replica.wait_logged("seed adopted", generations=[*other, *own])
         assert not replica.missing
 
     def authorities() -> list[int]:

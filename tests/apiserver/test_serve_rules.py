@@ -59,12 +59,12 @@ def post_cluster(control_plane: ControlPlane, namespace: str, dry_run: bool) -> 
     return control_plane.post(path, document, AUTHOR)
 
 
-def refused_by(answer: httpx.Response) -> set[str]:
+def refused_by(response: httpx.Response) -> set[str]:
     """The rules that denied the request; empty if the object was stored."""
-    if answer.is_success:
+    if response.is_success:
         return set()
-    assert answer.status_code == 403, answer.text
-    _, _, message = answer.json()["message"].partition("denied the request: ")
+    assert response.status_code == 403, response.text
+    _, _, message = response.json()["message"].partition("denied the request: ")
     return {line.partition(":")[0] for line in message.splitlines()}
 
 
@@ -117,8 +117,8 @@ class TestMembership:
                 "labels": {"ray.io/cluster": "demo", "ray.io/node-type": "worker"},
             },
         ):
-            answer = control_plane.change(place_of(mine), {"metadata": metadata}, AUTHOR)
-            assert "operator-made-pods" in refused_by(answer)
+            response = control_plane.change(place_of(mine), {"metadata": metadata}, AUTHOR)
+            assert "operator-made-pods" in refused_by(response)
 
     @pytest.mark.parametrize(
         ("path", "kind"),
@@ -137,8 +137,10 @@ class TestMembership:
             template["spec"]["restartPolicy"] = "Always"
             spec |= {"selector": {"matchLabels": labels}, "serviceName": "ray"}
         address = f"/apis/{path}/namespaces/{cluster['metadata']['namespace']}/{kind}"
-        answer = control_plane.post(address, {"metadata": {"name": "forged"}, "spec": spec}, AUTHOR)
-        assert "operator-made-pods" in refused_by(answer)
+        response = control_plane.post(
+            address, {"metadata": {"name": "forged"}, "spec": spec}, AUTHOR
+        )
+        assert "operator-made-pods" in refused_by(response)
         if kind == "jobs":
             job = {"metadata": {"generateName": "clean-up-"}, "spec": spec}
             assert control_plane.post(f"{address}?dryRun=All", job, OPERATOR).is_success
@@ -154,9 +156,9 @@ class TestExposure:
             path, {"metadata": {"generateName": "door-"}, "spec": spec}, AUTHOR
         )
         public = {"spec": {"type": "NodePort"}}
-        answer = control_plane.change(f"{path}/{inside['metadata']['name']}", public, AUTHOR)
-        assert refused_by(answer) == {"no-public-ray-service"}
-        assert "selects pods of the RayCluster demo" in answer.json()["message"]
+        response = control_plane.change(f"{path}/{inside['metadata']['name']}", public, AUTHOR)
+        assert refused_by(response) == {"no-public-ray-service"}
+        assert "selects pods of the RayCluster demo" in response.json()["message"]
 
     def test_a_service_that_existed_before_the_cluster(
         self, control_plane: ControlPlane, cluster: Object
@@ -217,8 +219,8 @@ def test_an_ephemeral_container_cannot_mount_the_key_or_trace_processes(
         "securityContext": traces,
     }
     change = {"spec": {"ephemeralContainers": [debug]}}
-    answer = control_plane.change(f"{place_of(head)}/ephemeralcontainers", change, AUTHOR)
-    assert {"reserved-names", "no-privileged"} <= refused_by(answer)
+    response = control_plane.change(f"{place_of(head)}/ephemeralcontainers", change, AUTHOR)
+    assert {"reserved-names", "no-privileged"} <= refused_by(response)
 
 
 def test_only_an_administrator_may_remove_the_profile_of_a_namespace(
@@ -226,8 +228,8 @@ def test_only_an_administrator_may_remove_the_profile_of_a_namespace(
 ) -> None:
     path = f"/api/v1/namespaces/{team}"
     looser = {"metadata": {"labels": {"raywarden.io/enforce": None}}}
-    answer = control_plane.change(path, looser, AUTHOR)
-    assert refused_by(answer) == {"no-opt-out"}
+    response = control_plane.change(path, looser, AUTHOR)
+    assert refused_by(response) == {"no-opt-out"}
     assert control_plane.change(f"{path}?dryRun=All", looser).is_success
 
 

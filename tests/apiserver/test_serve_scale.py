@@ -70,24 +70,24 @@ class Load:
         )
 
     def create_until(self, stop: threading.Event) -> list[httpx.Response]:
-        answers = []
+        responses = []
         while not stop.is_set():
-            answers.append(self.create())
-        return answers
+            responses.append(self.create())
+        return responses
 
 
 @contextmanager
 def under_load(load: Load) -> Iterator[list[httpx.Response]]:
     """Create pods during the block, 16 at a time; the yielded list has all responses after it."""
-    stop, answers = threading.Event(), list[httpx.Response]()
+    stop, responses = threading.Event(), list[httpx.Response]()
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         loads = [pool.submit(load.create_until, stop) for _ in range(_AT_ONCE)]
         try:
-            yield answers
+            yield responses
         finally:
             stop.set()
         for future in loads:
-            answers += future.result()
+            responses += future.result()
 
 
 def test_200_pods_at_concurrency_16(installation: Installation, service: Service) -> None:
@@ -96,9 +96,9 @@ def test_200_pods_at_concurrency_16(installation: Installation, service: Service
         load = registered(installation, service)
         before = [replica.pods_let_in() for replica in pair]
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            answers = list(pool.map(load.create, range(200)))
-        assert refused_or_unmutated(answers) == []
-        assert len({answer.json()["metadata"]["name"] for answer in answers}) == 200
+            responses = list(pool.map(load.create, range(200)))
+        assert refused_or_unmutated(responses) == []
+        assert len({response.json()["metadata"]["name"] for response in responses}) == 200
         shares = [replica.pods_let_in() - was for replica, was in zip(pair, before, strict=True)]
         assert sum(shares) == 200 and all(shares), f"not both replicas were called: {shares}"
 
@@ -108,7 +108,7 @@ def test_a_rolling_restart_under_load(installation: Installation, service: Servi
     with ExitStack() as stack:
         for _ in range(2):
             start(stack, installation, service)
-        with under_load(registered(installation, service)) as answers:
+        with under_load(registered(installation, service)) as responses:
             for _ in range(2):
                 time.sleep(1)
                 start(stack, installation, service).wait_ready()
@@ -116,8 +116,8 @@ def test_a_rolling_restart_under_load(installation: Installation, service: Servi
                 assert service.replicas[0].stop() == 0
                 service.replicas.pop(0)
             time.sleep(1)
-        assert len(answers) > 200
-        assert refused_or_unmutated(answers) == []
+        assert len(responses) > 200
+        assert refused_or_unmutated(responses) == []
 
 
 def test_no_pod_is_accepted_unmutated_when_a_replica_dies(
@@ -128,13 +128,15 @@ def test_no_pod_is_accepted_unmutated_when_a_replica_dies(
         for _ in range(2):
             start(stack, installation, service)
         load = registered(installation, service)
-        with under_load(load) as answers:
+        with under_load(load) as responses:
             time.sleep(1)
             service.replicas[0].process.kill()
             time.sleep(3)
-        refused = [answer for answer in answers if not answer.is_success]
-        assert refused_or_unmutated([answer for answer in answers if answer.is_success]) == []
-        assert all("raywarden.io" in answer.text for answer in refused)
+        refused = [response for response in responses if not response.is_success]
+        assert (
+            refused_or_unmutated([response for response in responses if response.is_success]) == []
+        )
+        assert all("raywarden.io" in response.text for response in refused)
         assert refused_or_unmutated([load.create() for _ in range(_AT_ONCE)]) == [], (
             "the other replica does not serve all requests"
         )

@@ -159,20 +159,21 @@ def _print_load(live: Live, bodies: dict[str, bytes]) -> None:
         f"\n{'over TLS, one server process':<28}{'conns':>8}{'req/s':>8}{'p50 ms':>8}{'p99 ms':>8}"
     )
     for name, body in bodies.items():
-        answers = load.over_kept_connections(
+        run = load.over_kept_connections(
             live, live.admission_port, itertools.repeat(_request("/mutate", body)), 1, 1
         )
         review = orjson.loads(body)
-        operations = orjson.loads(base64.b64decode(orjson.loads(answers.last)["response"]["patch"]))
+        patch = orjson.loads(run.last)["response"]["patch"]
+        operations = orjson.loads(base64.b64decode(patch))
         review["request"]["object"] = jsonpatch.apply_patch(review["request"]["object"], operations)
         for path, sent in (("/mutate", body), ("/validate", orjson.dumps(review))):
             requests = itertools.repeat(_request(path, sent))
             for connections in (1, 8):
-                rounds = (_WARM_UP, _REQUESTS, _REQUESTS, _REQUESTS)
-                ask = partial(
+                send = partial(
                     load.over_kept_connections, live, live.admission_port, requests, connections
                 )
-                _, *runs = [ask(number) for number in rounds]
+                send(_WARM_UP)
+                runs = [send(_REQUESTS) for _ in range(3)]
                 print(f"{path[1:] + ' ' + name:<28}{connections:>8}{load.figures(runs)}")
 
 

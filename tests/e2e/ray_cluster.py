@@ -116,7 +116,7 @@ def wait_ready(pod: RunningPod) -> None:
 
 
 class Watch:
-    """Records when nodes become alive or dead, as GCS reports it to a driver (monotonic seconds)."""
+    """Records when nodes become alive or dead, as GCS reports to a driver (monotonic seconds)."""
 
     def __init__(self, cluster: RayCluster) -> None:
         self.alive: dict[str, float] = {}

@@ -64,8 +64,8 @@ class Running:
 
     def kill(self) -> None:
         """Kill every process of the container at once, as when a node is lost."""
-        # It kills the first process inside, not `process`: the kernel clears the parent-death signal
-        # when a process changes its user (prctl(2)).
+        # Kill the first process inside instead of `process`: the kernel clears the parent-death
+        # signal when a process changes its user (prctl(2)).
         if not self.ended:
             os.kill(self._first_process(), signal.SIGKILL)
         self.process.wait(20)
@@ -81,7 +81,7 @@ class Running:
         return CommandResult(process.returncode, output.decode(errors="replace"))
 
     def open(self, *command: str) -> subprocess.Popen[str]:
-        """Start a program in the container that ends when its input ends; the caller reads its output."""
+        """Start a program in the container that must end with its input; its output is a pipe."""
         return subprocess.Popen(
             self._entering(command, 600), env=self.plan.environment,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,

@@ -54,7 +54,7 @@ def test_with_token_authentication_only_the_token_runs_commands(
         assert submitted(stranger, training, ports.pop(0)[0], AGENT) == (200, True)
         assert submitted(stranger, training, ports.pop(0)[0], AGENT) == (200, True)
         say(
-            "the agent of this Ray version does not require the token and ran a stranger's commands; "
+            "the agent of this Ray version ignores the token and ran a stranger's commands; "
             "hence auth-on requires a network policy"
         )
     token = kubelet.secrets[training.name, "auth_token"]

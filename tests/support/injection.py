@@ -70,8 +70,8 @@ def lost(before: Any, after: Any) -> Iterator[Any]:
                 yield from lost(value, after.get(name))
     elif isinstance(before, list) and isinstance(after, list):
         for value in before:
-            ours = isinstance(value, dict) and value.get("name") == "raywarden-enroll"
-            if not ours and all(list(lost(value, kept)) for kept in after):
+            own = isinstance(value, dict) and value.get("name") == "raywarden-enroll"
+            if not own and all(list(lost(value, kept)) for kept in after):
                 yield value
     elif before != after:
         yield before

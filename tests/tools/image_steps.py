@@ -60,7 +60,7 @@ def main() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """The configuration of the image: how a container of it is started."""
+    """The configuration of the image, which says how to start a container."""
 
     environment: Mapping[str, str]
     entrypoint: tuple[str, ...]
