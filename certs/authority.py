@@ -96,8 +96,8 @@ def serving_bundle(seed: Seed) -> bytes:
 def cluster_authority(generation: Generation, cluster: Cluster) -> Authority:
     """The CA of one Ray cluster.
 
-    A certificate signed by this CA *is* membership of the cluster: Ray verifies the signature of a
-    peer's certificate and nothing else, neither names nor usages.
+    A certificate signed by this CA *is* membership of the cluster: Ray accepts every peer whose
+    certificate this CA has signed, whatever names it holds.
     """
     # Separate derivations: a namespace's opted-in cluster must not get the CA of a RayCluster.
     purpose = "opted-in" if cluster.opted_in else "cluster"

@@ -23,7 +23,7 @@ SOON = timedelta(days=60)
 _CURVES = (ec.SECP256R1, ec.SECP384R1)
 # Shorter RSA keys are weak (NIST SP 800-57); verifying longer ones costs the server and every peer.
 _MIN_RSA_BITS, _MAX_RSA_BITS = 2048, 8192
-# Larger exponents are no more secure and make verification slow; smaller ones are fragile.
+# Larger exponents are no more secure and make verification slow.
 _RSA_EXPONENT = 65537
 _ACCEPTED = "use EC P-256 or P-384, or RSA of 2048 to 8192 bits"
 

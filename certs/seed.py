@@ -58,7 +58,7 @@ def _parse_time(name: str) -> datetime | None:
     except ValueError:
         return None
     # strptime also accepts `2026112T8000Z`; each time must have exactly one name. The bound on the
-    # year: CAs live ten years from their activation, and X.509 ends with the year 9999.
+    # year leaves room for the lifetime of a CA, because X.509 ends with the year 9999.
     canonical = time.strftime(_TIME_FORMAT) == name
     return time if canonical and 2000 <= time.year < 9000 else None
 
