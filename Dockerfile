@@ -1,8 +1,9 @@
-# Two stages: the first may hold whatever it takes to build, the second has only what runs.
+# Two stages: the first contains the build tools, the second only what runs.
 ARG PYTHON=3.13
 FROM python:${PYTHON}-slim AS build
 WORKDIR /src
-# Only hashes the lock files name are installed. What runs needs no installer: pip fills that environment from outside.
+# pip installs only files whose hashes are in the lock files. The environment that runs gets no pip
+# (--without-pip), because RayWarden does not need it and an attacker could use it.
 COPY build.lock requirements.lock ./
 RUN python -m venv /build \
     && /build/bin/pip install --no-cache-dir --require-hashes -r build.lock \
@@ -12,8 +13,9 @@ COPY LICENSE README.md pyproject.toml ./
 COPY certs certs
 COPY policies policies
 COPY webhook webhook
-# The wheel is built without the network. Bytecode does not go by the times of files, which a copy may change: it would be
-# made anew at every start, and could not be written.
+# --no-index: the wheel is installed without the network.
+# --invalidation-mode unchecked-hash: copying files may change their times. Bytecode that is checked
+# by time would then be compiled at every start, because the container cannot write it.
 RUN /build/bin/python -m hatchling build -t wheel \
     && /build/bin/pip --python /opt/raywarden install --no-cache-dir --no-compile --no-deps --no-index dist/*.whl \
     && /opt/raywarden/bin/python -m compileall -q -f -j 0 --invalidation-mode unchecked-hash /opt/raywarden/lib
@@ -26,7 +28,7 @@ LABEL org.opencontainers.image.title="RayWarden" \
       org.opencontainers.image.version="${VERSION}"
 COPY --from=build /opt/raywarden /opt/raywarden
 ENV PATH=/opt/raywarden/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
-# Numeric, so that runAsNonRoot can be checked without the image's user database.
+# A number, because the kubelet can verify runAsNonRoot only for numeric users.
 USER 65532:65532
 EXPOSE 8443 8444 8080
 ENTRYPOINT ["raywarden"]

@@ -4,13 +4,14 @@ VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-# Ray has an environment of its own, from the lock file; another version comes as the index has it today.
+# Ray is installed into its own environment. The default version comes from the lock file; another
+# version (RAY=...) comes unlocked from the package index.
 E2E := .venv-e2e$(if $(RAY),-$(RAY))
 E2E_INSTALLED := $(E2E)/.installed
 LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url \
 	--python-version 3.11
 
-help: ## Show what there is to make.
+help: ## Show this list.
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
 
 $(INSTALLED): tests/requirements.lock pyproject.toml
@@ -23,16 +24,16 @@ $(INSTALLED): tests/requirements.lock pyproject.toml
 
 install: $(INSTALLED) ## Set up .venv from the lock file.
 
-run: $(INSTALLED) ## Start a server, show it at work on deploy/examples, keep serving until Ctrl-C.
+run: $(INSTALLED) ## Start a server, send it deploy/examples, and keep serving until Ctrl-C.
 	$(BIN)/python -m tests.tools.demo deploy/examples --objects deploy/dev-cluster.yaml --keep-serving
 
-demo: $(INSTALLED) ## The same, and end after the table.
+demo: $(INSTALLED) ## Start a server, send it deploy/examples, and stop.
 	$(BIN)/python -m tests.tools.demo deploy/examples --objects deploy/dev-cluster.yaml
 
 test: $(INSTALLED) ## Run the tests.
 	$(BIN)/pytest -n auto
 
-check: $(INSTALLED) ## Lint, format, types, import contracts, Dockerfile.
+check: $(INSTALLED) ## Check style, format, types, import contracts and the Dockerfile.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -46,10 +47,10 @@ fmt: $(INSTALLED) ## Format the code.
 new-rule: $(INSTALLED) ## Write the files of a new rule: make new-rule ID=no-x [PROFILE=baseline].
 	$(BIN)/python -m tests.tools.new_rule '$(ID)' $(if $(PROFILE),--profile '$(PROFILE)')
 
-golden: $(INSTALLED) ## Write the golden files anew; look at the difference before you commit it.
+golden: $(INSTALLED) ## Rewrite the golden files; review the diff before you commit it.
 	$(BIN)/pytest -n auto -q tests/webhook/admission/test_golden.py --golden
 
-docs: $(INSTALLED) ## Write the generated references anew.
+docs: $(INSTALLED) ## Rewrite the generated parts of the documentation.
 	$(BIN)/python -m tests.tools.docs
 
 $(E2E_INSTALLED): tests/e2e/requirements.lock
@@ -58,13 +59,13 @@ $(E2E_INSTALLED): tests/e2e/requirements.lock
 		$(if $(RAY),'ray[default]==$(RAY)',--require-hashes -r tests/e2e/requirements.lock)
 	touch $@
 
-e2e: $(INSTALLED) $(E2E_INSTALLED) ## Real Ray clusters on what we inject, and intruders (as root; RAY=2.52.1 for that version).
+e2e: $(INSTALLED) $(E2E_INSTALLED) ## Test real Ray clusters, as root (RAY=2.52.1 selects a version).
 	E2E_RAY=$(E2E) tests/e2e/isolated $(BIN)/pytest -p no:xdist tests/e2e
 
-bench: $(INSTALLED) ## Measure requests per second, latency, and where the time goes.
+bench: $(INSTALLED) ## Measure throughput, latency, start time and memory.
 	$(BIN)/python -m tests.bench
 
-lock: $(INSTALLED) ## Resolve the dependencies anew.
+lock: $(INSTALLED) ## Resolve the dependencies and rewrite the lock files.
 	$(LOCK) pyproject.toml --output-file requirements.lock
 	$(LOCK) pyproject.toml --group dev --constraint requirements.lock --output-file tests/requirements.lock
 	$(LOCK) --group build --constraint tests/requirements.lock --output-file build.lock
@@ -73,10 +74,10 @@ lock: $(INSTALLED) ## Resolve the dependencies anew.
 image: ## Build the container image.
 	docker build --build-arg VERSION=$(VERSION) --tag raywarden:$(VERSION) .
 
-image-steps: $(INSTALLED) ## Carry out the Dockerfile without a builder, and try what comes of it.
+image-steps: $(INSTALLED) ## Run the steps of the Dockerfile without a builder, and test the result.
 	$(BIN)/python -m tests.tools.image_steps
 
-clean: ## Remove everything that was made here, but for Ray's environments (.venv-e2e*).
+clean: ## Remove all build products except Ray's environments (.venv-e2e*).
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
 .PHONY: help install run demo test check fmt new-rule golden docs bench e2e lock image image-steps clean

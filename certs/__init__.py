@@ -1,1 +1,4 @@
-"""Who may hold which certificate. Pure: X.509 in, X.509 out; time and randomness are arguments."""
+"""Decides which pod may hold which certificate, and issues it.
+
+Pure: X.509 in, X.509 out. Time and randomness are arguments.
+"""

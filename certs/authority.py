@@ -1,4 +1,4 @@
-"""Certificate authorities derived from the seed, byte for byte the same on every replica, and what they issue."""
+"""Certificate authorities are derived from the seed: every replica derives the same bytes."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -20,35 +20,39 @@ _SALT = b"raywarden/v1"
 _CURVE = ec.SECP256R1()
 # The order of P-256 (FIPS 186-5, SP 800-186 3.2.1.3).
 _ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
-# X.509 serials are positive and at most 20 octets (RFC 5280 4.1.2.2).
+# X.509 serial numbers are positive and at most 20 octets (RFC 5280 4.1.2.2): 19 bytes fit even if
+# DER adds a leading zero octet to keep the number positive.
 _SERIAL_BYTES = 19
 
 
 @dataclass(frozen=True)
 class Authority:
-    """A certificate authority: its certificate, and the key only this process holds."""
+    """A certificate authority: its certificate, and a key that never leaves this process."""
 
     certificate: x509.Certificate
     _key: ec.EllipticCurvePrivateKey = field(repr=False)
 
     @property
     def pem(self) -> bytes:
+        """The certificate of the CA in PEM form."""
         return self.certificate.public_bytes(Encoding.PEM)
 
     @cached_property
     def _template(self) -> x509.CertificateBuilder:
-        """What all its certificates have in common. Their subject is empty, so that the names have to be critical."""
-        subject = self.certificate.extensions.get_extension_for_class(
-            x509.SubjectKeyIdentifier
-        ).value
-        identifier = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(subject)
+        """The fields that all certificates of this CA share.
+
+        Their subject is empty, so RFC 5280 (4.2.1.6) requires the alternative names to be critical.
+        """
+        extensions = self.certificate.extensions
+        subject_key = extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+        issuer_key = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(subject_key)
         return (
             x509.CertificateBuilder()
             .subject_name(x509.Name([]))
             .issuer_name(self.certificate.subject)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(key_usage(sign_certificates=False), critical=True)
-            .add_extension(identifier, critical=False)
+            .add_extension(issuer_key, critical=False)
         )
 
     def issue(
@@ -59,7 +63,10 @@ class Authority:
         validity: tuple[datetime, datetime],
         serial: int,
     ) -> x509.Certificate:
-        """A certificate for `public_key` that holds `names` (RFC 5280 4.2.1.6) and never outlives its authority."""
+        """Issue a certificate for `public_key` with `names` as its subject alternative names.
+
+        `validity` is notBefore and notAfter. The certificate never outlives this CA.
+        """
         not_before, not_after = validity
         builder = (
             self._template.public_key(public_key)
@@ -73,35 +80,43 @@ class Authority:
 
 
 def serving_authority(generation: Generation) -> Authority:
-    """The CA behind our own ports: what webhook configurations carry as `caBundle` and pods trust for enrollment."""
+    """The CA that signs RayWarden's own server certificate.
+
+    Webhook configurations carry it as `caBundle`; pods trust it when they enroll.
+    """
     name = _name((NameOID.COMMON_NAME, "RayWarden serving CA"))
     return _derive(generation, ("serving",), name, generation.activated)
 
 
 def serving_bundle(seed: Seed) -> bytes:
-    """What clients of our own ports must trust (PEM): the serving CA of every generation, oldest first."""
+    """What clients of RayWarden must trust (PEM): every generation's serving CA, oldest first."""
     return b"".join(serving_authority(generation).pem for generation in seed.generations)
 
 
 def cluster_authority(generation: Generation, cluster: Cluster) -> Authority:
-    """The CA of one Ray cluster. To be signed by it *is* to be a member: Ray asks nothing else of a certificate."""
+    """The CA of one Ray cluster.
+
+    A certificate signed by this CA *is* membership of the cluster: Ray accepts every peer whose
+    certificate this CA has signed, whatever names it holds.
+    """
+    # Separate derivations: a namespace's opted-in cluster must not get the CA of a RayCluster.
     purpose = "opted-in" if cluster.opted_in else "cluster"
     name = _name(
         (NameOID.ORGANIZATION_NAME, "RayWarden"),
         (NameOID.ORGANIZATIONAL_UNIT_NAME, cluster.namespace),
         (NameOID.COMMON_NAME, cluster.name),
     )
-    return _derive(
-        generation, (purpose, cluster.namespace, cluster.name, cluster.uid), name, cluster.created
-    )
+    info = (purpose, cluster.namespace, cluster.name, cluster.uid)
+    return _derive(generation, info, name, cluster.created)
 
 
 def _derive(
     generation: Generation, info: tuple[str, ...], name: x509.Name, since: datetime
 ) -> Authority:
-    """The authority that `generation` gives for `info`; equal arguments give equal bytes.
+    """Derive the authority for `info` from `generation`; equal arguments give equal bytes.
 
-    Key: HKDF-SHA256 (RFC 5869) reduced to a scalar as in FIPS 186-5 A.2.1; signature: deterministic ECDSA (RFC 6979).
+    The key is HKDF-SHA256 output (RFC 5869), reduced to a scalar as in FIPS 186-5 A.2.1. The
+    signature is deterministic ECDSA (RFC 6979).
     """
     key = ec.derive_private_key(_scalar(_expand(generation, 48, info)), _CURVE)
     serial = int.from_bytes(_expand(generation, _SERIAL_BYTES, (*info, "serial"))) or 1
@@ -122,25 +137,33 @@ def _derive(
 
 
 def _name(*attributes: tuple[x509.ObjectIdentifier, str]) -> x509.Name:
-    # RFC 5280 (appendix A.1) allows 64 characters in each; a name cut short is still told apart by its key.
+    # RFC 5280 (appendix A.1) allows 64 characters in each attribute. Two CAs whose names are cut to
+    # the same text still differ in their keys.
     return x509.Name([x509.NameAttribute(oid, text[:64]) for oid, text in attributes])
 
 
 def _expand(generation: Generation, length: int, info: tuple[str, ...]) -> bytes:
-    """`length` bytes of HKDF output; each part of `info` is preceded by its length, so that no two lists look alike."""
-    encoded = b"".join(len(part).to_bytes(4) + part for part in (text.encode() for text in info))
-    return HKDF(algorithm=hashes.SHA256(), length=length, salt=_SALT, info=encoded).derive(
-        generation.secret
-    )
+    """`length` bytes of HKDF output for the generation's secret and `info`.
+
+    Each part of `info` is prefixed with its length. Without the prefix, two clusters whose names
+    concatenate to the same text would get the same key.
+    """
+    parts = [text.encode() for text in info]
+    encoded = b"".join(len(part).to_bytes(4) + part for part in parts)
+    hkdf = HKDF(algorithm=hashes.SHA256(), length=length, salt=_SALT, info=encoded)
+    return hkdf.derive(generation.secret)
 
 
 def _scalar(material: bytes) -> int:
-    """A private scalar in [1, n-1] from 48 bytes: 128 bits more than the order, so the bias cannot be seen."""
+    """A private scalar in [1, n-1] from 48 bytes.
+
+    That is 128 bits more than the order of the curve, so the bias of the modulo is negligible.
+    """
     return int.from_bytes(material) % (_ORDER - 1) + 1
 
 
 def key_usage(*, sign_certificates: bool) -> x509.KeyUsage:
-    """The key usage of an authority, or of what it issues."""
+    """The key usage of a CA if `sign_certificates`, otherwise that of a leaf certificate."""
     return x509.KeyUsage(
         digital_signature=not sign_certificates,
         content_commitment=False,

@@ -1,4 +1,4 @@
-"""The CAs in use, in memory: bounded, counted, each derived once."""
+"""Cluster CAs are derived once and cached in memory, up to a limit."""
 
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -14,11 +14,15 @@ _DOMAINS = Domains()
 
 @dataclass(frozen=True, slots=True)
 class ClusterTrust:
-    """What a cluster's pods get beside their own certificate (PEM).
+    """What the pods of a cluster get besides their own certificates.
 
-    `bundle`: the cluster's CA of every generation, the one that signs first. Ray lets in every certificate of every CA
-    in that file, so nothing above a cluster's own CAs is ever in it. `chain`: what leads from `authority` up to an
-    organization's root; empty without one.
+    `authority` signs the certificates of its pods.
+
+    `bundle` (PEM) holds the cluster's CA of every generation, `authority` first. It never holds
+    anything above the cluster's own CAs, because Ray accepts every certificate that any CA in this
+    file has signed.
+
+    `chain` (PEM) leads from `authority` up to an organization's root; empty without such a root.
     """
 
     authority: Authority
@@ -27,9 +31,10 @@ class ClusterTrust:
 
 
 class Authorities:
-    """The CAs of clusters under one seed: the least recently used leave when there are more than `capacity`.
+    """A cache of the CAs of clusters under one seed.
 
-    Derivation is behind a lock: many pods of one new cluster cost one derivation.
+    The least recently used CA is evicted when there are more than `capacity`. Derivation holds a
+    lock, so many pods of one new cluster that enroll at once cost one derivation.
     """
 
     def __init__(
@@ -37,6 +42,8 @@ class Authorities:
         seed: Seed,
         root: Root | None = None,
         domains: Domains = _DOMAINS,
+        # An entry is a few kilobytes, so a full cache is some tens of megabytes. More clusters than
+        # this still work: an evicted CA is derived again.
         capacity: int = 10_000,
     ) -> None:
         self._seed = seed
@@ -45,39 +52,43 @@ class Authorities:
         self.hits = self.misses = self.evictions = 0
         self._capacity = capacity
         self._lock = Lock()
-        self._kept: OrderedDict[Cluster, ClusterTrust] = OrderedDict()
+        self._cached: OrderedDict[Cluster, ClusterTrust] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._cached)
 
     def of(self, cluster: Cluster) -> ClusterTrust:
-        """The trust of a cluster, derived now or before."""
+        """The trust of a cluster, from the cache or derived now."""
         with self._lock:
-            if (kept := self._kept.get(cluster)) is not None:
+            cached = self._cached.get(cluster)
+            if cached is not None:
                 self.hits += 1
-                self._kept.move_to_end(cluster)
-                return kept
+                self._cached.move_to_end(cluster)
+                return cached
             self.misses += 1
-            derived = self._kept[cluster] = self._derive(cluster)
-            if len(self._kept) > self._capacity:
-                self._kept.popitem(last=False)
+            derived = self._cached[cluster] = self._derive(cluster)
+            if len(self._cached) > self._capacity:
+                self._cached.popitem(last=False)
                 self.evictions += 1
             return derived
 
     def _derive(self, cluster: Cluster) -> ClusterTrust:
         signing = self._seed.for_cluster(cluster.created)
         authority = cluster_authority(signing, cluster)
-        others = (
-            cluster_authority(one, cluster) for one in self._seed.generations if one is not signing
-        )
-        bundle = authority.pem + b"".join(other.pem for other in others)
+        bundle = authority.pem
+        for generation in self._seed.generations:
+            if generation is not signing:
+                bundle += cluster_authority(generation, cluster).pem
         return ClusterTrust(authority, bundle, self._cross_signed(authority, cluster.namespace))
 
     def _cross_signed(self, authority: Authority, namespace: str) -> bytes:
-        """What leads up to the root; good for names of Services in the namespace, and for `localhost`."""
+        """The chain from `authority` up to the organization's root (PEM); empty without a root.
+
+        It is valid only for names of Services in `namespace` and for `localhost`: the authors of a
+        namespace must not get certificates that the organization trusts for other names.
+        """
         if self._root is None:
             return b""
         services = f"{namespace}.svc"
-        return self._root.cross_sign(
-            authority, (services, f"{services}.{self._domains.cluster}", "localhost")
-        )
+        permitted = (services, f"{services}.{self._domains.cluster}", "localhost")
+        return self._root.cross_sign(authority, permitted)

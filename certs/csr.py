@@ -1,4 +1,4 @@
-"""Certificate signing requests: the public key is taken from them, and nothing else."""
+"""RayWarden takes the public key from a certificate signing request (CSR), and nothing else."""
 
 from collections.abc import Iterator
 
@@ -12,7 +12,7 @@ _HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 
 
 class CsrError(ValueError):
-    """A certificate signing request that is not signed; `problems` is everything that is wrong with it."""
+    """A certificate signing request is refused; `problems` lists everything wrong with it."""
 
     def __init__(self, problems: tuple[str, ...]) -> None:
         super().__init__("; ".join(problems))
@@ -20,19 +20,23 @@ class CsrError(ValueError):
 
 
 def public_key(pem: bytes) -> PublicKey:
-    """The public key of a PKCS #10 request (RFC 2986) in PEM form, proved to be held by its sender.
+    """The public key of a PKCS #10 request (RFC 2986) in PEM form.
 
-    Raises CsrError. The subject is not looked at: names are derived, not asked for. Extensions are refused, because
-    who asks for names or for a CA certificate would otherwise believe to have got them.
+    The signature of the request proves that its sender holds the private key. The subject is
+    ignored, because RayWarden derives all names from the live pod. Extensions are refused, not
+    ignored: a sender that requests names or a CA certificate must not believe that it got them.
+
+    Raises CsrError.
     """
     try:
         request = x509.load_pem_x509_csr(pem)
         key = request.public_key()
     except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
         raise CsrError(
-            ("not a certificate signing request in PEM form with a key we can read",)
+            ("the CSR is not a PKCS #10 request in PEM form with a readable public key",)
         ) from None
-    # A signature of a key that is refused anyway is not verified: giant ones take as long as their sender likes.
+    # The signature is verified only if the key is acceptable: with a giant key, an attacker could
+    # make verification take arbitrarily long.
     problems = tuple(key_problems(key)) or tuple(_signature_problems(request))
     problems += tuple(_extension_problems(request))
     if problems or not isinstance(key, PublicKey):
@@ -45,19 +49,19 @@ def _signature_problems(request: x509.CertificateSigningRequest) -> Iterator[str
         algorithm = request.signature_hash_algorithm
         valid = request.is_signature_valid
     except (ValueError, UnsupportedAlgorithm):
-        yield "its signature algorithm is not supported: sign with SHA-256"
+        yield "the CSR's signature algorithm is not supported; sign with SHA-256"
         return
     if algorithm is not None and not isinstance(algorithm, _HASHES):
-        yield f"it is signed with {algorithm.name}: sign with SHA-256"
+        yield f"the CSR is signed with {algorithm.name}; sign with SHA-256"
     if not valid:
-        yield "its signature is not made with its own key"
+        yield "the CSR's signature does not match its public key"
 
 
 def _extension_problems(request: x509.CertificateSigningRequest) -> Iterator[str]:
     try:
-        asked = len(request.extensions)
+        extensions = len(request.extensions)
     except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
-        yield "its extensions cannot be read: leave them out"
+        yield "the CSR's extensions cannot be read; leave them out"
         return
-    if asked:
-        yield "it asks for extensions: leave them out, names and usages follow from the pod"
+    if extensions:
+        yield "the CSR requests extensions; leave them out, RayWarden derives names and usages"

@@ -1,4 +1,7 @@
-"""Who is asking, and which names it may hold: derived from what the API server says, never from what was asked for."""
+"""Decides which pod is enrolling and which names its certificate holds.
+
+Both are derived from live objects of the API server, never from the certificate request.
+"""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,26 +18,28 @@ _CLUSTER_LABEL = "ray.io/cluster"
 _NODE_TYPE_LABEL = "ray.io/node-type"
 _OPT_IN_CLUSTER_LABEL = "raywarden.io/cluster"
 _OPT_IN_ROLE_LABEL = "raywarden.io/role"
-# Ray's own processes and drivers dial these (localhost alone does not replace 127.0.0.1).
+# Ray's own processes and drivers connect to these. Each form is needed: a client that connects to
+# 127.0.0.1 does not accept a certificate for the DNS name localhost.
 _LOOPBACK = (
     x509.IPAddress(ip_address("127.0.0.1")),
     x509.IPAddress(ip_address("::1")),
     x509.DNSName("localhost"),
 )
-# RFC 1035 labels, as the API server demands of Services. A name in a RayCluster is only checked when its Service is
-# made: without this, `*` or a whole foreign host name would do.
+# RFC 1035 labels, the rule of the API server for names of Services. The API server does not check
+# the name of a head Service in a RayCluster until KubeRay creates that Service. Without this check,
+# an author could get a certificate for `*` or for any host name.
 _SERVICE_NAME = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
-# A certificate has to fit into a TLS handshake, however many Services somebody lets select one pod: gRPC gives up on
-# chains of some 12 kB.
+# A certificate must fit into a TLS handshake, even if an author creates many Services that select
+# one pod: gRPC fails with certificate chains of about 12 kB.
 _MAX_NAME_BYTES = 4096
 
 
 class NotAllowedError(Exception):
-    """This caller gets no certificate; the message says why and is for the caller to read."""
+    """The caller must not get a certificate; the message tells the caller why."""
 
 
 class Role(StrEnum):
-    """What a pod is in its Ray cluster; a client talks to it from outside."""
+    """The role of a pod in its Ray cluster; a client connects to the cluster from outside."""
 
     HEAD = "head"
     WORKER = "worker"
@@ -43,7 +48,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TokenIdentity:
-    """What a valid token says of its bearer."""
+    """The pod and service account that a valid token names."""
 
     namespace: str
     service_account: str
@@ -63,7 +68,10 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class LivePod:
-    """A live pod. `ended`: it is being deleted, or has run to its end. `addresses` are empty until they are known."""
+    """A live pod.
+
+    `ended`: it has terminated or is being deleted. `addresses` is empty until the pod has an IP.
+    """
 
     namespace: str
     name: str
@@ -77,11 +85,11 @@ class LivePod:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """What a certificate authority belongs to.
+    """The Ray cluster that a certificate authority belongs to.
 
-    A live RayCluster; or, for Ray without KubeRay (`opted_in`), a name in a live namespace, whose uid and time of
-    creation it then bears. `ended`: it is being deleted. `head_services` are the names KubeRay gives the Services of
-    its head.
+    A cluster is a live RayCluster. For Ray without KubeRay (`opted_in`) it is a name within a live
+    namespace; `uid` and `created` are then those of the namespace. `ended`: it is being deleted.
+    `head_services`: the names that KubeRay gives to the Services of the head.
     """
 
     namespace: str
@@ -95,12 +103,13 @@ class Cluster:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A Service: the pods it selects may answer to its name."""
+    """A Service; the pods that it selects may serve under its name."""
 
     name: str
     selector: Mapping[str, str]
 
     def selects(self, pod: LivePod) -> bool:
+        """Whether the pod has all labels of the selector; an empty selector selects no pod."""
         return bool(self.selector) and self.selector.items() <= pod.labels.items()
 
 
@@ -108,8 +117,9 @@ class Service:
 class Domains:
     """The DNS domain of the Kubernetes cluster and the SPIFFE trust domain.
 
-    `short_names`: names of Services also without `.svc`. Not where a root from outside vouches for them: `mail.dev` is
-    a Service in the namespace dev, and somebody's host.
+    `short_names`: certificates also hold names of Services without `.svc`. This must be off below
+    an organization's root: `mail.dev` is a Service in the namespace dev, but it may also be a host
+    of the organization.
     """
 
     cluster: str = "cluster.local"
@@ -119,9 +129,9 @@ class Domains:
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """The place in a Ray cluster that a pod claims by its labels; its claim is not yet proved.
+    """The cluster and role that a pod claims; `identify` verifies the claim.
 
-    `uid` is that of the RayCluster which owns the pod; empty for Ray without KubeRay.
+    `uid` is the uid of the RayCluster that owns the pod; empty for Ray without KubeRay.
     """
 
     cluster: str
@@ -131,7 +141,7 @@ class Membership:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A pod in its cluster, and the names its certificate will hold."""
+    """A pod in its cluster, and the names that its certificate will hold."""
 
     pod: str
     cluster: Cluster
@@ -140,22 +150,26 @@ class Identity:
 
 
 def membership(caller: TokenIdentity, pod: LivePod | None) -> Membership:
-    """The place in a cluster that the bearer's live pod claims; raises NotAllowedError.
+    """The cluster and role that the caller's live pod claims.
 
-    A label alone makes no member of a KubeRay cluster: the pod must be owned by it.
+    A label does not make a pod a member of a RayCluster: the RayCluster must also be the controller
+    of the pod. Raises NotAllowedError.
     """
     if pod is None or pod.uid != caller.pod_uid:
-        raise NotAllowedError("the pod this token is bound to does not exist any more")
+        raise NotAllowedError("the pod that this token is bound to no longer exists")
     if pod.ended:
-        raise NotAllowedError("the pod this token is bound to has ended or is being deleted")
+        raise NotAllowedError(
+            "the pod that this token is bound to has terminated or is being deleted"
+        )
     if pod.service_account != caller.service_account:
-        raise NotAllowedError("the token is of another service account than the pod's")
+        raise NotAllowedError("the pod that this token is bound to runs as another service account")
+    # KubeRay's label comes first: the opt-in label must not bypass the check of the owner.
     if _CLUSTER_LABEL in pod.labels:
-        return _of_kuberay(pod)
-    return _opted_in(pod)
+        return _kuberay_membership(pod)
+    return _opted_in_membership(pod)
 
 
-def _of_kuberay(pod: LivePod) -> Membership:
+def _kuberay_membership(pod: LivePod) -> Membership:
     cluster, owner = pod.labels[_CLUSTER_LABEL], pod.owner
     if owner is None or (owner.group, owner.kind, owner.name) != ("ray.io", "RayCluster", cluster):
         raise NotAllowedError(
@@ -164,19 +178,19 @@ def _of_kuberay(pod: LivePod) -> Membership:
     role = pod.labels.get(_NODE_TYPE_LABEL, "")
     if role not in (Role.HEAD, Role.WORKER):
         raise NotAllowedError(
-            f"only head and worker pods of a RayCluster get a certificate, not {role or 'others'}"
+            "only head and worker pods of a RayCluster get a certificate; "
+            f"the label {_NODE_TYPE_LABEL} of this pod is {role or 'missing'}"
         )
     return Membership(cluster, owner.uid, Role(role))
 
 
-def _opted_in(pod: LivePod) -> Membership:
-    cluster, role = (
-        pod.labels.get(_OPT_IN_CLUSTER_LABEL, ""),
-        pod.labels.get(_OPT_IN_ROLE_LABEL, ""),
-    )
+def _opted_in_membership(pod: LivePod) -> Membership:
+    cluster = pod.labels.get(_OPT_IN_CLUSTER_LABEL, "")
+    role = pod.labels.get(_OPT_IN_ROLE_LABEL, "")
     if not cluster:
         raise NotAllowedError(
-            f"the pod is not of Ray: it has neither KubeRay's label {_CLUSTER_LABEL} nor {_OPT_IN_CLUSTER_LABEL}"
+            "the pod does not belong to a Ray cluster: "
+            f"it has neither the label {_CLUSTER_LABEL} nor {_OPT_IN_CLUSTER_LABEL}"
         )
     if role not in tuple(Role):
         raise NotAllowedError(f"the label {_OPT_IN_ROLE_LABEL} must be head, worker or client")
@@ -190,19 +204,19 @@ def identify(
     services: Iterable[Service],
     domains: Domains,
 ) -> Identity:
-    """The identity of a pod in the live cluster it claims to be of; raises NotAllowedError.
+    """The identity of a pod in the live cluster that it claims to belong to.
 
-    `services` are those of the pod's namespace. KubeRay's own names come first, then those of Services that select
-    the pod, in the order of their names, until 4 kB are full.
+    `services` are the Services of the pod's namespace. The certificate holds the names that KubeRay
+    gives to the head first, then the names of the Services that select the pod, in alphabetical
+    order, up to 4 kB. Raises NotAllowedError.
     """
     if cluster is None or cluster.ended or (claim.uid and cluster.uid != claim.uid):
-        what = (
-            f"the RayCluster {claim.cluster} that owns the pod"
-            if claim.uid
-            else f"the namespace {pod.namespace}"
-        )
-        raise NotAllowedError(f"{what} does not exist any more, or is being deleted")
-    # A name in a namespace is not the RayCluster of that name, whoever asks from outside.
+        owner = f"the namespace {pod.namespace}"
+        if claim.uid:
+            owner = f"the RayCluster {claim.cluster} that owns the pod"
+        raise NotAllowedError(f"{owner} no longer exists or is being deleted")
+    # An opted-in cluster may have the name of a RayCluster in the same namespace; anyone who
+    # authorizes by SPIFFE id must be able to tell them apart.
     kind = "ray-opted-in" if cluster.opted_in else "ray"
     uri = f"spiffe://{domains.trust}/ns/{pod.namespace}/{kind}/{cluster.name}/{claim.role}"
     names: list[x509.GeneralName] = [x509.IPAddress(address) for address in pod.addresses]
@@ -216,15 +230,15 @@ def identify(
 def _host_names(
     role: Role, pod: LivePod, cluster: Cluster, services: Iterable[Service], domains: Domains
 ) -> Iterator[str]:
-    ours = cluster.head_services if role is Role.HEAD else ()
+    head_services = cluster.head_services if role is Role.HEAD else ()
     selecting = sorted(service.name for service in services if service.selects(pod))
-    room = _MAX_NAME_BYTES
-    for name in dict.fromkeys((*ours, *selecting)):
+    remaining = _MAX_NAME_BYTES
+    for name in dict.fromkeys((*head_services, *selecting)):
         if _SERVICE_NAME.fullmatch(name):
             full = f"{name}.{pod.namespace}.svc"
             short = (name, f"{name}.{pod.namespace}") if domains.short_names else ()
             forms = (*short, full, f"{full}.{domains.cluster}")
-            room -= sum(map(len, forms))
-            if room < 0:
+            remaining -= sum(map(len, forms))
+            if remaining < 0:
                 return
             yield from forms

@@ -1,4 +1,4 @@
-"""An organization's own CA above ours: it vouches for cluster CAs to those who verify from outside."""
+"""An organization's own CA can sign the cluster CAs, for clients outside the Ray clusters."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -23,78 +23,91 @@ RootKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519Privat
 
 
 class RootError(ValueError):
-    """The root cannot be used as it is; the message lists everything that is wrong with it."""
+    """The root cannot be used; the message lists everything that is wrong with it."""
 
 
 class Root:
-    """A CA key pair from outside. `chain` (PEM) is what leads from a cluster CA signed by it up to its own root."""
+    """A CA certificate of the organization, with its private key.
+
+    `chain` (PEM) holds the intermediate certificates between a cluster CA and the organization's
+    self-signed root, without the root itself.
+    """
 
     def __init__(self, certificates: list[x509.Certificate], key: RootKey) -> None:
         self.certificate, self._key = certificates[0], key
-        above = [one for one in certificates if one.subject != one.issuer]
-        self.chain = b"".join(one.public_bytes(Encoding.PEM) for one in above)
+        intermediates = [
+            certificate for certificate in certificates if certificate.subject != certificate.issuer
+        ]
+        self.chain = b"".join(
+            certificate.public_bytes(Encoding.PEM) for certificate in intermediates
+        )
 
     @classmethod
     def load(cls, certificates: bytes, key: bytes, now: datetime) -> "Root":
-        """The root in two PEM files: its certificate, with those above it after it, and its unencrypted key.
+        """Read a root from two PEM files.
 
-        Raises RootError unless it is a CA that may sign the CAs of clusters now.
+        `certificates` is the content of the first: the CA certificate, followed by the certificates
+        above it. `key` is the content of the second: the private key, not encrypted.
+
+        Raises RootError unless the CA may sign cluster CAs now.
         """
         try:
             chain = x509.load_pem_x509_certificates(certificates)
         except ValueError:
-            raise RootError("no certificate in PEM form") from None
+            raise RootError("the certificate file holds no certificate in PEM form") from None
         try:
             private = load_pem_private_key(key, password=None)
         except (ValueError, TypeError, UnsupportedAlgorithm):
-            raise RootError("no unencrypted private key in PEM form") from None
+            raise RootError("the key file holds no unencrypted private key in PEM form") from None
         if not isinstance(private, RootKey):
-            raise RootError("the private key is neither EC, RSA nor Ed25519")
-        if problems := (*_problems(chain[0], private, now), *_chain_problems(chain)):
+            raise RootError("the private key is not an EC, RSA or Ed25519 key")
+        problems = (*_problems(chain[0], private, now), *_chain_problems(chain))
+        if problems:
             raise RootError("; ".join(problems))
         return cls(chain, private)
 
     def cross_sign(self, authority: Authority, domains: Iterable[str]) -> bytes:
-        """A certificate for a cluster CA's own name and key, signed by this root, and the chain above it (PEM).
+        """A certificate for a cluster CA's name and key, signed by this root, and `chain` (PEM).
 
-        It is good for names below `domains` alone: who may make Services in a namespace must not get the names of
-        others vouched for. Empty where the root ended before the cluster was born.
+        It is valid only for names below `domains`: an author who may create Services in a
+        namespace must not get certificates that the organization trusts for other names. Empty if
+        the root expired before the cluster was created.
         """
-        theirs = authority.certificate
-        not_before = max(theirs.not_valid_before_utc, self.certificate.not_valid_before_utc)
-        not_after = min(theirs.not_valid_after_utc, self.certificate.not_valid_after_utc)
+        cluster_ca = authority.certificate
+        not_before = max(cluster_ca.not_valid_before_utc, self.certificate.not_valid_before_utc)
+        not_after = min(cluster_ca.not_valid_after_utc, self.certificate.not_valid_after_utc)
         if not_before >= not_after:
             return b""
         permitted = [x509.DNSName(domain) for domain in domains]
+        subject_key = cluster_ca.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
         builder = (
             x509.CertificateBuilder()
-            .subject_name(theirs.subject)
+            .subject_name(cluster_ca.subject)
             .issuer_name(self.certificate.subject)
-            .public_key(theirs.public_key())
-            .serial_number(self._serial(theirs))
+            .public_key(cluster_ca.public_key())
+            .serial_number(self._serial(cluster_ca))
             .not_valid_before(not_before)
             .not_valid_after(not_after)
             .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
             .add_extension(key_usage(sign_certificates=True), critical=True)
             .add_extension(x509.NameConstraints(permitted, None), critical=True)
-            .add_extension(
-                theirs.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value,
-                critical=False,
-            )
+            .add_extension(subject_key, critical=False)
             .add_extension(_key_identifier(self.certificate), critical=False)
         )
         return self._signed(builder).public_bytes(Encoding.PEM) + self.chain
 
-    def _serial(self, theirs: x509.Certificate) -> int:
-        """The same on every replica, and another one once the root was renewed (RFC 5280 4.1.2.2)."""
+    def _serial(self, cluster_ca: x509.Certificate) -> int:
+        """A serial number that is the same on every replica, and a new one for a renewed root.
+
+        RFC 5280 (4.1.2.2) requires an issuer's serial numbers to be unique and at most 20 octets.
+        """
         digest = hashes.Hash(hashes.SHA256())
-        digest.update(
-            theirs.fingerprint(hashes.SHA256()) + self.certificate.fingerprint(hashes.SHA256())
-        )
+        digest.update(cluster_ca.fingerprint(hashes.SHA256()))
+        digest.update(self.certificate.fingerprint(hashes.SHA256()))
         return int.from_bytes(digest.finalize()[:19]) or 1
 
     def _signed(self, builder: x509.CertificateBuilder) -> x509.Certificate:
-        """Signed so that every replica gets the same bytes."""
+        """Sign deterministically, so that every replica gets the same bytes."""
         match self._key:
             case ec.EllipticCurvePrivateKey():
                 return builder.sign(self._key, hashes.SHA256(), ecdsa_deterministic=True)
@@ -105,30 +118,30 @@ class Root:
 
 
 def _problems(certificate: x509.Certificate, key: RootKey, now: datetime) -> Iterator[str]:
-    public = PublicFormat.SubjectPublicKeyInfo
     yield from _weaknesses(key)
-    if certificate.public_key().public_bytes(Encoding.DER, public) != key.public_key().public_bytes(
-        Encoding.DER, public
-    ):
-        yield "the private key is not that of the first certificate"
-    if not certificate.not_valid_before_utc <= now < certificate.not_valid_after_utc:
-        start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-        yield f"it is valid from {start:%F %T} to {end:%F %T} UTC"
+    form = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
+    certified = certificate.public_key().public_bytes(*form)
+    if certified != key.public_key().public_bytes(*form):
+        yield "the private key does not belong to the first certificate"
+    start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    if not start <= now < end:
+        yield f"the first certificate is valid only from {start:%F %T} to {end:%F %T} UTC"
     try:
         basic = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
         usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
     except (x509.ExtensionNotFound, ValueError):
-        yield "it does not say that it is a CA (basicConstraints and keyUsage)"
+        yield "the first certificate is not a CA: it lacks basicConstraints or keyUsage"
         return
     if not basic.ca:
-        yield "it is no CA certificate"
+        yield "the first certificate is not a CA (basicConstraints)"
     if basic.path_length == 0:
-        yield "its path length 0 allows no CA below it"
+        yield "the path length 0 of the first certificate allows no CA below it"
     if not usage.key_cert_sign:
-        yield "its key usage does not allow to sign certificates"
+        yield "the key usage of the first certificate does not allow it to sign certificates"
 
 
 def _weaknesses(key: RootKey) -> Iterator[str]:
+    # NIST SP 800-57 requires at least 2048 bits.
     if isinstance(key, rsa.RSAPrivateKey) and key.key_size < 2048:
         yield f"RSA of {key.key_size} bits is too weak"
     if isinstance(key, ec.EllipticCurvePrivateKey) and not isinstance(key.curve, _CURVES):
@@ -143,11 +156,13 @@ def _chain_problems(chain: list[x509.Certificate]) -> Iterator[str]:
         except (ValueError, TypeError, InvalidSignature):
             yield f"{below.subject.rfc4514_string()} is not issued by {issuer}, which follows it"
         with suppress(x509.ExtensionNotFound):
-            length = above.extensions.get_extension_for_class(
-                x509.BasicConstraints
-            ).value.path_length
-            if length is not None and length <= number:
-                yield f"the path length {length} of {issuer} is too short for what is below it"
+            basic = above.extensions.get_extension_for_class(x509.BasicConstraints).value
+            # `above` has `number` CAs of this file below it, and the cluster CA below those.
+            if basic.path_length is not None and basic.path_length <= number:
+                yield (
+                    f"the path length {basic.path_length} of {issuer} is too short for the CAs "
+                    "below it"
+                )
 
 
 def _key_identifier(certificate: x509.Certificate) -> x509.AuthorityKeyIdentifier:

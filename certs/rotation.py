@@ -1,4 +1,7 @@
-"""What a rotation means for pods that run: Ray reads its files once, so a pod stays what it was when it started."""
+"""What a seed rotation means for running pods.
+
+Ray reads its certificate files once, so a pod keeps the certificate and the CAs it started with.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,10 +13,11 @@ from certs.seed import Generation, Seed
 
 @dataclass(frozen=True, slots=True)
 class PodCertificateStatus:
-    """How a pod stands to the seed as it is now.
+    """How the certificate of a running pod relates to the current seed.
 
-    `signer` is the generation its certificate is of; None for one that is forgotten. `unaware`: it does not trust
-    every CA that may sign next. `ends`: when its certificate ends.
+    `signer`: the generation that signed it; None if that generation has been removed from the seed.
+    `missing_new_ca`: the pod does not trust every CA that may sign next, so it must restart before
+    an older generation is revoked. `ends`: the end of its certificate.
     """
 
     signer: Generation | None
@@ -24,10 +28,10 @@ class PodCertificateStatus:
 def pod_certificate_status(
     seed: Seed, cluster: Cluster, started: datetime, profile: CertificateProfile
 ) -> PodCertificateStatus:
-    """The standing of a pod of `cluster` that started then, with the lifetime that `profile` gives."""
+    """The certificate status of a pod of `cluster` that started at `started`."""
     signer = seed.for_cluster(cluster.created, at=started)
     missing_new_ca = any(generation.activated > started for generation in seed.signing())
-    # A generation cannot have signed before it was: then the one that did is forgotten.
-    return PodCertificateStatus(
-        signer if signer.activated <= started else None, missing_new_ca, started + profile.lifetime
-    )
+    # A generation activated after the pod started cannot have signed its certificate: then the
+    # generation that did is no longer in the seed.
+    known_signer = signer if signer.activated <= started else None
+    return PodCertificateStatus(known_signer, missing_new_ca, started + profile.lifetime)

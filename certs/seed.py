@@ -1,4 +1,4 @@
-"""The one secret everything else is derived from, in generations."""
+"""The seed is the one secret that all keys are derived from; it consists of generations."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -11,15 +11,18 @@ _RETIRED = ".retired."
 
 
 class SeedError(ValueError):
-    """The seed cannot be used as it is; the message lists everything that is wrong with it, and no byte of it."""
+    """The seed cannot be used.
+
+    The message lists everything that is wrong with the seed and contains no byte of its secrets.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """One generation of the seed: 32 random bytes and the time from which new clusters use them.
+    """One generation of the seed: 32 random bytes, and the time from which new clusters use them.
 
-    One that was retired signs nothing since then and is still trusted, while clusters restart pod by pod. The secret
-    is left out of `repr`, so that it cannot reach a log or a traceback.
+    A retired generation no longer signs, but pods still trust it while they restart one by one.
+    `repr` leaves out the secret, so that it cannot reach a log or a traceback.
     """
 
     activated: datetime
@@ -28,36 +31,41 @@ class Generation:
 
     def __post_init__(self) -> None:
         if len(self.secret) != SEED_BYTES:
-            raise ValueError(f"a seed generation is {SEED_BYTES} bytes, not {len(self.secret)}")
+            raise ValueError(
+                f"a seed generation must have {SEED_BYTES} bytes, not {len(self.secret)}"
+            )
 
     @property
     def name(self) -> str:
-        """The time of activation, as `20261120T080000Z`."""
-        return _text(self.activated)
+        """The time of activation, such as `20261120T080000Z`."""
+        return _format_time(self.activated)
 
     @property
     def entry(self) -> str:
-        """The name it is stored under: a retired one bears the time of that, too."""
-        return self.name + (f"{_RETIRED}{_text(self.retired)}" if self.retired else "")
+        """The name of its entry in the Secret; it includes the time at which it was retired."""
+        if self.retired is None:
+            return self.name
+        return f"{self.name}{_RETIRED}{_format_time(self.retired)}"
 
 
-def _text(time: datetime) -> str:
+def _format_time(time: datetime) -> str:
     return time.astimezone(UTC).strftime(_TIME_FORMAT)
 
 
-def _time(name: str) -> datetime | None:
+def _parse_time(name: str) -> datetime | None:
     try:
         time = datetime.strptime(name, _TIME_FORMAT).replace(tzinfo=UTC)
     except ValueError:
         return None
-    # strptime also takes `2026112T8000Z`, and two names for one time are one too many. A certificate of a seed lives
-    # ten years, and X.509 knows no year 10000.
-    return time if time.strftime(_TIME_FORMAT) == name and 2000 <= time.year < 9000 else None
+    # strptime also accepts `2026112T8000Z`; each time must have exactly one name. The bound on the
+    # year leaves room for the lifetime of a CA, because X.509 ends with the year 9999.
+    canonical = time.strftime(_TIME_FORMAT) == name
+    return time if canonical and 2000 <= time.year < 9000 else None
 
 
 @dataclass(frozen=True, slots=True)
 class Seed:
-    """All generations, oldest first; at least one of them signs."""
+    """All generations, oldest first; at least one of them is not retired."""
 
     generations: tuple[Generation, ...]
 
@@ -66,30 +74,35 @@ class Seed:
         names = [generation.name for generation in ordered]
         if len(set(names)) < len(names):
             raise SeedError(
-                "two generations have the same name: store one of them under another time"
+                "two generations have the same activation time; store one of them under another"
             )
+        # Catch the mistakes of writing a Secret by hand: a copied entry, and zeros as placeholder.
         secrets = [generation.secret for generation in ordered]
         if len(set(secrets)) < len(secrets) or any(len(set(secret)) == 1 for secret in secrets):
             raise SeedError(
-                "two generations have the same bytes, or one has the same byte throughout"
+                "two generations hold the same bytes, or one generation repeats a single byte"
             )
         if all(generation.retired for generation in ordered):
-            raise SeedError("no generation is left that signs: add one first")
+            raise SeedError("no signing generation would be left; add a new generation first")
         object.__setattr__(self, "generations", ordered)
 
     @classmethod
     def parse(cls, entries: Mapping[str, bytes]) -> "Seed":
-        """The seed in the entries of a Secret, each named by its generation's time of activation, with 32 bytes in it.
+        """Read the seed from the entries of a Secret.
 
-        `20261120T080000Z.retired.20270101T000000Z` is one that was retired. Raises SeedError with every problem.
+        The name of an entry is the activation time of its generation; the value has 32 bytes. A
+        name such as `20261120T080000Z.retired.20270101T000000Z` is that of a retired generation.
+
+        Raises SeedError with all problems.
         """
         generations, problems = [], []
         for entry, secret in sorted(entries.items()):
-            name, was_retired, then = entry.partition(_RETIRED)
-            activated, retired = _time(name), _time(then) if was_retired else None
-            if activated is None or (was_retired and retired is None):
+            name, is_retired, retirement = entry.partition(_RETIRED)
+            activated, retired = _parse_time(name), _parse_time(retirement)
+            if activated is None or (is_retired and retired is None):
                 problems.append(
-                    f"entry {entry!r} is not named by a time of activation, as 20261120T080000Z"
+                    f"the name of entry {entry!r} is not an activation time such as "
+                    "20261120T080000Z"
                 )
             elif len(secret) != SEED_BYTES:
                 problems.append(f"entry {entry!r} holds {len(secret)} bytes, not {SEED_BYTES}")
@@ -98,56 +111,68 @@ class Seed:
         if problems:
             raise SeedError("; ".join(problems))
         if not generations:
-            raise SeedError("there is no generation in it")
+            raise SeedError("the seed has no generations")
         return cls(tuple(generations))
 
     @property
     def entries(self) -> dict[str, bytes]:
-        """What `parse` reads."""
+        """The entries of a Secret that `parse` reads back."""
         return {generation.entry: generation.secret for generation in self.generations}
 
     @property
     def serving(self) -> Generation:
-        """The generation our own certificates come from: the oldest that signs, so that adding one changes nothing."""
+        """The generation of RayWarden's own certificate: the oldest that signs.
+
+        So adding a generation does not change the CA that webhook configurations and pods trust.
+        """
         return self.signing()[0]
 
     def signing(self, at: datetime | None = None) -> tuple[Generation, ...]:
-        """The generations that sign, now or `at` an earlier time; those forgotten since are not among them."""
+        """The generations of this seed that sign now, or that signed `at` an earlier time."""
         return tuple(
-            one
-            for one in self.generations
-            if one.retired is None or (at is not None and at < one.retired)
+            generation
+            for generation in self.generations
+            if generation.retired is None or (at is not None and at < generation.retired)
         )
 
     def for_cluster(self, created: datetime, at: datetime | None = None) -> Generation:
-        """The generation of a cluster created then: the newest activated by that time, else the oldest left.
+        """The generation that signs for a cluster that was created at `created`.
 
-        So a new generation never touches a cluster that runs, and taking one away re-keys its clusters. `at` is as in
-        `signing`.
+        It is the newest generation that was active by then, otherwise the oldest that still signs.
+        So a new generation never changes a running cluster, and removing a generation re-keys its
+        clusters. `at` is as in `signing`.
         """
         signing = self.signing(at)
-        fitting = [generation for generation in signing if generation.activated <= created]
-        return fitting[-1] if fitting else signing[0]
+        active = [generation for generation in signing if generation.activated <= created]
+        return active[-1] if active else signing[0]
 
     def shares_with(self, other: "Seed") -> bool:
-        """Whether one secret is in both."""
-        return bool(
-            {one.secret for one in self.generations} & {one.secret for one in other.generations}
-        )
+        """Whether both seeds have a secret in common."""
+        secrets = {generation.secret for generation in self.generations}
+        return any(generation.secret in secrets for generation in other.generations)
 
     def with_generation(self, generation: Generation) -> "Seed":
-        """The seed with one more generation."""
+        """This seed with one more generation."""
         return Seed((*self.generations, generation))
 
     def retire(self, name: str, now: datetime) -> "Seed":
-        """The seed with a generation that signs no more and is still trusted; KeyError for a name it does not have."""
+        """This seed with the named generation retired: no longer signing, but still trusted.
+
+        Raises KeyError for an unknown name, SeedError if no generation would be left that signs.
+        """
         retired = replace(self._named(name), retired=now)
-        return Seed(tuple(retired if one.name == name else one for one in self.generations))
+        return Seed((*self._others(name), retired))
 
     def without(self, name: str) -> "Seed":
-        """The seed without a generation; KeyError for a name it does not have."""
-        dropped = self._named(name)
-        return Seed(tuple(one for one in self.generations if one is not dropped))
+        """This seed without the named generation.
+
+        Raises KeyError for an unknown name, SeedError if no generation would be left that signs.
+        """
+        self._named(name)
+        return Seed(self._others(name))
+
+    def _others(self, name: str) -> tuple[Generation, ...]:
+        return tuple(generation for generation in self.generations if generation.name != name)
 
     def _named(self, name: str) -> Generation:
         return {generation.name: generation for generation in self.generations}[name]

@@ -1,4 +1,4 @@
-"""Somebody who rotates the seed: `raywarden ca`, with a kubeconfig that may do anything."""
+"""An administrator who runs `raywarden ca` with a cluster-admin kubeconfig."""
 
 import json
 import os
@@ -14,39 +14,38 @@ from tests.support.factory import Object
 
 @dataclass(frozen=True)
 class Admin:
-    """Somebody with a kubeconfig that may do anything, at a terminal nobody sits at."""
+    """An administrator with a cluster-admin kubeconfig, without a terminal."""
 
     installation: Installation
 
     def ca(self, *arguments: str) -> tuple[int, str]:
-        """`raywarden ca`: exit code and everything it said."""
+        """Run `raywarden ca`; returns its exit code and output."""
         kubeconfig = str(self.installation.control_plane.admin_kubeconfig)
         environment = {"PATH": os.environ["PATH"], "KUBECONFIG": kubeconfig}
-        ended = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-m", "webhook", "ca", *arguments],
             env={**environment, "RAYWARDEN_NAMESPACE": self.installation.namespace},
             stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
-        return ended.returncode, ended.stdout + ended.stderr
+        return process.returncode, process.stdout + process.stderr
 
     def does(self, *arguments: str) -> str:
-        code, said = self.ca(*arguments)
-        assert code == 0, said
-        return said
+        """Run `raywarden ca`, which must succeed; returns its output."""
+        code, output = self.ca(*arguments)
+        assert code == 0, output
+        return output
 
     def listed(self, cluster: Object) -> tuple[dict[str, str], dict[str, Any]]:
-        """The generations with their states, and the entry of a cluster."""
+        """The states of the generations by name, and the entry of a cluster."""
         document = json.loads(self.does("list", "-o", "json"))
-        generations = {one["name"]: one["state"] for one in document["generations"]}
-        metadata = cluster["metadata"]
-        (entry,) = [
-            one for one in document["clusters"] if one["namespace"] == metadata["namespace"]
-        ]
-        return generations, entry
+        states = {generation["name"]: generation["state"] for generation in document["generations"]}
+        namespace = cluster["metadata"]["namespace"]
+        (entry,) = [entry for entry in document["clusters"] if entry["namespace"] == namespace]
+        return states, entry
 
 
 def activate(installation: Installation, generation: str) -> str:
-    """Let the minutes pass until a generation is activated: it gets the name of one that is now; gives that."""
+    """Activate a generation now, without waiting for its activation time; returns its new name."""
     stored = installation.control_plane.get(installation.secret)["data"]
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     data = {generation: None, name: stored[generation]}

@@ -1,4 +1,4 @@
-"""A real kube-apiserver and etcd, by envtest's convention: `KUBEBUILDER_ASSETS` names the folder they are in."""
+"""A real kube-apiserver and etcd, from the folder in `KUBEBUILDER_ASSETS` as envtest uses it."""
 
 import os
 from collections.abc import Iterator
@@ -13,26 +13,30 @@ from tests.apiserver.replica import Replica, replicas
 
 @pytest.fixture(scope="session")
 def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    if not (assets := os.environ.get("KUBEBUILDER_ASSETS")):
-        pytest.skip("KUBEBUILDER_ASSETS is not set: it names a folder with kube-apiserver and etcd")
+    assets = os.environ.get("KUBEBUILDER_ASSETS")
+    if not assets:
+        pytest.skip("set KUBEBUILDER_ASSETS to a folder that contains kube-apiserver and etcd")
     with ControlPlane(tmp_path_factory.mktemp("apiserver"), Path(assets)) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def installation(control_plane: ControlPlane) -> Iterator[Installation]:
-    """A namespace with the rights of RayWarden, and KubeRay's CustomResourceDefinition; nothing runs in it yet."""
-    made = Installation.make(control_plane)
-    yield made
-    made.unregister()
+    """RayWarden's namespace and rights, and KubeRay's RayCluster; no server runs yet."""
+    installed = Installation.make(control_plane)
+    yield installed
+    installed.unregister()
 
 
 @pytest.fixture(scope="module")
 def pair(installation: Installation) -> Iterator[tuple[Replica, Replica]]:
-    """Two replicas, registered and ready: the second is sent worker pods, the first everything else."""
-    with replicas(installation, 2) as (one, two):
-        installation.register(one, two)
-        for replica in (one, two):
+    """Two replicas, registered and ready.
+
+    The API server sends worker pods to the second and everything else to the first.
+    """
+    with replicas(installation, 2) as (first, second):
+        installation.register(first, second)
+        for replica in (first, second):
             replica.wait_ready()
         installation.wait_effective()
-        yield one, two
+        yield first, second

@@ -1,4 +1,4 @@
-"""A kube-apiserver on its etcd, as processes of our own: started, asked, and taken away for a while."""
+"""A kube-apiserver with its etcd, which tests start, call and interrupt."""
 
 import ssl
 import subprocess
@@ -17,6 +17,7 @@ from tests.support.deployed import NO_KUBECTL, kubectl
 from tests.support.kube_conversation import write_kubeconfig
 
 AUDIT_LOG = "audit.log"
+# A start takes some seconds; a busy machine may need much longer.
 _START_SECONDS = 60
 _ISSUER = "https://kubernetes.default.svc.cluster.local"
 
@@ -51,46 +52,44 @@ class ControlPlane:
         self._etcd.kill()
 
     def make(self, path: str, document: Mapping[str, Any], user: str = "") -> dict[str, Any]:
-        """POST as the admin, or with the rights of `user`; gives what was stored."""
-        answer = self.post(path, document, user)
-        assert answer.is_success, answer.text
-        made: dict[str, Any] = answer.json()
-        return made
+        """Create an object as the admin, or with the rights of `user`; returns what is stored."""
+        response = self.post(path, document, user)
+        assert response.is_success, response.text
+        stored: dict[str, Any] = response.json()
+        return stored
 
     def post(self, path: str, document: Mapping[str, Any], user: str = "") -> httpx.Response:
-        """The same, whatever the answer is."""
-        return self.admin.post(
-            path, json=document, headers={"Impersonate-User": user} if user else {}
-        )
+        """Like `make`, but returns the response, which may be an error."""
+        headers = {"Impersonate-User": user} if user else {}
+        return self.admin.post(path, json=document, headers=headers)
 
     def patch(self, path: str, document: Mapping[str, Any]) -> None:
-        """Change an object as the admin (RFC 7386)."""
-        answer = self.change(path, document)
-        assert answer.is_success, answer.text
+        """Change an object as the admin with a merge patch (RFC 7386)."""
+        response = self.change(path, document)
+        assert response.is_success, response.text
 
     def change(self, path: str, document: Mapping[str, Any], user: str = "") -> httpx.Response:
-        """The same with the rights of `user`, whatever the answer is."""
-        headers = {
-            "Content-Type": "application/merge-patch+json",
-            **({"Impersonate-User": user} if user else {}),
-        }
+        """Like `patch`, with the rights of `user`; returns the response, which may be an error."""
+        headers = {"Content-Type": "application/merge-patch+json"}
+        if user:
+            headers["Impersonate-User"] = user
         return self.admin.patch(path, json=document, headers=headers)
 
     def delete(self, path: str) -> None:
-        """Delete an object as the admin, at once, whether it exists or not."""
-        answer = self.admin.delete(path, params={"gracePeriodSeconds": 0})
-        assert answer.is_success or answer.status_code == 404, answer.text
+        """Delete an object as the admin, without a grace period, if it exists."""
+        response = self.admin.delete(path, params={"gracePeriodSeconds": 0})
+        assert response.is_success or response.status_code == 404, response.text
 
     def apply(self, *documents: Mapping[str, Any]) -> None:
-        """`kubectl apply`, as the admin."""
+        """Run `kubectl apply` as the admin."""
         self._kubectl("apply", documents)
 
     def take_away(self, *documents: Mapping[str, Any]) -> None:
-        """`kubectl delete`, as the admin, of what need not be there."""
+        """Run `kubectl delete` as the admin, for objects that may not exist."""
         self._kubectl("delete", documents, "--ignore-not-found", "--wait=false")
 
     def _kubectl(self, verb: str, documents: Sequence[Mapping[str, Any]], *options: str) -> None:
-        # A cache of its own: this API server is another one the next time.
+        # A separate cache: the API server of the next test run is another one at the same address.
         command = [
             self._kubectl_program,
             verb,
@@ -98,34 +97,34 @@ class ControlPlane:
             *options,
             f"--cache-dir={self.folder / 'kubectl'}",
         ]
-        ended = subprocess.run(
+        process = subprocess.run(
             [*command, f"--kubeconfig={self.admin_kubeconfig}"],
-            input=yaml.safe_dump_all(documents), capture_output=True, text=True, timeout=60, check=False,
+            input=yaml.safe_dump_all(documents),
+            capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
-        assert ended.returncode == 0, ended.stderr
+        assert process.returncode == 0, process.stderr
 
     def get(self, path: str) -> dict[str, Any]:
-        """An object as the admin sees it; empty where there is none."""
-        answer = self.admin.get(path)
-        found: dict[str, Any] = answer.json() if answer.is_success else {}
-        assert found or answer.status_code == 404, answer.text
-        return found
+        """An object as the admin sees it; empty if it does not exist."""
+        response = self.admin.get(path)
+        document: dict[str, Any] = response.json() if response.is_success else {}
+        assert document or response.status_code == 404, response.text
+        return document
 
     def token(self, namespace: str, account: str, **spec: Any) -> str:
-        """A service account token, as the kubelet asks for it."""
+        """A service account token, requested as the kubelet does."""
         path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token"
-        token: str = self.make(path, {"spec": {"expirationSeconds": 600, **spec}})["status"][
-            "token"
-        ]
+        request = self.make(path, {"spec": {"expirationSeconds": 600, **spec}})
+        token: str = request["status"]["token"]
         return token
 
     def kubeconfig(self, name: str, token: str) -> Path:
-        """A kubeconfig for whoever holds this token."""
+        """A kubeconfig that authenticates with `token`."""
         return self._kubeconfig(name, {"token": token})
 
     @contextmanager
     def outage(self) -> Iterator[None]:
-        """No API server meanwhile; then it is back where it was, with everything it had stored."""
+        """Stop the API server within the block; it returns at the same address with all objects."""
         self._api_server.kill()
         try:
             yield
@@ -152,7 +151,7 @@ class ControlPlane:
 
 
 class _Program:
-    """A program that is started again and again with the same flags, and ended by its own id."""
+    """A program that can be started repeatedly with the same flags."""
 
     def __init__(self, folder: Path, program: Path, flags: Mapping[str, Any]) -> None:
         self.log = folder / f"{program.name}.log"
@@ -217,7 +216,7 @@ def _api_server_flags(folder: Path, pki: Pki, etcd: str, port: int) -> dict[str,
 
 
 def _audit_policy(folder: Path) -> Path:
-    """Everything that service accounts ask for, without bodies."""
+    """Log the requests of all service accounts, without bodies."""
     rules = [{"level": "Metadata", "userGroups": ["system:serviceaccounts"]}, {"level": "None"}]
     policy = {
         "apiVersion": "audit.k8s.io/v1",
@@ -225,5 +224,6 @@ def _audit_policy(folder: Path) -> Path:
         "omitStages": ["RequestReceived"],
         "rules": rules,
     }
-    (file := folder / "audit-policy.yaml").write_text(yaml.safe_dump(policy))
+    file = folder / "audit-policy.yaml"
+    file.write_text(yaml.safe_dump(policy))
     return file

@@ -1,4 +1,4 @@
-"""RayWarden as an operator installs it: `deploy/base`, its servers beside the API server in place of a Deployment's."""
+"""RayWarden as installed with `deploy/base`, but with server processes instead of a Deployment."""
 
 import base64
 import ssl
@@ -33,18 +33,18 @@ _WORKERS, _OTHERS = (
 )
 
 
-def until(ask: Callable[[], T], seconds: float = 20.0) -> T:
-    """What `ask` answers, as soon as that is true."""
+def until(condition: Callable[[], T], seconds: float = 20.0) -> T:
+    """Wait until `condition` returns something true; returns that."""
     deadline = time.monotonic() + seconds
-    while not (answer := ask()):
-        assert time.monotonic() < deadline, f"still {answer!r} after {seconds:g} s"
+    while not (result := condition()):
+        assert time.monotonic() < deadline, f"still {result!r} after {seconds:g} s"
         time.sleep(0.05)
-    return answer
+    return result
 
 
 @dataclass(frozen=True)
 class Installation:
-    """A namespace of RayWarden's own, and a kubeconfig with the token of its service account."""
+    """RayWarden's namespace, and a kubeconfig with the token of its service account."""
 
     control_plane: ControlPlane
     namespace: str
@@ -52,28 +52,34 @@ class Installation:
 
     @classmethod
     def make(cls, control_plane: ControlPlane) -> "Installation":
-        """`deploy/base` under another name, without webhook configurations, beside KubeRay."""
+        """Install `deploy/base` in a new namespace, without webhook configurations, and KubeRay."""
         name = f"raywarden-{uuid4().hex[:8]}"
-        made = cls(control_plane, name, control_plane.folder / f"{name}.kubeconfig")
-        control_plane.apply(*(one for one in made.shipped() if one["kind"] not in _CONFIGURED))
+        installation = cls(control_plane, name, control_plane.folder / f"{name}.kubeconfig")
+        objects = installation.shipped()
+        control_plane.apply(
+            *(document for document in objects if document["kind"] not in _CONFIGURED)
+        )
         control_plane.kubeconfig(name, control_plane.token(name, "raywarden"))
-        made.unregister()
+        installation.unregister()
         define_ray_clusters(control_plane)
         install_operator(control_plane)
-        return made
+        return installation
 
     def shipped(self) -> list[Object]:
-        """Every object of `deploy/base`, in our namespace."""
+        """Every object of `deploy/base`, in the namespace of this installation."""
         text = yaml.safe_dump_all(rendered(BASE)).replace("raywarden-system", self.namespace)
         return list(yaml.safe_load_all(text))
 
     @property
     def secret(self) -> str:
-        """Where the seed is."""
+        """The API path of the Secret with the seed."""
         return f"/api/v1/namespaces/{self.namespace}/secrets/raywarden-seed"
 
     def team(self, **labels: str) -> str:
-        """A namespace with the service account `ray`; gives its name. One labeled `unseen` is not sent to us."""
+        """Create a namespace with the service account `ray`; returns its name.
+
+        The API server sends no requests of a namespace with the label `unseen`.
+        """
         name = f"team-{uuid4().hex[:8]}"
         self.control_plane.make(
             "/api/v1/namespaces", {"metadata": {"name": name, "labels": labels}}
@@ -102,19 +108,20 @@ class Installation:
         self._register(lambda webhook, path: [_at(webhook, f"{urls[path]}{path}")])
 
     def _register(self, local: Callable[[Object, str], list[Object]]) -> None:
-        """As it is shipped, but for URLs: where a Service leads to would be the cluster's network's choice."""
+        """Apply the shipped webhook configurations with URLs instead of Services.
+
+        A Service would need the network of a cluster, which does not exist here.
+        """
         for configuration in self.shipped():
             if configuration["kind"] in _CONFIGURED:
-                listed = configuration["webhooks"]
-                webhooks = [
-                    one
-                    for each in listed
-                    for one in local(each, each["clientConfig"]["service"]["path"])
-                ]
+                webhooks = []
+                for webhook in configuration["webhooks"]:
+                    path = webhook["clientConfig"]["service"]["path"]
+                    webhooks += local(webhook, path)
                 self.control_plane.apply({**configuration, "webhooks": webhooks})
 
     def unregister(self) -> None:
-        """Take the webhook configurations away."""
+        """Delete the webhook configurations."""
         for path in self._configurations():
             self.control_plane.delete(path)
 
@@ -126,7 +133,7 @@ class Installation:
             self.control_plane.patch(path, {"webhooks": webhooks})
 
     def bundles(self) -> set[bytes]:
-        """Every caBundle that is registered; one is what there should be."""
+        """Every distinct caBundle that is registered; there should be exactly one."""
         webhooks = [
             webhook
             for path in self._configurations()
@@ -135,12 +142,15 @@ class Installation:
         return {base64.b64decode(webhook["clientConfig"]["caBundle"]) for webhook in webhooks}
 
     def trust(self) -> ssl.SSLContext:
-        """What the API server trusts."""
+        """A client context that trusts what the API server trusts."""
         (bundle,) = self.bundles()
         return ssl.create_default_context(cadata=bundle.decode())
 
     def wait_effective(self) -> None:
-        """Until the API server calls both of us: it hears of registrations and caBundles a little late."""
+        """Wait until the API server calls both replicas.
+
+        It learns of new registrations and caBundles with some delay.
+        """
         namespace = self.team()
         for role in ("head", "worker"):
             self._wait_answered(namespace, role)
@@ -168,7 +178,7 @@ class Installation:
 
 
 def _at(webhook: Object, url: str) -> Object:
-    """A webhook as it is shipped, at a URL, and with a way for tests to get past it."""
+    """A shipped webhook at a URL; tests can bypass it in namespaces with the label `unseen`."""
     selector = [
         *webhook["namespaceSelector"]["matchExpressions"],
         {"key": "unseen", "operator": "DoesNotExist"},
@@ -181,12 +191,12 @@ def _at(webhook: Object, url: str) -> Object:
 
 
 def define_ray_clusters(control_plane: ControlPlane) -> None:
-    """KubeRay's own resource, as far as it is needed."""
+    """Define KubeRay's RayCluster, without a schema."""
     define(control_plane, "ray.io", "v1", "RayCluster")
 
 
 def define(control_plane: ControlPlane, group: str, version: str, kind: str) -> None:
-    """A minimal CustomResourceDefinition, served when this returns."""
+    """Create a minimal CustomResourceDefinition and wait until it is served."""
     schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     served = {
         "name": version,
@@ -203,7 +213,7 @@ def define(control_plane: ControlPlane, group: str, version: str, kind: str) -> 
         "versions": [served],
     }
     if not control_plane.get(f"{_DEFINITIONS}/{plural}.{group}"):
-        # Groups that end in k8s.io are Kubernetes' own, and want to be approved of.
+        # The API server requires this annotation for groups that end in k8s.io.
         approval = {"api-approved.kubernetes.io": "unapproved, for tests"}
         metadata = {"name": f"{plural}.{group}", "annotations": approval}
         control_plane.make(_DEFINITIONS, {"metadata": metadata, "spec": spec})

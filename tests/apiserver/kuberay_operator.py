@@ -1,11 +1,11 @@
-"""KubeRay's operator as its helm chart installs it, as far as anybody can tell from RBAC."""
+"""The RBAC objects of KubeRay's operator, as its Helm chart creates them."""
 
 from tests.apiserver.control_plane import ControlPlane
 from tests.apiserver.permissions import RBAC
 
 _NAMESPACE, _NAME = "kuberay-system", "kuberay-operator"
 OPERATOR = f"system:serviceaccount:{_NAMESPACE}:{_NAME}"
-# `kuberay-operator` of helm-chart/kuberay-operator (KubeRay 1.7), without what nobody asks for here.
+# The ClusterRole in helm-chart/kuberay-operator (KubeRay 1.7), without rules that no test needs.
 RULES = [
     {
         "apiGroups": ["batch"],
@@ -42,13 +42,16 @@ RULES = [
 
 
 def install_operator(control_plane: ControlPlane) -> None:
-    """Let the operator's service account do its work everywhere, unless it may already."""
+    """Give the operator's service account its rights in all namespaces, unless it has them."""
     if not control_plane.get(f"{RBAC}/clusterrolebindings/{_NAME}"):
         bind(control_plane, _NAMESPACE, "ClusterRole", _NAME, _NAME)
 
 
 def bind(control_plane: ControlPlane, namespace: str, kind: str, name: str, account: str) -> None:
-    """The operator's rights, everywhere or in a namespace, for a service account of that namespace."""
+    """Give the operator's rights to a service account of `namespace`.
+
+    `kind` is ClusterRole for all namespaces, or Role for `namespace` only.
+    """
     path = RBAC if kind == "ClusterRole" else f"{RBAC}/namespaces/{namespace}"
     control_plane.make(f"{path}/{kind.lower()}s", {"metadata": {"name": name}, "rules": RULES})
     subject = {"kind": "ServiceAccount", "name": account, "namespace": namespace}

@@ -1,8 +1,9 @@
-"""The rights that `deploy/base` gives to the server, and how to give them, or fewer, to a service account."""
+"""The rights that `deploy/base` grants to the server, to give to service accounts in tests."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
+from itertools import product
 from typing import Any
 
 from tests.apiserver.control_plane import ControlPlane
@@ -16,20 +17,19 @@ RBAC = "/apis/rbac.authorization.k8s.io/v1"
 
 Rules = Sequence[Mapping[str, Sequence[str]]]
 
-# As they are shipped: everywhere, and in our own namespace.
+# The shipped rules: for all namespaces, and for RayWarden's own namespace.
 CLUSTER_RULES: Rules = only(base(), "ClusterRole")["rules"]
 OWN_RULES: Rules = only(base(), "Role")["rules"]
 
 
 def watched(rules: Rules) -> set[str]:
-    """The resources that are kept in memory, by the names readiness has for them."""
-    return {
-        f"{resource}.{group}".rstrip(".")
-        for rule in rules
-        if "watch" in rule["verbs"]
-        for group in rule["apiGroups"]
-        for resource in rule["resources"]
-    }
+    """The resources that the server watches, under the names that `/readyz` uses."""
+    resources = set()
+    for rule in rules:
+        if "watch" in rule["verbs"]:
+            for group, resource in product(rule["apiGroups"], rule["resources"]):
+                resources.add(f"{resource}.{group}".rstrip("."))
+    return resources
 
 
 def without(rules: Rules, resource: str) -> Rules:
@@ -39,7 +39,7 @@ def without(rules: Rules, resource: str) -> Rules:
 def grant(
     control_plane: ControlPlane, namespace: str, cluster_rules: Rules, own_rules: Rules
 ) -> None:
-    """Give the service account of a namespace these rights."""
+    """Grant these rules to the service account `raywarden` of a namespace."""
     subjects = [{"kind": "ServiceAccount", "name": "raywarden", "namespace": namespace}]
     for kind, path, rules in (
         ("ClusterRole", RBAC, cluster_rules),
@@ -54,7 +54,7 @@ def grant(
 
 
 async def granted(ask: Callable[[], Coroutine[Any, Any, Any]]) -> None:
-    """Wait until the API server has heard of our rights."""
+    """Wait until the rights are in force: the API server learns of them with some delay."""
     async with asyncio.timeout(20):
         while True:
             with suppress(UnavailableError):
@@ -68,7 +68,7 @@ def as_raywarden(
     namespace: str,
     conversation: Callable[[KubeApi], Coroutine[Any, Any, None]],
 ) -> None:
-    """Talk to the API server as the service account `raywarden`, with a real token of its own."""
+    """Call the API server as the service account `raywarden`, with a real token."""
     kubeconfig = control_plane.kubeconfig(namespace, control_plane.token(namespace, "raywarden"))
 
     async def main() -> None:

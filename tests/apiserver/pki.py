@@ -1,4 +1,4 @@
-"""Certificates and keys for servers that live as long as a test."""
+"""Certificates and keys for the servers of a test run."""
 
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -19,7 +19,7 @@ _DAY = timedelta(days=1)
 
 
 class Pki:
-    """A CA of our own in a folder: `ca.crt`, and `NAME.crt` and `NAME.key` for whom it has certified."""
+    """A CA in a folder: `ca.crt`, and `NAME.crt` and `NAME.key` for each certificate it issued."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -36,7 +36,7 @@ class Pki:
     def certify(
         self, name: str, organization: str = "", address: str = "127.0.0.1"
     ) -> tuple[Path, Path]:
-        """A certificate for client and server; gives its files."""
+        """Issue a certificate for client and server; returns its file and that of its key."""
         key = ec.generate_private_key(ec.SECP256R1())
         attributes = [x509.NameAttribute(NameOID.COMMON_NAME, name)]
         if organization:
@@ -46,10 +46,8 @@ class Pki:
             names, critical=False
         )
         certificate = builder.sign(self._key, hashes.SHA256())
-        certificate_file, key_file = (
-            self.folder / f"{name}.crt",
-            write_key(self.folder / f"{name}.key", key),
-        )
+        certificate_file = self.folder / f"{name}.crt"
+        key_file = write_key(self.folder / f"{name}.key", key)
         certificate_file.write_bytes(certificate.public_bytes(Encoding.PEM))
         return certificate_file, key_file
 
@@ -65,14 +63,14 @@ class Pki:
 
 
 def write_key(file: Path, key: ec.EllipticCurvePrivateKey) -> Path:
-    """A private key as a file only we may read."""
+    """Write a private key to a file that only its owner may read."""
     file.touch(mode=0o600)
     file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     return file
 
 
 def signing_keys(folder: Path) -> tuple[Path, Path]:
-    """A key pair to sign service account tokens with: the private and the public file."""
+    """A key pair that signs service account tokens: the private and the public file."""
     key = ec.generate_private_key(ec.SECP256R1())
     public = folder / "tokens.pub"
     public.write_bytes(

@@ -1,4 +1,7 @@
-"""What others do for a Ray pod: KubeRay makes it, the kubelet gives it an address, a token and its init container."""
+"""What KubeRay and the kubelet do for a Ray pod.
+
+KubeRay creates the pod. The kubelet gives it an address and a token, and runs its init container.
+"""
 
 import os
 import subprocess
@@ -35,46 +38,48 @@ def cluster_of(name: str = "demo") -> Object:
 
 
 def make_cluster(control_plane: ControlPlane, namespace: str, name: str = "demo") -> Object:
-    """The same, applied; gives what was stored."""
+    """Create the RayCluster of `cluster_of`; returns the stored object."""
     return control_plane.make(
         f"/apis/ray.io/v1/namespaces/{namespace}/rayclusters", cluster_of(name)
     )
 
 
 def pods_made_of(cluster: Object) -> tuple[Object, Object]:
-    """Head and worker as KubeRay sends them."""
+    """The head and the worker pod as KubeRay sends them to the API server."""
     uid = {"/metadata/ownerReferences/0/uid": cluster["metadata"]["uid"]}
     head, worker = (changed(pod, uid) for pod in pods_of(Workload("RayCluster", cluster)))
     return head, worker
 
 
 def make_pods(control_plane: ControlPlane, cluster: Object) -> tuple[Object, Object]:
-    """Head and worker of a stored RayCluster; gives what was stored."""
+    """Create the head and the worker pod of a stored RayCluster; returns the stored objects."""
     path = f"/api/v1/namespaces/{cluster['metadata']['namespace']}/pods"
     head, worker = pods_made_of(cluster)
     return control_plane.make(path, head, OPERATOR), control_plane.make(path, worker, OPERATOR)
 
 
 def marked_worker(cluster: Object) -> Object:
-    """A worker of a cluster that was marked and no more (`inject.rayCluster: marker`): all is still to be done."""
+    """A worker of a cluster with `inject.rayCluster: marker`: the RayCluster has only the label.
+
+    So everything else must be injected into the pod.
+    """
     labels = {"/metadata/labels/raywarden.io~1tls": "managed"}
     return changed(pods_made_of({**cluster, "spec": cluster_of()["spec"]})[1], labels)
 
 
 def place_of(pod: Object) -> str:
-    """Where the API server has a pod."""
+    """The API path of a pod."""
     return f"/api/v1/namespaces/{pod['metadata']['namespace']}/pods/{pod['metadata']['name']}"
 
 
 def give_address(control_plane: ControlPlane, pod: Object, address: str) -> None:
-    """Report the pod's address, as the kubelet does some time after the pod has it."""
-    control_plane.patch(
-        f"{place_of(pod)}/status", {"status": {"podIP": address, "podIPs": [{"ip": address}]}}
-    )
+    """Report the address of a pod, as the kubelet does some time after the pod has it."""
+    status = {"podIP": address, "podIPs": [{"ip": address}]}
+    control_plane.patch(f"{place_of(pod)}/status", {"status": status})
 
 
 def token_for(control_plane: ControlPlane, pod: Object, audience: str = AUDIENCE) -> str:
-    """A token bound to the pod, as it is projected into it."""
+    """A token bound to the pod, like the token that the kubelet projects into it."""
     metadata = pod["metadata"]
     bound = {"apiVersion": "v1", "kind": "Pod", "name": metadata["name"], "uid": metadata["uid"]}
     account = pod["spec"]["serviceAccountName"]
@@ -84,7 +89,7 @@ def token_for(control_plane: ControlPlane, pod: Object, audience: str = AUDIENCE
 
 
 def csr() -> str:
-    """A request for a certificate, for a key that is forgotten at once."""
+    """A certificate signing request for a new key, which is discarded."""
     key = ec.generate_private_key(ec.SECP256R1())
     request = (
         x509.CertificateSigningRequestBuilder()
@@ -95,14 +100,14 @@ def csr() -> str:
 
 
 def init_container(pod: Object) -> Object:
-    """Ours, as it stands in a stored pod."""
-    listed: list[Object] = pod["spec"].get("initContainers", [])
-    (ours,) = [one for one in listed if one["name"] == ENROLL_CONTAINER]
-    return ours
+    """RayWarden's init container in a stored pod."""
+    containers: list[Object] = pod["spec"].get("initContainers", [])
+    (enroll,) = [container for container in containers if container["name"] == ENROLL_CONTAINER]
+    return enroll
 
 
 def variable(pod: Object, name: str) -> str:
-    """The value of a variable of our init container; empty where the kubelet is to find it."""
+    """The value of a variable of RayWarden's init container; empty if the kubelet sets it."""
     (entry,) = [entry for entry in init_container(pod)["env"] if entry["name"] == name]
     value: str = entry.get("value", "")
     return value
@@ -110,7 +115,7 @@ def variable(pod: Object, name: str) -> str:
 
 @dataclass(frozen=True)
 class Enrolling:
-    """The init container of a pod, started with what the pod's spec gives it; `tls` is its `/etc/ray/tls`."""
+    """The running init container of a pod; `tls` is its `/etc/ray/tls`."""
 
     process: subprocess.Popen[str]
     tls: Path
@@ -120,7 +125,10 @@ class Enrolling:
     def start(
         cls, control_plane: ControlPlane, pod: Object, address: str, folder: Path
     ) -> "Enrolling":
-        """In a new folder, for a pod whose address nobody but the kubelet may know yet."""
+        """Start the init container in a new folder, with the command and variables of the pod.
+
+        The API server may not know the pod's address yet.
+        """
         token, tls, log = folder / "token", folder / "tls", folder / "termination-log"
         tls.mkdir(parents=True)
         token.write_text(token_for(control_plane, pod))
@@ -136,9 +144,9 @@ class Enrolling:
         return cls(process, tls, log)
 
     def wait(self) -> "Tls":
-        """The files it leaves; fails where it failed."""
-        said, _ = self.process.communicate(timeout=60)
-        assert (self.process.returncode, self.log.read_text()) == (0, ""), said
+        """Wait until the init container has succeeded; returns the files that it wrote."""
+        output, _ = self.process.communicate(timeout=60)
+        assert (self.process.returncode, self.log.read_text()) == (0, ""), output
         return Tls(self.tls)
 
 
@@ -149,19 +157,21 @@ def _command(container: Mapping[str, Any]) -> Sequence[str]:
 
 
 def _environment(container: Mapping[str, Any], address: str) -> dict[str, str]:
-    """As the kubelet makes it: values as they stand, and the address where the downward API is asked for it."""
+    """The environment as the kubelet sets it: plain values, and the address by the downward API."""
     fields = {"status.podIP": address}
-    return {
-        entry["name"]: entry["value"]
-        if "value" in entry
-        else fields[entry["valueFrom"]["fieldRef"]["fieldPath"]]
-        for entry in container["env"]
-    }
+    environment = {}
+    for entry in container["env"]:
+        if "value" in entry:
+            environment[entry["name"]] = entry["value"]
+        else:
+            path = entry["valueFrom"]["fieldRef"]["fieldPath"]
+            environment[entry["name"]] = fields[path]
+    return environment
 
 
 @dataclass(frozen=True)
 class Tls:
-    """What Ray finds in `/etc/ray/tls`."""
+    """The files that Ray finds in `/etc/ray/tls`."""
 
     folder: Path
 
@@ -175,7 +185,7 @@ class Tls:
 
     @property
     def authorities(self) -> list[x509.Certificate]:
-        """The CAs it trusts, the one that signs first."""
+        """The CAs that the pod trusts; the first is the one that signs."""
         return x509.load_pem_x509_certificates(self.bundle)
 
     @property
@@ -183,23 +193,15 @@ class Tls:
         return self.leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
 
     def verify(self, peer: "Tls", *options: str) -> tuple[int, str]:
-        """Whether OpenSSL would let the other one in, trusting what this one trusts."""
-        strict = [
-            "openssl",
-            "verify",
-            "-x509_strict",
-            "-CAfile",
-            str(self.folder / "ca.crt"),
-            *options,
-        ]
-        command = [
-            *strict,
-            "-untrusted",
-            str(peer.folder / "tls.crt"),
-            str(peer.folder / "tls.crt"),
-        ]
-        ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
-        return ended.returncode, ended.stdout + ended.stderr
+        """Verify the certificate of `peer` with OpenSSL and the CAs that this pod trusts.
+
+        Returns the exit code and the output.
+        """
+        chain, bundle = str(peer.folder / "tls.crt"), str(self.folder / "ca.crt")
+        command = ["openssl", "verify", "-x509_strict", "-CAfile", bundle, *options]
+        command += ["-untrusted", chain, chain]
+        process = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+        return process.returncode, process.stdout + process.stderr
 
 
 def enroll(control_plane: ControlPlane, pod: Object, address: str, folder: Path) -> Tls:

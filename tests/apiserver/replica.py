@@ -1,4 +1,4 @@
-"""`raywarden serve` in a process of its own, beside a real API server."""
+"""`raywarden serve` in its own process, with a real API server."""
 
 import json
 import os
@@ -23,7 +23,7 @@ RESYNC_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Replica:
-    """A running server: where it listens, and where it logs."""
+    """A running server, with its ports and its log."""
 
     process: subprocess.Popen[bytes]
     log_file: Path
@@ -42,58 +42,60 @@ class Replica:
         return f"http://127.0.0.1:{self.ports[2]}"
 
     def log(self, event: str = "") -> list[dict[str, Any]]:
-        """Every whole line of the log, or those of one event; lines that are no JSON are a failure of the test."""
+        """The complete lines of the log, or those of one event; a line that is not JSON fails."""
         lines = self.log_file.read_text().splitlines(keepends=True)
-        events = [json.loads(line) for line in lines if line.endswith("\n")]
-        return [one for one in events if not event or one["event"] == event]
+        records = [json.loads(line) for line in lines if line.endswith("\n")]
+        return [record for record in records if not event or record["event"] == event]
 
     @property
     def missing(self) -> set[str]:
-        """What it says it lacks; nothing where it is ready."""
+        """What `/readyz` reports as missing; empty if the server is ready."""
         try:
-            said = httpx.get(f"{self.operations}/readyz", trust_env=False).text
+            text = httpx.get(f"{self.operations}/readyz", trust_env=False).text
         except httpx.TransportError:
             assert self.process.poll() is None, self.log_file.read_text()
             return {"an answer"}
-        return (
-            set() if said == "ok\n" else set(said.strip().removeprefix("not ready: ").split(", "))
-        )
+        if text == "ok\n":
+            return set()
+        return set(text.strip().removeprefix("not ready: ").split(", "))
 
     def wait_ready(self) -> None:
-        """Until it lacks nothing."""
+        """Wait until the server is ready."""
         self.wait_missing()
 
-    def wait_missing(self, *whats: str) -> None:
-        """Until this is all it lacks."""
-        until(lambda: self.missing == set(whats))
+    def wait_missing(self, *names: str) -> None:
+        """Wait until exactly these are missing."""
+        until(lambda: self.missing == set(names))
 
     def wait_logged(self, event: str, seconds: float = 20, **fields: Any) -> None:
-        """Until it has logged an event with these fields."""
-        until(lambda: any(one | fields == one for one in self.log(event)), seconds)
+        """Wait until the server has logged an event with these fields."""
+        until(lambda: any(record | fields == record for record in self.log(event)), seconds)
 
     def metric(self, line: str) -> float:
-        """The value of a metric, named with its labels as `/metrics` prints them; 0 where it is not there yet."""
+        """The value of a metric; 0 if it does not exist yet.
+
+        `line` is its name with its labels, as `/metrics` prints them.
+        """
         text = httpx.get(f"{self.operations}/metrics", trust_env=False).text
-        return next(
-            (
-                float(found.rpartition(" ")[2])
-                for found in text.splitlines()
-                if found.startswith(line)
-            ),
-            0.0,
-        )
+        for sample in text.splitlines():
+            if sample.startswith(line):
+                return float(sample.rpartition(" ")[2])
+        return 0.0
 
     def issued(self) -> float:
-        """How many certificates it has signed."""
+        """The number of certificates that the server has signed."""
         return self.metric('raywarden_enrollments_total{outcome="issued"}')
 
     def pods_let_in(self) -> float:
-        """How many new pods it has let in. Defaults are written twice where the API server adds to them."""
+        """The number of new pods that the validating webhook has allowed.
+
+        Mutations would be counted twice where the API server reinvokes the webhook.
+        """
         labels = 'allowed="true",kind="Pod",operation="CREATE",webhook="validate"'
         return self.metric(f"raywarden_admission_requests_total{{{labels}}}")
 
     def enroll(self, trust: ssl.SSLContext, token: str, csr: str) -> httpx.Response:
-        """Send an enrollment as it comes out of a pod."""
+        """Send an enrollment request as a pod does."""
         headers = {"Authorization": f"Bearer {token}"}
         url = f"{self.enrollment}/v1/certificates"
         return httpx.post(
@@ -105,7 +107,7 @@ class Replica:
         return httpx.post(f"{self.admission}/mutate", json=review, verify=trust, trust_env=False)
 
     def stop(self) -> int:
-        """End it as the kubelet would; gives its exit code."""
+        """Stop the server as the kubelet does, with SIGTERM; returns its exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout=30)
 
@@ -114,7 +116,7 @@ class Replica:
 def replicas(
     installation: Installation, number: int, **settings: str
 ) -> Iterator[tuple[Replica, ...]]:
-    """Servers started at the same moment; ended, by their own ids, with the block."""
+    """Start servers at the same moment; they are killed when the block ends."""
     with ExitStack() as stack:
         yield tuple([stack.enter_context(serving(installation, **settings)) for _ in range(number)])
 
@@ -123,8 +125,9 @@ def replicas(
 def serving(
     installation: Installation, command: Sequence[str] = ("-m", "webhook"), **settings: str
 ) -> Iterator[Replica]:
-    """One server, with these settings beside those of all tests."""
-    # Known beforehand: pods and the API server are told where we are before we are ready, and a server says it then.
+    """Run a server with these settings besides those of all tests."""
+    # The ports must be known before the start: tests tell them to pods and to the API server before
+    # the server is ready, and only then does it log them.
     ports = (free_port(), free_port(), free_port())
     log_file = installation.control_plane.folder / f"serve-{ports[0]}-{uuid4().hex[:4]}.log"
     environment = {
@@ -160,6 +163,6 @@ def _environment(
         "RAYWARDEN_SIGNER_URL": f"https://localhost:{enrollment}",
         "RAYWARDEN_RESYNC_SECONDS": str(RESYNC_SECONDS),
         "RAYWARDEN_DRAIN_SECONDS": "0",
-        # Tests ask for the same pod again and again.
+        # Tests enroll the same pod repeatedly.
         "RAYWARDEN_ENROLLMENTS_PER_MINUTE": "1000",
     }

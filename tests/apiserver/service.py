@@ -1,4 +1,4 @@
-"""What the cluster's network does for a Service: one address, and behind it the replicas that are ready."""
+"""A Service as a cluster's network implements it: one address for all ready replicas."""
 
 import asyncio
 import random
@@ -13,12 +13,16 @@ import httpx
 from tests.apiserver.free_ports import free_port
 from tests.apiserver.replica import Replica
 
-# The kubelet asks less often, and a Deployment's replicas drain longer than those of the tests.
-_LOOK_SECONDS = 0.2
+# A kubelet probes less often, but replicas of a Deployment also drain longer than those of tests.
+_PROBE_SECONDS = 0.2
 
 
 class Service:
-    """Each new connection goes to a ready replica by chance; open ones stay where they are, whatever becomes of it."""
+    """A TCP proxy to the ready replicas.
+
+    A new connection goes to a random ready replica. Open connections stay with their replica, even
+    if it is no longer ready.
+    """
 
     def __init__(self) -> None:
         self.replicas: list[Replica] = []
@@ -38,55 +42,51 @@ class Service:
     def __enter__(self) -> Self:
         self._thread.start()
         self._listening = [
-            self._run(asyncio.start_server(partial(self._serve, which), "127.0.0.1", port))
-            for which, port in enumerate(self._ports)
+            self._run(asyncio.start_server(partial(self._serve, index), "127.0.0.1", port))
+            for index, port in enumerate(self._ports)
         ]
-        self._looking = asyncio.run_coroutine_threadsafe(self._look(), self._loop)
+        self._probing = asyncio.run_coroutine_threadsafe(self._probe(), self._loop)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._looking.cancel()
+        self._probing.cancel()
         self._run(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
-    def _run(self, message: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(message, self._loop).result(10)
+    def _run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
 
     async def _end(self) -> None:
         for listening in self._listening:
             listening.close()
-        # Whoever was let in last has to begin before he can end.
+        # The task of a connection that was just accepted must start before it can be cancelled.
         await asyncio.sleep(0.05)
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
-        # Transports are closed a round of the loop after they are told.
+        # A transport closes one iteration of the loop after `abort`.
         await asyncio.sleep(0.05)
 
-    async def _look(self) -> None:
+    async def _probe(self) -> None:
         async with httpx.AsyncClient(trust_env=False, timeout=2) as client:
             while True:
-                listed = list(self.replicas)
-                answers = [await _is_ready(client, replica) for replica in listed]
-                self._ready = [
-                    replica for replica, ready in zip(listed, answers, strict=True) if ready
-                ]
-                await asyncio.sleep(_LOOK_SECONDS)
+                replicas = list(self.replicas)
+                self._ready = [replica for replica in replicas if await _is_ready(client, replica)]
+                await asyncio.sleep(_PROBE_SECONDS)
 
     async def _serve(
-        self, which: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self, index: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         ends = [writer]
         try:
             if self._ready:
-                there = await asyncio.open_connection(
-                    "127.0.0.1", random.choice(self._ready).ports[which]
-                )
-                ends.append(there[1])
-                await asyncio.gather(_pipe(reader, there[1]), _pipe(there[0], writer))
+                port = random.choice(self._ready).ports[index]
+                upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", port)
+                ends.append(upstream_writer)
+                await asyncio.gather(_pipe(reader, upstream_writer), _pipe(upstream_reader, writer))
         except OSError:
             pass
         finally:
@@ -101,7 +101,7 @@ async def _is_ready(client: httpx.AsyncClient, replica: Replica) -> bool:
 
 
 async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Until either side ends; then the other is told."""
+    """Copy everything until either side ends; then close the other."""
     with suppress(OSError):
         while chunk := await reader.read(65536):
             writer.write(chunk)

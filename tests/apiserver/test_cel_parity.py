@@ -1,4 +1,4 @@
-"""What our CEL expressions are held to is what the API server's own ValidatingAdmissionPolicy says."""
+"""The table of CEL cases agrees with the API server's own ValidatingAdmissionPolicy."""
 
 from collections.abc import Iterator
 from uuid import uuid4
@@ -34,7 +34,7 @@ class Policies:
         self._refused = {case.name for case in cases() if not self._make(case)}
 
     def verdict(self, case: Case) -> str:
-        """What the API server says of the request in `case`."""
+        """The API server's verdict on the request in `case`."""
         if case.name in self._refused:
             return "refused"
         namespace = self._names[case.name]
@@ -55,7 +55,7 @@ class Policies:
                 self._control_plane.delete(f"{collection}/{name}")
 
     def _make(self, case: Case) -> bool:
-        """False where the expression does not compile."""
+        """Create the policy of `case`; returns False if its expression does not compile."""
         name = self._names[case.name]
         labeled = {"name": name, "labels": case.namespace_labels}
         self._control_plane.make("/api/v1/namespaces", {"metadata": labeled})
@@ -71,12 +71,11 @@ class Policies:
             "matchConstraints": {"resourceRules": [RULE], "namespaceSelector": selector},
             "validations": validations,
         }
-        answer = self._control_plane.admin.post(
-            POLICIES, json={"metadata": {"name": name}, "spec": spec}
-        )
-        if answer.status_code == 422:
+        document = {"metadata": {"name": name}, "spec": spec}
+        response = self._control_plane.admin.post(POLICIES, json=document)
+        if response.status_code == 422:
             return False
-        assert answer.is_success, answer.text
+        assert response.is_success, response.text
         binding = {"policyName": name, "validationActions": ["Deny"]}
         self._control_plane.make(BINDINGS, {"metadata": {"name": name}, "spec": binding})
         return True
@@ -89,13 +88,13 @@ class Policies:
 
 @pytest.fixture(scope="module")
 def policies(control_plane: ControlPlane) -> Iterator[Policies]:
-    made = Policies(control_plane)
-    yield made
-    made.remove()
+    policies = Policies(control_plane)
+    yield policies
+    policies.remove()
 
 
 @pytest.mark.parametrize("case", cases(), ids=lambda case: case.name)
-def test_the_table_is_what_the_api_server_says(policies: Policies, case: Case) -> None:
+def test_the_table_agrees_with_the_api_server(policies: Policies, case: Case) -> None:
     assert policies.verdict(case) == case.verdict
 
 

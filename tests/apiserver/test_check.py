@@ -1,4 +1,4 @@
-"""`raywarden check` on a real API server: rights, dry runs, and the words it has for a webhook it cannot call."""
+"""`raywarden check` with a real API server: rights, dry runs, and webhooks that fail."""
 
 import json
 import os
@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,14 +21,14 @@ pytestmark = [pytest.mark.apiserver, pytest.mark.xdist_group("apiserver")]
 
 VALIDATING = f"/apis/{REGISTRATION}/v1/validatingwebhookconfigurations/raywarden"
 
-Found = Mapping[str, Mapping[str, str]]
+Findings = Mapping[str, Mapping[str, str]]
 
 
 @pytest.fixture(scope="module")
 def team(
     control_plane: ControlPlane, installation: Installation, pair: tuple[Replica, Replica]
 ) -> str:
-    """A namespace with a service account for pods that name none."""
+    """A namespace with the service account that pods use by default."""
     namespace = installation.team()
     control_plane.make(
         f"/api/v1/namespaces/{namespace}/serviceaccounts", {"metadata": {"name": "default"}}
@@ -35,51 +36,59 @@ def team(
     return namespace
 
 
-def check(kubeconfig: Path, installation: Installation, team: str, *more: str) -> tuple[int, Found]:
-    """What it finds, by section and id; the last one of an id."""
-    ended = subprocess.run(
+def check(
+    kubeconfig: Path, installation: Installation, team: str, *more: str
+) -> tuple[int, Findings]:
+    """Run `raywarden check`; returns its exit code and its findings by section and id."""
+    process = subprocess.run(
         [
             *(sys.executable, "-m", "webhook", "check", "--output", "json"),
             *("--namespace", team, "--kubeconfig", str(kubeconfig), *more),
         ],
-        env={"PATH": os.environ["PATH"], "no_proxy": "127.0.0.1", "RAYWARDEN_NAMESPACE": installation.namespace},
+        env={
+            "PATH": os.environ["PATH"],
+            "no_proxy": "127.0.0.1",
+            "RAYWARDEN_NAMESPACE": installation.namespace,
+        },
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
-    assert leaked(ended.stdout, ended.stderr) is None and not ended.stderr
-    sections = json.loads(ended.stdout)["sections"]
-    return ended.returncode, {
-        f"{section['title']}/{finding['id']}": finding
-        for section in sections
-        for finding in section["findings"]
-    }
+    assert leaked(process.stdout, process.stderr) is None and not process.stderr
+    findings = {}
+    for section in json.loads(process.stdout)["sections"]:
+        for finding in section["findings"]:
+            findings[f"{section['title']}/{finding['id']}"] = finding
+    return process.returncode, findings
 
 
-def test_admission_is_proved_by_dry_runs(
+def test_dry_runs_prove_that_admission_works(
     control_plane: ControlPlane, installation: Installation, team: str
 ) -> None:
-    code, found = check(control_plane.admin_kubeconfig, installation, team)
-    assert code == 1, "no replica of the Deployment is ready: nobody makes pods of it here"
-    assert found["kubernetes-api/version"]["status"] == "ok"
-    assert (
-        found["permissions/permissions"]["message"]
-        == "the server has every permission it needs (31)"
+    code, findings = check(control_plane.admin_kubeconfig, installation, team)
+    assert code == 1, (
+        "no replica of the Deployment is ready, because no controller creates its pods here"
     )
-    assert {id for id, finding in found.items() if finding["status"] == "failed"} == {
+    assert findings["kubernetes-api/version"]["status"] == "ok"
+    assert findings["permissions/permissions"]["message"] == (
+        "the server has every permission it needs (31)"
+    )
+    assert {id for id, finding in findings.items() if finding["status"] == "failed"} == {
         "installation/replicas-ready"
     }
-    assert found["installation/policy"]["message"].startswith(
+    assert findings["installation/policy"]["message"].startswith(
         "the policy in configmap/raywarden-policy/policy.yaml"
     )
-    assert found["webhook-configurations/validating-ca-bundle"]["status"] == "ok"
-    assert "matches the seed" in found["webhook-configurations/mutating-ca-bundle"]["message"]
-    assert found["webhook-configurations/mutating-service"]["status"] == "warning"
-    refused = found["admission/rejects-forged-pod"]
+    assert findings["webhook-configurations/validating-ca-bundle"]["status"] == "ok"
+    assert (
+        "matches the seed" in findings["webhook-configurations/mutating-ca-bundle"]["message"]
+    )
+    assert findings["webhook-configurations/mutating-service"]["status"] == "warning"
+    refused = findings["admission/rejects-forged-pod"]
     assert (
         refused["status"] == "ok"
         and "operator-made-pods: this pod claims to be of a Ray cluster" in refused["message"]
     )
-    assert found["admission/completes-ray-cluster"]["status"] == "ok"
-    assert found["kuberay/operator-account"]["message"].endswith(
+    assert findings["admission/completes-ray-cluster"]["status"] == "ok"
+    assert findings["kuberay/operator-account"]["message"].endswith(
         "system:serviceaccount:kuberay-system:kuberay-operator"
     )
     for kind in ("pods", "apis/ray.io/v1 rayclusters"):
@@ -87,16 +96,13 @@ def test_admission_is_proved_by_dry_runs(
         assert control_plane.get(f"/{group or 'api/v1'}/namespaces/{team}/{plural}")["items"] == []
 
 
-def test_a_right_that_is_missing_is_named(
+def test_a_missing_right_is_named(
     control_plane: ControlPlane, installation: Installation, team: str
 ) -> None:
     (binding,) = [
-        one
-        for one in control_plane.get(f"{RBAC}/clusterrolebindings")["items"]
-        if any(
-            subject.get("namespace") == installation.namespace
-            for subject in one.get("subjects", [])
-        )
+        binding
+        for binding in control_plane.get(f"{RBAC}/clusterrolebindings")["items"]
+        if has_subject_in(installation.namespace, binding)
     ]
     role = f"{RBAC}/clusterroles/{binding['roleRef']['name']}"
     rules = control_plane.get(role)["rules"]
@@ -112,55 +118,59 @@ def test_a_right_that_is_missing_is_named(
                 ]
             )
         )
-        found = check(control_plane.admin_kubeconfig, installation, team)[1][
-            "permissions/permissions"
-        ]
-        assert found["message"].endswith(
+        finding = check(control_plane.admin_kubeconfig, installation, team)[1]["permissions/permissions"]
+        assert finding["message"].endswith(
             ":raywarden lacks permission to create tokenreviews.authentication.k8s.io"
         )
     finally:
         control_plane.patch(role, {"rules": rules})
 
 
-def test_who_may_ask_nothing_learns_what_to_ask_for(
+def has_subject_in(namespace: str, binding: Mapping[str, Any]) -> bool:
+    return any(subject.get("namespace") == namespace for subject in binding.get("subjects", []))
+
+
+def test_a_user_without_rights_is_told_which_rights_are_needed(
     control_plane: ControlPlane, installation: Installation, team: str
 ) -> None:
-    kubeconfig = control_plane.kubeconfig("nobody", control_plane.token(team, "ray"))
-    code, found = check(kubeconfig, installation, team)
+    kubeconfig = control_plane.kubeconfig("without-rights", control_plane.token(team, "ray"))
+    code, findings = check(kubeconfig, installation, team)
     assert code == 0 and check(kubeconfig, installation, team, "--strict")[0] == 1
-    asked = {id: finding["status"] for id, finding in found.items()}
-    # Of KubeRay there is one kind here, which everybody may see.
-    assert asked.pop("kubernetes-api/version") == "ok" and asked.pop("kuberay/kinds") == "warning"
-    assert set(asked.values()) <= {"ok", "unknown"} and "unknown" in asked.values()
+    statuses = {id: finding["status"] for id, finding in findings.items()}
+    # Every user may see which kinds exist. Of KubeRay's kinds, only one is defined here.
+    assert statuses.pop("kubernetes-api/version") == "ok"
+    assert statuses.pop("kuberay/kinds") == "warning"
+    assert set(statuses.values()) <= {"ok", "unknown"} and "unknown" in statuses.values()
     assert (
-        f"kubectl auth can-i create pods -n {team}"
-        in found["admission/rejects-forged-pod"]["remediation"]
+        f"kubectl auth can-i create pods -n {team}" in findings["admission/rejects-forged-pod"]["remediation"]
     )
 
 
-def test_a_server_that_cannot_be_called_is_told_from_one_that_is_not(
+def test_a_webhook_that_cannot_be_called_differs_from_one_that_is_not_called(
     control_plane: ControlPlane, installation: Installation, team: str
 ) -> None:
     before = control_plane.get(VALIDATING)["webhooks"]
-    away = f"https://localhost:{free_port()}/validate"
-    gone = [{**one, "clientConfig": {**one["clientConfig"], "url": away}} for one in before]
-    blind = [
-        {**one, "rules": [{**one["rules"][0], "apiGroups": ["none.example"]}]} for one in before
+    closed = f"https://localhost:{free_port()}/validate"
+    unreachable = [
+        {**webhook, "clientConfig": {**webhook["clientConfig"], "url": closed}}
+        for webhook in before
+    ]
+    uncalled = [
+        {**webhook, "rules": [{**webhook["rules"][0], "apiGroups": ["none.example"]}]}
+        for webhook in before
     ]
 
     def refuses() -> str:
-        found = check(control_plane.admin_kubeconfig, installation, team)[1][
-            "admission/rejects-forged-pod"
-        ]
-        return f"{found['status']}: {found['message']}"
+        finding = check(control_plane.admin_kubeconfig, installation, team)[1]["admission/rejects-forged-pod"]
+        return f"{finding['status']}: {finding['message']}"
 
     try:
-        control_plane.patch(VALIDATING, {"webhooks": gone})
+        control_plane.patch(VALIDATING, {"webhooks": unreachable})
         until(lambda: "connection refused" in refuses())
         assert refuses().startswith(
             "failed: the API server cannot call RayWarden: failed to call webhook: Post"
         )
-        control_plane.patch(VALIDATING, {"webhooks": blind})
+        control_plane.patch(VALIDATING, {"webhooks": uncalled})
         until(lambda: "the validating webhook does not reject the pod" in refuses())
         assert refuses().startswith("failed: ")
     finally:

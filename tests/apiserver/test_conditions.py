@@ -1,4 +1,7 @@
-"""What the API server sends to us, and what it costs it to find out: nobody answers, so what is sent is refused."""
+"""Which requests the API server sends to RayWarden, and what its match conditions cost.
+
+The registered webhooks are unreachable, so the API server refuses every request that it sends.
+"""
 
 import time
 
@@ -11,28 +14,27 @@ from tests.support.factory import Object
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.xdist_group("apiserver")]
 
-_NOBODY = "https://127.0.0.1:1"
+_UNREACHABLE = "https://127.0.0.1:1"
 _SLICES = "system:serviceaccount:kube-system:endpointslice-controller"
 _COLLECTOR = "system:serviceaccount:kube-system:generic-garbage-collector"
 
 
 @pytest.fixture(scope="module", autouse=True)
 def namespace(control_plane: ControlPlane, installation: Installation) -> str:
-    """Of which everything goes where nobody is."""
-    installation.register_at(_NOBODY, _NOBODY)
-    made = installation.team()
-    until(
-        lambda: is_sent(dry(control_plane, made, pod(metadata={"labels": {"ray.io/cluster": "x"}})))
-    )
-    return made
+    """A namespace whose requests are sent to an address without a server."""
+    installation.register_at(_UNREACHABLE, _UNREACHABLE)
+    namespace = installation.team()
+    ray_pod = pod(metadata={"labels": {"ray.io/cluster": "x"}})
+    until(lambda: is_sent(dry(control_plane, namespace, ray_pod)))
+    return namespace
 
 
 def pod(*containers: Object, **fields: Object) -> Object:
-    listed = [
-        {"name": f"c{number}", "image": "x", **one}
-        for number, one in enumerate(containers or ({},))
+    named = [
+        {"name": f"c{number}", "image": "x", **container}
+        for number, container in enumerate(containers or ({},))
     ]
-    return {"metadata": {}, **fields, "spec": {"serviceAccountName": "ray", "containers": listed}}
+    return {"metadata": {}, **fields, "spec": {"serviceAccountName": "ray", "containers": named}}
 
 
 def dry(control_plane: ControlPlane, namespace: str, document: Object) -> httpx.Response:
@@ -40,9 +42,10 @@ def dry(control_plane: ControlPlane, namespace: str, document: Object) -> httpx.
     return control_plane.post(f"/api/v1/namespaces/{namespace}/pods?dryRun=All", named)
 
 
-def is_sent(answer: httpx.Response) -> bool:
-    assert answer.is_success or "failed calling webhook" in answer.text, answer.text
-    return not answer.is_success
+def is_sent(response: httpx.Response) -> bool:
+    """Whether the API server has sent the request to a webhook, which then failed."""
+    assert response.is_success or "failed calling webhook" in response.text, response.text
+    return not response.is_success
 
 
 HUGE = {
@@ -52,20 +55,23 @@ HUGE = {
 }
 
 
-@pytest.mark.parametrize("message", HUGE)
-def test_huge_objects_do_not_hold_up_the_api_server(
-    control_plane: ControlPlane, namespace: str, message: str
+@pytest.mark.parametrize("part", HUGE)
+def test_huge_objects_do_not_block_the_api_server(
+    control_plane: ControlPlane, namespace: str, part: str
 ) -> None:
-    """In CEL it took 15 seconds for the words, and was refused as too costly for some more."""
+    """They are sent without a look at their parts.
+
+    CEL needed 15 seconds for the words, and exceeded its cost limit for a few more.
+    """
     start = time.monotonic()
-    assert is_sent(dry(control_plane, namespace, HUGE[message]))
+    assert is_sent(dry(control_plane, namespace, HUGE[part]))
     assert time.monotonic() - start < 3
 
 
-def test_what_is_not_of_ray_is_left_alone_at_any_size_that_is_looked_at(
+def test_other_objects_are_not_sent_up_to_the_size_that_cel_examines(
     control_plane: ControlPlane, namespace: str
 ) -> None:
-    """Stored, and updated by whoever runs it: then both objects are looked at, within the API server's bound."""
+    """An update examines both objects, and still stays within the cost limit of the API server."""
     words = ["x" * 60] * 198 + ["array", "restart"]
     labels = {f"l{number}": "" for number in range(200)}
     document = pod(
@@ -85,16 +91,16 @@ def test_what_is_not_of_ray_is_left_alone_at_any_size_that_is_looked_at(
         (["/opt/bin/ray", "--logging-level", "debug", "start"], True),
     ],
 )
-def test_words_that_only_hold_those_of_ray_start_are_not_sent(
+def test_commands_are_sent_only_if_they_start_ray(
     control_plane: ControlPlane, namespace: str, command: list[str], sent: bool
 ) -> None:
     assert is_sent(dry(control_plane, namespace, pod({"command": command}))) is sent
 
 
-def test_a_pod_of_ray_ends_under_calico(
+def test_a_ray_pod_can_end_under_calico(
     control_plane: ControlPlane, installation: Installation
 ) -> None:
-    """Its CNI plugin empties an annotation of the pod, and fails where it cannot."""
+    """The CNI plugin of Calico clears an annotation of the pod, and fails if it cannot."""
     team = installation.team(unseen="")
     path = f"/api/v1/namespaces/{team}/pods"
     control_plane.make(path, pod(metadata={"name": "ending", "labels": {"ray.io/cluster": "x"}}))
@@ -105,38 +111,41 @@ def test_a_pod_of_ray_ends_under_calico(
     assert not is_sent(control_plane.change(f"{path}/ending/status", ended))
 
 
-def test_a_namespace_is_not_loosened_by_any_way_to_write_it(
+def test_labels_of_a_namespace_are_checked_for_every_subresource(
     control_plane: ControlPlane, namespace: str
 ) -> None:
-    """Labels are kept of what is sent to `finalize`, too, and the one that our selector asks for is nobody's to set."""
+    """`finalize` stores labels, too, and no user can set the label that the selector matches."""
     path = f"/api/v1/namespaces/{namespace}"
     labels = {"raywarden.io/enforce": "privileged", "kubernetes.io/metadata.name": "kube-system"}
     document = {
         **control_plane.get(path),
         "metadata": {**control_plane.get(path)["metadata"], "labels": labels},
     }
-    for way in ("", "/status", "/finalize"):
-        assert is_sent(control_plane.admin.put(f"{path}{way}", json=document)), way
+    for subresource in ("", "/status", "/finalize"):
+        response = control_plane.admin.put(f"{path}{subresource}", json=document)
+        assert is_sent(response), subresource
     assert is_sent(control_plane.change(path, {"metadata": {"labels": labels}}))
 
 
-def test_a_namespace_is_finalized(control_plane: ControlPlane, namespace: str) -> None:
+def test_a_namespace_can_be_finalized(control_plane: ControlPlane, namespace: str) -> None:
     document = control_plane.get(f"/api/v1/namespaces/{namespace}")
     assert not is_sent(
         control_plane.admin.put(f"/api/v1/namespaces/{namespace}/finalize", json=document)
     )
 
 
-def test_garbage_is_collected_around_slices(control_plane: ControlPlane, namespace: str) -> None:
+def test_the_garbage_collector_can_update_endpoint_slices(
+    control_plane: ControlPlane, namespace: str
+) -> None:
     path = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"
     owner = {"apiVersion": "v1", "kind": "Service", "name": "web", "uid": "1"}
     metadata = {"name": "web", "ownerReferences": [owner], "finalizers": ["foregroundDeletion"]}
-    listed = {
+    content = {
         "addressType": "IPv4",
         "endpoints": [{"addresses": ["10.0.0.7"]}],
         "ports": [{"port": 80}],
     }
-    control_plane.make(path, {"metadata": metadata, **listed}, _SLICES)
+    control_plane.make(path, {"metadata": metadata, **content}, _SLICES)
     for field in ("ownerReferences", "finalizers"):
         assert not is_sent(
             control_plane.change(f"{path}/web", {"metadata": {field: None}}, _COLLECTOR)
@@ -144,12 +153,11 @@ def test_garbage_is_collected_around_slices(control_plane: ControlPlane, namespa
     assert is_sent(control_plane.change(f"{path}/web", {"ports": [{"port": 8265}]}))
 
 
-def test_pods_do_not_become_rays_by_binding_them(
-    control_plane: ControlPlane, namespace: str
-) -> None:
-    """Labels that a Binding carries are written into the pod since Kubernetes 1.35, its annotations by all versions.
+def test_a_binding_cannot_make_a_pod_a_ray_pod(control_plane: ControlPlane, namespace: str) -> None:
+    """The API server copies labels of a Binding into the pod since Kubernetes 1.35.
 
-    Volcano sends a pod's own annotations along (`DefaultBinder.Bind`).
+    All versions copy its annotations. Volcano sends the pod's own annotations with a Binding
+    (`DefaultBinder.Bind`), so those must be allowed.
     """
     path, target = f"/api/v1/namespaces/{namespace}", {"kind": "Node", "name": "node"}
     control_plane.make(f"{path}/pods", pod(metadata={"name": "to-bind"}))
@@ -157,15 +165,15 @@ def test_pods_do_not_become_rays_by_binding_them(
         "metadata": {"name": "to-bind", "labels": {"ray.io/cluster": "victim"}},
         "target": target,
     }
-    # The API server hears of policies a little late.
+    # The API server learns of policies with some delay.
     until(lambda: control_plane.post(f"{path}/bindings?dryRun=All", forged).status_code == 422)
-    for way in ("bindings", "pods/to-bind/binding"):
-        assert "by binding it to a node" in control_plane.post(f"{path}/{way}", forged).text
+    for collection in ("bindings", "pods/to-bind/binding"):
+        response = control_plane.post(f"{path}/{collection}", forged)
+        assert "by binding it to a node" in response.text
     usual = {
         "name": "to-bind",
         "labels": {"zone": "a"},
         "annotations": {"raywarden.io/injected": "{}"},
     }
-    assert control_plane.post(
-        f"{path}/pods/to-bind/binding", {"metadata": usual, "target": target}
-    ).is_success
+    binding = {"metadata": usual, "target": target}
+    assert control_plane.post(f"{path}/pods/to-bind/binding", binding).is_success

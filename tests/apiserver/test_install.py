@@ -1,4 +1,4 @@
-"""`kubectl apply -k deploy/base`, and again, and away; what the server then asks for, by the audit log."""
+"""Every overlay can be installed, and the server uses exactly the rights that it is granted."""
 
 import base64
 import json
@@ -25,45 +25,52 @@ _FOREIGN = ("cert-manager.io/", "monitoring.coreos.com/")
 
 @pytest.fixture(scope="module")
 def installation(control_plane: ControlPlane) -> Iterator[Installation]:
-    """Where all that may be watched is there to be watched."""
+    """An installation where every resource that the server may watch is defined."""
     define(control_plane, "scheduling.sigs.k8s.io", "v1beta1", "ElasticQuota")
     define(control_plane, "scheduling.sigs.k8s.io", "v1beta1", "ElasticQuotaTree")
     define(control_plane, "scheduling.x-k8s.io", "v1alpha1", "ElasticQuota")
-    made = Installation.make(control_plane)
-    yield made
-    made.unregister()
+    installed = Installation.make(control_plane)
+    yield installed
+    installed.unregister()
 
 
 @pytest.mark.parametrize("folder", overlays(), ids=lambda folder: folder.name)
-def test_the_api_server_takes_every_object(control_plane: ControlPlane, folder: Path) -> None:
-    """Under another name, so that no other test sees it; what others define is left out."""
+def test_the_api_server_accepts_every_object(control_plane: ControlPlane, folder: Path) -> None:
+    """Under another name, so that it does not affect other tests, and without custom resources."""
     text = yaml.safe_dump_all(rendered(folder)).replace("raywarden", f"{folder.name}-raywarden")
     objects = [
-        one for one in yaml.safe_load_all(text) if not one["apiVersion"].startswith(_FOREIGN)
+        document
+        for document in yaml.safe_load_all(text)
+        if not document["apiVersion"].startswith(_FOREIGN)
     ]
     try:
         control_plane.apply(*objects)
-        assert_pods_are_let_in(
+        assert_pods_are_accepted(
             control_plane, only(objects, "Deployment", f"{folder.name}-raywarden")
         )
     finally:
         control_plane.take_away(*objects)
 
 
-def assert_pods_are_let_in(control_plane: ControlPlane, deployment: Object) -> None:
-    """By the restricted Pod Security Standard of the namespace, with the priority and the account they name."""
+def assert_pods_are_accepted(control_plane: ControlPlane, deployment: Object) -> None:
+    """The namespace accepts the pods under the restricted Pod Security Standard.
+
+    They get the priority and the service account that they name.
+    """
     template, namespace = deployment["spec"]["template"], deployment["metadata"]["namespace"]
     pod = {
         "metadata": {"generateName": "raywarden-", "labels": template["metadata"]["labels"]},
         "spec": template["spec"],
     }
-    made = control_plane.make(f"/api/v1/namespaces/{namespace}/pods", pod)
-    assert made["spec"]["priority"] == 1000000000
-    (token,) = [one for one in made["spec"]["volumes"] if one["name"].startswith("kube-api-access")]
+    spec = control_plane.make(f"/api/v1/namespaces/{namespace}/pods", pod)["spec"]
+    assert spec["priority"] == 1000000000
+    (token,) = [
+        volume for volume in spec["volumes"] if volume["name"].startswith("kube-api-access")
+    ]
     assert token["projected"]
 
 
-def test_applied_again_it_leaves_what_the_server_has_written(
+def test_a_second_apply_keeps_the_ca_bundles_that_the_server_has_written(
     control_plane: ControlPlane, installation: Installation, pair: tuple[Replica, Replica]
 ) -> None:
     before, bundles = registered(installation), installation.bundles()
@@ -79,20 +86,20 @@ def registered(installation: Installation) -> list[str]:
     return [installation.control_plane.get(path)["metadata"]["resourceVersion"] for path in paths]
 
 
-def test_every_right_is_used_and_no_other_is_asked_for(
+def test_the_server_uses_every_right_and_needs_no_other(
     control_plane: ControlPlane,
     installation: Installation,
     pair: tuple[Replica, Replica],
     tmp_path: Path,
 ) -> None:
-    """All a server does in its life, by the API server's own log."""
+    """The audit log of the API server records everything that the servers do."""
     namespace = installation.team()
     head, _ = make_pods(control_plane, make_cluster(control_plane, namespace))
     enroll(control_plane, head, "10.1.0.1", tmp_path / "kuberay")
     enroll(
         control_plane, make_opted_in(control_plane, namespace), "10.1.0.2", tmp_path / "opted-in"
     )
-    # Written by more than one replica, the seed is put together again.
+    # A seed with a generation of another installation: the replicas merge it with theirs.
     stored = control_plane.get(installation.secret)
     control_plane.patch(
         installation.secret,
@@ -105,7 +112,7 @@ def test_every_right_is_used_and_no_other_is_asked_for(
     )
     for replica in pair:
         replica.wait_logged("seed adopted", generations=["20261101T000000Z", *stored["data"]])
-    wanted = {
+    needed = {
         (
             right.verb,
             right.resource.group,
@@ -115,7 +122,7 @@ def test_every_right_is_used_and_no_other_is_asked_for(
         )
         for right in permissions("raywarden")
     }
-    assert set(asked(control_plane, installation.namespace)) == wanted
+    assert set(used_rights(control_plane, installation.namespace)) == needed
 
 
 def make_opted_in(control_plane: ControlPlane, namespace: str) -> Object:
@@ -132,21 +139,27 @@ def make_opted_in(control_plane: ControlPlane, namespace: str) -> Object:
     )
 
 
-def asked(control_plane: ControlPlane, namespace: str) -> Iterator[tuple[str, str, str, str, str]]:
-    """Verb, group, resource, name and namespace of what our service account asked for, as RBAC weighs it."""
+def used_rights(
+    control_plane: ControlPlane, namespace: str
+) -> Iterator[tuple[str, str, str, str, str]]:
+    """Verb, group, resource, name and namespace of each request of the service account.
+
+    A name or namespace is empty if RBAC does not restrict the right to it.
+    """
     user = f"system:serviceaccount:{namespace}:raywarden"
     named = ("raywarden", "raywarden-seed")
     for line in (control_plane.folder / AUDIT_LOG).read_text().splitlines():
         event = json.loads(line)
-        place = event.get("objectRef")
-        if event["user"]["username"] == user and place:
-            ours = place.get("namespace") == namespace
+        target = event.get("objectRef")
+        if event["user"]["username"] == user and target:
+            name = target.get("name", "")
+            if name not in named or event["verb"] == "create":
+                name = ""
+            own = target.get("namespace") == namespace
             yield (
                 event["verb"],
-                place.get("apiGroup", ""),
-                place["resource"],
-                place.get("name", "")
-                if place.get("name") in named and event["verb"] != "create"
-                else "",
-                namespace if ours else "",
+                target.get("apiGroup", ""),
+                target["resource"],
+                name,
+                namespace if own else "",
             )

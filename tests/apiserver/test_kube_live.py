@@ -1,4 +1,4 @@
-"""The adapters over a real API server, with real tokens and no more rights than they need."""
+"""The adapters with a real API server, real tokens, and exactly the shipped rights."""
 
 import asyncio
 import base64
@@ -37,7 +37,7 @@ KINDS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
 
 @pytest.fixture
 def namespace(control_plane: ControlPlane) -> str:
-    """A namespace of this test's own, with the service account `raywarden`."""
+    """A new namespace with the service account `raywarden`."""
     name = f"ns-{uuid4().hex[:8]}"
     control_plane.make(
         "/api/v1/namespaces", {"metadata": {"name": name, "labels": {"raywarden.io/enforce": "x"}}}
@@ -56,16 +56,16 @@ def pod(control_plane: ControlPlane, namespace: str, name: str) -> dict[str, Any
 
 
 def bound_token(
-    control_plane: ControlPlane, made: Mapping[str, Any], audience: str = AUDIENCE
+    control_plane: ControlPlane, pod: Mapping[str, Any], audience: str = AUDIENCE
 ) -> str:
-    """A token bound to a pod, as it is projected into it."""
-    namespace, name, uid = (made["metadata"][key] for key in ("namespace", "name", "uid"))
+    """A token bound to a pod, like the token that the kubelet projects into it."""
+    namespace, name, uid = (pod["metadata"][key] for key in ("namespace", "name", "uid"))
     bound = {"apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid}
     return control_plane.token(namespace, "raywarden", audiences=[audience], boundObjectRef=bound)
 
 
 def register(control_plane: ControlPlane, name: str) -> None:
-    """Webhook configurations that nothing is sent to, without a caBundle."""
+    """Create webhook configurations without rules and without a caBundle."""
     for kind in KINDS:
         webhook = {
             "name": "one.raywarden.io",
@@ -81,39 +81,35 @@ def register(control_plane: ControlPlane, name: str) -> None:
         )
 
 
-def test_only_a_live_pods_token_for_us_has_a_caller(
+def test_only_the_token_of_a_live_pod_for_raywarden_has_a_caller(
     control_plane: ControlPlane, namespace: str
 ) -> None:
     grant(control_plane, namespace, CLUSTER_RULES, OWN_RULES)
-    made, gone = (
-        pod(control_plane, namespace, "worker-0"),
-        pod(control_plane, namespace, "worker-1"),
-    )
-    good, late = bound_token(control_plane, made), bound_token(control_plane, gone)
+    live_pod = pod(control_plane, namespace, "worker-0")
+    deleted = pod(control_plane, namespace, "worker-1")
+    good, late = bound_token(control_plane, live_pod), bound_token(control_plane, deleted)
     others = (
-        bound_token(control_plane, made, "https://kubernetes.default.svc.cluster.local"),
+        bound_token(control_plane, live_pod, "https://kubernetes.default.svc.cluster.local"),
         control_plane.token(namespace, "raywarden", audiences=[AUDIENCE]),
         *("garbage", "", " ", "two words", "\n", "é", "x" * 100_000),
         good[:-8] + "AAAAAAAA",
     )
-    answer = control_plane.admin.delete(
+    response = control_plane.admin.delete(
         f"/api/v1/namespaces/{namespace}/pods/worker-1?gracePeriodSeconds=0"
     )
-    assert answer.is_success, answer.text
+    assert response.is_success, response.text
 
     async def main(api: KubeApi) -> None:
         live = KubeLive(api)
         await granted(lambda: live.caller(good))
         assert await live.caller(good) == TokenIdentity(
-            namespace, "raywarden", "worker-0", made["metadata"]["uid"]
+            namespace, "raywarden", "worker-0", live_pod["metadata"]["uid"]
         )
         for token in (*others, late):
             assert await live.caller(token) is None
-        found = await live.pod(namespace, "worker-0")
-        assert found and (found.uid, found.service_account) == (
-            made["metadata"]["uid"],
-            "raywarden",
-        )
+        worker = await live.pod(namespace, "worker-0")
+        assert worker and worker.uid == live_pod["metadata"]["uid"]
+        assert worker.service_account == "raywarden"
         assert await live.pod(namespace, "worker-1") is None
         assert await live.pod(namespace, "../pods/worker-0") is None
         assert await live.pod(namespace, "x?y=1#é ") is None
@@ -121,7 +117,7 @@ def test_only_a_live_pods_token_for_us_has_a_caller(
     as_raywarden(control_plane, namespace, main)
 
 
-def test_memory_keeps_up_and_kuberay_may_come_later(
+def test_the_informers_follow_changes_and_kuberay_may_be_installed_later(
     control_plane: ControlPlane, namespace: str
 ) -> None:
     grant(control_plane, namespace, CLUSTER_RULES, OWN_RULES)
@@ -130,16 +126,16 @@ def test_memory_keeps_up_and_kuberay_may_come_later(
         await granted(lambda: api.get(NAMESPACES, "", namespace))
         async with following(api) as live:
             assert live.state_of(namespace).labels["raywarden.io/enforce"] == "x"
-            mine = await live.opted_in_cluster(namespace, "mine")
-            assert mine and mine.opted_in and isinstance(mine.created, datetime)
+            opted_in = await live.opted_in_cluster(namespace, "mine")
+            assert opted_in and opted_in.opted_in and isinstance(opted_in.created, datetime)
             service = {
                 "metadata": {"name": "head"},
                 "spec": {"selector": {"a": "b"}, "ports": [{"port": 1}]},
             }
             control_plane.make(f"/api/v1/namespaces/{namespace}/services", service)
             await _until(lambda: live.services(namespace), [Service("head", {"a": "b"})])
-            made = await asyncio.to_thread(install_kuberay, control_plane, namespace)
-            uid = made["metadata"]["uid"]
+            installed = await asyncio.to_thread(install_kuberay, control_plane, namespace)
+            uid = installed["metadata"]["uid"]
             cluster = await live.ray_cluster(namespace, "c", uid)
             assert cluster and cluster.head_services == ("c-head-svc",)
             assert await live.ray_cluster(namespace, "c", "another") is None
@@ -153,14 +149,14 @@ def test_memory_keeps_up_and_kuberay_may_come_later(
 
 async def _until(ask: Callable[[], Coroutine[Any, Any, Any]], expected: Any) -> None:
     async with asyncio.timeout(20):
-        while (answer := await ask()) != expected:
-            if isinstance(answer, tuple) and list(answer) == expected:
+        while (value := await ask()) != expected:
+            if isinstance(value, tuple) and list(value) == expected:
                 return
             await asyncio.sleep(0.02)
 
 
 def install_kuberay(control_plane: ControlPlane, namespace: str) -> dict[str, Any]:
-    """KubeRay's CustomResourceDefinition, and a RayCluster."""
+    """Define KubeRay's RayCluster and create one."""
     define_ray_clusters(control_plane)
     ray_cluster = {
         "apiVersion": "ray.io/v1",
@@ -175,26 +171,28 @@ def test_two_stores_agree_on_one_seed(control_plane: ControlPlane, namespace: st
     grant(control_plane, namespace, CLUSTER_RULES, OWN_RULES)
 
     async def main(api: KubeApi) -> None:
-        one, two = KubeSeedStore(api, namespace), KubeSeedStore(api, namespace)
-        await granted(one.load)
-        assert await one.load() is None
+        first, second = KubeSeedStore(api, namespace), KubeSeedStore(api, namespace)
+        await granted(first.load)
+        assert await first.load() is None
         entries = {"20261120T080000Z": bytes(range(32))}
-        await one.create(entries)
+        await first.create(entries)
         with pytest.raises(ConflictError):
-            await two.create({"20261120T080000Z": bytes(32)})
-        stored = await two.load()
+            await second.create({"20261120T080000Z": bytes(32)})
+        stored = await second.load()
         assert stored and stored.entries == entries
         more = {**entries, "20261121T080000Z": bytes(32)}
-        await one.replace(stored, more)
+        await first.replace(stored, more)
         with pytest.raises(ConflictError):
-            await two.replace(stored, entries)
-        found = await two.load()
-        assert found and found.entries == more
+            await second.replace(stored, entries)
+        replaced = await second.load()
+        assert replaced and replaced.entries == more
 
     as_raywarden(control_plane, namespace, main)
 
 
-def test_the_api_server_trusts_our_ca(control_plane: ControlPlane, namespace: str) -> None:
+def test_the_ca_bundle_is_written_once_and_again_after_a_change(
+    control_plane: ControlPlane, namespace: str
+) -> None:
     grant(control_plane, namespace, CLUSTER_RULES, OWN_RULES)
     register(control_plane, "raywarden")
     ca = control_plane.ca.read_bytes()
@@ -211,11 +209,8 @@ def test_the_api_server_trusts_our_ca(control_plane: ControlPlane, namespace: st
         versions = [stored(kind)["metadata"]["resourceVersion"] for kind in KINDS]
         assert await configurations.trust(ca) is False
         assert [stored(kind)["metadata"]["resourceVersion"] for kind in KINDS] == versions
-        bundles = [
-            webhook["clientConfig"]["caBundle"]
-            for kind in KINDS
-            for webhook in stored(kind)["webhooks"]
-        ]
+        webhooks = [webhook for kind in KINDS for webhook in stored(kind)["webhooks"]]
+        bundles = [webhook["clientConfig"]["caBundle"] for webhook in webhooks]
         assert bundles == [base64.b64encode(ca).decode()] * 4
         register(control_plane, "raywarden")
         assert await configurations.trust(ca) is True
@@ -240,7 +235,7 @@ def test_the_api_server_trusts_our_ca(control_plane: ControlPlane, namespace: st
         ("mutatingwebhookconfigurations", f"get mutatingwebhookconfigurations.{REGISTRATION}"),
     ],
 )
-def test_a_right_that_is_missing_is_named(
+def test_a_missing_right_is_named(
     control_plane: ControlPlane, namespace: str, resource: str, refused: str
 ) -> None:
     grant(control_plane, namespace, without(CLUSTER_RULES, resource), without(OWN_RULES, resource))
@@ -248,7 +243,7 @@ def test_a_right_that_is_missing_is_named(
     async def main(api: KubeApi) -> None:
         live, services = KubeLive(api), Resource("", "v1", "services")
         await granted(lambda: api.get(NAMESPACES, "", namespace))
-        asked: dict[str, Callable[[], Awaitable[Any]]] = {
+        requests: dict[str, Callable[[], Awaitable[Any]]] = {
             "pods": lambda: live.pod(namespace, "x"),
             "tokenreviews": lambda: live.caller("x"),
             "secrets": KubeSeedStore(api, namespace).load,
@@ -262,6 +257,6 @@ def test_a_right_that_is_missing_is_named(
             ).trust(b""),
         }
         expected = f"the service account may not {refused.format(namespace)}: grant it with RBAC"
-        assert str(await problem(asked[resource]())).startswith(expected)
+        assert str(await problem(requests[resource]())).startswith(expected)
 
     as_raywarden(control_plane, namespace, main)

@@ -1,4 +1,4 @@
-"""What is known around an object, from a real API server and RBAC objects as KubeRay's chart makes them."""
+"""The state of a namespace, from a real API server and the RBAC objects of KubeRay's chart."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -33,7 +33,7 @@ TREES = f"/apis/{ACK}/v1beta1/namespaces/kube-system/elasticquotatrees"
 
 @pytest.fixture
 def namespace(control_plane: ControlPlane) -> Iterator[str]:
-    """A namespace of this test's own, with the service account `raywarden`."""
+    """A new namespace with the service account `raywarden`."""
     name = f"ns-{uuid4().hex[:8]}"
     labels = {"raywarden.io/enforce": "restricted"}
     control_plane.make("/api/v1/namespaces", {"metadata": {"name": name, "labels": labels}})
@@ -47,7 +47,7 @@ def namespace(control_plane: ControlPlane) -> Iterator[str]:
 def remembering(
     control_plane: ControlPlane, namespace: str, check: Callable[[KubeLive], bool]
 ) -> None:
-    """Wait until `check` is content with what the service account `raywarden` has been told."""
+    """Wait until `check` returns True for what the service account `raywarden` can see."""
 
     async def main(api: KubeApi) -> None:
         await granted(lambda: api.get(NAMESPACES, "", namespace))
@@ -58,7 +58,7 @@ def remembering(
 
 
 def fill(control_plane: ControlPlane, namespace: str) -> None:
-    """A cluster, a public Service and one that is not, a policy, a quota, and a tree of quotas."""
+    """Create a RayCluster, a public and an internal Service, a NetworkPolicy and two quotas."""
     define_ray_clusters(control_plane)
     define(control_plane, ACK, "v1beta1", "ElasticQuotaTree")
     inside, ray = f"/api/v1/namespaces/{namespace}", f"/apis/ray.io/v1/namespaces/{namespace}"
@@ -88,7 +88,9 @@ def fill(control_plane: ControlPlane, namespace: str) -> None:
     control_plane.make(TREES, {**tree, "spec": {"root": {"name": "root", "children": [leaf]}}})
 
 
-def test_what_is_around_is_known(control_plane: ControlPlane, namespace: str) -> None:
+def test_the_state_of_a_namespace_holds_its_objects(
+    control_plane: ControlPlane, namespace: str
+) -> None:
     grant(control_plane, namespace, CLUSTER_RULES, OWN_RULES)
     fill(control_plane, namespace)
 
@@ -128,7 +130,7 @@ def test_what_is_around_is_known(control_plane: ControlPlane, namespace: str) ->
         ),
     ],
 )
-def test_what_may_not_be_listed_is_not_known(
+def test_resources_that_may_not_be_listed_are_unknown(
     control_plane: ControlPlane, namespace: str, resource: str, missing: set[str]
 ) -> None:
     grant(control_plane, namespace, without(CLUSTER_RULES, resource), OWN_RULES)
@@ -145,14 +147,13 @@ def test_what_may_not_be_listed_is_not_known(
         try:
             await until(lambda: waited_for == missing, 20)
             state = live.state_of(namespace)
-            known = (
+            unknown = (
                 state.network_policies is None,
                 state.quotas is None,
                 not state.rights.complete,
             )
-            assert known == tuple(
-                one == resource for one in ("networkpolicies", "resourcequotas", "clusterroles")
-            )
+            restricted = ("networkpolicies", "resourcequotas", "clusterroles")
+            assert unknown == tuple(name == resource for name in restricted)
             assert state.services is not None and state.metadata is not None
         finally:
             for task in tasks:
@@ -163,12 +164,13 @@ def test_what_may_not_be_listed_is_not_known(
     as_raywarden(control_plane, namespace, main)
 
 
-def test_who_runs_kuberay_is_said_by_cluster_roles_alone(
+def test_only_cluster_wide_rights_identify_the_kuberay_operator(
     control_plane: ControlPlane, namespace: str
 ) -> None:
     grant(control_plane, namespace, CLUSTER_RULES, OWN_RULES)
     bind(control_plane, namespace, "Role", f"mine-{namespace}", "impostor")
-    # A ClusterRole bound in a namespace is good for that namespace, and anybody's there to bind.
+    # A RoleBinding of a ClusterRole grants rights only in its namespace, and any administrator of
+    # that namespace may create it. So it must not identify the operator.
     bind(control_plane, namespace, "ClusterRole", f"kuberay-{namespace}", "kuberay-operator")
     reference = {
         "apiGroup": "rbac.authorization.k8s.io",

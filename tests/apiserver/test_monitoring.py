@@ -1,4 +1,4 @@
-"""The API server's own metrics, by which the alerts know of calls that never arrived."""
+"""The API server's own metrics, which the alerts use for webhook calls that failed."""
 
 import re
 from uuid import uuid4
@@ -15,14 +15,15 @@ pytestmark = [pytest.mark.apiserver, pytest.mark.xdist_group("apiserver")]
 _CONFIGURATIONS = "/apis/admissionregistration.k8s.io/v1"
 
 
-def test_calls_that_do_not_arrive_are_counted_under_the_names_the_alerts_know(
+def test_the_api_server_counts_failed_calls_in_the_metrics_of_the_alerts(
     control_plane: ControlPlane,
 ) -> None:
     namespace = f"away-{uuid4().hex[:8]}"
     control_plane.make("/api/v1/namespaces", {"metadata": {"name": namespace}})
     for kind, policy in (("mutating", "Ignore"), ("validating", "Fail")):
-        made = {"metadata": {"name": namespace}, "webhooks": [nobody_answers(namespace, policy)]}
-        control_plane.make(f"{_CONFIGURATIONS}/{kind}webhookconfigurations", made)
+        webhook = unavailable_webhook(namespace, policy)
+        document = {"metadata": {"name": namespace}, "webhooks": [webhook]}
+        control_plane.make(f"{_CONFIGURATIONS}/{kind}webhookconfigurations", document)
     try:
         config_map = {"metadata": {"generateName": "x-"}}
         path = f"/api/v1/namespaces/{namespace}/configmaps?dryRun=All"
@@ -33,7 +34,7 @@ def test_calls_that_do_not_arrive_are_counted_under_the_names_the_alerts_know(
             control_plane.delete(f"{_CONFIGURATIONS}/{kind}webhookconfigurations/{namespace}")
 
 
-def nobody_answers(namespace: str, policy: str) -> Object:
+def unavailable_webhook(namespace: str, policy: str) -> Object:
     rule = {
         "apiGroups": [""],
         "apiVersions": ["v1"],
@@ -42,7 +43,7 @@ def nobody_answers(namespace: str, policy: str) -> Object:
     }
     return {
         "name": f"{namespace}.raywarden.io",
-        "clientConfig": {"url": "https://127.0.0.1:1/nobody"},
+        "clientConfig": {"url": "https://127.0.0.1:1/unavailable"},
         "failurePolicy": policy,
         "sideEffects": "None",
         "admissionReviewVersions": ["v1"],
@@ -52,8 +53,8 @@ def nobody_answers(namespace: str, policy: str) -> Object:
 
 
 def labels_of(control_plane: ControlPlane, webhook: str) -> dict[str, set[str]]:
-    """The labels of each of the metrics, where it has been counted for this webhook."""
+    """The labels of each metric of the alerts that the API server has counted for a webhook."""
     lines = control_plane.admin.get("/metrics").text.splitlines()
-    ours = [line for line in lines if f'name="{webhook}.raywarden.io"' in line]
-    named = {line.partition("{")[0]: set(re.findall(r"(\w+)=", line)) for line in ours}
+    samples = [line for line in lines if f'name="{webhook}.raywarden.io"' in line]
+    named = {line.partition("{")[0]: set(re.findall(r"(\w+)=", line)) for line in samples}
     return {name: labels for name, labels in named.items() if name in API_SERVER}

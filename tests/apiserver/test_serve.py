@@ -1,4 +1,7 @@
-"""The product as its users run it: two servers, the API server's own calls, and the init container's program."""
+"""RayWarden as its users run it.
+
+Two servers, webhook calls of the API server, and the program of the init container.
+"""
 
 import time
 from ipaddress import ip_address
@@ -32,7 +35,7 @@ HEAD, WORKER = "10.1.0.1", "10.1.0.2"
 API_SERVER = "https://kubernetes.default.svc.cluster.local"
 
 
-def test_what_kuberay_makes_is_stored_with_our_init_container(
+def test_the_pods_of_kuberay_are_stored_with_the_init_container(
     control_plane: ControlPlane, installation: Installation, pair: Pair
 ) -> None:
     (bundle,) = installation.bundles()
@@ -43,18 +46,17 @@ def test_what_kuberay_makes_is_stored_with_our_init_container(
         == "$(RAYWARDEN_POD_IP)"
     )
     for pod, replica in zip(make_pods(control_plane, cluster), pair, strict=True):
-        assert pod["spec"]["initContainers"][0] == init_container(pod), "it is the first"
+        assert pod["spec"]["initContainers"][0] == init_container(pod), "it is not the first"
         assert variable(pod, "RAYWARDEN_SIGNER_URL") == replica.enrollment
         assert variable(pod, "RAYWARDEN_SIGNER_CA") == bundle.decode()
-        (token,) = [
-            volume for volume in pod["spec"]["volumes"] if volume["name"] == "raywarden-token"
-        ]
+        volumes = pod["spec"]["volumes"]
+        (token,) = [volume for volume in volumes if volume["name"] == "raywarden-token"]
         assert token["projected"]["sources"][0]["serviceAccountToken"]["audience"] == "raywarden.io"
         for container in pod["spec"]["containers"]:
             assert {"name": "RAY_USE_TLS", "value": "1"} in container["env"]
 
 
-def test_pods_enroll_with_what_is_stored_and_let_each_other_in(
+def test_pods_enroll_as_their_stored_specs_say_and_accept_each_other(
     control_plane: ControlPlane, installation: Installation, pair: Pair, tmp_path: Path
 ) -> None:
     namespace = installation.team()
@@ -62,29 +64,31 @@ def test_pods_enroll_with_what_is_stored_and_let_each_other_in(
     before = [replica.issued() for replica in pair]
     early = Enrolling.start(control_plane, head, HEAD, tmp_path / "head")
     time.sleep(1)
-    assert early.process.poll() is None, "the API server does not know its address yet"
+    assert early.process.poll() is None, "it enrolled before the API server knew its address"
     give_address(control_plane, head, HEAD)
-    one, two = early.wait(), enroll(control_plane, worker, WORKER, tmp_path / "worker")
-    assert [replica.issued() for replica in pair] == [count + 1 for count in before], "one each"
-    assert one.bundle == two.bundle and len(one.authorities) == 1
+    head_tls, worker_tls = early.wait(), enroll(control_plane, worker, WORKER, tmp_path / "worker")
+    assert [replica.issued() for replica in pair] == [count + 1 for count in before], (
+        "each replica must issue one"
+    )
+    assert head_tls.bundle == worker_tls.bundle and len(head_tls.authorities) == 1
     name = f"demo-head-svc.{namespace}.svc.cluster.local"
     for purpose in ("sslserver", "sslclient"):
-        assert (
-            two.verify(one, "-purpose", purpose, "-verify_ip", HEAD, "-verify_hostname", name)[0]
-            == 0
-        )
-        assert one.verify(two, "-purpose", purpose, "-verify_ip", WORKER)[0] == 0
-    assert set(one.names.get_values_for_type(x509.IPAddress)) == set(
-        map(ip_address, (HEAD, "127.0.0.1", "::1"))
-    )
-    assert name not in two.names.get_values_for_type(x509.DNSName)
-    uris = [tls.names.get_values_for_type(x509.UniformResourceIdentifier) for tls in (one, two)]
+        of_head = ["-purpose", purpose, "-verify_ip", HEAD, "-verify_hostname", name]
+        assert worker_tls.verify(head_tls, *of_head)[0] == 0
+        assert head_tls.verify(worker_tls, "-purpose", purpose, "-verify_ip", WORKER)[0] == 0
+    addresses = {ip_address(text) for text in (HEAD, "127.0.0.1", "::1")}
+    assert set(head_tls.names.get_values_for_type(x509.IPAddress)) == addresses
+    assert name not in worker_tls.names.get_values_for_type(x509.DNSName)
+    uris = [
+        tls.names.get_values_for_type(x509.UniformResourceIdentifier)
+        for tls in (head_tls, worker_tls)
+    ]
     assert uris == [
         [f"spiffe://cluster.local/ns/{namespace}/ray/demo/{role}"] for role in ("head", "worker")
     ]
 
 
-def test_clusters_do_not_let_each_other_in(
+def test_clusters_reject_each_others_certificates(
     control_plane: ControlPlane, installation: Installation, pair: Pair, tmp_path: Path
 ) -> None:
     namespace = installation.team()
@@ -95,22 +99,22 @@ def test_clusters_do_not_let_each_other_in(
     ours, theirs = (
         enroll(control_plane, pod, HEAD, tmp_path / pod["metadata"]["name"]) for pod in pods
     )
-    code, said = ours.verify(theirs)
-    assert code != 0 and "unable to get local issuer certificate" in said
+    code, output = ours.verify(theirs)
+    assert code != 0 and "unable to get local issuer certificate" in output
 
 
 class TestRefusals:
-    """Pods that admission has never seen, as if somebody had got past it; the signer relies on nobody before it."""
+    """Pods that bypassed admission: the signer must not rely on the webhooks."""
 
     @pytest.fixture
     def cluster(
         self, control_plane: ControlPlane, installation: Installation, pair: Pair
     ) -> Object:
-        """A RayCluster in a namespace that is not sent to us."""
+        """A RayCluster in a namespace whose requests are not sent to RayWarden."""
         return make_cluster(control_plane, installation.team(unseen="true"))
 
     def pod(self, control_plane: ControlPlane, cluster: Object, uid: str | None) -> Object:
-        """A head of the cluster with an address, owned by the RayCluster of a uid."""
+        """A head pod with an address, owned by the RayCluster with this uid."""
         owner = {
             "apiVersion": "ray.io/v1",
             "kind": "RayCluster",
@@ -121,23 +125,26 @@ class TestRefusals:
         changes = {"/metadata/namespace": None, "/spec/serviceAccountName": "ray"}
         owners = {"/metadata/ownerReferences": [owner] if uid else []}
         path = f"/api/v1/namespaces/{cluster['metadata']['namespace']}/pods"
-        made = control_plane.make(path, changed(head_pod(), {**changes, **owners}))
-        give_address(control_plane, made, HEAD)
-        return made
+        stored = control_plane.make(path, changed(head_pod(), {**changes, **owners}))
+        give_address(control_plane, stored, HEAD)
+        return stored
 
     def ask(self, installation: Installation, pair: Pair, token: str) -> tuple[int, str]:
-        """Ask both for a certificate; they are of one mind, and where they refuse, nothing is issued."""
+        """Request a certificate from both replicas; returns their status and detail.
+
+        Both must respond alike, and must not issue a certificate if they refuse.
+        """
         before = [replica.issued() for replica in pair]
-        answers = [replica.enroll(installation.trust(), token, csr()) for replica in pair]
-        (status,) = {answer.status_code for answer in answers}
-        detail = answers[0].json().get("detail", "")
+        responses = [replica.enroll(installation.trust(), token, csr()) for replica in pair]
+        (status,) = {response.status_code for response in responses}
+        detail = responses[0].json().get("detail", "")
         if status != 200:
-            assert all("certificate" not in answer.json() for answer in answers)
+            assert all("certificate" not in response.json() for response in responses)
             assert [replica.issued() for replica in pair] == before
-        assert ("WWW-Authenticate" in answers[0].headers) == (status == 401)
+        assert ("WWW-Authenticate" in responses[0].headers) == (status == 401)
         return status, detail
 
-    def test_a_pod_of_the_cluster_is_not_refused(
+    def test_a_pod_of_the_cluster_gets_a_certificate(
         self, control_plane: ControlPlane, installation: Installation, pair: Pair, cluster: Object
     ) -> None:
         token = token_for(
@@ -146,7 +153,7 @@ class TestRefusals:
         assert self.ask(installation, pair, token) == (200, "")
 
     @pytest.mark.parametrize("audience", [API_SERVER, "vault"])
-    def test_a_token_for_somebody_else(
+    def test_a_token_for_another_audience(
         self,
         control_plane: ControlPlane,
         installation: Installation,
@@ -165,18 +172,18 @@ class TestRefusals:
         )
         assert self.ask(installation, pair, token)[0] == 401
 
-    def test_a_pod_that_has_been_deleted_since(
+    def test_a_pod_that_has_been_deleted(
         self, control_plane: ControlPlane, installation: Installation, pair: Pair, cluster: Object
     ) -> None:
         pod = self.pod(control_plane, cluster, cluster["metadata"]["uid"])
         token = token_for(control_plane, pod)
         assert self.ask(installation, pair, token)[0] == 200
         control_plane.delete(place_of(pod))
-        # The API server goes on taking a token for some seconds that it has taken before; then it is 401.
+        # The API server caches accepted tokens for some seconds; after that the status is 401.
         status, detail = self.ask(installation, pair, token)
-        assert (status == 403 and "does not exist any more" in detail) or status == 401
+        assert (status == 403 and "no longer exists" in detail) or status == 401
 
-    def test_a_pod_of_the_same_name_made_anew(
+    def test_a_recreated_pod_of_the_same_name(
         self, control_plane: ControlPlane, installation: Installation, pair: Pair, cluster: Object
     ) -> None:
         pod = self.pod(control_plane, cluster, cluster["metadata"]["uid"])
@@ -184,18 +191,18 @@ class TestRefusals:
         control_plane.delete(place_of(pod))
         again = {"name": pod["metadata"]["name"], "labels": pod["metadata"]["labels"]}
         path, _, _ = place_of(pod).rpartition("/")
-        made = control_plane.make(
+        stored = control_plane.make(
             path, {"metadata": again, "spec": head_pod()["spec"] | {"serviceAccountName": "ray"}}
         )
-        give_address(control_plane, made, HEAD)
+        give_address(control_plane, stored, HEAD)
         assert self.ask(installation, pair, token)[0] in (401, 403)
 
-    def test_an_owner_of_another_uid(
+    def test_an_owner_with_another_uid(
         self, control_plane: ControlPlane, installation: Installation, pair: Pair, cluster: Object
     ) -> None:
         token = token_for(control_plane, self.pod(control_plane, cluster, str(uuid4())))
         status, detail = self.ask(installation, pair, token)
-        assert status == 403 and "demo" in detail and "does not exist any more" in detail
+        assert status == 403 and "demo" in detail and "no longer exists" in detail
 
     def test_a_label_without_an_owner(
         self, control_plane: ControlPlane, installation: Installation, pair: Pair, cluster: Object

@@ -1,4 +1,7 @@
-"""Every kind of KubeRay's as its author meets us: refused with advice, warned, dry, updated; and a webhook after us."""
+"""Every kind of KubeRay as an author creates and updates it: denials, warnings and dry runs.
+
+And a mutating webhook that is called after RayWarden.
+"""
 
 import json
 import ssl
@@ -54,68 +57,64 @@ def path_of(kind: str, namespace: str) -> str:
 
 
 def document_of(kind: str, name: str, change: Object | None = None) -> Object:
-    """A valid minimum of a kind, and what is changed in its RayClusterSpec."""
+    """A minimal valid object of a kind, with a change of its RayClusterSpec."""
     below = {f"{_HEADS[kind]}{place}": value for place, value in (change or {}).items()}
     return changed(factory.MINIMAL[kind.lower()](), {"/metadata": {"name": name}, **below})
 
 
 @KINDS
-def test_what_is_in_order_is_stored_with_warnings_about_what_could_be_better(
+def test_a_valid_object_is_stored_with_warnings(
     control_plane: ControlPlane, namespace: str, kind: str
 ) -> None:
-    answer = control_plane.post(
+    response = control_plane.post(
         path_of(kind, namespace),
         document_of(kind, "good", {"/headGroupSpec/template/spec/serviceAccountName": "default"}),
     )
-    assert answer.is_success, answer.text
-    assert any("dedicated-service-account" in warning for warning in warnings(answer))
-    injected = "raywarden-enroll" in answer.text
+    assert response.is_success, response.text
+    assert any("dedicated-service-account" in warning for warning in warnings(response))
+    injected = "raywarden-enroll" in response.text
     assert injected is (kind == "RayCluster"), (
-        "KubeRay makes a RayCluster of the others, and that one is injected"
+        "KubeRay creates RayClusters from the other kinds; only those are injected"
     )
 
 
 @KINDS
-def test_what_is_not_is_refused_with_the_place_and_what_to_write(
+def test_a_violation_is_denied_with_its_place_and_remediation(
     control_plane: ControlPlane, namespace: str, kind: str
 ) -> None:
     bad = {
         "/headGroupSpec/serviceType": "LoadBalancer",
         "/headGroupSpec/template/spec/hostNetwork": True,
     }
-    answer = control_plane.post(path_of(kind, namespace), document_of(kind, "bad", bad))
-    assert answer.status_code == 403
-    message = answer.json()["message"]
+    response = control_plane.post(path_of(kind, namespace), document_of(kind, "bad", bad))
+    assert response.status_code == 403
+    message = response.json()["message"]
     assert 'raywarden.io" denied the request: ' in message
     for rule, place in (
         ("no-public-head-service", "/serviceType"),
         ("no-host-access", "/template/spec/hostNetwork"),
     ):
         assert f"{rule}: " in message and f"(at {_HEADS[kind]}/headGroupSpec{place})" in message
-    assert message.count("Fix: ") == 2, "all at once"
+    assert message.count("Fix: ") == 2, "not all violations are reported"
     assert control_plane.get(f"{path_of(kind, namespace)}/bad") == {}
 
 
 @KINDS
-def test_a_dry_run_is_answered_alike_and_stores_nothing(
+def test_a_dry_run_has_the_same_verdict_and_stores_nothing(
     control_plane: ControlPlane, namespace: str, kind: str
 ) -> None:
     path = f"{path_of(kind, namespace)}?dryRun=All"
     assert control_plane.post(path, document_of(kind, "dry")).is_success
-    assert (
-        control_plane.post(
-            path, document_of(kind, "dry", {"/headGroupSpec/serviceType": "NodePort"})
-        ).status_code
-        == 403
-    )
+    public = document_of(kind, "dry", {"/headGroupSpec/serviceType": "NodePort"})
+    assert control_plane.post(path, public).status_code == 403
     assert control_plane.get(f"{path_of(kind, namespace)}/dry") == {}
 
 
 @KINDS
-def test_an_update_is_refused_only_for_what_it_makes_worse(
+def test_an_update_is_denied_only_for_new_violations(
     control_plane: ControlPlane, installation: Installation, namespace: str, kind: str
 ) -> None:
-    """What was stored before us is told, and stays."""
+    """Violations that were stored before RayWarden was installed become warnings."""
     namespace = installation.team(unseen="true")
     control_plane.make(
         path_of(kind, namespace),
@@ -128,13 +127,13 @@ def test_an_update_is_refused_only_for_what_it_makes_worse(
     worse = pointed(f"{_HEADS[kind]}/headGroupSpec/template/spec/hostNetwork", True)
     message = until(lambda: refused(control_plane.change(f"{place}?dryRun=All", worse)))
     assert "no-host-access" in message and "no-public-head-service" not in message
-    answer = control_plane.change(place, {"metadata": {"labels": {"team": "vision"}}})
-    assert answer.is_success
-    assert any(warning.startswith("no-public-head-service") for warning in warnings(answer))
+    response = control_plane.change(place, {"metadata": {"labels": {"team": "vision"}}})
+    assert response.is_success
+    assert any(warning.startswith("no-public-head-service") for warning in warnings(response))
 
 
 def pointed(pointer: str, value: object) -> Object:
-    """A merge patch for one place; lists are none of it."""
+    """A merge patch that sets the value at a pointer; the path must not lead through lists."""
     document: object = value
     for name in reversed(pointer.split("/")[1:]):
         document = {name: document}
@@ -142,10 +141,10 @@ def pointed(pointer: str, value: object) -> Object:
     return document
 
 
-def test_older_versions_of_a_kind_are_sent_as_the_one_we_know(
+def test_older_versions_of_a_kind_are_converted_and_judged(
     control_plane: ControlPlane, namespace: str
 ) -> None:
-    """Whoever writes `v1alpha1` is judged like all others (`matchPolicy: Equivalent`)."""
+    """A `v1alpha1` object is judged like any other (`matchPolicy: Equivalent`)."""
     definition = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/rayclusters.ray.io"
     (served,) = control_plane.get(definition)["spec"]["versions"]
     older = {**served, "name": "v1alpha1", "storage": False}
@@ -157,46 +156,41 @@ def test_older_versions_of_a_kind_are_sent_as_the_one_we_know(
         bad = changed(
             good, {"/spec/headGroupSpec/serviceType": "NodePort", "/metadata/name": "bad"}
         )
-        # The API server hears of versions and of registrations each in its own time.
+        # The API server learns of new versions and of registrations with different delays.
         until(
             lambda: (
                 "no-public-head-service" in refused(control_plane.post(f"{path}?dryRun=All", bad))
             )
         )
-        made = control_plane.make(path, good)
+        stored = control_plane.make(path, good)
         assert (
-            made["apiVersion"] == "ray.io/v1alpha1"
-            and made["metadata"]["labels"]["raywarden.io/tls"] == "managed"
+            stored["apiVersion"] == "ray.io/v1alpha1"
+            and stored["metadata"]["labels"]["raywarden.io/tls"] == "managed"
         )
     finally:
         control_plane.patch(definition, {"spec": {"versions": [served]}})
 
 
-def refused(answer: httpx.Response) -> str:
-    """The message of a refusal of ours; empty where it was none."""
-    return str(answer.json()["message"]) if answer.status_code == 403 else ""
+def refused(response: httpx.Response) -> str:
+    """The message of a denial; empty if the request was not denied."""
+    return str(response.json()["message"]) if response.status_code == 403 else ""
 
 
-def warnings(answer: httpx.Response) -> list[str]:
+def warnings(response: httpx.Response) -> list[str]:
     """The Warning headers (RFC 7234), as kubectl shows them."""
-    return [value.split('"', 1)[1].rstrip('"') for value in answer.headers.get_list("warning")]
+    return [value.split('"', 1)[1].rstrip('"') for value in response.headers.get_list("warning")]
 
 
 class Sidecars(BaseHTTPRequestHandler):
-    """A mutating webhook of somebody else, which comes after ours and puts a container of Ray's image into pods."""
+    """Another mutating webhook, called after RayWarden, that adds a container with Ray's image."""
 
     def do_POST(self) -> None:
         review = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        draft, listed = (
-            Draft(review["request"]["object"]),
-            review["request"]["object"]["spec"]["containers"],
-        )
-        if not any(container["name"] == "sidecar" for container in listed):
-            draft.insert(
-                ROOT / "spec" / "containers",
-                len(listed),
-                [{"name": "sidecar", "image": listed[0]["image"]}],
-            )
+        pod = review["request"]["object"]
+        draft, containers = Draft(pod), pod["spec"]["containers"]
+        if not any(container["name"] == "sidecar" for container in containers):
+            sidecar = {"name": "sidecar", "image": containers[0]["image"]}
+            draft.insert(ROOT / "spec" / "containers", len(containers), [sidecar])
         response = {"uid": review["request"]["uid"], "allowed": True}
         if draft.operations:
             response |= {
@@ -212,13 +206,14 @@ class Sidecars(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, *_: object) -> None:
-        """Nobody reads it."""
+        """Log nothing."""
 
 
 @contextmanager
 def sidecars(control_plane: ControlPlane) -> Iterator[None]:
-    """That webhook, registered for every pod."""
-    (folder := control_plane.folder / "sidecars").mkdir()
+    """Run that webhook, registered for every pod."""
+    folder = control_plane.folder / "sidecars"
+    folder.mkdir()
     pki, context = Pki(folder), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*pki.certify("sidecars"))
     with ThreadingHTTPServer(("127.0.0.1", 0), Sidecars) as server:
@@ -242,7 +237,7 @@ def sidecars(control_plane: ControlPlane) -> Iterator[None]:
             "admissionReviewVersions": ["v1"],
         }
         path = f"/apis/{REGISTRATION}/v1/mutatingwebhookconfigurations"
-        # By name, they are called after us.
+        # The API server calls configurations in the order of their names: this one after RayWarden.
         control_plane.make(path, {"metadata": {"name": "sidecars"}, "webhooks": [webhook]})
         try:
             yield
@@ -251,41 +246,37 @@ def sidecars(control_plane: ControlPlane) -> Iterator[None]:
             server.shutdown()
 
 
-def test_what_a_later_webhook_adds_gets_the_defaults_too(
+def test_a_container_that_a_later_webhook_adds_is_mutated_too(
     control_plane: ControlPlane, installation: Installation, namespace: str
 ) -> None:
-    pod, path = (
-        marked_worker(make_cluster(control_plane, namespace)),
-        f"/api/v1/namespaces/{namespace}/pods",
-    )
+    pod = marked_worker(make_cluster(control_plane, namespace))
+    path = f"/api/v1/namespaces/{namespace}/pods"
     with sidecars(control_plane):
-        answer = until(lambda: with_sidecar(control_plane.post(path, pod, OPERATOR)))
-    ray, sidecar = answer["spec"]["containers"]
+        stored = until(lambda: with_sidecar(control_plane.post(path, pod, OPERATOR)))
+    ray, sidecar = stored["spec"]["containers"]
     for container in (ray, sidecar):
-        assert [entry["value"] for entry in container["env"] if entry["name"] == "RAY_USE_TLS"] == [
-            "1"
-        ]
-        assert [mount["mountPath"] for mount in container["volumeMounts"]].count(
-            "/etc/ray/tls"
-        ) == 1
+        tls = [entry["value"] for entry in container["env"] if entry["name"] == "RAY_USE_TLS"]
+        assert tls == ["1"]
+        mounts = [mount["mountPath"] for mount in container["volumeMounts"]]
+        assert mounts.count("/etc/ray/tls") == 1
         assert container["securityContext"]["allowPrivilegeEscalation"] is False
-    assert answer["spec"]["initContainers"][0] == init_container(answer), "once, and first"
-    hint = json.loads(answer["metadata"]["annotations"]["raywarden.io/injected"])
+    assert stored["spec"]["initContainers"][0] == init_container(stored), "not once and first"
+    hint = json.loads(stored["metadata"]["annotations"]["raywarden.io/injected"])
     assert "ray-tls" in hint["mutations"]
-    assert control_plane.get(place_of(answer))["spec"] == answer["spec"]
+    assert control_plane.get(place_of(stored))["spec"] == stored["spec"]
 
 
-def with_sidecar(answer: httpx.Response) -> Object:
-    """The pod, once the API server has heard of the other webhook."""
-    assert answer.is_success, answer.text
-    pod: Object = answer.json()
+def with_sidecar(response: httpx.Response) -> Object:
+    """The stored pod; empty if the API server has not yet called the other webhook."""
+    assert response.is_success, response.text
+    pod: Object = response.json()
     return pod if len(pod["spec"]["containers"]) == 2 else {}
 
 
-def test_a_cluster_that_is_in_nobodys_way_is_applied_by_kubectl(
+def test_kubectl_applies_a_cluster_twice_without_a_change(
     control_plane: ControlPlane, namespace: str
 ) -> None:
-    """Applied again it is unchanged, for all that was injected."""
+    """The injected parts do not make the second apply a change."""
     document = {**cluster_of("applied"), "metadata": {"name": "applied", "namespace": namespace}}
     place = f"{path_of('RayCluster', namespace)}/applied"
     control_plane.apply(document)

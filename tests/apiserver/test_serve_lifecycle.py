@@ -1,4 +1,4 @@
-"""Starting together, starting early, and the API server going away: replicas of each test's own."""
+"""Replicas that start together or early, and outages of the API server."""
 
 import base64
 import ssl
@@ -28,10 +28,10 @@ _UNREGISTERED = (
 
 @pytest.fixture
 def installation(control_plane: ControlPlane) -> Iterator[Installation]:
-    """One of this test's own, never used before."""
-    made = Installation.make(control_plane)
-    yield made
-    made.unregister()
+    """A new installation for each test."""
+    installed = Installation.make(control_plane)
+    yield installed
+    installed.unregister()
 
 
 def test_replicas_that_start_together_agree_on_one_seed(
@@ -51,24 +51,24 @@ def test_replicas_that_start_together_agree_on_one_seed(
             assert [event["generations"] for event in replica.log("seed adopted")] == [
                 list(stored["data"])
             ]
-        assert control_plane.get(installation.secret) == stored, "nobody has written it again"
+        assert control_plane.get(installation.secret) == stored, "the seed was written again"
         (bundle,) = installation.bundles()
         (authority,) = x509.load_pem_x509_certificates(bundle)
         leaves = [served(replica) for replica in pair]
         for leaf in leaves:
             leaf.verify_directly_issued_by(authority)
-        assert leaves[0].public_key() != leaves[1].public_key(), "a key never leaves its process"
+        assert leaves[0].public_key() != leaves[1].public_key(), "replicas share a key"
         assert any(replica.log("caBundle written") for replica in pair)
         assert [replica.stop() for replica in pair] == [0, 0]
 
 
 def served(replica: Replica) -> x509.Certificate:
-    """The certificate a replica shows to whoever calls it."""
+    """The certificate that a replica presents to its clients."""
     address = ("127.0.0.1", replica.ports[0])
     return x509.load_pem_x509_certificate(ssl.get_server_certificate(address, timeout=10).encode())
 
 
-def test_while_the_api_server_is_away_admission_answers_and_enrollment_asks_for_patience(
+def test_during_an_outage_of_the_api_server_admission_works_and_enrollment_is_retried(
     control_plane: ControlPlane, installation: Installation
 ) -> None:
     with replicas(installation, 1) as (replica,):
@@ -82,27 +82,29 @@ def test_while_the_api_server_is_away_admission_answers_and_enrollment_asks_for_
         before = replica.enroll(trust, token, csr())
         assert before.status_code == 200
         with control_plane.outage():
-            assert_patient(replica, trust, token)
-            assert not replica.missing, "it is of use still"
+            assert_admission_works_and_enrollment_is_retried(replica, trust, token)
+            assert not replica.missing, "the replica must stay ready for admission"
         after = replica.enroll(trust, token, csr())
         assert (after.status_code, after.json()["caBundle"]) == (200, before.json()["caBundle"])
-        assert_everything_is_followed_again(installation, replica, worker)
+        assert_watches_and_reconciler_work_again(installation, replica, worker)
 
 
-def assert_patient(replica: Replica, trust: ssl.SSLContext, token: str) -> None:
+def assert_admission_works_and_enrollment_is_retried(
+    replica: Replica, trust: ssl.SSLContext, token: str
+) -> None:
     for _ in range(3):
-        answer = replica.mutate(trust, review(head_pod()))
-        assert answer.json()["response"]["patch"]
+        response = replica.mutate(trust, review(head_pod()))
+        assert response.json()["response"]["patch"]
     refused = replica.enroll(trust, token, csr())
     assert (refused.status_code, refused.headers["Retry-After"]) == (503, "2")
     assert refused.json()["detail"] == "the API server is unavailable"
     replica.wait_logged("enrollment refused", outcome="unavailable", status=503)
 
 
-def assert_everything_is_followed_again(
+def assert_watches_and_reconciler_work_again(
     installation: Installation, replica: Replica, worker: Object
 ) -> None:
-    """The caBundle, and what is in memory: a Service made now is among the names of a pod that enrolls soon."""
+    """The caBundle is restored, and a new Service appears in the names of a pod that enrolls."""
     control_plane, namespace = installation.control_plane, worker["metadata"]["namespace"]
     good = installation.bundles()
     installation.spoil()
@@ -114,15 +116,15 @@ def assert_everything_is_followed_again(
     give_address(control_plane, worker, "10.1.0.2")
 
     def names() -> list[str]:
-        answer = replica.enroll(installation.trust(), token_for(control_plane, worker), csr())
-        leaf = x509.load_pem_x509_certificate(answer.json()["certificate"].encode())
-        found = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        return found.get_values_for_type(x509.DNSName)
+        response = replica.enroll(installation.trust(), token_for(control_plane, worker), csr())
+        leaf = x509.load_pem_x509_certificate(response.json()["certificate"].encode())
+        extension = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        return extension.value.get_values_for_type(x509.DNSName)
 
     until(lambda: "late" in names())
 
 
-def test_a_server_that_is_first_waits_for_the_api_server(
+def test_a_server_that_starts_first_waits_for_the_api_server(
     control_plane: ControlPlane, installation: Installation
 ) -> None:
     with ExitStack() as stack:
@@ -136,18 +138,21 @@ def test_a_server_that_is_first_waits_for_the_api_server(
             time.sleep(2)
             (failed,) = early.log("reconcile failed")
             address = control_plane.server.removeprefix("https://")
-            said = f"get secrets in namespace {installation.namespace}: the API server cannot be reached at {address}"
-            assert failed["reason"].startswith(said)
+            reason = (
+                f"get secrets in namespace {installation.namespace}: "
+                f"the API server cannot be reached at {address}"
+            )
+            assert failed["reason"].startswith(reason)
         early.wait_missing("webhook configurations")
         installation.register(early, early)
         early.wait_ready()
         assert early.stop() == 0
 
 
-def test_a_seed_that_is_no_seed_is_not_replaced_and_nobody_is_served_by_it(
+def test_a_malformed_seed_is_neither_replaced_nor_used(
     control_plane: ControlPlane, installation: Installation
 ) -> None:
-    """Somebody restored half of a backup. To make a new one would cut all clusters off for good."""
+    """For example after an incomplete restore. A new seed would cut off all clusters for good."""
     path, _, name = installation.secret.rpartition("/")
     entry = "20261120T080000Z"
     broken = {"metadata": {"name": name}, "data": {entry: base64.b64encode(b"short").decode()}}
@@ -164,10 +169,10 @@ def test_a_seed_that_is_no_seed_is_not_replaced_and_nobody_is_served_by_it(
         replica.wait_ready()
 
 
-def test_whom_the_api_server_trusts_can_be_left_to_people(
+def test_an_administrator_can_write_the_ca_bundle_instead_of_the_server(
     control_plane: ControlPlane, installation: Installation
 ) -> None:
-    """As with the component `ca-bundle-by-hand`: the server may not, and whoever installs it does it once."""
+    """As with the component `ca-bundle-by-hand`, where the server has no right to write it."""
     role = f"{RBAC}/clusterroles/raywarden"
     rules = control_plane.get(role)["rules"]
     fewer = [rule for rule in rules if "patch" not in rule["verbs"]]
@@ -189,7 +194,7 @@ def test_whom_the_api_server_trusts_can_be_left_to_people(
 
 
 def try_cluster(control_plane: ControlPlane, namespace: str) -> httpx.Response:
-    """Whether a RayCluster would be let in."""
+    """Create a RayCluster as a dry run; returns the response."""
     return control_plane.post(
         f"/apis/ray.io/v1/namespaces/{namespace}/rayclusters?dryRun=All", cluster_of()
     )

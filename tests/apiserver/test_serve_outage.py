@@ -1,4 +1,4 @@
-"""Nobody answers: what goes on, what waits, and that nothing unsafe gets in meanwhile."""
+"""While RayWarden is unavailable, nothing unsafe is accepted and other objects keep working."""
 
 from collections.abc import Iterator
 
@@ -25,7 +25,7 @@ _POLICIES = "networkpolicies.networking.k8s.io"
 
 
 class Team:
-    """A namespace with a cluster and a pod from before the outage, and what people go on asking for."""
+    """A namespace with a cluster and pods from before the outage, and requests during it."""
 
     def __init__(self, installation: Installation) -> None:
         self.control_plane, self.namespace = installation.control_plane, installation.team()
@@ -51,24 +51,24 @@ class Team:
 
 @pytest.fixture
 def team(control_plane: ControlPlane) -> Iterator[Team]:
-    """Registered, and then without a single replica."""
+    """A team in a cluster where RayWarden is registered but has no replica."""
     installation = Installation.make(control_plane)
     with replicas(installation, 1) as (replica,):
         installation.register(replica, replica)
         replica.wait_ready()
         installation.wait_effective()
-        made = Team(installation)
+        team = Team(installation)
         assert replica.stop() == 0
-        yield made
+        yield team
     installation.unregister()
 
 
-def test_nothing_of_ray_gets_in_unseen(team: Team) -> None:
+def test_no_object_of_ray_is_accepted_unchecked(team: Team) -> None:
     control_plane = team.control_plane
     new = cluster_of("new")
     privileged = changed(team.cluster, {"/spec/headGroupSpec/template/spec/hostNetwork": True})
     loose = {"metadata": {"labels": {"raywarden.io/enforce": "privileged"}}}
-    answers = [
+    responses = [
         team.pod(),
         control_plane.post(team.path("rayclusters", "apis/ray.io/v1"), new),
         control_plane.change(team.place, {"spec": privileged["spec"]}),
@@ -78,12 +78,12 @@ def test_nothing_of_ray_gets_in_unseen(team: Team) -> None:
         ),
         control_plane.change(f"/api/v1/namespaces/{team.namespace}", loose),
     ]
-    for answer in answers:
-        assert answer.status_code == 500, answer.text
-        assert "failed calling webhook" in answer.text and "raywarden.io" in answer.text
+    for response in responses:
+        assert response.status_code == 500, response.text
+        assert "failed calling webhook" in response.text and "raywarden.io" in response.text
 
 
-def test_everybody_else_and_what_runs_goes_on(team: Team) -> None:
+def test_other_objects_and_running_pods_are_not_affected(team: Team) -> None:
     control_plane = team.control_plane
     plain = {
         "metadata": {"name": "web"},
@@ -96,7 +96,7 @@ def test_everybody_else_and_what_runs_goes_on(team: Team) -> None:
         "metadata": {"name": "web"},
         "spec": {"selector": {"matchLabels": {"app": "web"}}, "template": template},
     }
-    answers = [
+    responses = [
         control_plane.post(team.path("pods"), plain),
         control_plane.post(team.path("deployments", "apis/apps/v1"), deployment),
         team.service("ClusterIP"),
@@ -104,13 +104,13 @@ def test_everybody_else_and_what_runs_goes_on(team: Team) -> None:
         control_plane.change(team.place, {"metadata": {"finalizers": ["ray.io/test"]}}),
         control_plane.change(team.place, {"metadata": {"finalizers": None}}),
     ]
-    assert [answer.text for answer in answers if not answer.is_success] == []
+    assert [response.text for response in responses if not response.is_success] == []
     give_address(control_plane, team.head, "10.1.0.9")
     control_plane.delete(place_of(team.head))
     control_plane.delete(team.place)
 
 
-def test_when_somebody_answers_again_it_is_as_before(control_plane: ControlPlane) -> None:
+def test_a_new_replica_works_as_the_one_before(control_plane: ControlPlane) -> None:
     installation = Installation.make(control_plane)
     with replicas(installation, 1) as (first,):
         installation.register(first, first)
@@ -123,14 +123,16 @@ def test_when_somebody_answers_again_it_is_as_before(control_plane: ControlPlane
         installation.register(second, second)
         second.wait_ready()
         installation.wait_effective()
-        answer = team.pod()
-        assert answer.is_success and "raywarden-enroll" in answer.text
-        assert installation.bundles() == bundles, "derived from the same seed"
+        response = team.pod()
+        assert response.is_success and "raywarden-enroll" in response.text
+        assert installation.bundles() == bundles, "the CA was not derived from the same seed"
     installation.unregister()
 
 
-def test_without_our_rights_it_says_so_and_does_not_serve(control_plane: ControlPlane) -> None:
-    """As after an upgrade of the image alone: what the new version asks for has to be granted first."""
+def test_a_server_without_a_right_names_it_and_does_not_get_ready(
+    control_plane: ControlPlane,
+) -> None:
+    """For example after an upgrade of the image alone, if the new version needs another right."""
     installation = Installation.make(control_plane)
     role: Object = control_plane.get("/apis/rbac.authorization.k8s.io/v1/clusterroles/raywarden")
     fewer = [rule for rule in role["rules"] if "networkpolicies" not in rule["resources"]]

@@ -1,4 +1,4 @@
-"""What others do to the seed and the caBundle while we serve, and how it is made good."""
+"""The reconciler repairs the seed and the caBundle after others have changed them."""
 
 import base64
 import os
@@ -13,17 +13,17 @@ from tests.apiserver.replica import RESYNC_SECONDS, Replica
 pytestmark = [pytest.mark.apiserver, pytest.mark.xdist_group("apiserver")]
 
 Pair = tuple[Replica, Replica]
-# A look every RESYNC_SECONDS, and time for the look itself on a busy machine.
+# The interval of the reconciler, and time for a reconciliation on a busy machine.
 _SOON = RESYNC_SECONDS + 5
 
 
-def test_a_ca_bundle_of_others_is_overwritten(installation: Installation, pair: Pair) -> None:
+def test_a_changed_ca_bundle_is_overwritten(installation: Installation, pair: Pair) -> None:
     good = installation.bundles()
     installation.spoil()
     until(lambda: installation.bundles() == good, _SOON)
 
 
-def test_a_seed_that_was_deleted_is_put_back(
+def test_a_deleted_seed_is_restored(
     control_plane: ControlPlane, installation: Installation, pair: Pair
 ) -> None:
     stored, bundles = control_plane.get(installation.secret), installation.bundles()
@@ -33,7 +33,9 @@ def test_a_seed_that_was_deleted_is_put_back(
     assert again["data"] == stored["data"]
     assert again["metadata"]["uid"] != stored["metadata"]["uid"]
     time.sleep(2 * RESYNC_SECONDS)
-    assert [replica.log("seed adopted") for replica in pair] == adopted, "it is no other one"
+    assert [replica.log("seed adopted") for replica in pair] == adopted, (
+        "the seed was adopted again"
+    )
     assert installation.bundles() == bundles
 
 
@@ -43,13 +45,13 @@ def test_a_seed_that_was_deleted_is_put_back(
         ({"20261120T080000Z": "c2hvcnQ="}, "entry '20261120T080000Z' holds 5 bytes, not 32"),
         (
             {"latest": "c2hvcnQ="},
-            "entry 'latest' is not named by a time of activation, as 20261120T080000Z",
+            "the name of entry 'latest' is not an activation time such as 20261120T080000Z",
         ),
-        ({}, "there is no generation in it"),
+        ({}, "the seed has no generations"),
     ],
     ids=["short", "unnamed", "empty"],
 )
-def test_a_seed_that_cannot_be_used_is_told_once_and_the_last_good_one_stays(
+def test_an_unusable_seed_is_logged_once_and_the_last_good_one_stays_in_use(
     control_plane: ControlPlane,
     installation: Installation,
     pair: Pair,
@@ -66,24 +68,24 @@ def test_a_seed_that_cannot_be_used_is_told_once_and_the_last_good_one_stays(
     control_plane.patch(installation.secret, {"data": {**dict.fromkeys(entries), **good}})
     time.sleep(2 * RESYNC_SECONDS)
     for replica, earlier in zip(pair, before, strict=True):
-        assert [event["reason"] for event in replica.log("reconcile failed")[len(earlier) :]] == [
-            problem
-        ]
+        failures = replica.log("reconcile failed")[len(earlier) :]
+        assert [failure["reason"] for failure in failures] == [problem]
         assert not replica.missing
 
 
-def test_a_seed_that_others_have_made_is_joined_with_ours(
+def test_a_seed_of_another_installation_is_merged(
     control_plane: ControlPlane, installation: Installation, pair: Pair
 ) -> None:
-    ours = control_plane.get(installation.secret)["data"]
-    theirs = {"20261101T000000Z": base64.b64encode(os.urandom(32)).decode()}
-    control_plane.patch(installation.secret, {"data": {**dict.fromkeys(ours), **theirs}})
-    until(lambda: control_plane.get(installation.secret)["data"] == {**ours, **theirs}, _SOON)
+    own = control_plane.get(installation.secret)["data"]
+    other = {"20261101T000000Z": base64.b64encode(os.urandom(32)).decode()}
+    control_plane.patch(installation.secret, {"data": {**dict.fromkeys(own), **other}})
+    until(lambda: control_plane.get(installation.secret)["data"] == {**own, **other}, _SOON)
     for replica in pair:
-        replica.wait_logged("seed adopted", generations=[*theirs, *ours])
+        replica.wait_logged("seed adopted", generations=[*other, *own])
         assert not replica.missing
-    until(
-        lambda: [bundle.count(b"BEGIN CERTIFICATE") for bundle in installation.bundles()] == [2],
-        _SOON,
-    )
+
+    def authorities() -> list[int]:
+        return [bundle.count(b"BEGIN CERTIFICATE") for bundle in installation.bundles()]
+
+    until(lambda: authorities() == [2], _SOON)
     installation.wait_effective()

@@ -1,4 +1,4 @@
-"""A whole rotation by `raywarden ca`, under two servers and pods that restart when they are told to."""
+"""A complete rotation with `raywarden ca`, with two servers and pods that restart as instructed."""
 
 import json
 from dataclasses import dataclass
@@ -20,7 +20,10 @@ Pair = tuple[Replica, Replica]
 
 @dataclass
 class Pods:
-    """Head and worker of one cluster, each enrolled at another replica, and the folder they have their files in."""
+    """The head and the worker of a cluster, each enrolled at another replica.
+
+    `folder` holds the files of each of their restarts.
+    """
 
     control_plane: ControlPlane
     cluster: Object
@@ -33,7 +36,7 @@ class Pods:
         return f"{self.cluster['metadata']['namespace']}/{self.cluster['metadata']['name']}"
 
     def restart(self) -> tuple[Tls, Tls]:
-        """As when somebody has deleted them: KubeRay makes new ones."""
+        """Delete the pods and create new ones as KubeRay does; returns their files."""
         for pod in self.pods:
             self.control_plane.delete(place_of(pod))
         self.pods, self.restarts = make_pods(self.control_plane, self.cluster), self.restarts + 1
@@ -47,11 +50,11 @@ class Pods:
             for number, pod in enumerate(self.pods)
         )
         assert head.bundle == worker.bundle
-        assert lets_in_both_ways(head, worker)
+        assert accept_each_other(head, worker)
         return head, worker
 
     def signer_authorities(self) -> list[int]:
-        """How many CAs each pod trusts for its enrollment."""
+        """The number of CAs that each pod trusts for its enrollment."""
         return [
             variable(pod, "RAYWARDEN_SIGNER_CA").count("BEGIN CERTIFICATE") for pod in self.pods
         ]
@@ -65,14 +68,12 @@ def pods(
 
 
 def adopted(pair: Pair, *generations: str) -> None:
-    """Wait until both replicas have heard of the seed as it is now."""
+    """Wait until both replicas have adopted a seed with these generations."""
     for replica in pair:
         replica.wait_logged("seed adopted", generations=list(generations))
 
 
-def test_a_generation_is_added_retired_and_forgotten_without_cutting_anybody_off(
-    installation: Installation, pair: Pair, pods: Pods
-) -> None:
+def test_a_rotation_cuts_off_no_pod(installation: Installation, pair: Pair, pods: Pods) -> None:
     admin = Admin(installation)
     old, _ = pods.restart()
     first = only_generation(admin, pods, old)
@@ -80,7 +81,7 @@ def test_a_generation_is_added_retired_and_forgotten_without_cutting_anybody_off
     adopted(pair, first, second)
     pods.restart()
     assert pods.signer_authorities() == [1, 1], (
-        "all replicas change over at one moment: when it is activated"
+        "the new CA was published before its activation time"
     )
 
     second = activate(installation, second)
@@ -88,15 +89,15 @@ def test_a_generation_is_added_retired_and_forgotten_without_cutting_anybody_off
     both, _ = pods.restart()
     assert pods.signer_authorities() == [2, 2]
     assert both.authorities[0] == old.authorities[0] and len(both.authorities) == 2
-    assert lets_in_both_ways(old, both)
+    assert accept_each_other(old, both)
 
     retire(admin, pods, first)
     adopted(pair, stored_entry(installation, first), second)
     moved, _ = pods.restart()
     assert moved.authorities == both.authorities[::-1], (
-        "the new one signs, the old one is trusted still"
+        "the new CA must sign, and the old one must still be trusted"
     )
-    assert lets_in_both_ways(both, moved)
+    assert accept_each_other(both, moved)
     assert certificates(admin.does("show", pods.title)) == moved.bundle.decode()
 
     assert first not in admin.does("revoke", first, "--forget", "--yes")
@@ -104,39 +105,40 @@ def test_a_generation_is_added_retired_and_forgotten_without_cutting_anybody_off
     done, _ = pods.restart()
     assert pods.signer_authorities() == [1, 1]
     assert done.authorities == moved.authorities[:1]
-    assert lets_in_both_ways(moved, done)
-    assert done.verify(old)[0] != 0, "what the forgotten one has signed is a stranger's"
+    assert accept_each_other(moved, done)
+    assert done.verify(old)[0] != 0, "certificates of the removed generation are still accepted"
 
 
 def only_generation(admin: Admin, pods: Pods, tls: Tls) -> str:
-    """The generation there is before anything was rotated."""
+    """The name of the only generation before the rotation."""
     (first,), entry = admin.listed(pods.cluster)
-    assert (entry["generation"], entry["pods"], entry["outdated"], entry["missingNewCa"]) == (
-        first,
-        2,
-        0,
-        0,
-    )
+    counts = (entry["pods"], entry["outdated"], entry["missingNewCa"])
+    assert (entry["generation"], counts) == (first, (2, 0, 0))
     assert certificates(admin.does("show", pods.title)) == tls.bundle.decode()
     return first
 
 
 def add(admin: Admin, pods: Pods, first: str) -> str:
-    """Rotate; whoever wants to revoke the older one at once is warned. Gives the new generation."""
+    """Add a generation; returns its name. Revoking the older one at once needs a confirmation."""
     assert "added 20" in admin.does("rotate")
     generations, entry = admin.listed(pods.cluster)
     _, second = generations
     assert (generations, entry["missingNewCa"]) == ({first: "signs", second: "signs"}, 2)
-    missing = f"{pods.title}: 2 of 2 pods do not trust {second}; restart them before `revoke`"
-    assert missing in admin.does("list")
-    code, said = admin.ca("revoke", first)
-    assert code == 1 and f"{pods.title}: 2 of 2 pods will be cut off" in said and "Aborted" in said
+    assert f"{pods.title}: 2 of 2 pods do not trust {second}; restart them before `revoke`" in admin.does(
+        "list"
+    )
+    code, output = admin.ca("revoke", first)
+    assert code == 1 and "Aborted" in output
+    assert f"{pods.title}: 2 of 2 pods will be cut off" in output
     assert admin.listed(pods.cluster)[0] == generations
     return second
 
 
 def retire(admin: Admin, pods: Pods, first: str) -> None:
-    """Revoke, now that every pod of the cluster knows the other one; other clusters need not be asked."""
+    """Revoke the older generation, after every pod of the cluster has learned of the newer one.
+
+    Other test modules may have left clusters behind, so `--yes` skips the confirmation.
+    """
     _, entry = admin.listed(pods.cluster)
     assert (entry["generation"], entry["outdated"], entry["missingNewCa"]) == (first, 0, 0)
     assert f"{first}  retired" in admin.does("revoke", first, "--yes")
@@ -144,25 +146,25 @@ def retire(admin: Admin, pods: Pods, first: str) -> None:
     assert (generations[first], entry["outdated"], entry["missingNewCa"]) == ("retired", 2, 0)
 
 
-def lets_in_both_ways(one: Tls, other: Tls) -> bool:
-    return (one.verify(other)[0], other.verify(one)[0]) == (0, 0)
+def accept_each_other(first: Tls, second: Tls) -> bool:
+    return (first.verify(second)[0], second.verify(first)[0]) == (0, 0)
 
 
-def test_the_last_generation_cannot_be_taken_away(
+def test_the_last_generation_cannot_be_revoked(
     installation: Installation, pair: Pair, pods: Pods
 ) -> None:
     admin = Admin(installation)
     stored = installation.control_plane.get(installation.secret)
     name = next(iter(json.loads(admin.does("list", "-o", "json"))["generations"]))["name"]
     for arguments in (("revoke", name, "--yes"), ("revoke", name, "--forget", "--yes")):
-        code, said = admin.ca(*arguments)
-        assert (code, "no generation is left that signs" in said) == (2, True), said
-    code, said = admin.ca("revoke", "20200101T000000Z", "--yes")
-    assert (code, f"there is no such generation; the seed has {name}" in said) == (2, True), said
+        code, output = admin.ca(*arguments)
+        assert (code, "no signing generation would be left" in output) == (2, True), output
+    code, output = admin.ca("revoke", "20200101T000000Z", "--yes")
+    assert (code, f"there is no such generation; the seed has {name}" in output) == (2, True), output
     assert installation.control_plane.get(installation.secret) == stored
 
 
-def test_a_cluster_that_does_not_exist_is_said_to(installation: Installation, pair: Pair) -> None:
+def test_show_names_a_namespace_that_does_not_exist(installation: Installation, pair: Pair) -> None:
     assert Admin(installation).ca("show", "nowhere/demo") == (
         2,
         "raywarden: there is no namespace nowhere\n",
@@ -171,16 +173,13 @@ def test_a_cluster_that_does_not_exist_is_said_to(installation: Installation, pa
 
 
 def certificates(shown: str) -> str:
-    """What `ca show` prints, without what is for people."""
-    return "".join(
-        line
-        for line in shown.splitlines(keepends=True)
-        if not line.startswith("#") and line.strip()
-    )
+    """The certificates in the output of `ca show`, without comments and empty lines."""
+    lines = shown.splitlines(keepends=True)
+    return "".join(line for line in lines if not line.startswith("#") and line.strip())
 
 
 def stored_entry(installation: Installation, generation: str) -> str:
-    """The name a generation is stored under."""
+    """The name of the entry of a generation in the Secret."""
     data = installation.control_plane.get(installation.secret)["data"]
     (entry,) = [name for name in data if name.startswith(generation)]
     return str(entry)

@@ -1,4 +1,4 @@
-"""The rules on a real API server: who asks, what else is there, and what changes while it is looked at."""
+"""The rules with a real API server: the user, related objects, and changes of both."""
 
 import httpx
 import pytest
@@ -21,7 +21,7 @@ AUTHOR = "author"
 def team(
     control_plane: ControlPlane, installation: Installation, pair: tuple[Replica, Replica]
 ) -> str:
-    """A namespace in which `author` may do anything, and nothing anywhere else."""
+    """A namespace in which `author` has all rights, and no rights elsewhere."""
     namespace = installation.team(**{"raywarden.io/enforce": "restricted"})
     rules = [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]
     path = f"{RBAC}/namespaces/{namespace}"
@@ -30,19 +30,14 @@ def team(
     subjects = [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": AUTHOR}]
     binding = {"metadata": {"name": "author"}, "roleRef": reference, "subjects": subjects}
     control_plane.make(f"{path}/rolebindings", binding)
-    until(
-        lambda: (
-            control_plane.admin.get(
-                services(namespace), headers={"Impersonate-User": AUTHOR}
-            ).is_success
-        )
-    )
+    as_author = {"Impersonate-User": AUTHOR}
+    until(lambda: control_plane.admin.get(services(namespace), headers=as_author).is_success)
     return namespace
 
 
 @pytest.fixture
 def cluster(control_plane: ControlPlane, team: str) -> Object:
-    """A RayCluster that passes `restricted`: its namespace has a quota and is closed to others."""
+    """A RayCluster that complies with `restricted`: its namespace has a quota and is isolated."""
     quota = {"metadata": {"name": "ray"}, "spec": {"hard": {"pods": "100"}}}
     if not control_plane.get(f"/api/v1/namespaces/{team}/resourcequotas/ray"):
         control_plane.make(f"/api/v1/namespaces/{team}/resourcequotas", quota)
@@ -58,22 +53,22 @@ def services(namespace: str) -> str:
 
 
 def post_cluster(control_plane: ControlPlane, namespace: str, dry_run: bool) -> httpx.Response:
-    path = f"/apis/ray.io/v1/namespaces/{namespace}/rayclusters{'?dryRun=All' if dry_run else ''}"
-    return control_plane.post(
-        path, changed(factory.ray_cluster(), {"/metadata": {"name": "new"}}), AUTHOR
-    )
+    query = "?dryRun=All" if dry_run else ""
+    path = f"/apis/ray.io/v1/namespaces/{namespace}/rayclusters{query}"
+    document = changed(factory.ray_cluster(), {"/metadata": {"name": "new"}})
+    return control_plane.post(path, document, AUTHOR)
 
 
-def refused_by(answer: httpx.Response) -> set[str]:
-    """The rules that refused; empty where it was stored."""
-    if answer.is_success:
+def refused_by(response: httpx.Response) -> set[str]:
+    """The rules that denied the request; empty if the object was stored."""
+    if response.is_success:
         return set()
-    assert answer.status_code == 403, answer.text
-    _, _, message = answer.json()["message"].partition("denied the request: ")
+    assert response.status_code == 403, response.text
+    _, _, message = response.json()["message"].partition("denied the request: ")
     return {line.partition(":")[0] for line in message.splitlines()}
 
 
-def test_what_is_missing_around_it_is_refused_until_it_is_there(
+def test_a_cluster_is_denied_until_its_namespace_has_a_policy_and_a_quota(
     control_plane: ControlPlane, team: str
 ) -> None:
     other = f"{team}-other"
@@ -98,9 +93,9 @@ def test_what_is_missing_around_it_is_refused_until_it_is_there(
 
 
 class TestMembership:
-    """Who may do anything in a namespace cannot put a pod of theirs into a Ray cluster."""
+    """An author with all rights in a namespace cannot put a pod into a Ray cluster."""
 
-    def test_by_making_it(self, control_plane: ControlPlane, cluster: Object) -> None:
+    def test_by_creating_it(self, control_plane: ControlPlane, cluster: Object) -> None:
         head, _ = make_pods(control_plane, cluster)
         metadata = {name: head["metadata"][name] for name in ("labels", "ownerReferences")}
         forged = {
@@ -111,9 +106,7 @@ class TestMembership:
         assert refused_by(control_plane.post(path, forged, AUTHOR)) == {"operator-made-pods"}
         assert control_plane.post(f"{path}?dryRun=All", forged, OPERATOR).is_success
 
-    def test_by_putting_the_label_on_later(
-        self, control_plane: ControlPlane, cluster: Object
-    ) -> None:
+    def test_by_adding_the_label_later(self, control_plane: ControlPlane, cluster: Object) -> None:
         namespace = cluster["metadata"]["namespace"]
         plain = {"metadata": {"generateName": "plain-"}, "spec": factory.template("busy")["spec"]}
         mine = control_plane.make(f"/api/v1/namespaces/{namespace}/pods", plain, AUTHOR)
@@ -124,14 +117,14 @@ class TestMembership:
                 "labels": {"ray.io/cluster": "demo", "ray.io/node-type": "worker"},
             },
         ):
-            answer = control_plane.change(place_of(mine), {"metadata": metadata}, AUTHOR)
-            assert "operator-made-pods" in refused_by(answer)
+            response = control_plane.change(place_of(mine), {"metadata": metadata}, AUTHOR)
+            assert "operator-made-pods" in refused_by(response)
 
     @pytest.mark.parametrize(
         ("path", "kind"),
         [("apps/v1", "deployments"), ("apps/v1", "statefulsets"), ("batch/v1", "jobs")],
     )
-    def test_by_having_it_made(
+    def test_by_creating_a_controller_for_it(
         self, control_plane: ControlPlane, cluster: Object, path: str, kind: str
     ) -> None:
         labels = {"ray.io/cluster": "demo", "ray.io/node-type": "redis-cleanup"}
@@ -144,15 +137,17 @@ class TestMembership:
             template["spec"]["restartPolicy"] = "Always"
             spec |= {"selector": {"matchLabels": labels}, "serviceName": "ray"}
         address = f"/apis/{path}/namespaces/{cluster['metadata']['namespace']}/{kind}"
-        answer = control_plane.post(address, {"metadata": {"name": "forged"}, "spec": spec}, AUTHOR)
-        assert "operator-made-pods" in refused_by(answer)
+        response = control_plane.post(
+            address, {"metadata": {"name": "forged"}, "spec": spec}, AUTHOR
+        )
+        assert "operator-made-pods" in refused_by(response)
         if kind == "jobs":
-            made = {"metadata": {"generateName": "clean-up-"}, "spec": spec}
-            assert control_plane.post(f"{address}?dryRun=All", made, OPERATOR).is_success
+            job = {"metadata": {"generateName": "clean-up-"}, "spec": spec}
+            assert control_plane.post(f"{address}?dryRun=All", job, OPERATOR).is_success
 
 
 class TestExposure:
-    def test_a_service_that_leads_to_its_pods(
+    def test_a_service_that_selects_its_pods(
         self, control_plane: ControlPlane, cluster: Object
     ) -> None:
         path = services(cluster["metadata"]["namespace"])
@@ -161,11 +156,11 @@ class TestExposure:
             path, {"metadata": {"generateName": "door-"}, "spec": spec}, AUTHOR
         )
         public = {"spec": {"type": "NodePort"}}
-        answer = control_plane.change(f"{path}/{inside['metadata']['name']}", public, AUTHOR)
-        assert refused_by(answer) == {"no-public-ray-service"}
-        assert "selects pods of the RayCluster demo" in answer.json()["message"]
+        response = control_plane.change(f"{path}/{inside['metadata']['name']}", public, AUTHOR)
+        assert refused_by(response) == {"no-public-ray-service"}
+        assert "selects pods of the RayCluster demo" in response.json()["message"]
 
-    def test_a_service_that_was_there_first(
+    def test_a_service_that_existed_before_the_cluster(
         self, control_plane: ControlPlane, cluster: Object
     ) -> None:
         namespace = cluster["metadata"]["namespace"]
@@ -187,7 +182,7 @@ class TestExposure:
         control_plane.delete(f"{services(namespace)}/early")
         until(lambda: refused_by(control_plane.post(path, document, AUTHOR)) == set())
 
-    def test_an_ingress_by_way_of_another_service(
+    def test_an_ingress_to_another_service(
         self, control_plane: ControlPlane, cluster: Object
     ) -> None:
         namespace = cluster["metadata"]["namespace"]
@@ -206,11 +201,12 @@ class TestExposure:
         policy = changed(
             related_objects.network_policy(), {"/metadata": {"name": "all"}, "/spec/ingress": [{}]}
         )
-        path = f"/apis/networking.k8s.io/v1/namespaces/{cluster['metadata']['namespace']}/networkpolicies"
+        namespace = cluster["metadata"]["namespace"]
+        path = f"/apis/networking.k8s.io/v1/namespaces/{namespace}/networkpolicies"
         assert refused_by(control_plane.post(path, policy, AUTHOR)) == {"network-policy-present"}
 
 
-def test_an_ephemeral_container_gets_nothing_of_ours(
+def test_an_ephemeral_container_cannot_mount_the_key_or_trace_processes(
     control_plane: ControlPlane, cluster: Object
 ) -> None:
     head, _ = make_pods(control_plane, cluster)
@@ -223,19 +219,17 @@ def test_an_ephemeral_container_gets_nothing_of_ours(
         "securityContext": traces,
     }
     change = {"spec": {"ephemeralContainers": [debug]}}
-    answer = control_plane.change(f"{place_of(head)}/ephemeralcontainers", change, AUTHOR)
-    assert {"reserved-names", "no-privileged"} <= refused_by(answer)
+    response = control_plane.change(f"{place_of(head)}/ephemeralcontainers", change, AUTHOR)
+    assert {"reserved-names", "no-privileged"} <= refused_by(response)
 
 
-def test_a_namespace_is_loosened_by_an_administrator_alone(
+def test_only_an_administrator_may_remove_the_profile_of_a_namespace(
     control_plane: ControlPlane, team: str
 ) -> None:
-    path, looser = (
-        f"/api/v1/namespaces/{team}",
-        {"metadata": {"labels": {"raywarden.io/enforce": None}}},
-    )
-    answer = control_plane.change(path, looser, AUTHOR)
-    assert refused_by(answer) == {"no-opt-out"}
+    path = f"/api/v1/namespaces/{team}"
+    looser = {"metadata": {"labels": {"raywarden.io/enforce": None}}}
+    response = control_plane.change(path, looser, AUTHOR)
+    assert refused_by(response) == {"no-opt-out"}
     assert control_plane.change(f"{path}?dryRun=All", looser).is_success
 
 

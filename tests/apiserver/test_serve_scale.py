@@ -1,6 +1,6 @@
-"""Many pods at once through the registered webhooks, also while a replica is exchanged.
+"""Many pods at once through the registered webhooks, also while replicas are replaced.
 
-None is refused, and none is let in as it came.
+No pod is refused, and no pod is accepted without the mutation.
 """
 
 import threading
@@ -35,30 +35,30 @@ def service() -> Iterator[Service]:
 
 @pytest.fixture
 def installation(control_plane: ControlPlane) -> Iterator[Installation]:
-    made = Installation.make(control_plane)
-    yield made
-    made.unregister()
+    installed = Installation.make(control_plane)
+    yield installed
+    installed.unregister()
 
 
 def start(stack: ExitStack, installation: Installation, service: Service) -> Replica:
-    """One more replica behind the Service; not ready yet."""
+    """Start one more replica behind the Service, without waiting until it is ready."""
     settings = {"SIGNER_URL": service.enrollment, "DRAIN_SECONDS": "2"}
     service.replicas.append(stack.enter_context(serving(installation, **settings)))
     return service.replicas[-1]
 
 
-def refused_or_unmutated(answers: list[httpx.Response]) -> list[str]:
-    """What is wrong with each answer that is not a pod with our init container."""
+def refused_or_unmutated(responses: list[httpx.Response]) -> list[str]:
+    """The start of each response that is not a pod with the init container."""
     return [
-        answer.text[:500]
-        for answer in answers
-        if not answer.is_success or ENROLL_CONTAINER not in answer.text
+        response.text[:500]
+        for response in responses
+        if not response.is_success or ENROLL_CONTAINER not in response.text
     ]
 
 
 @dataclass(frozen=True)
 class Load:
-    """A worker of a stored RayCluster that has everything still to be done to it, to be created again and again."""
+    """Creates the same worker pod repeatedly; all parts must still be injected into it."""
 
     control_plane: ControlPlane
     namespace: str
@@ -70,44 +70,45 @@ class Load:
         )
 
     def create_until(self, stop: threading.Event) -> list[httpx.Response]:
-        answers = []
+        responses = []
         while not stop.is_set():
-            answers.append(self.create())
-        return answers
+            responses.append(self.create())
+        return responses
 
 
 @contextmanager
 def under_load(load: Load) -> Iterator[list[httpx.Response]]:
-    """Pods are created all the while, 16 at once; every answer is there after the block."""
-    stop, answers = threading.Event(), list[httpx.Response]()
+    """Create pods during the block, 16 at a time; the yielded list has all responses after it."""
+    stop, responses = threading.Event(), list[httpx.Response]()
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         loads = [pool.submit(load.create_until, stop) for _ in range(_AT_ONCE)]
         try:
-            yield answers
+            yield responses
         finally:
             stop.set()
-        answers += [answer for one in loads for answer in one.result()]
+        for future in loads:
+            responses += future.result()
 
 
 def test_200_pods_at_concurrency_16(installation: Installation, service: Service) -> None:
     with ExitStack() as stack:
-        two = [start(stack, installation, service) for _ in range(2)]
+        pair = [start(stack, installation, service) for _ in range(2)]
         load = registered(installation, service)
-        before = [replica.pods_let_in() for replica in two]
+        before = [replica.pods_let_in() for replica in pair]
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            answers = list(pool.map(load.create, range(200)))
-        assert refused_or_unmutated(answers) == []
-        assert len({answer.json()["metadata"]["name"] for answer in answers}) == 200
-        shares = [replica.pods_let_in() - was for replica, was in zip(two, before, strict=True)]
-        assert sum(shares) == 200 and all(shares), f"both were asked: {shares}"
+            responses = list(pool.map(load.create, range(200)))
+        assert refused_or_unmutated(responses) == []
+        assert len({response.json()["metadata"]["name"] for response in responses}) == 200
+        shares = [replica.pods_let_in() - was for replica, was in zip(pair, before, strict=True)]
+        assert sum(shares) == 200 and all(shares), f"not both replicas were called: {shares}"
 
 
 def test_a_rolling_restart_under_load(installation: Installation, service: Service) -> None:
-    """As a Deployment does it: one more, until it is ready; then one less, which drains."""
+    """As a Deployment does it: start a replica, wait until it is ready, then stop an old one."""
     with ExitStack() as stack:
         for _ in range(2):
             start(stack, installation, service)
-        with under_load(registered(installation, service)) as answers:
+        with under_load(registered(installation, service)) as responses:
             for _ in range(2):
                 time.sleep(1)
                 start(stack, installation, service).wait_ready()
@@ -115,31 +116,34 @@ def test_a_rolling_restart_under_load(installation: Installation, service: Servi
                 assert service.replicas[0].stop() == 0
                 service.replicas.pop(0)
             time.sleep(1)
-        assert len(answers) > 200
-        assert refused_or_unmutated(answers) == []
+        assert len(responses) > 200
+        assert refused_or_unmutated(responses) == []
 
 
-def test_a_replica_that_dies_lets_nothing_in_unmutated(
+def test_no_pod_is_accepted_unmutated_when_a_replica_dies(
     installation: Installation, service: Service
 ) -> None:
-    """A node is lost: connections to it break, and some requests are refused until the network knows."""
+    """A node is lost: connections break, and requests fail until the Service notices."""
     with ExitStack() as stack:
         for _ in range(2):
             start(stack, installation, service)
-        with under_load(load := registered(installation, service)) as answers:
+        load = registered(installation, service)
+        with under_load(load) as responses:
             time.sleep(1)
             service.replicas[0].process.kill()
             time.sleep(3)
-        refused = [answer for answer in answers if not answer.is_success]
-        assert refused_or_unmutated([answer for answer in answers if answer.is_success]) == []
-        assert all("raywarden.io" in answer.text for answer in refused)
+        refused = [response for response in responses if not response.is_success]
+        assert (
+            refused_or_unmutated([response for response in responses if response.is_success]) == []
+        )
+        assert all("raywarden.io" in response.text for response in refused)
         assert refused_or_unmutated([load.create() for _ in range(_AT_ONCE)]) == [], (
-            "the other one answers for both"
+            "the other replica does not serve all requests"
         )
 
 
 def registered(installation: Installation, service: Service) -> Load:
-    """What to send, when everybody is ready for it."""
+    """Register the Service, and return the load once all replicas are ready."""
     installation.register_at(mutate=service.admission, validate=service.admission)
     for replica in service.replicas:
         replica.wait_ready()

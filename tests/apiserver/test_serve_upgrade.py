@@ -1,4 +1,6 @@
-"""Replicas of two versions side by side: they agree on pods, and no version changes what another has stored."""
+"""Replicas of two versions at once: each accepts the pods of the other, and none changes what is
+stored.
+"""
 
 import json
 from collections.abc import Iterator
@@ -15,7 +17,7 @@ from tests.support.factory import Object, changed
 pytestmark = [pytest.mark.apiserver, pytest.mark.xdist_group("apiserver")]
 
 _SHARED = {"SIGNER_URL": "https://raywarden-enroll.example.svc:8444"}
-# The same program, which says that it is another version.
+# The same program with another version.
 _NEXT = (
     "-c",
     "import webhook; webhook.__version__ = '99.0.0'; from webhook.__main__ import main; main()",
@@ -34,7 +36,7 @@ def versions(installation: Installation) -> Iterator[Versions]:
 
 
 def route(installation: Installation, mutate: Replica, validate: Replica) -> None:
-    """Have the API server ask one for defaults and the other for the verdict, as chance would during an upgrade."""
+    """Have one replica mutate and the other validate, as can happen during an upgrade."""
     installation.register_at(mutate=mutate.admission, validate=validate.admission)
     for replica in (mutate, validate):
         replica.wait_ready()
@@ -42,9 +44,9 @@ def route(installation: Installation, mutate: Replica, validate: Replica) -> Non
 
 
 @pytest.mark.parametrize(
-    "newer_first", [False, True], ids=["defaults by the old one", "defaults by the new one"]
+    "newer_first", [False, True], ids=["mutated by the old version", "mutated by the new version"]
 )
-def test_one_takes_the_pods_of_the_other(
+def test_each_version_accepts_the_pods_that_the_other_has_mutated(
     control_plane: ControlPlane, installation: Installation, versions: Versions, newer_first: bool
 ) -> None:
     mutate, validate = versions[::-1] if newer_first else versions
@@ -59,7 +61,7 @@ def test_one_takes_the_pods_of_the_other(
 def test_an_upgrade_never_changes_a_stored_cluster(
     control_plane: ControlPlane, installation: Installation, versions: Versions
 ) -> None:
-    """Whatever anybody does to it: labels, the author's file once more, KubeRay's own updates, a change of replicas."""
+    """Whether labels change, the author's file is replaced, or the number of replicas changes."""
     old, new = versions
     route(installation, old, old)
     cluster = make_cluster(control_plane, installation.team())
@@ -76,19 +78,21 @@ def test_an_upgrade_never_changes_a_stored_cluster(
         path, json=changed(cluster_of(), {"/metadata": replaced(control_plane, path)})
     )
     assert again.is_success, again.text
-    assert again.json()["spec"] == cluster["spec"], "kubectl replace of the author's file"
+    assert again.json()["spec"] == cluster["spec"], "`kubectl replace` with the author's file"
     grown = changed(cluster["spec"], {"/workerGroupSpecs/0/replicas": 3})
     assert stored_after({"spec": grown})["spec"] == grown
     hint = json.loads(control_plane.get(path)["metadata"]["annotations"][INJECTED_ANNOTATION])
-    assert hint["version"] != "99.0.0", "it says who wrote what stands there"
+    assert hint["version"] != "99.0.0", (
+        "the annotation must name the version that injected the parts"
+    )
     head, _ = make_pods(control_plane, control_plane.get(path))
     assert init_container(head)["image"] == "images.example/raywarden:99.0.0", (
-        "pods are new each time"
+        "new pods get the image of the new version"
     )
 
 
 def replaced(control_plane: ControlPlane, path: str) -> Object:
-    """The metadata of the author's file, at the version that is stored."""
+    """The metadata of the author's file, with the stored resource version."""
     return {
         "name": "demo",
         "resourceVersion": control_plane.get(path)["metadata"]["resourceVersion"],

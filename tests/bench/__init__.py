@@ -1,4 +1,4 @@
-"""Measurements of a real server process, over TLS, with the client in a process of its own (`make bench`).
+"""`make bench` measures a real server process over TLS, with the client in another process.
 
-Figures of one run on one machine: compare them with each other and with those of the same run, not with other days'.
+Compare figures only within one run: they depend on the machine and on what else it does.
 """

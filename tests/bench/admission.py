@@ -1,4 +1,4 @@
-"""How fast is admission?"""
+"""Measures how fast admission is."""
 
 import base64
 import itertools
@@ -21,13 +21,14 @@ from webhook.admission.wire import parse
 from webhook.manifests.state import ManifestNamespaces
 
 _FIXTURES = FIXTURES / "bench"
+# Some seconds for each figure: enough for a stable p99.
 _REQUESTS = 4000
 _WARM_UP = 400
 _ROUNDS = 7
 
 
 def main() -> None:
-    """Print where the time goes, and what a server process does with it."""
+    """Print the time of each stage of a review, its growth, and the throughput of a server."""
     bodies = {file.stem: file.read_bytes() for file in sorted(_FIXTURES.glob("*.json"))}
     _print_stages(bodies)
     _print_growth()
@@ -36,9 +37,8 @@ def main() -> None:
 
 
 def _print_stages(bodies: dict[str, bytes]) -> None:
-    print(
-        f"{'microseconds, best of ' + str(_ROUNDS):<28}{'bytes':>8}{'parse':>8}{'decide':>8}{'encode':>8}"
-    )
+    title = f"microseconds, best of {_ROUNDS}"
+    print(f"{title:<28}{'bytes':>8}{'parse':>8}{'decide':>8}{'encode':>8}")
     ca = "-----BEGIN CERTIFICATE-----\n" + "A" * 700 + "\n-----END CERTIFICATE-----\n"
     signer = Signer(
         "raywarden:0",
@@ -62,27 +62,28 @@ def _print_stages(bodies: dict[str, bytes]) -> None:
                 _best(partial(review, request)),
                 _best(decision.response.encode),
             )
-            print(
-                f"{path + ' ' + name:<28}{len(sent):>8}"
-                + "".join(f"{stage * 1e6:>8.0f}" for stage in stages)
-            )
+            figures = "".join(f"{stage * 1e6:>8.0f}" for stage in stages)
+            print(f"{path + ' ' + name:<28}{len(sent):>8}{figures}")
 
 
 def _print_growth() -> None:
-    """All rules on and enforced: does it cost more than in proportion to the object, or with what the cluster holds?"""
+    """Print whether validation, with all rules enforced, grows faster than the object.
+
+    Also print whether it grows with the number of objects in the cluster.
+    """
     policy = {"profiles": {"enforce": "restricted"}}
     print(f"\n{'validate, microseconds':<28}{'1':>8}{'10':>8}{'100':>8}{'each':>8}")
-    for message, make in (
+    for title, make in (
         ("containers of a pod", _containers),
         ("worker groups of a cluster", _groups),
     ):
         figures = [_validated(factory.reviewer(policy), make(number)) for number in (1, 10, 100)]
         each = (figures[2] - figures[1]) / 90
-        print(f"{message:<28}" + "".join(f"{figure * 1e6:>8.0f}" for figure in (*figures, each)))
+        print(f"{title:<28}" + "".join(f"{figure * 1e6:>8.0f}" for figure in (*figures, each)))
     print(f"\n{'validate, clusters known':<28}{'10':>8}{'10000':>8}{'of one namespace':>18}")
-    asked = [
-        factory.reviewer(policy, *_clusters(*known))
-        for known in ((10, 10), (10_000, 10), (10_000, 10_000))
+    reviewers = [
+        factory.reviewer(policy, *_clusters(*sizes))
+        for sizes in ((10, 10), (10_000, 10), (10_000, 10_000))
     ]
     subjects = {
         "RayCluster": factory.ray_cluster(),
@@ -90,13 +91,14 @@ def _print_growth() -> None:
         "Service": related_objects.service(),
     }
     for kind, document in subjects.items():
-        few, many, crowded = (_validated(one, document) * 1e6 for one in asked)
+        few, many, crowded = (_validated(reviewer, document) * 1e6 for reviewer in reviewers)
         print(f"{kind + ', microseconds':<28}{few:>8.0f}{many:>8.0f}{crowded:>18.0f}")
 
 
-def _validated(asked: Reviewer, document: factory.Object) -> float:
-    stored = dict(asked.mutated(factory.request(document)).document)
-    return _best(partial(asked.validate, factory.request(stored)))
+def _validated(reviewer: Reviewer, document: factory.Object) -> float:
+    """Seconds to validate an object that `reviewer` has mutated."""
+    stored = dict(reviewer.mutated(factory.request(document)).document)
+    return _best(partial(reviewer.validate, factory.request(stored)))
 
 
 def _containers(number: int) -> factory.Object:
@@ -116,26 +118,26 @@ def _groups(number: int) -> factory.Object:
 
 
 def _clusters(number: int, together: int) -> Iterator[factory.Object]:
-    """RayClusters, their head services and policies, so many together in a namespace."""
+    """RayClusters with head services and network policies, `together` in each namespace."""
     for index in range(number):
-        name, namespace = (
-            f"c{index}",
-            f"team-{index // together}" if index >= together else "team-a",
-        )
-        place = {"name": name, "namespace": namespace}
-        yield factory.changed(factory.ray_cluster(), {"/metadata": {**place, "uid": name}})
+        name = f"c{index}"
+        namespace = f"team-{index // together}" if index >= together else "team-a"
+        metadata = {"name": name, "namespace": namespace}
+        yield factory.changed(factory.ray_cluster(), {"/metadata": {**metadata, "uid": name}})
         selector = {"ray.io/cluster": name, "ray.io/node-type": "head"}
         yield factory.changed(
             related_objects.service(selector=selector),
-            {"/metadata": {**place, "name": f"{name}-head-svc"}},
+            {"/metadata": {**metadata, "name": f"{name}-head-svc"}},
         )
         own = {"matchLabels": {"ray.io/cluster": name}}
         yield factory.changed(
-            related_objects.network_policy(), {"/metadata": place, "/spec/podSelector": own}
+            related_objects.network_policy(), {"/metadata": metadata, "/spec/podSelector": own}
         )
 
 
 def _best(work: Callable[[], object]) -> float:
+    """Seconds that `work` takes: the best of some rounds of 100 calls."""
+
     def once() -> float:
         started = time.perf_counter()
         for _ in range(100):
@@ -146,7 +148,7 @@ def _best(work: Callable[[], object]) -> float:
 
 
 def _mutated(body: bytes, reviewer: Reviewer) -> bytes:
-    """The review as the API server sends it to `/validate`: after `/mutate` and the patch."""
+    """The AdmissionReview that the API server sends to `/validate`, after the mutation."""
     review = orjson.loads(body)
     review["request"]["object"] = reviewer.mutated(parse(body)).document
     return orjson.dumps(review)
@@ -157,20 +159,21 @@ def _print_load(live: Live, bodies: dict[str, bytes]) -> None:
         f"\n{'over TLS, one server process':<28}{'conns':>8}{'req/s':>8}{'p50 ms':>8}{'p99 ms':>8}"
     )
     for name, body in bodies.items():
-        answers = load.over_kept_connections(
+        run = load.over_kept_connections(
             live, live.admission_port, itertools.repeat(_request("/mutate", body)), 1, 1
         )
         review = orjson.loads(body)
-        operations = orjson.loads(base64.b64decode(orjson.loads(answers.last)["response"]["patch"]))
+        patch = orjson.loads(run.last)["response"]["patch"]
+        operations = orjson.loads(base64.b64decode(patch))
         review["request"]["object"] = jsonpatch.apply_patch(review["request"]["object"], operations)
         for path, sent in (("/mutate", body), ("/validate", orjson.dumps(review))):
             requests = itertools.repeat(_request(path, sent))
             for connections in (1, 8):
-                rounds = (_WARM_UP, _REQUESTS, _REQUESTS, _REQUESTS)
-                ask = partial(
+                send = partial(
                     load.over_kept_connections, live, live.admission_port, requests, connections
                 )
-                _, *runs = [ask(number) for number in rounds]
+                send(_WARM_UP)
+                runs = [send(_REQUESTS) for _ in range(3)]
                 print(f"{path[1:] + ' ' + name:<28}{connections:>8}{load.figures(runs)}")
 
 

@@ -1,4 +1,4 @@
-"""How fast is enrollment, beside the bare cryptography in it, and what does it keep in memory?"""
+"""Measures enrollment: its speed relative to the bare cryptography, and its memory."""
 
 import itertools
 import json
@@ -48,7 +48,7 @@ _KEYS: dict[str, Callable[[], ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey]] =
 
 
 def main() -> None:
-    """Print rates, and memory before and after."""
+    """Print the rates of enrollment, and the memory of the server before and after."""
     csrs = {name: _csr(make()) for name, make in _KEYS.items()}
     with serving(_UNLIMITED, _one_cluster()) as live:
         _print_program(live)
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def _print_program(live: Live) -> None:
-    """What `raywarden enroll` takes from start to end, as the init container runs it."""
+    """Print how long `raywarden enroll` takes from start to end, run like the init container."""
     took, cpu = [], []
     for _ in range(_RUNS):
         with TemporaryDirectory() as folder:
@@ -67,7 +67,7 @@ def _print_program(live: Live) -> None:
             after = resource.getrusage(resource.RUSAGE_CHILDREN)
             took.append(time.perf_counter() - started)
             cpu.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    print(f"\n{'raywarden enroll, milliseconds':<28}{'p50':>8}{'most':>8}")
+    print(f"\n{'raywarden enroll, milliseconds':<28}{'p50':>8}{'max':>8}")
     for title, seconds in (("from start to end", took), ("CPU", cpu)):
         print(f"{title:<28}{statistics.median(seconds) * 1e3:>8.0f}{max(seconds) * 1e3:>8.0f}")
 
@@ -96,9 +96,8 @@ def _csr(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bytes:
 
 
 def _print_rates(live: Live, csrs: dict[str, bytes]) -> None:
-    print(
-        f"\n{'enrollments, one process':<28}{'at once':>8}{'per s':>8}{'p50 ms':>8}{'p99 ms':>8}{'of bare':>9}"
-    )
+    columns = f"{'at once':>8}{'per s':>8}{'p50 ms':>8}{'p99 ms':>8}{'of bare':>9}"
+    print(f"\n{'enrollments, one process':<28}{columns}")
     for name, csr in csrs.items():
         bare = _bare(csr)
         print(f"{'bare cryptography ' + name:<28}{'':>8}{bare:>8.0f}")
@@ -107,14 +106,18 @@ def _print_rates(live: Live, csrs: dict[str, bytes]) -> None:
         requests = _requests(live, csr, "demo")
         for title, send in _WAYS.items():
             for at_once in (1, 50):
-                ask = partial(send, live, live.enrollment_port, requests, at_once)
-                _, *runs = [ask(number) for number in (400, _REQUESTS, _REQUESTS, _REQUESTS)]
-                share = sorted(run.rate for run in runs)[1] / bare
+                enroll = partial(send, live, live.enrollment_port, requests, at_once)
+                enroll(400)  # warm up
+                runs = [enroll(_REQUESTS) for _ in range(3)]
+                share = statistics.median(run.rate for run in runs) / bare
                 print(f"{title + ' ' + name:<28}{at_once:>8}{load.figures(runs)}{share:>9.0%}")
 
 
 def _bare(csr: bytes) -> float:
-    """How often a second one core can do the least there is to do, with `cryptography` alone; best of five."""
+    """How often a second one core can verify a CSR and sign a certificate, and nothing else.
+
+    It calls `cryptography` alone. The best of five rounds.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "bare")])
     identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key())
@@ -135,7 +138,7 @@ def _sign(
     key: ec.EllipticCurvePrivateKey,
     serial: int,
 ) -> bytes:
-    """A certificate like that of a worker, for a CSR whose signature is good."""
+    """A certificate like that of a worker, for a CSR with a valid signature."""
     assert request.is_signature_valid
     names = [x509.IPAddress(ip_address(address)) for address in ("10.0.0.1", "127.0.0.1", "::1")]
     uri = "spiffe://cluster.local/ns/team-a/ray/demo/worker"
@@ -163,7 +166,7 @@ def _sign(
 
 
 async def _without_http(csr: bytes) -> float:
-    """How often a second one core can do all of an enrollment but HTTP; best of five."""
+    """How often a second one core can do an enrollment without HTTP. The best of five rounds."""
     documents = ManifestCluster(_one_cluster(1), lambda: "token")
     authorities, settings = (
         Authorities(live_objects.SEED),
@@ -190,13 +193,13 @@ async def _without_http(csr: bytes) -> float:
 
 
 def _requests(live: Live, csr: bytes, prefix: str) -> Iterator[bytes]:
-    """Enrollments of all pods of a kind, one after the other and over again."""
+    """Endless enrollment requests, one for each pod whose name starts with `prefix`, in turn."""
     body = json.dumps({"csr": csr.decode()}).encode()
     tokens = [
         file.read_text() for file in sorted((live.token_dir / "team-a").glob(f"{prefix}-*/token"))
     ]
-    headers = ({"Authorization": f"Bearer {token}"} for token in tokens)
-    return itertools.cycle([load.request("/v1/certificates", one, body) for one in headers])
+    headers = [{"Authorization": f"Bearer {token}"} for token in tokens]
+    return itertools.cycle([load.request("/v1/certificates", header, body) for header in headers])
 
 
 def _print_memory(live: Live, csr: bytes) -> None:

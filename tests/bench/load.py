@@ -1,4 +1,4 @@
-"""One client process, as fast as it can."""
+"""A client that sends requests to a server as fast as it can."""
 
 import asyncio
 import statistics
@@ -14,7 +14,7 @@ from tests.support.live_server import Live
 
 @dataclass(frozen=True)
 class Run:
-    """What came of a number of requests: seconds in all, seconds of each, and the last answer's body."""
+    """The result of a run: its duration in seconds, that of each request, and the last response."""
 
     seconds: float
     took: Sequence[float]
@@ -26,9 +26,10 @@ class Run:
 
 
 def figures(runs: Sequence[Run]) -> str:
-    """Median requests per second of the runs, p50 and p99 in milliseconds over all of them."""
-    cuts = statistics.quantiles([seconds for run in runs for seconds in run.took], n=100)
-    return f"{statistics.median(run.rate for run in runs):>8.0f}{cuts[49] * 1e3:>8.2f}{cuts[98] * 1e3:>8.2f}"
+    """The median of the runs' requests per second, and p50 and p99 of all requests in ms."""
+    percentiles = statistics.quantiles([seconds for run in runs for seconds in run.took], n=100)
+    rate, p50, p99 = statistics.median(run.rate for run in runs), percentiles[49], percentiles[98]
+    return f"{rate:>8.0f}{p50 * 1e3:>8.2f}{p99 * 1e3:>8.2f}"
 
 
 def request(path: str, headers: Mapping[str, str], body: bytes) -> bytes:
@@ -41,7 +42,7 @@ def request(path: str, headers: Mapping[str, str], body: bytes) -> bytes:
 def over_kept_connections(
     live: Live, port: int, requests: Iterator[bytes], connections: int, count: int
 ) -> Run:
-    """Send `count` requests over so many connections, each again as soon as it is answered."""
+    """Send `count` requests over `connections`; each sends again as soon as it has a response."""
 
     async def main() -> Run:
         callers = [_Caller(requests, count // connections) for _ in range(connections)]
@@ -59,13 +60,14 @@ def over_kept_connections(
 def over_new_connections(
     live: Live, port: int, requests: Iterator[bytes], at_once: int, count: int
 ) -> Run:
-    """Send `count` requests, each on a connection of its own with a whole TLS handshake, so many at once."""
+    """Send `count` requests, `at_once` at a time, each on a new connection with a TLS handshake."""
 
     async def main() -> Run:
-        places, callers = asyncio.Semaphore(at_once), [_Caller(requests, 1) for _ in range(count)]
+        slots = asyncio.Semaphore(at_once)
+        callers = [_Caller(requests, 1) for _ in range(count)]
 
         async def call(caller: _Caller) -> None:
-            async with places:
+            async with slots:
                 caller.sent = time.perf_counter()
                 await _connect(live, port, caller)
                 caller.send()
@@ -90,7 +92,7 @@ async def _connect(live: Live, port: int, caller: "_Caller") -> None:
 
 
 class _Caller(asyncio.Protocol):
-    """One connection that sends the next request as soon as the answer is there."""
+    """A connection that sends the next request as soon as it has received a response."""
 
     def __init__(self, requests: Iterator[bytes], count: int) -> None:
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -102,7 +104,7 @@ class _Caller(asyncio.Protocol):
         self._received = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports do everything asyncio's do, but do not derive from them.
+        # The transports of uvloop behave like those of asyncio, but do not derive from them.
         self._transport = cast(asyncio.WriteTransport, transport)
 
     def begin(self) -> None:
@@ -114,10 +116,8 @@ class _Caller(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._received += data
-        head, found, body = self._received.partition(b"\r\n\r\n")
-        if not found or len(body) < int(
-            head.lower().partition(b"content-length: ")[2].partition(b"\r")[0]
-        ):
+        head, separator, body = self._received.partition(b"\r\n\r\n")
+        if not separator or len(body) < _content_length(head):
             return
         self.took.append(time.perf_counter() - self.sent)
         self._received, self.answer = b"", body
@@ -132,4 +132,8 @@ class _Caller(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.done.done():
-            self.done.set_exception(exc or ConnectionError("the server hung up"))
+            self.done.set_exception(exc or ConnectionError("the server closed the connection"))
+
+
+def _content_length(head: bytes) -> int:
+    return int(head.lower().partition(b"content-length: ")[2].partition(b"\r")[0])

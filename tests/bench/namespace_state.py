@@ -1,4 +1,4 @@
-"""Does what the cluster holds make it dearer to know a namespace?"""
+"""Measures whether the state of a namespace costs more in a cluster with more objects."""
 
 import asyncio
 import tempfile
@@ -30,8 +30,8 @@ _KINDS = {
 
 
 def main() -> None:
-    """Print what `around` costs beside few objects and beside many, in its own namespace and in others."""
-    print(f"\n{'microseconds, best of ' + str(_ROUNDS):<28}{'listed in':>12}{'around':>9}")
+    """Print the cost of `state_of` with few and with many objects in the cluster."""
+    print(f"\n{'microseconds, best of ' + str(_ROUNDS):<28}{'listed in':>12}{'state_of':>9}")
     for size in _SIZES:
         with tempfile.TemporaryDirectory() as folder:
             talk(_measured(size, Path(folder)))
@@ -45,12 +45,14 @@ async def _measured(size: int, folder: Path) -> None:
         async with following(api) as live:
             listed = time.perf_counter() - started
             await asyncio.sleep(0.5)
-            held = len(live.state_of("team-0").ray_clusters or ())
-            title = f"{size} of each, {held} in one"
-            print(f"{title:<28}{listed:>10.2f} s{min(_once(live) for _ in range(_ROUNDS)):>9.2f}")
+            clusters = len(live.state_of("team-0").ray_clusters or ())
+            title = f"{size} of each, {clusters} in one"
+            best = min(_measure_once(live) for _ in range(_ROUNDS))
+            print(f"{title:<28}{listed:>10.2f} s{best:>9.2f}")
 
 
-def _once(live: KubeLive) -> float:
+def _measure_once(live: KubeLive) -> float:
+    """Microseconds of one call, as the mean of many."""
     started = time.perf_counter()
     for _ in range(_CALLS):
         live.state_of("team-0")
@@ -58,7 +60,7 @@ def _once(live: KubeLive) -> float:
 
 
 def _fill(fake: FakeKubeApi, size: int) -> None:
-    """Half of everything in one namespace, the rest spread over others."""
+    """Put half of the objects into one namespace and spread the rest over others."""
     for team in range(_TEAMS):
         fake.put("namespaces", {"metadata": _metadata(f"team-{team}")})
     for plural, spec in _KINDS.items():

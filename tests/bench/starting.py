@@ -1,4 +1,4 @@
-"""How long until a program that was just started is of use?"""
+"""Measures how long `raywarden enroll` and `raywarden serve` take to start."""
 
 import os
 import statistics
@@ -12,14 +12,14 @@ _RUNS = 7
 
 
 def main() -> None:
-    """Print times from the start of a process, for what pods and operators wait for."""
-    print(f"\n{'start, milliseconds':<28}{'p50':>8}{'most':>8}")
+    """Print the start times of the programs that pods and operators wait for."""
+    print(f"\n{'start, milliseconds':<28}{'p50':>8}{'max':>8}")
     for title, start in (
         ("raywarden enroll --help", _enroll),
         ("raywarden serve until ready", _serve),
     ):
-        took = [start() * 1e3 for _ in range(_RUNS)]
-        print(f"{title:<28}{statistics.median(took):>8.0f}{max(took):>8.0f}")
+        milliseconds = [start() * 1e3 for _ in range(_RUNS)]
+        print(f"{title:<28}{statistics.median(milliseconds):>8.0f}{max(milliseconds):>8.0f}")
 
 
 def _enroll() -> float:
@@ -32,7 +32,7 @@ def _enroll() -> float:
 
 
 def _serve() -> float:
-    """The server's log is looked at fifty times a second."""
+    """Seconds until the server is ready; `serving` polls its log every 20 milliseconds."""
     started = time.perf_counter()
     with serving():
         return time.perf_counter() - started

@@ -1,4 +1,4 @@
-"""Derivation and issuing: the same bytes everywhere, and certificates that verify."""
+"""CAs are derived byte for byte alike everywhere, and the certificates that they issue verify."""
 
 import hashlib
 import subprocess
@@ -21,7 +21,8 @@ from certs.seed import Generation
 from tests.support.live_objects import GENERATION, START
 
 CLUSTER = Cluster("team-a", "demo", "22222222-0000-4000-8000-000000000002", START)
-# SHA-256 of the certificates: a change here is a change of every CA that is in use.
+# SHA-256 of the certificates. If these change, an upgrade replaces every CA that is in use, and
+# pods that started before it no longer trust pods that started after it.
 KNOWN_CLUSTER = "8336d510972ed8828f065e038f0f9ff18b20df59ea2a3b919a57ecfce9bb0ffa"
 KNOWN_OPTED_IN = "130398dcad925ad2b32ae15b8d8e515bf2e5b2f0b809a40d85d35cf0d47a3faa"
 KNOWN_SERVING = "9717a92e3cf413e3376e045d9ae98faf445e49cd6633e42f20120a26ebea3e9c"
@@ -43,7 +44,7 @@ def digest(authority: Authority) -> str:
     return hashlib.sha256(authority.certificate.public_bytes(Encoding.DER)).hexdigest()
 
 
-def test_the_known_answers() -> None:
+def test_the_derived_cas_match_the_known_digests() -> None:
     assert digest(cluster_authority(GENERATION, CLUSTER)) == KNOWN_CLUSTER
     assert digest(cluster_authority(GENERATION, replace(CLUSTER, opted_in=True))) == KNOWN_OPTED_IN
     assert digest(serving_authority(GENERATION)) == KNOWN_SERVING
@@ -63,10 +64,10 @@ sys.stdout.buffer.write(cluster_authority(generation, cluster).pem)
 """
     arguments = [CLUSTER.namespace, CLUSTER.name, CLUSTER.uid, START.isoformat()]
     arguments += [GENERATION.activated.isoformat(), GENERATION.secret.hex()]
-    ended = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", program, *arguments], capture_output=True, check=True, timeout=30
     )
-    assert ended.stdout == cluster_authority(GENERATION, CLUSTER).pem
+    assert process.stdout == cluster_authority(GENERATION, CLUSTER).pem
 
 
 @pytest.mark.parametrize(
@@ -81,16 +82,20 @@ sys.stdout.buffer.write(cluster_authority(generation, cluster).pem)
     ],
 )
 def test_any_other_cluster_has_another_key(other: Cluster) -> None:
-    one, another = cluster_authority(GENERATION, CLUSTER), cluster_authority(GENERATION, other)
-    assert one.certificate.public_key() != another.certificate.public_key()
-    assert one.certificate.serial_number != another.certificate.serial_number
+    authority = cluster_authority(GENERATION, CLUSTER).certificate
+    other_authority = cluster_authority(GENERATION, other).certificate
+    assert authority.public_key() != other_authority.public_key()
+    assert authority.serial_number != other_authority.serial_number
 
 
 def test_any_other_generation_gives_another_key() -> None:
     other = Generation(GENERATION.activated, bytes(32))
-    for derive in (serving_authority, lambda generation: cluster_authority(generation, CLUSTER)):
-        make: Callable[[Generation], Authority] = derive
-        assert make(GENERATION).certificate.public_key() != make(other).certificate.public_key()
+    derivations: tuple[Callable[[Generation], Authority], ...] = (
+        serving_authority,
+        lambda generation: cluster_authority(generation, CLUSTER),
+    )
+    for derive in derivations:
+        assert derive(GENERATION).certificate.public_key() != derive(other).certificate.public_key()
 
 
 def test_a_cluster_ca_lives_ten_years_from_an_hour_before_its_cluster() -> None:
@@ -100,15 +105,14 @@ def test_a_cluster_ca_lives_ten_years_from_an_hour_before_its_cluster() -> None:
     assert certificate.subject.rfc4514_string() == "CN=demo,OU=team-a,O=RayWarden"
 
 
-def test_names_longer_than_a_certificate_takes_are_cut_and_still_told_apart() -> None:
-    long = replace(CLUSTER, name="x" * 80)
-    longer = replace(CLUSTER, name="x" * 81)
-    one, other = cluster_authority(GENERATION, long), cluster_authority(GENERATION, longer)
-    assert one.certificate.subject == other.certificate.subject
-    assert one.certificate.public_key() != other.certificate.public_key()
+def test_cas_whose_names_are_truncated_to_the_same_text_have_different_keys() -> None:
+    long = cluster_authority(GENERATION, replace(CLUSTER, name="x" * 80)).certificate
+    longer = cluster_authority(GENERATION, replace(CLUSTER, name="x" * 81)).certificate
+    assert long.subject == longer.subject
+    assert long.public_key() != longer.public_key()
 
 
-def test_what_it_issues_is_verified_by_name_and_chain() -> None:
+def test_issued_certificates_verify_by_name_and_chain() -> None:
     ca = serving_authority(GENERATION)
     verifier = PolicyBuilder().store(Store([ca.certificate])).time(START + timedelta(days=1))
     for name in (x509.DNSName("localhost"), x509.IPAddress(ip_address("::1"))):
@@ -119,12 +123,12 @@ def test_what_it_issues_is_verified_by_name_and_chain() -> None:
         )
 
 
-def test_nothing_outlives_its_authority() -> None:
+def test_a_certificate_never_outlives_its_authority() -> None:
     ca = cluster_authority(GENERATION, CLUSTER)
     assert leaf(ca, days=10_000).not_valid_after_utc == ca.certificate.not_valid_after_utc
 
 
-def test_an_authority_signs_leaves_and_nothing_else() -> None:
+def test_an_authority_may_sign_leaf_certificates_only() -> None:
     extensions = cluster_authority(GENERATION, CLUSTER).certificate.extensions
     basic = extensions.get_extension_for_class(x509.BasicConstraints)
     assert (basic.critical, basic.value.ca, basic.value.path_length) == (True, True, 0)
@@ -132,15 +136,14 @@ def test_an_authority_signs_leaves_and_nothing_else() -> None:
     assert usage.key_cert_sign and not usage.digital_signature
 
 
-def test_the_key_shows_nowhere() -> None:
+def test_repr_and_str_do_not_show_the_private_key() -> None:
     authority = cluster_authority(GENERATION, CLUSTER)
     shown = repr(authority) + str(authority)
     assert "private" not in shown.lower() and "_key" not in shown
 
 
-def test_times_are_those_of_the_cluster_whatever_zone_they_are_written_in() -> None:
+def test_the_time_zone_of_the_creation_time_does_not_change_the_ca() -> None:
     assert START.tzinfo is UTC
-    elsewhere = replace(CLUSTER, created=datetime.fromisoformat("2026-11-20T10:00:00+02:00"))
-    assert (
-        cluster_authority(GENERATION, elsewhere).pem == cluster_authority(GENERATION, CLUSTER).pem
-    )
+    other_zone = replace(CLUSTER, created=datetime.fromisoformat("2026-11-20T10:00:00+02:00"))
+    expected = cluster_authority(GENERATION, CLUSTER).pem
+    assert cluster_authority(GENERATION, other_zone).pem == expected

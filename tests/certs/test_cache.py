@@ -1,4 +1,4 @@
-"""The cache of cluster CAs, and what a cluster's pods are given to trust."""
+"""The cache of cluster CAs, and the CAs that the pods of a cluster trust."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -26,19 +26,19 @@ def test_a_cluster_is_derived_once() -> None:
 
 
 def test_many_pods_of_a_new_cluster_at_once_cost_one_derivation() -> None:
-    cache, together = Authorities(SEED), threading.Barrier(16)
+    cache, all_ready = Authorities(SEED), threading.Barrier(16)
 
-    def ask() -> int:
-        together.wait()
+    def look_up() -> int:
+        all_ready.wait()
         return id(cache.of(CLUSTER))
 
     with ThreadPoolExecutor(16) as pool:
-        answers = {future.result() for future in [pool.submit(ask) for _ in range(16)]}
-    assert len(answers) == 1
+        futures = [pool.submit(look_up) for _ in range(16)]
+    assert len({future.result() for future in futures}) == 1
     assert (cache.misses, cache.hits) == (1, 15)
 
 
-def test_the_least_recently_used_leaves() -> None:
+def test_the_least_recently_used_ca_is_evicted() -> None:
     cache = Authorities(SEED, capacity=2)
     for number in (1, 2, 1, 3, 1):
         cache.of(numbered(number))
@@ -51,7 +51,8 @@ def test_a_cluster_trusts_its_own_cas_of_every_generation_and_nothing_above() ->
     seed = Seed((GENERATION, NEXT_GENERATION))
     trust = Authorities(seed).of(CLUSTER)
     expected = [
-        cluster_authority(one, CLUSTER).certificate for one in (GENERATION, NEXT_GENERATION)
+        cluster_authority(generation, CLUSTER).certificate
+        for generation in (GENERATION, NEXT_GENERATION)
     ]
     assert x509.load_pem_x509_certificates(trust.bundle) == expected
     assert trust.authority.certificate == expected[0]
@@ -59,14 +60,14 @@ def test_a_cluster_trusts_its_own_cas_of_every_generation_and_nothing_above() ->
 
 
 def test_bundles_overlap_through_a_whole_rotation() -> None:
-    """At each step the CA that signs is one that all pods started since the step before already trust."""
+    """At each step, pods that started in this step and in the step before trust each other."""
     seeds = [SEED, SEED.with_generation(NEXT_GENERATION)]
     seeds.append(seeds[-1].retire(GENERATION.name, NEXT_GENERATION.activated))
     seeds.append(seeds[-1].without(GENERATION.name))
     steps = [Authorities(seed).of(CLUSTER) for seed in seeds]
-    assert steps[0].authority.pem == steps[1].authority.pem, "a rotation touches no running cluster"
-    assert steps[2].authority.pem != steps[1].authority.pem, "a retired generation signs no more"
+    assert steps[0].authority.pem == steps[1].authority.pem, "a rotation changed a running cluster"
+    assert steps[2].authority.pem != steps[1].authority.pem, "a retired generation still signs"
     for before, after in ((steps[1], steps[2]), (steps[2], steps[3])):
-        assert after.authority.pem in before.bundle, "older pods trust newer ones"
-        assert before.authority.pem in after.bundle, "newer pods trust older ones"
+        assert after.authority.pem in before.bundle, "older pods do not trust newer pods"
+        assert before.authority.pem in after.bundle, "newer pods do not trust older pods"
     assert steps[2].authority.pem == steps[3].authority.pem == steps[3].bundle

@@ -1,4 +1,4 @@
-"""Who may enroll, and as whom: from live objects alone."""
+"""Which pods may enroll, and under which names, follows from live objects alone."""
 
 from typing import Any
 
@@ -23,8 +23,8 @@ def identity(
     return identify(claim, pod, owner, map(service_of, services), Domains(**domains))
 
 
-def names(found: Identity) -> list[str]:
-    return [str(name.value) for name in found.names]
+def names(identity: Identity) -> list[str]:
+    return [str(name.value) for name in identity.names]
 
 
 def forms(service: str) -> list[str]:
@@ -35,9 +35,9 @@ def test_a_head_holds_its_addresses_loopback_and_the_names_of_its_service() -> N
     document = changed(
         live_objects.pod(), {"/status/podIPs": [{"ip": "127.0.0.1"}, {"ip": "fd00::7"}]}
     )
-    found = identity(document)
-    assert found.role is Role.HEAD
-    assert names(found) == [
+    head = identity(document)
+    assert head.role is Role.HEAD
+    assert names(head) == [
         "127.0.0.1",
         "fd00::7",
         "::1",
@@ -48,8 +48,8 @@ def test_a_head_holds_its_addresses_loopback_and_the_names_of_its_service() -> N
 
 
 def test_a_worker_does_not_hold_the_names_of_the_head() -> None:
-    found = identity(live_objects.pod("w", "worker", "10.0.0.9"))
-    assert names(found) == [
+    worker = identity(live_objects.pod("w", "worker", "10.0.0.9"))
+    assert names(worker) == [
         "10.0.0.9",
         "127.0.0.1",
         "::1",
@@ -58,9 +58,9 @@ def test_a_worker_does_not_hold_the_names_of_the_head() -> None:
     ]
 
 
-def test_a_client_gets_no_name_it_could_serve_under() -> None:
-    found = identity(live_objects.opted_in_pod("web", "client", "10.0.0.9"))
-    assert names(found) == [
+def test_a_client_gets_no_name_of_a_server() -> None:
+    client = identity(live_objects.opted_in_pod("web", "client", "10.0.0.9"))
+    assert names(client) == [
         "10.0.0.9",
         "spiffe://cluster.local/ns/team-a/ray-opted-in/django/client",
     ]
@@ -84,7 +84,7 @@ def test_names_follow_the_services_that_select_the_pod() -> None:
 
 
 @pytest.mark.parametrize("kind", ["RayService", "RayJob"])
-def test_the_head_answers_to_the_service_kuberay_names_after_its_maker(kind: str) -> None:
+def test_the_head_holds_the_name_of_the_service_of_its_rayservice_or_rayjob(kind: str) -> None:
     owner = {
         "apiVersion": "ray.io/v1",
         "kind": kind,
@@ -94,11 +94,11 @@ def test_the_head_answers_to_the_service_kuberay_names_after_its_maker(kind: str
     }
     ray_cluster = changed(live_objects.ray_cluster(), {"/metadata/ownerReferences": [owner]})
     assert set(forms("serving-head-svc")) <= set(names(identity(live_objects.pod(), ray_cluster)))
-    somebody = changed(ray_cluster, {"/metadata/ownerReferences/0/apiVersion": "example.com/v1"})
-    assert "serving-head-svc" not in names(identity(live_objects.pod(), somebody))
+    other_owner = changed(ray_cluster, {"/metadata/ownerReferences/0/apiVersion": "example.com/v1"})
+    assert "serving-head-svc" not in names(identity(live_objects.pod(), other_owner))
 
 
-def test_a_custom_head_service_is_a_name_of_the_head() -> None:
+def test_the_head_holds_the_name_of_a_custom_head_service() -> None:
     ray_cluster = live_objects.ray_cluster(
         headGroupSpec={"headService": {"metadata": {"name": "my-head"}}}
     )
@@ -109,13 +109,12 @@ def test_a_custom_head_service_is_a_name_of_the_head() -> None:
     "name",
     ["*", "evil.example.com", "kubernetes.default", "-x", "x-", "X", "a" * 64, "1abc", "é", "a b"],
 )
-def test_what_no_service_can_be_called_is_no_name(name: str) -> None:
+def test_a_certificate_holds_no_name_that_a_service_cannot_have(name: str) -> None:
     ray_cluster = live_objects.ray_cluster(
         headGroupSpec={"headService": {"metadata": {"name": name}}}
     )
-    assert not [
-        one for one in names(identity(live_objects.pod(), ray_cluster)) if one.startswith(name)
-    ]
+    certified = names(identity(live_objects.pod(), ray_cluster))
+    assert not [host for host in certified if host.startswith(name)]
 
 
 def test_a_certificate_stays_small_however_many_services_select_the_pod() -> None:
@@ -124,44 +123,43 @@ def test_a_certificate_stays_small_however_many_services_select_the_pod() -> Non
             live_objects.service(f"s{number:0{length - 1}}", **{"ray.io/cluster": "demo"})
             for number in range(1000)
         ]
-        found = names(identity(live_objects.pod(), None, *services))
-        assert "demo-head-svc" in found and services[0]["metadata"]["name"] in found
-        assert 3000 < sum(map(len, found)) < 4500
+        certified = names(identity(live_objects.pod(), None, *services))
+        assert "demo-head-svc" in certified and services[0]["metadata"]["name"] in certified
+        assert 3000 < sum(map(len, certified)) < 4500
 
 
-def test_under_a_root_names_that_others_may_own_are_left_out() -> None:
+def test_below_a_root_certificates_hold_no_short_names() -> None:
     services = [live_objects.service("mail", **{"ray.io/cluster": "demo"})]
-    found = names(identity(live_objects.pod(), None, *services, short_names=False))
-    assert {"mail.team-a.svc", "mail.team-a.svc.cluster.local", "demo-head-svc.team-a.svc"} <= set(
-        found
-    )
-    assert not {"mail", "mail.team-a", "demo-head-svc"} & set(found)
+    certified = set(names(identity(live_objects.pod(), None, *services, short_names=False)))
+    full = {"mail.team-a.svc", "mail.team-a.svc.cluster.local", "demo-head-svc.team-a.svc"}
+    assert full <= certified
+    assert not {"mail", "mail.team-a", "demo-head-svc"} & certified
 
 
 def test_a_cluster_that_is_being_deleted_has_no_new_members() -> None:
     dying = changed(
         live_objects.ray_cluster(), {"/metadata/deletionTimestamp": live_objects.CREATED}
     )
-    with pytest.raises(NotAllowedError, match="does not exist any more, or is being deleted"):
+    with pytest.raises(NotAllowedError, match="no longer exists or is being deleted"):
         identity(live_objects.pod(), dying)
 
 
-def test_domains_are_the_administrators() -> None:
-    found = names(identity(live_objects.pod(), cluster="k8s.example", trust="corp.example"))
-    assert "demo-head-svc.team-a.svc.k8s.example" in found
-    assert "spiffe://corp.example/ns/team-a/ray/demo/head" in found
+def test_the_domains_are_configurable() -> None:
+    certified = names(identity(live_objects.pod(), cluster="k8s.example", trust="corp.example"))
+    assert "demo-head-svc.team-a.svc.k8s.example" in certified
+    assert "spiffe://corp.example/ns/team-a/ray/demo/head" in certified
 
 
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"/metadata/uid": "another"}, "does not exist any more"),
-        ({"/metadata/deletionTimestamp": "2026-11-20T09:00:00Z"}, "ended or is being deleted"),
-        ({"/status/phase": "Succeeded"}, "ended"),
-        ({"/status/phase": "Failed"}, "ended"),
-        ({"/spec/serviceAccountName": "other"}, "of another service account"),
-        ({"/metadata/labels": {}}, "not of Ray"),
-        ({"/metadata/labels": None}, "not of Ray"),
+        ({"/metadata/uid": "another"}, "no longer exists"),
+        ({"/metadata/deletionTimestamp": "2026-11-20T09:00:00Z"}, "terminated or is being deleted"),
+        ({"/status/phase": "Succeeded"}, "terminated"),
+        ({"/status/phase": "Failed"}, "terminated"),
+        ({"/spec/serviceAccountName": "other"}, "runs as another service account"),
+        ({"/metadata/labels": {}}, "does not belong to a Ray cluster"),
+        ({"/metadata/labels": None}, "does not belong to a Ray cluster"),
         (
             {"/metadata/labels/ray.io~1cluster": "victim"},
             "label ray.io/cluster: victim but is not owned by",
@@ -177,7 +175,7 @@ def test_domains_are_the_administrators() -> None:
         ({"/metadata/ownerReferences/0/apiVersion": "v1"}, "not owned by that RayCluster"),
         (
             {"/metadata/ownerReferences/0/uid": "forged"},
-            "RayCluster demo that owns the pod does not exist any more",
+            "RayCluster demo that owns the pod no longer exists",
         ),
         ({"/metadata/labels/ray.io~1node-type": "redis-cleanup"}, "only head and worker pods"),
         (
@@ -187,25 +185,25 @@ def test_domains_are_the_administrators() -> None:
         ({"/metadata/labels/ray.io~1node-type": "client"}, "only head and worker pods"),
     ],
 )
-def test_who_gets_none_is_told_why(changes: dict[str, Any], why: str) -> None:
+def test_a_refusal_tells_the_caller_why(changes: dict[str, Any], why: str) -> None:
     original = live_objects.pod()
     document = changed(original, changes)
-    claimed = live_objects.caller(original)
+    caller = live_objects.caller(original)
     with pytest.raises(NotAllowedError, match=why):
         pod = pod_of(document)
-        claim = membership(claimed, pod)
+        claim = membership(caller, pod)
         identify(claim, pod, ray_cluster_of(live_objects.ray_cluster()), (), Domains())
 
 
-def test_a_pod_that_is_gone_gets_none() -> None:
-    with pytest.raises(NotAllowedError, match="does not exist any more"):
+def test_a_pod_or_cluster_that_no_longer_exists_gets_no_certificate() -> None:
+    with pytest.raises(NotAllowedError, match="no longer exists"):
         membership(live_objects.caller(live_objects.pod()), None)
     claim = membership(live_objects.caller(live_objects.pod()), pod_of(live_objects.pod()))
-    with pytest.raises(NotAllowedError, match="RayCluster demo that owns the pod does not exist"):
+    with pytest.raises(NotAllowedError, match="RayCluster demo that owns the pod no longer exists"):
         identify(claim, pod_of(live_objects.pod()), None, (), Domains())
 
 
-def test_an_opted_in_label_does_not_lead_around_the_proof_of_ownership() -> None:
+def test_the_opt_in_label_does_not_bypass_the_check_of_the_owner() -> None:
     document = changed(
         live_objects.opted_in_pod(),
         {"/metadata/labels/ray.io~1cluster": "demo", "/metadata/labels/ray.io~1node-type": "head"},
@@ -215,29 +213,26 @@ def test_an_opted_in_label_does_not_lead_around_the_proof_of_ownership() -> None
 
 
 @pytest.mark.parametrize("role", ["", "admin", "Head"])
-def test_an_opted_in_pod_names_its_role(role: str) -> None:
+def test_an_opted_in_pod_must_name_a_valid_role(role: str) -> None:
     document = live_objects.opted_in_pod(role=role)
     with pytest.raises(NotAllowedError, match="must be head, worker or client"):
         membership(live_objects.caller(document), pod_of(document))
 
 
 def test_an_opted_in_cluster_is_never_a_raycluster_of_the_same_name() -> None:
-    found = identity(live_objects.opted_in_pod())
-    assert (found.cluster.opted_in, found.cluster.uid, found.cluster.name) == (
-        True,
-        live_objects.NAMESPACE_UID,
-        "django",
-    )
+    cluster = identity(live_objects.opted_in_pod()).cluster
+    assert cluster.opted_in
+    assert (cluster.uid, cluster.name) == (live_objects.NAMESPACE_UID, "django")
     assert "django-head-svc" not in names(identity(live_objects.opted_in_pod(role="head")))
 
 
-def test_services_select_by_every_label_and_never_by_none() -> None:
+def test_a_service_with_an_empty_selector_selects_no_pod() -> None:
     pod = pod_of(live_objects.pod())
     assert Service("a", {"ray.io/cluster": "demo"}).selects(pod)
     assert not Service("a", {}).selects(pod)
 
 
-def test_every_name_is_one_a_certificate_can_hold() -> None:
+def test_a_certificate_can_hold_every_name() -> None:
     assert x509.SubjectAlternativeName(identity(live_objects.pod()).names)
 
 
@@ -269,8 +264,8 @@ def test_a_valid_token_names_its_pod() -> None:
         {"/user/extra": None},
         {"/user/extra/authentication.kubernetes.io~1pod-uid": None},
         {"/user/extra/authentication.kubernetes.io~1pod-name": []},
-        {"/user": "nobody"},
+        {"/user": "not an object"},
     ],
 )
-def test_any_other_answer_names_nobody(changes: dict[str, Any]) -> None:
+def test_any_other_token_review_names_no_pod(changes: dict[str, Any]) -> None:
     assert caller_of(review(changes), "raywarden.io") is None

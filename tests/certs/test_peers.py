@@ -1,4 +1,4 @@
-"""What other TLS stacks think of our certificates: OpenSSL and gRPC (which is Ray's), in both directions."""
+"""OpenSSL and gRPC, the TLS stack of Ray, accept the certificates as client and as server."""
 
 import os
 import subprocess
@@ -19,32 +19,25 @@ pytestmark = needs_openssl
 
 HEAD, WORKER, STRANGER = "demo-head-abcde", "demo-worker-1", "web-0"
 ADDRESSES = {HEAD: "127.0.0.1", WORKER: "127.0.0.2", STRANGER: "127.0.0.1"}
-ROOT = [
-    "openssl",
-    "req",
-    "-x509",
-    "-newkey",
-    "ec",
-    "-pkeyopt",
-    "ec_paramgen_curve:P-256",
-    "-nodes",
-    "-days",
-    "30",
-]
+EC_KEY = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+NEW_ROOT = ["openssl", "req", "-x509", *EC_KEY, "-days", "30"]
 
 
 @pytest.fixture(scope="module", params=["self-signed", "rooted"])
 def pods(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Path]:
-    """A folder with the `/etc/ray/tls` of each pod, written by `raywarden enroll`; `root.crt` where there is a root."""
+    """A folder with a subfolder for the `/etc/ray/tls` of each pod, written by `raywarden enroll`.
+
+    With an organization's root, the folder also holds `root.crt`.
+    """
     folder = tmp_path_factory.mktemp("pods")
     environment = {}
     if request.param == "rooted":
         key, certificate = folder / "root.key", folder / "root.crt"
         usage = ["-addext", "keyUsage=critical,keyCertSign", "-subj", "/O=Example Corp/CN=Root"]
         subprocess.run(
-            [*ROOT, *usage, "-keyout", str(key), "-out", str(certificate)],
+            [*NEW_ROOT, *usage, "-keyout", str(key), "-out", str(certificate)],
             check=True,
             capture_output=True,
         )
@@ -52,12 +45,12 @@ def pods(
             "RAYWARDEN_ROOT_CERT_FILE": str(certificate),
             "RAYWARDEN_ROOT_KEY_FILE": str(key),
         }
-    # As many names as a certificate may hold: gRPC gives up on chains that are too long.
-    crowd = [
+    # As many names as a certificate may hold, because gRPC fails with chains that are too long.
+    many_services = [
         live_objects.service(f"{number:03}".rjust(63, "s"), **{"ray.io/cluster": "demo"})
         for number in range(100)
     ]
-    with serving(environment, [*live_objects.objects(), *crowd]) as live:
+    with serving(environment, [*live_objects.objects(), *many_services]) as live:
         for pod in ADDRESSES:
             enroll(live, pod, folder / pod)
     yield folder
@@ -82,16 +75,17 @@ def enroll(live: Live, pod: str, directory: Path) -> None:
     )
 
 
-def openssl(*arguments: object, fed: str = "") -> tuple[int, str]:
-    ended = subprocess.run(
+def openssl(*arguments: object, stdin: str = "") -> tuple[int, str]:
+    """Run `openssl`; returns its exit code and output."""
+    process = subprocess.run(
         ["openssl", *map(str, arguments)],
-        input=fed,
+        input=stdin,
         capture_output=True,
         text=True,
         timeout=30,
         check=False,
     )
-    return ended.returncode, ended.stdout + ended.stderr
+    return process.returncode, process.stdout + process.stderr
 
 
 @pytest.mark.parametrize("purpose", ["sslserver", "sslclient"])
@@ -101,26 +95,27 @@ def test_openssl_verifies_chain_address_and_usage(pods: Path, pod: str, purpose:
     untrusted = ["-untrusted", pods / pod / "tls.crt"]
     for address in (ADDRESSES[pod], "127.0.0.1", "::1"):
         assert openssl(*base, "-verify_ip", address, *untrusted, pods / pod / "tls.crt")[0] == 0
-    code, said = openssl(*base, "-verify_ip", "10.0.0.1", *untrusted, pods / pod / "tls.crt")
-    assert code != 0 and "IP address mismatch" in said
+    code, output = openssl(*base, "-verify_ip", "10.0.0.1", *untrusted, pods / pod / "tls.crt")
+    assert code != 0 and "IP address mismatch" in output
 
 
-def test_the_outside_verifies_by_the_root_alone(pods: Path) -> None:
-    if (pods / "root.crt").exists():
+def test_clients_outside_the_cluster_verify_with_the_root_alone(pods: Path) -> None:
+    root = pods / "root.crt"
+    if root.exists():
         chain = pods / HEAD / "tls.crt"
         host = ["-verify_hostname", "demo-head-svc.team-a.svc.cluster.local"]
-        assert (
-            openssl("verify", "-CAfile", pods / "root.crt", "-untrusted", chain, *host, chain)[0]
-            == 0
-        )
-    assert (pods / HEAD / "ca.crt").read_text().count("BEGIN CERTIFICATE") == 1, (
-        "the root is not in the bundle"
-    )
+        code, output = openssl("verify", "-CAfile", root, "-untrusted", chain, *host, chain)
+        assert code == 0, output
+    bundle = (pods / HEAD / "ca.crt").read_text()
+    assert bundle.count("BEGIN CERTIFICATE") == 1, "the root is in the bundle"
 
 
 @contextmanager
 def s_server(folder: Path) -> Iterator[int]:
-    """`openssl s_server` with a pod's files, which wants a client certificate of the same CA; gives its port."""
+    """Run `openssl s_server` with the files of a pod; yields its port.
+
+    The server requires a client certificate signed by the same CA.
+    """
     files = [
         "-cert",
         folder / "tls.crt",
@@ -130,8 +125,9 @@ def s_server(folder: Path) -> Iterator[int]:
         folder / "tls.key",
     ]
     trust = ["-CAfile", folder / "ca.crt", "-Verify", "2", "-verify_return_error"]
+    command = ["openssl", "s_server", "-accept", "127.0.0.1:0", "-naccept", "1"]
     process = subprocess.Popen(
-        ["openssl", "s_server", "-accept", "127.0.0.1:0", *map(str, (*files, *trust)), "-naccept", "1"],
+        [*command, *map(str, (*files, *trust))],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
     assert process.stdout
@@ -148,7 +144,7 @@ def s_server(folder: Path) -> Iterator[int]:
 
 
 @pytest.mark.parametrize(("server", "client"), [(HEAD, WORKER), (WORKER, HEAD), (HEAD, HEAD)])
-def test_openssl_talks_both_ways_with_client_certificates(
+def test_openssl_accepts_client_certificates_of_the_cluster(
     pods: Path, server: str, client: str
 ) -> None:
     with s_server(pods / server) as port:
@@ -156,7 +152,7 @@ def test_openssl_talks_both_ways_with_client_certificates(
 
 
 @pytest.mark.parametrize("files", [None, STRANGER])
-def test_openssl_turns_away_who_has_no_certificate_of_the_cluster(
+def test_openssl_rejects_clients_without_a_certificate_of_the_cluster(
     pods: Path, files: str | None
 ) -> None:
     with s_server(pods / HEAD) as port:
@@ -164,13 +160,12 @@ def test_openssl_turns_away_who_has_no_certificate_of_the_cluster(
 
 
 def s_client(own: Path | None, trusting: Path, address: str, port: int) -> int:
-    """Say something to `s_server`, and be answered; gives the exit code."""
-    mine = (
-        ["-cert", own / "tls.crt", "-cert_chain", own / "tls.crt", "-key", own / "tls.key"]
-        if own
-        else []
-    )
-    # TLS 1.2: with 1.3 a client has finished before the server has looked at its certificate.
+    """Connect to `s_server` and exchange a line; returns the exit code."""
+    identity: list[object] = []
+    if own:
+        chain = own / "tls.crt"
+        identity = ["-cert", chain, "-cert_chain", chain, "-key", own / "tls.key"]
+    # TLS 1.2, because a TLS 1.3 client finishes before the server verifies its certificate.
     trust = [
         "-CAfile",
         trusting / "ca.crt",
@@ -179,15 +174,20 @@ def s_client(own: Path | None, trusting: Path, address: str, port: int) -> int:
         address,
         "-tls1_2",
     ]
-    return openssl("s_client", "-connect", f"127.0.0.1:{port}", *mine, *trust, fed="Q\n")[0]
+    return openssl("s_client", "-connect", f"127.0.0.1:{port}", *identity, *trust, stdin="Q\n")[0]
 
 
 @contextmanager
 def grpc_server(folder: Path) -> Iterator[int]:
-    """A gRPC service with a pod's files, mutual as Ray's (`ray/_private/tls_utils.py`); gives its port."""
-    echo = grpc.unary_unary_rpc_method_handler(lambda request, _context: request)
+    """A gRPC server with the files of a pod and mutual TLS like Ray's; yields its port.
+
+    Ray sets up TLS in `ray/_private/tls_utils.py`.
+    """
+    handler = grpc.unary_unary_rpc_method_handler(lambda request, _context: request)
     server = grpc.server(futures.ThreadPoolExecutor(2))
-    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("test", {"echo": echo})])
+    server.add_generic_rpc_handlers(
+        [grpc.method_handlers_generic_handler("test", {"echo": handler})]
+    )
     key, chain, bundle = files(folder)
     credentials = grpc.ssl_server_credentials(
         [(key, chain)], root_certificates=bundle, require_client_auth=True
@@ -205,30 +205,32 @@ def files(folder: Path) -> tuple[bytes, bytes, bytes]:
     return key, chain, bundle
 
 
-def echoed(port: int, credentials: grpc.ChannelCredentials, seconds: float = 10) -> bytes:
+def echo(port: int, credentials: grpc.ChannelCredentials, seconds: float = 10) -> bytes:
     with grpc.secure_channel(f"127.0.0.1:{port}", credentials) as channel:
-        answer: bytes = channel.unary_unary("/test/echo")(b"hello", timeout=seconds)
-        return answer
+        response: bytes = channel.unary_unary("/test/echo")(b"hello", timeout=seconds)
+        return response
 
 
 @pytest.mark.parametrize(("server", "client"), [(HEAD, WORKER), (WORKER, HEAD)])
-def test_grpc_talks_both_ways(pods: Path, server: str, client: str) -> None:
+def test_grpc_accepts_certificates_of_the_cluster(pods: Path, server: str, client: str) -> None:
     key, chain, bundle = files(pods / client)
     with grpc_server(pods / server) as port:
-        assert echoed(port, grpc.ssl_channel_credentials(bundle, key, chain)) == b"hello"
+        assert echo(port, grpc.ssl_channel_credentials(bundle, key, chain)) == b"hello"
 
 
-@pytest.mark.parametrize("who", ["nobody", "a stranger"])
-def test_grpc_turns_away_who_has_no_certificate_of_the_cluster(pods: Path, who: str) -> None:
+@pytest.mark.parametrize("certificate", ["no certificate", "another cluster's certificate"])
+def test_grpc_rejects_clients_without_a_certificate_of_the_cluster(
+    pods: Path, certificate: str
+) -> None:
     bundle = files(pods / HEAD)[2]
     key, chain, _ = files(pods / STRANGER)
-    own = (None, None) if who == "nobody" else (key, chain)
+    own = (None, None) if certificate == "no certificate" else (key, chain)
     with grpc_server(pods / HEAD) as port, pytest.raises(grpc.RpcError) as refused:
-        echoed(port, grpc.ssl_channel_credentials(bundle, *own), seconds=3)
+        echo(port, grpc.ssl_channel_credentials(bundle, *own), seconds=3)
     assert refused.value.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 
 
-def test_grpc_servers_of_another_cluster_are_not_believed(pods: Path) -> None:
+def test_grpc_clients_reject_servers_of_another_cluster(pods: Path) -> None:
     key, chain, bundle = files(pods / WORKER)
     with grpc_server(pods / STRANGER) as port, pytest.raises(grpc.RpcError):
-        echoed(port, grpc.ssl_channel_credentials(bundle, key, chain), seconds=3)
+        echo(port, grpc.ssl_channel_credentials(bundle, key, chain), seconds=3)

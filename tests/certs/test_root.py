@@ -1,4 +1,4 @@
-"""A root from outside: checked before it is used, above cluster CAs but never inside their bundles."""
+"""An organization's own root is validated before use and never part of a cluster's CA bundle."""
 
 import subprocess
 from datetime import datetime, timedelta
@@ -68,24 +68,45 @@ def private(key: Any = KEY, password: bytes = b"") -> bytes:
     return bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption))
 
 
+def verify(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run `openssl verify` on the files `leaf` and `chain` in `folder`."""
+    command = ["openssl", "verify", "-attime", str(int(NOW.timestamp())), *options]
+    return subprocess.run(
+        [*command, "-untrusted", "chain", "leaf"],
+        cwd=folder, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("certificates", "key", "problem"),
     [
-        (b"", private(), "no certificate in PEM form"),
-        (certificate(), b"", "no unencrypted private key in PEM form"),
+        (b"", private(), "the certificate file holds no certificate in PEM form"),
+        (certificate(), b"", "the key file holds no unencrypted private key in PEM form"),
         (certificate(), private(password=b"x"), "no unencrypted private key"),
-        (certificate(), private(dsa.generate_private_key(2048)), "neither EC, RSA nor Ed25519"),
+        (
+            certificate(),
+            private(dsa.generate_private_key(2048)),
+            "is not an EC, RSA or Ed25519 key",
+        ),
         (
             certificate(),
             private(ec.generate_private_key(ec.SECP256R1())),
-            "the private key is not that of the first",
+            "the private key does not belong to the first",
         ),
-        (certificate(end=NOW - timedelta(days=1)), private(), "it is valid from 2024-06-03"),
-        (certificate(path_length=0), private(), "its path length 0 allows no CA below it"),
-        (certificate(signs=False), private(), "its key usage does not allow to sign certificates"),
-        (certificate(ca=False), private(), "it is no CA certificate"),
-        (certificate(ca=None), private(), "it does not say that it is a CA"),
-        (certificate(ca=False, signs=False), private(), "no CA certificate; its key usage"),
+        (certificate(end=NOW - timedelta(days=1)), private(), "is valid only from 2024-06-03"),
+        (
+            certificate(path_length=0),
+            private(),
+            "the path length 0 of the first certificate allows no CA",
+        ),
+        (certificate(signs=False), private(), "the key usage .* does not allow it to sign"),
+        (certificate(ca=False), private(), "is not a CA .basicConstraints.$"),
+        (certificate(ca=None), private(), "is not a CA: it lacks basicConstraints or keyUsage"),
+        (
+            certificate(ca=False, signs=False),
+            private(),
+            "not a CA .basicConstraints.; the key usage",
+        ),
         (certificate(WEAK), private(WEAK), "RSA of 1024 bits is too weak"),
         (certificate(KOBLITZ), private(KOBLITZ), "curve secp256k1 is not supported"),
         (
@@ -95,7 +116,7 @@ def private(key: Any = KEY, password: bytes = b"") -> bytes:
         ),
     ],
 )
-def test_a_root_that_will_not_do_is_refused_with_every_reason(
+def test_an_unusable_root_is_refused_with_every_reason(
     certificates: bytes, key: bytes, problem: str
 ) -> None:
     with pytest.raises(RootError, match=problem) as raised:
@@ -110,13 +131,13 @@ def test_a_root_that_will_not_do_is_refused_with_every_reason(
     ids=["EC", "RSA", "Ed25519"],
 )
 @pytest.mark.parametrize("identified", [True, False])
-def test_the_outside_verifies_up_to_the_root_and_the_inside_trusts_the_cluster_alone(
+def test_clients_outside_verify_up_to_the_root_and_pods_trust_only_their_cluster(
     tmp_path: Path, key: Any, identified: bool
 ) -> None:
     root = Root.load(certificate(key, identified=identified), private(key), NOW)
     trust, again = (Authorities(SEED, root).of(CLUSTER) for _ in range(2))
-    assert trust.chain == again.chain, "every replica vouches with the same bytes"
-    assert trust.bundle == Authorities(SEED).of(CLUSTER).bundle, "the root is in no bundle"
+    assert trust.chain == again.chain, "replicas sign different bytes"
+    assert trust.bundle == Authorities(SEED).of(CLUSTER).bundle, "the root is in the bundle"
     leaf_key = ec.generate_private_key(ec.SECP256R1())
     validity = (NOW - timedelta(hours=1), NOW + timedelta(days=30))
     leaf = trust.authority.issue(
@@ -127,24 +148,17 @@ def test_the_outside_verifies_up_to_the_root_and_the_inside_trusts_the_cluster_a
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
     for anchor in ("inside", "outside"):
-        command = [
-            "openssl",
-            "verify",
-            "-attime",
-            str(int(NOW.timestamp())),
-            "-purpose",
-            "sslserver",
-        ]
-        command += ["-CAfile", anchor, "-untrusted", "chain", "leaf"]
-        ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert ended.stdout == "leaf: OK\n", ended.stderr
+        process = verify(tmp_path, "-purpose", "sslserver", "-CAfile", anchor)
+        assert process.stdout == "leaf: OK\n", process.stderr
 
 
 @needs_openssl
 @pytest.mark.parametrize(
     "name", ["intranet", "mail.dev", "demo-head-svc.team-b.svc", "team-a.svc.example.com"]
 )
-def test_it_vouches_for_names_of_the_namespace_alone(tmp_path: Path, name: str) -> None:
+def test_a_cluster_ca_below_the_root_is_limited_to_names_of_its_namespace(
+    tmp_path: Path, name: str
+) -> None:
     trust = Authorities(SEED, Root.load(certificate(), private(), NOW)).of(CLUSTER)
     key = ec.generate_private_key(ec.SECP256R1())
     validity = (NOW - timedelta(hours=1), NOW + timedelta(days=30))
@@ -152,50 +166,39 @@ def test_it_vouches_for_names_of_the_namespace_alone(tmp_path: Path, name: str) 
     (tmp_path / "leaf").write_bytes(leaf.public_bytes(Encoding.PEM))
     (tmp_path / "chain").write_bytes(trust.chain)
     (tmp_path / "root").write_bytes(certificate())
-    command = [
-        "openssl",
-        "verify",
-        "-attime",
-        str(int(NOW.timestamp())),
-        "-CAfile",
-        "root",
-        "-untrusted",
-        "chain",
-    ]
-    ended = subprocess.run(
-        [*command, "leaf"], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert ended.returncode != 0 and "permitted subtree violation" in ended.stdout + ended.stderr
+    process = verify(tmp_path, "-CAfile", "root")
+    assert process.returncode != 0
+    assert "permitted subtree violation" in process.stdout + process.stderr
 
 
-def test_a_root_that_has_ended_breaks_nothing() -> None:
+def test_a_cluster_created_after_the_root_expired_still_gets_its_bundle() -> None:
     late = Cluster("team-a", "late", "uid", NOW + timedelta(days=1000))
     trust = Authorities(SEED, Root.load(certificate(), private(), NOW)).of(late)
     assert (trust.chain, bool(trust.bundle)) == (b"", True)
 
 
 def test_a_renewed_root_gives_other_serials() -> None:
-    old, new = (
-        Root.load(certificate(end=NOW + timedelta(days=days)), private(), NOW)
-        for days in (100, 200)
-    )
     authority = Authorities(SEED).of(CLUSTER).authority
-    serials = [
-        x509.load_pem_x509_certificate(one.cross_sign(authority, DOMAINS)).serial_number
-        for one in (old, old, new)
-    ]
-    assert serials[0] == serials[1] != serials[2]
+
+    def root(days: int) -> Root:
+        return Root.load(certificate(end=NOW + timedelta(days=days)), private(), NOW)
+
+    def serial(root: Root) -> int:
+        return x509.load_pem_x509_certificate(root.cross_sign(authority, DOMAINS)).serial_number
+
+    old, renewed = root(days=100), root(days=200)
+    assert serial(old) == serial(old) != serial(renewed)
 
 
-def test_a_chain_whose_path_length_leaves_no_room_is_refused() -> None:
+def test_a_chain_whose_path_length_is_too_short_is_refused() -> None:
     upper = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Example Corp Root")])
-    above, below = (x509.load_pem_x509_certificate(certificate(upper, path_length=1)), KEY)
+    above = x509.load_pem_x509_certificate(certificate(upper, path_length=1))
     builder = (
         x509.CertificateBuilder()
         .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Intermediate")]))
         .issuer_name(name)
-        .public_key(below.public_key())
+        .public_key(KEY.public_key())
         .serial_number(2)
         .not_valid_before(NOW - timedelta(days=1))
         .not_valid_after(NOW + timedelta(days=1))
@@ -203,24 +206,23 @@ def test_a_chain_whose_path_length_leaves_no_room_is_refused() -> None:
         .add_extension(key_usage(sign_certificates=True), critical=True)
     )
     chain = [builder.sign(upper, hashes.SHA256()), above]
-    pem = b"".join(one.public_bytes(Encoding.PEM) for one in chain)
+    pem = b"".join(link.public_bytes(Encoding.PEM) for link in chain)
     with pytest.raises(RootError, match="the path length 1 of CN=Example Corp Root is too short"):
         Root.load(pem, private(), NOW)
 
 
-def test_what_it_vouches_for_does_not_outlive_it() -> None:
+def test_a_cross_signed_ca_does_not_outlive_the_root() -> None:
     root = Root.load(certificate(), private(), NOW)
-    (vouched,) = x509.load_pem_x509_certificates(Authorities(SEED, root).of(CLUSTER).chain)
-    assert vouched.not_valid_after_utc == root.certificate.not_valid_after_utc
-    assert vouched.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length == 0
+    (signed,) = x509.load_pem_x509_certificates(Authorities(SEED, root).of(CLUSTER).chain)
+    assert signed.not_valid_after_utc == root.certificate.not_valid_after_utc
+    assert signed.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length == 0
 
 
-def test_the_chain_leads_up_to_the_root_without_it() -> None:
+def test_the_chain_leads_up_to_the_root_and_does_not_include_it() -> None:
     above = Root.load(certificate(), private(), NOW)
     middle = Authorities(SEED, above).of(CLUSTER).authority
-    intermediate = x509.load_pem_x509_certificates(above.cross_sign(middle, DOMAINS))[
-        0
-    ].public_bytes(Encoding.PEM)
+    signed = x509.load_pem_x509_certificates(above.cross_sign(middle, DOMAINS))
+    intermediate = signed[0].public_bytes(Encoding.PEM)
     assert above.chain == b""
     both = Root([*x509.load_pem_x509_certificates(intermediate + certificate())], KEY)
     assert both.chain == intermediate

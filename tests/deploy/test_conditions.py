@@ -1,4 +1,4 @@
-"""What the API server leaves out of what it sends to us, by the conditions of `deploy/base`."""
+"""Which requests the match conditions of `deploy/base` keep away from RayWarden."""
 
 from typing import Any
 
@@ -10,8 +10,10 @@ from tests.support.factory import Object, changed
 
 
 class TestConditions:
-    """What is left out of what is sent; that nothing is left out which a rule refuses, `tests/policies/rules/test_rules.py` and
-    `tests/bypasses` show with every object they have.
+    """Requests that no rule judges are not sent.
+
+    `tests/policies/rules/test_rules.py` and `tests/bypasses` test the opposite with all their
+    objects: every request that a rule refuses is sent.
     """
 
     @pytest.mark.parametrize(
@@ -29,13 +31,9 @@ class TestConditions:
         ],
         ids=["pod", "internal service", "alias"],
     )
-    def test_what_no_rule_has_an_opinion_on_is_not_sent(self, document: Object) -> None:
-        made = {
-            "apiVersion": "v1",
-            "metadata": {"name": "plain", "labels": {"app": "web"}},
-            **document,
-        }
-        assert sent(made) == []
+    def test_objects_that_no_rule_judges_are_not_sent(self, document: Object) -> None:
+        metadata = {"name": "plain", "labels": {"app": "web"}}
+        assert sent({"apiVersion": "v1", "metadata": metadata, **document}) == []
 
     @pytest.mark.parametrize(
         "words",
@@ -48,22 +46,21 @@ class TestConditions:
         ],
         ids=repr,
     )
-    def test_whatever_is_read_as_ray_start_is_sent(self, words: list[str]) -> None:
+    def test_every_command_that_is_read_as_ray_start_is_sent(self, words: list[str]) -> None:
         pod = {"spec": {"containers": [{"name": "any", "command": words}]}}
         assert workload.starts_ray(pod)
-        assert sent({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "any"}, **pod}) == [
-            "pods.raywarden.io"
-        ]
+        document = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "any"}, **pod}
+        assert sent(document) == ["pods.raywarden.io"]
 
     @pytest.mark.parametrize(
         "words", [["v2ray", "--startup"], ["bash", "-c", "declare -a array; restart"]], ids=repr
     )
-    def test_words_that_only_hold_those_are_not_sent(self, words: list[str]) -> None:
+    def test_commands_that_contain_ray_start_only_inside_words_are_not_sent(
+        self, words: list[str]
+    ) -> None:
         spec = {"containers": [{"name": "any", "command": words}]}
-        assert (
-            sent({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "any"}, "spec": spec})
-            == []
-        )
+        document = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "any"}, "spec": spec}
+        assert sent(document) == []
 
     def test_plain_deployments_are_not_sent(self) -> None:
         template = {
@@ -74,10 +71,9 @@ class TestConditions:
             ("apps/v1", "Deployment", {"template": template}),
             ("batch/v1", "CronJob", {"jobTemplate": {"spec": {"template": template}}}),
         ):
-            assert (
-                sent({"apiVersion": api, "kind": kind, "metadata": {"name": "plain"}, "spec": spec})
-                == []
-            )
+            metadata = {"name": "plain"}
+            document = {"apiVersion": api, "kind": kind, "metadata": metadata, "spec": spec}
+            assert sent(document) == []
 
     @pytest.mark.parametrize(
         "base",
@@ -92,56 +88,55 @@ class TestConditions:
         ],
         ids=["finalizers", "status", "managed fields"],
     )
-    def test_updates_of_what_nobody_looks_at_are_not_sent(self, base: Any, change: Object) -> None:
-        """So that objects can be deleted, and controllers go on, while nobody answers."""
+    def test_updates_of_fields_that_no_rule_reads_are_not_sent(
+        self, base: Any, change: Object
+    ) -> None:
+        """Objects can be deleted, and controllers keep working, while RayWarden is unavailable."""
         stored = changed(
             base(), {"/metadata/finalizers": ["foregroundDeletion"], "/spec/type": "NodePort"}
         )
         assert sent(changed(stored, change), stored) == []
-        assert sent(
-            changed(stored, {"/metadata/labels": {"ray.io/cluster": "demo", "new": "one"}}), stored
-        )
+        relabeled = {"/metadata/labels": {"ray.io/cluster": "demo", "new": "one"}}
+        assert sent(changed(stored, relabeled), stored)
 
     def test_the_status_of_a_pod_is_not_sent(self) -> None:
         stored = factory.head_pod()
-        assert (
-            sent(changed(stored, {"/status": {"phase": "Running"}}), stored, sub_resource="status")
-            == []
-        )
+        running = changed(stored, {"/status": {"phase": "Running"}})
+        assert sent(running, stored, sub_resource="status") == []
         forged = changed(stored, {"/metadata/labels": {"ray.io/cluster": "other"}})
         assert sent(forged, stored, sub_resource="status") == ["pods.raywarden.io"]
 
-    def test_what_networks_note_on_a_pod_is_not_sent(self) -> None:
-        """Calico empties its annotation through `status` when a pod ends: that pod would stay, and with it a drain."""
-        note, ours = (
-            "/metadata/annotations/cni.projectcalico.org~1podIP",
-            "/metadata/annotations/raywarden.io~1x",
-        )
+    def test_annotations_of_network_plugins_on_pods_are_not_sent(self) -> None:
+        """Calico clears its annotation through `status` when a pod ends.
+
+        If that needed RayWarden, an outage would block the deletion of pods and so draining a node.
+        """
+        calico = "/metadata/annotations/cni.projectcalico.org~1podIP"
+        raywarden = "/metadata/annotations/raywarden.io~1x"
         stored = changed(factory.head_pod(), {"/metadata/annotations": {"a": "b"}})
-        noted = changed(stored, {note: "10.0.0.7/32"})
-        assert (
-            sent(noted, stored, sub_resource="status")
-            == sent(changed(noted, {note: ""}), noted)
-            == []
-        )
-        for told in ({ours: ""}, {"/metadata/annotations/a": "c"}, {"/metadata/annotations": None}):
-            assert sent(changed(noted, told), noted, sub_resource="status") == ["pods.raywarden.io"]
-        many = {
-            "/metadata/annotations": {
-                f"cni.projectcalico.org/{number}": "" for number in range(201)
-            }
-        }
-        assert sent(changed(stored, many), changed(stored, many)) == ["pods.raywarden.io"]
+        annotated = changed(stored, {calico: "10.0.0.7/32"})
+        assert sent(annotated, stored, sub_resource="status") == []
+        assert sent(changed(annotated, {calico: ""}), annotated) == []
+        for change in (
+            {raywarden: ""},
+            {"/metadata/annotations/a": "c"},
+            {"/metadata/annotations": None},
+        ):
+            called = sent(changed(annotated, change), annotated, sub_resource="status")
+            assert called == ["pods.raywarden.io"]
+        # The condition compares at most 200 annotations, because its cost is bounded.
+        names = {f"cni.projectcalico.org/{number}": "" for number in range(201)}
+        many = changed(stored, {"/metadata/annotations": names})
+        assert sent(many, many) == ["pods.raywarden.io"]
 
-    def test_slices_of_controllers_are_not_sent(self) -> None:
-        written = related_objects.NEIGHBOURS["endpointslice"]()
-        assert (
-            sent(written, user="system:serviceaccount:kube-system:endpointslice-controller") == []
-        )
-        assert sent(written, user="mallory") == ["endpoints.raywarden.io"]
+    def test_endpoint_slices_of_controllers_are_not_sent(self) -> None:
+        endpoint_slice = related_objects.endpoint_slice()
+        controller = "system:serviceaccount:kube-system:endpointslice-controller"
+        assert sent(endpoint_slice, user=controller) == []
+        assert sent(endpoint_slice, user="mallory") == ["endpoints.raywarden.io"]
 
-    def test_locks_that_elect_a_leader_are_not_sent(self) -> None:
-        """Some controllers still keep them in Endpoints, and end where they cannot renew them."""
+    def test_locks_of_leader_elections_are_not_sent(self) -> None:
+        """Some controllers still keep their lock in Endpoints and exit if they cannot renew it."""
         lock = {
             "apiVersion": "v1",
             "kind": "Endpoints",
@@ -149,13 +144,16 @@ class TestConditions:
         }
         assert sent(lock) == []
         assert sent(changed(lock, {"/metadata/annotations/a": "c"}), lock) == []
-        led = changed(
-            lock, {"/subsets": [{"addresses": [{"ip": "10.0.0.7"}], "ports": [{"port": 8265}]}]}
-        )
-        assert sent(led) == sent(led, lock) == ["endpoints.raywarden.io"]
+        subset = {"addresses": [{"ip": "10.0.0.7"}], "ports": [{"port": 8265}]}
+        with_addresses = changed(lock, {"/subsets": [subset]})
+        assert sent(with_addresses) == ["endpoints.raywarden.io"]
+        assert sent(with_addresses, lock) == ["endpoints.raywarden.io"]
 
-    def test_addresses_and_owners_of_slices_are_not_sent(self) -> None:
-        """Others than Kubernetes' own controllers write slices, too, and go on while nobody answers."""
+    def test_addresses_and_owners_of_endpoint_slices_are_not_sent(self) -> None:
+        """Controllers outside Kubernetes write EndpointSlices, too.
+
+        They keep working while RayWarden is unavailable.
+        """
         stored = changed(
             related_objects.endpoint_slice(), {"/metadata/finalizers": ["foregroundDeletion"]}
         )
@@ -165,14 +163,14 @@ class TestConditions:
             "/metadata/annotations": {},
         }
         assert sent(changed(stored, scaled), stored) == []
-        for told in (
+        for change in (
             {"/ports/0/port": 8265},
             {"/metadata/labels/kubernetes.io~1service-name": "other"},
         ):
-            assert sent(changed(stored, told), stored) == ["endpoints.raywarden.io"]
+            assert sent(changed(stored, change), stored) == ["endpoints.raywarden.io"]
 
-    def test_finalizers_are_not_sent_where_there_is_no_spec(self) -> None:
-        """KubeRay's definitions ask for none."""
+    def test_finalizers_of_objects_without_a_spec_are_not_sent(self) -> None:
+        """KubeRay's CustomResourceDefinitions do not require a spec."""
         stored = {
             "apiVersion": "ray.io/v1",
             "kind": "RayJob",
@@ -180,22 +178,21 @@ class TestConditions:
         }
         assert sent(stored) == ["clusters.raywarden.io"]
         assert sent(changed(stored, {"/metadata/finalizers": []}), stored) == []
-        assert sent(changed(stored, {"/spec": {"entrypoint": "x"}}), stored) == [
-            "clusters.raywarden.io"
-        ]
+        with_spec = changed(stored, {"/spec": {"entrypoint": "x"}})
+        assert sent(with_spec, stored) == ["clusters.raywarden.io"]
 
-    def test_namespaces_are_sent_when_a_label_of_ours_changes(self) -> None:
-        stored = related_objects.NEIGHBOURS["namespace"]()
+    def test_namespaces_are_sent_when_a_label_of_raywarden_changes(self) -> None:
+        stored = related_objects.namespace()
         assert sent(changed(stored, {"/metadata/labels/team": "vision"}), stored) == []
         for mode in ("enforce", "warn", "audit"):
             loosened = changed(stored, {f"/metadata/labels/raywarden.io~1{mode}": "privileged"})
-            for way in ("", "status", "finalize"):
-                assert sent(loosened, stored, sub_resource=way) == ["namespaces.raywarden.io"]
+            for sub_resource in ("", "status", "finalize"):
+                called = sent(loosened, stored, sub_resource=sub_resource)
+                assert called == ["namespaces.raywarden.io"]
 
 
 def sent(document: Object, old: Object | None = None, user: str = "", **fields: Any) -> list[str]:
-    """The validating webhooks that are called for an object that is created, or updated."""
+    """The validating webhooks that are called when an object is created, or updated from `old`."""
     operation = "CREATE" if old is None else "UPDATE"
-    return registration.called(
-        "validate", factory.request(document, operation, old, user, **fields)
-    )
+    request = factory.request(document, operation, old, user, **fields)
+    return registration.called("validate", request)

@@ -1,4 +1,4 @@
-"""The manifests and the code say the same: paths, ports, kinds, rights, variables, and what is sent to us."""
+"""The manifests agree with the code: paths, ports, kinds, rights, variables and registration."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,28 +21,28 @@ DEFAULTS = Settings.model_construct()
 
 
 def container() -> Mapping[str, Any]:
-    """Ours, in `deploy/base`."""
-    (found,) = only(base(), "Deployment")["spec"]["template"]["spec"]["containers"]
-    return dict(found)
+    """The container of RayWarden in `deploy/base`."""
+    (container,) = only(base(), "Deployment")["spec"]["template"]["spec"]["containers"]
+    return dict(container)
 
 
 class TestFiles:
     @pytest.mark.parametrize(
         "file", sorted(DEPLOY.glob("*/**/kustomization.yaml")), ids=lambda file: file.parent.name
     )
-    def test_every_file_beside_a_kustomization_is_in_it(self, file: Path) -> None:
-        there = {one.name for one in file.parent.iterdir()} - {"kustomization.yaml"}
+    def test_a_kustomization_names_every_file_beside_it(self, file: Path) -> None:
+        names = {sibling.name for sibling in file.parent.iterdir()} - {"kustomization.yaml"}
         text = file.read_text()
-        assert not {name for name in there if name not in text}
+        assert not {name for name in names if name not in text}
 
     def test_every_component_has_an_overlay(self) -> None:
-        components = {one.name for one in (DEPLOY / "components").iterdir()}
+        components = {folder.name for folder in (DEPLOY / "components").iterdir()}
         assert components <= {folder.name for folder in overlays()}
 
     @pytest.mark.parametrize(
         "file", sorted(DEPLOY.glob("*/**/policy.yaml")), ids=lambda file: file.parent.name
     )
-    def test_every_policy_is_one(self, file: Path) -> None:
+    def test_every_policy_file_is_valid(self, file: Path) -> None:
         load_policy(file)
 
     def test_every_object_in_base_is_valid(self) -> None:
@@ -53,24 +53,22 @@ class TestFiles:
 
 
 class TestServer:
-    """What the Deployment starts, and what leads to it."""
+    """The Deployment, and the Services and network policies that lead to it."""
 
-    def test_it_starts_a_command_there_is(self) -> None:
+    def test_the_container_runs_an_existing_command(self) -> None:
         names = {command.name for command in command_line.registered_commands}
         assert container()["args"] == ["serve"] and "serve" in names
 
-    def test_its_ports_are_the_defaults(self) -> None:
+    def test_the_container_ports_are_the_defaults(self) -> None:
         ports = {port["name"]: port["containerPort"] for port in container()["ports"]}
         assert ports == {
-            which: getattr(DEFAULTS, f"{which}_port")
-            for which in ("admission", "enrollment", "operations")
+            name: getattr(DEFAULTS, f"{name}_port")
+            for name in ("admission", "enrollment", "operations")
         }
 
-    def test_services_lead_to_these_ports_under_the_names_in_our_certificate(self) -> None:
-        admission, enrollment = (
-            only(base(), "Service", DEFAULTS.admission_service),
-            only(base(), "Service", "raywarden-enroll"),
-        )
+    def test_services_lead_to_the_ports_under_the_names_in_the_certificate(self) -> None:
+        admission = only(base(), "Service", DEFAULTS.admission_service)
+        enrollment = only(base(), "Service", "raywarden-enroll")
         assert admission["spec"]["ports"] == [
             {"name": "admission", "port": 443, "targetPort": "admission"}
         ]
@@ -82,39 +80,35 @@ class TestServer:
         for service in (admission, enrollment):
             assert service["spec"]["selector"].items() <= labels.items()
 
-    def test_network_policies_let_both_ports_in(self) -> None:
-        policy = only(base(), "NetworkPolicy")["spec"]
-        ports = {port["port"] for rule in policy["ingress"] for port in rule["ports"]}
+    def test_the_network_policy_allows_connections_to_both_ports(self) -> None:
+        rules = only(base(), "NetworkPolicy")["spec"]["ingress"]
+        ports = {port["port"] for rule in rules for port in rule["ports"]}
         assert ports == {DEFAULTS.admission_port, DEFAULTS.enrollment_port}
-        ((admission,), (enrollment,)) = (
-            [rule for rule in policy["ingress"] if rule["ports"] == [{"port": port}]]
-            for port in sorted(ports)
-        )
+        (admission,) = [r for r in rules if r["ports"] == [{"port": DEFAULTS.admission_port}]]
+        (enrollment,) = [r for r in rules if r["ports"] == [{"port": DEFAULTS.enrollment_port}]]
         assert "from" not in admission
-        keys = {one["podSelector"]["matchExpressions"][0]["key"] for one in enrollment["from"]}
+        keys = {peer["podSelector"]["matchExpressions"][0]["key"] for peer in enrollment["from"]}
         assert keys == {workload.RAY_CLUSTER_LABEL, workload.OPT_IN_CLUSTER_LABEL}
 
-    def test_probes_ask_what_is_answered(self) -> None:
-        # tests/webhook/server/test_server.py asks for these over a socket.
+    def test_probes_request_the_paths_of_the_operations_port(self) -> None:
+        # tests/webhook/server/test_server.py requests the same paths over a socket.
         for probe, path in (("readinessProbe", "/readyz"), ("livenessProbe", "/livez")):
             assert container()[probe]["httpGet"] == {"path": path, "port": "operations"}
 
-    def test_there_is_time_to_end(self) -> None:
+    def test_the_grace_period_is_long_enough_to_drain_and_shut_down(self) -> None:
         pod = only(base(), "Deployment")["spec"]["template"]["spec"]
-        assert (
-            pod["terminationGracePeriodSeconds"]
-            > DEFAULTS.drain_seconds + DEFAULTS.shutdown_seconds
-        )
-        # A replica that drains is found out before it stops answering.
+        needed = DEFAULTS.drain_seconds + DEFAULTS.shutdown_seconds
+        assert pod["terminationGracePeriodSeconds"] > needed
+        # The kubelet marks a draining replica unready before it stops accepting requests.
         probe = container()["readinessProbe"]
         assert probe["periodSeconds"] * probe["failureThreshold"] < DEFAULTS.drain_seconds
 
 
 class TestRights:
-    def test_they_are_what_the_code_asks_for(self) -> None:
-        everywhere = {("", *one) for one in granted(only(base(), "ClusterRole"))}
-        ours = {("ours", *one) for one in granted(only(base(), "Role"))}
-        wanted = {
+    def test_the_roles_grant_exactly_what_the_code_needs(self) -> None:
+        everywhere = {("", *right) for right in granted(only(base(), "ClusterRole"))}
+        own_namespace = {("ours", *right) for right in granted(only(base(), "Role"))}
+        needed = {
             (
                 "ours" if right.ours else "",
                 right.verb,
@@ -124,9 +118,9 @@ class TestRights:
             )
             for right in permissions("raywarden")
         }
-        assert everywhere | ours == wanted
+        assert everywhere | own_namespace == needed
 
-    def test_they_are_bound_to_our_service_account_alone(self) -> None:
+    def test_the_roles_are_bound_only_to_the_service_account_of_raywarden(self) -> None:
         subject = {"kind": "ServiceAccount", "name": "raywarden", "namespace": "raywarden-system"}
         for kind in ("ClusterRole", "Role"):
             binding = only(base(), f"{kind}Binding")
@@ -139,7 +133,7 @@ class TestRights:
 
 
 def granted(role: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
-    """Every verb, group, resource and name (empty: all)."""
+    """Every verb, group, resource and name that a role grants; an empty name means all."""
     for rule in role["rules"]:
         for group in rule["apiGroups"]:
             for resource in rule["resources"]:
@@ -148,29 +142,28 @@ def granted(role: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
 
 
 class TestRegistration:
-    def test_every_kind_the_rules_know_is_sent_to_us(self) -> None:
+    def test_every_kind_that_the_rules_judge_is_sent(self) -> None:
         sent = {
             (group, resource)
             for group, resource, _ in registration.asked_for("validate")
             if "/" not in resource
         }
         assert sent == {(kind.group, plural) for kind, plural in registration.PLURALS.items()}
-        assert {
-            kind.kind for kind in registration.PLURALS
-        } == workload.WORKLOAD_KINDS | related_object.RELATED_KINDS
+        kinds = {kind.kind for kind in registration.PLURALS}
+        assert kinds == workload.WORKLOAD_KINDS | related_object.RELATED_KINDS
 
-    def test_every_way_to_write_what_is_looked_at_is_sent_to_us(self) -> None:
-        """Status, too, where metadata can be written through it; containers put into a running pod."""
-        ways = {
+    def test_every_subresource_that_can_change_what_the_rules_read_is_sent(self) -> None:
+        """This includes `status`, through which metadata can be written, and new containers."""
+        subresources = {
             resource for _, resource, _ in registration.asked_for("validate") if "/" in resource
         }
         status = {
             f"{plural}/status"
             for plural in ("pods", "services", "ingresses", "namespaces", "routes")
         }
-        assert ways == {"pods/ephemeralcontainers", "namespaces/finalize", *status}
+        assert subresources == {"pods/ephemeralcontainers", "namespaces/finalize", *status}
 
-    def test_webhooks_are_as_designed(self) -> None:
+    def test_webhooks_have_the_designed_fields(self) -> None:
         for kind, path, policy in (
             ("Mutating", "/mutate", "Ignore"),
             ("Validating", "/validate", "Fail"),

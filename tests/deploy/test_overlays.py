@@ -1,4 +1,4 @@
-"""What kubectl renders of `deploy/`: every overlay is whole, valid, and of one mind about namespace and image."""
+"""Every overlay of `deploy/`, as kubectl renders it, is complete, valid and consistent."""
 
 import re
 import shutil
@@ -10,12 +10,13 @@ import yaml
 
 from tests.support import factory, registration, related_objects
 from tests.support.deployed import only, overlays, rendered, variables
+from tests.support.factory import Object
 from tests.support.paths import DEPLOY
 from webhook.settings import Settings
 
 FOLDERS = pytest.mark.parametrize("folder", overlays(), ids=lambda folder: folder.name)
 GUIDE = DEPLOY / "README.md"
-# Defined by others than Kubernetes, whose schemas kubernetes-validate does not have.
+# The groups of custom resources, whose schemas kubernetes-validate does not have.
 _FOREIGN = ("cert-manager.io/", "monitoring.coreos.com/")
 
 
@@ -29,16 +30,16 @@ class TestRendered:
                 )
 
     @FOLDERS
-    def test_pods_enroll_with_the_image_that_signs_for_them(self, folder: Path) -> None:
+    def test_init_containers_use_the_image_of_the_server(self, folder: Path) -> None:
         deployment = only(rendered(folder), "Deployment")
-        (ours,) = deployment["spec"]["template"]["spec"]["containers"]
-        assert ours["image"] == variables(deployment)["RAYWARDEN_ENROLL_IMAGE"]
-        assert ours["image"].endswith(":0.1.0")
+        (container,) = deployment["spec"]["template"]["spec"]["containers"]
+        assert container["image"] == variables(deployment)["RAYWARDEN_ENROLL_IMAGE"]
+        assert container["image"].endswith(":0.1.0")
 
     @FOLDERS
-    def test_our_own_namespace_is_not_sent_to_us(self, folder: Path) -> None:
+    def test_requests_in_raywardens_own_namespace_are_not_sent(self, folder: Path) -> None:
         objects = rendered(folder)
-        (namespace,) = [one["metadata"]["name"] for one in objects if one["kind"] == "Namespace"]
+        namespace = namespace_of(objects)
         for kind in ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"):
             for webhook in only(objects, kind)["webhooks"]:
                 (expression,) = webhook["namespaceSelector"]["matchExpressions"]
@@ -48,92 +49,96 @@ class TestRendered:
     @FOLDERS
     def test_everything_is_in_one_namespace(self, folder: Path) -> None:
         objects = rendered(folder)
-        (namespace,) = [one["metadata"]["name"] for one in objects if one["kind"] == "Namespace"]
-        named = {one["metadata"].get("namespace", namespace) for one in objects}
-        bound = {subject["namespace"] for one in objects for subject in one.get("subjects", [])}
+        namespace = namespace_of(objects)
+        named = {document["metadata"].get("namespace", namespace) for document in objects}
+        subjects = [subject for document in objects for subject in document.get("subjects", [])]
+        bound = {subject["namespace"] for subject in subjects}
         assert named | bound == {namespace}
 
     @FOLDERS
-    def test_every_volume_and_reference_leads_somewhere(self, folder: Path) -> None:
+    def test_every_reference_of_the_pod_exists(self, folder: Path) -> None:
         objects = rendered(folder)
         pod = only(objects, "Deployment")["spec"]["template"]["spec"]
         only(objects, "PriorityClass", pod["priorityClassName"])
         only(objects, "ServiceAccount", pod["serviceAccountName"])
-        made = {one["spec"].get("secretName") for one in objects if one["kind"] == "Certificate"}
+        certificates = [document for document in objects if document["kind"] == "Certificate"]
+        secrets = {certificate["spec"].get("secretName") for certificate in certificates}
         for volume in pod["volumes"]:
             if "configMap" in volume:
-                assert (
-                    "policy.yaml" in only(objects, "ConfigMap", volume["configMap"]["name"])["data"]
-                )
+                config_map = only(objects, "ConfigMap", volume["configMap"]["name"])
+                assert "policy.yaml" in config_map["data"]
             else:
-                assert volume["secret"]["secretName"] in made
+                assert volume["secret"]["secretName"] in secrets
 
     @FOLDERS
-    def test_every_variable_is_a_setting_with_a_value_it_can_have(self, folder: Path) -> None:
-        given = variables(only(rendered(folder), "Deployment"))
-        fields = {name.removeprefix("RAYWARDEN_").lower(): value for name, value in given.items()}
+    def test_every_variable_is_a_setting_with_a_valid_value(self, folder: Path) -> None:
+        environment = variables(only(rendered(folder), "Deployment"))
+        fields = {
+            name.removeprefix("RAYWARDEN_").lower(): value for name, value in environment.items()
+        }
         assert fields.keys() <= Settings.model_fields.keys()
         Settings.model_validate({name: value for name, value in fields.items() if value})
 
-    def test_openshifts_own_namespaces_do_not_wait_for_us(self) -> None:
+    def test_requests_in_openshifts_own_namespaces_are_not_sent(self) -> None:
         objects = rendered(DEPLOY / "overlays" / "openshift")
-        asked = factory.request(related_objects.route())
+        route = factory.request(related_objects.route())
         for webhook in only(objects, "ValidatingWebhookConfiguration")["webhooks"]:
-            (condition,) = [
-                one for one in webhook["matchConditions"] if one["name"] == "is-not-openshifts-own"
+            (expression,) = [
+                condition["expression"]
+                for condition in webhook["matchConditions"]
+                if condition["name"] == "is-not-openshifts-own"
             ]
             for namespace, is_sent in (
                 ("openshift-ingress", False),
                 ("openshift", True),
                 ("team-openshift-", True),
             ):
-                request = asked.model_copy(update={"namespace": namespace})
-                assert registration.holds(condition["expression"], request) is is_sent
+                request = route.model_copy(update={"namespace": namespace})
+                assert registration.holds(expression, request) is is_sent
 
-    def test_by_hand_the_server_writes_nothing_of_the_cluster(self) -> None:
+    def test_with_ca_bundle_by_hand_the_server_writes_no_cluster_object(self) -> None:
         objects = rendered(DEPLOY / "overlays" / "ca-bundle-by-hand")
-        verbs = {verb for rule in only(objects, "ClusterRole")["rules"] for verb in rule["verbs"]}
-        creates = [
-            rule["resources"]
-            for rule in only(objects, "ClusterRole")["rules"]
-            if "create" in rule["verbs"]
-        ]
+        rules = only(objects, "ClusterRole")["rules"]
+        verbs = {verb for rule in rules for verb in rule["verbs"]}
+        creates = [rule["resources"] for rule in rules if "create" in rule["verbs"]]
         assert verbs == {"get", "list", "watch", "create"} and creates == [["tokenreviews"]]
         (container,) = only(objects, "Deployment")["spec"]["template"]["spec"]["containers"]
         assert {"name": "RAYWARDEN_WEBHOOK_CONFIGURATION", "value": ""} in container["env"]
 
-    def test_cert_manager_takes_the_ca_bundle_over(self) -> None:
+    def test_with_cert_manager_the_server_does_not_write_the_ca_bundle(self) -> None:
         objects = rendered(DEPLOY / "overlays" / "cert-manager")
-        given = variables(only(objects, "Deployment"))
-        assert {"RAYWARDEN_TLS_CERT_FILE", "RAYWARDEN_ROOT_KEY_FILE"} <= given.keys()
-        groups = [
-            group for rule in only(objects, "ClusterRole")["rules"] for group in rule["apiGroups"]
-        ]
+        environment = variables(only(objects, "Deployment"))
+        assert {"RAYWARDEN_TLS_CERT_FILE", "RAYWARDEN_ROOT_KEY_FILE"} <= environment.keys()
+        rules = only(objects, "ClusterRole")["rules"]
+        groups = [group for rule in rules for group in rule["apiGroups"]]
         assert "admissionregistration.k8s.io" not in groups
         (serving,) = [
-            one
-            for one in objects
-            if one["metadata"]["name"] == "raywarden-serving" and "dnsNames" in one["spec"]
+            document
+            for document in objects
+            if document["metadata"]["name"] == "raywarden-serving"
+            and "dnsNames" in document["spec"]
         ]
-        names = {
-            f"{one['metadata']['name']}.{one['metadata']['namespace']}.svc"
-            for one in objects
-            if one["kind"] == "Service"
-        }
+        services = [document["metadata"] for document in objects if document["kind"] == "Service"]
+        names = {f"{service['name']}.{service['namespace']}.svc" for service in services}
         assert set(serving["spec"]["dnsNames"]) == names
         for kind in ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"):
             annotations = only(objects, kind)["metadata"]["annotations"]
             assert annotations == {
                 "cert-manager.io/inject-ca-from": "raywarden-system/raywarden-serving"
             }
-        assert sum("annotations" in one["metadata"] for one in objects) == 2, (
-            "nothing else has a caBundle"
-        )
+        annotated = [document for document in objects if "annotations" in document["metadata"]]
+        assert len(annotated) == 2, "only webhook configurations have a caBundle"
 
 
-def test_cert_manager_can_be_had_under_another_namespace(tmp_path: Path) -> None:
-    """With what the guide says has to be added."""
-    (folder := tmp_path / "own").mkdir()
+def namespace_of(objects: tuple[Object, ...]) -> str:
+    (namespace,) = [document for document in objects if document["kind"] == "Namespace"]
+    return str(namespace["metadata"]["name"])
+
+
+def test_cert_manager_works_with_another_namespace(tmp_path: Path) -> None:
+    """This needs the additions that the guide describes."""
+    folder = tmp_path / "own"
+    folder.mkdir()
     shutil.copytree(DEPLOY, tmp_path / "deploy")
     custom = (DEPLOY / "overlays" / "custom" / "kustomization.yaml").read_text()
     (more,) = re.findall(
@@ -141,11 +146,11 @@ def test_cert_manager_can_be_had_under_another_namespace(tmp_path: Path) -> None
         GUIDE.read_text(),
         re.DOTALL | re.MULTILINE,
     )
-    both = (
-        custom.replace("  - ../../components/monitoring\n", "  - ../../components/cert-manager\n")
-        + more
+    kustomization = custom.replace(
+        "  - ../../components/monitoring\n", "  - ../../components/cert-manager\n"
     )
-    (folder / "kustomization.yaml").write_text(both.replace("../../", "../deploy/"))
+    kustomization += more
+    (folder / "kustomization.yaml").write_text(kustomization.replace("../../", "../deploy/"))
     shutil.copy(DEPLOY / "overlays" / "custom" / "policy.yaml", folder)
     text = yaml.safe_dump_all(rendered(folder))
     assert "inject-ca-from: ray-security/raywarden-serving" in text

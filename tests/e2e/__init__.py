@@ -1,1 +1,4 @@
-"""A real Ray cluster on what we inject and sign (`make e2e`): each pod is a set of Linux namespaces."""
+"""`make e2e` runs real Ray clusters with what RayWarden injects and signs.
+
+Each pod is a set of Linux namespaces on this machine.
+"""

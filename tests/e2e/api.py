@@ -1,4 +1,4 @@
-"""What the kubelet and KubeRay ask of an API server."""
+"""The interface to an API server that the kubelet and KubeRay need here."""
 
 from collections.abc import Iterator
 from typing import Protocol
@@ -8,7 +8,8 @@ from tests.support.factory import Object
 ENROLLMENT_PORT = 8444
 SIGNER = "raywarden-enroll.raywarden-system.svc"
 SETTINGS = {
-    # Everywhere in a network namespace where nobody else is: pods come by the bridge, the API server by loopback.
+    # On all addresses of a private network namespace: pods connect over the bridge, the API server
+    # over loopback.
     "HOST": "0.0.0.0",
     "ENROLLMENT_PORT": str(ENROLLMENT_PORT),
     "SIGNER_URL": f"https://{SIGNER}:{ENROLLMENT_PORT}",
@@ -17,28 +18,28 @@ SETTINGS = {
 
 
 class Api(Protocol):
-    """An API server that sends everything to RayWarden first."""
+    """An API server that calls RayWarden's webhooks for every object."""
 
     def make_cluster(self, name: str) -> Object:
         """Store a RayCluster."""
 
     def make_pod(self, pod: Object) -> Object:
-        """Store a pod of KubeRay's."""
+        """Store a pod as KubeRay's operator."""
 
     def place(self, pod: Object) -> str:
-        """Give a stored pod an address, and report it, as CNI and kubelet do."""
+        """Give a stored pod an address and report it, as CNI and kubelet do."""
 
     def delete_pod(self, pod: Object) -> None:
-        """Take a pod away."""
+        """Delete a pod."""
 
     def token(self, pod: Object, audience: str) -> str:
-        """A token bound to the pod; of the API server's own audience for the empty text."""
+        """A token bound to the pod; an empty audience means that of the API server itself."""
 
     def adopt_policy(self, policy: Object) -> None:
-        """Have RayWarden follow another policy."""
+        """Change RayWarden's policy, and wait until it is in force."""
 
     def rotate(self) -> None:
         """Add a generation to the seed, and wait until it is in force."""
 
     def free_addresses(self) -> Iterator[str]:
-        """Addresses for pods the API server knows nothing of."""
+        """Addresses for pods that the API server does not know."""

@@ -1,4 +1,4 @@
-"""Pods as KubeRay sends them: captured from it, made over for a cluster of another name or by another author."""
+"""Pods captured from KubeRay, adapted to another cluster name and to other options."""
 
 import copy
 import json
@@ -10,19 +10,20 @@ from tests.support.paths import EXAMPLES
 
 NAMESPACE = "ml-training"
 FILES = {"head": "03-kuberay-head-pod.json", "worker": "04-kuberay-worker-pod.json"}
-# What has the name of the cluster in it begins with it; `ml-training` and `ray-training` do not.
+# Names that derive from the cluster start with its name. `ml-training` and `ray-training` are other
+# names and must stay.
 _CLUSTER_NAME = re.compile(r"(?<![\w-])training(?![\w.])")
 _NODE_ADDRESS = re.compile(r" --node-ip-address=\S+")
 ACCOUNT = "ray-training"
 
 
 def service_of(cluster: str) -> str:
-    """The name of the head service, as KubeRay makes it."""
+    """The name that KubeRay gives to the head service."""
     return f"{cluster}-head-svc"
 
 
 def head_service(cluster: str) -> Object:
-    """The head service, headless as KubeRay makes it."""
+    """The head service as KubeRay creates it, which is headless."""
     selector = {"ray.io/cluster": cluster, "ray.io/node-type": "head"}
     metadata = {"name": service_of(cluster), "namespace": NAMESPACE}
     spec = {"clusterIP": "None", "selector": selector, "ports": [{"name": "gcs", "port": 6379}]}
@@ -41,9 +42,9 @@ def ray_cluster_of(name: str) -> Object:
 
 
 def pod_of(cluster: Object, role: str, *, token: bool = True) -> Object:
-    """A head or worker of a stored RayCluster, captured but for names and `rayStartParams`.
+    """A captured head or worker pod, with the names and `rayStartParams` of a stored RayCluster.
 
-    Without `token` its author did not ask for Ray's token authentication.
+    `token`: the author has turned on Ray's token authentication.
     """
     text = (EXAMPLES / FILES[role]).read_text()
     metadata = cluster["metadata"]
@@ -57,7 +58,7 @@ def pod_of(cluster: Object, role: str, *, token: bool = True) -> Object:
 
 
 def _set_node_address(pod: Object, address: str) -> None:
-    """As KubeRay writes `rayStartParams` into the command of the Ray container."""
+    """Write the parameter into the command of the Ray container, as KubeRay does."""
     ray = pod["spec"]["containers"][0]
     parameter = f" --node-ip-address={address}" if address else ""
     ray["args"] = [_NODE_ADDRESS.sub(parameter, word) for word in ray["args"]]
@@ -67,21 +68,21 @@ def _set_node_address(pod: Object, address: str) -> None:
 
 
 def without_token(pod: Object) -> Object:
-    """The same pod of an author who wrote no `authOptions`."""
+    """The pod of a RayCluster without `authOptions`."""
     result = copy.deepcopy(pod)
     for listed in ("containers", "initContainers"):
         for container in result["spec"].get(listed, ()):
             container["env"] = [
-                one for one in container["env"] if not one["name"].startswith("RAY_AUTH_")
+                entry for entry in container["env"] if not entry["name"].startswith("RAY_AUTH_")
             ]
     return result
 
 
 def fitted(pod: Object) -> Object:
-    """What a spec says of a real node's size, made to fit here. Nothing else of a command is changed.
+    """The pod with the size of a real node adapted to this machine; nothing else changes.
 
-    `--num-cpus` is how many worker processes Ray starts ahead of work; `--memory` is more than this machine has;
-    `--no-monitor` is there for the autoscaler's container, which does not run here.
+    Ray starts `--num-cpus` worker processes in advance, `--memory` exceeds this machine, and
+    `--no-monitor` needs the autoscaler's container, which does not run here.
     """
     result = copy.deepcopy(pod)
     ray = result["spec"]["containers"][0]

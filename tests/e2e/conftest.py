@@ -1,7 +1,7 @@
-"""One machine with everything on it: network, API server, RayWarden, kubelet. Made once, for all of these tests.
+"""Network, API server, RayWarden and kubelet on one machine, started once for all tests.
 
-`make e2e` runs them in namespaces of their own, which end with the process, whatever happens to it;
-`E2E_RAY` names the virtual environment that has Ray.
+`make e2e` runs them in private Linux namespaces, which end with the process in any case.
+`E2E_RAY` is the path of a virtual environment that contains Ray.
 """
 
 import os
@@ -21,12 +21,12 @@ from tests.e2e.ray_cluster import RayCluster
 from tests.e2e.real import real
 from tests.e2e.strangers import Stranger
 
-# Not part of `make test`: without Ray there is nothing to prove.
+# `make test` skips these tests, because they need Ray.
 collect_ignore_glob = [] if "E2E_RAY" in os.environ else ["test_*.py"]
 
 BURST = 64
-# The main cluster; one whose author asked for no authentication; another tenant's; two of other node addresses; and one
-# whose pods enroll and do no more.
+# The number of pods by cluster and role. `open` has no token authentication, `other` belongs to
+# another tenant, `fqdn` and `off` are modes of the node address, and pods of `burst` only enroll.
 PODS = {
     ("training", "head"): 1,
     ("training", "worker"): 8,
@@ -45,14 +45,14 @@ _summary: list[str] = []
 
 @pytest.fixture(scope="session")
 def say() -> Callable[[str], None]:
-    """Puts a line into what is printed at the end."""
+    """Adds a line to the summary that is printed at the end."""
     return _summary.append
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int) -> None:
     if not _summary:
         return
-    terminalreporter.section("what was seen")
+    terminalreporter.section("results")
     for line in _summary:
         terminalreporter.line(line)
     if exitstatus == 0:
@@ -61,16 +61,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatu
 
 @pytest.fixture(scope="session")
 def images(say: Callable[[str], None]) -> Images:
-    found = Images.of(Path(os.environ["E2E_RAY"]))
-    say(f"Ray {'.'.join(map(str, found.ray_version))}")
-    return found
+    images = Images.of(Path(os.environ["E2E_RAY"]))
+    say(f"Ray {'.'.join(map(str, images.ray_version))}")
+    return images
 
 
 @pytest.fixture(scope="session")
 def network() -> Iterator[Network]:
-    assert is_private(), "this would change the machine's own network: run it by `make e2e`"
-    with Network() as made:
-        yield made
+    assert is_private(), "this would change the network of the machine; use `make e2e`"
+    with Network() as network:
+        yield network
 
 
 @pytest.fixture(scope="session")
@@ -86,8 +86,8 @@ def api(
 ) -> Iterator[Api]:
     folder, assets = tmp_path_factory.mktemp("api"), os.environ.get("KUBEBUILDER_ASSETS")
     say(f"pods are stored by {'kube-apiserver' if assets else 'a double of the API server'}")
-    with real(folder, Path(assets)) if assets else double(folder, PODS) as made:
-        yield made
+    with real(folder, Path(assets)) if assets else double(folder, PODS) as api_server:
+        yield api_server
 
 
 @pytest.fixture(scope="session")
@@ -96,15 +96,15 @@ def kubelet(api: Api, network: Network, images: Images) -> Iterator[Kubelet]:
     tokens = {(cluster, "auth_token"): secrets.token_urlsafe(24) for cluster in clusters}
     folder = Path("/run/kubelet")
     folder.mkdir()
-    made = Kubelet(api, network, images, tokens, folder)
-    yield made
-    for pod in list(made.pods):
-        made.stop(pod)
+    kubelet = Kubelet(api, network, images, tokens, folder)
+    yield kubelet
+    for pod in list(kubelet.pods):
+        kubelet.stop(pod)
 
 
 @pytest.fixture(scope="session")
 def cluster_of(api: Api, kubelet: Kubelet, names: NameServer) -> Callable[..., RayCluster]:
-    """A RayCluster by its name, stored and not yet running."""
+    """A function that stores a RayCluster with a name; its pods are not started yet."""
 
     def make(name: str, token: bool = True) -> RayCluster:
         return RayCluster(kubelet, names, api.make_cluster(name), token)
@@ -114,7 +114,7 @@ def cluster_of(api: Api, kubelet: Kubelet, names: NameServer) -> Callable[..., R
 
 @pytest.fixture(scope="session")
 def training(cluster_of: Callable[..., RayCluster]) -> Iterator[RayCluster]:
-    """The main cluster, a head and two workers."""
+    """The main cluster: a head and two workers."""
     cluster = cluster_of("training")
     cluster.start_head()
     cluster.add_workers(2)
@@ -124,7 +124,7 @@ def training(cluster_of: Callable[..., RayCluster]) -> Iterator[RayCluster]:
 
 @pytest.fixture(scope="session")
 def open_cluster(cluster_of: Callable[..., RayCluster]) -> Iterator[RayCluster]:
-    """A head without token authentication: whoever is refused here is refused by TLS."""
+    """A head without token authentication, so that only TLS can reject a client."""
     cluster = cluster_of("open", token=False)
     cluster.start_head()
     yield cluster
@@ -133,6 +133,6 @@ def open_cluster(cluster_of: Callable[..., RayCluster]) -> Iterator[RayCluster]:
 
 @pytest.fixture(scope="session")
 def stranger(kubelet: Kubelet) -> Iterator[Stranger]:
-    came = Stranger.come(kubelet)
-    yield came
-    kubelet.stop(came.pod)
+    stranger = Stranger.start(kubelet)
+    yield stranger
+    kubelet.stop(stranger.pod)

@@ -1,7 +1,7 @@
-"""A container's first process: makes its file system, gives up rights, becomes the container's program.
+"""The first process of a container: it creates the file system, drops rights and runs the program.
 
-Runs as root in new mount, PID, UTS and IPC namespaces and in the pod's network namespace:
-`python -m tests.e2e.container PLAN`. The machine's own files are seen through an overlay: nothing is written there.
+`python -m tests.e2e.container PLAN` runs as root in new mount, PID, UTS and IPC namespaces and in
+the network namespace of the pod. An overlay shows the files of the machine and keeps all writes.
 """
 
 import ctypes
@@ -21,7 +21,7 @@ _PATH_ONLY = os.O_PATH | os.O_CLOEXEC
 
 @dataclass(frozen=True)
 class Mount:
-    """A folder or file of the machine, seen in the container at `target`."""
+    """A folder or file of the machine that is mounted at `target`."""
 
     source: str
     target: str
@@ -30,7 +30,10 @@ class Mount:
 
 @dataclass(frozen=True)
 class Plan:
-    """All there is to know of a container. `visible` are folders of the machine its user must be able to read."""
+    """The configuration of a container.
+
+    `visible`: folders of the machine that the container's user must be able to read.
+    """
 
     folder: str
     hostname: str
@@ -50,8 +53,9 @@ class Plan:
 
     @classmethod
     def read(cls, file: Path) -> "Plan":
-        read = json.loads(file.read_text())
-        return cls(**{**read, "mounts": [Mount(**mount) for mount in read["mounts"]]})
+        fields = json.loads(file.read_text())
+        mounts = [Mount(**mount) for mount in fields["mounts"]]
+        return cls(**{**fields, "mounts": mounts})
 
 
 def _mount(source: str, target: str, kind: str, flags: int = 0, options: str = "") -> None:
@@ -62,11 +66,11 @@ def _mount(source: str, target: str, kind: str, flags: int = 0, options: str = "
 
 
 def _make_root(plan: Plan) -> Path:
-    """The machine's own root as the lower layer of an overlay, with fresh system folders."""
+    """Mount an overlay over the root of the machine, with new system folders."""
     folder = Path(plan.folder)
     upper, work, root = (folder / name for name in ("upper", "work", "root"))
-    for one in (upper, work, root):
-        one.mkdir(parents=True)
+    for layer in (upper, work, root):
+        layer.mkdir(parents=True)
     _mount("overlay", str(root), "overlay", options=f"lowerdir=/,upperdir={upper},workdir={work}")
     _mount("proc", str(root / "proc"), "proc")
     _mount("/sys", str(root / "sys"), "", _BIND | _RECURSIVE)
@@ -95,7 +99,10 @@ def _make_devices(folder: Path) -> None:
 
 
 def _show(root: Path, path: Path) -> None:
-    """Bind a folder of the machine, which may be on another file system, and let everyone walk to it."""
+    """Bind a folder of the machine, and let every user enter the folders above it.
+
+    The folder may be on another file system, which the overlay does not include.
+    """
     target = root / path.relative_to("/")
     target.mkdir(parents=True, exist_ok=True)
     _mount(str(path), str(target), "", _BIND | _RECURSIVE)
@@ -104,7 +111,10 @@ def _show(root: Path, path: Path) -> None:
 
 
 def _mount_volumes(plan: Plan, sources: list[int]) -> None:
-    """After `chroot`: links in the container's own root must not lead out of it, so sources are open files."""
+    """Mount the volumes, after `chroot`.
+
+    The sources are open files: a path could lead out of the container by links in its root.
+    """
     for mount, descriptor in zip(plan.mounts, sources, strict=True):
         source = f"/proc/self/fd/{descriptor}"
         target = Path(mount.target)
@@ -125,7 +135,7 @@ def _home(plan: Plan) -> None:
 
 
 def main(plan: Plan) -> None:
-    """Never comes back: the container's program takes this process's place."""
+    """Set up the container and become its program; never returns."""
     root = _make_root(plan)
     sources = [os.open(mount.source, _PATH_ONLY) for mount in plan.mounts]
     os.chroot(root)

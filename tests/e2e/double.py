@@ -1,4 +1,4 @@
-"""A double of the API server: `raywarden serve --dev`, which is told beforehand which pods will ever be."""
+"""A double of the API server: `raywarden serve --dev`, which knows all future pods in advance."""
 
 import base64
 import secrets
@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from uuid import NAMESPACE_DNS, uuid5
@@ -32,19 +33,19 @@ _GENERATION = "20260101T000000Z"
 
 @dataclass
 class Double:
-    """Answers for the API server; RayWarden asks the same manifests who a token belongs to."""
+    """Stands for the API server; RayWarden looks up tokens and pods in the same manifests."""
 
     live: Live
     folder: Path
     free: Iterator[str]
-    unborn: dict[tuple[str, str], list[Object]]
+    future: dict[tuple[str, str], list[Object]]
 
     def make_cluster(self, name: str) -> Object:
         return self._admit({**ray_cluster_of(name), "metadata": _metadata(name)})
 
     def make_pod(self, pod: Object) -> Object:
         labels = pod["metadata"]["labels"]
-        known = self.unborn[labels["ray.io/cluster"], labels["ray.io/node-type"]].pop(0)
+        known = self.future[labels["ray.io/cluster"], labels["ray.io/node-type"]].pop(0)
         admitted = self._admit(pod)
         identity = {field: known["metadata"][field] for field in ("name", "uid")}
         return {
@@ -58,7 +59,7 @@ class Double:
         return address
 
     def delete_pod(self, pod: Object) -> None:
-        """Nobody asks for it any more."""
+        """Do nothing: no test uses the pod after this."""
 
     def token(self, pod: Object, audience: str) -> str:
         return self.live.token(pod["metadata"]["name"], NAMESPACE) if audience else ""
@@ -77,48 +78,49 @@ class Double:
         return self.free
 
     def _logged(self, event: str) -> list[Object]:
-        return [one for one in self.live.log() if one["event"] == event]
+        return [record for record in self.live.log() if record["event"] == event]
 
     def _admit(self, document: Object) -> Object:
-        """As the API server does it: what `/mutate` answered is applied, and `/validate` asked about the outcome."""
-        answer = self._ask("/mutate", document)
-        operations = orjson.loads(base64.b64decode(answer.get("patch", "W10=")))
+        """Mutate an object with `/mutate` and check it with `/validate`, as the API server does."""
+        mutation = self._send("/mutate", document)
+        # "W10=" is the empty list in base64.
+        operations = orjson.loads(base64.b64decode(mutation.get("patch", "W10=")))
         admitted: Object = jsonpatch.JsonPatch(operations).apply(document)
-        verdict = self._ask("/validate", admitted)
+        verdict = self._send("/validate", admitted)
         assert verdict["allowed"], verdict
         return admitted
 
-    def _ask(self, path: str, document: Object) -> Mapping[str, Any]:
-        answer = httpx.post(
+    def _send(self, path: str, document: Object) -> Mapping[str, Any]:
+        posted = httpx.post(
             f"{self.live.admission}{path}",
             json=factory.review(document),
             verify=self.live.trust,
             trust_env=False,
         )
-        response: Mapping[str, Any] = answer.raise_for_status().json()["response"]
+        response: Mapping[str, Any] = posted.raise_for_status().json()["response"]
         return response
 
 
 @contextmanager
 def double(folder: Path, wanted: Mapping[tuple[str, str], int]) -> Iterator[Double]:
-    """`wanted`: how many pods there will be, by cluster and role."""
+    """Run a double; `wanted` is the number of pods by cluster and role."""
     free = addresses()
-    unborn = _unborn(wanted, free)
+    future = _future(wanted, free)
     (folder / "seed").mkdir()
     _add_generation(folder / "seed", _GENERATION)
     (folder / "policy.yaml").write_text("{}\n")
     files = {"SEED_DIR": folder / "seed", "POLICY_FILE": folder / "policy.yaml"}
     settings = {f"RAYWARDEN_{name}": str(value) for name, value in {**SETTINGS, **files}.items()}
     clusters = {cluster for cluster, _ in wanted}
-    pods = [pod for listed in unborn.values() for pod in listed]
-    with serving(
-        settings, [*_surroundings(), *map(_live, clusters), *map(head_service, clusters), *pods]
-    ) as live:
-        yield Double(live, folder, free, unborn)
+    pods = chain.from_iterable(future.values())
+    services = map(head_service, clusters)
+    objects = [*_installed_objects(), *map(_live, clusters), *services, *pods]
+    with serving(settings, objects) as live:
+        yield Double(live, folder, free, future)
 
 
-def _surroundings() -> Iterator[Object]:
-    """The namespace, and KubeRay's operator by its rights."""
+def _installed_objects() -> Iterator[Object]:
+    """The namespace with its quota, and the rights of KubeRay's operator."""
     for document in yaml.safe_load_all(_DEV_CLUSTER.read_text()):
         if document["kind"] in ("Namespace", "ClusterRole", "ClusterRoleBinding", "ResourceQuota"):
             yield document
@@ -133,21 +135,20 @@ def _live(cluster: str) -> Object:
     return {**ray_cluster_of(cluster), "metadata": _metadata(cluster)}
 
 
-def _unborn(
+def _future(
     wanted: Mapping[tuple[str, str], int], free: Iterator[str]
 ) -> dict[tuple[str, str], list[Object]]:
-    found: dict[tuple[str, str], list[Object]] = defaultdict(list)
+    pods: dict[tuple[str, str], list[Object]] = defaultdict(list)
     for (cluster, role), number in wanted.items():
-        for each in range(number):
+        for index in range(number):
             address = next(free)
             pod = pod_of(_live(cluster), role)
-            name = f"{pod['metadata'].pop('generateName')}{each:05}"
+            name = f"{pod['metadata'].pop('generateName')}{index:05}"
             identity = {"name": name, "uid": str(uuid5(NAMESPACE_DNS, name))}
             status = {"podIP": address, "podIPs": [{"ip": address}], "phase": "Pending"}
-            found[cluster, role].append(
-                {**pod, "metadata": {**pod["metadata"], **identity}, "status": status}
-            )
-    return found
+            metadata = {**pod["metadata"], **identity}
+            pods[cluster, role].append({**pod, "metadata": metadata, "status": status})
+    return pods
 
 
 def _add_generation(folder: Path, name: str) -> None:

@@ -1,4 +1,4 @@
-"""A container's variables as the kubelet makes them: literals, `$(VAR)`, the downward API, Secrets."""
+"""The variables of a container as the kubelet sets them: `$(VAR)`, downward API, Secrets."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -12,12 +12,15 @@ _KEYED_FIELD = re.compile(r"metadata\.(labels|annotations)\['([^']+)'\]")
 
 
 def expanded(text: str, known: Mapping[str, str]) -> str:
-    """`$(VAR)` gives way to its value where that is known and stays as it stands otherwise; `$$` is a `$`."""
-    return _REFERENCE.sub(lambda found: found[1] or known.get(found[2], found[0]), text)
+    """Replace each `$(VAR)` that is known, leave others unchanged, and replace `$$` with `$`."""
+    return _REFERENCE.sub(lambda match: match[1] or known.get(match[2], match[0]), text)
 
 
 def variables(container: Object, pod: Object, address: str, secrets: Secrets) -> dict[str, str]:
-    """The variables of a container of `pod`, which has `address`; raises KeyError for what nobody gives."""
+    """The variables of a container of `pod`, whose IP is `address`.
+
+    Raises KeyError if a referenced field or Secret does not exist.
+    """
     known: dict[str, str] = {}
     for entry in container.get("env", ()):
         if "valueFrom" in entry:
@@ -35,7 +38,7 @@ def _from(source: Mapping[str, Any], pod: Object, address: str, secrets: Secrets
 
 
 def field(path: str, pod: Object, address: str) -> str:
-    """A field of the downward API; raises KeyError for one that is not known here."""
+    """A field of the downward API; raises KeyError for a field that is not supported here."""
     metadata = pod["metadata"]
     if keyed := _KEYED_FIELD.fullmatch(path):
         value: str = metadata[keyed[1]][keyed[2]]
@@ -51,8 +54,6 @@ def field(path: str, pod: Object, address: str) -> str:
 
 
 def command_of(container: Object, known: Mapping[str, str]) -> Sequence[str]:
-    """`command` and `args`, with variables of the container expanded in both."""
-    return [
-        expanded(word, known)
-        for word in (*container.get("command", ()), *container.get("args", ()))
-    ]
+    """`command` and `args` of a container, with its variables expanded in both."""
+    words = (*container.get("command", ()), *container.get("args", ()))
+    return [expanded(word, known) for word in words]

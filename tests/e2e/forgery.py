@@ -1,4 +1,4 @@
-"""A CA that looks like another one, and a certificate that looks like one of its own: same names, other keys."""
+"""A forged CA and certificate: the names of real ones, with other keys."""
 
 from collections.abc import Mapping
 from ipaddress import ip_address
@@ -12,7 +12,7 @@ _KEYED = (x509.SubjectKeyIdentifier, x509.AuthorityKeyIdentifier)
 
 
 class Forger:
-    """Has `tls.crt`, `tls.key` and `ca.crt` to offer, after the model of real ones."""
+    """Creates `tls.crt`, `tls.key` and `ca.crt` that imitate real ones."""
 
     def __init__(self, model: Mapping[str, bytes]) -> None:
         self._leaf, ca = (
@@ -22,7 +22,7 @@ class Forger:
         self._ca = _copied(ca, self._key, self._key)
 
     def files(self, address: str = "") -> dict[str, bytes]:
-        """With the names of the model, or for a server at `address`."""
+        """A certificate with the names of the model, or with `address` instead."""
         key = ec.generate_private_key(ec.SECP256R1())
         private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         leaf = _copied(self._leaf, key, self._key, address)
@@ -52,9 +52,8 @@ def _copied(
     for extension in model.extensions:
         value = extension.value
         if address and isinstance(value, x509.SubjectAlternativeName):
-            value = x509.SubjectAlternativeName(
-                [x509.IPAddress(ip_address(one)) for one in (address, "127.0.0.1")]
-            )
+            names = [x509.IPAddress(ip_address(text)) for text in (address, "127.0.0.1")]
+            value = x509.SubjectAlternativeName(names)
         if not isinstance(value, _KEYED):
             builder = builder.add_extension(value, extension.critical)
     return builder.sign(signer, hashes.SHA256())

@@ -1,4 +1,4 @@
-"""What container images would bring: programs from environments of this machine, and a user."""
+"""Stand-ins for container images: programs from environments of this machine, and a user."""
 
 import subprocess
 import sys
@@ -9,7 +9,7 @@ from policies.ray.image import repository_of
 from tests.support.paths import REPOSITORY
 
 _SYSTEM = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-# What Ray would find out of itself is made for a whole machine: this one runs several nodes on few cores.
+# By default, Ray sizes a node for a whole machine. Here several nodes share few cores.
 _SMALL = {
     "RAY_DEFAULT_OBJECT_STORE_MAX_MEMORY_BYTES": str(100 * 2**20),
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -19,7 +19,7 @@ _SMALL = {
 
 @dataclass(frozen=True)
 class Image:
-    """Programs (a folder in PATH), the folders of the machine they are made of, and who runs them."""
+    """A folder of programs, the folders of the machine that they need, and their user."""
 
     programs: Path
     visible: tuple[Path, ...]
@@ -39,19 +39,22 @@ class Image:
 
 @dataclass(frozen=True)
 class Images:
-    """RayWarden's image is the environment that runs this; Ray's is the one it is told of."""
+    """RayWarden's image is the environment of this process; Ray's image is another environment."""
 
     raywarden: Image
     ray: Image
 
     @classmethod
     def of(cls, ray: Path) -> "Images":
-        """`ray` is a virtual environment with Ray in it. Users are those of the Dockerfiles, RayWarden's and Ray's."""
-        ours, environment = Path(sys.prefix), ray.absolute()
+        """`ray` is the path of a virtual environment that contains Ray.
+
+        The users are those of the Dockerfiles of RayWarden and of Ray.
+        """
+        own, environment = Path(sys.prefix), ray.absolute()
         return cls(
             Image(
-                ours / "bin",
-                (REPOSITORY, ours, Path(sys.base_prefix)),
+                own / "bin",
+                (REPOSITORY, own, Path(sys.base_prefix)),
                 65532,
                 65532,
                 "/home/nonroot",
@@ -67,21 +70,22 @@ class Images:
 
     @property
     def ray_version(self) -> tuple[int, ...]:
-        """As its own command line says it."""
-        said = _said(self.ray.programs / "ray", "--version")
-        return tuple(map(int, said.rpartition(" ")[2].split(".")))
+        """The version that `ray --version` prints."""
+        output = _output(self.ray.programs / "ray", "--version")
+        return tuple(map(int, output.rpartition(" ")[2].split(".")))
 
     def get(self, name: str) -> Image:
-        """The image that a container names; raises KeyError for one that is neither."""
+        """The image that a container names; raises KeyError for other images."""
         return {"raywarden": self.raywarden, "rayproject/ray": self.ray}[repository_of(name)]
 
 
 def _base(environment: Path) -> Path:
-    return Path(_said(environment / "bin" / "python", "-c", "import sys; print(sys.base_prefix)"))
+    program = "import sys; print(sys.base_prefix)"
+    return Path(_output(environment / "bin" / "python", "-c", program))
 
 
-def _said(program: Path, *arguments: str) -> str:
-    ended = subprocess.run(
+def _output(program: Path, *arguments: str) -> str:
+    process = subprocess.run(
         [str(program), *arguments], capture_output=True, text=True, timeout=60, check=True
     )
-    return ended.stdout.strip()
+    return process.stdout.strip()

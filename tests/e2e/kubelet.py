@@ -1,8 +1,8 @@
-"""What the kubelet and the container runtime do with a pod: all of it is read from the pod's spec.
+"""Runs pods as the kubelet and a container runtime do, from the specs of the pods.
 
-Here are users, capabilities, `no_new_privs`, read-only roots, volumes with sizes and modes, tokens, `$(VAR)` and the
-downward API. Not here are seccomp, limits of cpu and memory, restarts, priorities, and sidecars: `autoscaler` needs a
-whole control plane behind it.
+It supports users, capabilities, `no_new_privs`, read-only roots, volumes with sizes and modes,
+tokens, `$(VAR)` and the downward API. It does not support seccomp, limits of CPU and memory,
+restarts, priorities and sidecars: `autoscaler` would need a complete control plane.
 """
 
 import time
@@ -19,12 +19,16 @@ from tests.e2e.running import Running
 from tests.e2e.volumes import make_volume
 from tests.support.factory import Object
 
+# KubeRay's own init container waits for the head, which takes some seconds to start.
 _INIT_SECONDS = 90
 
 
 @dataclass
 class RunningPod:
-    """A pod on its node, and the moments (monotonic) its address was known and each init container was done."""
+    """A pod on its node.
+
+    `moments` (monotonic seconds): when its address was known and when each init container ended.
+    """
 
     pod: Object
     address: str
@@ -39,7 +43,7 @@ class RunningPod:
 
     @property
     def ray(self) -> Running:
-        """Its first container, which is Ray's."""
+        """The first container, which is that of Ray."""
         assert self.main, f"{self.name} was not started"
         return self.main
 
@@ -49,7 +53,7 @@ class RunningPod:
 
 @dataclass
 class Kubelet:
-    """Runs pods that the API has stored."""
+    """Runs pods that the API server has stored."""
 
     api: Api
     network: Network
@@ -59,7 +63,7 @@ class Kubelet:
     pods: list[RunningPod] = field(default_factory=list)
 
     def prepare(self, pod: Object, address: str) -> RunningPod:
-        """A pod with its network and volumes, before anything runs in it."""
+        """Create the network and the volumes of a pod, without starting a container."""
         name = pod["metadata"]["name"]
         running = RunningPod(pod, address, self.network.attach(address), self.folder / name)
         for volume in pod["spec"].get("volumes", ()):
@@ -68,29 +72,30 @@ class Kubelet:
         return running
 
     def run_init_containers(self, running: RunningPod, only: str = "") -> None:
-        """One after the other, each to its end, or `only` one; fails with what the one said that failed."""
+        """Run all init containers in turn, or `only` the named one; each must succeed."""
         running.moments["address"] = time.monotonic()
         for container in running.pod["spec"].get("initContainers", ()):
             if only not in ("", container["name"]):
                 continue
-            said = self._run(running, container).wait(_INIT_SECONDS)
-            assert said.code == 0, (
-                f"{container['name']} of {running.name} ended with {said.code}: {said.text[-3000:]}"
+            name = container["name"]
+            result = self._run(running, container).wait(_INIT_SECONDS)
+            assert result.code == 0, (
+                f"{name} of {running.name} ended with {result.code}: {result.text[-3000:]}"
             )
             running.moments[container["name"]] = time.monotonic()
 
     def start(self, pod: Object, address: str) -> RunningPod:
-        """A pod with its first container started."""
+        """Prepare and launch a pod."""
         return self.launch(self.prepare(pod, address))
 
     def launch(self, running: RunningPod) -> RunningPod:
-        """The same, of one that was prepared."""
+        """Run the init containers of a prepared pod, and start its first container."""
         self.run_init_containers(running)
         running.main = self._run(running, running.pod["spec"]["containers"][0])
         return running
 
     def stop(self, running: RunningPod) -> None:
-        """End everything in a pod and take its network away."""
+        """Kill the container of a pod and delete its network."""
         self.pods.remove(running)
         if running.main:
             running.main.kill()
@@ -107,7 +112,8 @@ class Kubelet:
         assert user or not context.get("runAsNonRoot"), (
             f"CreateContainerConfigError: {container['name']} is root"
         )
-        # The image's group belongs to the image's user; another user is in the group root (CRI-O, containerd).
+        # CRI-O and containerd use the group of the image for the user of the image, and the group
+        # root for any other user.
         group = context.get("runAsGroup", image.group if user == image.user else 0)
         return Plan(
             folder=str(running.folder / "containers" / container["name"]),
@@ -133,9 +139,7 @@ class Kubelet:
 
 def _files(pod: Object, address: str) -> dict[str, str]:
     name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
-    search = (
-        " ".join(f"{part}svc.cluster.local" for part in (f"{namespace}.", "")) + " cluster.local"
-    )
+    search = f"{namespace}.svc.cluster.local svc.cluster.local cluster.local"
     return {
         "etc/hostname": f"{name}\n",
         "etc/hosts": f"127.0.0.1 localhost\n::1 localhost ip6-localhost\n{address} {name}\n",
@@ -144,10 +148,11 @@ def _files(pod: Object, address: str) -> dict[str, str]:
 
 
 def _rights(context: Object, user: int, group: int) -> list[str]:
-    """Of `setpriv`, what the security context comes to."""
+    """The options of `setpriv` for a security context."""
     capabilities: Any = context.get("capabilities", {})
-    dropped = (
-        ["--bounding-set=-all", "--inh-caps=-all"] if "ALL" in capabilities.get("drop", ()) else []
-    )
-    escalation = [] if context.get("allowPrivilegeEscalation", True) else ["--no-new-privs"]
-    return [f"--reuid={user}", f"--regid={group}", "--clear-groups", *dropped, *escalation]
+    options = [f"--reuid={user}", f"--regid={group}", "--clear-groups"]
+    if "ALL" in capabilities.get("drop", ()):
+        options += ["--bounding-set=-all", "--inh-caps=-all"]
+    if not context.get("allowPrivilegeEscalation", True):
+        options.append("--no-new-privs")
+    return options

@@ -1,6 +1,6 @@
-"""The cluster's name server: A records of Services, over UDP (RFC 1035).
+"""The name server of the cluster: A records of Services, over UDP (RFC 1035).
 
-Names that stand only in /etc/hosts would not do: gRPC asks the name server that /etc/resolv.conf names.
+/etc/hosts would not be enough: gRPC queries the name server in /etc/resolv.conf.
 """
 
 import socket
@@ -14,13 +14,17 @@ _HEADER = struct.Struct("!HHHHHH")
 _QUESTION = struct.Struct("!HH")
 _ANSWER = struct.Struct("!HHHIH4s")
 _A, _IN, _NO_SUCH_NAME = 1, 1, 3
-# A response with authority; a pointer to the name of the question, right behind the header.
+# The flags of an authoritative response, and a pointer to the name in the question, which follows
+# the header.
 _ANSWERED, _SAME_NAME = 0x8580, 0xC00C
 _TTL = 5
 
 
 class NameServer:
-    """Answers at `address` by `records`: name without the last dot to IPv4 address, which may change meanwhile."""
+    """A name server at `address`.
+
+    `records` maps names without the last dot to IPv4 addresses; it may change at any time.
+    """
 
     def __init__(self, address: str) -> None:
         self.records: dict[str, str] = {}
@@ -52,15 +56,17 @@ def answer(message: bytes, records: dict[str, str]) -> bytes:
     name, end = _name(message)
     kind, _ = _QUESTION.unpack_from(message, end)
     address = records.get(name)
-    listed = [address] if address and kind == _A else []
+    record = b""
+    if address and kind == _A:
+        packed = IPv4Address(address).packed
+        record = _ANSWER.pack(_SAME_NAME, _A, _IN, _TTL, 4, packed)
     code = _ANSWERED | (0 if address else _NO_SUCH_NAME)
-    header = _HEADER.pack(number, code, 1, len(listed), 0, 0)
-    found = (_ANSWER.pack(_SAME_NAME, _A, _IN, _TTL, 4, IPv4Address(one).packed) for one in listed)
-    return b"".join((header, message[_HEADER.size : end + _QUESTION.size], *found))
+    header = _HEADER.pack(number, code, 1, 1 if record else 0, 0, 0)
+    return header + message[_HEADER.size : end + _QUESTION.size] + record
 
 
 def _name(message: bytes) -> tuple[str, int]:
-    """The name in the question, in lower case, and where it ends."""
+    """The name in the question, in lower case, and the position after it."""
     labels, place = [], _HEADER.size
     while length := message[place]:
         labels.append(message[place + 1 : place + 1 + length].decode("ascii").lower())

@@ -1,4 +1,4 @@
-"""The network of the test's own: a bridge, and for each pod a network namespace with an address on it."""
+"""The network of the tests: a bridge, and a network namespace with an address for each pod."""
 
 import subprocess
 from collections.abc import Iterator
@@ -13,31 +13,31 @@ _BRIDGE = "pods"
 
 
 def run(*command: str) -> str:
-    """What a command of the system says; raises CalledProcessError where it fails."""
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
-    assert ended.returncode == 0, f"{' '.join(command)}: {ended.stderr}"
-    return ended.stdout
+    """Run a command, which must succeed; returns its output."""
+    process = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert process.returncode == 0, f"{' '.join(command)}: {process.stderr}"
+    return process.stdout
 
 
 def is_private() -> bool:
-    """Whether this process is alone in a network namespace: only loopback has an address, if anything has."""
-    listed = run("ip", "-oneline", "-4", "address").splitlines()
-    return all(line.split()[1] == "lo" for line in listed)
+    """Whether this process has a private network namespace: only loopback may have an address."""
+    lines = run("ip", "-oneline", "-4", "address").splitlines()
+    return all(line.split()[1] == "lo" for line in lines)
 
 
 def addresses() -> Iterator[str]:
-    """Every address a pod can have."""
+    """Every address that a pod can have."""
     return (f"{_NETWORK}.{number}" for number in range(2, 255))
 
 
 @dataclass
 class Network:
-    """A bridge in the network namespace of this process, which ends with the process, and so does all of this."""
+    """A bridge in the network namespace of this process; both end with the process."""
 
     numbers: Iterator[int] = field(default_factory=count)
 
     def __enter__(self) -> Self:
-        # `ip netns` keeps namespaces below /run: not in the machine's own.
+        # `ip netns` stores namespaces below /run; do not use that of the machine.
         run("mount", "-t", "tmpfs", "tmpfs", "/run")
         run("ip", "link", "set", "lo", "up")
         run("ip", "link", "add", _BRIDGE, "type", "bridge")
@@ -49,7 +49,7 @@ class Network:
         run("ip", "link", "delete", _BRIDGE)
 
     def attach(self, address: str) -> Path:
-        """A new network namespace with this address; gives the file that stands for it."""
+        """Create a network namespace with this address; returns its file."""
         name = f"pod{next(self.numbers)}"
         run("ip", "netns", "add", name)
         outside = f"veth-{name}"
@@ -62,5 +62,5 @@ class Network:
         return Path("/run/netns") / name
 
     def detach(self, namespace: Path) -> None:
-        """Take a namespace away, whose processes have ended."""
+        """Delete a namespace whose processes have ended."""
         run("ip", "netns", "delete", namespace.name)

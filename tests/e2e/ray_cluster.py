@@ -1,4 +1,4 @@
-"""A Ray cluster of pods: made as KubeRay makes them, watched as its users do."""
+"""A Ray cluster whose pods are created as KubeRay does, and used as its users do."""
 
 import re
 import threading
@@ -11,19 +11,22 @@ from tests.apiserver.installation import until
 from tests.e2e.captured import NAMESPACE, fitted, pod_of, service_of
 from tests.e2e.kubelet import Kubelet, RunningPod
 from tests.e2e.name_server import NameServer
-from tests.e2e.running import Said
+from tests.e2e.running import CommandResult
 from tests.support.factory import Object
 from tests.support.paths import REPOSITORY
 
 PROGRAMS = REPOSITORY / "tests" / "e2e" / "programs"
-# A worker takes some seconds where nobody else computes; here others may.
+# A worker takes some seconds on an idle machine; a busy one may need much longer.
 _START_SECONDS = 120
 _CHANGE = re.compile(r"(alive|dead) (\S+) ([0-9.]+)\n")
 
 
 @dataclass
 class RayCluster:
-    """A stored RayCluster and its running pods. Without `token` its author asked for no authentication."""
+    """A stored RayCluster and its running pods.
+
+    `token`: the author has turned on token authentication.
+    """
 
     kubelet: Kubelet
     names: NameServer
@@ -38,7 +41,7 @@ class RayCluster:
 
     @property
     def service(self) -> str:
-        """The head, as workers and drivers of other pods call it."""
+        """The host name of the head for workers and for drivers in other pods."""
         return f"{service_of(self.name)}.{NAMESPACE}.svc.cluster.local"
 
     @property
@@ -48,11 +51,11 @@ class RayCluster:
 
     @property
     def pods(self) -> Sequence[RunningPod]:
-        """All that run."""
+        """All running pods."""
         return [*filter(None, [self.head]), *self.workers]
 
     def start_head(self) -> RunningPod:
-        """Until Ray answers in it."""
+        """Start the head, and wait until Ray answers in it."""
         pod = self.pod("head")
         address = self.kubelet.api.place(pod)
         self.names.records[self.service] = address
@@ -61,13 +64,13 @@ class RayCluster:
         return self.head
 
     def add_workers(self, number: int) -> Sequence[RunningPod]:
-        """That many at once, until Ray answers in each."""
+        """Start workers at the same time, and wait until Ray answers in each."""
         with ThreadPoolExecutor(number) as pool:
             added = list(pool.map(lambda _: self._add_worker(), range(number)))
         return added
 
     def pod(self, role: str) -> Object:
-        """A new pod, as the API server stored it, made to fit this machine."""
+        """A new pod as the API server has stored it, adapted to the size of this machine."""
         return fitted(self.kubelet.api.make_pod(pod_of(self.stored, role, token=self.token)))
 
     def _add_worker(self) -> RunningPod:
@@ -78,7 +81,7 @@ class RayCluster:
         return worker
 
     def lose(self, worker: RunningPod) -> None:
-        """Kill a worker, and all that runs in it, at once."""
+        """Kill a worker with all its processes, and delete its pod."""
         self.workers.remove(worker)
         self.kubelet.stop(worker)
         self.kubelet.api.delete_pod(worker.pod)
@@ -89,31 +92,31 @@ class RayCluster:
         self.workers, self.head = [], None
 
     def drive(self, *arguments: str, seconds: float = 180) -> str:
-        """Run the driver in the head pod; what it says where it ends well."""
-        said = self.its_head.ray.execute(
+        """Run the driver in the head pod, which must succeed; returns its output."""
+        result = self.its_head.ray.execute(
             "python", str(PROGRAMS / "driver.py"), *arguments, seconds=seconds
         )
-        assert said.code == 0 and "ALL OK" in said.text, said.text[-5000:]
-        return said.text
+        assert result.code == 0 and "ALL OK" in result.text, result.text[-5000:]
+        return result.text
 
 
 def wait_ready(pod: RunningPod) -> None:
-    """Until the pod's own readiness probe succeeds."""
+    """Wait until the readiness probe of the pod succeeds."""
     probe = pod.pod["spec"]["containers"][0]["readinessProbe"]["exec"]["command"]
     deadline = time.monotonic() + _START_SECONDS
-    said = Said(1, "")
+    result = CommandResult(1, "")
     while time.monotonic() < deadline and not pod.ray.ended:
-        said = pod.ray.execute(*probe, seconds=5)
-        if said.code == 0:
+        result = pod.ray.execute(*probe, seconds=5)
+        if result.code == 0:
             pod.moments["ready"] = time.monotonic()
             return
         time.sleep(0.3)
     log = pod.ray.log.read_text(errors="replace")
-    raise AssertionError(f"{pod.name} is not ready: {said.text[-500:]}\n{log[-5000:]}")
+    raise AssertionError(f"{pod.name} is not ready: {result.text[-500:]}\n{log[-5000:]}")
 
 
 class Watch:
-    """Which nodes are alive, as GCS tells a driver; with the moments it was noticed (monotonic)."""
+    """Records when nodes become alive or dead, as GCS reports to a driver (monotonic seconds)."""
 
     def __init__(self, cluster: RayCluster) -> None:
         self.alive: dict[str, float] = {}
@@ -123,15 +126,16 @@ class Watch:
         self._thread.start()
 
     def wait_alive(self, address: str, seconds: float = 60) -> float:
-        """When a node came to life."""
+        """Wait until a node is alive; returns the time."""
         return until(lambda: self.alive.get(address, 0.0), seconds)
 
     def wait_dead(self, address: str, seconds: float = 60) -> float:
-        """When a node was given up."""
+        """Wait until a node is dead; returns the time."""
         return until(lambda: self.dead.get(address, 0.0), seconds)
 
     def stop(self) -> None:
-        # It ends with its input. Killing it here would kill only who entered the container for it.
+        # The driver ends when its input ends. A kill from here would reach only `nsenter`, which
+        # started it in the container.
         assert self._process.stdin
         self._process.stdin.close()
         self._thread.join(10)
@@ -142,6 +146,9 @@ class Watch:
     def _read(self) -> None:
         assert self._process.stdout
         for line in self._process.stdout:
-            # Ray says things there, too.
-            if found := _CHANGE.fullmatch(line):
-                {"alive": self.alive, "dead": self.dead}[found[1]][found[2]] = float(found[3])
+            # Ray prints to the same output.
+            match = _CHANGE.fullmatch(line)
+            if match:
+                state, address, moment = match.groups()
+                times = self.alive if state == "alive" else self.dead
+                times[address] = float(moment)

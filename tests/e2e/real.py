@@ -1,4 +1,4 @@
-"""A real API server, and RayWarden installed beside it (`KUBEBUILDER_ASSETS`)."""
+"""A real API server (from `KUBEBUILDER_ASSETS`) with RayWarden installed."""
 
 import json
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ from tests.support.factory import Object
 
 @dataclass(frozen=True)
 class Real:
-    """Every pod is stored there, on its way through our webhooks; its token is the API server's to judge."""
+    """The API server stores every pod, calls RayWarden's webhooks, and verifies the tokens."""
 
     installation: Installation
     replica: Replica
@@ -35,7 +35,8 @@ class Real:
 
     def make_cluster(self, name: str) -> Object:
         path = f"/apis/ray.io/v1/namespaces/{NAMESPACE}/rayclusters"
-        if stored := self._control_plane.get(f"{path}/{name}"):
+        stored = self._control_plane.get(f"{path}/{name}")
+        if stored:
             return stored
         self._control_plane.make(f"/api/v1/namespaces/{NAMESPACE}/services", head_service(name))
         return self._control_plane.make(path, ray_cluster_of(name))
@@ -52,7 +53,7 @@ class Real:
         self._control_plane.delete(place_of(pod))
 
     def token(self, pod: Object, audience: str) -> str:
-        # Without an audience it is the API server's own, which no program in these pods uses.
+        # An empty audience means the API server, which no program in these pods calls.
         return token_for(self._control_plane, pod, audience) if audience else ""
 
     def adopt_policy(self, policy: Object) -> None:
@@ -75,8 +76,9 @@ class Real:
 
 @contextmanager
 def real(folder: Path, assets: Path) -> Iterator[Real]:
-    """An API server, RayWarden's manifests applied, one replica registered and ready."""
-    (policy_file := folder / "policy.yaml").write_text("{}\n")
+    """Run an API server with RayWarden's manifests and one replica, registered and ready."""
+    policy_file = folder / "policy.yaml"
+    policy_file.write_text("{}\n")
     with ControlPlane(folder, assets) as control_plane:
         installation = Installation.make(control_plane)
         namespace = {"metadata": {"name": NAMESPACE}}

@@ -1,4 +1,4 @@
-"""A container that runs: its process, what it says, and other programs run in it, as `kubectl exec` does."""
+"""A running container, its output, and other programs in it, as with `kubectl exec`."""
 
 import os
 import signal
@@ -17,8 +17,8 @@ _ENTERED = ("--mount", "--uts", "--ipc", "--net", "--pid")
 
 
 @dataclass(frozen=True)
-class Said:
-    """How a program ended, and everything it said."""
+class CommandResult:
+    """The exit code and the output of a program."""
 
     code: int
     text: str
@@ -26,7 +26,10 @@ class Said:
 
 @dataclass(frozen=True)
 class Running:
-    """A container in the network namespace of its pod. The only child of `process` is the container's first."""
+    """A container in the network namespace of its pod.
+
+    The only child of `process` is the first process of the container.
+    """
 
     process: subprocess.Popen[bytes]
     plan: Plan
@@ -39,10 +42,10 @@ class Running:
         plan.write(folder / "plan.json")
         log = folder / "log"
         program = [sys.executable, "-m", "tests.e2e.container", str(folder / "plan.json")]
-        with log.open("wb") as said:
+        with log.open("wb") as output:
             process = subprocess.Popen(
                 ["nsenter", f"--net={network}", "unshare", *_NAMESPACES, *program],
-                cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT,
+                cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
             )  # fmt: skip
         return cls(process, plan, log)
 
@@ -50,33 +53,35 @@ class Running:
     def ended(self) -> bool:
         return self.process.poll() is not None
 
-    def wait(self, seconds: float) -> Said:
-        """Until it has ended; ends it where that takes longer."""
+    def wait(self, seconds: float) -> CommandResult:
+        """Wait until it has ended; kill it after `seconds`."""
         try:
             code = self.process.wait(seconds)
         except subprocess.TimeoutExpired:
             self.kill()
             code = -signal.SIGKILL
-        return Said(code, self.log.read_text(errors="replace"))
+        return CommandResult(code, self.log.read_text(errors="replace"))
 
     def kill(self) -> None:
-        """As when a node is lost: every process of the container at once."""
-        # Not by the one outside: what tells a child of its parent's end does not outlive a change of user (prctl(2)).
+        """Kill every process of the container at once, as when a node is lost."""
+        # Kill the first process inside instead of `process`: the kernel clears the parent-death
+        # signal when a process changes its user (prctl(2)).
         if not self.ended:
             os.kill(self._first_process(), signal.SIGKILL)
         self.process.wait(20)
 
-    def execute(self, *command: str, seconds: float = 60, **environment: str) -> Said:
-        """Run a program in it, with its variables, user and rights."""
-        ended = subprocess.run(
+    def execute(self, *command: str, seconds: float = 60, **environment: str) -> CommandResult:
+        """Run a program in the container, with its variables, user and rights."""
+        process = subprocess.run(
             self._entering(command, seconds),
             env={**self.plan.environment, **environment},
             stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds + 30, check=False,
         )  # fmt: skip
-        return Said(ended.returncode, (ended.stdout + ended.stderr).decode(errors="replace"))
+        output = process.stdout + process.stderr
+        return CommandResult(process.returncode, output.decode(errors="replace"))
 
     def open(self, *command: str) -> subprocess.Popen[str]:
-        """Start a program in it whose output is read line by line and that ends with its input."""
+        """Start a program in the container that must end with its input; its output is a pipe."""
         return subprocess.Popen(
             self._entering(command, 600), env=self.plan.environment,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
@@ -84,7 +89,8 @@ class Running:
 
     def _entering(self, command: Sequence[str], seconds: float) -> list[str]:
         first = self._first_process()
-        # Entering a PID namespace forks: the time limit stands inside, where it can end what it started.
+        # `nsenter` forks to enter a PID namespace. So the time limit must be set inside, where it
+        # can kill the program.
         entered = [
             "nsenter",
             f"--target={first}",
@@ -101,8 +107,9 @@ class Running:
         deadline = time.monotonic() + 10
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         while time.monotonic() < deadline and not self.ended:
-            if found := children.read_text().split():
-                return int(found[0])
+            pids = children.read_text().split()
+            if pids:
+                return int(pids[0])
             time.sleep(0.01)
         raise AssertionError(
             f"the container does not run: {self.log.read_text(errors='replace')[-2000:]}"

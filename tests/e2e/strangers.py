@@ -1,4 +1,4 @@
-"""Pods nobody sent to us: a stranger in the network, and Ray as it is without us."""
+"""Pods that RayWarden never saw: a stranger in the network, and Ray without RayWarden."""
 
 import copy
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.e2e.captured import NAMESPACE, fitted, pod_of, ray_cluster_of, without_token
 from tests.e2e.kubelet import Kubelet, RunningPod
 from tests.e2e.ray_cluster import PROGRAMS, wait_ready
-from tests.e2e.running import Said
+from tests.e2e.running import CommandResult
 from tests.support.factory import IMAGE, Object
 
 LOOT = "/loot"
@@ -16,18 +16,21 @@ OWN_TLS = "/own-tls"
 
 
 def launched(kubelet: Kubelet, pod: Object) -> RunningPod:
-    """A pod that is not the API server's: this kubelet has it from nowhere."""
+    """Run a pod that no API server has stored."""
     return kubelet.launch(kubelet.prepare(pod, next(kubelet.api.free_addresses())))
 
 
 @dataclass(frozen=True)
 class Stranger:
-    """A pod in the cluster's network, in no Ray cluster; it has Ray's programs, and files it came by somehow."""
+    """A pod in the same network that belongs to no Ray cluster.
+
+    It has Ray's programs, and files that an attacker may have obtained.
+    """
 
     pod: RunningPod
 
     @classmethod
-    def come(cls, kubelet: Kubelet) -> "Stranger":
+    def start(cls, kubelet: Kubelet) -> "Stranger":
         mounts = [{"name": "loot", "mountPath": LOOT}]
         container = {
             "name": "shell",
@@ -36,22 +39,21 @@ class Stranger:
             "volumeMounts": mounts,
         }
         spec = {"containers": [container], "volumes": [{"name": "loot", "emptyDir": {}}]}
-        return cls(
-            launched(
-                kubelet, {"metadata": {"name": "stranger", "namespace": NAMESPACE}, "spec": spec}
-            )
-        )
+        metadata = {"name": "stranger", "namespace": NAMESPACE}
+        return cls(launched(kubelet, {"metadata": metadata, "spec": spec}))
 
     def take(self, name: str, files: dict[str, bytes]) -> None:
-        """Have files, in a folder of this name."""
+        """Give the stranger files, in a folder with this name."""
         folder = self.pod.volume("loot") / name
         folder.mkdir()
         for file, content in files.items():
             (folder / file).write_bytes(content)
             (folder / file).chmod(0o644)
 
-    def run(self, program: str, *arguments: str, seconds: float = 60, **environment: str) -> Said:
-        """One of the programs beside this file."""
+    def run(
+        self, program: str, *arguments: str, seconds: float = 60, **environment: str
+    ) -> CommandResult:
+        """Run one of the programs in `tests/e2e/programs`."""
         command = ("python", str(PROGRAMS / f"{program}.py"), *arguments)
         return self.pod.ray.execute(*command, seconds=seconds, **environment)
 
@@ -59,9 +61,9 @@ class Stranger:
 def head_without_us(
     kubelet: Kubelet, name: str, tls: Callable[[str], dict[str, bytes]] | None = None
 ) -> RunningPod:
-    """A head as KubeRay makes it where nobody mutates it: in plaintext, or with TLS.
+    """Start a head that RayWarden has not mutated: in plaintext, or with TLS of its author.
 
-    `tls` gives the files its author made for an address.
+    `tls` returns the files of the author for an address.
     """
     pod = without_token(pod_of(_unmutated(name), "head"))
     spec = pod["spec"] = copy.deepcopy(pod["spec"])
@@ -72,21 +74,21 @@ def head_without_us(
     ]
     spec["volumes"] = [volume for volume in spec["volumes"] if "emptyDir" in volume]
     if tls:
-        ray["env"] += [
-            {"name": name, "value": value} for name, value in tls_variables(OWN_TLS).items()
-        ]
+        variables = tls_variables(OWN_TLS)
+        ray["env"] += [{"name": name, "value": value} for name, value in variables.items()]
         ray["volumeMounts"].append({"name": "own-tls", "mountPath": OWN_TLS})
         spec["volumes"].append({"name": "own-tls", "emptyDir": {}})
     head = kubelet.prepare(fitted(pod), next(kubelet.api.free_addresses()))
-    for file, content in (tls(head.address) if tls else {}).items():
-        _give(head.volume("own-tls") / file, content)
+    files = tls(head.address) if tls else {}
+    for file, content in files.items():
+        _write(head.volume("own-tls") / file, content)
     kubelet.launch(head)
     wait_ready(head)
     return head
 
 
 def tls_variables(folder: str) -> dict[str, str]:
-    """What turns Ray's TLS on, with files of this folder."""
+    """The variables that turn on Ray's TLS, with the files of a folder."""
     names = {
         "RAY_TLS_SERVER_CERT": "tls.crt",
         "RAY_TLS_SERVER_KEY": "tls.key",
@@ -100,6 +102,6 @@ def _unmutated(name: str) -> Object:
     return {**cluster, "metadata": {**cluster["metadata"], "uid": ""}}
 
 
-def _give(file: Path, content: bytes) -> None:
+def _write(file: Path, content: bytes) -> None:
     file.write_bytes(content)
     file.chmod(0o644)

@@ -1,4 +1,4 @@
-"""Ray lives on what we inject and sign: head, workers, one added later, one killed and replaced."""
+"""A Ray cluster works with what RayWarden injects and signs, also when workers come and go."""
 
 from collections.abc import Callable
 
@@ -7,21 +7,19 @@ from tests.e2e.ray_cluster import RayCluster, Watch
 Say = Callable[[str], None]
 
 
-def test_tasks_objects_and_actors_cross_every_border(training: RayCluster, say: Say) -> None:
-    one, other = (worker.address for worker in training.workers)
-    for line in training.drive("everything", one, other).splitlines():
-        if one in line or other in line:
+def test_tasks_objects_and_actors_work_between_all_pods(training: RayCluster, say: Say) -> None:
+    first, second = (worker.address for worker in training.workers)
+    for line in training.drive("everything", first, second).splitlines():
+        if first in line or second in line:
             say(line)
 
 
-def test_a_worker_comes_later_and_another_is_replaced(training: RayCluster, say: Say) -> None:
+def test_a_worker_can_be_added_and_another_replaced(training: RayCluster, say: Say) -> None:
     watch = Watch(training)
     (added,) = training.add_workers(1)
     watch.wait_alive(added.address)
     training.drive("pinned", added.address)
-    say(
-        f"{added.address} came later, with a certificate that did not exist before: a task ran there"
-    )
+    say(f"{added.address} was added later, with a new certificate: a task ran there")
 
     lost = training.workers[0]
     training.lose(lost)
@@ -29,6 +27,6 @@ def test_a_worker_comes_later_and_another_is_replaced(training: RayCluster, say:
     (new,) = training.add_workers(1)
     training.drive("everything", added.address, new.address)
     say(
-        f"{lost.address} was killed, {new.address} took its place: tasks and actors cross there, too"
+        f"{lost.address} was killed and replaced by {new.address}: tasks and actors work there, too"
     )
     watch.stop()

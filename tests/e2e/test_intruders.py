@@ -1,4 +1,4 @@
-"""Who is not of a cluster does not get in by TLS; and what would let the same ones in is shown beside it."""
+"""TLS rejects every client outside a cluster; the same clients succeed without RayWarden."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +25,7 @@ REFUSED = 3
 
 @dataclass(frozen=True)
 class Loot:
-    """Files in the stranger's hands: by whom they were signed, in a folder for each CA that it trusts."""
+    """The files that the stranger has: certificates of a member, of another cluster, and forged."""
 
     member: Files
     foreign: Files
@@ -40,65 +40,66 @@ def loot(
     kubelet: Kubelet,
     stranger: Stranger,
 ) -> Loot:
-    """A certificate of the cluster, one of another RayCluster in its namespace, one of a CA with the same names."""
+    """Certificates of the cluster, of another RayCluster in its namespace, and of a forged CA.
+
+    Each is in a folder with the CA of the cluster, and in another with the forged CA.
+    """
     pod = cluster_of("other").pod("worker")
     enrolled = kubelet.prepare(pod, kubelet.api.place(pod))
     kubelet.run_init_containers(enrolled, only="raywarden-enroll")
     member = files_of(open_cluster.its_head)
     forger = Forger(member)
-    found = Loot(member, files_of(enrolled), forger.files(), forger)
+    loot = Loot(member, files_of(enrolled), forger.files(), forger)
     for name, files in (
-        ("member", found.member),
-        ("foreign", found.foreign),
-        ("forgery", found.forgery),
+        ("member", loot.member),
+        ("foreign", loot.foreign),
+        ("forgery", loot.forgery),
     ):
         stranger.take(name, {**files, "ca.crt": member["ca.crt"]})
-        # For the control: there the server is the forger's.
-        stranger.take(f"{name}-elsewhere", {**files, "ca.crt": found.forgery["ca.crt"]})
-    return found
+        # For the server without RayWarden, whose certificate the forger has issued.
+        stranger.take(f"{name}-elsewhere", {**files, "ca.crt": loot.forgery["ca.crt"]})
+    return loot
 
 
 def files_of(pod: RunningPod) -> Files:
-    """What enrollment left in a pod."""
+    """The files that enrollment has written in a pod."""
     folder = pod.volume("raywarden-tls")
     return {name: (folder / name).read_bytes() for name in ("tls.crt", "tls.key", "ca.crt")}
 
 
 def knock(stranger: Stranger, head: RunningPod, port: int, *files: str) -> int:
-    """A raw call, in plaintext or with these files of the loot; how it ended."""
-    said = stranger.run(
-        "knock", f"{head.address}:{port}", CALLS[port], *(f"{LOOT}/{file}" for file in files)
-    )
-    assert said.code in (0, REFUSED), said.text
-    return said.code
+    """Send a raw call, in plaintext or with these files of the loot; returns the exit code."""
+    paths = [f"{LOOT}/{file}" for file in files]
+    result = stranger.run("knock", f"{head.address}:{port}", CALLS[port], *paths)
+    assert result.code in (0, REFUSED), result.text
+    return result.code
 
 
 def answers(stranger: Stranger, head: RunningPod, port: int, files: Sequence[str]) -> None:
-    """Wait until it does, who may ask: a head is ready before its client port is open."""
+    """Wait until the port answers an allowed client: a head is ready before this port is open."""
     until(lambda: knock(stranger, head, port, *files) == 0)
 
 
 def pair(folder: str) -> Sequence[str]:
-    """CA, key and certificate of a folder."""
+    """The CA, the key and the certificate in a folder."""
     return [f"{folder}/{name}" for name in ("ca.crt", "tls.key", "tls.crt")]
 
 
 def connect(stranger: Stranger, head: RunningPod, folder: str = "") -> int:
-    """Ray Client, in plaintext or with the files of a folder; how it ended."""
+    """Run Ray Client, in plaintext or with the files of a folder; returns the exit code."""
     environment = tls_variables(f"{LOOT}/{folder}") if folder else {}
-    said = stranger.run("client", f"{head.address}:{CLIENT}", seconds=90, **environment)
-    assert (said.code, "a task ran" in said.text) in ((0, True), (REFUSED, False)), said.text[
-        -3000:
-    ]
-    return said.code
+    result = stranger.run("client", f"{head.address}:{CLIENT}", seconds=90, **environment)
+    outcome = (result.code, "a task ran" in result.text)
+    assert outcome in ((0, True), (REFUSED, False)), result.text[-3000:]
+    return result.code
 
 
 def gets_in(stranger: Stranger, head: RunningPod, folder: str = "") -> None:
-    """Wait until it does: on a busy machine Ray Client gives up before its server has started."""
+    """Wait until Ray Client can connect: on a busy machine it gives up before its server runs."""
     until(lambda: connect(stranger, head, folder) == 0, 60)
 
 
-def test_gcs_and_client_port_answer_nobody_but_members(
+def test_gcs_and_the_client_port_answer_only_members(
     open_cluster: RayCluster, stranger: Stranger, loot: Loot, say: Say
 ) -> None:
     head = open_cluster.its_head
@@ -109,31 +110,32 @@ def test_gcs_and_client_port_answer_nobody_but_members(
         "a self-made CA with the same names": pair("forgery"),
     }
     for port in CALLS:
-        # First whoever may: a port that is not open yet refuses everybody.
+        # An allowed client first: a port that is not open yet would refuse every client.
         answers(stranger, head, port, pair("member"))
-        ended = {who: knock(stranger, head, port, *files) for who, files in attempts.items()}
-        assert set(ended.values()) == {REFUSED}, ended
-        say(f"port {port} refused {', '.join(ended)}; and answered a certificate of the cluster")
+        codes = {name: knock(stranger, head, port, *files) for name, files in attempts.items()}
+        assert set(codes.values()) == {REFUSED}, codes
+        say(f"port {port} refused {', '.join(codes)}; it answered a certificate of the cluster")
 
 
-def test_ray_client_lets_in_nobody_but_members(
+def test_ray_client_accepts_only_members(
     open_cluster: RayCluster, stranger: Stranger, loot: Loot, say: Say
 ) -> None:
     with ThreadPoolExecutor(2) as pool:
-        whose = ("", "foreign", "forgery", "member")
-        ended = list(
-            pool.map(lambda folder: connect(stranger, open_cluster.its_head, folder), whose)
+        folders = ("", "foreign", "forgery", "member")
+        codes = list(
+            pool.map(lambda folder: connect(stranger, open_cluster.its_head, folder), folders)
         )
-    assert ended == [REFUSED, REFUSED, REFUSED, 0]
+    assert codes == [REFUSED, REFUSED, REFUSED, 0]
     say(
-        "Ray Client: refused in plaintext, by another RayCluster's and a forged certificate; a member's task ran"
+        "Ray Client: refused in plaintext, with a certificate of another RayCluster "
+        "and with a forged one; a task of a member ran"
     )
 
 
-def test_the_same_attempts_succeed_without_us(
+def test_the_same_attempts_succeed_without_raywarden(
     kubelet: Kubelet, stranger: Stranger, loot: Loot, say: Say
 ) -> None:
-    """In plaintext where nobody turned TLS on; by certificate where somebody trusts those CAs."""
+    """In plaintext if TLS is off; with a certificate if the author trusts those CAs."""
     both = loot.forgery["ca.crt"] + loot.foreign["ca.crt"]
     plain = head_without_us(kubelet, "plain")
     careless = head_without_us(
@@ -141,15 +143,16 @@ def test_the_same_attempts_succeed_without_us(
     )
     for port in CALLS:
         answers(stranger, plain, port, ())
-        for who in ("foreign", "forgery"):
-            answers(stranger, careless, port, pair(f"{who}-elsewhere"))
-        # Ray's TLS is always mutual: only without TLS does one get in without a certificate.
+        for name in ("foreign", "forgery"):
+            answers(stranger, careless, port, pair(f"{name}-elsewhere"))
+        # Ray's TLS is always mutual, so a client without a certificate is refused even here.
         assert knock(stranger, careless, port, "forgery-elsewhere/ca.crt") == REFUSED
     gets_in(stranger, plain)
-    for who in ("foreign", "forgery"):
-        gets_in(stranger, careless, f"{who}-elsewhere")
+    for name in ("foreign", "forgery"):
+        gets_in(stranger, careless, f"{name}-elsewhere")
     say(
-        "the same attempts get in without us: in plaintext, and by both certificates where their CAs are trusted"
+        "the same attempts succeed without RayWarden: in plaintext, "
+        "and with both certificates if their CAs are trusted"
     )
     for head in (plain, careless):
         kubelet.stop(head)

@@ -1,4 +1,4 @@
-"""The seed gets another generation while a cluster runs."""
+"""A running cluster survives a rotation of the seed."""
 
 from collections.abc import Callable
 
@@ -12,11 +12,11 @@ Say = Callable[[str], None]
 
 
 def authorities(pod: RunningPod) -> list[x509.Certificate]:
-    """The CAs in a pod's bundle, the one that signed first."""
+    """The CAs in the bundle of a pod; the first is the one that signed its certificate."""
     return x509.load_pem_x509_certificates((pod.volume("raywarden-tls") / "ca.crt").read_bytes())
 
 
-def test_a_cluster_outlives_a_rotation_and_takes_pods_in(
+def test_a_cluster_survives_a_rotation_and_accepts_new_pods(
     api: Api, training: RayCluster, say: Say
 ) -> None:
     before, stays = training.workers[-2:]
@@ -25,15 +25,16 @@ def test_a_cluster_outlives_a_rotation_and_takes_pods_in(
     api.rotate()
     training.drive("everything", before.address, stays.address)
     training.lose(before)
-    # Until GCS has noticed, it may ask the lost node to place an actor, and give the actor up with the node.
+    # Before GCS has noticed, it may place an actor on the lost node, and then give the actor up.
     watch.wait_dead(before.address)
     (new,) = training.add_workers(1)
     assert authorities(new)[0] == known[0], (
-        "the generation of the time it was created signs for a cluster"
+        "another generation signs than the one that was active when the cluster was created"
     )
-    assert len(authorities(new)) == len(known) + 1, "a pod that starts now trusts the new one, too"
+    assert len(authorities(new)) == len(known) + 1, "a new pod does not trust the new generation"
     training.drive("everything", stays.address, new.address)
     watch.stop()
     say(
-        "the seed was rotated: the cluster went on, and a pod restarted after it joined, trusting both generations"
+        "the seed was rotated: the cluster kept running, "
+        "and a pod that started later joined it and trusts both generations"
     )

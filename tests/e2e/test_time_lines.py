@@ -1,4 +1,4 @@
-"""How long a pod waits for its certificate, and Ray for the pod; the table in README.md."""
+"""Measures how long a pod waits for its certificate, and Ray for the pod; see README.md."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +18,7 @@ ENROLL = "raywarden-enroll"
 def test_from_pod_ip_known_to_certificate_in_hand(
     number: int, cluster_of: Callable[..., RayCluster], kubelet: Kubelet, say: Say
 ) -> None:
-    """Init containers of as many pods, started at one moment."""
+    """The init containers of `number` pods start at the same time."""
     cluster = cluster_of("burst")
     pods = [cluster.pod("worker") for _ in range(number)]
     prepared = [kubelet.prepare(pod, kubelet.api.place(pod)) for pod in pods]
@@ -30,7 +30,7 @@ def test_from_pod_ip_known_to_certificate_in_hand(
 
 
 def test_from_pod_ip_known_to_worker_alive(training: RayCluster, say: Say) -> None:
-    """One worker, as when somebody scales up: certificate, KubeRay's own wait for GCS, Ray's start."""
+    """A worker is added: its certificate, KubeRay's wait for GCS, and the start of Ray."""
     watch = Watch(training)
     (added,) = training.add_workers(1)
     moments = {
@@ -40,8 +40,8 @@ def test_from_pod_ip_known_to_worker_alive(training: RayCluster, say: Say) -> No
     moments["worker alive"] = watch.wait_alive(added.address)
     watch.stop()
     seconds = {name: moment - added.moments["address"] for name, moment in moments.items()}
-    listed = ", ".join(f"{name} {value:.2f} s" for name, value in seconds.items())
-    say(f"from pod IP known, a real worker: {listed}")
+    steps = ", ".join(f"{name} {value:.2f} s" for name, value in seconds.items())
+    say(f"from pod IP known, a real worker: {steps}")
     training.lose(added)
 
 
@@ -50,4 +50,4 @@ def _waits(pods: Sequence[RunningPod]) -> list[float]:
 
 
 def _spread(seconds: Sequence[float]) -> str:
-    return f"p50 {median(seconds):.2f} s, most {max(seconds):.2f} s"
+    return f"p50 {median(seconds):.2f} s, max {max(seconds):.2f} s"

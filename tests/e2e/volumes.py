@@ -1,4 +1,4 @@
-"""Volumes of a pod as folders: memory for an `emptyDir`, files for what is projected."""
+"""The volumes of a pod as folders: a tmpfs for an `emptyDir`, files for projected volumes."""
 
 import re
 from pathlib import Path
@@ -14,11 +14,12 @@ _QUANTITY = re.compile(r"(\d+)(|Ki|Mi|Gi)")
 
 
 def make_volume(volume: Object, folder: Path, pod: Object, address: str, api: Api) -> None:
-    """Make what stands in `volume` at `folder`; raises KeyError for a kind that no pod here has."""
+    """Create a volume at `folder`; raises KeyError for a kind that is not supported here."""
     folder.mkdir(parents=True)
     if "emptyDir" in volume:
-        size = f",size={_size(limit)}" if (limit := volume["emptyDir"].get("sizeLimit")) else ""
-        # Open to everyone, as the kubelet makes it: the pod's user is none of its business.
+        limit = volume["emptyDir"].get("sizeLimit")
+        size = f",size={_size(limit)}" if limit else ""
+        # Writable for every user, like an emptyDir that the kubelet creates.
         run("mount", "-t", "tmpfs", "-o", f"mode=0777{size}", "tmpfs", str(folder))
         return
     projected = volume["projected"]
@@ -29,18 +30,19 @@ def make_volume(volume: Object, folder: Path, pod: Object, address: str, api: Ap
 
 
 def _size(quantity: str) -> int:
-    found = _QUANTITY.fullmatch(quantity)
-    assert found, quantity
-    return int(found[1]) * _BYTES[found[2]]
+    match = _QUANTITY.fullmatch(quantity)
+    assert match, quantity
+    return int(match[1]) * _BYTES[match[2]]
 
 
 def _files(source: Any, pod: Object, address: str, api: Api) -> dict[str, str]:
     if "serviceAccountToken" in source:
-        wanted = source["serviceAccountToken"]
-        return {wanted["path"]: api.token(pod, wanted.get("audience", ""))}
+        projection = source["serviceAccountToken"]
+        return {projection["path"]: api.token(pod, projection.get("audience", ""))}
     if "downwardAPI" in source:
         items = source["downwardAPI"]["items"]
         return {item["path"]: field(item["fieldRef"]["fieldPath"], pod, address) for item in items}
-    # Of the only ConfigMap that is ever projected: nothing in these pods asks the API server.
+    # The only ConfigMap that is projected here. It may be empty, because no program in these pods
+    # calls the API server.
     assert source["configMap"]["name"] == "kube-root-ca.crt"
     return {"ca.crt": ""}

@@ -1,4 +1,4 @@
-"""The parts of the end-to-end tests that stand for somebody else's code do what that code does."""
+"""The stand-ins for other software in the end-to-end tests behave like that software."""
 
 import struct
 
@@ -28,7 +28,7 @@ def test_references_are_expanded_as_the_kubelet_does(text: str, value: str) -> N
     assert expanded(text, {"IP": "10.0.0.1"}) == value
 
 
-def test_variables_know_those_before_them_and_the_pod() -> None:
+def test_variables_may_refer_to_earlier_variables_and_to_the_pod() -> None:
     env = [
         {"name": "EARLY", "value": "$(IP)"},
         {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
@@ -51,7 +51,7 @@ def test_variables_know_those_before_them_and_the_pod() -> None:
     assert command_of(container, known) == ["sh", "-c", "echo 10.0.0.1/cpu $(IP)"]
 
 
-def test_what_nobody_gives_is_an_error() -> None:
+def test_a_reference_without_a_value_is_an_error() -> None:
     for source in (
         {"fieldRef": {"fieldPath": "status.hostIP"}},
         {"secretKeyRef": {"name": "a", "key": "b"}},
@@ -65,18 +65,17 @@ def test_what_nobody_gives_is_an_error() -> None:
     [("demo.svc", 1, 0, 1), ("demo.svc", 28, 0, 0), ("other.svc", 1, 3, 0)],
     ids=["A", "AAAA", "no such name"],
 )
-def test_names_are_answered(name: str, kind: int, code: int, answers: int) -> None:
+def test_the_name_server_answers_queries(name: str, kind: int, code: int, answers: int) -> None:
     labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
-    query = (
-        struct.pack("!HHHHHH", 7, 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack("!HH", kind, 1)
-    )
-    said = answer(query, {"demo.svc": "10.0.0.1"})
-    number, flags, asked, answered, *_ = struct.unpack_from("!HHHHHH", said)
-    assert (number, flags & 0xF, asked, answered) == (7, code, 1, answers)
-    assert said.endswith(bytes([10, 0, 0, 1])) is bool(answers)
+    header = struct.pack("!HHHHHH", 7, 0x0100, 1, 0, 0, 0)
+    query = header + labels + b"\0" + struct.pack("!HH", kind, 1)
+    response = answer(query, {"demo.svc": "10.0.0.1"})
+    number, flags, questions, answered, *_ = struct.unpack_from("!HHHHHH", response)
+    assert (number, flags & 0xF, questions, answered) == (7, code, 1, answers)
+    assert response.endswith(bytes([10, 0, 0, 1])) is bool(answers)
 
 
-def test_captured_pods_are_made_over_for_another_cluster() -> None:
+def test_captured_pods_are_adapted_to_another_cluster() -> None:
     cluster = ray_cluster_of("demo")
     cluster["metadata"]["uid"] = "u"
     for role in ("head", "worker"):

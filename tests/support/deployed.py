@@ -1,4 +1,4 @@
-"""What `deploy/` installs, as it is written and as kubectl renders it."""
+"""The manifests of `deploy/`, as written and as rendered by kubectl."""
 
 import os
 import shutil
@@ -15,15 +15,16 @@ from tests.support.factory import Object
 from tests.support.paths import DEPLOY
 
 BASE = DEPLOY / "base"
-NO_KUBECTL = "no kubectl to render deploy/ with: install it, or have KUBEBUILDER_ASSETS name the folder it is in"
+NO_KUBECTL = (
+    "kubectl is needed to render deploy/: install it, "
+    "or set KUBEBUILDER_ASSETS to the folder that contains it"
+)
 
 
 def overlays() -> list[Path]:
-    """Every folder that `kubectl apply -k` takes."""
-    return [
-        BASE,
-        *sorted(file.parent for file in (DEPLOY / "overlays").glob("*/kustomization.yaml")),
-    ]
+    """Every folder that can be applied with `kubectl apply -k`."""
+    kustomizations = sorted((DEPLOY / "overlays").glob("*/kustomization.yaml"))
+    return [BASE, *(file.parent for file in kustomizations)]
 
 
 def read(file: Path) -> list[Object]:
@@ -33,35 +34,43 @@ def read(file: Path) -> list[Object]:
 
 @cache
 def base() -> tuple[Object, ...]:
-    """The objects of `deploy/base` as they are written: images, namespaces and the like are what kustomize adds."""
-    listed = yaml.safe_load((BASE / "kustomization.yaml").read_text())["resources"]
-    return tuple(document for name in listed for document in read(BASE / name))
+    """The objects of `deploy/base` as written, without the namespaces that kustomize adds."""
+    names = yaml.safe_load((BASE / "kustomization.yaml").read_text())["resources"]
+    return tuple(document for name in names for document in read(BASE / name))
 
 
 def only(objects: tuple[Object, ...] | list[Object], kind: str, name: str = "raywarden") -> Object:
-    """The one object of this kind and name."""
-    (found,) = [one for one in objects if (one["kind"], one["metadata"]["name"]) == (kind, name)]
-    return found
+    """The object with this kind and name; there must be exactly one."""
+    (match,) = [
+        document
+        for document in objects
+        if (document["kind"], document["metadata"]["name"]) == (kind, name)
+    ]
+    return match
 
 
 def kubectl() -> str:
-    """The program; empty where there is none."""
+    """The path of kubectl; empty if it is not installed."""
     folder = os.environ.get("KUBEBUILDER_ASSETS", "")
     return shutil.which("kubectl", path=folder) or shutil.which("kubectl") or ""
 
 
 @cache
 def rendered(folder: Path) -> tuple[Object, ...]:
-    """What `kubectl kustomize` makes of a folder; skips the test where there is no kubectl."""
-    if not (program := kubectl()):
+    """The output of `kubectl kustomize` for a folder; skips the test if kubectl is missing."""
+    program = kubectl()
+    if not program:
         pytest.skip(NO_KUBECTL)
     command = [program, "kustomize", str(folder)]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert (ended.returncode, ended.stderr) == (0, ""), ended.stderr
-    return tuple(yaml.safe_load_all(ended.stdout))
+    process = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (process.returncode, process.stderr) == (0, ""), process.stderr
+    return tuple(yaml.safe_load_all(process.stdout))
 
 
 def variables(deployment: Mapping[str, Any]) -> dict[str, str]:
-    """The environment of our container, by name; empty where a value is looked up when the pod starts."""
+    """The environment variables of RayWarden's container.
+
+    The value is empty if Kubernetes sets it when the pod starts (`valueFrom`).
+    """
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     return {entry["name"]: entry.get("value", "") for entry in container["env"]}

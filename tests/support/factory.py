@@ -1,4 +1,4 @@
-"""Valid minimums of every kind, and the facts around them."""
+"""Minimal valid objects of every kind, and the facts that rules get with them."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -64,14 +64,13 @@ def cluster_spec() -> Object:
     }
 
 
+def _ray_object(kind: str, name: str, spec: Object) -> Object:
+    metadata = {"name": name, "namespace": "team-a"}
+    return {"apiVersion": "ray.io/v1", "kind": kind, "metadata": metadata, "spec": spec}
+
+
 def ray_cluster(**fields: Any) -> Object:
-    metadata = {"name": "demo", "namespace": "team-a"}
-    return {
-        "apiVersion": "ray.io/v1",
-        "kind": "RayCluster",
-        "metadata": metadata,
-        "spec": cluster_spec() | fields,
-    }
+    return _ray_object("RayCluster", "demo", cluster_spec() | fields)
 
 
 def ray_job(**fields: Any) -> Object:
@@ -82,29 +81,21 @@ def ray_job(**fields: Any) -> Object:
         "rayClusterSpec": cluster_spec(),
         "submitterPodTemplate": submitter,
     }
-    spec = {**job, **fields}
-    return {
-        "apiVersion": "ray.io/v1",
-        "kind": "RayJob",
-        "metadata": {"name": "job", "namespace": "team-a"},
-        "spec": spec,
-    }
+    return _ray_object("RayJob", "job", {**job, **fields})
 
 
 def ray_service(**fields: Any) -> Object:
     spec = {"serveConfigV2": "applications: []\n", "rayClusterConfig": cluster_spec(), **fields}
-    metadata = {"name": "service", "namespace": "team-a"}
-    return {"apiVersion": "ray.io/v1", "kind": "RayService", "metadata": metadata, "spec": spec}
+    return _ray_object("RayService", "service", spec)
 
 
 def ray_cron_job(**fields: Any) -> Object:
-    spec = {"schedule": "0 3 * * *", "jobTemplate": {**ray_job()["spec"], **fields}}
-    metadata = {"name": "cron", "namespace": "team-a"}
-    return {"apiVersion": "ray.io/v1", "kind": "RayCronJob", "metadata": metadata, "spec": spec}
+    job = {**ray_job()["spec"], **fields}
+    return _ray_object("RayCronJob", "cron", {"schedule": "0 3 * * *", "jobTemplate": job})
 
 
 def head_pod(**labels: str) -> Object:
-    """A head pod as KubeRay makes it of a managed cluster."""
+    """A head pod as KubeRay creates it for a cluster with RayWarden's TLS."""
     owner = {
         "apiVersion": "ray.io/v1",
         "kind": "RayCluster",
@@ -112,19 +103,18 @@ def head_pod(**labels: str) -> Object:
         "uid": _CLUSTER_UID,
         "controller": True,
     }
-    ours = {"ray.io/cluster": "demo", "ray.io/node-type": "head", "ray.io/group": "headgroup"}
+    kuberay = {"ray.io/cluster": "demo", "ray.io/node-type": "head", "ray.io/group": "headgroup"}
     metadata = {
         "generateName": "demo-head-",
         "namespace": "team-a",
-        "labels": {**ours, "raywarden.io/tls": "managed", **labels},
+        "labels": {**kuberay, "raywarden.io/tls": "managed", **labels},
         "ownerReferences": [owner],
     }
-    spec = {"serviceAccountName": "ray", "containers": [asking("ray-head"), asking("autoscaler")]}
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+    return _pod("ray", metadata, asking("ray-head"), asking("autoscaler"))
 
 
 def worker_pod(**labels: str) -> Object:
-    """A worker pod as KubeRay makes it of a managed cluster."""
+    """A worker pod as KubeRay creates it for a cluster with RayWarden's TLS."""
     pod = head_pod(**{"ray.io/node-type": "worker", "ray.io/group": "small"}, **labels)
     pod["metadata"]["generateName"] = "demo-small-worker-"
     pod["spec"] |= {
@@ -135,7 +125,7 @@ def worker_pod(**labels: str) -> Object:
 
 
 def asking(name: str) -> Object:
-    """A container as KubeRay completes it for `authOptions.mode: token`."""
+    """A container with Ray's token authentication, as KubeRay sets it up."""
     secret = {"secretKeyRef": {"name": "demo", "key": "auth_token"}}
     env = [
         {"name": "RAY_AUTH_MODE", "value": "token"},
@@ -147,54 +137,47 @@ def asking(name: str) -> Object:
 def submitter_pod() -> Object:
     labels = {"ray.io/originated-from-crd": "RayJob", "ray.io/originated-from-cr-name": "job"}
     metadata = {"generateName": "job-", "namespace": "team-a", "labels": labels}
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": metadata,
-        "spec": {"serviceAccountName": "ray", "containers": [container("ray-job-submitter")]},
-    }
+    return _pod("ray", metadata, container("ray-job-submitter"))
 
 
 def opted_in_pod(role: str = "worker") -> Object:
-    """A pod of Ray without KubeRay."""
+    """A pod of a Ray cluster without KubeRay."""
     labels = {"raywarden.io/cluster": "django", "raywarden.io/role": role}
     metadata = {"generateName": "web-", "namespace": "team-a", "labels": labels}
-    spec = {"serviceAccountName": "web", "containers": [asking("web")]}
+    return _pod("web", metadata, asking("web"))
+
+
+def _pod(service_account: str, metadata: Object, *containers: Object) -> Object:
+    spec = {"serviceAccountName": service_account, "containers": [*containers]}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 
 
 def namespace_objects() -> list[Object]:
-    """A namespace in order, with KubeRay and an administrator in the cluster."""
-    quota = {
-        "apiVersion": "v1",
-        "kind": "ResourceQuota",
-        "metadata": {"name": "ray", "namespace": "team-a"},
-    }
+    """A compliant namespace in a cluster with KubeRay and an administrator."""
+    metadata = {"name": "ray", "namespace": "team-a"}
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata}
     live = ray_cluster()
     live["metadata"]["uid"] = _CLUSTER_UID
     account = {"kind": "ServiceAccount", "namespace": "ray-system", "name": "kuberay-operator"}
-    works = (("ray.io", "rayclusters/status", "update"), ("", "pods", "create"))
-    admins: Object = {"kind": "Group", "name": "system:masters"}
-    return [
-        namespace(), quota, live, network_policy(),
-        *may("kuberay-operator", [account], *works), *may("cluster-admin", [admins], ("*", "*", "*")),
-    ]  # fmt: skip
+    rights = (("ray.io", "rayclusters/status", "update"), ("", "pods", "create"))
+    operator = may("kuberay-operator", [account], *rights)
+    masters: Object = {"kind": "Group", "name": "system:masters"}
+    administrator = may("cluster-admin", [masters], ("*", "*", "*"))
+    return [namespace(), quota, live, network_policy(), *operator, *administrator]
 
 
 def by_hand(document: Object) -> Object:
-    """A copy of a RayCluster with Ray's TLS set up by its author, in every group."""
+    """A copy of a RayCluster whose author has configured Ray's TLS in every group."""
     values = {
         "RAY_USE_TLS": "1",
         "RAY_TLS_SERVER_CERT": "/tls/crt",
         "RAY_TLS_SERVER_KEY": "/tls/key",
+        "RAY_TLS_CA_CERT": "/ca",
     }
     result = copy.deepcopy(document)
     for group in (result["spec"]["headGroupSpec"], *result["spec"]["workerGroupSpecs"]):
         ray = group["template"]["spec"]["containers"][0]
-        ray["env"] = [
-            {"name": name, "value": value}
-            for name, value in {**values, "RAY_TLS_CA_CERT": "/ca"}.items()
-        ]
+        ray["env"] = [{"name": name, "value": value} for name, value in values.items()]
     return result
 
 
@@ -232,20 +215,20 @@ def facts(
 
 
 def reviewer(policy: Mapping[str, Any] | None = None, *around: Object) -> Reviewer:
-    """One that knows the `namespace_objects`, and what is `around` beside or in place of them."""
+    """A reviewer that knows `namespace_objects`, and the objects `around`, which replace them."""
     parsed = Policy.parse(policy)
     known = ManifestNamespaces([*namespace_objects(), *around], complete=True)
     return Reviewer(lambda: parsed, lambda: SIGNER, known, lambda: TODAY)
 
 
 def ignorant_reviewer(policy: Mapping[str, Any] | None = None) -> Reviewer:
-    """One that knows nothing of the cluster."""
-    parsed = Policy.parse(policy)
-    return Reviewer(lambda: parsed, lambda: SIGNER, ManifestNamespaces(()), lambda: TODAY)
+    """A reviewer that knows no object of the cluster."""
+    parsed, unknown = Policy.parse(policy), ManifestNamespaces(())
+    return Reviewer(lambda: parsed, lambda: SIGNER, unknown, lambda: TODAY)
 
 
 def request(document: Object, *arguments: Any, **fields: Any) -> AdmissionRequest:
-    """The request in `review(...)`."""
+    """The request in the AdmissionReview that `review(...)` returns."""
     return AdmissionRequest.model_validate(review(document, *arguments, **fields)["request"])
 
 
@@ -257,27 +240,34 @@ def review(
     groups: Sequence[str] = (),
     **fields: Any,
 ) -> Object:
-    """The AdmissionReview the API server would send; pods of a Ray cluster come from KubeRay's operator."""
+    """The AdmissionReview that the API server would send for an object.
+
+    Unless `user` is given, KubeRay's operator creates pods of RayClusters, and an author creates
+    everything else.
+    """
     kind = Kind.of(document)
     metadata = as_dict(document.get("metadata"))
-    of_kuberay = kind.kind == "Pod" and "ray.io/cluster" in as_dict(metadata.get("labels"))
+    # The namespace of a Namespace is the Namespace itself.
+    namespace = metadata.get("name" if kind.kind == "Namespace" else "namespace")
     body = {
         "uid": "3f1c8a52-8a3e-4f0e-9a37-1a4f0b7f7a10",
         "kind": {"group": kind.group, "version": kind.version, "kind": kind.kind},
         "operation": operation,
-        "namespace": as_str(metadata.get("name" if kind.kind == "Namespace" else "namespace"))
-        or "team-a",
-        "userInfo": {
-            "username": user or (OPERATOR if of_kuberay else "author"),
-            "groups": list(groups),
-        },
+        "namespace": as_str(namespace) or "team-a",
+        "userInfo": {"username": user or _usual_user(kind, metadata), "groups": list(groups)},
         "object": document,
         "oldObject": old,
         "dryRun": False,
-        **({"name": metadata["name"]} if isinstance(metadata.get("name"), str) else {}),
-        **fields,
     }
+    if isinstance(metadata.get("name"), str):
+        body["name"] = metadata["name"]
+    body |= fields
     return {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": body}
+
+
+def _usual_user(kind: Kind, metadata: Mapping[str, Any]) -> str:
+    is_ray_pod = kind.kind == "Pod" and "ray.io/cluster" in as_dict(metadata.get("labels"))
+    return OPERATOR if is_ray_pod else "author"
 
 
 def examples() -> dict[str, Object]:
@@ -286,14 +276,17 @@ def examples() -> dict[str, Object]:
 
 
 def changed(document: Object, changes: Mapping[str, Any]) -> Object:
-    """A copy with a value put at each JSON pointer; missing objects are made, `-` appends, null deletes a member."""
+    """A copy of an object with a value set at each JSON pointer.
+
+    Missing objects are created, `-` appends to a list, and None removes a member.
+    """
     result = copy.deepcopy(document)
     for pointer, value in changes.items():
-        *way, last = (
+        *path, last = (
             token.replace("~1", "/").replace("~0", "~") for token in pointer.split("/")[1:]
         )
         node: Any = result
-        for token in way:
+        for token in path:
             node = node[int(token)] if isinstance(node, list) else node.setdefault(token, {})
         if isinstance(node, list):
             if last == "-":

@@ -1,4 +1,4 @@
-"""Servers on loopback as a Ray pod's ports are, or should not be: gRPC with and without TLS, silent, plain HTTP."""
+"""Servers on loopback that stand for the ports of Ray pods, with and without TLS."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -19,7 +19,7 @@ from certs.seed import Seed
 
 
 class Files:
-    """What lies in `/etc/ray/tls` of a pod (PEM)."""
+    """The files in `/etc/ray/tls` of a pod (PEM)."""
 
     def __init__(
         self, seed: Seed, cluster: Cluster, now: datetime, address: str = "127.0.0.1"
@@ -36,7 +36,7 @@ class Files:
 
 @contextmanager
 def grpc_server(files: Files | None, *, mutual: bool = True) -> Iterator[int]:
-    """A gRPC server, in plaintext without `files`; gives its port."""
+    """Run a gRPC server, in plaintext if `files` is None; yields its port."""
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=1))
     if files:
         pair = [(files.key, files.certificate)]
@@ -56,9 +56,9 @@ def grpc_server(files: Files | None, *, mutual: bool = True) -> Iterator[int]:
 
 @asynccontextmanager
 async def says(answer: bytes | None) -> AsyncIterator[int]:
-    """A server that answers whatever it hears with these bytes; with none it says nothing, ever. Gives its port."""
+    """Run a server that answers with `answer`, or never if it is None; yields its port."""
 
-    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while await reader.read(1024):
                 if answer is not None:
@@ -67,7 +67,7 @@ async def says(answer: bytes | None) -> AsyncIterator[int]:
         finally:
             writer.close()
 
-    server = await asyncio.start_server(speak, "127.0.0.1", 0)
+    server = await asyncio.start_server(respond, "127.0.0.1", 0)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
@@ -75,5 +75,5 @@ async def says(answer: bytes | None) -> AsyncIterator[int]:
 
 
 def http(status: int) -> bytes:
-    """An HTTP answer without a body."""
+    """An HTTP response without a body."""
     return f"HTTP/1.1 {status} Whatever\r\nContent-Length: 0\r\n\r\n".encode()

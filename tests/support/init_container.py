@@ -1,4 +1,4 @@
-"""A pod's volumes in a folder, the program its init container runs, and signers of any behavior."""
+"""The init container's program, with a folder for the pod's volumes, and signers for tests."""
 
 import http.server
 import json
@@ -21,14 +21,12 @@ ADDRESS = "127.0.0.1"
 
 
 class Place:
-    """A pod's volumes in a folder: token, `/etc/ray/tls`, termination log."""
+    """A folder that stands for the volumes of a pod: token, `/etc/ray/tls`, termination log."""
 
     def __init__(self, folder: Path, token: str) -> None:
-        self.token, self.tls, self.log = (
-            folder / "token",
-            folder / "tls",
-            folder / "termination-log",
-        )
+        self.token = folder / "token"
+        self.tls = folder / "tls"
+        self.log = folder / "termination-log"
         self.token.write_text(token)
         self.tls.mkdir()
         self.log.touch()
@@ -47,14 +45,18 @@ class Place:
     def enroll(
         self, url: str, ca: str, *arguments: str, address: str = ADDRESS, **environment: str
     ) -> tuple[int, str]:
-        """Run it; gives the exit code and what it said."""
-        ours = {"RAYWARDEN_SIGNER_URL": url, "RAYWARDEN_SIGNER_CA": ca, "RAYWARDEN_POD_IP": address}
-        ended = subprocess.run(
+        """Run the program; returns its exit code and output."""
+        settings = {
+            "RAYWARDEN_SIGNER_URL": url,
+            "RAYWARDEN_SIGNER_CA": ca,
+            "RAYWARDEN_POD_IP": address,
+        }
+        process = subprocess.run(
             self.command(*arguments),
-            env={"PATH": os.environ["PATH"], **ours, **environment},
+            env={"PATH": os.environ["PATH"], **settings, **environment},
             capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
-        return ended.returncode, ended.stdout + ended.stderr
+        return process.returncode, process.stdout + process.stderr
 
 
 Answer = Callable[[int], tuple[int, dict[str, str], bytes]]
@@ -62,7 +64,10 @@ Answer = Callable[[int], tuple[int, dict[str, str], bytes]]
 
 @contextmanager
 def signer(answer: Answer) -> Iterator[tuple[str, str, list[str]]]:
-    """An HTTPS server that answers the n-th request by `answer(n)`; gives URL, CA and the tokens it was shown."""
+    """Run an HTTPS server that answers the n-th request with `answer(n)`.
+
+    Yields its URL, its CA (PEM) and the list of Authorization headers it received.
+    """
     trust, tokens = Trust(None, Domains(), 1), []
     trust.adopt(live_objects.SEED)
     certificate = DerivedCertificate(trust, ("localhost",))

@@ -1,4 +1,4 @@
-"""What tests of mutations share: mutate with the checks every mutation must pass, and read the result."""
+"""Helpers for tests of mutations: mutate with the checks that every mutation must pass."""
 
 import copy
 from collections.abc import Iterator
@@ -22,16 +22,15 @@ OLD = "UPDATE"
 
 
 def mutated(document: Object, given: Facts | None = None) -> Mutated:
-    """The mutation, after the checks every mutation must pass."""
+    """The result of the mutations, after the checks that every mutation must pass."""
     given = given or facts()
     original = copy.deepcopy(document)
     result = mutate(Kind.of(document), document, given)
     assert result.failed == ()
     assert document == original, "the caller's object was changed"
     assert jsonpatch.apply_patch(original, result.operations) == result.document
-    assert mutate(Kind.of(document), result.document, given).operations == [], (
-        "mutating twice is not mutating once"
-    )
+    again = mutate(Kind.of(document), result.document, given)
+    assert again.operations == [], "a second mutation changes the object again"
     return result
 
 
@@ -41,34 +40,38 @@ def after(document: Object, given: Facts | None = None) -> Any:
 
 def template_of(document: Object, group: str = "head") -> Any:
     spec = document["spec"]
-    return (spec["headGroupSpec"] if group == "head" else spec["workerGroupSpecs"][0])["template"]
+    groups = [spec["headGroupSpec"]] if group == "head" else spec["workerGroupSpecs"]
+    return groups[0]["template"]
 
 
-def env(one: Object) -> dict[str, Any]:
-    return {entry["name"]: entry.get("value", entry.get("valueFrom")) for entry in one["env"]}
+def env(container: Object) -> dict[str, Any]:
+    entries = container["env"]
+    return {entry["name"]: entry.get("value", entry.get("valueFrom")) for entry in entries}
 
 
 def denials(document: Object, given: Facts | None = None) -> list[str]:
-    return [
-        v.rule
-        for v in validate(Kind.of(document), document, Policy.parse(None), given or facts()).denied
-    ]
+    """The ids of the rules that deny the object under the default policy."""
+    verdict = validate(Kind.of(document), document, Policy.parse(None), given or facts())
+    return [violation.rule for violation in verdict.denied]
 
 
 def only(pod: Object, name: str, listed: str = "containers") -> Object:
-    return next(one for one in pod["spec"][listed] if one["name"] == name)
+    return next(container for container in pod["spec"][listed] if container["name"] == name)
 
 
 def lost(before: Any, after: Any) -> Iterator[Any]:
-    """Values of `before` that are nowhere in the same place of `after`; what has one of our names may be replaced."""
+    """Values of `before` that are missing at the same place of `after`.
+
+    RayWarden's own labels and its init container are left out: a mutation may replace them.
+    """
     if isinstance(before, dict) and isinstance(after, dict):
         for name, value in before.items():
             if value is not None and name not in ("raywarden.io/tls", "raywarden.io/injected"):
                 yield from lost(value, after.get(name))
     elif isinstance(before, list) and isinstance(after, list):
         for value in before:
-            ours = isinstance(value, dict) and value.get("name") == "raywarden-enroll"
-            if not ours and all(list(lost(value, kept)) for kept in after):
+            own = isinstance(value, dict) and value.get("name") == "raywarden-enroll"
+            if not own and all(list(lost(value, kept)) for kept in after):
                 yield value
     elif before != after:
         yield before

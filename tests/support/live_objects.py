@@ -1,4 +1,4 @@
-"""Live objects as an API server has them, and what `certs` makes of them."""
+"""Live objects as an API server returns them, and the seed and identities that belong to them."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -16,7 +16,7 @@ NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 
 def secret(number: int) -> bytes:
-    """The secret of a generation, another one for each number."""
+    """A secret for a generation; each number gives a different one."""
     return bytes(range(32 * number, 32 * (number + 1)))
 
 
@@ -53,7 +53,7 @@ def pod(
     cluster: str = "demo",
     cluster_uid: str = CLUSTER_UID,
 ) -> Object:
-    """A pod KubeRay has made of a RayCluster, placed and with an address."""
+    """A pod that KubeRay created for a RayCluster; it has no address yet if `address` is empty."""
     owner = {
         "apiVersion": "ray.io/v1",
         "kind": "RayCluster",
@@ -68,11 +68,9 @@ def pod(
         "labels": {"ray.io/cluster": cluster, "ray.io/node-type": role},
         "ownerReferences": [owner],
     }
-    status = (
-        {"phase": "Pending", "podIP": address, "podIPs": [{"ip": address}]}
-        if address
-        else {"phase": "Pending"}
-    )
+    status: Object = {"phase": "Pending"}
+    if address:
+        status |= {"podIP": address, "podIPs": [{"ip": address}]}
     spec = {"serviceAccountName": "ray"}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec, "status": status}
 
@@ -88,14 +86,14 @@ def opted_in_pod(
 
 
 def caller(document: Object) -> TokenIdentity:
-    """The bearer of a pod's token."""
+    """The identity in the token of a pod."""
     metadata = document["metadata"]
     account = document["spec"]["serviceAccountName"]
     return TokenIdentity(metadata["namespace"], account, metadata["name"], metadata["uid"])
 
 
 def objects() -> list[Object]:
-    """A namespace with a Ray cluster of a head and two workers, and one of Ray without KubeRay."""
+    """A namespace with a RayCluster of a head and two workers, and a cluster without KubeRay."""
     return [
         namespace(),
         ray_cluster(),

@@ -1,4 +1,4 @@
-"""A real server in a process of its own, as an operator starts it."""
+"""A real `raywarden serve` in its own process."""
 
 import json
 import os
@@ -25,12 +25,13 @@ _DEV = {
     "RAYWARDEN_DRAIN_SECONDS": "0",
 }
 _COMMAND = (sys.executable, "-m", "webhook", "serve", "--dev")
+# A start takes about a second; a busy machine may need much longer.
 _START_SECONDS = 30
 
 
 @dataclass(frozen=True)
 class Live:
-    """A running `raywarden serve`: where it listens, what to trust, and where it logs."""
+    """A running `raywarden serve`, with its ports, its CA and its log."""
 
     process: subprocess.Popen[bytes]
     log_file: Path
@@ -54,14 +55,14 @@ class Live:
         return f"http://127.0.0.1:{self.operations_port}"
 
     def token(self, pod: str, namespace: str = "team-a") -> str:
-        """The token of one of the pods in `objects`."""
+        """The token of one of the pods in the `objects` of `serving`."""
         return (self.token_dir / namespace / pod / "token").read_text()
 
     def log(self) -> list[dict[str, Any]]:
         return _events(self.log_file)
 
     def stop(self) -> int:
-        """End it as the kubelet would; gives its exit code."""
+        """Stop the server as the kubelet does, with SIGTERM; returns its exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(timeout=30)
 
@@ -70,26 +71,18 @@ class Live:
 def serving(
     environment: Mapping[str, str] | None = None, objects: Iterable[Any] = ()
 ) -> Iterator[Live]:
-    """`raywarden serve --dev` on ports of the system's choice; ended, by its own id, with the block.
+    """Run `raywarden serve --dev` on free ports; it is killed when the block ends.
 
     `objects` are the live objects of its cluster.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        ca_file, log_file, token_dir = (
-            Path(folder) / "ca.crt",
-            Path(folder) / "log",
-            Path(folder) / "tokens",
-        )
-        cluster = {}
-        if listed := list(objects):
-            cluster["RAYWARDEN_OBJECTS_FILE"] = str(objects_file := Path(folder) / "objects.json")
-            objects_file.write_text(
-                json.dumps({"apiVersion": "v1", "kind": "List", "items": listed})
-            )
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        ca_file, log_file, token_dir = folder / "ca.crt", folder / "log", folder / "tokens"
+        cluster = _write_objects(folder / "objects.json", list(objects))
         with log_file.open("wb") as log:
             process = subprocess.Popen(
                 [*_COMMAND, "--ca-file", str(ca_file), "--token-dir", str(token_dir)],
-                env={**_surroundings(), **_DEV, **cluster, **(environment or {})},
+                env={**_clean_environment(), **_DEV, **cluster, **(environment or {})},
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
@@ -102,8 +95,16 @@ def serving(
             process.wait()
 
 
-def _surroundings() -> dict[str, str]:
-    """Our environment without what is meant for the tests, or for another server."""
+def _write_objects(file: Path, objects: list[Any]) -> dict[str, str]:
+    """Write the live objects to `file`; returns the setting that names it."""
+    if not objects:
+        return {}
+    file.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
+    return {"RAYWARDEN_OBJECTS_FILE": str(file)}
+
+
+def _clean_environment() -> dict[str, str]:
+    """The environment of this process without the settings of RayWarden."""
     return {name: value for name, value in os.environ.items() if not name.startswith("RAYWARDEN_")}
 
 
@@ -119,7 +120,7 @@ def _wait_for_ports(process: subprocess.Popen[bytes], log_file: Path) -> tuple[i
 
 
 def _events(log_file: Path) -> list[dict[str, Any]]:
-    """Every whole line of the log; lines that are no JSON are a failure of the test."""
+    """The complete lines of the log; a line that is not JSON fails the test."""
     return [
         json.loads(line)
         for line in log_file.read_text().splitlines(keepends=True)
@@ -128,13 +129,13 @@ def _events(log_file: Path) -> list[dict[str, Any]]:
 
 
 def raw(live: Live) -> ssl.SSLSocket:
-    """A connection to the admission port, for those who do not want to speak HTTP properly."""
+    """A TLS connection to the admission port, for tests that send malformed HTTP."""
     plain = socket.create_connection(("127.0.0.1", live.admission_port), timeout=10)
     return live.trust.wrap_socket(plain, server_hostname="localhost")
 
 
 def read_all(connection: ssl.SSLSocket) -> bytes:
-    """Everything until the server hangs up, politely or not."""
+    """Everything that the server sends until it closes or resets the connection."""
     received = b""
     with suppress(ConnectionError):
         while chunk := connection.recv(65536):
@@ -143,9 +144,11 @@ def read_all(connection: ssl.SSLSocket) -> bytes:
 
 
 def metric(live: Live, line: str) -> float:
-    """The value of a metric, named with its labels as `/metrics` prints them; 0 where it is not there yet."""
-    text = httpx.get(f"{live.operations}/metrics").text
-    return next(
-        (float(found.rpartition(" ")[2]) for found in text.splitlines() if found.startswith(line)),
-        0.0,
-    )
+    """The value of a metric; 0 if it does not exist yet.
+
+    `line` is its name with its labels, as `/metrics` prints them.
+    """
+    for sample in httpx.get(f"{live.operations}/metrics").text.splitlines():
+        if sample.startswith(line):
+            return float(sample.rpartition(" ")[2])
+    return 0.0

@@ -1,4 +1,4 @@
-"""The `openssl` command, for those tests that ask another TLS stack."""
+"""A marker for tests that use the `openssl` command."""
 
 import shutil
 
@@ -6,5 +6,5 @@ import pytest
 
 needs_openssl = pytest.mark.skipif(
     shutil.which("openssl") is None,
-    reason="the openssl command is not installed: no second opinion on certificates",
+    reason="the openssl command is not installed",
 )

@@ -1,4 +1,4 @@
-"""Where things are in the repository."""
+"""Paths in the repository."""
 
 from collections.abc import Iterator
 from pathlib import Path

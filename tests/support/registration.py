@@ -1,11 +1,13 @@
-"""Which requests the API server sends to us, by the webhook configurations of `deploy/base`.
+"""Decides whether the API server would send a request to RayWarden.
 
-The same words a real one evaluates: rules by group, resource, subresource and operation, namespace selectors, and
-matchConditions in CEL. Source: Kubernetes, dynamic admission control.
+It evaluates the webhook configurations of `deploy/base` as the API server does: rules by group,
+resource, subresource and operation, namespace selectors, and matchConditions in CEL. Source:
+https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/
 """
 
 from collections.abc import Iterator, Mapping
 from functools import cache
+from itertools import product
 from typing import Any
 
 from cel_expr_python import cel
@@ -15,7 +17,7 @@ from policies.ray.workload import Kind
 from tests.support import deployed
 from webhook.admission.wire import AdmissionRequest
 
-# As Kubernetes' REST mapping has them.
+# The resource of each kind, as in the REST mapping of Kubernetes.
 PLURALS = {
     Kind("", "v1", "Pod"): "pods",
     Kind("", "v1", "Service"): "services",
@@ -45,13 +47,23 @@ _KINDS = {"mutate": "MutatingWebhookConfiguration", "validate": "ValidatingWebho
 
 
 def called(webhook: str, request: AdmissionRequest) -> list[str]:
-    """The names of our webhooks (of `mutate` or `validate`) that are called for a request."""
+    """The names of RayWarden's webhooks that are called for a request.
+
+    `webhook` is `mutate` or `validate`.
+    """
     configuration = deployed.only(deployed.base(), _KINDS[webhook])
-    return [one["name"] for one in configuration["webhooks"] if _is_called(one, request)]
+    return [
+        registered["name"]
+        for registered in configuration["webhooks"]
+        if _is_called(registered, request)
+    ]
 
 
 def reaches(webhook: str, request: AdmissionRequest) -> bool:
-    """We are sent this request; or nobody is meant to be (kube-system), or ever was (Ingresses of `extensions`)."""
+    """Whether RayWarden receives this request, or is not meant to.
+
+    The namespace kube-system is exempt, and current API servers no longer serve `extensions`.
+    """
     return (
         request.namespace == "kube-system"
         or request.kind.group == "extensions"
@@ -60,12 +72,10 @@ def reaches(webhook: str, request: AdmissionRequest) -> bool:
 
 
 def asked_for(webhook: str) -> Iterator[tuple[str, str, str]]:
-    """Every group, resource (with its subresource) and operation that is sent to us."""
-    for one in deployed.only(deployed.base(), _KINDS[webhook])["webhooks"]:
-        for rule in one["rules"]:
-            for group in rule["apiGroups"]:
-                for resource in rule["resources"]:
-                    yield from ((group, resource, operation) for operation in rule["operations"])
+    """Every group, resource (with its subresource) and operation that RayWarden receives."""
+    for registered in deployed.only(deployed.base(), _KINDS[webhook])["webhooks"]:
+        for rule in registered["rules"]:
+            yield from product(rule["apiGroups"], rule["resources"], rule["operations"])
 
 
 def _is_called(webhook: Mapping[str, Any], request: AdmissionRequest) -> bool:
@@ -98,13 +108,14 @@ def _selects(selector: Mapping[str, Any], namespace: str) -> bool:
 
 
 def holds(expression: str, request: AdmissionRequest) -> bool:
-    """As the API server evaluates it; an expression without an answer is a failure of the test."""
+    """Evaluate a CEL expression as the API server does; an error in it fails the test."""
     environment, program = _compiled(expression)
-    # What the API server sends has metadata always, and the objects of Kubernetes' own kinds their spec.
+    # Expressions may rely on metadata, and for built-in kinds on spec: the API server always sends
+    # them, so a fixture without them is wrong.
     objects = {"object": request.object, "oldObject": request.old_object}
-    found = program.eval(environment.Activation({**objects, "request": request.plain}))
-    assert found.type() == cel.Type.BOOL, f"{expression}: {found.value()}"
-    return bool(found.value())
+    result = program.eval(environment.Activation({**objects, "request": request.plain}))
+    assert result.type() == cel.Type.BOOL, f"{expression}: {result.value()}"
+    return bool(result.value())
 
 
 @cache

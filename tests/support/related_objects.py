@@ -1,4 +1,4 @@
-"""Valid minimums of what stands beside Ray: Services, routes, policies, namespaces, rights."""
+"""Minimal valid objects beside Ray: Services, routes, network policies, namespaces, RBAC."""
 
 from typing import Any
 
@@ -61,7 +61,7 @@ def route() -> Object:
 
 
 def network_policy() -> Object:
-    """Lets the pods of a namespace reach each other, and nobody else."""
+    """Allows connections to the pods of a namespace only from pods of the same namespace."""
     spec = {
         "podSelector": {},
         "policyTypes": ["Ingress"],
@@ -93,8 +93,8 @@ def namespace() -> Object:
 
 
 def may(name: str, users: list[Object], *rules: tuple[str, str, str]) -> tuple[Object, Object]:
-    """A ClusterRole and the binding that gives it to `users`; a rule is group, resource and verb."""
-    listed = [
+    """A ClusterRole and its binding to `users`; a rule is an API group, a resource and a verb."""
+    policy_rules = [
         {"apiGroups": [group], "resources": [resource], "verbs": [verb]}
         for group, resource, verb in rules
     ]
@@ -103,7 +103,7 @@ def may(name: str, users: list[Object], *rules: tuple[str, str, str]) -> tuple[O
         "apiVersion": version,
         "kind": "ClusterRole",
         "metadata": {"name": name},
-        "rules": listed,
+        "rules": policy_rules,
     }
     binding = {"apiVersion": version, "kind": "ClusterRoleBinding", "metadata": {"name": name}}
     return role, {**binding, "roleRef": reference, "subjects": users}

@@ -1,9 +1,9 @@
-"""What must never be printed: private keys and tokens, in any of the forms they take here."""
+"""Recognizes secrets that must never be printed: private keys and tokens."""
 
 import re
 
 _SECRETS = {
-    # The header alone is no secret: messages and tests speak of it.
+    # The header alone is not a secret: messages and tests mention it.
     "a private key": re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----(\s|\\n)+[A-Za-z0-9+/]{16}"),
     "a service account token": re.compile(
         r"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}"
@@ -13,7 +13,8 @@ _SECRETS = {
 
 
 def leaked(*texts: str) -> str | None:
-    """What kind of secret is in one of the texts; None for none."""
-    return next(
-        (message for message, form in _SECRETS.items() for text in texts if form.search(text)), None
-    )
+    """The kind of secret that one of the texts contains; None if there is none."""
+    for kind, pattern in _SECRETS.items():
+        if any(pattern.search(text) for text in texts):
+            return kind
+    return None

@@ -1,4 +1,4 @@
-"""`make demo`: a real server, real HTTPS, and a table of its answer to each example.
+"""`make demo`: a real server, real HTTPS, and a table with its response to each example.
 
 `python -m tests.tools.demo FOLDER [--objects FILE] [--keep-serving]`
 """
@@ -21,6 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from policies.documents.untyped import as_dict
+from policies.ray.pod import Pod
 from policies.ray.workload import RAY_GROUP, Kind, Workload
 from tests.tools.demo_enrollment import enrollments
 from webhook import wiring
@@ -30,7 +31,7 @@ from webhook.server.observer import set_up_logging
 from webhook.server.server import Server
 from webhook.settings import Settings, SetupError, from_environment
 
-# The shell's exit code for a process that SIGINT ended.
+# The exit code that shells use for a process that SIGINT ended.
 _INTERRUPTED = 130
 
 
@@ -42,18 +43,18 @@ def main(
     objects: Annotated[
         Path | None,
         typer.Option(
-            help="Live objects (YAML); the pods among them enroll.", exists=True, dir_okay=False
+            help="Live objects (YAML). The pods in the file enroll.", exists=True, dir_okay=False
         ),
     ] = None,
     keep_serving: Annotated[
-        bool, typer.Option(help="Keep serving after the table, until Ctrl-C.")
+        bool, typer.Option(help="Keep serving after printing the table, until Ctrl-C.")
     ] = False,
 ) -> None:
-    """Start a development server, send it AdmissionReviews over HTTPS, enroll pods, and show the answers."""
+    """Start a development server, send it AdmissionReviews over HTTPS, and show the responses."""
     set_up_logging("error")
     reviews = {file.stem: _review_in(file) for file in sorted(examples.glob("*.json"))}
     if not reviews:
-        raise SetupError(f"{examples}: no AdmissionReviews (*.json) in this folder")
+        raise SetupError(f"{examples}: the folder contains no AdmissionReviews (*.json)")
     run(_demo(from_environment(), reviews, objects, keep_serving))
 
 
@@ -63,14 +64,15 @@ async def _demo(
     with TemporaryDirectory() as folder:
         settings = settings.model_copy(update={"objects_file": objects})
         server = await wiring.dev_server(settings, Path(folder))
-        shown = await run_demo(server, reviews, objects, Path(folder), keep_serving)
-    if not shown:
+        completed = await run_demo(server, reviews, objects, Path(folder), keep_serving)
+    if not completed:
         raise typer.Exit(_INTERRUPTED)
 
 
 def _review_in(file: Path) -> Any:
     try:
-        parse(body := file.read_bytes())
+        body = file.read_bytes()
+        parse(body)
     except (BadReviewError, OSError) as error:
         raise SetupError(f"{file}: {error}") from None
     return orjson.loads(body)
@@ -83,13 +85,14 @@ async def run_demo(
     token_dir: Path,
     keep_serving: bool,
 ) -> bool:
-    """Serve, send every AdmissionReview to `/mutate` and the result to `/validate`, have the pods of `objects` enroll.
+    """Send every AdmissionReview to `/mutate` and the result to `/validate`; enroll pods.
 
-    Prints a table of each; gives whether it came to that, before somebody ended it.
+    The pods are those in `objects`. Prints a table of the responses and a table of the enrollments.
+    Returns False if the demo was interrupted before it printed them.
     """
     stop = asyncio.Event()
     serving = asyncio.create_task(server.run(stop))
-    # Where the output is no terminal, rich would fold everything at 80 columns.
+    # If the output is not a terminal, rich would wrap everything at 80 columns.
     console = Console() if sys.stdout.isatty() else Console(width=120)
     showing = asyncio.create_task(_show(server, reviews, objects, token_dir, console))
     try:
@@ -98,9 +101,10 @@ async def run_demo(
             return False
         await showing
         if keep_serving:
-            ports = f"{_url(server)} (admission), https://localhost:{server.enrollment.port} (enrollment)"
             console.print(
-                f"\nServing on {ports} and http://127.0.0.1:{server.operations.port}. Ctrl-C ends it."
+                f"\nServing on {_url(server)} (admission), "
+                f"https://localhost:{server.enrollment.port} (enrollment) and "
+                f"http://127.0.0.1:{server.operations.port} (operations). Press Ctrl-C to stop."
             )
             await serving
         return True
@@ -125,10 +129,10 @@ async def _show(
 
 
 async def _present(server: Server, reviews: Mapping[str, Any], console: Console) -> None:
-    table = Table(title="AdmissionReviews over HTTPS, and the answers", show_lines=True)
+    table = Table(title="AdmissionReviews over HTTPS", show_lines=True)
     table.add_column("example", overflow="fold", max_width=26)
     table.add_column("verdict")
-    table.add_column("injected by /mutate, and each message of /validate", overflow="fold")
+    table.add_column("what /mutate injected, and the messages of /validate", overflow="fold")
     context = ssl.create_default_context(cadata=server.ca.decode())
     async with httpx.AsyncClient(base_url=_url(server), verify=context) as client:
         for name, review in reviews.items():
@@ -142,17 +146,12 @@ async def _row(client: httpx.AsyncClient, review: dict[str, Any]) -> tuple[str, 
     request = review["request"]
     request["object"] = jsonpatch.apply_patch(request["object"], operations)
     verdict = await _send(client, "/validate", review)
-    lines = Text("\n").join(
-        [
-            *(Text(line, "cyan") for line in _injected(request, operations)),
-            *(
-                Text(f"! {line}", "red")
-                for line in as_dict(verdict.get("status")).get("message", "").splitlines()
-            ),
-            *(Text(f"warning: {line}", "yellow") for line in verdict.get("warnings", ())),
-        ]
-    )
-    return ("[green]allowed[/green]" if verdict["allowed"] else "[red]denied[/red]"), lines
+    denial = as_dict(verdict.get("status")).get("message", "")
+    lines = [Text(line, "cyan") for line in _injected(request, operations)]
+    lines += [Text(f"! {line}", "red") for line in denial.splitlines()]
+    lines += [Text(f"warning: {line}", "yellow") for line in verdict.get("warnings", ())]
+    outcome = "[green]allowed[/green]" if verdict["allowed"] else "[red]denied[/red]"
+    return outcome, Text("\n").join(lines)
 
 
 async def _send(client: httpx.AsyncClient, path: str, review: dict[str, Any]) -> dict[str, Any]:
@@ -165,31 +164,36 @@ async def _send(client: httpx.AsyncClient, path: str, review: dict[str, Any]) ->
 
 
 def _injected(request: dict[str, Any], operations: Sequence[Any]) -> list[str]:
-    """What of ours is in the object, read from the object itself."""
+    """The injected parts, read from the mutated object itself."""
     workload = Workload.of(Kind(**request["kind"]), request["object"]) if operations else None
+    if workload is None and request["kind"]["group"] == RAY_GROUP:
+        return ["nothing injected here; the RayCluster that KubeRay creates from it is mutated"]
     if workload is None:
-        made_of_it = request["kind"]["group"] == RAY_GROUP
-        return [
-            "nothing injected"
-            + ("; the RayCluster that KubeRay makes of it is" if made_of_it else "")
-        ]
+        return ["nothing injected"]
     groups = workload.cluster.groups if workload.cluster else ()
     addresses = {group.title: group.start_params.get("node-ip-address") for group in groups}
     lines = []
     for pod in workload.pods:
-        inits = [
-            container.name for container in pod.containers if container.listed == "initContainers"
-        ]
-        tls = [
-            container.name
-            for container in pod.ray_containers
-            if "RAY_USE_TLS" in container.variables
-        ]
-        parts = [f"TLS in {', '.join(tls)}"] if tls else []
-        parts += [f"init containers {', '.join(inits)}"] if inits else []
-        parts += [f"node-ip-address {addresses[pod.title]}"] if pod.title in addresses else []
+        parts = _injected_parts(pod)
+        if pod.title in addresses:
+            parts.append(f"node-ip-address {addresses[pod.title]}")
         lines.append(f"{pod.title}: {'; '.join(parts)}")
     return [*lines, f"{len(operations)} operations"]
+
+
+def _injected_parts(pod: Pod) -> list[str]:
+    init_containers = [
+        container.name for container in pod.containers if container.listed == "initContainers"
+    ]
+    with_tls = [
+        container.name for container in pod.ray_containers if "RAY_USE_TLS" in container.variables
+    ]
+    parts = []
+    if with_tls:
+        parts.append(f"TLS in {', '.join(with_tls)}")
+    if init_containers:
+        parts.append(f"init containers {', '.join(init_containers)}")
+    return parts
 
 
 def _url(server: Server) -> str:

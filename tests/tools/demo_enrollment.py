@@ -1,4 +1,4 @@
-"""The other half of the demonstration: pods enroll as their init containers do."""
+"""The second part of `make demo`: pods enroll as their init containers do."""
 
 import asyncio
 import os
@@ -16,28 +16,32 @@ from webhook.server.server import Server
 
 
 async def enrollments(server: Server, objects_file: Path, folder: Path) -> Table:
-    """Have every pod in `objects_file` enroll, its token below `folder`, and show what it got."""
-    table = Table(title="Pods enroll, and what their certificates hold", show_lines=True)
+    """Enroll every pod in `objects_file`; returns a table of the certificates.
+
+    The token of a pod is in a folder below `folder`.
+    """
+    table = Table(title="Enrolled pods and their certificates", show_lines=True)
     table.add_column("pod", overflow="fold", max_width=26)
     table.add_column("seconds")
-    table.add_column("names and end of the certificate", overflow="fold")
+    table.add_column("names and expiry of the certificate", overflow="fold")
     clock = asyncio.get_running_loop().time
     for pod in _pods(objects_file):
         started = clock()
         directory = folder / pod.namespace / pod.name
-        said = await _enroll(server, pod, directory)
-        table.add_row(pod.name, f"{clock() - started:.2f}", said or _held(directory / "tls.crt"))
+        failure = await _enroll(server, pod, directory)
+        result = failure or _describe(directory / "tls.crt")
+        table.add_row(pod.name, f"{clock() - started:.2f}", result)
     return table
 
 
 def _pods(objects_file: Path) -> Iterator[LivePod]:
-    for one in read(str(objects_file)):
-        if isinstance(one, Manifest) and one.document.get("kind") == "Pod":
-            yield pod_of(one.document)
+    for manifest in read(str(objects_file)):
+        if isinstance(manifest, Manifest) and manifest.document.get("kind") == "Pod":
+            yield pod_of(manifest.document)
 
 
 async def _enroll(server: Server, pod: LivePod, directory: Path) -> str:
-    """Run the init container's program as the pod's would be; gives why it failed."""
+    """Run the init container's program for a pod; returns why it failed, empty if it did not."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "webhook", "enroll", "--token-file", str(directory / "token")),
         *("--directory", str(directory), "--deadline", "10"),
@@ -49,19 +53,19 @@ async def _enroll(server: Server, pod: LivePod, directory: Path) -> str:
         },
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
-        # Ctrl-C is for us, and we end what we started.
+        # Ctrl-C must reach only the demo, which then kills this process.
         start_new_session=True,
     )
     try:
-        _, said = await process.communicate()
+        _, errors = await process.communicate()
     except asyncio.CancelledError:
         process.kill()
         await process.wait()
         raise
-    return said.decode() if process.returncode else ""
+    return errors.decode() if process.returncode else ""
 
 
-def _held(file: Path) -> str:
+def _describe(file: Path) -> str:
     leaf = x509.load_pem_x509_certificate(file.read_bytes())
     names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     return ", ".join(str(name.value) for name in names) + f"\nuntil {leaf.not_valid_after_utc:%F}"

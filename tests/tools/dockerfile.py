@@ -1,4 +1,4 @@
-"""The Dockerfile and `.dockerignore`, read as a builder reads them."""
+"""Reads the Dockerfile and `.dockerignore` as a builder does."""
 
 import io
 import os
@@ -15,7 +15,7 @@ from tests.support.paths import REPOSITORY
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One instruction and all that stands after it, on one line."""
+    """An instruction and its arguments, on one line."""
 
     instruction: str
     value: str
@@ -25,14 +25,14 @@ class Step:
         return shlex.split(self.value)
 
     def pairs(self, known: Mapping[str, str]) -> dict[str, str]:
-        """The `NAME=VALUE` of an ENV, ARG or LABEL; `$NAME` in them as `known` has it."""
+        """The `NAME=VALUE` pairs of an ENV, ARG or LABEL; `known` replaces `$NAME` in values."""
         halves = (word.partition("=") for word in self.words)
         return {name: Template(value).safe_substitute(known) for name, _, value in halves}
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """From one FROM to the next."""
+    """A build stage: from one FROM to the next."""
 
     base: str
     name: str
@@ -42,43 +42,47 @@ class Stage:
         return [step for step in self.steps if step.instruction == instruction]
 
     def last(self, instruction: str) -> Step:
-        """The one that holds; raises IndexError where there is none."""
+        """The last step with this instruction, which overrides earlier ones; or IndexError."""
         return self.all(instruction)[-1]
 
 
 def stages() -> list[Stage]:
-    """The stages of our Dockerfile, in its order."""
+    """The stages of the Dockerfile, in order."""
     parser = DockerfileParser(fileobj=io.BytesIO((REPOSITORY / "Dockerfile").read_bytes()))
     steps = [
-        Step(one["instruction"], one["value"])
-        for one in parser.structure
-        if one["instruction"] != "COMMENT"
+        Step(parsed["instruction"], parsed["value"])
+        for parsed in parser.structure
+        if parsed["instruction"] != "COMMENT"
     ]
-    begins = [number for number, step in enumerate(steps) if step.instruction == "FROM"]
-    return [
-        _stage(steps[begin:end])
-        for begin, end in zip(begins, [*begins[1:], len(steps)], strict=True)
-    ]
+    starts = [number for number, step in enumerate(steps) if step.instruction == "FROM"]
+    ends = [*starts[1:], len(steps)]
+    return [_stage(steps[start:end]) for start, end in zip(starts, ends, strict=True)]
 
 
 def context() -> Iterator[str]:
-    """The path of every file a builder gets to see; of the lines of `.dockerignore` that fit, the last decides."""
+    """The path of every file that `.dockerignore` leaves in the build context."""
     lines = [line for line in (REPOSITORY / ".dockerignore").read_text().splitlines() if line]
     patterns = [(line.startswith("!"), _pattern(line.removeprefix("!"))) for line in lines]
     for folder, folders, files in os.walk(REPOSITORY):
         folders[:] = [name for name in folders if not name.startswith(".")]
         paths = (os.path.relpath(os.path.join(folder, name), REPOSITORY) for name in sorted(files))
-        yield from (
-            path
-            for path in paths
-            if [True, *(seen for seen, one in patterns if one.fullmatch(path))][-1]
-        )
+        yield from (path for path in paths if _is_included(path, patterns))
+
+
+def _is_included(path: str, patterns: list[tuple[bool, re.Pattern[str]]]) -> bool:
+    """Whether a path is in the build context: of the patterns that match, the last one decides."""
+    included = True
+    for includes, pattern in patterns:
+        if pattern.fullmatch(path):
+            included = includes
+    return included
 
 
 def _pattern(text: str) -> re.Pattern[str]:
-    """What a pattern fits: itself, from the top of the repository, and all that is below."""
+    """A line of `.dockerignore` matches a path from the top of the repository and all below it."""
     wild = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]", ".": r"\."}
-    return re.compile(re.sub(r"\*\*/|\*\*|[*?.]", lambda found: wild[found[0]], text) + "(?:/.*)?")
+    expression = re.sub(r"\*\*/|\*\*|[*?.]", lambda match: wild[match[0]], text)
+    return re.compile(expression + "(?:/.*)?")
 
 
 def _stage(steps: list[Step]) -> Stage:

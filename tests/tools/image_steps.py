@@ -1,8 +1,9 @@
-"""`make image-steps`: what the Dockerfile says, carried out without a builder, and what comes of it, tried.
+"""`make image-steps`: runs the steps of the Dockerfile without a builder and tests the result.
 
-A folder stands for the root of each stage's file system, and Python here for that of its base image. The build stage is
-run as it is written; of it, only what the last stage copies is kept, and started as the image would be: by its ENV,
-USER, ENTRYPOINT and CMD alone, in an empty folder.
+A folder stands for the root file system of each stage, and the Python of this machine for that of
+the base image. The build stage runs as written. Only the files that the last stage copies are kept.
+They are started as a container would start them: with the ENV, USER, ENTRYPOINT and CMD of the
+image alone, in an empty folder.
 """
 
 import json
@@ -35,30 +36,31 @@ _LOOPBACK = {
     "RAYWARDEN_ENROLLMENT_PORT": "0",
 }
 _FREE_PORTS = {**_LOOPBACK, "RAYWARDEN_OPERATIONS_PORT": "0"}
+# An odd number, so that the median is a measured value.
 _STARTS = 7
-# Python's flags in a file of bytecode: by a hash, which is not looked at.
+# The flags in a bytecode file (PEP 552): it is validated by hash, and the hash is not checked.
 _UNCHECKED = 0b01
 
 
 def main() -> None:
-    """Carry out, look, try; a failed assertion says what is wrong with the image."""
+    """Build, inspect and run the image; a failed assertion says what is wrong with it."""
     build, last = stages()
     with TemporaryDirectory() as name:
         folder = Path(name).resolve()
-        # The image's user is another than the one who builds it.
+        # The user of the image must be able to read what the user who builds it has written.
         folder.chmod(0o755)
         took = _timed(lambda: _build(build, folder / "root"))
         _line("build stage", f"{took:.1f} s with Python {sys.version.partition(' ')[0]}")
         image = _image(last, folder)
-        _look_at(folder / "root" / "opt" / "raywarden")
+        _inspect(folder / "root" / "opt" / "raywarden")
         before = _state(folder / "root")
-        _try(image, folder)
-        assert _state(folder / "root") == before, "something was written into the image"
+        _run_commands(image, folder)
+        assert _state(folder / "root") == before, "a command wrote into the image"
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """How a container is started: what of the last stage is not files."""
+    """The configuration of the image, which says how to start a container."""
 
     environment: Mapping[str, str]
     entrypoint: tuple[str, ...]
@@ -67,8 +69,11 @@ class Image:
     directory: Path
 
     def start(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
-        """A container of this image, with further variables; as its USER where we may become somebody else."""
-        user = self.user if _may_be_anybody() else None
+        """Start a container of this image, with additional variables.
+
+        It runs as the USER of the image if this process may change its user.
+        """
+        user = self.user if _may_change_user() else None
         return subprocess.Popen(
             [*self.entrypoint, *(arguments or self.command)],
             env={**self.environment, **variables}, cwd=self.directory, user=user, group=user,
@@ -76,7 +81,7 @@ class Image:
         )  # fmt: skip
 
     def run(self, *arguments: str, exits: int = 0) -> str:
-        """What it prints; it must end with this code."""
+        """Run a container; returns its output. It must end with the exit code `exits`."""
         with self.start(*arguments) as process:
             out, err = process.communicate(timeout=60)
         assert process.returncode == exits, (
@@ -85,12 +90,11 @@ class Image:
         return out
 
 
-def _may_be_anybody() -> bool:
-    """Whether we may become another user, who then finds his way to this Python."""
+def _may_change_user() -> bool:
+    """Whether this process may become another user, who can then read and run this Python."""
     interpreter = _interpreter()
-    return os.geteuid() == 0 and all(
-        part.stat().st_mode & 0o005 == 0o005 for part in (interpreter, *interpreter.parents)
-    )
+    path = (interpreter, *interpreter.parents)
+    return os.geteuid() == 0 and all(part.stat().st_mode & 0o005 == 0o005 for part in path)
 
 
 def _interpreter() -> Path:
@@ -98,67 +102,70 @@ def _interpreter() -> Path:
 
 
 def _base(root: Path) -> dict[str, str]:
-    """The base image: `python` on the path, and nothing else of ours; gives its environment."""
-    (binaries := root / "usr" / "local" / "bin").mkdir(parents=True)
+    """Create the base image: `python` on the PATH and nothing else; returns its environment."""
+    binaries = root / "usr" / "local" / "bin"
+    binaries.mkdir(parents=True)
     for name in ("python", "python3"):
         (binaries / name).symlink_to(_interpreter())
     return {"PATH": f"{binaries}:/usr/bin:/bin"}
 
 
 def _build(stage: Stage, root: Path) -> None:
-    """Carry out WORKDIR, COPY and RUN, with this machine's settings for pip."""
-    seen = {path: REPOSITORY / path for path in context()}
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    environment, directory = {**ours, **_base(root)}, root
+    """Execute WORKDIR, COPY and RUN, with the pip settings of this machine."""
+    files = {path: REPOSITORY / path for path in context()}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    environment, directory = {**inherited, **_base(root)}, root
     for step in stage.steps:
         match step.instruction:
             case "WORKDIR":
-                (directory := Path(_in(root, step.value))).mkdir(parents=True, exist_ok=True)
+                directory = Path(_in(root, step.value))
+                directory.mkdir(parents=True, exist_ok=True)
             case "COPY":
                 *sources, target = step.words
-                _copy(
-                    seen, sources, directory / target, into=len(sources) > 1 or target.endswith("/")
-                )
+                into = len(sources) > 1 or target.endswith("/")
+                _copy(files, sources, directory / target, into)
             case "RUN":
                 _shell(_in(root, step.value), environment, directory)
             case other:
                 raise AssertionError(
-                    f"{other} is not known here: teach it to tests/tools/image_steps.py"
+                    f"tests/tools/image_steps.py does not support {other}; implement it there"
                 )
 
 
 def _shell(command: str, environment: Mapping[str, str], directory: Path) -> None:
-    ended = subprocess.run(
+    process = subprocess.run(
         ["/bin/sh", "-ec", command], env=environment, cwd=directory,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
     )  # fmt: skip
-    assert ended.returncode == 0, f"RUN {command} ended with {ended.returncode}: {ended.stdout}"
+    code = process.returncode
+    assert code == 0, f"RUN {command} ended with exit code {code}: {process.stdout}"
 
 
-def _copy(seen: Mapping[str, Path], sources: Sequence[str], target: Path, into: bool) -> None:
+def _copy(files: Mapping[str, Path], sources: Sequence[str], target: Path, into: bool) -> None:
     for source in sources:
-        files = {
+        copied = {
             path: file
-            for path, file in seen.items()
+            for path, file in files.items()
             if path == source or path.startswith(f"{source}/")
         }
-        assert files, f"COPY {source}: .dockerignore lets nothing of it through"
-        for path, file in files.items():
-            place = target / source if into else target
-            place = place / os.path.relpath(path, source) if path != source else place
-            place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, place)
+        assert copied, f"COPY {source}: .dockerignore excludes all of it"
+        for path, file in copied.items():
+            destination = target / source if into else target
+            if path != source:
+                destination /= os.path.relpath(path, source)
+            destination.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, destination)
 
 
 def _image(stage: Stage, folder: Path) -> Image:
-    """The last stage: its COPY --from out of the first, and nothing else of that is left."""
+    """Build the last stage from the files that it copies from the first, and nothing else."""
     root, built, directory = folder / "root", folder / "built", folder / "empty"
     root.rename(built)
     environment = _base(root)
     for step in stage.all("COPY"):
         option, source, target = step.words
         assert option == "--from=build", (
-            f"COPY {step.value}: only what was built belongs into the image"
+            f"COPY {step.value}: the last stage may copy only from the build stage"
         )
         shutil.copytree(_in(built, source), _in(root, target), symlinks=True)
     shutil.rmtree(built)
@@ -166,77 +173,74 @@ def _image(stage: Stage, folder: Path) -> Image:
         environment |= {name: _in(root, value) for name, value in step.pairs(environment).items()}
     directory.mkdir()
     entrypoint, command = (
-        tuple(json.loads(stage.last(one).value)) for one in ("ENTRYPOINT", "CMD")
+        tuple(json.loads(stage.last(name).value)) for name in ("ENTRYPOINT", "CMD")
     )
-    return Image(
-        environment, entrypoint, command, int(stage.last("USER").value.partition(":")[0]), directory
-    )
+    user = int(stage.last("USER").value.partition(":")[0])
+    return Image(environment, entrypoint, command, user, directory)
 
 
 def _in(root: Path, text: str) -> str:
-    """The same with each absolute path below `root`; who is there already stays."""
-    return _ABSOLUTE.sub(
-        lambda found: found[0] if text.startswith(str(root), found.start()) else f"{root}/", text
-    )
+    """The text with each absolute path moved below `root`, unless it is there already."""
+
+    def move(match: re.Match[str]) -> str:
+        return match[0] if text.startswith(str(root), match.start()) else f"{root}/"
+
+    return _ABSOLUTE.sub(move, text)
 
 
-def _look_at(environment: Path) -> None:
-    """Nothing is in it but what runs, whole and compiled."""
+def _inspect(environment: Path) -> None:
+    """Assert that the environment holds only what runs, unchanged and compiled."""
     (packages,) = environment.glob("lib/python3.*/site-packages")
     installed = {
-        found.metadata["Name"].lower().replace("_", "-")
-        for found in distributions(path=[str(packages)])
+        distribution.metadata["Name"].lower().replace("_", "-")
+        for distribution in distributions(path=[str(packages)])
     }
-    strangers = (
-        installed
-        - set(_NAME.findall((REPOSITORY / "requirements.lock").read_text()))
-        - {"raywarden"}
-    )
-    assert not strangers, f"not in requirements.lock: {strangers}"
+    locked = set(_NAME.findall((REPOSITORY / "requirements.lock").read_text()))
+    unexpected = installed - locked - {"raywarden"}
+    assert not unexpected, f"not in requirements.lock: {unexpected}"
     assert "raywarden" in installed
     for name in ("tests", "deploy", "pip", "setuptools"):
         assert not (packages / name).exists(), f"{name} is in the image"
-    ours = [
-        path for path in context() if path.partition("/")[0] in ("certs", "policies", "webhook")
-    ]
-    for path in ours:
-        assert (packages / path).read_bytes() == (REPOSITORY / path).read_bytes(), (
-            f"{path} is another in the image"
-        )
-    sources = list(environment.rglob("*.py"))
-    for source in sources:
+    own = [path for path in context() if path.partition("/")[0] in ("certs", "policies", "webhook")]
+    for path in own:
+        is_same = (packages / path).read_bytes() == (REPOSITORY / path).read_bytes()
+        assert is_same, f"{path} differs in the image"
+    for source in environment.rglob("*.py"):
         compiled = Path(cache_from_source(str(source)))
         assert compiled.exists(), f"{source} is not compiled"
-        assert compiled.read_bytes()[4] == _UNCHECKED, f"{compiled} goes by the time of its source"
+        flags = compiled.read_bytes()[4]
+        assert flags == _UNCHECKED, f"{compiled} depends on the time of its source"
     files = [file for file in environment.rglob("*") if file.is_file() and not file.is_symlink()]
     size = sum(file.stat().st_size for file in files) / 2**20
     _line(
         "environment",
-        f"{size:.0f} MiB in {len(files)} files, {len(installed)} distributions, {len(ours)} files of ours",
+        f"{size:.0f} MiB in {len(files)} files, {len(installed)} distributions, "
+        f"{len(own)} files of RayWarden",
     )
 
 
-def _try(image: Image, folder: Path) -> None:
-    """Each command once, as a container; how long `enroll` and `serve` take to start."""
-    _line("tried as user", str(image.user if _may_be_anybody() else os.geteuid()))
+def _run_commands(image: Image, folder: Path) -> None:
+    """Run each command once in a container, and measure how long `enroll` and `serve` start."""
+    _line("run as user", str(image.user if _may_change_user() else os.geteuid()))
     assert image.run("--version") == f"raywarden {__version__}\n"
     assert len(image.run("rules").splitlines()) > 28
     assert "\nMended:\n" in image.run("rules", "explain", "tls-on")
     assert "$schema" in image.run("rules", "schema")
-    shutil.copytree(_EXAMPLES, mounted := folder / "mounted")
+    mounted = folder / "mounted"
+    shutil.copytree(_EXAMPLES, mounted)
     image.run("review", str(mounted / "01-good-raycluster.json"))
-    assert "no-public-head-service" in image.run(
-        "review", str(mounted / "05-public-dashboard.json"), exits=1
-    )
-    _line(
-        "enroll --help",
-        _figures(_timed(lambda: image.run("enroll", "--help")) for _ in range(_STARTS)),
-    )
+    refused = image.run("review", str(mounted / "05-public-dashboard.json"), exits=1)
+    assert "no-public-head-service" in refused
+    enroll = [_timed(lambda: image.run("enroll", "--help")) for _ in range(_STARTS)]
+    _line("enroll --help", _figures(enroll))
     _line("serve --dev until ready", _figures(_ready_after(image) for _ in range(_STARTS)))
 
 
 def _ready_after(image: Image) -> float:
-    """Seconds from its start until a server on free ports says it is ready, and is; it must end with 0."""
+    """Seconds from the start of a server on free ports until it logs "ready".
+
+    `/readyz` must agree, and the server must end with exit code 0.
+    """
     started = time.perf_counter()
     with image.start(*image.command, "--dev", **_FREE_PORTS) as process:
         assert process.stdout
@@ -245,10 +249,9 @@ def _ready_after(image: Image) -> float:
             ports = next((event["ports"] for event in events if event["event"] == "ready"), None)
             took = time.perf_counter() - started
             assert ports, "serve ended before it was ready"
-            with urllib.request.urlopen(
-                f"http://127.0.0.1:{ports[2]}/readyz", timeout=10
-            ) as answer:
-                assert answer.read() == b"ok\n"
+            readyz = f"http://127.0.0.1:{ports[2]}/readyz"
+            with urllib.request.urlopen(readyz, timeout=10) as response:
+                assert response.read() == b"ok\n"
         finally:
             process.send_signal(signal.SIGTERM)
             _, err = process.communicate(timeout=30)
@@ -271,8 +274,8 @@ def _figures(seconds: Iterable[float]) -> str:
     return f"{statistics.median(took) * 1e3:.0f} ms, at most {took[-1] * 1e3:.0f}"
 
 
-def _line(what: str, figures: str) -> None:
-    print(f"{what:<26}{figures}", flush=True)
+def _line(title: str, figures: str) -> None:
+    print(f"{title:<26}{figures}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`make demo`, as README says to run it."""
+"""`make demo`, run as the README describes."""
 
 import subprocess
 import sys
@@ -6,18 +6,21 @@ import sys
 from tests.support.paths import REPOSITORY
 
 
-def test_the_demonstration_shows_every_example() -> None:
-    ended = subprocess.run(
+def test_the_demo_shows_every_example() -> None:
+    free_ports = {
+        f"RAYWARDEN_{port}_PORT": "0" for port in ("ADMISSION", "ENROLLMENT", "OPERATIONS")
+    }
+    settings = {"RAYWARDEN_HOST": "127.0.0.1", "RAYWARDEN_DRAIN_SECONDS": "0", **free_ports}
+    process = subprocess.run(
         [sys.executable, "-m", "tests.tools.demo", "deploy/examples"],
-        env={"PATH": "/usr/bin:/bin", "RAYWARDEN_HOST": "127.0.0.1"}
-        | {f"RAYWARDEN_{port}_PORT": "0" for port in ("ADMISSION", "ENROLLMENT", "OPERATIONS")}
-        | {"RAYWARDEN_DRAIN_SECONDS": "0"},
+        env={"PATH": "/usr/bin:/bin", **settings},
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    assert ended.returncode == 0, ended.stderr
-    assert all(name in ended.stdout for name in ("01-good-raycluster", "08-shell-in-start-params"))
-    assert (ended.stdout.count(" allowed "), ended.stdout.count(" denied ")) == (4, 4)
+    output = process.stdout
+    assert process.returncode == 0, process.stderr
+    assert all(name in output for name in ("01-good-raycluster", "08-shell-in-start-params"))
+    assert (output.count(" allowed "), output.count(" denied ")) == (4, 4)

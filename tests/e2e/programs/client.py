@@ -1,6 +1,6 @@
-"""A user of Ray Client: `client.py ADDRESS:PORT`, in plaintext or with the files of its environment.
+"""Runs a task by Ray Client: `client.py ADDRESS:PORT`; TLS is configured by the environment.
 
-Ends with 0 where a task ran, and with 3 where there was no connection.
+Ends with 0 if a task ran, and with 3 if there was no connection.
 """
 
 import sys
@@ -22,6 +22,6 @@ if __name__ == "__main__":
     except (ConnectionError, RuntimeError) as error:
         print("refused:", error)
         sys.exit(_REFUSED)
-    # No processors: the head of KubeRay's clusters has none to give.
+    # num_cpus=0, because the head of a KubeRay cluster offers no CPUs.
     print("a task ran on", ray.get(ray.remote(num_cpus=0)(task).remote(), timeout=60))
     client.disconnect()

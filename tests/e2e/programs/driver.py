@@ -1,6 +1,9 @@
-"""A user's driver, run in the head pod: `driver.py nodes`, `driver.py everything A B`, `driver.py pinned A`.
+"""A Ray driver for the head pod.
 
-A and B are addresses of workers. It prints a line for each thing that works, and fails at the first that does not.
+`driver.py nodes`, `driver.py everything A B`, or `driver.py pinned A`.
+
+A and B are addresses of workers. It prints a line for each step that works, and fails at the first
+that does not.
 """
 
 import select
@@ -12,11 +15,11 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-_PATIENCE = 120
+_TIMEOUT_SECONDS = 120
 
 
 def on(address: str) -> Any:
-    """Options that pin a task or an actor to the node of this address."""
+    """Options that pin a task or an actor to the node with this address."""
     (node,) = [
         node["NodeID"]
         for node in ray.nodes()
@@ -47,56 +50,60 @@ class Peer:
         return ray.util.get_node_ip_address()
 
     def ask(self, other: Any) -> str:
-        return ray.get(other.address.remote(), timeout=_PATIENCE)
+        return ray.get(other.address.remote(), timeout=_TIMEOUT_SECONDS)
 
 
 def pinned(*addresses: str) -> None:
-    """A task on each of these nodes."""
+    """Run a task on each of these nodes."""
     for address in addresses:
-        found = ray.get(where.options(**on(address)).remote(), timeout=_PATIENCE)
-        assert found == address, (found, address)
+        actual = ray.get(where.options(**on(address)).remote(), timeout=_TIMEOUT_SECONDS)
+        assert actual == address, (actual, address)
         print(f"head -> {address}: a task ran there")
 
 
-def chain(one: str, other: str) -> None:
-    """A value made on one worker, taken by the other, and back, too large to travel inside a message."""
+def chain(first: str, second: str) -> None:
+    """Pass a value between two workers several times; it is too large for a single message."""
     size = 5 * 2**20
-    value = made.options(**on(one)).remote(size)
-    came: Any = []
-    for address in (other, one, other):
-        came, value = hop.options(**on(address), num_returns=2).remote(came, value)
-    assert ray.get(came, timeout=_PATIENCE) == [other, one, other]
-    assert len(ray.get(value, timeout=_PATIENCE)) == size
-    print(f"{one} -> {other} -> {one} -> {other} -> head: 5 MiB went all the way")
+    value = made.options(**on(first)).remote(size)
+    visited: Any = []
+    for address in (second, first, second):
+        visited, value = hop.options(**on(address), num_returns=2).remote(visited, value)
+    assert ray.get(visited, timeout=_TIMEOUT_SECONDS) == [second, first, second]
+    assert len(ray.get(value, timeout=_TIMEOUT_SECONDS)) == size
+    print(f"{first} -> {second} -> {first} -> {second} -> head: 5 MiB arrived")
 
 
-def actors(one: str, other: str) -> None:
-    """Two actors, each of which asks the other."""
-    first, second = (Peer.options(**on(address)).remote() for address in (one, other))
-    assert ray.get(first.ask.remote(second), timeout=_PATIENCE) == other
-    assert ray.get(second.ask.remote(first), timeout=_PATIENCE) == one
-    print(f"actors on {one} and {other} called each other, both ways")
+def actors(first: str, second: str) -> None:
+    """Run two actors that call each other."""
+    on_first, on_second = (Peer.options(**on(address)).remote() for address in (first, second))
+    assert ray.get(on_first.ask.remote(on_second), timeout=_TIMEOUT_SECONDS) == second
+    assert ray.get(on_second.ask.remote(on_first), timeout=_TIMEOUT_SECONDS) == first
+    print(f"actors on {first} and {second} called each other")
 
 
-def everything(one: str, other: str) -> None:
-    """Tasks, a chain of workers, actors both ways."""
-    pinned(one, other)
-    chain(one, other)
-    actors(one, other)
+def everything(first: str, second: str) -> None:
+    """Run tasks, pass a value between workers, and let actors call each other."""
+    pinned(first, second)
+    chain(first, second)
+    actors(first, second)
 
 
 def nodes() -> None:
-    """Print what changes, as `alive ADDRESS SECONDS` by the monotonic clock, or `dead`; ends with its input."""
+    """Print `alive ADDRESS SECONDS` or `dead ADDRESS SECONDS` for each node that changes.
+
+    The time is that of the monotonic clock. It ends when its input ends.
+    """
     known: dict[str, bool] = {}
     while not select.select([sys.stdin], [], [], 0.1)[0]:
-        seen = {
+        # A replaced node may have the address of a dead one: sorted, the node that is alive counts.
+        current = {
             node["NodeManagerAddress"]: node["Alive"]
             for node in sorted(ray.nodes(), key=lambda node: node["Alive"])
         }
-        for address, alive in seen.items():
+        for address, alive in current.items():
             if known.get(address) is not alive:
                 print("alive" if alive else "dead", address, time.monotonic(), flush=True)
-        known = seen
+        known = current
 
 
 if __name__ == "__main__":

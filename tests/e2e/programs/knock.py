@@ -1,6 +1,8 @@
-"""A stranger at a gRPC port: `knock.py ADDRESS:PORT METHOD [CA [KEY CERTIFICATE]]`, without a CA in plaintext.
+"""Calls a gRPC method: `knock.py ADDRESS:PORT METHOD [CA [KEY CERTIFICATE]]`.
 
-Ends with 0 where the server answered the call, whatever it answered, and with 3 where it never came to that.
+Without a CA, the call is in plaintext.
+
+Ends with 0 if the server answered the call in any way, and with 3 if the connection failed.
 """
 
 import sys
@@ -13,13 +15,13 @@ _SECONDS = 10
 
 
 def knock(target: str, method: str, *files: str) -> str:
-    """What came of a call with an empty message; raises RpcError."""
+    """Call the method with an empty message; describes the answer, or raises RpcError."""
     channel = _channel(target, *(Path(file).read_bytes() for file in files))
     call = channel.unary_unary(method, request_serializer=bytes, response_deserializer=bytes)
     try:
         answer: bytes = call(b"", timeout=_SECONDS, metadata=(("client_id", "stranger"),))
     except grpc.RpcError as error:
-        # An answer all the same: Ray Client does not know this client, and says so.
+        # This is an answer, too: Ray Client reports that it does not know this client.
         if error.code() is grpc.StatusCode.NOT_FOUND:
             return f"{error.code().name}: {error.details()}"
         raise

@@ -1,4 +1,4 @@
-"""Whoever reaches a job port: `submit.py URL COMMAND [TOKEN]` asks for a command; prints the status."""
+"""Submits a job as any client can: `submit.py URL COMMAND [TOKEN]`; prints the HTTP status."""
 
 import json
 import sys
@@ -8,16 +8,14 @@ import urllib.request
 
 def submit(url: str, command: str, token: str = "") -> int:
     """The HTTP status of a job submission."""
-    headers = {
-        "Content-Type": "application/json",
-        **({"Authorization": f"Bearer {token}"} if token else {}),
-    }
+    headers = {"Content-Type": "application/json"}
+    if token:
+        headers["Authorization"] = f"Bearer {token}"
     body = json.dumps({"entrypoint": command}).encode()
     try:
-        with urllib.request.urlopen(
-            urllib.request.Request(url, body, headers), timeout=30
-        ) as answer:
-            return int(answer.status)
+        request = urllib.request.Request(url, body, headers)
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return int(response.status)
     except urllib.error.HTTPError as error:
         return error.code
 

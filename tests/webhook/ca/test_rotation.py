@@ -216,11 +216,11 @@ def test_the_cas_of_a_cluster_can_be_printed_for_its_clients() -> None:
         (lambda seed: seed.forget("x"), "there is no such generation"),
         (
             lambda seed: seed.retire("20261101T000000Z"),
-            "no generation is left that signs: add one first",
+            "no signing generation would be left; add a new generation first",
         ),
         (
             lambda seed: seed.forget("20261101T000000Z"),
-            "no generation is left that signs: add one first",
+            "no signing generation would be left; add a new generation first",
         ),
         (lambda seed: seed.trust("nowhere", "demo"), "there is no namespace nowhere"),
     ],

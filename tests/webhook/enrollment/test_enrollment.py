@@ -93,9 +93,9 @@ def test_pods_of_one_cluster_share_a_ca_that_others_do_not_have(
 @pytest.mark.parametrize(
     ("pod", "status", "detail"),
     [
-        ("stranger", 403, "not of Ray"),
+        ("stranger", 403, "does not belong to a Ray cluster"),
         ("spoof", 403, "is not owned by that RayCluster"),
-        ("orphan", 403, "the RayCluster gone that owns the pod does not exist any more"),
+        ("orphan", 403, "the RayCluster gone that owns the pod no longer exists"),
         ("nowhere", 503, "does not know the pod's IP address yet"),
     ],
 )
@@ -144,7 +144,7 @@ def test_every_invalid_token_gets_the_same_answer(client: httpx.Client, header: 
         (b'{"csr": ""}', "application/json", 400, "the body must be"),
         (b'{"csr": "\\ud800"}', "application/json", 400, "the body must be"),
         (b'{"csr": "x", "names": ["victim"]}', "application/json", 400, "the body must be"),
-        (b'{"csr": "x"}', "application/json", 422, "not a certificate signing request"),
+        (b'{"csr": "x"}', "application/json", 422, "the CSR is not a PKCS #10 request in PEM form"),
         (b'{"csr": "x"}', "text/plain", 415, "send application/json"),
         (b" " * 40_000, "application/json", 413, "the limit is 32768 bytes"),
     ],

@@ -147,9 +147,9 @@ def test_it_does_not_wait_forever() -> None:
 
 
 def test_a_pod_that_is_deleted_or_replaced_during_the_wait_is_refused() -> None:
-    with pytest.raises(NotAllowedError, match="does not exist any more"):
+    with pytest.raises(NotAllowedError, match="no longer exists"):
         sign(signing(Live(live_objects.pod(address=""), None)))
-    with pytest.raises(NotAllowedError, match="does not exist any more"):
+    with pytest.raises(NotAllowedError, match="no longer exists"):
         sign(signing(Live(live_objects.pod(address=""), live_objects.pod(uid="replacement"))))
 
 
@@ -157,7 +157,7 @@ def test_a_pod_of_a_deleted_cluster_is_refused() -> None:
     orphan = changed(
         live_objects.pod(), {"/metadata/ownerReferences/0/uid": "of-a-deleted-cluster"}
     )
-    with pytest.raises(NotAllowedError, match="RayCluster demo that owns the pod does not exist"):
+    with pytest.raises(NotAllowedError, match="RayCluster demo that owns the pod no longer exists"):
         sign(signing(Live(orphan)))
 
 

@@ -116,9 +116,9 @@ def test_a_malformed_seed_is_neither_used_nor_replaced() -> None:
     new, running = Replica(store), Replica(store)
     running.reconcile()
     store._stored = broken = StoredSeed({"seed": b"x"}, "2")
-    assert "entry 'seed' is not named by" in new.reconcile()
+    assert "the name of entry 'seed' is not an activation time" in new.reconcile()
     assert not new.readiness.ready and "seed" in new.readiness.missing
-    assert "entry 'seed' is not named by" in running.reconcile()
+    assert "the name of entry 'seed' is not an activation time" in running.reconcile()
     assert running.readiness.ready and running.trust.seed == live_objects.SEED
     assert asyncio.run(store.load()) is broken
 
@@ -285,7 +285,7 @@ def test_a_running_server_follows_its_seed(tmp_path: Path) -> None:
         wait(lambda: metric(live, "raywarden_reconcile_errors_total") >= 3)
         # A lasting failure is counted each time and logged once.
         (failure,) = [event for event in live.log() if event["event"] == "reconcile failed"]
-        assert "entry 'invalid' is not named by a time of activation" in failure["reason"]
+        assert "the name of entry 'invalid' is not an activation time" in failure["reason"]
         assert metric(live, "raywarden_ready") == 1
 
 
