@@ -78,9 +78,7 @@ def test_dry_runs_prove_that_admission_works(
         "the policy in configmap/raywarden-policy/policy.yaml"
     )
     assert findings["webhook-configurations/validating-ca-bundle"]["status"] == "ok"
-    assert (
-        "matches the seed" in findings["webhook-configurations/mutating-ca-bundle"]["message"]
-    )
+    assert "matches the seed" in findings["webhook-configurations/mutating-ca-bundle"]["message"]
     assert findings["webhook-configurations/mutating-service"]["status"] == "warning"
     refused = findings["admission/rejects-forged-pod"]
     assert (
@@ -118,7 +116,9 @@ def test_a_missing_right_is_named(
                 ]
             )
         )
-        finding = check(control_plane.admin_kubeconfig, installation, team)[1]["permissions/permissions"]
+        finding = check(control_plane.admin_kubeconfig, installation, team)[1][
+            "permissions/permissions"
+        ]
         assert finding["message"].endswith(
             ":raywarden lacks permission to create tokenreviews.authentication.k8s.io"
         )
@@ -142,7 +142,8 @@ def test_a_user_without_rights_is_told_which_rights_are_needed(
     assert statuses.pop("kuberay/kinds") == "warning"
     assert set(statuses.values()) <= {"ok", "unknown"} and "unknown" in statuses.values()
     assert (
-        f"kubectl auth can-i create pods -n {team}" in findings["admission/rejects-forged-pod"]["remediation"]
+        f"kubectl auth can-i create pods -n {team}"
+        in findings["admission/rejects-forged-pod"]["remediation"]
     )
 
 
@@ -161,7 +162,9 @@ def test_a_webhook_that_cannot_be_called_differs_from_one_that_is_not_called(
     ]
 
     def refuses() -> str:
-        finding = check(control_plane.admin_kubeconfig, installation, team)[1]["admission/rejects-forged-pod"]
+        finding = check(control_plane.admin_kubeconfig, installation, team)[1][
+            "admission/rejects-forged-pod"
+        ]
         return f"{finding['status']}: {finding['message']}"
 
     try:

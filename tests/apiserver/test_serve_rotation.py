@@ -124,8 +124,9 @@ def add(admin: Admin, pods: Pods, first: str) -> str:
     generations, entry = admin.listed(pods.cluster)
     _, second = generations
     assert (generations, entry["missingNewCa"]) == ({first: "signs", second: "signs"}, 2)
-    assert f"{pods.title}: 2 of 2 pods do not trust {second}; restart them before `revoke`" in admin.does(
-        "list"
+    assert (
+        f"{pods.title}: 2 of 2 pods do not trust {second}; restart them before `revoke`"
+        in admin.does("list")
     )
     code, output = admin.ca("revoke", first)
     assert code == 1 and "Aborted" in output
@@ -160,7 +161,9 @@ def test_the_last_generation_cannot_be_revoked(
         code, output = admin.ca(*arguments)
         assert (code, "no signing generation would be left" in output) == (2, True), output
     code, output = admin.ca("revoke", "20200101T000000Z", "--yes")
-    assert (code, f"there is no such generation; the seed has {name}" in output) == (2, True), output
+    assert (code, f"there is no such generation; the seed has {name}" in output) == (2, True), (
+        output
+    )
     assert installation.control_plane.get(installation.secret) == stored
 
 
