@@ -179,9 +179,9 @@ def test_whom_the_api_server_trusts_can_be_left_to_people(
             and "certificate signed by unknown authority" in distrusted.text
         )
         admin = Admin(installation)
-        assert admin.does("publish") == "the caBundle is written\n"
+        assert admin.does("publish") == "caBundle updated\n"
         installation.wait_effective()
-        assert admin.does("publish") == "the caBundle is as it should be\n"
+        assert admin.does("publish") == "caBundle is up to date\n"
         assert not replica.log("reconcile failed")
 
 

@@ -131,7 +131,11 @@ def add(admin: Admin, pods: Pods, first: str) -> str:
         "list"
     )
     code, said = admin.ca("revoke", first)
-    assert code == 1 and f"{pods.title}: 2 of 2 pods will be cut off" in said and "Aborted" in said
+    assert (
+        code == 1
+        and f"{pods.title}: 2 of 2 pods will not be able to connect" in said
+        and "Aborted" in said
+    )
     assert admin.listed(pods.cluster)[0] == generations
     return second
 
