@@ -11,7 +11,7 @@ from webhook.kube.permissions import Permission, permissions
 from webhook.kube.request import Resource
 
 _ACCESS_REVIEWS = Resource("authorization.k8s.io", "v1", "subjectaccessreviews")
-# Enough to be quick, and few enough not to trip the API server's limits for one user.
+# There are about 30 reviews; this many at once is quick and not a burst for the API server.
 _MAX_CONCURRENT = 8
 
 

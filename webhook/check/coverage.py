@@ -174,7 +174,7 @@ def _must_enroll(pod: Object, managed_clusters: set[_Key]) -> bool:
     labels = as_dict(_metadata(pod).get("labels"))
     if RAY_CLUSTER_LABEL not in labels:
         return OPT_IN_CLUSTER_LABEL in labels
-    # KubeRay's cleanup pod runs no Ray process.
+    # KubeRay's Redis cleanup pod joins no Ray cluster.
     is_cleanup = labels.get(NODE_TYPE_LABEL) == PodRole.CLEANUP
     return _cluster_of(pod) in managed_clusters and not is_cleanup
 

@@ -19,7 +19,7 @@ _FRAME_HEADER_BYTES, _TYPE, _SETTINGS = 9, 3, 4
 # RFC 9113 4.2: no server may send a longer frame before the client allows it.
 _MAX_FRAME_BYTES = 16_384
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})[ \r\n]")
-# The status line is all that matters. An attacker must not make us read more.
+# Only the status line matters. An attacker must not make the command read more.
 _MAX_RESPONSE_BYTES = 4096
 
 
@@ -128,7 +128,7 @@ async def _dial(port: Port, talk: _Talk, seconds: float) -> DialResult:
         return DialResult(Answer.UNREACHABLE, _reason(error))
     finally:
         if writer:
-            # Abort instead of closing: a silent server would make us wait for its end of TLS.
+            # Abort instead of closing: a silent server would never confirm the end of TLS.
             writer.transport.abort()
 
 

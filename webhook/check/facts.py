@@ -72,5 +72,5 @@ class CheckFacts:
 
 
 def or_empty(values: Sequence[T] | Unavailable | None) -> Sequence[T]:
-    """The values; empty while they are unavailable, which another finding reports."""
+    """The values; empty if they are unavailable, which another finding reports."""
     return () if values is None or isinstance(values, Unavailable) else values

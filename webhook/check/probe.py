@@ -26,9 +26,9 @@ from webhook.settings import SetupError
 
 T = TypeVar("T")
 
-# Few enough not to look like a port scan, and enough for all dials of a head at once.
+# Enough for all dials of a head at once; bounds the open connections to workers.
 _MAX_CONCURRENT = 16
-# All workers of a cluster come from few templates, so a sample shows how they are configured.
+# A cluster can have thousands of workers, made from few templates; --all-pods dials them all.
 _MAX_WORKERS = 32
 # Both paths serve jobs: a port that lists jobs without a token also runs them without a token.
 _PATHS = {DASHBOARD: "/api/jobs/", AGENT: "/api/job_agent/jobs/"}
