@@ -94,7 +94,7 @@ class Observer:
     def refused(self, refusal: Refusal, peer: str, seconds: float) -> None:
         """An enrollment from the address `peer` was refused after `seconds`."""
         self._count_enrollment(refusal.outcome, seconds)
-        self._log_refusal(
+        self._warn(
             "enrollment refused",
             peer,
             outcome=refusal.outcome,
@@ -102,7 +102,7 @@ class Observer:
             reason=refusal.reason,
         )
 
-    def _log_refusal(self, event: str, peer: str, **fields: object) -> None:
+    def _warn(self, event: str, peer: str, **fields: object) -> None:
         if not self._refusal_lines.wait((event, peer)):
             self._refusal_lines.spend((event, peer))
             self._log.warning(event, peer=peer, **fields)
@@ -134,7 +134,7 @@ class Observer:
     def rejected(self, status: int, reason: str, peer: str) -> None:
         """A request from the address `peer` was rejected: not an AdmissionReview or enrollment."""
         self.metrics.rejected.labels(str(status)).inc()
-        self._log_refusal("rejected request", peer, status=status, reason=reason)
+        self._warn("rejected request", peer, status=status, reason=reason)
 
 
 def set_up_logging(level: str) -> None:
