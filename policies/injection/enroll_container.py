@@ -103,8 +103,8 @@ def is_current(container: Mapping[str, Any], expected: Mapping[str, Any]) -> boo
 def was_ours(container: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
     """`container` was written by some version of RayWarden.
 
-    Only the image, the signer, the user and the key mode may differ from `expected`. That is enough for
-    a stored RayCluster, which keeps what it was created with. Its new pods get the current
+    Only the image, the signer, the user and the key mode may differ from `expected`. That is enough
+    for a stored RayCluster, which keeps what it was created with. Its new pods get the current
     container.
     """
     context = {
@@ -121,7 +121,7 @@ def was_ours(container: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
 
 
 def _same_shape(container: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
-    """`container` has the fields and mounts of `expected`; only fields that others may set differ."""
+    """`container` has the fields and mounts of `expected`, and differs only where others may."""
     fields = container.keys() - _MAY_DIFFER
     return (
         fields == expected.keys() - _MAY_DIFFER
