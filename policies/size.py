@@ -8,7 +8,7 @@ from policies.documents.metadata import metadata_of
 from policies.documents.untyped import as_dict
 from policies.ray.workload import Workload
 
-# Several times the largest Ray clusters we know of.
+# Several times the size of the largest known Ray clusters.
 MOST_GROUPS = 250
 MOST_CONTAINERS = 2_000
 MOST_VALUES = 50_000

@@ -131,8 +131,8 @@ def _set_up_by_hand(pod: Pod) -> bool:
     if ray is None or not ray.variable_names >= RAY_TLS_VARIABLES.keys():
         return False
     once = all(len(ray.variables[name]) == 1 for name in RAY_TLS_VARIABLES)
-    ours = any(mount.get("name") == TLS_VOLUME for _, mount in ray.mounts)
-    return once and not ours and _literals(ray, "RAY_USE_TLS")[0] in RAY_READS_AS_ON
+    uses_raywarden_files = any(mount.get("name") == TLS_VOLUME for _, mount in ray.mounts)
+    return once and not uses_raywarden_files and _literals(ray, "RAY_USE_TLS")[0] in RAY_READS_AS_ON
 
 
 def opts_out(holder: Pod | Workload) -> str:

@@ -79,54 +79,54 @@ def _key_reader(pod: Pod, injection: Injection) -> tuple[int | None, str]:
     return None, _EVERYONE
 
 
-def conforms(container: Mapping[str, Any], ours: Mapping[str, Any]) -> bool:
-    """`container` does what `ours` does, with harmless additions by others at most.
+def conforms(container: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
+    """`container` does what `expected` does, with harmless additions by others at most.
 
     It has the same command, variables, mounts and security context, and the same image except for
     the tag, because two replicas of RayWarden may have different versions during an upgrade.
     """
     image = as_str(container.get("image"))
     return (
-        _same_shape(container, ours)
-        and repository_of(image) == repository_of(ours["image"])
-        and container.get("args") == ours["args"]
-        and _has_variables(container, ours["env"])
-        and _contains(container.get("securityContext"), ours["securityContext"])
+        _same_shape(container, expected)
+        and repository_of(image) == repository_of(expected["image"])
+        and container.get("args") == expected["args"]
+        and _has_variables(container, expected["env"])
+        and _contains(container.get("securityContext"), expected["securityContext"])
     )
 
 
-def is_current(container: Mapping[str, Any], ours: Mapping[str, Any]) -> bool:
-    """`container` does what `ours` does and has the same image."""
-    return container.get("image") == ours["image"] and conforms(container, ours)
+def is_current(container: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
+    """`container` does what `expected` does and has the same image."""
+    return container.get("image") == expected["image"] and conforms(container, expected)
 
 
-def was_ours(container: Mapping[str, Any], ours: Mapping[str, Any]) -> bool:
+def was_ours(container: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
     """`container` was written by some version of RayWarden.
 
-    Only the image, the signer, the user and the key mode may differ from `ours`. That is enough for
-    a stored RayCluster, which keeps what it was created with. Its new pods get the current
+    Only the image, the signer, the user and the key mode may differ from `expected`. That is enough
+    for a stored RayCluster, which keeps what it was created with. Its new pods get the current
     container.
     """
     context = {
-        name: value for name, value in ours["securityContext"].items() if name != "runAsUser"
+        name: value for name, value in expected["securityContext"].items() if name != "runAsUser"
     }
     args = [word for _, word in str_items(container.get("args"))]
     return (
-        _same_shape(container, ours)
+        _same_shape(container, expected)
         and args[:1] == ["--key-mode"]
         and args[1:] in ([mode] for mode in _MODES)
-        and _has_variables(container, [{"name": entry["name"]} for entry in ours["env"]])
+        and _has_variables(container, [{"name": entry["name"]} for entry in expected["env"]])
         and _contains(container.get("securityContext"), context)
     )
 
 
-def _same_shape(container: Mapping[str, Any], ours: Mapping[str, Any]) -> bool:
-    """`container` has the fields and mounts of `ours`; only fields that others may set differ."""
+def _same_shape(container: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
+    """`container` has the fields and mounts of `expected`, and differs only where others may."""
     fields = container.keys() - _MAY_DIFFER
     return (
-        fields == ours.keys() - _MAY_DIFFER
-        and all(container[field] == ours[field] for field in fields - _COMPARED_IN_DEPTH)
-        and _has_mounts(container, ours["volumeMounts"])
+        fields == expected.keys() - _MAY_DIFFER
+        and all(container[field] == expected[field] for field in fields - _COMPARED_IN_DEPTH)
+        and _has_mounts(container, expected["volumeMounts"])
     )
 
 
@@ -135,10 +135,10 @@ def _has_variables(container: Mapping[str, Any], wanted: Sequence[Mapping[str, A
     missing = {entry["name"]: entry for entry in wanted}
     for _, entry in dict_items(container.get("env")):
         name = as_str(entry.get("name"))
-        ours = missing.pop(name, None)
-        if ours is None and name.startswith(_FORBIDDEN_PREFIXES):
+        required = missing.pop(name, None)
+        if required is None and name.startswith(_FORBIDDEN_PREFIXES):
             return False
-        if ours is not None and not (_contains(entry, ours) or contract.is_pod_ip(entry)):
+        if required is not None and not (_contains(entry, required) or contract.is_pod_ip(entry)):
             return False
     return not missing
 

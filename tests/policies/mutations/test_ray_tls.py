@@ -278,10 +278,10 @@ class TestUnchanged:
     def test_pods_of_kuberays_own_mtls(self) -> None:
         pod = changed(factory.head_pod(), {"/metadata/labels/raywarden.io~1tls": None})
         mount = {"name": "ray-tls", "mountPath": "/etc/ray/tls", "readOnly": True}
-        env = [{"name": name, "value": value} for name, value in TLS.items()]
-        env.append({"name": "RAY_AUTH_MODE", "value": "token"})
+        variables = [{"name": name, "value": value} for name, value in TLS.items()]
+        variables.append({"name": "RAY_AUTH_MODE", "value": "token"})
         for entry in pod["spec"]["containers"]:
-            entry |= {"env": env, "volumeMounts": [mount]}
+            entry |= {"env": variables, "volumeMounts": [mount]}
         pod["spec"] |= {
             "volumes": [{"name": "ray-tls", "secret": {"secretName": "ray-head-secret-demo"}}],
             "initContainers": [container("wait-for-tls-ip-san", volumeMounts=[mount])],
