@@ -140,7 +140,7 @@ async def test_whom_the_api_server_trusts_can_be_written_by_whoever_may(
 ) -> None:
     furnish(fake)
     code, said = await ca(fake, "publish")
-    assert (code, "there is no raywarden among mutatingwebhookconfigurations" in said) == (2, True)
+    assert (code, "raywarden does not exist in mutatingwebhookconfigurations" in said) == (2, True)
     for kind in ("mutating", "validating"):
         fake.put(f"{kind}webhookconfigurations", configuration(kind))
     bundles = {kind: bundle(fake, kind) for kind in ("mutating", "validating")}
