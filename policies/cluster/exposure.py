@@ -19,7 +19,7 @@ _IPV4_IN_IPV6 = (IPv6Network("::ffff:0:0/96"), IPv6Network("64:ff9b::/96"))
 
 _Network = IPv4Network | IPv6Network
 
-_INSTEAD = "write {}: ClusterIP and use kubectl port-forward, or an Ingress that asks who is there"
+_INSTEAD = "set {}: ClusterIP and use kubectl port-forward, or an Ingress that asks who is there"
 _RESTRICT = (
     "a LoadBalancer needs loadBalancerSourceRanges or your cloud's annotation for an internal one"
 )
@@ -60,10 +60,10 @@ def exposures(
         yield (
             how,
             pointer / "type",
-            f"{remediation}; delete nodePort from ports" if numbered else remediation,
+            f"{remediation}; remove nodePort from ports" if numbered else remediation,
         )
     if spec.get("externalIPs"):
-        yield "has externalIPs", pointer / "externalIPs", "delete externalIPs"
+        yield "has externalIPs", pointer / "externalIPs", "remove externalIPs"
 
 
 def is_public(document: Mapping[str, Any]) -> bool:

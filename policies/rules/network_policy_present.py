@@ -61,8 +61,8 @@ class NetworkPolicyPresent(Rule):
                 yield self._open(group, place, remediation)
         if any(group.by is Isolation.UNKNOWN for group in groups):
             message = (
-                "the NetworkPolicies of the namespace are unknown to RayWarden, so the protection "
-                "of these pods cannot be verified"
+                "RayWarden cannot verify that NetworkPolicies restrict access to these pods: the "
+                "policies are unknown, or too many to check"
             )
             yield self.unknown(message, place, remediation)
 

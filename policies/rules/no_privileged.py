@@ -52,8 +52,8 @@ _APPARMOR_ANNOTATION = "container.apparmor.security.beta.kubernetes.io/"
 class NoPrivileged(Rule):
     """Refuses privileged containers and other settings beyond the baseline Pod Security Standard.
 
-    The other settings are added capabilities, an unmasked /proc, unsafe sysctls, SELinux options, Windows host
-    processes, and seccomp or AppArmor profiles that are unconfined.
+    The other settings are added capabilities, an unmasked /proc, unsafe sysctls, SELinux options,
+    Windows host processes, and unconfined seccomp or AppArmor profiles.
     Why: Ray runs any code that is submitted to it. With these privileges, that code takes over the
     node.
     Fix: remove the field. Most uses (profiling, FUSE, GPU access) have a device plugin or a CSI

@@ -32,5 +32,5 @@ class OneJobOneCluster(Rule):
             yield self.violation(
                 "the job runs in a cluster that other jobs use",
                 place,
-                f"remove clusterSelector, and define the cluster in {target}",
+                f"remove clusterSelector and define the cluster in {target}",
             )

@@ -34,7 +34,7 @@ class _Owner(NamedTuple):
 
 
 class OperatorMadePods(Rule):
-    """Refuses pods that claim to belong to a Ray cluster but were not created by KubeRay's operator.
+    """Refuses pods that claim to belong to a Ray cluster but that KubeRay did not create.
 
     A pod claims this with the labels `ray.io/cluster`, `ray.io/node-type` and `ray.io/group`, or
     with an owner reference to a RayCluster. Other users may not create, add or change these claims

@@ -31,7 +31,7 @@ class PinnedImages(Rule):
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
         for container, title in workload.containers:
             image = container.image
-            # Options without an image get Ray's, and the administrator chose the image of RayWarden.
+            # Options without an image get Ray's. The administrator chose RayWarden's image.
             if not image or digest_of(image) or image == facts.signer.image:
                 continue
             tag = tag_of(image)

@@ -86,7 +86,7 @@ class ReservedNames(Rule):
     def _check_labels(
         self, labels: Mapping[str, Any], pointer: Pointer, title: str, allowed: str | None
     ) -> Iterator[Violation]:
-        """KubeRay copies these labels to pods, where RayWarden's labels decide how it protects them.
+        """KubeRay copies these labels to pods, where RayWarden's labels control the protection.
 
         `allowed` is the only value that the marker label may have; None allows no marker label.
         """

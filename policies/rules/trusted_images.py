@@ -19,8 +19,9 @@ class TrustedImages(Rule):
     """Refuses images from other registries than the trusted ones.
 
     If the administrator asks for it, the rule also refuses images without a digest and pods without
-    an attestation. It does nothing until its parameters are set. Patterns match repositories without
-    a tag, and those of Docker Hub without its host: `rayproject/*`, `registry.example/ml/*`.
+    an attestation. It does nothing until its parameters are set. Patterns match repositories
+    without a tag, and those of Docker Hub without its host: `rayproject/*`,
+    `registry.example/ml/*`.
     RayWarden's own image is always trusted. An attestation is an annotation that a scanner writes
     on the pod. It is only as reliable as the users who may write it.
     Why: Ray runs the code in its image before any code of RayWarden.
