@@ -11,7 +11,7 @@ from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.ray.pod import ENROLL_CONTAINER, Container, Pod, PodRole
 from policies.ray.workload import GROUP_LABEL, NODE_TYPE_LABEL, RAY_CLUSTER_LABEL, Workload
 
-_OUR_VOLUMES = frozenset({TLS_VOLUME, TOKEN_VOLUME})
+_VOLUMES = frozenset({TLS_VOLUME, TOKEN_VOLUME})
 _ENV_PREFIX = "RAYWARDEN_"
 _RENAME = f"use a name that does not begin with {RESERVED_PREFIX}"
 _LABEL_PREFIX = "raywarden.io/"
@@ -112,7 +112,7 @@ class ReservedNames(Rule):
         for index, mount in container.mounts:
             name, path = as_str(mount.get("name")), as_str(mount.get("mountPath"))
             place = container.pointer / "volumeMounts" / index
-            if name in _OUR_VOLUMES:
+            if name in _VOLUMES:
                 if not (uses_certificate and mount == contract.TLS_MOUNT):
                     message = f"{title} mounts RayWarden's volume {name}"
                     yield self.violation(message, place, f"remove {name} from volumeMounts")

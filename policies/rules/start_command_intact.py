@@ -44,8 +44,8 @@ class StartCommandIntact(Rule):
     Why: KubeRay joins the author's command and its own in one shell (`<command> && ray start ...`).
     A single `export` in the command can turn TLS off. The annotation
     `ray.io/overwrite-container-cmd` drops KubeRay's command. Variables such as BASH_ENV, LD_PRELOAD
-    and PYTHONPATH run other code before Ray. The rule does not
-    recognize obfuscated commands; `raywarden check --probe` finds their effect.
+    and PYTHONPATH run other code before Ray. The rule does not recognize obfuscated commands;
+    `raywarden check --probe` finds their effect.
     Fix: set up the environment in the image or with `env`, and let KubeRay run `ray start`.
     """
 

@@ -19,7 +19,7 @@ _RECREATE = "remove your changes there; RayWarden injects it again"
 
 
 class TlsOn(Rule):
-    """Refuses a Ray pod or cluster whose final state is not TLS as RayWarden injects it.
+    """Refuses Ray pods and clusters without TLS exactly as RayWarden injects it.
 
     The profile `baseline` checks the clusters that RayWarden manages, and `restricted` checks all
     others, too. KubeRay's own mTLS (`spec.tlsOptions.enabled`) is accepted, and so is a certificate

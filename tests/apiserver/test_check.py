@@ -73,7 +73,7 @@ def test_admission_is_proved_by_dry_runs(
     refused = found["admission/refuses"]
     assert (
         refused["status"] == "ok"
-        and "operator-made-pods: this pod claims to be of a Ray cluster" in refused["message"]
+        and "operator-made-pods: this pod claims to belong to a Ray cluster" in refused["message"]
     )
     assert found["admission/completes"]["status"] == "ok"
     assert found["kuberay/operator-rights"]["message"].endswith(

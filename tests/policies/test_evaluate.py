@@ -221,9 +221,9 @@ def test_all_violations_are_said_at_once_with_place_and_remedy() -> None:
     assert response.message.splitlines() == [
         "no-public-head-service: the head service is a NodePort, open on every node"
         " (at /spec/headGroupSpec/serviceType)."
-        " Fix: write serviceType: ClusterIP and use kubectl port-forward, or an Ingress that asks who is there",
+        " Fix: set serviceType: ClusterIP and use kubectl port-forward, or an Ingress that asks who is there",
         "no-host-access: the head sets hostNetwork (at /spec/headGroupSpec/template/spec/hostNetwork)."
-        " Fix: delete hostNetwork",
+        " Fix: remove hostNetwork",
     ]
     assert response.audit == {"violations": "no-public-head-service,no-host-access"}
 

@@ -221,7 +221,7 @@ def _try(image: Image, folder: Path) -> None:
     _line("tried as user", str(image.user if _may_be_anybody() else os.geteuid()))
     assert image.run("--version") == f"raywarden {__version__}\n"
     assert len(image.run("rules").splitlines()) > 28
-    assert "\nMended:\n" in image.run("rules", "explain", "tls-on")
+    assert "\nFixed:\n" in image.run("rules", "explain", "tls-on")
     assert "$schema" in image.run("rules", "schema")
     shutil.copytree(_EXAMPLES, mounted := folder / "mounted")
     image.run("review", str(mounted / "01-good-raycluster.json"))

@@ -1,6 +1,7 @@
-"""Every remediation with an exact grammar is carried out literally, and the rule then accepts the object.
+"""Remediations are carried out literally, and the rule then accepts the object.
 
-The grammar: `set NAME: VALUE`, `set NAME: VALUE instead of OLD`, `remove NAME` and `remove NAME from LIST`.
+Their grammar is `set NAME: VALUE`, `set NAME: VALUE instead of OLD`, `remove NAME` and `remove NAME
+from LIST`.
 Other remediations leave a choice to the author, and no test can carry them out.
 """
 
@@ -56,7 +57,7 @@ def parse_edit(violation: Violation, document: factory.Object) -> Edit | None:
 
 
 def _parent_of(path: Tokens, name: str, old: str | None) -> Tokens:
-    """The object to set the member in: the one that already has it on the path, or the path itself."""
+    """The place of the object to change: the one on the path that has the member, or the path."""
     for index, token in enumerate(path):
         if token in (name, old):
             return path[:index]
@@ -82,7 +83,7 @@ def read(document: Any, path: Sequence[str]) -> Any:
 
 
 def edited(document: factory.Object, edits: Sequence[Edit]) -> factory.Object:
-    """A copy with all edits made: first the values set, then the removals, each list from its end."""
+    """A copy with all edits made: first the new values, then the removals from the end of lists."""
     result = copy.deepcopy(document)
     for path, setting in edits:
         if setting is not None:

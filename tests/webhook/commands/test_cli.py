@@ -54,7 +54,7 @@ def test_clean_manifests_end_with_zero(tmp_path: Path) -> None:
 def test_what_is_not_known_offline_is_said(tmp_path: Path) -> None:
     ended = run("review", write(tmp_path, "a.yaml", factory.ray_cluster()))
     assert ended.returncode == 0, ended.stderr
-    assert "whether a quota is over the namespace team-a is not known here" in ended.stdout
+    assert "the quotas of the namespace team-a are unknown to RayWarden" in ended.stdout
 
 
 def test_a_denied_manifest_ends_with_one_and_says_what_to_write(tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_a_denied_manifest_ends_with_one_and_says_what_to_write(tmp_path: Path) 
         "  deny    no-public-head-service: the head service is a LoadBalancer open to everyone"
         in ended.stdout
     )
-    assert "          Fix: write serviceType: ClusterIP" in ended.stdout
+    assert "          Fix: set serviceType: ClusterIP" in ended.stdout
 
 
 @pytest.mark.parametrize(
