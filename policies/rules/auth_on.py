@@ -1,7 +1,7 @@
-"""Ray asks who is there."""
+"""Ray requires token authentication."""
 
-from collections.abc import Iterator
-from typing import ClassVar
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -24,24 +24,26 @@ _MODE = "RAY_AUTH_MODE"
 _TOKEN = "token"
 _OFF = frozenset({"", "disabled"})
 _LOOPBACK = ("127.0.0.1", "localhost")
-_AUTH_OPTIONS = "write authOptions: {mode: token} into the cluster's spec (Ray 2.52 or later)"
-_OF_CLUSTER = "have its RayCluster say authOptions: {mode: token} (Ray 2.52 or later)"
-_VARIABLES = (
-    "write {name: RAY_AUTH_MODE, value: token} into env of its Ray containers, and RAY_AUTH_TOKEN with "
+_FIX_CLUSTER = "set authOptions: {mode: token} in the cluster's spec (Ray 2.52 or later)"
+_FIX_OWNER = "in its RayCluster, set authOptions: {mode: token} (Ray 2.52 or later)"
+_FIX_POD = (
+    "add {name: RAY_AUTH_MODE, value: token} to env of its Ray containers, and RAY_AUTH_TOKEN with "
     "valueFrom.secretKeyRef (Ray 2.52 or later)"
 )
 
 
 class AuthOn(Rule):
-    """Refuses Ray without token authentication, unless a proxy that asks stands before a dashboard that is closed.
+    """Refuses Ray without token authentication or an authenticating proxy in front of closed pods.
 
-    Token authentication is `authOptions.mode: token`, or RAY_AUTH_MODE exactly `token` where Ray runs. A value
-    that Ray silently reads as off is refused from `baseline` on. A proxy counts where it runs beside the head with
-    `dashboard-host: 127.0.0.1`, and NetworkPolicies close the pods: the agent on 52365 listens to everyone. It does
-    so before Ray 2.54 with token authentication, too: there NetworkPolicies have to close the pods as well.
-    Why: with TLS alone `POST http://POD:52365/api/job_agent/jobs/` runs a command for any pod that can reach it
-    (CVE-2023-48022, never fixed by default).
-    Fix: `authOptions: {mode: token}` in the cluster's spec.
+    Token authentication is on with `authOptions.mode: token`, or with RAY_AUTH_MODE set to exactly
+    `token` in the Ray containers. The profile `baseline` already refuses values that Ray silently
+    treats as off. A proxy counts if it runs beside the head, the head sets
+    `dashboard-host: 127.0.0.1`, and NetworkPolicies close the pods: the agent on port 52365 still
+    listens on every address. Before Ray 2.54 the agent does not check the token, so these versions
+    need NetworkPolicies that close the pods even when token authentication is on.
+    Why: with TLS alone, any pod that can reach `http://POD:52365/api/job_agent/jobs/` can run a
+    command (CVE-2023-48022, which Ray's defaults never fixed).
+    Fix: set `authOptions: {mode: token}` in the cluster's spec.
     """
 
     id: ClassVar[str] = "auth-on"
@@ -57,136 +59,139 @@ class AuthOn(Rule):
             "ose-oauth-proxy",
             "ose-oauth-proxy-rhel9",
         ),
-        description="last parts of the names of images that ask who is there",
+        description="images of authenticating proxies, each by the last part of its repository",
     )
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
-        wrong = list(self._check_values(workload))
-        yield from wrong
-        cluster, pods = workload.cluster, _speakers(workload)
-        if wrong or not pods:
+        wrong_values = list(self._check_values(workload))
+        yield from wrong_values
+        cluster, pods = workload.cluster, _pods_that_speak_ray(workload)
+        if wrong_values or not pods:
             return
-        # Who serves has to ask; who only calls is turned away without a token.
-        without = [
+        # Every pod that serves Ray's ports must authenticate its callers.
+        without_token = [
             pod for pod in pods if pod.ray_container and not _has_token_mode(pod.ray_container)
         ]
-        if not without or (cluster and _asks_for_tokens(cluster, workload, facts)):
+        if not without_token or (cluster and _gets_token_mode(cluster, workload, facts)):
             yield from self._check_agent(workload, facts)
             return
         if cluster and self._is_proxied(cluster) and is_closed(workload, facts.namespace_state):
             return
-        place = cluster.pointer / "authOptions" if cluster else without[0].spec_pointer
-        remediation = (
-            _AUTH_OPTIONS if cluster else _OF_CLUSTER if workload.is_kuberay_pod else _VARIABLES
-        )
-        # The same words for a cluster and for its pods: one finding, wherever it is met first.
-        titles = (
-            ["its pods"] if len(without) == len(pods) else [f"the {pod.title}" for pod in without]
-        )
+        place = cluster.pointer / "authOptions" if cluster else without_token[0].spec_pointer
+        # A cluster and its pods get the same words, so that they count as one finding.
+        titles = [f"the {pod.title}" for pod in without_token]
+        if len(without_token) == len(pods):
+            titles = ["its pods"]
         for title in titles:
-            yield self.violation(
-                f"whoever reaches {title} runs code there: Ray does not ask who it is",
-                place,
-                remediation,
+            message = (
+                f"anyone who can reach {title} can run code there: Ray token authentication is off"
             )
+            yield self.violation(message, place, _token_fix(workload))
 
     def _check_agent(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
-        """Some agents leave the token to the rest of Ray: only who cannot reach them is kept out.
+        """The dashboard agent of some versions ignores the token; NetworkPolicies must protect it.
 
-        Ray that has no tokens at all is for `ray-version-floor` to refuse.
+        Versions of Ray without any token authentication are refused by `ray-version-floor`.
         """
-        older = next(
-            (one for one in versions_of(workload) if TOKENS_SINCE <= one[0] < AGENT_ASKS_SINCE),
-            None,
-        )
-        # A pod KubeRay makes was judged as part of its RayCluster; KubeRay's NetworkPolicy may come after it.
-        if (
-            older is None
-            or (workload.is_kuberay_pod and facts.stored is None)
-            or is_closed(workload, facts.namespace_state)
-        ):
+        versions = versions_of(workload)
+        affected = (stated for stated in versions if TOKENS_SINCE <= stated[0] < AGENT_ASKS_SINCE)
+        older = next(affected, None)
+        if older is None:
             return
-        (version, place), found = older, isolation(workload, facts.namespace_state)
-        opened = any(one.by is Isolation.OPEN for one in found) or any(open_rules(workload))
-        message = f"the agent of Ray {dotted(version)} asks nobody for the token: whoever reaches 52365 runs code"
-        remediation = (
-            f"use Ray {dotted(AGENT_ASKS_SINCE)} or later, in rayVersion and in every image"
+        # A pod that KubeRay creates was checked as part of its RayCluster; KubeRay may create the
+        # NetworkPolicy after the pod.
+        if workload.is_kuberay_pod and facts.stored is None:
+            return
+        if is_closed(workload, facts.namespace_state):
+            return
+        version, place = older
+        groups = isolation(workload, facts.namespace_state)
+        is_open = any(group.by is Isolation.OPEN for group in groups) or any(open_rules(workload))
+        report = self.violation if is_open else self.unknown
+        yield report(
+            f"the dashboard agent of Ray {dotted(version)} does not check the token: anyone who "
+            "can reach port 52365 can run code",
+            place,
+            f"use Ray {dotted(AGENT_ASKS_SINCE)} or later in rayVersion and in every image; until "
+            "then, restrict access to the pods with a NetworkPolicy",
         )
-        say = self.violation if opened else self.unknown
-        yield say(message, place, f"{remediation}; until then close the pods by a NetworkPolicy")
 
     def _check_values(self, workload: Workload) -> Iterator[Violation]:
-        """What an author wrote into RAY_AUTH_MODE, which goes before what KubeRay would write."""
+        """RAY_AUTH_MODE as the author wrote it, which overrides what KubeRay would write."""
         for container, title in workload.ray_containers:
             entries = container.variables.get(_MODE, [])
             for index, entry in entries:
-                place, value = container.pointer / "env" / index, as_str(entry.get("value"))
-                remediation = _mode_fix(workload)
-                if entry.get("valueFrom") is not None:
+                message = _problem_with_mode(workload, entry, repeated=len(entries) > 1)
+                if message:
                     yield self.violation(
-                        f"{title} takes {_MODE} from elsewhere",
-                        place,
-                        remediation,
+                        f"{title} {message}",
+                        container.pointer / "env" / index,
+                        _mode_fix(workload),
                         profile=Profile.BASELINE,
                     )
-                elif value != _TOKEN and (value not in _OFF or len(entries) > 1):
-                    message = f'{title} sets {_MODE} to "{value}", which Ray does not read as token'
-                    yield self.violation(message, place, remediation, profile=Profile.BASELINE)
-                elif value in _OFF and _mode(workload.cluster) == _TOKEN:
-                    message = f"{title} turns off by {_MODE} what authOptions turns on"
-                    yield self.violation(message, place, remediation, profile=Profile.BASELINE)
 
     def _is_proxied(self, cluster: ClusterSpec) -> bool:
+        if cluster.head.start_params.get("dashboard-host") not in _LOOPBACK:
+            return False
         names = (
             repository_of(container.image).rpartition("/")[2]
             for container in cluster.head.pod.containers
         )
-        return cluster.head.start_params.get("dashboard-host") in _LOOPBACK and any(
-            name in self.proxies for name in names
-        )
+        return any(name in self.proxies for name in names)
 
 
-def _speakers(workload: Workload) -> list[Pod]:
-    """The pods that serve Ray's ports, or talk to them."""
-    silent = (PodRole.SUBMITTER, PodRole.CLEANUP)
-    return [pod for pod in workload.pods if pod.role not in silent and pod.ray_container]
+def _pods_that_speak_ray(workload: Workload) -> list[Pod]:
+    """The pods that serve Ray's ports or connect to them."""
+    without_ray = (PodRole.SUBMITTER, PodRole.CLEANUP)
+    return [pod for pod in workload.pods if pod.role not in without_ray and pod.ray_container]
+
+
+def _problem_with_mode(workload: Workload, entry: Mapping[str, Any], *, repeated: bool) -> str:
+    """What is wrong with one RAY_AUTH_MODE; empty if nothing is."""
+    value = as_str(entry.get("value"))
+    if entry.get("valueFrom") is not None:
+        return f"takes {_MODE} from elsewhere, so its value cannot be verified"
+    if value != _TOKEN and (value not in _OFF or repeated):
+        return f'sets {_MODE} to "{value}"; Ray authenticates only if it is exactly "{_TOKEN}"'
+    if value in _OFF and _mode(workload.cluster) == _TOKEN:
+        return f"sets {_MODE}, which turns off the token authentication that authOptions turns on"
+    return ""
 
 
 def _mode(cluster: ClusterSpec | None) -> str:
     return as_str(as_dict(cluster.spec.get("authOptions")).get("mode")) if cluster else ""
 
 
-def _mode_fix(workload: Workload) -> str:
-    """What to write in place of a RAY_AUTH_MODE that is wrong."""
+def _token_fix(workload: Workload) -> str:
+    """How to turn token authentication on."""
     if workload.cluster:
-        asked = _mode(workload.cluster) == _TOKEN
-        return (
-            f"delete {_MODE}; authOptions is enough"
-            if asked
-            else f"delete {_MODE}, and {_AUTH_OPTIONS}"
-        )
-    return (
-        f"delete {_MODE}, and {_OF_CLUSTER}"
-        if workload.is_kuberay_pod
-        else f"write value: {_TOKEN}"
-    )
+        return _FIX_CLUSTER
+    return _FIX_OWNER if workload.is_kuberay_pod else _FIX_POD
 
 
-def _asks_for_tokens(cluster: ClusterSpec, workload: Workload, facts: Facts) -> bool:
-    """KubeRay is asked for tokens, or will be when the RayCluster is made and `auth-token` completes it."""
+def _mode_fix(workload: Workload) -> str:
+    """What to do about a RAY_AUTH_MODE with a wrong value."""
+    if workload.cluster and _mode(workload.cluster) == _TOKEN:
+        return f"remove {_MODE}; authOptions is enough"
+    if workload.cluster or workload.is_kuberay_pod:
+        return f"remove {_MODE}, and {_token_fix(workload)}"
+    return f"set value: {_TOKEN}"
+
+
+def _gets_token_mode(cluster: ClusterSpec, workload: Workload, facts: Facts) -> bool:
+    """The cluster sets token mode, or the mutation `auth-token` will set it on the RayCluster."""
     if _mode(cluster) == _TOKEN:
         return True
+    if workload.kind == "RayCluster" or cluster.spec.get("authOptions") is not None:
+        return False
+    if tls_by(workload) not in (TlsBy.NOBODY, TlsBy.RAYWARDEN):
+        return False
+    if facts.injection.auth != _TOKEN or facts.injection.ray_cluster != "full":
+        return False
     version = ray_version(as_str(cluster.spec.get("rayVersion")))
-    made_later = workload.kind != "RayCluster" and tls_by(workload) in (
-        TlsBy.NOBODY,
-        TlsBy.RAYWARDEN,
-    )
-    by_default = facts.injection.auth == _TOKEN and facts.injection.ray_cluster == "full"
-    new_enough = version is not None and version >= TOKENS_SINCE
-    return made_later and by_default and new_enough and cluster.spec.get("authOptions") is None
+    return version is not None and version >= TOKENS_SINCE
 
 
 def _has_token_mode(container: Container) -> bool:
-    return [as_str(entry.get("value")) for _, entry in container.variables.get(_MODE, ())] == [
-        _TOKEN
-    ]
+    values = [as_str(entry.get("value")) for _, entry in container.variables.get(_MODE, ())]
+    return values == [_TOKEN]

@@ -1,4 +1,4 @@
-"""Ray has an identity of its own."""
+"""Ray runs as a service account of its own."""
 
 from collections.abc import Iterator
 from typing import ClassVar
@@ -14,10 +14,11 @@ from policies.ray.workload import Workload
 class DedicatedServiceAccount(Rule):
     """Refuses Ray pods that run as the service account `default`.
 
-    The head of an autoscaling cluster gets one of its own from KubeRay; the pod that submits a job does not.
-    Why: what anybody grants to `default` for a pod of theirs, every Ray job of the namespace has, and cloud roles are
-    bound to service accounts.
-    Fix: `serviceAccountName` in the template of each group.
+    KubeRay creates a service account for the head of an autoscaling cluster, but not for the pod
+    that submits a job.
+    Why: every Ray job in the namespace has every permission that anyone grants to `default` for
+    some other pod. Cloud roles are bound to service accounts as well.
+    Fix: set `serviceAccountName` in the template of each group.
     """
 
     id: ClassVar[str] = "dedicated-service-account"
@@ -25,42 +26,47 @@ class DedicatedServiceAccount(Rule):
     severity: ClassVar[Severity] = Severity.LOW
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
+        create = f"kubectl create serviceaccount ray --namespace={facts.namespace}"
         for pod in workload.pods:
-            account = as_str(pod.spec.get("serviceAccountName")) or as_str(
-                pod.spec.get("serviceAccount")
-            )
-            if account not in ("", "default") or (
-                not account and _kuberay_makes_one(pod, workload)
-            ):
+            if not _runs_as_default(pod, workload):
                 continue
-            remediation = "write serviceAccountName: ray into its pod's spec"
+            remediation = f"set serviceAccountName: ray in its pod's spec, and run {create}"
             if pod.role is PodRole.SUBMITTER and workload.kind == "Pod":
                 remediation = (
-                    "write a submitterPodTemplate with serviceAccountName: ray into its RayJob"
+                    "in its RayJob, add a submitterPodTemplate with serviceAccountName: ray, and "
+                    f"run {create}"
                 )
-            remediation += f", and kubectl create serviceaccount ray --namespace={facts.namespace}"
             yield self._default(pod.title, pod.spec_pointer / "serviceAccountName", remediation)
-        if submitter_of(workload) and not any(
-            pod.role is PodRole.SUBMITTER for pod in workload.pods
-        ):
-            account = f"kubectl create serviceaccount ray --namespace={facts.namespace}"
-            remediation = f"write submissionMode: HTTPMode, or a submitterPodTemplate with serviceAccountName: ray, and {account}"
-            yield self._default(
-                str(PodRole.SUBMITTER), _job(workload) / "submissionMode", remediation
+        if submitter_of(workload) and not _has_submitter_template(workload):
+            remediation = (
+                "set submissionMode: HTTPMode, or add a submitterPodTemplate with "
+                f"serviceAccountName: ray and run {create}"
             )
+            place = _job(workload) / "submissionMode"
+            yield self._default(str(PodRole.SUBMITTER), place, remediation)
 
     def _default(self, title: str, pointer: Pointer, remediation: str) -> Violation:
-        return self.violation(
-            f"the {title} runs as the service account default", pointer, remediation
-        )
+        message = f"the {title} runs as the service account default"
+        return self.violation(message, pointer, remediation)
+
+
+def _runs_as_default(pod: Pod, workload: Workload) -> bool:
+    account = as_str(pod.spec.get("serviceAccountName")) or as_str(pod.spec.get("serviceAccount"))
+    if account:
+        return account == "default"
+    return not _kuberay_creates_account(pod, workload)
+
+
+def _has_submitter_template(workload: Workload) -> bool:
+    return any(pod.role is PodRole.SUBMITTER for pod in workload.pods)
 
 
 def _job(workload: Workload) -> Pointer:
     return ROOT / "spec" / "jobTemplate" if workload.kind == "RayCronJob" else ROOT / "spec"
 
 
-def _kuberay_makes_one(pod: Pod, workload: Workload) -> bool:
-    """For the head alone, so that its autoscaler may change the RayCluster (`GetHeadGroupServiceAccountName`)."""
+def _kuberay_creates_account(pod: Pod, workload: Workload) -> bool:
+    """KubeRay does so for a head with an autoscaler only (`GetHeadGroupServiceAccountName`)."""
     return (
         pod.role is PodRole.HEAD and workload.cluster is not None and workload.cluster.autoscaling
     )

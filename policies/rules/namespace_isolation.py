@@ -1,4 +1,4 @@
-"""Ray lives in namespaces that are for it."""
+"""Ray runs in namespaces that it does not share with other workloads."""
 
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
@@ -12,11 +12,11 @@ from policies.ray.workload import Workload
 
 
 class NamespaceIsolation(Rule):
-    """Refuses Ray in `default`, in Kubernetes' own namespaces, and in those listed as shared.
+    """Refuses Ray in `default`, in the namespaces of Kubernetes itself and in shared namespaces.
 
-    Why: the namespace is the boundary of Ray's security: whoever may create pods there can join, and what runs beside
-    it shares its quota, its service accounts and its Secrets.
-    Fix: a namespace for the team's Ray.
+    Why: the namespace is Ray's security boundary. Anyone who may create pods in it can join a
+    cluster, and all of its workloads share one quota, its service accounts and its Secrets.
+    Fix: create a namespace for the team's Ray clusters.
     """
 
     id: ClassVar[str] = "namespace-isolation"
@@ -24,13 +24,18 @@ class NamespaceIsolation(Rule):
     severity: ClassVar[Severity] = Severity.LOW
 
     shared_namespaces: tuple[str, ...] = Field(
-        (), description="name patterns of further namespaces that are shared"
+        (), description="name patterns of other namespaces that are shared"
     )
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
         name = facts.namespace
         patterns = ("default", "kube-*", *self.shared_namespaces)
-        if not workload.is_kuberay_pod and any(fnmatchcase(name, pattern) for pattern in patterns):
-            message = f"the namespace {name} is shared with what is not Ray"
-            remediation = "write namespace: ray-team, or what your team is called, after kubectl create namespace ray-team"
+        if workload.is_kuberay_pod:
+            return
+        if any(fnmatchcase(name, pattern) for pattern in patterns):
+            message = f"the namespace {name} is shared with workloads other than Ray"
+            remediation = (
+                "set namespace: ray-team, or a name for your team, after "
+                "kubectl create namespace ray-team"
+            )
             yield self.violation(message, ROOT / "metadata" / "namespace", remediation)

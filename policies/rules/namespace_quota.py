@@ -1,4 +1,4 @@
-"""A namespace with Ray in it cannot take the whole cluster."""
+"""A quota limits what the Ray clusters of a namespace can take."""
 
 from collections.abc import Iterator
 from typing import ClassVar
@@ -9,10 +9,11 @@ from policies.ray.workload import Workload
 
 
 class NamespaceQuota(Rule):
-    """Refuses Ray in a namespace that no ResourceQuota, ElasticQuota or ElasticQuotaTree is over.
+    """Refuses Ray in a namespace without a ResourceQuota, ElasticQuota or ElasticQuotaTree.
 
-    Why: an autoscaling cluster grows until something stops it, and stolen compute is what attackers of Ray are after.
-    Fix: a ResourceQuota in the namespace.
+    Why: an autoscaling cluster grows until something stops it, and attackers of Ray want its
+    compute.
+    Fix: create a ResourceQuota in the namespace.
     """
 
     id: ClassVar[str] = "namespace-quota"
@@ -24,12 +25,15 @@ class NamespaceQuota(Rule):
             return
         quotas, place = facts.namespace_state.quotas, ROOT / "metadata" / "namespace"
         name = facts.namespace
-        remediation = f"ask for one: kubectl create quota ray --namespace={name} --hard=cpu=64,memory=256Gi,pods=100"
+        remediation = (
+            "ask an administrator for a quota: kubectl create quota ray "
+            f"--namespace={name} --hard=cpu=64,memory=256Gi,pods=100"
+        )
         if quotas is None:
-            yield self.unknown(
-                f"whether a quota is over the namespace {name} is not known here",
-                place,
-                remediation,
+            message = (
+                f"the quotas of the namespace {name} are unknown to RayWarden, so they cannot be "
+                "verified"
             )
+            yield self.unknown(message, place, remediation)
         elif not quotas:
-            yield self.violation(f"no quota is over the namespace {name}", place, remediation)
+            yield self.violation(f"the namespace {name} has no quota", place, remediation)

@@ -1,4 +1,4 @@
-"""No pod of Ray holds a CA's private key."""
+"""Ray pods do not hold the private key of a CA."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -13,23 +13,30 @@ from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.ray.pod import Container, Pod
 from policies.ray.workload import Workload
 
-# Names and keys of Secrets are not longer (RFC 1123), and longer ones are not looked at.
+# Kubernetes allows no longer names and keys of Secrets (RFC 1123); the rest of a longer text is
+# not compared, which bounds the time of the expressions below.
 _LONGEST = 253
 _CA_KEY = re.compile(
-    r"(?:root[-_.]?)?ca(?:[-_.]?(?:private|tls))?[-_.]?key(?:\.pem|\.key)?|(?:root[-_.]?)?ca\.key\.pem",
+    r"(?:root[-_.]?)?ca(?:[-_.]?(?:private|tls))?[-_.]?key(?:\.pem|\.key)?"
+    r"|(?:root[-_.]?)?ca\.key\.pem",
     re.I,
 )
 _CERTIFICATE = re.compile(r".*\.(?:crt|cert|pem|cer)", re.I)
-_FIX = "write items: [{key: ca.crt, path: ca.crt}] to mount the certificate alone; RayWarden signs for the pods"
+_FIX = (
+    "set items: [{key: ca.crt, path: ca.crt}] to mount only the certificate; RayWarden issues a "
+    "certificate to each pod"
+)
 
 
 class NoCaKeyInPods(Rule):
-    """Refuses Secrets with a CA's private key in Ray pods, as the `ca-tls` of Ray's own documentation.
+    """Refuses Secrets with the private key of a CA in Ray pods, as in the TLS guide of Ray.
 
-    What is in a Secret is never looked at: its name tells, and the keys that are taken from it.
-    Why: whoever runs code in the pod, which is what Ray is for, signs certificates for anybody with it, and so lets
-    them into every cluster that trusts the CA.
-    Fix: mount the certificate alone; RayWarden signs a certificate for each pod, and the CA's key stays with it.
+    RayWarden never reads Secrets. The name of the Secret and the keys that the pod takes from it
+    decide.
+    Why: Ray is made to run code, and any code in the pod can read the key. It can then sign
+    certificates that every cluster with this CA trusts.
+    Fix: mount only the certificate. RayWarden issues a certificate to each pod, and the CA key
+    never leaves RayWarden.
     """
 
     id: ClassVar[str] = "no-ca-key-in-pods"
@@ -37,10 +44,10 @@ class NoCaKeyInPods(Rule):
     severity: ClassVar[Severity] = Severity.HIGH
 
     secrets: tuple[str, ...] = Field(
-        (), description="name patterns of further Secrets that hold a CA's key"
+        (), description="name patterns of other Secrets that hold the key of a CA"
     )
     allowed_secrets: tuple[str, ...] = Field(
-        (), description="name patterns of Secrets that only sound like it"
+        (), description="name patterns of Secrets that hold no CA key although the name suggests it"
     )
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
@@ -59,42 +66,42 @@ class NoCaKeyInPods(Rule):
         keys = [as_str(item.get("key")) for _, item in dict_items(source.get("items"))]
         if self._is_ca_key(name, keys):
             title = f"volume {clipped(as_str(volume.get('name')))} of the {pod.title}"
-            yield self.violation(
-                f"{title} holds the key of a CA, from the Secret {clipped(name)}", pointer, _FIX
-            )
+            message = f"{title} contains the private key of a CA, from the Secret {clipped(name)}"
+            yield self.violation(message, pointer, _FIX)
 
     def _check_env(self, container: Container, title: str) -> Iterator[Violation]:
         for index, entry in dict_items(container.raw.get("env")):
-            reference = (
-                as_dict(as_dict(entry.get("valueFrom")).get("secretKeyRef"))
-                if "valueFrom" in entry
-                else {}
-            )
-            if reference and self._is_ca_key(
-                as_str(reference.get("name")), [as_str(reference.get("key"))]
-            ):
+            if "valueFrom" not in entry:
+                continue
+            reference = as_dict(as_dict(entry["valueFrom"]).get("secretKeyRef"))
+            secret, key = as_str(reference.get("name")), as_str(reference.get("key"))
+            if reference and self._is_ca_key(secret, [key]):
                 name, place = clipped(as_str(entry.get("name"))), container.pointer / "env" / index
-                yield self.violation(
-                    f"{title} has the key of a CA in {name}", place, f"delete {name}"
-                )
+                message = f"{title} has the private key of a CA in {name}"
+                yield self.violation(message, place, f"remove {name}")
 
     def _is_ca_key(self, secret: str, keys: list[str]) -> bool:
-        """By the keys that are taken, where they are named; all of them are of a Secret that is one by its name."""
+        """One of `keys` is a CA key, or the Secret is a CA's and `keys` are not certificates only.
+
+        No `keys` means that all keys of the Secret are taken.
+        """
         if any(fnmatchcase(secret, pattern) for pattern in self.allowed_secrets):
             return False
         if any(_CA_KEY.fullmatch(key[:_LONGEST]) for key in keys):
             return True
-        # `ca` is one of its words: ca-tls, team-root-ca, ca.key-pair.
-        named = "ca" in re.split(r"[-._]", secret[:_LONGEST].lower()) or any(
+        # `ca` is one of the words of its name: ca-tls, team-root-ca, ca.key-pair.
+        is_ca_secret = "ca" in re.split(r"[-._]", secret[:_LONGEST].lower()) or any(
             fnmatchcase(secret, pattern) for pattern in self.secrets
         )
-        return named and not (keys and all(_CERTIFICATE.fullmatch(key[:_LONGEST]) for key in keys))
+        if not is_ca_secret or not keys:
+            return is_ca_secret
+        return not all(_CERTIFICATE.fullmatch(key[:_LONGEST]) for key in keys)
 
 
 def _sources(
     volume: Mapping[str, Any], pointer: Pointer
 ) -> Iterator[tuple[Mapping[str, Any], Pointer]]:
-    """The Secrets in a volume, those in a projected one too."""
+    """The Secrets of a volume, including those of a projected volume."""
     if source := as_dict(volume.get("secret")):
         yield source, pointer / "secret"
     for index, part in dict_items(as_dict(volume.get("projected")).get("sources")):

@@ -1,4 +1,4 @@
-"""No switch in the environment loads code into Ray or weakens it."""
+"""No environment variable loads code into Ray or turns its protection off."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -13,7 +13,7 @@ from policies.ray.pod import Container
 from policies.ray.runtime_env import runtime_environments
 from policies.ray.workload import Workload
 
-# Ray 2.52 to 2.60, by what they do.
+# The variables of Ray 2.52 to 2.60, and what each does.
 _LOADS = "loads code into Ray"
 _WEAKENS = "weakens Ray"
 _HOOKS: Mapping[str, str] = {
@@ -29,7 +29,7 @@ _HOOKS: Mapping[str, str] = {
     "RAY_testing_rpc_failure": _WEAKENS,
     "REMOTE_PDB_HOST": "opens a debugger to the network",
 }
-# Ray's own, which its documentation has users name.
+# Ray ships this hook, and its documentation tells users to set it.
 _RAYS_OWN = {"RAY_RUNTIME_ENV_HOOK": "ray._private.runtime_env.uv_runtime_env_hook.hook"}
 _DEBUGGER = "opens a debugger in Ray's workers"
 _REDACTS = "RAY_DASHBOARD_REDACT_RUNTIME_ENV"
@@ -40,12 +40,13 @@ _SWITCHES = ("RAY_DASHBOARD_DEV", "RAY_DASHBOARD_ENABLE_PROFILING")
 
 
 class NoCodeHooks(Rule):
-    """Refuses variables that load code into Ray's own processes, open a debugger, or turn a protection off.
+    """Refuses variables that load code into Ray, open a debugger or turn a protection off.
 
-    They are looked for in `env` and commands of the containers that speak to Ray, and in the runtime environments of
-    jobs and Serve applications.
-    Why: RAY_START_HOOK and its like name a Python function that every Ray process of the cluster imports and runs.
-    Fix: put code into the image or the job; debug in a cluster of its own.
+    The rule checks `env` and the commands of the containers that run or connect to Ray, and the
+    runtime environments of jobs and Serve applications.
+    Why: variables such as RAY_START_HOOK name a Python function. Every Ray process of the cluster
+    imports and runs it.
+    Fix: put code into the image or the job, and debug in a separate cluster.
     """
 
     id: ClassVar[str] = "no-code-hooks"
@@ -53,26 +54,31 @@ class NoCodeHooks(Rule):
     severity: ClassVar[Severity] = Severity.HIGH
 
     allowed_variables: tuple[str, ...] = Field(
-        (), description="variables of this list an author may set after all"
+        (), description="variables that authors may set although this rule refuses them"
     )
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
         for container, title in workload.ray_containers:
             yield from self._check_env(container, title)
-            for pointer, words in commands(container):
-                found = {
-                    name for word in expanded(words, container) for name in _NAMES.findall(word)
-                }
-                for name in sorted(found.difference(self.allowed_variables)):
-                    message = f"a command of {title} sets {name}, which {_harm(name)}"
-                    yield self.violation(
-                        message, pointer, f"take {name} out", evidence="\n".join(words)
-                    )
+            yield from self._check_commands(container, title)
         for environment in runtime_environments(workload):
             for name, value in environment.variables:
                 if self._is_hook(name, value):
                     message = f"{environment.field} sets {name}, which {_harm(name)}"
-                    yield self.violation(message, environment.pointer, f"delete {name}")
+                    yield self.violation(message, environment.pointer, f"remove {name}")
+
+    def _check_commands(self, container: Container, title: str) -> Iterator[Violation]:
+        for pointer, words in commands(container):
+            names: set[str] = set()
+            for word in expanded(words, container):
+                names.update(_NAMES.findall(word))
+            for name in sorted(names.difference(self.allowed_variables)):
+                yield self.violation(
+                    f"a command of {title} sets {name}, which {_harm(name)}",
+                    pointer,
+                    f"remove {name} from the command",
+                    evidence="\n".join(words),
+                )
 
     def _check_env(self, container: Container, title: str) -> Iterator[Violation]:
         suspects = _NAMED & container.variable_names
@@ -81,9 +87,8 @@ class NoCodeHooks(Rule):
             entries = container.variables[name]
             if any(self._is_hook(name, _value(entry)) for _, entry in entries):
                 place = container.pointer / "env" / entries[0][0]
-                yield self.violation(
-                    f"{title} sets {name}, which {_harm(name)}", place, f"delete {name}"
-                )
+                message = f"{title} sets {name}, which {_harm(name)}"
+                yield self.violation(message, place, f"remove {name}")
 
     def _is_hook(self, name: str, value: str) -> bool:
         if name in self.allowed_variables or _RAYS_OWN.get(name) == value:
@@ -96,11 +101,11 @@ class NoCodeHooks(Rule):
 
 
 def _value(entry: Mapping[str, Any]) -> str:
-    """What comes from elsewhere can be anything, and counts as on."""
+    """The literal value; a value from elsewhere is unknown and so counts as on."""
     return as_str(entry.get("value")) if entry.get("valueFrom") is None else "from elsewhere"
 
 
 def _harm(name: str) -> str:
     if name == _REDACTS:
-        return "shows the runtime environments' secrets in the dashboard"
+        return "shows the secrets of runtime environments in the dashboard"
     return _HOOKS.get(name, _DEBUGGER)

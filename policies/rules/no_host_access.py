@@ -1,10 +1,11 @@
-"""Ray pods stay out of the node's namespaces."""
+"""Ray pods do not share namespaces or ports with the node."""
 
 from collections.abc import Iterator
 from typing import ClassVar
 
 from policies.documents.untyped import dict_items
 from policies.model import Facts, Profile, Rule, Severity, Violation
+from policies.ray.pod import Container, Pod
 from policies.ray.workload import Workload
 
 _SHARED = ("hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace")
@@ -13,9 +14,10 @@ _SHARED = ("hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace")
 class NoHostAccess(Rule):
     """Refuses hostNetwork, hostPID, hostIPC, shareProcessNamespace and hostPort.
 
-    Why: on the node's network Ray's ports are the node's, past every NetworkPolicy; in a shared process namespace any
-    container reads the environment, files and memory of the others, the TLS key among them.
-    Fix: delete the field; reach Ray through its ClusterIP service.
+    Why: with hostNetwork or hostPort, Ray listens on the node's own address, where no NetworkPolicy
+    applies. In a shared process namespace, every container can read the environment, files and
+    memory of the others, including the TLS key.
+    Fix: remove the field. Clients reach Ray through its ClusterIP Service.
     """
 
     id: ClassVar[str] = "no-host-access"
@@ -26,18 +28,18 @@ class NoHostAccess(Rule):
         for pod in workload.pods:
             for field in _SHARED:
                 if pod.spec.get(field) is True:
-                    pointer = pod.spec_pointer / field
-                    yield self.violation(
-                        f"the {pod.title} sets {field}", pointer, f"delete {field}"
-                    )
+                    place = pod.spec_pointer / field
+                    yield self.violation(f"the {pod.title} sets {field}", place, f"remove {field}")
             for container in pod.containers:
-                for index, port in dict_items(container.raw.get("ports")):
-                    # 0 is how the API server spells "not set".
-                    if port.get("hostPort") not in (None, 0):
-                        pointer = container.pointer / "ports" / index / "hostPort"
-                        message = (
-                            f"{pod.title_of(container)} takes port {port['hostPort']} of the node"
-                        )
-                        yield self.violation(
-                            message, pointer, "delete hostPort; a Service leads to the pod"
-                        )
+                yield from self._check_ports(container, pod)
+
+    def _check_ports(self, container: Container, pod: Pod) -> Iterator[Violation]:
+        for index, port in dict_items(container.raw.get("ports")):
+            # The API server treats 0 as "not set".
+            if port.get("hostPort") not in (None, 0):
+                title = pod.title_of(container)
+                yield self.violation(
+                    f"{title} takes port {port['hostPort']} of the node",
+                    container.pointer / "ports" / index / "hostPort",
+                    "remove hostPort; use a Service to reach the pod",
+                )

@@ -1,4 +1,4 @@
-"""Ray pods stay out of the node's file system."""
+"""Ray pods do not mount the file system of the node."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
@@ -11,14 +11,17 @@ from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.ray.pod import Pod, PodRole
 from policies.ray.workload import Workload
 
+# Enough to find the mounts; it keeps the message short when hundreds of containers mount a volume.
 _MOST_NAMED = 10
 
 
 class NoHostPath(Rule):
-    """Refuses hostPath volumes, but for read-only mounts under an allowed prefix.
+    """Refuses hostPath volumes, except read-only mounts of directories under an allowed prefix.
 
-    A socket is refused there too: a read-only mount does not keep anybody from connecting to it.
-    Why: Ray runs whatever code is submitted to it; a writable path of the node is a way out of the pod.
+    Sockets are refused even there, because a process can connect to a socket through a read-only
+    mount.
+    Why: Ray runs any code that is submitted to it. A writable path of the node is a way out of the
+    pod.
     Fix: use a PersistentVolumeClaim or an emptyDir, or ask the administrator to allow the prefix.
     """
 
@@ -38,45 +41,53 @@ class NoHostPath(Rule):
                     continue
                 source, name = as_dict(volume["hostPath"]), as_str(volume.get("name"))
                 path = as_str(source.get("path"))
-                pointer = pod.spec_pointer / "volumes" / index / "hostPath"
-                if not self._allowed(path) or source.get("type") == "Socket":
-                    message = f"volume {name} of the {pod.title} is {path} of the node"
-                    yield self.violation(message, pointer, self._fix(path, source))
+                place = pod.spec_pointer / "volumes" / index / "hostPath"
+                title = f"volume {name} of the {pod.title}"
+                if not self._is_allowed(path) or source.get("type") == "Socket":
+                    message = f"{title} mounts {path} of the node"
+                    yield self.violation(message, place, self._fix(path, source))
                 elif name in writers:
                     message = (
-                        f"volume {name} of the {pod.title} ({path} of the node) is mounted writable"
+                        f"{title} ({path} of the node) is mounted writable by "
+                        f"{', '.join(writers[name])}"
                     )
-                    message += f" by {', '.join(writers[name][:_MOST_NAMED])}"
                     yield self.violation(
-                        message, pointer, "have each of its volumeMounts say readOnly: true"
+                        message, place, "add readOnly: true to each of its volumeMounts"
                     )
 
-    def _allowed(self, path: str) -> bool:
+    def _is_allowed(self, path: str) -> bool:
+        # Where ".." leads depends on symbolic links of the node, so such a path is never allowed.
+        if ".." in path.split("/"):
+            return False
         parts = normal_path(path)
-        # A path with dots in it is judged by what it says, not by where it may lead on the node.
-        return ".." not in path.split("/") and any(
+        return any(
             parts[: len(allowed)] == allowed for allowed in map(normal_path, self.allowed_prefixes)
         )
 
     def _fix(self, path: str, source: Mapping[str, Any]) -> str:
         if source.get("type") == "Socket" or path.endswith(".sock"):
-            return "delete the volume and its mounts; nothing takes a socket's place"
-        remediation = (
-            "write persistentVolumeClaim: {claimName: NAME}, or emptyDir: {}, in place of hostPath"
-        )
+            return "remove the volume and its mounts; sockets of the node have no replacement"
+        remediation = "set persistentVolumeClaim: {claimName: NAME} or emptyDir: {}"
+        remediation += " instead of hostPath"
         if not self.allowed_prefixes:
             return remediation
-        return f"{remediation}, or mount a path under {', '.join(self.allowed_prefixes)} with readOnly: true"
+        prefixes = ", ".join(self.allowed_prefixes)
+        return f"{remediation}, or mount a path under {prefixes} with readOnly: true"
 
 
 def _writers(pod: Pod, workload: Workload) -> dict[str, list[str]]:
-    """Who mounts each volume of a pod so that it can be written; KubeRay's autoscaler is a container of the head."""
+    """The names of the containers that mount each volume writable, at most ten for a volume.
+
+    The autoscaler that KubeRay adds is a container of the head.
+    """
     options = workload.cluster.options if workload.cluster and pod.role is PodRole.HEAD else ()
-    found: dict[str, list[str]] = {}
+    writers: dict[str, list[str]] = {}
     for container in (*pod.containers, *options):
+        name = clipped(container.name)
         for _, mount in container.mounts:
-            if mount.get("readOnly") is not True:
-                writers = found.setdefault(as_str(mount.get("name")), [])
-                if len(writers) < _MOST_NAMED and (name := clipped(container.name)) not in writers:
-                    writers.append(name)
-    return found
+            if mount.get("readOnly") is True:
+                continue
+            names = writers.setdefault(as_str(mount.get("name")), [])
+            if len(names) < _MOST_NAMED and name not in names:
+                names.append(name)
+    return writers

@@ -1,4 +1,4 @@
-"""Nothing leads from outside to Ray without asking who is there."""
+"""No Ingress or route exposes Ray without authentication."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -24,29 +24,40 @@ from policies.ray.kuberay import copies_metadata
 from policies.ray.workload import LABEL_PREFIXES, Workload
 
 _ANNOTATIONS = ROOT / "metadata" / "annotations"
-# As KubeRay names them (`GenerateHeadServiceName`, `GenerateServeServiceName`).
+# The names that KubeRay gives its Services (`GenerateHeadServiceName`, `GenerateServeServiceName`).
 _HEAD = re.compile(r"[a-z0-9.-]+-head-svc")
 _SERVE = re.compile(r"[a-z0-9.-]+-serve-svc")
 _SERVE_LABEL = "ray.io/serve"
 _SERVE_PORT = 8000
 _CLASS = "kubernetes.io/ingress.class"
 _OTHERWISE = "or delete it and use kubectl port-forward"
-# Who reads no annotation of an Ingress controller's.
-_BY_PROXY = f"lead it to a proxy that asks who is there, such as oauth2-proxy, and that one to Ray, {_OTHERWISE}"
-_BY_GATEWAY = f"{_BY_PROXY}; a Gateway that asks itself can be listed in authenticatingGateways"
-_BY_INGRESS = "delete enableIngress, and write an Ingress of your own that asks who is there, or use kubectl port-forward"
+# For objects whose controller reads no annotation that turns authentication on.
+_BY_PROXY = (
+    "send its traffic through an authenticating proxy in front of Ray, such as oauth2-proxy, "
+    f"{_OTHERWISE}"
+)
+_BY_GATEWAY = (
+    f"{_BY_PROXY}; the administrator can list a Gateway that authenticates in "
+    "authenticatingGateways"
+)
+_BY_INGRESS = (
+    "remove enableIngress, and add an Ingress of your own that authenticates, or use kubectl "
+    "port-forward"
+)
 
 
 class NoOpenIngress(Rule):
-    """Refuses what leads from outside to Ray without asking who is there.
+    """Refuses Ingresses and routes that expose Ray without authentication.
 
-    That is `enableIngress`, and every Ingress, Gateway API route and OpenShift Route to a Service of Ray. They pass
-    with an annotation by which the controller of their class authenticates, or lets in few networks; a route where
-    all its Gateways are listed as ones that ask. Configuration snippets, which can turn all of that off, never pass.
-    What leads to Ray Serve alone (port 8000), an application's own interface, counts from `restricted` on.
-    Why: the dashboard runs any job for whoever reaches it (CVE-2023-48022), and a web page can reach it through the
-    browser of somebody who may (CVE-2025-62593).
-    Fix: an authenticating proxy or annotation before it, or `kubectl port-forward`.
+    The rule checks `enableIngress`, and every Ingress, Gateway API route and OpenShift Route to a
+    Service of Ray. It accepts an annotation by which the controller of the class authenticates
+    callers or allows only a few networks. It accepts a Gateway API route if all of its Gateways are
+    listed in `authenticatingGateways`. It always refuses configuration snippets, because they can
+    turn authentication off. Access to Ray Serve alone (port 8000), which is the interface of an
+    application, is refused by the profile `restricted` only.
+    Why: anyone who can reach the dashboard can run any job (CVE-2023-48022). A web page can reach
+    it through the browser of a user who has access (CVE-2025-62593).
+    Fix: put an authenticating proxy or annotation in front of Ray, or use `kubectl port-forward`.
     """
 
     id: ClassVar[str] = "no-open-ingress"
@@ -55,121 +66,129 @@ class NoOpenIngress(Rule):
 
     authenticating_annotations: Mapping[str, tuple[str, ...]] = Field(
         {},
-        description="further annotations that authenticate, each with the values that do (none: any)",
+        description="other annotations that authenticate, each with the values that do so (an "
+        "empty list accepts any value)",
     )
     authenticating_classes: tuple[str, ...] = Field(
         (),
-        description="Ingress classes whose controller authenticates whatever its Ingresses say, or is internal",
+        description="Ingress classes that are internal, or whose controller authenticates every "
+        "request",
     )
     authenticating_gateways: tuple[str, ...] = Field(
         (), description="Gateways that authenticate or are internal, as `namespace/name`"
     )
     allowed_ports: tuple[str, ...] = Field(
         (),
-        description="names of ports of Ray's Services behind which something asks, such as an OAuth proxy's",
+        description="names of ports of Ray's Services that authenticate, such as the port of an "
+        "OAuth proxy",
     )
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
-        """KubeRay copies annotations of a RayCluster, RayJob or RayService to the Ingress (or Route) it makes."""
+        """KubeRay copies the annotations of the workload to the Ingress or Route it creates."""
         cluster = workload.cluster
         if cluster is None or cluster.head.raw.get("enableIngress") is not True:
             return
-        reach = workload.kind == "RayCluster" or copies_metadata(workload)
-        annotations: Mapping[str, Any] = workload.annotations if reach else {}
-        pointer = cluster.head.pointer / "enableIngress"
-        of_class = as_str(annotations.get(_CLASS))
-        if of_class not in self.authenticating_classes and not self._asks(
-            annotations, read_by(of_class)
-        ):
-            remediation = _ingress_fix(annotations, of_class) if reach else _BY_INGRESS
+        copied = workload.kind == "RayCluster" or copies_metadata(workload)
+        annotations: Mapping[str, Any] = workload.annotations if copied else {}
+        ingress_class = as_str(annotations.get(_CLASS))
+        if not self._class_authenticates(ingress_class, annotations):
+            remediation = _ingress_fix(annotations, ingress_class) if copied else _BY_INGRESS
             yield self.violation(
-                "enableIngress opens the dashboard to whoever finds it", pointer, remediation
+                "enableIngress exposes the dashboard without authentication",
+                cluster.head.pointer / "enableIngress",
+                remediation,
             )
         yield from self._check_snippets(annotations)
 
     def check_related_object(
         self, related_object: RelatedObject, facts: Facts
     ) -> Iterator[Violation]:
-        lookout = RayClusterLookup(facts.namespace_state)
-        found = [
-            backend for backend in backends(related_object) if self._is_ray(backend, facts, lookout)
+        lookup = RayClusterLookup(facts.namespace_state)
+        to_ray = [
+            backend for backend in backends(related_object) if self._is_ray(backend, facts, lookup)
         ]
-        if found:
+        if to_ray:
             yield from self._check_snippets(related_object.annotations)
-        if not found or self._is_guarded(related_object, facts):
+        if not to_ray or self._is_authenticated(related_object, facts):
             return
         reported: set[tuple[str, Profile, str]] = set()
         remediation = _fix(related_object)
-        for backend in found:
-            level = Profile.RESTRICTED if _is_serve(backend, facts, lookout) else self.profile
+        for backend in to_ray:
+            level = Profile.RESTRICTED if _is_serve(backend, facts, lookup) else self.profile
             service, port = clipped(backend.service), clipped(str(backend.port or ""))
-            if (service, level, port) not in reported:
-                reported.add((service, level, port))
-                message = f"this {related_object.kind} leads to Ray ({service}) without asking who is there"
-                # Another port of the same Service is another way.
-                yield self.violation(
-                    message, backend.pointer, remediation, profile=level, evidence=port
-                )
+            if (service, level, port) in reported:
+                continue
+            reported.add((service, level, port))
+            message = f"this {related_object.kind} exposes Ray ({service}) without authentication"
+            # The port is evidence: another port of the same Service is a finding of its own.
+            yield self.violation(
+                message, backend.pointer, remediation, profile=level, evidence=port
+            )
 
     def _check_snippets(self, annotations: Mapping[str, Any]) -> Iterator[Violation]:
         for name in snippets(annotations):
-            message = f"{name} configures the way to Ray in the controller's own words"
-            yield self.violation(
-                message, _ANNOTATIONS / name, f"delete {name}", evidence=as_str(annotations[name])
-            )
+            message = f"{name} is a configuration snippet, which can turn authentication off"
+            value = as_str(annotations[name])
+            yield self.violation(message, _ANNOTATIONS / name, f"remove {name}", evidence=value)
 
-    def _is_guarded(self, related_object: RelatedObject, facts: Facts) -> bool:
+    def _is_authenticated(self, related_object: RelatedObject, facts: Facts) -> bool:
+        annotations = related_object.annotations
         if related_object.kind == "Ingress":
-            classes = _classes(related_object)
-            # Where two are named it depends on the controllers which one serves it, or whether both do.
+            # If an Ingress names two classes, either controller may serve it, or both.
             return all(
-                of_class in self.authenticating_classes
-                or self._asks(related_object.annotations, read_by(of_class))
-                for of_class in classes
+                self._class_authenticates(ingress_class, annotations)
+                for ingress_class in _classes(related_object)
             )
-        # Nobody who serves a route of the Gateway API reads annotations of Ingresses.
-        if self._asks(
-            related_object.annotations, ROUTE_ANNOTATIONS if related_object.kind == "Route" else ()
-        ):
+        # Controllers of Gateway API routes ignore the annotations of Ingresses.
+        prefixes = ROUTE_ANNOTATIONS if related_object.kind == "Route" else ()
+        if self._annotations_authenticate(annotations, prefixes):
             return True
         parents = list(gateways(related_object, facts.namespace))
         return bool(parents) and all(parent in self.authenticating_gateways for parent in parents)
 
-    def _asks(self, annotations: Mapping[str, Any], prefixes: tuple[str, ...] | None) -> bool:
+    def _class_authenticates(self, ingress_class: str, annotations: Mapping[str, Any]) -> bool:
+        if ingress_class in self.authenticating_classes:
+            return True
+        return self._annotations_authenticate(annotations, read_by(ingress_class))
+
+    def _annotations_authenticate(
+        self, annotations: Mapping[str, Any], prefixes: tuple[str, ...] | None
+    ) -> bool:
         return authenticates(annotations, prefixes) or any(
             name in annotations and (not values or annotations[name] in values)
             for name, values in self.authenticating_annotations.items()
         )
 
-    def _is_ray(self, backend: Backend, facts: Facts, lookout: RayClusterLookup) -> bool:
-        """By the Service it names where that is known, else by names KubeRay gives and ports Ray has."""
+    def _is_ray(self, backend: Backend, facts: Facts, lookup: RayClusterLookup) -> bool:
+        """The backend is Ray, by its Service if that is known, else by KubeRay's names."""
         if backend.port in self.allowed_ports:
             return False
-        if isinstance(backend.port, int) and backend.port in lookout.ports:
+        if isinstance(backend.port, int) and backend.port in lookup.ports:
             return True
-        service = _known(backend, facts)
+        service = _known_service(backend, facts)
         if service is None:
             return bool(_HEAD.fullmatch(backend.service) or _SERVE.fullmatch(backend.service))
-        if _reached(backend, service) in lookout.ports:
+        if _target_port(backend, service) in lookup.ports:
             return True
         if service.external_name:
-            return self._is_ray_by_name(service, facts, lookout)
-        return _selects_ray(service, lookout)
+            return self._is_ray_by_name(service, facts, lookup)
+        return _selects_ray(service, lookup)
 
-    def _is_ray_by_name(self, alias: LiveService, facts: Facts, lookout: RayClusterLookup) -> bool:
-        """A Service that is another name for one of Ray's."""
+    def _is_ray_by_name(self, alias: LiveService, facts: Facts, lookup: RayClusterLookup) -> bool:
+        """The external name of the Service is the name of one of Ray's Services."""
         name, _, rest = alias.external_name.partition(".")
-        there = rest.partition(".")[0] == facts.namespace
-        service = (facts.namespace_state.services or {}).get(name) if there else None
-        return bool(_HEAD.fullmatch(name)) or (
-            service is not None and _selects_ray(service, lookout)
-        )
+        if _HEAD.fullmatch(name):
+            return True
+        if rest.partition(".")[0] != facts.namespace:
+            return False
+        service = (facts.namespace_state.services or {}).get(name)
+        return service is not None and _selects_ray(service, lookup)
 
 
-def _selects_ray(service: LiveService, lookout: RayClusterLookup) -> bool:
+def _selects_ray(service: LiveService, lookup: RayClusterLookup) -> bool:
     if any(name.startswith(LABEL_PREFIXES) for name in service.selector):
         return True
-    return bool(service.selector and lookout.cluster_with(service.selector))
+    return bool(service.selector and lookup.cluster_with(service.selector))
 
 
 def _fix(related_object: RelatedObject) -> str:
@@ -182,38 +201,43 @@ def _fix(related_object: RelatedObject) -> str:
 
 
 def _classes(ingress: RelatedObject) -> list[str]:
-    named = (as_str(ingress.spec.get("ingressClassName")), as_str(ingress.annotations.get(_CLASS)))
-    return [one for one in named if one] or [""]
+    """The classes an Ingress names in its spec and annotation; one empty name if it names none."""
+    names = (as_str(ingress.spec.get("ingressClassName")), as_str(ingress.annotations.get(_CLASS)))
+    return [name for name in names if name] or [""]
 
 
-def _ingress_fix(annotations: Mapping[str, Any], of_class: str) -> str:
-    if off := undoing(annotations, read_by(of_class)):
-        return f"delete {' and '.join(off)}, which turns off that it asks who is there"
-    known = suggestions(read_by(of_class))
+def _ingress_fix(annotations: Mapping[str, Any], ingress_class: str) -> str:
+    prefixes = read_by(ingress_class)
+    if disabling := undoing(annotations, prefixes):
+        return f"remove {' and '.join(disabling)}, which turns authentication off"
+    known = suggestions(prefixes)
     if not known:
         return _BY_PROXY
-    controllers = "" if len(known) == 1 else "your controller's annotation, one of "
-    return f"have it ask who is there, with {controllers}{', '.join(known)}, {_OTHERWISE}"
+    if len(known) == 1:
+        return f"add authentication with the annotation {known[0]}, {_OTHERWISE}"
+    choices = ", ".join(known)
+    return f"add authentication with your controller's annotation, one of {choices}, {_OTHERWISE}"
 
 
-def _known(backend: Backend, facts: Facts) -> LiveService | None:
+def _known_service(backend: Backend, facts: Facts) -> LiveService | None:
     if backend.namespace not in ("", facts.namespace):
         return None
     return (facts.namespace_state.services or {}).get(backend.service)
 
 
-def _reached(backend: Backend, service: LiveService) -> int | str | None:
-    """The port of the pod behind a port of the Service."""
+def _target_port(backend: Backend, service: LiveService) -> int | str | None:
+    """The port of the pods behind a port of the Service."""
     return service.ports.get(backend.port, backend.port) if backend.port is not None else None
 
 
-def _is_serve(backend: Backend, facts: Facts, lookout: RayClusterLookup) -> bool:
-    """It leads to Ray Serve, and to nothing else of Ray."""
-    service, ports = _known(backend, facts), lookout.ports
+def _is_serve(backend: Backend, facts: Facts, lookup: RayClusterLookup) -> bool:
+    """The backend is Ray Serve, and no other part of Ray."""
+    service, ports = _known_service(backend, facts), lookup.ports
     if service is None:
         return bool(_SERVE.fullmatch(backend.service)) and backend.port not in ports
-    # A port that goes by a name is whichever its author has called so in the pod.
-    return (_reached(backend, service) == _SERVE_PORT and _SERVE_PORT not in ports) or (
-        _SERVE_LABEL in service.selector
-        and all(isinstance(port, int) and port not in ports for port in service.ports.values())
-    )
+    if _target_port(backend, service) == _SERVE_PORT and _SERVE_PORT not in ports:
+        return True
+    if _SERVE_LABEL not in service.selector:
+        return False
+    # A named port proves nothing: the author of the pod chooses which port has the name.
+    return all(isinstance(port, int) and port not in ports for port in service.ports.values())

@@ -1,4 +1,4 @@
-"""Nobody steps out of RayWarden's care but by the administrator's leave."""
+"""Only administrators turn RayWarden's protection off."""
 
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
@@ -16,13 +16,14 @@ from policies.ray.workload import Workload
 
 
 class NoOptOut(Rule):
-    """Refuses `raywarden.io/inject: "false"` outside the namespaces where it is allowed, and laxer namespaces.
+    """Refuses `raywarden.io/inject: "false"` where it is not allowed, and weaker namespace labels.
 
-    Allowed it is in `inject.optOutNamespaces` of the policy file, for a RayCluster as a whole: half a cluster without
-    TLS is a broken one. A namespace's labels `raywarden.io/enforce`, `warn` and `audit` may be loosened or taken away
-    by those alone who may do everything, by RBAC or by the lists here.
-    Why: a protection that whoever it protects others from may switch off is none.
-    Fix: delete the label, or ask the administrator.
+    The administrator allows opting out in `inject.optOutNamespaces` of the policy file. Only a
+    whole RayCluster can opt out, because a cluster with TLS in some of its pods does not work.
+    Only a cluster administrator, by RBAC or by the lists here, may weaken or remove the labels
+    `raywarden.io/enforce`, `raywarden.io/warn` and `raywarden.io/audit` of a namespace.
+    Why: a control its subject can switch off is no control.
+    Fix: remove the label, or ask the administrator.
     """
 
     id: ClassVar[str] = "no-opt-out"
@@ -30,63 +31,65 @@ class NoOptOut(Rule):
     severity: ClassVar[Severity] = Severity.HIGH
 
     admin_users: tuple[str, ...] = Field(
-        (), description="patterns of users who may loosen a namespace, beyond RBAC"
+        (),
+        description="patterns of users who may weaken a namespace, in addition to administrators "
+        "by RBAC",
     )
     admin_groups: tuple[str, ...] = Field(
-        (), description="patterns of groups who may, such as a GitOps controller's"
+        (), description="patterns of groups who may do so, such as a GitOps controller's"
     )
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
-        if workload.pods and workload.pods[0].pointer == ROOT:
-            holders: list[tuple[Workload | Pod, Pointer, str]] = [(workload, ROOT, "this object")]
-        else:
-            templates = (
-                (pod, pod.pointer, f"the template of the {pod.title}") for pod in workload.pods
-            )
-            holders = [(workload, ROOT, "this object"), *templates]
+        holders: list[tuple[Workload | Pod, Pointer, str]] = [(workload, ROOT, "this object")]
+        is_pod = workload.pods and workload.pods[0].pointer == ROOT
+        if not is_pod:
+            for pod in workload.pods:
+                holders.append((pod, pod.pointer, f"the template of the {pod.title}"))
         for holder, pointer, title in holders:
-            place = contract.opts_out(holder)
-            if place and not (holder is workload and contract.is_opted_out(workload, facts)):
-                where = pointer / "metadata" / place / contract.OPT_OUT
-                remediation = f"delete {contract.OPT_OUT}, or ask the administrator for inject.optOutNamespaces"
-                yield self.violation(
-                    f"{title} asks not to be protected ({contract.OPT_OUT})", where, remediation
-                )
+            field = contract.opts_out(holder)
+            if not field or (holder is workload and contract.is_opted_out(workload, facts)):
+                continue
+            yield self.violation(
+                f"{title} opts out of RayWarden's protection ({contract.OPT_OUT})",
+                pointer / "metadata" / field / contract.OPT_OUT,
+                f"remove {contract.OPT_OUT}, or ask the administrator to add the namespace to "
+                "inject.optOutNamespaces",
+            )
 
     def check_related_object(
         self, related_object: RelatedObject, facts: Facts
     ) -> Iterator[Violation]:
-        if related_object.kind != "Namespace" or facts.stored is None or self._may_loosen(facts):
+        if related_object.kind != "Namespace" or facts.stored is None or self._may_weaken(facts):
             return
         before = as_dict(as_dict(facts.stored.get("metadata")).get("labels"))
         for mode, label in NAMESPACE_LABELS.items():
             old, new = before.get(label), related_object.labels.get(label)
             if old is None or _strictness(new) >= _strictness(old):
                 continue
-            message = f"this update takes the namespace from {old} to {new or 'the default'} in mode {mode}"
-            remediation = f"write {label}: {old} as it was; only an administrator loosens it"
+            message = (
+                f"this update weakens the namespace from {old} to {new or 'the default'} in "
+                f"mode {mode}"
+            )
+            remediation = f"set {label}: {old} as before; only an administrator may weaken it"
             place = ROOT / "metadata" / "labels" / label
             if facts.namespace_state.rights.complete:
                 yield self.violation(message, place, remediation)
             else:
-                yield self.unknown(
-                    f"{message}, and who may do that is not known here", place, remediation
-                )
+                message += "; RayWarden does not know who may do that"
+                yield self.unknown(message, place, remediation)
 
-    def _may_loosen(self, facts: Facts) -> bool:
-        by_user = any(fnmatchcase(facts.user, pattern) for pattern in self.admin_users)
-        by_group = any(
-            fnmatchcase(group, pattern) for group in facts.groups for pattern in self.admin_groups
-        )
-        return (
-            by_user or by_group or facts.namespace_state.rights.is_admin(facts.user, facts.groups)
-        )
+    def _may_weaken(self, facts: Facts) -> bool:
+        if any(fnmatchcase(facts.user, pattern) for pattern in self.admin_users):
+            return True
+        for group in facts.groups:
+            if any(fnmatchcase(group, pattern) for pattern in self.admin_groups):
+                return True
+        return facts.namespace_state.rights.is_admin(facts.user, facts.groups)
 
 
 def _strictness(level: object) -> int:
-    """As `Policy` reads it: no label is the least, a misspelt one the strictest."""
+    """The order `Policy` uses: a missing label is the weakest, a misspelled one the strictest."""
     if level is None:
         return -1
-    return {str(profile): int(profile) for profile in Profile}.get(
-        str(level), int(Profile.RESTRICTED)
-    )
+    levels = {str(profile): int(profile) for profile in Profile}
+    return levels.get(str(level), int(Profile.RESTRICTED))

@@ -1,4 +1,4 @@
-"""Ray's processes get no more rights than they start with."""
+"""Ray's processes cannot gain privileges."""
 
 from collections.abc import Iterator
 from typing import ClassVar
@@ -9,15 +9,16 @@ from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.ray.workload import Workload
 
 # Pod Security Standards, restricted.
-_MAY_BE_ADDED = "NET_BIND_SERVICE"
+_ALLOWED_CAPABILITY = "NET_BIND_SERVICE"
 
 
 class NoPrivilegeEscalation(Rule):
-    """Refuses containers that may gain rights: allowPrivilegeEscalation not false, capabilities not dropped.
+    """Refuses containers that may gain privileges or that keep capabilities.
 
-    RayWarden writes both itself where the author said nothing.
-    Why: Ray's images have a passwordless sudo; with `allowPrivilegeEscalation: false` it is dead.
-    Fix: `allowPrivilegeEscalation: false` and `capabilities: {drop: [ALL]}`.
+    RayWarden sets both fields itself if the author did not.
+    Why: Ray's images include passwordless sudo. With `allowPrivilegeEscalation: false`, sudo does
+    not work.
+    Fix: set `allowPrivilegeEscalation: false` and `capabilities: {drop: [ALL]}`.
     """
 
     id: ClassVar[str] = "no-privilege-escalation"
@@ -27,15 +28,15 @@ class NoPrivilegeEscalation(Rule):
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
         for context in final_contexts(workload, facts):
             if context.own.get("allowPrivilegeEscalation") is not False:
-                pointer = context.pointer / "allowPrivilegeEscalation"
+                place = context.pointer / "allowPrivilegeEscalation"
                 message = f"{context.title} may gain privileges"
-                yield self.violation(message, pointer, "write allowPrivilegeEscalation: false")
+                yield self.violation(message, place, "set allowPrivilegeEscalation: false")
             if not context.drops_all:
-                pointer = context.pointer / "capabilities"
+                place = context.pointer / "capabilities"
                 message = f"{context.title} does not drop all capabilities"
-                yield self.violation(message, pointer, "write capabilities: {drop: [ALL]}")
+                yield self.violation(message, place, "set capabilities: {drop: [ALL]}")
             for index, name in str_items(context.capabilities.get("add")):
-                if name.upper().removeprefix("CAP_") != _MAY_BE_ADDED:
-                    pointer = context.pointer / "capabilities" / "add" / index
-                    message = f"{context.title} adds the capability {name}, where none is allowed"
-                    yield self.violation(message, pointer, f"delete {name} from add")
+                if name.upper().removeprefix("CAP_") != _ALLOWED_CAPABILITY:
+                    place = context.pointer / "capabilities" / "add" / index
+                    message = f"{context.title} adds the capability {name}, which is not allowed"
+                    yield self.violation(message, place, f"remove {name} from add")

@@ -1,4 +1,4 @@
-"""Ray containers have no more rights than the baseline Pod Security Standard grants."""
+"""Ray containers stay within the baseline Pod Security Standard."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
@@ -50,10 +50,14 @@ _APPARMOR_ANNOTATION = "container.apparmor.security.beta.kubernetes.io/"
 
 
 class NoPrivileged(Rule):
-    """Refuses privileged containers, added capabilities, unmasked /proc, unsafe sysctls, unconfined profiles.
+    """Refuses privileged containers and other settings beyond the baseline Pod Security Standard.
 
-    Why: Ray executes any code that reaches it; a container with these rights hands that code the node.
-    Fix: delete the field; most uses (profiling, FUSE, GPU access) have a device plugin or CSI driver that needs none.
+    The other settings are added capabilities, an unmasked /proc, unsafe sysctls, SELinux options,
+    Windows host processes, and unconfined seccomp or AppArmor profiles.
+    Why: Ray runs any code that is submitted to it. With these privileges, that code takes over the
+    node.
+    Fix: remove the field. Most uses (profiling, FUSE, GPU access) have a device plugin or a CSI
+    driver that works without it.
     """
 
     id: ClassVar[str] = "no-privileged"
@@ -70,58 +74,55 @@ class NoPrivileged(Rule):
         context = pod.spec_pointer / "securityContext"
         title = f"the {pod.title}"
         for index, sysctl in dict_items(pod.security_context.get("sysctls")):
-            if (name := as_str(sysctl.get("name"))) not in _SYSCTLS:
-                yield self.violation(
-                    f"{title} sets sysctl {name}", context / "sysctls" / index, f"delete {name}"
-                )
-        yield from self._unconfined(pod.security_context, context, title)
+            name = as_str(sysctl.get("name"))
+            if name not in _SYSCTLS:
+                message = f"{title} sets the unsafe sysctl {name}"
+                yield self.violation(message, context / "sysctls" / index, f"remove {name}")
+        yield from self._check_profiles(pod.security_context, context, title)
         for key, value in pod.annotations.items():
             if key.startswith(_APPARMOR_ANNOTATION) and value == "unconfined":
-                message = f"AppArmor is unconfined for {key.removeprefix(_APPARMOR_ANNOTATION)} of {title}"
-                yield self.violation(
-                    message, pod.pointer / "metadata" / "annotations" / key, f"delete {key}"
-                )
+                container = key.removeprefix(_APPARMOR_ANNOTATION)
+                message = f"AppArmor is unconfined for {container} of {title}"
+                place = pod.pointer / "metadata" / "annotations" / key
+                yield self.violation(message, place, f"remove {key}")
 
     def _check_container(self, container: Container, title: str) -> Iterator[Violation]:
         context, pointer = container.security_context, container.pointer / "securityContext"
         if context.get("privileged") is True:
-            yield self.violation(
-                f"{title} is privileged", pointer / "privileged", "write privileged: false"
-            )
+            place = pointer / "privileged"
+            yield self.violation(f"{title} is privileged", place, "set privileged: false")
         capabilities = as_dict(context.get("capabilities"))
         for index, name in str_items(capabilities.get("add")):
             if name.upper().removeprefix("CAP_") not in _CAPABILITIES:
                 place = pointer / "capabilities" / "add" / index
-                yield self.violation(
-                    f"{title} adds the capability {name}", place, f"delete {name} from add"
-                )
+                message = f"{title} adds the capability {name}"
+                yield self.violation(message, place, f"remove {name} from add")
         if as_str(context.get("procMount")) not in ("", "Default"):
-            yield self.violation(
-                f"{title} unmasks /proc", pointer / "procMount", "delete procMount"
-            )
-        yield from self._unconfined(context, pointer, title)
+            place = pointer / "procMount"
+            yield self.violation(f"{title} unmasks /proc", place, "remove procMount")
+        yield from self._check_profiles(context, pointer, title)
 
-    def _unconfined(
+    def _check_profiles(
         self, context: Mapping[str, Any], pointer: Pointer, title: str
     ) -> Iterator[Violation]:
+        """The fields that the security context of a pod and of a container have in common."""
         for field, shown in (("seccompProfile", "seccomp"), ("appArmorProfile", "AppArmor")):
             if as_dict(context.get(field)).get("type") == "Unconfined":
                 message = f"{shown} is unconfined for {title}"
-                yield self.violation(
-                    message, pointer / field / "type", "write type: RuntimeDefault"
-                )
-        selinux = as_dict(context.get("seLinuxOptions"))
-        if (
-            as_str(selinux.get("type")) not in _SELINUX_TYPES
-            or as_str(selinux.get("user"))
-            or as_str(selinux.get("role"))
-        ):
-            message = f"{title} chooses its own SELinux type, user or role"
+                yield self.violation(message, pointer / field / "type", "set type: RuntimeDefault")
+        if _overrides_selinux(as_dict(context.get("seLinuxOptions"))):
             yield self.violation(
-                message,
+                f"{title} sets its own SELinux type, user or role",
                 pointer / "seLinuxOptions",
-                "delete type, user and role from seLinuxOptions",
+                "remove type, user and role from seLinuxOptions",
             )
         if as_dict(context.get("windowsOptions")).get("hostProcess") is True:
             place = pointer / "windowsOptions" / "hostProcess"
-            yield self.violation(f"{title} is a Windows host process", place, "delete hostProcess")
+            message = f"{title} runs as a Windows host process"
+            yield self.violation(message, place, "remove hostProcess")
+
+
+def _overrides_selinux(options: Mapping[str, Any]) -> bool:
+    if as_str(options.get("type")) not in _SELINUX_TYPES:
+        return True
+    return bool(as_str(options.get("user")) or as_str(options.get("role")))

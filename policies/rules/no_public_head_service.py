@@ -1,4 +1,4 @@
-"""Ray's head and Serve are not on the internet."""
+"""The head and Serve services that KubeRay creates are not public."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
@@ -13,19 +13,20 @@ from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.ray.workload import ORIGIN_KIND_LABEL, ClusterSpec, Workload
 
 _RESTRICT = (
-    "a LoadBalancer needs headService.spec.loadBalancerSourceRanges, or your cloud's annotation for an internal one in "
-    "headServiceAnnotations"
+    "a LoadBalancer needs headService.spec.loadBalancerSourceRanges, or your cloud's annotation "
+    "for an internal one in headServiceAnnotations"
 )
 
 
 class NoPublicHeadService(Rule):
-    """Refuses LoadBalancer, NodePort and externalIPs for the head and Serve services KubeRay makes.
+    """Refuses public head and Serve services: LoadBalancer, NodePort and externalIPs.
 
-    A LoadBalancer passes with a cloud's annotation for an internal one, or with `loadBalancerSourceRanges`. An
-    exemption from this goes with one from `no-public-ray-service`, which judges the Service that KubeRay then makes.
-    Why: GCS (6379), dashboard (8265) and Ray Client (10001) run code for whoever reaches them; ShadowRay
-    (CVE-2023-48022) was thousands of clusters exposed this way.
-    Fix: serviceType ClusterIP; reach the dashboard by `kubectl port-forward`.
+    A LoadBalancer is accepted with a cloud's annotation for an internal load balancer, or with
+    `loadBalancerSourceRanges`. An exemption from this rule needs an exemption from
+    `no-public-ray-service` as well, because that rule checks the Service that KubeRay creates.
+    Why: anyone who can reach GCS (6379), the dashboard (8265) or Ray Client (10001) can run code.
+    The ShadowRay attacks (CVE-2023-48022) found thousands of clusters exposed this way.
+    Fix: set `serviceType: ClusterIP`, and reach the dashboard with `kubectl port-forward`.
     """
 
     id: ClassVar[str] = "no-public-head-service"
@@ -34,16 +35,17 @@ class NoPublicHeadService(Rule):
 
     clouds: tuple[CloudName, ...] = Field(
         CLOUD_NAMES,
-        description="clouds whose annotations count for a load balancer; name yours alone",
+        description="clouds whose annotations make a load balancer internal; list only your own",
     )
     allowed_gateway_classes: tuple[str, ...] = Field(
         (),
-        description="Gateway classes that RayService upgrades may use, known to be internal or to authenticate",
+        description="Gateway classes that are internal or authenticate, and that RayService "
+        "upgrades may use",
     )
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
         if workload.cluster:
-            yield from self._check_head(workload.cluster, _annotations_reach(workload))
+            yield from self._check_head(workload.cluster, _copies_annotations(workload))
         if workload.kind != "RayService":
             return
         serve = ROOT / "spec" / "serveService"
@@ -52,26 +54,28 @@ class NoPublicHeadService(Rule):
         gateway = Pointer(("spec", "upgradeStrategy", "clusterUpgradeOptions", "gatewayClassName"))
         name = as_str(gateway.read(workload.document))
         if name and name not in self.allowed_gateway_classes:
-            message = f"upgrades publish Serve through the Gateway class {name}"
-            remediation = "write upgradeStrategy: {type: NewCluster} alone, or ask the administrator for allowedGatewayClasses"
-            yield self.violation(message, gateway, remediation)
+            yield self.violation(
+                f"upgrades expose Serve through the Gateway class {name}",
+                gateway,
+                "set upgradeStrategy: {type: NewCluster}, or ask the administrator to list the "
+                "class in allowedGatewayClasses",
+            )
 
-    def _check_head(self, cluster: ClusterSpec, annotated: bool) -> Iterator[Violation]:
+    def _check_head(self, cluster: ClusterSpec, copies_annotations: bool) -> Iterator[Violation]:
         head = cluster.head
         service = as_dict(head.raw.get("headService"))
-        annotations = as_dict(cluster.spec.get("headServiceAnnotations")) if annotated else {}
-        all_annotations = {**_annotations(service), **annotations}
-        restricted = annotated and is_restricted(
-            as_dict(service.get("spec")), all_annotations, self.clouds
-        )
-        restrict = _RESTRICT if annotated else ""
-        if found := open_by_type(head.raw.get("serviceType"), restricted, "serviceType", restrict):
-            how, remediation = found
-            yield self.violation(
-                f"the head service {how}", head.pointer / "serviceType", remediation
-            )
+        annotations, restricted = _annotations(service), False
+        if copies_annotations:
+            annotations = {**annotations, **as_dict(cluster.spec.get("headServiceAnnotations"))}
+            restricted = is_restricted(as_dict(service.get("spec")), annotations, self.clouds)
+        restrict = _RESTRICT if copies_annotations else ""
+        exposure = open_by_type(head.raw.get("serviceType"), restricted, "serviceType", restrict)
+        if exposure:
+            problem, remediation = exposure
+            place = head.pointer / "serviceType"
+            yield self.violation(f"the head service {problem}", place, remediation)
         yield from self._check_service(
-            service, head.pointer / "headService", "the head service", all_annotations
+            service, head.pointer / "headService", "the head service", annotations
         )
 
     def _check_service(
@@ -81,21 +85,22 @@ class NoPublicHeadService(Rule):
         title: str,
         annotations: Mapping[str, Any],
     ) -> Iterator[Violation]:
-        for how, place, remediation in exposures(
-            as_dict(service.get("spec")), annotations, pointer / "spec", self.clouds
+        spec = as_dict(service.get("spec"))
+        for problem, place, remediation in exposures(
+            spec, annotations, pointer / "spec", self.clouds
         ):
-            yield self.violation(f"{title} {how}", place, remediation)
+            yield self.violation(f"{title} {problem}", place, remediation)
 
 
 def _annotations(service: Mapping[str, Any]) -> Mapping[str, Any]:
     return as_dict(as_dict(service.get("metadata")).get("annotations"))
 
 
-def _annotations_reach(workload: Workload) -> bool:
-    """KubeRay writes `headServiceAnnotations` only on the head service it makes for a RayCluster of its own right.
+def _copies_annotations(workload: Workload) -> bool:
+    """KubeRay writes `headServiceAnnotations` only on the head service of a stand-alone RayCluster.
 
-    The services of a RayService, and the Serve service of a RayCluster that asks for one, take over the head's
-    serviceType and none of its annotations (`BuildHeadServiceForRayService`, `BuildServeService`).
+    The services of a RayService, and the Serve service that a RayCluster requests, take the head's
+    serviceType but none of its annotations (`BuildHeadServiceForRayService`, `BuildServeService`).
     """
     serves = as_str(workload.annotations.get("ray.io/enable-serve-service")).lower() == "true"
     of_service = "RayService" in (workload.kind, workload.labels.get(ORIGIN_KIND_LABEL))

@@ -1,4 +1,4 @@
-"""No Service made beside KubeRay's own puts Ray on the internet."""
+"""No Service makes Ray public."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
@@ -17,8 +17,8 @@ from policies.ray.kuberay import labels_of_pods
 from policies.ray.workload import LABEL_PREFIXES, Workload
 
 _SERVICE_LABEL = "kubernetes.io/service-name"
-# Who writes where a Service leads, as its selector says; by kube-controller-manager's own name without
-# --use-service-account-credentials.
+# The controllers that write the endpoints of a Service from its selector. kube-controller-manager
+# uses its own name if it runs without --use-service-account-credentials.
 _CONTROLLERS = (
     "system:serviceaccount:kube-system:endpoint-controller",
     "system:serviceaccount:kube-system:endpointslice-controller",
@@ -29,13 +29,17 @@ _GCS = 6379
 
 
 class NoPublicRayService(Rule):
-    """Refuses Services that put Ray on the internet: LoadBalancer, NodePort, externalIPs.
+    """Refuses Services that make Ray public: LoadBalancer, NodePort and externalIPs.
 
-    A Service is Ray's when it selects Ray's labels, pods of a RayCluster that exists, or leads to one of Ray's ports.
-    EndpointSlices and Endpoints that lead to Ray's ports and were written by hand are refused too (to 6379, which is
-    also Redis', only under a Service that is public), and RayClusters whose pods a public Service already selects.
-    Why: GCS (6379), dashboard (8265), Ray Client (10001) and the agent (52365) run code for whoever reaches them.
-    Fix: type ClusterIP, or for a load balancer source ranges or your cloud's annotation for an internal one.
+    A Service belongs to Ray if it selects Ray's labels or pods of an existing RayCluster, or if it
+    leads to one of Ray's ports. The rule also refuses EndpointSlices and Endpoints to Ray's ports
+    that are created by hand. Port 6379 is also used by Redis, so endpoints to it are refused only
+    if their Service is public. A RayCluster is refused if a public Service already selects its
+    pods.
+    Why: anyone who can reach GCS (6379), the dashboard (8265), Ray Client (10001) or the dashboard
+    agent (52365) can run code.
+    Fix: set `type: ClusterIP`. For a load balancer, set source ranges or your cloud's annotation
+    for an internal one.
     """
 
     id: ClassVar[str] = "no-public-ray-service"
@@ -44,39 +48,34 @@ class NoPublicRayService(Rule):
 
     clouds: tuple[CloudName, ...] = Field(
         CLOUD_NAMES,
-        description="clouds whose annotations count for a load balancer; name yours alone",
+        description="clouds whose annotations make a load balancer internal; list only your own",
     )
     ports: tuple[int, ...] = Field(
-        RAY_PORTS, description="ports taken for Ray's whatever the Service selects"
+        RAY_PORTS, description="ports that count as Ray's, whatever the Service selects"
     )
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
         public = facts.namespace_state.public_services
         if not public:
             return
-        labels = (
-            list(labels_of_pods(workload))
-            if workload.cluster
-            else [pod.labels for pod in workload.pods]
-        )
-        if len(public) * len(labels) > MOST_LOOKED_AT:
-            message = "there are more public Services in this namespace than can be looked at"
-            yield self.violation(message, ROOT / "metadata", "delete those that are not needed")
+        pod_labels = [pod.labels for pod in workload.pods]
+        if workload.cluster:
+            pod_labels = list(labels_of_pods(workload))
+        if len(public) * len(pod_labels) > MOST_LOOKED_AT:
+            message = "this namespace has too many public Services to check"
+            remediation = "delete the public Services that are not needed"
+            yield self.violation(message, ROOT / "metadata", remediation)
             return
         for service in public:
-            # One that selects Ray's own labels was judged itself, with its load balancer and its exemptions.
-            by_ray = workload.is_kuberay_pod and any(
-                name.startswith(LABEL_PREFIXES) for name in service.selector
-            )
-            if (
-                service.selector
-                and not by_ray
-                and any(holds(service.selector, one) for one in labels)
-            ):
-                message = f"the Service {service.name} of this namespace is public, and selects these pods"
-                remediation = f"have it say type: ClusterIP without externalIPs, or kubectl delete service {service.name}"
-                remediation += f" --namespace={facts.namespace}"
-                yield self.violation(message, ROOT / "metadata", remediation)
+            if not service.selector or _was_checked_itself(service, workload):
+                continue
+            if any(holds(service.selector, labels) for labels in pod_labels):
+                yield self.violation(
+                    f"the public Service {service.name} of this namespace selects these pods",
+                    ROOT / "metadata",
+                    "in that Service, set type: ClusterIP and remove externalIPs, or run kubectl "
+                    f"delete service {service.name} --namespace={facts.namespace}",
+                )
 
     def check_related_object(
         self, related_object: RelatedObject, facts: Facts
@@ -88,54 +87,58 @@ class NoPublicRayService(Rule):
                 yield from self._check_endpoints(related_object, facts)
 
     def _check_service(self, related_object: RelatedObject, facts: Facts) -> Iterator[Violation]:
-        service = LiveService.of(related_object.document)
-        why = self._why_ray(service, facts)
-        for how, pointer, remediation in (
-            exposures(related_object.spec, related_object.annotations, ROOT / "spec", self.clouds)
-            if why
-            else ()
+        reason = self._why_ray(LiveService.of(related_object.document), facts)
+        if not reason:
+            return
+        for problem, place, remediation in exposures(
+            related_object.spec, related_object.annotations, ROOT / "spec", self.clouds
         ):
-            yield self.violation(f"this Service {why}, and {how}", pointer, remediation)
+            yield self.violation(f"this Service {reason} and {problem}", place, remediation)
 
     def _why_ray(self, service: LiveService, facts: Facts) -> str:
+        """Why the Service belongs to Ray, as a verb phrase; empty if it does not."""
         if any(name.startswith(LABEL_PREFIXES) for name in service.selector):
             return "selects Ray's pods"
-        lookout = RayClusterLookup(facts.namespace_state)
-        reached = self._ports(lookout).intersection(service.ports.values())
-        if reached:
-            return f"leads to port {', '.join(sorted(map(str, reached)))}, Ray's"
-        found = lookout.cluster_with(service.selector) if service.selector else ""
-        return f"selects pods of the RayCluster {found}" if found else ""
+        lookup = RayClusterLookup(facts.namespace_state)
+        ports = self._ports(lookup).intersection(service.ports.values())
+        if ports:
+            noun = "port" if len(ports) == 1 else "ports"
+            return f"leads to Ray's {noun} {', '.join(sorted(map(str, ports)))}"
+        cluster = lookup.cluster_with(service.selector) if service.selector else ""
+        return f"selects pods of the RayCluster {cluster}" if cluster else ""
 
-    def _ports(self, lookout: RayClusterLookup) -> frozenset[int | str]:
-        return lookout.ports.difference(RAY_PORTS).union(self.ports)
+    def _ports(self, lookup: RayClusterLookup) -> frozenset[int | str]:
+        return lookup.ports.difference(RAY_PORTS).union(self.ports)
 
     def _check_endpoints(self, related_object: RelatedObject, facts: Facts) -> Iterator[Violation]:
         if facts.user in _CONTROLLERS:
             return
-        service = (
-            related_object.labels.get(_SERVICE_LABEL)
-            if related_object.kind == "EndpointSlice"
-            else related_object.name
-        )
-        known = (facts.namespace_state.services or {}).get(as_str(service))
+        name = as_str(related_object.name)
+        if related_object.kind == "EndpointSlice":
+            name = as_str(related_object.labels.get(_SERVICE_LABEL))
+        service = (facts.namespace_state.services or {}).get(name)
+        is_public = service is not None and service.public
         ports = self._ports(RayClusterLookup(facts.namespace_state))
-        for port, pointer in _endpoint_ports(related_object.document):
-            if (
-                isinstance(port, int)
-                and port in ports
-                and (port != _GCS or (known is not None and known.public))
-            ):
-                message = f"this {related_object.kind} was written by hand, and leads to port {port}, Ray's"
-                # The controller's own slice, which this may have been, was for the Service it says.
-                remediation = "delete it; what leads to Ray is a Service with a selector"
-                yield self.violation(
-                    message, pointer, remediation, evidence=clipped(as_str(service))
-                )
+        for port, place in _endpoint_ports(related_object.document):
+            if not isinstance(port, int) or port not in ports or (port == _GCS and not is_public):
+                continue
+            kind = related_object.kind
+            message = f"this {kind} is created by hand and leads to Ray's port {port}"
+            remediation = "delete it; use a Service with a selector to reach Ray"
+            # The Service is evidence: an update that moves a controller's own EndpointSlice to
+            # another Service is a finding of its own.
+            yield self.violation(message, place, remediation, evidence=clipped(name))
+
+
+def _was_checked_itself(service: LiveService, workload: Workload) -> bool:
+    """A Service with Ray's labels in its selector was checked, with its exemptions, on its own."""
+    return workload.is_kuberay_pod and any(
+        name.startswith(LABEL_PREFIXES) for name in service.selector
+    )
 
 
 def _endpoint_ports(document: Mapping[str, Any]) -> Iterator[tuple[Any, Pointer]]:
-    """The ports of an EndpointSlice, or of every subset of Endpoints."""
+    """The ports of an EndpointSlice, or of all subsets of Endpoints, each with its place."""
     for index, port in dict_items(document.get("ports")):
         yield port.get("port"), ROOT / "ports" / index / "port"
     for index, subset in dict_items(document.get("subsets")):

@@ -8,14 +8,18 @@ from policies.injection.security_context import final_contexts
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.ray.workload import Workload
 
+_FIX_ROOT = "set runAsUser: 1000, or another numeric user of the image that is not 0"
+_FIX_UNKNOWN = "set runAsNonRoot: true, and runAsUser: 1000 or the numeric user of the image"
+
 
 class NoRoot(Rule):
-    """Refuses containers that run as root, or for which nothing says that they do not.
+    """Refuses containers that run as root or may run as root.
 
-    RayWarden writes `runAsNonRoot: true` itself where the user is known: by `runAsUser`, or by an image listed in
-    `inject.nonRootImages` of the policy file (Ray's own by default).
-    Why: root in a container is root on the node as soon as anything else gives way; Ray runs whatever is submitted.
-    Fix: `runAsNonRoot: true` with the numeric user of the image in `runAsUser`.
+    RayWarden sets `runAsNonRoot: true` itself if it knows the user: from `runAsUser`, or from the
+    images listed in `inject.nonRootImages` of the policy file (Ray's own by default).
+    Why: Ray runs any code that is submitted to it. If that code escapes from a container that runs
+    as root, it is root on the node.
+    Fix: set `runAsNonRoot: true`, and `runAsUser` to the numeric user of the image.
     """
 
     id: ClassVar[str] = "no-root"
@@ -26,19 +30,12 @@ class NoRoot(Rule):
         reported: set[Pointer] = set()
         for context in final_contexts(workload, facts):
             if context.user == 0:
-                # What is said for the whole pod is said once.
-                if (place := context.place("runAsUser")) not in reported:
+                # Containers that inherit the pod's field share a place, which is reported once.
+                place = context.place("runAsUser")
+                if place not in reported:
                     reported.add(place)
-                    remediation = (
-                        "write runAsUser: 1000, or whatever numeric user the image has other than 0"
-                    )
-                    yield self.violation(
-                        f"{context.holder('runAsUser')} runs as root", place, remediation
-                    )
+                    message = f"{context.holder('runAsUser')} runs as root"
+                    yield self.violation(message, place, _FIX_ROOT)
             elif context.non_root is not True:
-                remediation = "write runAsNonRoot: true, and runAsUser: 1000 or whatever numeric user the image has"
-                yield self.violation(
-                    f"{context.title} may run as root",
-                    context.pointer / "runAsNonRoot",
-                    remediation,
-                )
+                place = context.pointer / "runAsNonRoot"
+                yield self.violation(f"{context.title} may run as root", place, _FIX_UNKNOWN)

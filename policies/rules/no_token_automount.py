@@ -1,4 +1,4 @@
-"""No Kubernetes API token where nobody needs one."""
+"""Ray pods get no Kubernetes API token unless they need it."""
 
 from collections.abc import Iterator
 from typing import ClassVar
@@ -11,12 +11,14 @@ from policies.ray.workload import Workload
 
 
 class NoTokenAutomount(Rule):
-    """Refuses a token for the Kubernetes API in Ray pods that need none.
+    """Refuses a Kubernetes API token in Ray pods that do not need one.
 
-    Needed is one by the head of an autoscaling cluster, and where Ray checks its users' tokens with the API server.
-    RayWarden writes `automountServiceAccountToken: false` itself where the author did not choose.
-    Why: every job on Ray can read it, and may then do what the service account may.
-    Fix: `automountServiceAccountToken: false` in the template.
+    Only two kinds of pod need a token: the head of an autoscaling cluster, and pods in which Ray
+    verifies the tokens of its users with the API server. RayWarden sets
+    `automountServiceAccountToken: false` itself if the author did not choose.
+    Why: every job that runs on Ray can read the token and use all permissions of the service
+    account.
+    Fix: set `automountServiceAccountToken: false` in the template.
     """
 
     id: ClassVar[str] = "no-token-automount"
@@ -26,12 +28,10 @@ class NoTokenAutomount(Rule):
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
         for pod in workload.pods:
             if not needs_token(pod, workload) and _gets_token(pod, workload, facts):
-                pointer = pod.spec_pointer / "automountServiceAccountToken"
-                message = (
-                    f"the {pod.title} gets a token for the Kubernetes API that it does not need"
-                )
                 yield self.violation(
-                    message, pointer, "write automountServiceAccountToken: false into its spec"
+                    f"the {pod.title} gets a Kubernetes API token that it does not need",
+                    pod.spec_pointer / "automountServiceAccountToken",
+                    "set automountServiceAccountToken: false in its spec",
                 )
 
 
@@ -39,7 +39,7 @@ def _gets_token(pod: Pod, workload: Workload, facts: Facts) -> bool:
     chosen = pod.spec.get("automountServiceAccountToken")
     if chosen is not None:
         return chosen is not False
-    # KubeRay makes submitters of its own accord, where their author has nothing to write it into.
+    # KubeRay also creates submitters without a template, where the author has no place to choose.
     if pod.role is PodRole.SUBMITTER or is_completed_later(pod, workload, facts):
         return False
     return has_token(pod) if workload.kind == "Pod" else True

@@ -1,4 +1,4 @@
-"""A job has a cluster of its own."""
+"""Every job runs in a cluster of its own."""
 
 from collections.abc import Iterator
 from typing import ClassVar
@@ -14,10 +14,11 @@ _PLACES = {
 
 
 class OneJobOneCluster(Rule):
-    """Refuses RayJobs that run in a cluster that is there already (`clusterSelector`).
+    """Refuses RayJobs that run in an existing cluster (`clusterSelector`).
 
-    Why: within a Ray cluster there is no wall: a job reads the memory, files and credentials of every other one.
-    Fix: `rayClusterSpec` in place of `clusterSelector`.
+    Why: Ray does not isolate the jobs of a cluster. Each job can read the memory, files and
+    credentials of all the others.
+    Fix: use `rayClusterSpec` instead of `clusterSelector`.
     """
 
     id: ClassVar[str] = "one-job-one-cluster"
@@ -27,7 +28,9 @@ class OneJobOneCluster(Rule):
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
         place = _PLACES.get(workload.kind)
         if place and place.read(workload.document):
-            remediation = f"delete clusterSelector and write the cluster into {place.parent / 'rayClusterSpec'}"
+            target = place.parent / "rayClusterSpec"
             yield self.violation(
-                "the job runs in a cluster that other jobs use", place, remediation
+                "the job runs in a cluster that other jobs use",
+                place,
+                f"remove clusterSelector and define the cluster in {target}",
             )

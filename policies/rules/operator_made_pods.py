@@ -1,4 +1,4 @@
-"""A pod is of a Ray cluster because KubeRay made it so, not because it says so."""
+"""Only KubeRay's operator adds pods to a Ray cluster."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple
@@ -19,29 +19,31 @@ from policies.ray.workload import (
 _LABELS = (RAY_CLUSTER_LABEL, NODE_TYPE_LABEL, GROUP_LABEL)
 _OWNERS = ROOT / "metadata" / "ownerReferences"
 _FIX = (
-    "let a RayCluster make its pods; Ray without KubeRay takes raywarden.io/cluster: NAME and "
-    "raywarden.io/role: worker (or head, client) in place of the ray.io labels"
+    "let a RayCluster create its pods; for Ray without KubeRay, use the labels "
+    "raywarden.io/cluster: NAME and raywarden.io/role: worker (or head, client) instead of the "
+    "ray.io labels"
 )
-_LEAVE = "leave the labels ray.io/... and the owner as they were, or delete the pod"
+_FIX_UPDATE = "leave the ray.io labels and the owner reference unchanged, or delete the pod"
 
 
 class _Owner(NamedTuple):
-    """The RayCluster a pod says it is controlled by."""
+    """The RayCluster that a pod names in its owner references."""
 
     name: str
     uid: str
 
 
 class OperatorMadePods(Rule):
-    """Refuses pods that claim to be of a Ray cluster and were not made by the KubeRay operator.
+    """Refuses pods that claim to belong to a Ray cluster but that KubeRay did not create.
 
-    Claims are the labels `ray.io/cluster`, `ray.io/node-type`, `ray.io/group` and an owner reference to a RayCluster,
-    of a pod or of a template that pods are made from. Nobody else may make them, add them or change them. Who the
-    operator is follows from the cluster's RBAC: the service account that a ClusterRoleBinding lets update
-    `rayclusters/status` and create pods; one that is bound in namespaces only has to be named.
-    Why: NetworkPolicies, Services and the signer of certificates know a cluster's members by these; a pod that forges
-    them is inside.
-    Fix: let a RayCluster make its pods.
+    A pod claims this with the labels `ray.io/cluster`, `ray.io/node-type` and `ray.io/group`, or
+    with an owner reference to a RayCluster. Other users may not create, add or change these claims
+    in pods or in pod templates. RayWarden finds the operator in the RBAC of the cluster: it is the
+    service account that a ClusterRoleBinding allows to update `rayclusters/status` and to create
+    pods. An operator with RoleBindings only must be listed in `operators`.
+    Why: NetworkPolicies, Services and the certificate signer recognize the members of a cluster by
+    these claims. A pod that forges them becomes a member.
+    Fix: let a RayCluster create its pods.
     """
 
     id: ClassVar[str] = "operator-made-pods"
@@ -50,8 +52,8 @@ class OperatorMadePods(Rule):
 
     operators: tuple[str, ...] = Field(
         (),
-        description="user names of KubeRay operators beyond those RBAC tells, such as "
-        "`system:serviceaccount:team-a:kuberay-operator`",
+        description="user names of other KubeRay operators that RayWarden does not find in RBAC, "
+        "such as `system:serviceaccount:team-a:kuberay-operator`",
     )
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
@@ -59,75 +61,81 @@ class OperatorMadePods(Rule):
             yield from self._check_template(workload, facts)
             return
         owner = _owner(workload.document)
-        if (
-            not _claims(workload.document, ROOT)
-            and owner is None
-            and not _claims(facts.stored, ROOT)
-        ):
+        has_claims = bool(_claims(workload.document, ROOT) or _claims(facts.stored, ROOT))
+        if not has_claims and owner is None:
             return
         if facts.stored is None or _adds_claims(facts.stored, workload.document):
-            yield from self._check_maker(
-                facts, Pointer(("metadata", "labels", RAY_CLUSTER_LABEL)), "this pod"
-            )
+            place = Pointer(("metadata", "labels", RAY_CLUSTER_LABEL))
+            yield from self._check_user(facts, place, "this pod")
         if facts.stored is None:
             yield from self._check_owner(workload, owner, facts)
 
     def _check_template(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
-        for pod in workload.pods if workload.cluster is None else ():
+        if workload.cluster is not None:
+            return
+        for pod in workload.pods:
             claims = _claims(workload.document, pod.pointer)
             if RAY_CLUSTER_LABEL in claims and claims != _claims(facts.stored, pod.pointer):
-                pointer = pod.pointer / "metadata" / "labels" / RAY_CLUSTER_LABEL
-                yield from self._check_maker(facts, pointer, "the template of the pods")
+                place = pod.pointer / "metadata" / "labels" / RAY_CLUSTER_LABEL
+                yield from self._check_user(facts, place, "the pod template")
 
-    def _check_maker(self, facts: Facts, pointer: Pointer, title: str) -> Iterator[Violation]:
+    def _check_user(self, facts: Facts, place: Pointer, title: str) -> Iterator[Violation]:
+        """The user of the request must be a KubeRay operator."""
         rights = facts.namespace_state.rights
         if facts.user in rights.operators or facts.user in self.operators:
             return
         if not rights.complete:
-            message = (
-                f"{title} claims to be of a Ray cluster, and who runs KubeRay is not known here"
+            yield self.unknown(
+                f"{title} claims to belong to a Ray cluster, but RayWarden does not know which "
+                "account runs KubeRay",
+                place,
+                _FIX,
             )
-            yield self.unknown(message, pointer, _FIX)
-            return
-        does = (
-            "claims to be of a Ray cluster"
-            if facts.stored is None
-            else "changes what Ray cluster it is of"
-        )
-        remediation = _FIX if facts.stored is None else _LEAVE
-        yield self.violation(
-            f"{title} {does}, and KubeRay's operator did not do that", pointer, remediation
-        )
+        elif facts.stored is None:
+            yield self.violation(
+                f"{title} claims to belong to a Ray cluster, but KubeRay's operator did not create "
+                "it",
+                place,
+                _FIX,
+            )
+        else:
+            yield self.violation(
+                f"{title} changes the Ray cluster that it belongs to, but KubeRay's operator did "
+                "not request this",
+                place,
+                _FIX_UPDATE,
+            )
 
     def _check_owner(
         self, workload: Workload, owner: _Owner | None, facts: Facts
     ) -> Iterator[Violation]:
         cluster = as_str(workload.labels.get(RAY_CLUSTER_LABEL))
         if owner is None or owner.name != cluster:
-            yield self.violation(
-                f"no owner reference says that this pod is of RayCluster {cluster}", _OWNERS, _FIX
-            )
+            message = f"this pod has no owner reference to the RayCluster {cluster}"
+            yield self.violation(message, _OWNERS, _FIX)
             return
-        known = facts.namespace_state.ray_clusters
-        live = known.get(owner.name) if known is not None else None
+        live = (facts.namespace_state.ray_clusters or {}).get(owner.name)
         if live is None:
             message = (
-                f"no RayCluster {owner.name} is known here, so whether this pod is of it neither"
+                f"the RayCluster {owner.name} is unknown to RayWarden, so the owner of this pod "
+                "cannot be verified"
             )
             yield self.unknown(message, _OWNERS, "create the RayCluster first")
-        # A manifest has no uid yet.
+        # A RayCluster from a manifest has no uid yet.
         elif live.uid and live.uid != owner.uid:
-            yield self.violation(
-                f"the RayCluster {owner.name} that owns this pod is another one now", _OWNERS, _FIX
-            )
+            message = f"the owner reference to the RayCluster {owner.name} has an outdated uid"
+            yield self.violation(message, _OWNERS, _FIX)
 
 
 def _adds_claims(stored: Mapping[str, Any], document: Mapping[str, Any]) -> bool:
-    """Labels that are other than before, or an owner that was not there; the garbage collector may take owners away."""
+    """The update changes the labels, or adds an owner.
+
+    The garbage collector may remove owners.
+    """
+    if _claims(stored, ROOT) != _claims(document, ROOT):
+        return True
     owner = _owner(document)
-    return _claims(stored, ROOT) != _claims(document, ROOT) or (
-        owner is not None and owner != _owner(stored)
-    )
+    return owner is not None and owner != _owner(stored)
 
 
 def _claims(document: Mapping[str, Any] | None, pod: Pointer) -> dict[str, Any]:

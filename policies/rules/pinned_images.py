@@ -1,4 +1,4 @@
-"""The image that runs is the one that was meant."""
+"""Images are pinned to a version."""
 
 from collections.abc import Iterator
 from typing import ClassVar
@@ -11,11 +11,12 @@ from policies.ray.workload import Workload
 
 
 class PinnedImages(Rule):
-    """Refuses images without a tag, and tags that move.
+    """Refuses images without a tag, and tags that change over time.
 
-    Why: `latest` is another image on every node and every day: head and workers of different Ray versions do not speak
-    to each other, and what was scanned is not what runs.
-    Fix: name a version, such as `rayproject/ray:2.55.1`, or a digest.
+    Why: `latest` can be a different image on every node and every day. The head and the workers of
+    a cluster do not work together if their Ray versions differ, and the image that runs is not the
+    image that was scanned.
+    Fix: use a version, such as `rayproject/ray:2.55.1`, or a digest.
     """
 
     id: ClassVar[str] = "pinned-images"
@@ -23,21 +24,24 @@ class PinnedImages(Rule):
     severity: ClassVar[Severity] = Severity.LOW
 
     moving_tags: tuple[str, ...] = Field(
-        ("latest", "nightly"), description="tags that move; none counts as one, too"
+        ("latest", "nightly"),
+        description="tags that change over time; a missing tag is always refused",
     )
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
         for container, title in workload.containers:
             image = container.image
-            # KubeRay takes Ray's image where its options name none, and our own is the administrator's choice.
+            # Options without an image get Ray's. The administrator chose RayWarden's image.
             if not image or digest_of(image) or image == facts.signer.image:
                 continue
             tag = tag_of(image)
-            if not tag or tag in self.moving_tags:
-                message = f"{title} has the image {image}, {f'whose tag {tag} moves' if tag else 'without a tag'}"
-                untagged = image.removesuffix(f":{tag}")
-                version = "2.55.1" if is_ray_image(image) else "VERSION"
-                remediation = (
-                    f"write image: {untagged}:{version}, with the version you mean, or its digest"
-                )
-                yield self.violation(message, container.pointer / "image", remediation)
+            if tag and tag not in self.moving_tags:
+                continue
+            problem = f"whose tag {tag} changes over time" if tag else "which has no tag"
+            version = "2.55.1" if is_ray_image(image) else "VERSION"
+            yield self.violation(
+                f"{title} uses the image {image}, {problem}",
+                container.pointer / "image",
+                f"set image: {image.removesuffix(f':{tag}')}:{version}, with the version you need, "
+                "or use its digest",
+            )

@@ -1,4 +1,4 @@
-"""Ray versions with known holes."""
+"""Ray is new enough to have no known vulnerabilities."""
 
 from collections.abc import Iterator
 from typing import ClassVar
@@ -9,7 +9,8 @@ from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.ray.version import VERSION, RayVersion, dotted, ray_version, versions_of
 from policies.ray.workload import Workload
 
-# The Ray version each was fixed in; CVE-2023-48022 (ShadowRay) needs token authentication in any version.
+# The Ray version that fixes each vulnerability. CVE-2023-48022 (ShadowRay) is missing: in every
+# version, only token authentication closes it.
 _FIXED = {
     "CVE-2023-6019, CVE-2023-6020 and CVE-2023-6021": (2, 8, 1),
     "CVE-2025-1979": (2, 43, 0),
@@ -20,9 +21,12 @@ _FIXED = {
 
 
 class RayVersionFloor(Rule):
-    """Refuses Ray below one version and warns below another, by `rayVersion` and by the tag of Ray's own images.
+    """Refuses Ray versions with known vulnerabilities.
 
-    Why: each version named has published remote holes: CVE-2025-62593 lets a web page run code through the dashboard.
+    `rayVersion` and the tags of Ray's own images give the version. Versions below `denyBelow` are
+    refused, and versions below `warnBelow` get a warning.
+    Why: older versions have published remote vulnerabilities. For example, CVE-2025-62593 lets a
+    web page run code through the dashboard.
     Fix: raise `rayVersion` and the image tags together.
     """
 
@@ -37,7 +41,7 @@ class RayVersionFloor(Rule):
     )
     warn_below: str = Field(
         "2.55.0",
-        description="versions below this are warned about",
+        description="versions below this get a warning",
         json_schema_extra={"pattern": VERSION},
     )
 
@@ -49,18 +53,18 @@ class RayVersionFloor(Rule):
         return value
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
-        """Each version is reported once, where it first stands: mending it means changing it everywhere."""
+        """Report each version once, at its first place: a fix has to change it everywhere."""
         deny, warn = ray_version(self.deny_below), ray_version(self.warn_below)
+        if deny is None or warn is None:
+            return
+        newest = max(deny, warn)
+        remediation = f"use Ray {dotted(newest)} or later in rayVersion and in every image"
         reported: set[RayVersion] = set()
-        for version, pointer in versions_of(workload):
-            if deny is None or warn is None or version in reported or version >= max(deny, warn):
+        for version, place in versions_of(workload):
+            if version in reported or version >= newest:
                 continue
             reported.add(version)
             holes = ", ".join(name for name, fixed in _FIXED.items() if version < fixed)
-            message = f"Ray {dotted(version)} " + (
-                f"has {holes}" if holes else "is below the floor"
-            )
-            remediation = (
-                f"use Ray {dotted(max(deny, warn))} or later, in rayVersion and in every image"
-            )
-            yield self.violation(message, pointer, remediation, advisory=version >= deny)
+            problem = f"is affected by {holes}" if holes else "is below the minimum version"
+            message = f"Ray {dotted(version)} {problem}"
+            yield self.violation(message, place, remediation, advisory=version >= deny)

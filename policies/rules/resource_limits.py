@@ -1,4 +1,4 @@
-"""Ray takes what it asked for, and no more."""
+"""Ray containers have requests and limits."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
@@ -16,11 +16,11 @@ _SIZES = {"cpu": "1", "memory": "4Gi"}
 class ResourceLimits(Rule):
     """Refuses Ray containers without requests and limits of CPU and memory.
 
-    A limit counts as the request, too, where there is none, as Kubernetes has it; limits of the whole pod count for its
-    containers. What KubeRay adds brings its own.
-    Why: Ray sizes itself by its limits: without them every node believes it owns the machine, and one job starves the
-    rest of the node.
-    Fix: `resources` with `requests` and `limits` for `cpu` and `memory`.
+    As in Kubernetes, a limit counts as the request if no request is set. Requests and limits of the
+    whole pod count for its containers. The containers that KubeRay adds have their own.
+    Why: Ray sizes itself by its limits. Without them, every Ray process assumes that it has the
+    whole node, and one job starves everything else on it.
+    Fix: set `resources` with `requests` and `limits` for `cpu` and `memory`.
     """
 
     id: ClassVar[str] = "resource-limits"
@@ -28,48 +28,54 @@ class ResourceLimits(Rule):
     severity: ClassVar[Severity] = Severity.MEDIUM
 
     cpu_limit: bool = Field(
-        True, description="false: a CPU limit may be missing, a request may not"
+        True, description="whether a CPU limit is required; a CPU request always is"
     )
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
         for pod in workload.pods:
-            whole = as_dict(pod.spec.get("resources"))
+            of_pod = as_dict(pod.spec.get("resources"))
             for container in pod.ray_containers:
-                missing = self._missing(as_dict(container.raw.get("resources")), whole)
-                if missing:
-                    message = f"{pod.title_of(container)} has no {', '.join(missing)}"
-                    example = _completed(as_dict(container.raw.get("resources")), self.cpu_limit)
-                    remediation = f"write resources: {example}, or the sizes you mean"
-                    if pod.role is PodRole.SUBMITTER and workload.kind == "Pod":
-                        remediation = f"write a submitterPodTemplate with resources: {example} into its RayJob"
-                    yield self.violation(message, container.pointer / "resources", remediation)
+                own = as_dict(container.raw.get("resources"))
+                missing = self._missing(own, of_pod)
+                if not missing:
+                    continue
+                example = _completed(own, self.cpu_limit)
+                remediation = f"set resources: {example}, or other sizes that you need"
+                if pod.role is PodRole.SUBMITTER and workload.kind == "Pod":
+                    remediation = (
+                        f"in its RayJob, add a submitterPodTemplate with resources: {example}"
+                    )
+                message = f"{pod.title_of(container)} has no {', '.join(missing)}"
+                yield self.violation(message, container.pointer / "resources", remediation)
 
-    def _missing(self, own: Mapping[str, Any], whole: Mapping[str, Any]) -> list[str]:
-        given = {
-            (part, name)
-            for one in (own, whole)
-            for part in ("requests", "limits")
-            for name in as_dict(one.get(part))
-        }
-        given |= {("requests", name) for part, name in given if part == "limits"}
-        wanted = [("requests", "cpu"), ("requests", "memory"), ("limits", "memory")]
-        wanted += [("limits", "cpu")] if self.cpu_limit else []
-        return [f"{name} {part}" for part, name in wanted if (part, name) not in given]
+    def _missing(self, own: Mapping[str, Any], of_pod: Mapping[str, Any]) -> list[str]:
+        """What `own` and `of_pod` do not set together, such as "cpu limits"."""
+        existing: set[tuple[str, str]] = set()
+        for resources in (own, of_pod):
+            for part in ("requests", "limits"):
+                existing.update((part, name) for name in as_dict(resources.get(part)))
+        existing |= {("requests", name) for part, name in existing if part == "limits"}
+        required = [("requests", "cpu"), ("requests", "memory"), ("limits", "memory")]
+        if self.cpu_limit:
+            required.append(("limits", "cpu"))
+        return [f"{name} {part}" for part, name in required if (part, name) not in existing]
 
 
 def _completed(resources: Mapping[str, Any], cpu_limit: bool) -> str:
-    """What stands there already, with what is missing, as YAML on one line."""
+    """The existing `resources` with the missing sizes added, as YAML on one line."""
     parts = {part: dict(as_dict(resources.get(part))) for part in ("requests", "limits")}
-    for name, size in _SIZES.items():
-        known = next((parts[part][name] for part in parts if name in parts[part]), size)
-        for part in parts:
-            if part == "requests" or name != "cpu" or cpu_limit:
-                parts[part].setdefault(name, known)
-    listed = {
-        part: ", ".join(f"{name}: {_quoted(size)}" for name, size in parts[part].items())
-        for part in parts
-    }
-    return "{" + ", ".join(f"{part}: {{{sizes}}}" for part, sizes in listed.items()) + "}"
+    for name, default in _SIZES.items():
+        existing = [sizes[name] for sizes in parts.values() if name in sizes]
+        size = existing[0] if existing else default
+        parts["requests"].setdefault(name, size)
+        if name != "cpu" or cpu_limit:
+            parts["limits"].setdefault(name, size)
+    shown = [f"{part}: {_inline(sizes)}" for part, sizes in parts.items()]
+    return "{" + ", ".join(shown) + "}"
+
+
+def _inline(sizes: Mapping[str, Any]) -> str:
+    return "{" + ", ".join(f"{name}: {_quoted(size)}" for name, size in sizes.items()) + "}"
 
 
 def _quoted(size: Any) -> str:

@@ -1,4 +1,4 @@
-"""Ray starts with the command KubeRay builds, in the environment RayWarden sets."""
+"""Ray starts with KubeRay's command, in the environment that RayWarden sets."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -14,8 +14,8 @@ from policies.ray.pod import Container, Pod
 from policies.ray.workload import RAY_START, Workload
 
 _OVERWRITE = "ray.io/overwrite-container-cmd"
-# Read by bash, the dynamic linker or Python before Ray's first line runs.
-_TAKES_OVER = frozenset(
+# bash, the dynamic linker, OpenSSL or Python read these before the first line of Ray runs.
+_RUNS_FIRST = frozenset(
     {
         "BASHOPTS",
         "BASH_ENV",
@@ -35,16 +35,18 @@ _TAKES_OVER = frozenset(
         "SHELLOPTS",
     }
 )
-_TOUCHES = re.compile(r"RAY_USE_TLS|RAY_TLS_\w*|RAY_AUTH_\w*|--system[-_]config")
+_PROTECTED = re.compile(r"RAY_USE_TLS|RAY_TLS_\w*|RAY_AUTH_\w*|--system[-_]config")
 
 
 class StartCommandIntact(Rule):
-    """Refuses start commands of one's own, and commands and variables that change what Ray's process sees.
+    """Refuses custom start commands, and commands and variables that change Ray's environment.
 
-    Why: KubeRay joins an author's command and its own in one shell (`<command> && ray start ...`), so one `export`
-    before it turns TLS off; the annotation `ray.io/overwrite-container-cmd` drops KubeRay's command altogether; and
-    BASH_ENV, LD_PRELOAD or PYTHONPATH run code inside it. Obfuscated commands are left to `raywarden check`.
-    Fix: set up the environment in the image or with `env`, and leave `ray start` to KubeRay.
+    Why: KubeRay joins the author's command and its own in one shell (`<command> && ray start ...`).
+    A single `export` in the command can turn TLS off. The annotation
+    `ray.io/overwrite-container-cmd` drops KubeRay's command. Variables such as BASH_ENV, LD_PRELOAD
+    and PYTHONPATH run other code before Ray. The rule does not recognize obfuscated commands;
+    `raywarden check --probe` finds their effect.
+    Fix: set up the environment in the image or with `env`, and let KubeRay run `ray start`.
     """
 
     id: ClassVar[str] = "start-command-intact"
@@ -52,7 +54,7 @@ class StartCommandIntact(Rule):
     severity: ClassVar[Severity] = Severity.HIGH
 
     allowed_variables: tuple[str, ...] = Field(
-        (), description="variables of this list an author may set after all"
+        (), description="variables that authors may set although this rule refuses them"
     )
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
@@ -73,34 +75,38 @@ class StartCommandIntact(Rule):
         self, annotations: Mapping[str, Any], metadata: Pointer, title: str
     ) -> Iterator[Violation]:
         if as_str(annotations.get(_OVERWRITE)).lower() == "true":
-            message = f"{title} {_OVERWRITE} replaces KubeRay's start command"
             yield self.violation(
-                message,
+                f"{title} {_OVERWRITE} replaces KubeRay's start command",
                 metadata / "annotations" / _OVERWRITE,
-                f"delete {_OVERWRITE}, and the command with it",
+                f"remove {_OVERWRITE}, and the command as well",
             )
 
     def _check_env(self, container: Container, title: str) -> Iterator[Violation]:
         names = container.variable_names
-        for name in sorted(
-            (_TAKES_OVER & names) | {name for name in names if name.startswith("BASH_FUNC_")}
-        ):
-            if name not in self.allowed_variables:
-                remediation = f"delete {name}; put code into the image or the job's runtime_env"
-                place = container.pointer / "env" / container.variables[name][0][0]
-                yield self.violation(
-                    f"{title} sets {name}, which runs code before Ray", place, remediation
-                )
+        functions = {name for name in names if name.startswith("BASH_FUNC_")}
+        for name in sorted((_RUNS_FIRST & names) | functions):
+            if name in self.allowed_variables:
+                continue
+            yield self.violation(
+                f"{title} sets {name}, which runs code before Ray starts",
+                container.pointer / "env" / container.variables[name][0][0],
+                f"remove {name}; put code into the image or the job's runtime_env",
+            )
 
     def _check_commands(self, container: Container, title: str) -> Iterator[Violation]:
         for pointer, words in commands(container):
-            found = sorted(
-                {match for word in expanded(words, container) for match in _TOUCHES.findall(word)}
-            )
-            if found:
-                message = f"a command of {title} touches {', '.join(found)}"
-                remediation = f"take {', '.join(found)} out of it; RayWarden sets up TLS, and authOptions asks for tokens"
-                yield self.violation(message, pointer, remediation, evidence="\n".join(words))
+            matches: set[str] = set()
+            for word in expanded(words, container):
+                matches.update(_PROTECTED.findall(word))
+            if matches:
+                names = ", ".join(sorted(matches))
+                yield self.violation(
+                    f"a command of {title} refers to {names}",
+                    pointer,
+                    f"remove {names} from the command; RayWarden sets up TLS, and authOptions "
+                    "turns on token authentication",
+                    evidence="\n".join(words),
+                )
 
     def _check_own_start(self, pod: Pod) -> Iterator[Violation]:
         ray = pod.ray_container
@@ -108,12 +114,13 @@ class StartCommandIntact(Rule):
             return
         for field in ("command", "args"):
             words = [word for _, word in str_items(ray.raw.get(field))]
-            # KubeRay adds no command of its own where this text stands in one (`BuildPod`), comments included.
-            if RAY_START.search(" ".join(words)) or "ray start" in " ".join(words):
-                message = (
-                    f"{pod.title_of(ray)} runs a ray start of its own, and KubeRay then adds none"
-                )
-                remediation = f"delete {field}, and write its options into rayStartParams"
+            text = " ".join(words)
+            # KubeRay adds no command if it finds this text, even in a comment (`BuildPod`).
+            if RAY_START.search(text) or "ray start" in text:
                 yield self.violation(
-                    message, ray.pointer / field, remediation, evidence="\n".join(words)
+                    f"{pod.title_of(ray)} runs its own ray start, so KubeRay does not add its "
+                    "start command",
+                    ray.pointer / field,
+                    f"remove {field}, and move its options to rayStartParams",
+                    evidence="\n".join(words),
                 )

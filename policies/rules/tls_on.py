@@ -1,4 +1,4 @@
-"""Ray's own connections are encrypted, and only members of the cluster get in."""
+"""Ray's connections are encrypted, and only members of the cluster can connect."""
 
 from collections.abc import Iterator
 from typing import ClassVar
@@ -12,19 +12,22 @@ from policies.ray.image import repository_of
 from policies.ray.pod import ENROLL_CONTAINER, Container, Pod, PodRole
 from policies.ray.workload import RAY_CLUSTER_LABEL, Workload
 
-# What the API server stores or starts as it stands; other kinds become a RayCluster or pods, which are looked at then.
+# The API server stores or starts these as they are. Objects of other kinds become a RayCluster or
+# pods, which are checked then.
 _FINAL = frozenset({"RayCluster", "Pod"})
-_RECREATE = "delete what you wrote there and let RayWarden inject it anew"
+_RECREATE = "remove your changes there; RayWarden injects it again"
 
 
 class TlsOn(Rule):
-    """Refuses a Ray pod or cluster whose final state is not TLS, to the letter of the injection contract.
+    """Refuses Ray pods and clusters without TLS exactly as RayWarden injects it.
 
-    Clusters under RayWarden's care are held to it from `baseline` on, all others from `restricted` on; KubeRay's own
-    mTLS (`spec.tlsOptions.enabled`) passes, and so does a certificate of one's own in a Secret
-    (annotation `raywarden.io/tls-secret`).
-    Why: Ray reads anything but `1`, `true`, `True`, `TRUE` in RAY_USE_TLS as off, says nothing, and talks plaintext.
-    Fix: delete the RAY_TLS variables and volumes you wrote; RayWarden sets them when the RayCluster is created.
+    The profile `baseline` checks the clusters that RayWarden manages, and `restricted` checks all
+    others, too. KubeRay's own mTLS (`spec.tlsOptions.enabled`) is accepted, and so is a certificate
+    of your own in a Secret (annotation `raywarden.io/tls-secret`).
+    Why: Ray reads every value of RAY_USE_TLS other than `1`, `true`, `True` and `TRUE` as off. It
+    then uses plaintext without any warning.
+    Fix: remove your own RAY_TLS variables and volumes. RayWarden sets them when the RayCluster is
+    created.
     """
 
     id: ClassVar[str] = "tls-on"
@@ -35,11 +38,12 @@ class TlsOn(Rule):
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
         pods = [pod for pod in workload.pods if pod.role is not PodRole.SUBMITTER]
         responsible, before = contract.tls_by(workload), _stored(facts)
-        if (before is TlsBy.RAYWARDEN and responsible is not before) or (
-            before and responsible is TlsBy.NOBODY
-        ):
-            remediation = "send it again in a moment, so that RayWarden can keep it; to do without, delete and create anew"
-            yield self._baseline("this update takes TLS away", Pointer(), remediation)
+        if before and _loses_tls(before, responsible):
+            remediation = (
+                "send the update again in a moment, so that RayWarden can keep TLS; to run without "
+                "TLS, delete the object and create it again"
+            )
+            yield self._baseline("this update turns TLS off", Pointer(), remediation)
             return
         if not pods or responsible is TlsBy.KUBERAY:
             return
@@ -47,183 +51,211 @@ class TlsOn(Rule):
             yield self._by_hand(pods[0])
             return
         for container, title in workload.ray_containers:
-            yield from self._contradictions(container, title)
-        if responsible is TlsBy.RAYWARDEN and workload.kind in _FINAL:
+            yield from self._check_variables(container, title)
+        is_final = workload.kind in _FINAL
+        if responsible is TlsBy.RAYWARDEN and is_final:
             yield from self._check_managed(workload, pods, facts)
-        elif responsible is TlsBy.NOBODY and (workload.kind in _FINAL or workload.is_bare):
+        elif responsible is TlsBy.NOBODY and (is_final or workload.is_bare):
             yield self._plaintext(workload, facts)
 
     def _by_hand(self, pod: Pod) -> Violation:
-        message = "TLS is set up by hand, so who holds a certificate is unknown"
-        remediation = "delete RAY_USE_TLS and the RAY_TLS variables, and what is mounted for them; the Secret of a "
-        remediation += "certificate of your own goes into the annotation raywarden.io/tls-secret"
-        return self.violation(message, pod.spec_pointer, remediation)
+        return self.violation(
+            "TLS is set up by hand, so RayWarden cannot know who holds a certificate",
+            pod.spec_pointer,
+            "remove RAY_USE_TLS, the RAY_TLS variables and their mounts; to use a certificate of "
+            "your own, name its Secret in the annotation raywarden.io/tls-secret",
+        )
 
     def _plaintext(self, workload: Workload, facts: Facts) -> Violation:
         if workload.is_bare:
-            remediation = (
-                "let a RayCluster start Ray, or label the pods raywarden.io/cluster: NAME and "
-            )
-            remediation += "raywarden.io/role: worker (or head, client)"
             return self.violation(
-                "Ray's connections are plaintext: nobody sees to its TLS", Pointer(), remediation
+                "Ray's connections are plaintext: nothing sets up TLS for these pods",
+                Pointer(),
+                "let a RayCluster start Ray, or label the pods raywarden.io/cluster: NAME and "
+                "raywarden.io/role: worker (or head, client)",
             )
-        if _is_of_nobody_known(workload, facts):
-            message = "the RayCluster of this pod is not known yet, so whether it has TLS neither"
-            return self._baseline(message, Pointer(), "nothing: KubeRay makes it again in a moment")
+        if _has_unknown_cluster(workload, facts):
+            message = (
+                "the RayCluster of this pod is not in RayWarden's cache yet, so its TLS cannot be "
+                "verified"
+            )
+            return self._baseline(message, Pointer(), "no action needed; KubeRay retries")
         if _was_left_to_kuberay(workload, facts):
-            message = "KubeRay was to see to this pod's TLS, and did not: its feature gate for tlsOptions is off"
-            return self._baseline(
-                message, Pointer(), "delete tlsOptions and create the RayCluster anew"
+            message = (
+                "KubeRay did not set up TLS for this pod, although its RayCluster has tlsOptions: "
+                "KubeRay's feature gate is off"
             )
-        if (
-            workload.kind == "RayCluster"
-            and facts.operation == "CREATE"
-            and not contract.is_opted_out(workload, facts)
-        ):
-            # Every new cluster is marked on its way in; without the mark our mutating webhook was not asked.
-            message, remediation = (
-                "RayWarden could not set up TLS on the way in",
-                "create it again in a moment",
-            )
+            remediation = "remove tlsOptions from the RayCluster and create it again"
             return self._baseline(message, Pointer(), remediation)
-        message = (
-            f"Ray's connections are plaintext: this {workload.kind} is not in RayWarden's care"
-        )
+        if _missed_mutation(workload, facts):
+            message = "RayWarden's mutating webhook did not set up TLS for this RayCluster"
+            return self._baseline(message, Pointer(), "create it again in a moment")
         owner = "its RayCluster" if workload.kind == "Pod" else "it"
-        remediation = f"if {owner} was created before RayWarden came, delete it and create it again"
-        return self.violation(message, Pointer(), remediation)
+        return self.violation(
+            f"Ray's connections are plaintext: RayWarden does not manage this {workload.kind}",
+            Pointer(),
+            f"if {owner} was created before RayWarden was installed, delete it and create it again",
+        )
 
-    def _contradictions(self, container: Container, title: str) -> Iterator[Violation]:
-        """A variable that is there has our value, as a literal, once: anything else is TLS off, or not our TLS."""
+    def _check_variables(self, container: Container, title: str) -> Iterator[Violation]:
+        """A TLS variable occurs once and has RayWarden's value as a literal.
+
+        Anything else means that TLS is off, or that it is not RayWarden's TLS.
+        """
         for name, value in RAY_TLS_VARIABLES.items():
             entries = container.variables.get(name, [])
-            if not entries or (
-                len(entries) == 1 and entries[0][1] == {"name": name, "value": value}
-            ):
+            raw_entries = [entry for _, entry in entries]
+            if not entries or raw_entries == [{"name": name, "value": value}]:
                 continue
-            pointer = container.pointer / "env" / entries[-1][0]
-            shown = entries[0][1].get("value")
-            found = f'to "{clipped(shown, 40)}"' if isinstance(shown, str) else "from elsewhere"
-            message = f'{title} sets {name} {found}, not to the literal "{value}"'
             if len(entries) > 1:
-                message = f"{title} sets {name} {len(entries)} times, and the last one counts"
-            yield self._baseline(message, pointer, f"delete {name} from env; RayWarden sets it")
+                message = f"{title} sets {name} {len(entries)} times, and only the last one counts"
+            else:
+                shown = raw_entries[0].get("value")
+                source = (
+                    f'to "{clipped(shown, 40)}"' if isinstance(shown, str) else "from elsewhere"
+                )
+                message = f'{title} sets {name} {source}, not to the literal "{value}"'
+            place = container.pointer / "env" / entries[-1][0]
+            yield self._baseline(message, place, f"remove {name} from env; RayWarden sets it")
 
     def _check_managed(
         self, workload: Workload, pods: list[Pod], facts: Facts
     ) -> Iterator[Violation]:
         if workload.cluster and workload.cluster.kuberay_tls:
-            pointer = workload.cluster.pointer / "tlsOptions" / "enabled"
-            message = "tlsOptions.enabled stands beside RayWarden's TLS, and KubeRay refuses the two together"
             yield self._baseline(
-                message, pointer, "delete tlsOptions, or create the RayCluster anew with it"
+                "tlsOptions.enabled conflicts with RayWarden's TLS, and KubeRay rejects the "
+                "combination",
+                workload.cluster.pointer / "tlsOptions" / "enabled",
+                "remove tlsOptions, or delete the RayCluster and create it again with tlsOptions",
             )
         for pod in pods:
             yield from self._check_pod(pod, workload, facts)
 
     def _check_pod(self, pod: Pod, workload: Workload, facts: Facts) -> Iterator[Violation]:
-        volumes = {as_str(volume.get("name")): (index, volume) for index, volume in pod.volumes}
-        if pod.labels.get(contract.MARKER_LABEL) != contract.MANAGED and workload.cluster:
-            # Its pods would come without the label, and so without our care.
-            message = f"the template of the {pod.title} does not carry {contract.MARKER_LABEL}: {contract.MANAGED}"
-            yield self._baseline(
-                message,
-                pod.pointer / "metadata" / "labels",
-                "leave the label as RayWarden wrote it",
-            )
-        if TLS_VOLUME not in volumes and contract.is_completed_later(pod, workload, facts):
+        label, value = contract.MARKER_LABEL, contract.MANAGED
+        if pod.labels.get(label) != value and workload.cluster:
+            # Without the label on its template, RayWarden would not manage the pods.
+            message = f"the template of the {pod.title} lacks the label {label}: {value}"
+            place = pod.pointer / "metadata" / "labels"
+            yield self._baseline(message, place, "keep the label that RayWarden set")
+        has_volume = any(volume.get("name") == TLS_VOLUME for _, volume in pod.volumes)
+        if not has_volume and contract.is_completed_later(pod, workload, facts):
             return
         for container in pod.ray_containers:
             yield from self._check_container(container, pod)
-        secret = contract.own_secret(pod)
-        for expected in contract.volumes(secret):
-            index, found = volumes.get(expected["name"], (-1, None))
-            if found is None:
-                message = f"the {pod.title} has no volume {expected['name']}"
-                yield self._baseline(message, pod.spec_pointer / "volumes", _RECREATE)
-            elif found != expected:
-                message = (
-                    f"volume {expected['name']} of the {pod.title} is not what RayWarden injects"
-                )
-                yield self._baseline(message, pod.spec_pointer / "volumes" / index, _RECREATE)
-        if not secret:
+        yield from self._check_volumes(pod)
+        if not contract.own_secret(pod):
             yield from self._check_enrollment(pod, workload, facts)
+
+    def _check_volumes(self, pod: Pod) -> Iterator[Violation]:
+        volumes = {as_str(volume.get("name")): (index, volume) for index, volume in pod.volumes}
+        place = pod.spec_pointer / "volumes"
+        for expected in contract.volumes(contract.own_secret(pod)):
+            name = expected["name"]
+            if name not in volumes:
+                message = f"the {pod.title} has no volume {name}"
+                yield self._baseline(message, place, _RECREATE)
+                continue
+            index, volume = volumes[name]
+            if volume != expected:
+                message = f"volume {name} of the {pod.title} differs from what RayWarden injects"
+                yield self._baseline(message, place / index, _RECREATE)
 
     def _check_container(self, container: Container, pod: Pod) -> Iterator[Violation]:
         missing = [name for name in RAY_TLS_VARIABLES if name not in container.variables]
         title = pod.title_of(container)
         if missing:
             message = f"{title} does not set {', '.join(missing)}"
-            yield self._baseline(
-                message, container.pointer / "env", "create the object anew; RayWarden sets them"
-            )
+            remediation = "create the object again; RayWarden sets them"
+            yield self._baseline(message, container.pointer / "env", remediation)
         mounts = [
             mount
             for _, mount in container.mounts
             if contract.is_tls_directory(mount.get("mountPath"))
         ]
         if mounts != [contract.TLS_MOUNT]:
-            message = f"{title} does not have RayWarden's volume, and nothing else, at {contract.TLS_DIRECTORY}"
+            message = (
+                f"{title} does not mount RayWarden's volume, and only this volume, at "
+                f"{contract.TLS_DIRECTORY}"
+            )
             yield self._baseline(message, container.pointer / "volumeMounts", _RECREATE)
 
     def _check_enrollment(self, pod: Pod, workload: Workload, facts: Facts) -> Iterator[Violation]:
-        ours = enroll_container.build(pod, facts)
-        final = workload.kind == "Pod"
-        same = enroll_container.conforms if final else enroll_container.was_ours
+        expected = enroll_container.build(pod, facts)
+        is_pod = workload.kind == "Pod"
+        conforms = enroll_container.conforms if is_pod else enroll_container.was_ours
         inits = [container for container in pod.containers if container.listed == "initContainers"]
+        title = f"init container {ENROLL_CONTAINER} of the {pod.title}"
         if not inits or inits[0].name != ENROLL_CONTAINER:
             message = f"the first init container of the {pod.title} is not {ENROLL_CONTAINER}"
             yield self._baseline(message, pod.spec_pointer / "initContainers", _RECREATE)
-        elif final and _unchanged(inits[0], pod, facts):
-            # A running pod stored by another version of us; only what an update changes is looked at again.
+        elif is_pod and _is_unchanged(inits[0], pod, facts):
+            # Another version of RayWarden may have completed this running pod. An update is checked
+            # only for what it changes.
             return
-        elif final and not _may_have_image(inits[0].image, ours["image"], pod, facts):
-            message = f"init container {ENROLL_CONTAINER} of the {pod.title} has the image {inits[0].image}"
-            remediation = f"it is {ours['image']}; for a mirror's name the administrator sets RAYWARDEN_ENROLL_IMAGE"
-            yield self._baseline(message, inits[0].pointer / "image", remediation)
-        elif not same(inits[0].raw, ours):
-            message = f"init container {ENROLL_CONTAINER} of the {pod.title} is not the one RayWarden injects"
+        elif is_pod and not _may_have_image(inits[0].image, expected["image"], pod, facts):
+            yield self._baseline(
+                f"{title} uses the image {inits[0].image}, which is not RayWarden's",
+                inits[0].pointer / "image",
+                f"use the image {expected['image']}; if a mirror renames it, the administrator "
+                "sets RAYWARDEN_ENROLL_IMAGE",
+            )
+        elif not conforms(inits[0].raw, expected):
+            message = f"{title} differs from the one that RayWarden injects"
             yield self._baseline(message, inits[0].pointer, _RECREATE)
 
     def _baseline(self, message: str, pointer: Pointer, remediation: str) -> Violation:
         return self.violation(message, pointer, remediation, profile=Profile.BASELINE)
 
 
-def _is_of_nobody_known(workload: Workload, facts: Facts) -> bool:
-    """A new pod of KubeRay's that came before what we hear of its cluster."""
+def _loses_tls(before: TlsBy, after: TlsBy) -> bool:
+    if before is TlsBy.RAYWARDEN:
+        return after is not TlsBy.RAYWARDEN
+    return after is TlsBy.NOBODY
+
+
+def _missed_mutation(workload: Workload, facts: Facts) -> bool:
+    """A new RayCluster without the marker that the mutating webhook puts on each of them."""
+    if workload.kind != "RayCluster" or facts.operation != "CREATE":
+        return False
+    return not contract.is_opted_out(workload, facts)
+
+
+def _has_unknown_cluster(workload: Workload, facts: Facts) -> bool:
+    """A new pod of KubeRay whose RayCluster has not reached RayWarden's cache yet."""
     known = facts.namespace_state.ray_clusters
-    return (
-        known is not None
-        and facts.stored is None
-        and RAY_CLUSTER_LABEL in workload.labels
-        and as_str(workload.labels.get(RAY_CLUSTER_LABEL)) not in known
-    )
+    if known is None or facts.stored is not None or RAY_CLUSTER_LABEL not in workload.labels:
+        return False
+    return as_str(workload.labels.get(RAY_CLUSTER_LABEL)) not in known
 
 
 def _was_left_to_kuberay(workload: Workload, facts: Facts) -> bool:
-    """A new pod of a cluster with `tlsOptions`, for which we have therefore done nothing."""
+    """A new pod of a cluster with `tlsOptions`, to which RayWarden therefore added nothing."""
     known = facts.namespace_state.ray_clusters
-    live = (
-        known.get(as_str(workload.labels.get(RAY_CLUSTER_LABEL)))
-        if known and workload.is_kuberay_pod
-        else None
-    )
-    return live is not None and live.kuberay_tls and facts.stored is None
+    if not known or not workload.is_kuberay_pod or facts.stored is not None:
+        return False
+    live = known.get(as_str(workload.labels.get(RAY_CLUSTER_LABEL)))
+    return live is not None and live.kuberay_tls
 
 
-def _may_have_image(image: str, ours: str, pod: Pod, facts: Facts) -> bool:
-    """Replicas of two versions of us may look at one new pod; a stored one changes its image to ours alone."""
-    return image == ours if facts.counterpart(pod) else repository_of(image) == repository_of(ours)
+def _may_have_image(image: str, expected: str, pod: Pod, facts: Facts) -> bool:
+    """A new pod may have the image of another RayWarden version.
+
+    During an upgrade, replicas of two versions may mutate and validate the same pod. An update of
+    a stored pod may change the image only to the expected one.
+    """
+    if facts.counterpart(pod):
+        return image == expected
+    return repository_of(image) == repository_of(expected)
 
 
-def _unchanged(enroll: Container, pod: Pod, facts: Facts) -> bool:
+def _is_unchanged(enroll: Container, pod: Pod, facts: Facts) -> bool:
     before = facts.counterpart(pod)
     stored = before.container(ENROLL_CONTAINER) if before else None
     return stored is not None and stored.raw == enroll.raw
 
 
 def _stored(facts: Facts) -> TlsBy | None:
-    """Who sees to TLS in the stored object; None where nothing is stored, or nobody does."""
+    """What provided TLS in the stored object; None if there is no such object or nothing did."""
     responsible = contract.tls_by(facts.before) if facts.before else TlsBy.NOBODY
     return None if responsible is TlsBy.NOBODY else responsible

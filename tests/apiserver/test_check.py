@@ -83,7 +83,7 @@ def test_dry_runs_prove_that_admission_works(
     refused = findings["admission/rejects-forged-pod"]
     assert (
         refused["status"] == "ok"
-        and "operator-made-pods: this pod claims to be of a Ray cluster" in refused["message"]
+        and "operator-made-pods: this pod claims to belong to a Ray cluster" in refused["message"]
     )
     assert findings["admission/completes-ray-cluster"]["status"] == "ok"
     assert findings["kuberay/operator-account"]["message"].endswith(

@@ -1,4 +1,4 @@
-"""The public door: an object through the whole review, and what KubeRay would make of it."""
+"""An object through the whole review, and what KubeRay would create from it."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ WORKER = "/spec/workerGroupSpecs/0/template"
 RAY = f"{HEAD}/spec/containers/0"
 OVERWRITE = {"ray.io/overwrite-container-cmd": "true"}
 RESTRICTED = {"profiles": {"enforce": "restricted"}}
-# What a namespace in order is still told under the default policy is none of these.
+# Even a well-configured namespace gets warnings from other rules under the default policy.
 _BASELINE = frozenset(rule.id for rule in BASELINE)
 
 
@@ -25,9 +25,9 @@ def verdict(
     user: str = "",
     **fields: Any,
 ) -> tuple[set[str], set[str]]:
-    """The rules that refuse `document`, and those that warn: mutated as `/mutate` does, then validated.
+    """The rules that refuse `document`, and those that warn, after it was mutated.
 
-    With `old`, which is stored as admission would have it, it is an update.
+    With `old`, the stored object as admission left it, the request is an update.
     """
     reviewer = factory.reviewer(policy, *around)
     stored, operation = (old, "UPDATE") if old is not None else (None, "CREATE")
@@ -36,25 +36,27 @@ def verdict(
     as_stored = sent.model_copy(update={"object": dict(mutated.document)})
     decision = reviewer.validate(as_stored)
     assert mutated.failed == decision.failed == ()
-    # What the API server does not send to us is refused by nobody.
+    # RayWarden can refuse only what the API server sends to it.
     assert not mutated.operations or registration.reaches("mutate", sent)
     assert not decision.denied or registration.reaches("validate", as_stored)
     assert decision.response.allowed is not bool(decision.denied)
     return set(decision.denied), set(decision.warned)
 
 
-def refused(document: Object, old: Object | None = None, *around: Object, **given: Any) -> set[str]:
+def refused(
+    document: Object, old: Object | None = None, *around: Object, **options: Any
+) -> set[str]:
     """The rules that refuse `document`."""
-    return verdict(document, old, *around, **given)[0]
+    return verdict(document, old, *around, **options)[0]
 
 
 def by_both(
-    document: Object, old: Object | None = None, *around: Object, **given: Any
+    document: Object, old: Object | None = None, *around: Object, **options: Any
 ) -> tuple[set[str], set[str]]:
     """The rules that warn under the default policy, and those that refuse under `restricted`."""
-    denied, warned = verdict(document, old, *around, **given)
+    denied, warned = verdict(document, old, *around, **options)
     assert not denied
-    return warned, refused(document, old, *around, policy=RESTRICTED, **given)
+    return warned, refused(document, old, *around, policy=RESTRICTED, **options)
 
 
 def stored(document: Object) -> Object:
@@ -62,18 +64,19 @@ def stored(document: Object) -> Object:
     return dict(factory.reviewer().mutated(factory.request(document)).document)
 
 
-def made_of(document: Object) -> list[set[str]]:
-    """The rules that refuse what KubeRay makes of an object, from the object itself on downwards."""
-    # Under a name of its own: a live cluster of the same name is another one, by its uid.
+def refused_with_derived(document: Object) -> list[set[str]]:
+    """The rules that refuse an object, and those for each object KubeRay creates from it."""
+    # It needs a name of its own: the uid of a live cluster with the same name would not match.
     fresh = factory.changed(document, {"/metadata/name": "fresh"})
-    examined = review_manifest(factory.reviewer(), Manifest("test", 1, fresh), "team-a")
-    assert examined is not None
-    return [
-        {one.rule for one in outcome.denied} for outcome in (examined.outcome, *examined.derived)
-    ]
+    reviewed = review_manifest(factory.reviewer(), Manifest("test", 1, fresh), "team-a")
+    assert reviewed is not None
+    rules: list[set[str]] = []
+    for outcome in (reviewed.outcome, *reviewed.derived):
+        rules.append({violation.rule for violation in outcome.denied})
+    return rules
 
 
-def passes(document: Object, old: Object | None = None, *around: Object, **given: Any) -> bool:
-    """Admission lets `document` through, and no rule of `baseline` says a word."""
-    denied, warned = verdict(document, old, *around, **given)
+def passes(document: Object, old: Object | None = None, *around: Object, **options: Any) -> bool:
+    """Admission allows `document`, and no rule of `baseline` warns."""
+    denied, warned = verdict(document, old, *around, **options)
     return not denied and not warned & _BASELINE

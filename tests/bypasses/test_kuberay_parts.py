@@ -1,4 +1,4 @@
-"""Rows 9 to 11, 22 to 24, 32, 33, 35 and 37: other containers, other kinds, other ways in."""
+"""Rows 9 to 11, 22 to 24, 32, 33, 35 and 37: other containers, kinds and requests."""
 
 from typing import Any
 
@@ -9,9 +9,9 @@ from tests.bypasses.admission import (
     RAY,
     WORKER,
     by_both,
-    made_of,
     passes,
     refused,
+    refused_with_derived,
     stored,
     verdict,
 )
@@ -22,7 +22,7 @@ OFF = {"name": "RAY_USE_TLS", "value": "0"}
 PRIVILEGED = {"privileged": True}
 KEY = {"name": "raywarden-tls", "mountPath": "/keys"}
 SHELL = ["bash", "-c", "unset RAY_USE_TLS; ray kuberay-autoscaler"]
-# Every kind, and where it keeps the cluster.
+# Every kind, and the place of the cluster in it.
 KINDS = [
     (factory.ray_cluster, "/spec"),
     (factory.ray_job, "/spec/rayClusterSpec"),
@@ -50,14 +50,14 @@ def test_09_autoscaler_options(kind: Any, place: str, options: Object, rule: str
     assert refused(changed(kind(), change)) == {rule}
 
 
-def test_09_on_the_pod_again() -> None:
+def test_09_autoscaler_containers_of_pods() -> None:
     autoscaler = "/spec/containers/1"
     assert refused(changed(factory.head_pod(), {f"{autoscaler}/env": [OFF]})) == {"tls-on"}
     assert refused(changed(factory.head_pod(), {f"{autoscaler}/command": SHELL})) == {
         "start-command-intact"
     }
     image = changed(factory.head_pod(), {f"{autoscaler}/image": "mine:1"})
-    assert refused(image) == set(), "an image of one's own gets the same variables"
+    assert refused(image) == set(), "a custom image gets the same variables"
     assert stored(image)["spec"]["containers"][1]["env"][1] == {"name": "RAY_USE_TLS", "value": "1"}
 
 
@@ -85,12 +85,12 @@ def test_10_submitters(change: Object, rules: set[str]) -> None:
     pod = factory.submitter_pod()
     pod["spec"] |= change
     assert refused(pod) == rules
-    assert not made_of(factory.ray_job(submitterPodTemplate=factory.template("ray-job-submitter")))[
-        -1
-    ]
+    assert not refused_with_derived(
+        factory.ray_job(submitterPodTemplate=factory.template("ray-job-submitter"))
+    )[-1]
 
 
-def test_10_a_submitters_label_is_no_shelter_for_ray() -> None:
+def test_10_a_submitter_label_does_not_exempt_ray() -> None:
     warned, denied = by_both(
         changed(factory.submitter_pod(), {"/spec/containers/0/command": ["ray", "start"]})
     )
@@ -98,7 +98,7 @@ def test_10_a_submitters_label_is_no_shelter_for_ray() -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "rules"),
+    ("fields", "rules"),
     [
         ({"securityContext": PRIVILEGED}, {"no-privileged"}),
         ({"volumeMounts": [KEY]}, {"reserved-names"}),
@@ -108,8 +108,8 @@ def test_10_a_submitters_label_is_no_shelter_for_ray() -> None:
         ({"image": factory.IMAGE, "env": [OFF]}, {"tls-on"}),
     ],
 )
-def test_11_every_list_of_containers(one: Object, rules: set[str]) -> None:
-    mine = {"name": "side", "image": "mine:1", **one}
+def test_11_every_list_of_containers(fields: Object, rules: set[str]) -> None:
+    mine = {"name": "side", "image": "mine:1", **fields}
     for group in (HEAD, WORKER):
         assert refused(changed(ray_cluster(), {f"{group}/spec/containers/-": mine})) == rules
         for restart in ({}, {"restartPolicy": "Always"}):
@@ -131,8 +131,8 @@ def test_11_collector_options() -> None:
         assert refused(ray_cluster(historyServerOptions={"collectorOptions": options})) == {rule}
 
 
-def test_11_a_sidecar_that_enrolls_in_the_pods_name_remains() -> None:
-    """It is in the pod, and a token says which pod it is of, not which container."""
+def test_11_a_sidecar_that_enrolls_for_its_pod_remains() -> None:
+    """A sidecar is part of the pod, and a token names its pod but not its container."""
     sources = [{"serviceAccountToken": {"path": "token", "audience": "raywarden.io"}}]
     side = {
         "name": "side",
@@ -148,7 +148,7 @@ def test_11_a_sidecar_that_enrolls_in_the_pods_name_remains() -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "rules"),
+    ("fields", "rules"),
     [
         ({"volumeMounts": [KEY]}, {"reserved-names"}),
         ({"volumeMounts": [{**KEY, "name": "raywarden-token"}]}, {"reserved-names"}),
@@ -158,16 +158,16 @@ def test_11_a_sidecar_that_enrolls_in_the_pods_name_remains() -> None:
     ],
 )
 @pytest.mark.parametrize("pod", [factory.head_pod, factory.worker_pod, factory.opted_in_pod])
-def test_22_ephemeral_containers(pod: Any, one: Object, rules: set[str]) -> None:
+def test_22_ephemeral_containers(pod: Any, fields: Object, rules: set[str]) -> None:
     before = stored(pod())
-    debug = {"name": "debug", "image": "busybox:1.36", **one}
+    debug = {"name": "debug", "image": "busybox:1.36", **fields}
     with_it = changed(before, {"/spec/ephemeralContainers": [debug]})
     assert refused(with_it, before, subResource="ephemeralcontainers", user="author") == rules
     assert refused(changed(with_it, {"/metadata/labels": {}}), before, user="author") > rules
 
 
-def test_22_one_that_looks_into_another_container_remains() -> None:
-    """`kubectl debug --target`: who may do that may exec into the pod as well."""
+def test_22_a_debug_container_that_targets_another_remains() -> None:
+    """`kubectl debug --target`: users who may do that may exec into the pod as well."""
     before = stored(factory.head_pod())
     debug = {"name": "debug", "image": "busybox:1.36", "targetContainerName": "ray-head"}
     assert passes(changed(before, {"/spec/ephemeralContainers": [debug]}), before, user="author")
@@ -194,7 +194,7 @@ def test_22_one_that_looks_into_another_container_remains() -> None:
 def test_23_updates_of_pods(change: Object, rules: set[str]) -> None:
     before = stored(factory.worker_pod())
     assert refused(changed(before, change), before, user="author") == rules
-    # One that is being deleted still runs, as long as its grace period and its finalizers say.
+    # A pod that is being deleted still runs during its grace period, and while it has finalizers.
     ending = changed(
         before,
         {"/metadata/deletionTimestamp": "2026-11-20T08:00:00Z", "/metadata/finalizers": ["a/b"]},
@@ -202,7 +202,7 @@ def test_23_updates_of_pods(change: Object, rules: set[str]) -> None:
     assert refused(changed(ending, change), ending, user="author") == rules
 
 
-def test_23_the_end_of_a_pod_is_never_held_up() -> None:
+def test_23_the_deletion_of_a_pod_is_never_blocked() -> None:
     bad = changed(
         stored(factory.worker_pod()), {"/spec/hostNetwork": True, "/spec/initContainers": []}
     )
@@ -234,18 +234,18 @@ def test_23_the_end_of_a_pod_is_never_held_up() -> None:
 def test_24_updates_of_clusters(change: Object, rules: set[str]) -> None:
     before = stored(ray_cluster())
     assert refused(changed(before, change), before) == rules
-    # Suspended first, and resumed with the change.
+    # The cluster is suspended first, and resumed together with the change.
     asleep = changed(before, {"/spec/suspend": True})
     assert refused(changed(asleep, {**change, "/spec/suspend": False}), asleep) == rules
 
 
-def test_24_what_was_there_before_us_remains() -> None:
+def test_24_a_violation_older_than_raywarden_remains() -> None:
     old = changed(ray_cluster(), {f"{HEAD}/spec/hostNetwork": True})
     denied, warned = verdict(changed(old, {"/spec/workerGroupSpecs/0/replicas": 2}), old)
     assert not denied and "no-host-access" in warned
 
 
-def test_24_our_mark_comes_back() -> None:
+def test_24_the_marker_is_restored() -> None:
     before = stored(ray_cluster())
     taken = changed(
         before, {"/metadata/labels": None, f"{HEAD}/metadata/labels/raywarden.io~1tls": "mine"}
@@ -267,7 +267,7 @@ def test_32_every_kind_and_version(kind: Any, place: str, version: str) -> None:
 
 
 def test_33_another_controller() -> None:
-    """What is here is judged; the pods come into being where the other controller takes it."""
+    """RayWarden checks the object here, although the pods are created in another cluster."""
     elsewhere = {"managedBy": "kueue.x-k8s.io/multikueue"}
     assert refused(changed(ray_cluster(**elsewhere), {f"{HEAD}/spec/hostIPC": True})) == {
         "no-host-access"
@@ -284,7 +284,7 @@ def test_33_pods_in_another_cluster_remain() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pod", "one", "rule"),
+    ("pod", "fields", "rule"),
     [
         ({"hostNetwork": True}, {}, "no-host-access"),
         ({"hostPID": True}, {}, "no-host-access"),
@@ -304,21 +304,21 @@ def test_33_pods_in_another_cluster_remain() -> None:
     ],
 )
 @pytest.mark.parametrize(("kind", "place"), KINDS)
-def test_35_the_nodes_namespaces_and_rights(
-    kind: Any, place: str, pod: Object, one: Object, rule: str
+def test_35_host_namespaces_and_privileges(
+    kind: Any, place: str, pod: Object, fields: Object, rule: str
 ) -> None:
     group = f"{place}/workerGroupSpecs/0/template/spec"
     change = {f"{group}/{name}": value for name, value in pod.items()}
-    change |= {f"{group}/containers/0/{name}": value for name, value in one.items()}
+    change |= {f"{group}/containers/0/{name}": value for name, value in fields.items()}
     assert refused(changed(kind(), change)) == {rule}
     document = factory.worker_pod()
     document["spec"] |= pod
-    document["spec"]["containers"][0] |= one
+    document["spec"]["containers"][0] |= fields
     assert refused(document) == {rule}
 
 
-def test_35_wrong_types_are_the_api_servers_to_refuse() -> None:
-    """A text where a boolean belongs never gets past its schema; here it is neither a yes nor a crash."""
+def test_35_wrong_types_are_left_to_the_api_server() -> None:
+    """The API server's schema rejects a string as a boolean; it must not crash RayWarden."""
     for value in ("true", 1, [True], {"a": True}):
         assert passes(changed(ray_cluster(), {f"{HEAD}/spec/hostNetwork": value}))
 
@@ -337,7 +337,7 @@ def test_37_names_and_namespaces() -> None:
         }
 
 
-def test_37_what_the_object_says_of_its_namespace_loosens_nothing() -> None:
+def test_37_the_namespace_in_the_object_weakens_nothing() -> None:
     loose = {
         "inject": {"optOutNamespaces": ["loose"]},
         "exemptions": [{"namespaces": ["loose"], "reason": "test"}],
@@ -362,8 +362,8 @@ def test_37_server_side_apply_is_a_create_or_an_update() -> None:
     }
 
 
-def test_37_deleted_and_created_again_it_is_new() -> None:
-    """A cluster that was there before us keeps what it had on update, and loses that when it comes again."""
+def test_37_a_cluster_that_is_created_again_is_new() -> None:
+    """A cluster older than RayWarden may keep a violation on update, but not if created again."""
     bad = changed(ray_cluster(), {f"{HEAD}/spec/hostNetwork": True})
     assert refused(changed(bad, {"/spec/suspend": True}), bad) == set()
     assert refused(bad) == {"no-host-access"}

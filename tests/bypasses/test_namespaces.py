@@ -1,4 +1,4 @@
-"""Rows 26 to 30 and 34: labels of namespaces, opting out, other namespaces, network policies, what changes later."""
+"""Rows 26 to 30 and 34: namespaces, opting out, NetworkPolicies, and what changes later."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ def labeled(**labels: str) -> Object:
 
 @pytest.mark.parametrize("mode", ["enforce", "warn", "audit"])
 @pytest.mark.parametrize("level", ["baseline", "privileged", None])
-def test_26_a_namespace_loosened(mode: str, level: str | None) -> None:
+def test_26_a_weakened_namespace(mode: str, level: str | None) -> None:
     before = labeled(**{mode: "restricted"})
     after = labeled(**({mode: level} if level else {}))
     assert refused(after, before, user="author") == OPT_OUT
@@ -37,18 +37,18 @@ def test_26_a_namespace_loosened(mode: str, level: str | None) -> None:
 
 
 @pytest.mark.parametrize("level", ["privileged", "Privileged", "none", ""])
-def test_26_a_label_below_the_policy_changes_nothing(level: str) -> None:
+def test_26_a_label_weaker_than_the_policy_has_no_effect(level: str) -> None:
     bad = changed(ray_cluster(), {f"{HEAD}/spec/hostNetwork": True})
     assert "no-host-access" in refused(bad, None, labeled(enforce=level))
 
 
-def test_26_a_namespace_made_anew_remains() -> None:
-    """Who may create namespaces may create one without labels; the policy's own profiles hold there."""
+def test_26_a_new_namespace_remains() -> None:
+    """Users who may create namespaces may omit the labels; the profiles of the policy apply."""
     assert passes(labeled(enforce="privileged"))
 
 
 @pytest.mark.parametrize("value", ["false", "False", "no", "0", ""])
-def test_27_opting_out_of_a_pod(value: str) -> None:
+def test_27_opting_out(value: str) -> None:
     out = {"raywarden.io/inject": value}
     for where in ("labels", "annotations"):
         assert refused(changed(ray_cluster(), {f"/metadata/{where}": out})) >= OPT_OUT
@@ -59,7 +59,7 @@ def test_27_opting_out_of_a_pod(value: str) -> None:
         assert refused(changed(before, {place: value}), before, user="author") >= OPT_OUT
 
 
-def test_27_where_a_cluster_may_opt_out_its_parts_may_not() -> None:
+def test_27_a_cluster_may_opt_out_only_as_a_whole() -> None:
     policy = {"inject": {"optOutNamespaces": ["team-a"]}}
     assert refused(changed(ray_cluster(), {"/metadata/labels": FALSE}), policy=policy) == set()
     assert (
@@ -69,7 +69,7 @@ def test_27_where_a_cluster_may_opt_out_its_parts_may_not() -> None:
 
 
 def test_28_other_namespaces() -> None:
-    """What comes past the webhook there is judged as anywhere; and `restricted` keeps Ray out of them."""
+    """Requests that reach the webhook are checked as usual, and `restricted` refuses Ray there."""
     for namespace in ("kube-system", "kube-public", "default"):
         document = changed(ray_cluster(), {"/metadata/namespace": namespace})
         bad = changed(document, {f"{HEAD}/spec/hostNetwork": True})
@@ -78,8 +78,8 @@ def test_28_other_namespaces() -> None:
         assert "namespace-isolation" in warned & denied
 
 
-def test_28_in_a_namespace_of_the_system_remains() -> None:
-    """Whoever may write there, which RBAC says, gets the default policy; and the webhook is not registered for it."""
+def test_28_ray_in_a_system_namespace_remains() -> None:
+    """RBAC decides who may write there; the webhook is not registered for these namespaces."""
     assert passes(changed(ray_cluster(), {"/metadata/namespace": "kube-system"}))
 
 
@@ -87,8 +87,8 @@ def test_28_in_a_namespace_of_the_system_remains() -> None:
     ("image", "rules"),
     [("rayproject/ray", {"pinned-images"}), ("rayproject/ray:latest", {"pinned-images"})],
 )
-def test_30_tags_that_move(image: str, rules: set[str]) -> None:
-    """Restricted by design; with `requireDigest` in the policy a tag alone is refused at any profile."""
+def test_30_tags_that_change_over_time(image: str, rules: set[str]) -> None:
+    """Refused by `restricted` only; `requireDigest` in the policy refuses tags in every profile."""
     document = changed(ray_cluster(), {f"{RAY}/image": image})
     warned, denied = by_both(document)
     assert rules <= warned & denied
@@ -101,8 +101,8 @@ def test_30_tags_that_move(image: str, rules: set[str]) -> None:
     assert refused(both, policy=policy) == set()
 
 
-def test_30_what_is_behind_a_name_later_remains() -> None:
-    """A tag pushed again, and ConfigMaps and Secrets, whose content admission of Ray never sees."""
+def test_30_content_that_changes_behind_a_name_remains() -> None:
+    """A tag can be pushed again, and admission never sees the content of ConfigMaps and Secrets."""
     source = [{"name": "setup", "configMap": {"name": "setup"}}]
     mount = [{"name": "setup", "mountPath": "/setup"}]
     run = {
@@ -140,8 +140,8 @@ def test_30_what_is_behind_a_name_later_remains() -> None:
         {"ports": [{"port": "dashboard"}]},
     ],
 )
-def test_34_network_policies_for_everyone(rule: Object) -> None:
-    """Restricted by design: network policies need a network that knows them."""
+def test_34_network_policies_that_allow_everyone(rule: Object) -> None:
+    """Refused by `restricted` only, because not every network enforces NetworkPolicies."""
     wide = changed(
         related_objects.network_policy(), {"/spec/ingress": [rule], "/metadata/name": "demo-head"}
     )
@@ -153,19 +153,19 @@ def test_34_network_policies_for_everyone(rule: Object) -> None:
     assert warned == denied == {"network-policy-present"}
 
 
-def test_34_made_first_under_kuberays_name() -> None:
+def test_34_a_policy_created_first_under_kuberays_name() -> None:
     own = ray_cluster(networkPolicy={"mode": "DenyAll"})
     theirs = changed(related_objects.network_policy(), {"/metadata/name": "demo-head"})
     denied, warned = verdict(own, None, theirs, policy={"profiles": {"enforce": "restricted"}})
     assert denied == {"network-policy-present"} and not warned
 
 
-def test_34_a_label_taken_off_a_pod() -> None:
-    """The policy stays, and the pod steps out of it."""
+def test_34_a_label_removed_from_a_pod() -> None:
+    """The policy stays, but it no longer selects the pod."""
     policy = changed(
         related_objects.network_policy(), {"/spec/podSelector": {"matchLabels": {"app": "ray"}}}
     )
-    around = [one for one in factory.namespace_objects() if one["kind"] != "NetworkPolicy"]
+    around = [item for item in factory.namespace_objects() if item["kind"] != "NetworkPolicy"]
     parsed = Policy.parse({"profiles": {"enforce": "restricted"}})
     known = ManifestNamespaces([*around, policy], complete=True)
     reviewer = Reviewer(lambda: parsed, lambda: factory.SIGNER, known, lambda: factory.TODAY)
@@ -176,8 +176,8 @@ def test_34_a_label_taken_off_a_pod() -> None:
     assert reviewer.validate(sent).denied == ("network-policy-present",)
 
 
-def test_34_policies_deleted_and_private_networks_remain() -> None:
-    """A DELETE is never refused; a private network is taken for people one knows, the pods' own network too."""
+def test_34_deleted_policies_and_private_networks_remain() -> None:
+    """A DELETE is never refused, and private networks count as trusted, even the pod network."""
     sent = factory.request(related_objects.network_policy(), "DELETE")
     assert factory.reviewer({"profiles": {"enforce": "restricted"}}).validate(sent).response.allowed
     private = [{"from": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}]

@@ -1,4 +1,4 @@
-"""Rows 17 to 21: who is in a cluster, and who only says so."""
+"""Rows 17 to 21: pods that belong to a cluster, and pods that only claim to."""
 
 import asyncio
 from typing import Any
@@ -17,8 +17,8 @@ RAY_LABELS = {"ray.io/cluster": "victim", "ray.io/node-type": "worker"}
 START = ["ray", "start", "--address=demo-head-svc:6379"]
 
 
-def made_by(kind: str, template: Object) -> Object:
-    """An object of a kind that makes pods of a template."""
+def controller(kind: str, template: Object) -> Object:
+    """An object of a kind that creates pods from a template."""
     group = {"Job": "batch/v1", "CronJob": "batch/v1", "ReplicationController": "v1"}.get(
         kind, "apps/v1"
     )
@@ -29,7 +29,7 @@ def made_by(kind: str, template: Object) -> Object:
     return {"apiVersion": group, "kind": kind, "metadata": metadata, "spec": spec}
 
 
-MAKERS = [
+CONTROLLERS = [
     "Deployment",
     "StatefulSet",
     "DaemonSet",
@@ -40,14 +40,14 @@ MAKERS = [
 ]
 
 
-@pytest.mark.parametrize("kind", [*MAKERS, "Pod"])
+@pytest.mark.parametrize("kind", [*CONTROLLERS, "Pod"])
 @pytest.mark.parametrize(
     "command",
     [START, ["ray", "--log-style=record", "start"], ["bash", "-c", "sleep 1; ray start --head"]],
 )
 @pytest.mark.parametrize("listed", ["containers", "initContainers"])
 def test_17_ray_without_labels(kind: str, command: list[str], listed: str) -> None:
-    """Restricted by design: a default is not to stop what never asked for our care."""
+    """Refused by `restricted` only: the default profile must not stop pods that never opted in."""
     spec = {"containers": [container("main")], listed: [container("mine", command=command)]}
     if kind == "Pod":
         document: Object = {
@@ -57,7 +57,7 @@ def test_17_ray_without_labels(kind: str, command: list[str], listed: str) -> No
             "spec": spec,
         }
     else:
-        document = made_by(kind, {"metadata": {"labels": {"app": "mine"}}, "spec": spec})
+        document = controller(kind, {"metadata": {"labels": {"app": "mine"}}, "spec": spec})
     warned, denied = by_both(document)
     assert "tls-on" in warned & denied
 
@@ -65,11 +65,13 @@ def test_17_ray_without_labels(kind: str, command: list[str], listed: str) -> No
 @pytest.mark.parametrize(
     "command", [["python", "-m", "ray.scripts.scripts", "start"], ["/mine/entrypoint.sh"], None]
 )
-def test_17_a_command_that_does_not_say_so_remains(command: list[str] | None) -> None:
-    one = container("mine", **({"command": command} if command else {}))
+def test_17_an_unrecognized_command_remains(command: list[str] | None) -> None:
+    fields: Object = {"command": command} if command else {}
+    unrecognized = container("mine", **fields)
     assert passes(
-        made_by(
-            "Deployment", {"metadata": {"labels": {"app": "mine"}}, "spec": {"containers": [one]}}
+        controller(
+            "Deployment",
+            {"metadata": {"labels": {"app": "mine"}}, "spec": {"containers": [unrecognized]}},
         )
     )
 
@@ -97,20 +99,20 @@ def test_18_label_spoofing(user: str) -> None:
     )
 
 
-@pytest.mark.parametrize("kind", MAKERS)
-def test_18_by_a_template(kind: str) -> None:
+@pytest.mark.parametrize("kind", CONTROLLERS)
+def test_18_label_spoofing_in_a_template(kind: str) -> None:
     template = {"metadata": {"labels": RAY_LABELS}, "spec": factory.template("mine")["spec"]}
-    assert refused(made_by(kind, template)) == SPOOFED
-    before = made_by(kind, {"metadata": {"labels": {"app": "mine"}}, "spec": template["spec"]})
-    assert refused(made_by(kind, template), before) == SPOOFED
+    assert refused(controller(kind, template)) == SPOOFED
+    before = controller(kind, {"metadata": {"labels": {"app": "mine"}}, "spec": template["spec"]})
+    assert refused(controller(kind, template), before) == SPOOFED
 
 
-def test_18_a_clean_up_pod_of_ones_own() -> None:
+def test_18_a_cleanup_pod_that_kuberay_did_not_create() -> None:
     pod = factory.head_pod(**{"ray.io/node-type": "redis-cleanup"})
     assert refused(pod, user="author") >= SPOOFED
 
 
-def test_18_the_signer_wants_an_owner() -> None:
+def test_18_the_signer_requires_an_owner() -> None:
     changes: tuple[Object, ...] = (
         {"/metadata/ownerReferences": []},
         {"/metadata/ownerReferences/0/kind": "ReplicaSet"},
@@ -121,7 +123,7 @@ def test_18_the_signer_wants_an_owner() -> None:
 
 
 def test_18_opting_in_remains() -> None:
-    """Within a namespace everybody may join Ray without KubeRay, which is a CA of its own."""
+    """In a namespace, everyone may join Ray without KubeRay, which has a CA of its own."""
     assert passes(factory.opted_in_pod(), user="author")
     issued = sign(signing(), "3")
     assert issued.identity.cluster.opted_in and issued.identity.cluster.name == "django"
@@ -140,7 +142,7 @@ def test_18_opting_in_remains() -> None:
     ],
 )
 def test_19_forged_owners(change: Object) -> None:
-    """Also where the operator's own account were at work."""
+    """Even the account of the operator cannot create them."""
     forged = changed(factory.worker_pod(), change)
     assert refused(forged) == SPOOFED
     assert refused(forged, user="author") == SPOOFED
@@ -155,7 +157,7 @@ def test_19_an_owner_added_later() -> None:
     )
 
 
-def test_19_the_signer_looks_for_the_live_cluster() -> None:
+def test_19_the_signer_checks_the_live_cluster() -> None:
     for change in (
         {"/metadata/ownerReferences/0/uid": "forged"},
         {"/metadata/ownerReferences/0/name": "gone", "/metadata/labels/ray.io~1cluster": "gone"},
@@ -166,7 +168,7 @@ def test_19_the_signer_looks_for_the_live_cluster() -> None:
 
 
 def test_20_a_stolen_token() -> None:
-    """Of no use once its pod is gone, nor, where the network lets us ask for it, from another address."""
+    """The signer refuses it if its pod is gone, and from another address if it may check that."""
     strict = signing(require_peer_address=True)
     with pytest.raises(NotAllowedError, match="does not come from an address of the pod"):
         sign(strict, peer="10.0.0.66")
@@ -181,14 +183,14 @@ def test_20_a_stolen_token() -> None:
         asyncio.run(signing().sign("of another audience", CSR, ""))
 
 
-def test_20_by_default_from_any_address_remains() -> None:
+def test_20_a_stolen_token_from_another_address_remains() -> None:
     issued = sign(signing(), peer="10.0.0.66")
     assert issued.identity.pod == "demo-head-abcde", (
-        "it is a certificate for the pod it was stolen from"
+        "the certificate is for the pod that the token was stolen from"
     )
 
 
-def test_20_another_audiences_token_is_not_ours() -> None:
+def test_20_a_token_for_another_audience() -> None:
     for name in ("raywarden-token", "mine"):
         sources = [{"serviceAccountToken": {"path": "token", "audience": "https://mine"}}]
         volume = {"name": name, "projected": {"sources": sources}}
@@ -200,7 +202,7 @@ def test_20_another_audiences_token_is_not_ours() -> None:
 
 @pytest.mark.parametrize("sub_resource", ["portforward", "proxy", "exec", "attach"])
 def test_21_port_forward_and_proxy_remain(sub_resource: str) -> None:
-    """The way in that messages recommend: the API server has asked who it is, and RBAC whether he may."""
+    """Remediations recommend it: the API server authenticates users, and RBAC authorizes them."""
     options: Any = {
         "apiVersion": "v1",
         "kind": "PodPortForwardOptions",

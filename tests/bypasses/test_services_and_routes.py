@@ -1,4 +1,4 @@
-"""Rows 12 to 16: ways to Ray from outside."""
+"""Rows 12 to 16: access to Ray from outside the cluster."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ def named(document: Object, name: str) -> Object:
     return changed(document, {"/metadata/name": name})
 
 
-def to(name: str, port: Any = 80) -> Object:
+def ingress_to(name: str, port: Any = 80) -> Object:
     """An Ingress to a port of a Service."""
     number = {"number": port} if isinstance(port, int) else {"name": port}
     place = "/spec/rules/0/http/paths/0/backend/service"
@@ -64,7 +64,7 @@ def test_12_head_service(kind: Any, place: str, change: Object) -> None:
         assert refused(document, before) == HEAD_SERVICE
 
 
-def test_12_annotations_that_reach_no_service() -> None:
+def test_12_annotations_that_kuberay_does_not_copy() -> None:
     internal = {"service.beta.kubernetes.io/aws-load-balancer-internal": "true"}
     public = ray_cluster(headServiceAnnotations=internal)
     public["spec"]["headGroupSpec"]["serviceType"] = "LoadBalancer"
@@ -81,7 +81,7 @@ def test_12_annotations_that_reach_no_service() -> None:
 
 
 def test_12_the_annotation_of_another_cloud_remains() -> None:
-    """Which cloud this is nobody has said; elsewhere such an annotation means nothing."""
+    """RayWarden does not know the cloud; in another cloud such an annotation has no effect."""
     foreign = {"service.beta.kubernetes.io/azure-load-balancer-internal": "true"}
     public = ray_cluster(headServiceAnnotations=foreign)
     public["spec"]["headGroupSpec"]["serviceType"] = "LoadBalancer"
@@ -120,9 +120,9 @@ def test_14_enable_ingress() -> None:
         "nginx.ingress.kubernetes.io/server-snippet": "satisfy any;",
     }
     assert refused(changed(enabled, {"/metadata/annotations": snippet})) == OPEN
-    asking = changed(enabled, {"/metadata/annotations": {AUTH: "https://sso.example"}})
-    assert refused(asking) == set()
-    before = stored(asking)
+    authenticating = changed(enabled, {"/metadata/annotations": {AUTH: "https://sso.example"}})
+    assert refused(authenticating) == set()
+    before = stored(authenticating)
     assert (
         refused(changed(before, {f"/metadata/annotations/{AUTH.replace('/', '~1')}": None}), before)
         == OPEN
@@ -132,12 +132,12 @@ def test_14_enable_ingress() -> None:
 @pytest.mark.parametrize(
     "document",
     [
-        changed(to("demo-head-svc"), {"/spec/rules/0/host": None}),
+        changed(ingress_to("demo-head-svc"), {"/spec/rules/0/host": None}),
         changed(
             related_objects.ingress(),
             {"/spec/defaultBackend": {"service": {"name": "demo-head-svc"}}},
         ),
-        to("anything", 8265),
+        ingress_to("anything", 8265),
         changed(
             {**related_objects.ingress(), "apiVersion": "extensions/v1beta1"},
             {"/spec/backend": {"serviceName": "demo-head-svc", "servicePort": 80}},
@@ -151,10 +151,10 @@ def test_14_enable_ingress() -> None:
             },
         ),
         changed(
-            to("demo-head-svc"),
+            ingress_to("demo-head-svc"),
             {"/metadata/annotations": {"nginx.ingress.kubernetes.io/auth-secret": "users"}},
         ),
-        changed(to("demo-head-svc"), {"/metadata/annotations": {AUTH: ""}}),
+        changed(ingress_to("demo-head-svc"), {"/metadata/annotations": {AUTH: ""}}),
     ],
 )
 def test_14_ingresses(document: Object) -> None:
@@ -162,11 +162,12 @@ def test_14_ingresses(document: Object) -> None:
     assert refused(document, related_objects.ingress()) == OPEN
 
 
-def test_14_an_annotation_that_another_controller_reads_remains() -> None:
-    """Which controller takes the Ingress nobody has said, nor whom the one asked lets in."""
+def test_14_an_annotation_for_another_controller_remains() -> None:
+    """RayWarden does not know which controller serves the Ingress, or what the URL accepts."""
     assert passes(
         changed(
-            to("demo-head-svc"), {"/metadata/annotations": {AUTH: "https://yes.example/to/all"}}
+            ingress_to("demo-head-svc"),
+            {"/metadata/annotations": {AUTH: "https://yes.example/to/all"}},
         )
     )
 
@@ -177,15 +178,15 @@ def test_14_an_annotation_that_another_controller_reads_remains() -> None:
 @pytest.mark.parametrize(
     "fields", [{"type": "LoadBalancer"}, {"type": "NodePort"}, {"externalIPs": ["198.51.100.7"]}]
 )
-def test_15_services_of_ones_own(selector: Object, fields: Object) -> None:
+def test_15_services_that_kuberay_did_not_create(selector: Object, fields: Object) -> None:
     assert refused(service(selector=selector, **fields)) == PUBLIC
     assert refused(service(selector=selector, **fields), service(selector=selector)) == PUBLIC
     by_port = service(ports=[{"port": 80, "targetPort": 52365}], **fields)
     assert refused(by_port) == PUBLIC
 
 
-def test_15_kept_in_deletion() -> None:
-    """A finalizer keeps a Service, and kube-proxy serves it as long as it is there."""
+def test_15_a_service_that_is_being_deleted() -> None:
+    """A finalizer can keep a Service, and kube-proxy serves it as long as it exists."""
     gone = {
         "deletionTimestamp": "2026-11-20T08:00:00Z",
         "finalizers": ["a/b"],
@@ -197,7 +198,7 @@ def test_15_kept_in_deletion() -> None:
     assert verdict(changed(before, {"/metadata/finalizers": None}), before) == (set(), set())
 
 
-def test_15_the_service_first_and_the_label_later() -> None:
+def test_15_a_public_service_before_the_label() -> None:
     public = service(type="LoadBalancer")
     template = "/spec/headGroupSpec/template/metadata/labels"
     assert refused(changed(ray_cluster(), {template: {"app": "web"}}), None, public) == PUBLIC
@@ -246,21 +247,21 @@ def test_15_routes(document: Object) -> None:
     assert refused(document) == OPEN
 
 
-def test_15_named_ports_do_not_pass_for_serves() -> None:
+def test_15_named_ports_do_not_count_as_serve() -> None:
     inner = service(
         selector={**RAY, "ray.io/serve": "true"}, ports=[{"port": 80, "targetPort": "dashboard"}]
     )
-    assert refused(to("web"), None, inner) == OPEN
+    assert refused(ingress_to("web"), None, inner) == OPEN
 
 
-def test_15_the_way_first_and_the_service_later_remains() -> None:
-    """What leads to a Service is not known when the Service is made; live pods are not known at all."""
-    assert passes(to("later"))
+def test_15_a_route_before_its_service_remains() -> None:
+    """A new Service is checked without the routes to it, and RayWarden does not know live pods."""
+    assert passes(ingress_to("later"))
     assert passes(named(service(selector=RAY, ports=[{"port": 80, "targetPort": 8265}]), "later"))
     hidden = service(
         type="LoadBalancer", selector={"app": "django"}, ports=[{"port": 80, "targetPort": "dash"}]
     )
-    assert passes(hidden), "selects pods of Ray without KubeRay, which were there before"
+    assert passes(hidden), "it selects existing pods of Ray without KubeRay"
 
 
 @pytest.mark.parametrize(
@@ -289,7 +290,7 @@ def test_15_routes_of_other_kinds_remain(api_version: str, kind: str, spec: Obje
 
 
 @pytest.mark.parametrize("port", [8265, 10001, 52365])
-def test_16_endpoints_by_hand(port: int) -> None:
+def test_16_endpoints_created_by_hand(port: int) -> None:
     by_hand = changed(related_objects.endpoint_slice(), {"/ports/0/port": port})
     assert refused(by_hand) == PUBLIC
     assert refused({**by_hand, "apiVersion": "discovery.k8s.io/v1beta1"}) == PUBLIC
@@ -306,20 +307,20 @@ def test_16_external_names() -> None:
     alias = service(
         type="ExternalName", externalName="demo-head-svc.team-b.svc.cluster.local", selector=None
     )
-    assert refused(to("web"), None, alias) == OPEN
+    assert refused(ingress_to("web"), None, alias) == OPEN
     by_pod = service(
         type="ExternalName",
         externalName="10-0-0-7.team-a.pod.cluster.local",
         ports=[{"port": 80, "targetPort": 8265}],
     )
-    assert refused(to("web"), None, by_pod) == OPEN
+    assert refused(ingress_to("web"), None, by_pod) == OPEN
     inner = named(service(selector=RAY, ports=[{"port": 80, "targetPort": 8265}]), "inner")
     outer = service(type="ExternalName", externalName="inner.team-a.svc.cluster.local")
-    assert refused(to("web"), None, inner, outer) == OPEN
+    assert refused(ingress_to("web"), None, inner, outer) == OPEN
 
 
 def test_16_endpoints_to_gcs_and_a_service_made_public_later_remain() -> None:
-    """6379 is Redis' port too, and a Service without selector says nothing of where it leads."""
+    """Redis uses 6379 as well, and a Service without a selector does not show its target."""
     assert passes(changed(related_objects.endpoint_slice(), {"/ports/0/port": 6379}))
     assert passes(service(type="LoadBalancer", selector=None), service(selector=None))
 
@@ -329,4 +330,4 @@ def test_16_an_external_name_of_an_external_name_remains() -> None:
         service(type="ExternalName", externalName="demo-head-svc.team-b.svc.cluster.local"), "inner"
     )
     outer = service(type="ExternalName", externalName="inner.team-a.svc.cluster.local")
-    assert passes(to("web"), None, inner, outer)
+    assert passes(ingress_to("web"), None, inner, outer)

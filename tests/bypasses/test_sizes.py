@@ -1,4 +1,4 @@
-"""Row 36: objects so large that nobody answers in time."""
+"""Row 36: objects so large that a review would not finish in time."""
 
 import time
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from tests.support import factory, related_objects
 from tests.support.factory import Object, changed, container, ray_cluster
 from tests.support.live_server import Live, raw, read_all, serving
 
-# The API server waits ten seconds by default; the largest object it takes has some 3 MB.
+# The API server waits ten seconds by default. The largest object it accepts has about 3 MB.
 _SECONDS = 5
 
 
@@ -23,14 +23,14 @@ def live() -> Iterator[Live]:
 
 
 @pytest.mark.parametrize("path", ["/mutate", "/validate"])
-def test_36_more_than_the_limit_is_refused_unread(live: Live, path: str) -> None:
+def test_36_a_body_above_the_limit_is_rejected_unread(live: Live, path: str) -> None:
     head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     with raw(live) as connection:
         connection.sendall(head.encode() + b"Content-Length: 9000000\r\n\r\n")
         assert read_all(connection).startswith(b"HTTP/1.1 413 ")
 
 
-def test_36_less_than_the_limit_is_judged(live: Live) -> None:
+def test_36_a_body_below_the_limit_is_reviewed(live: Live) -> None:
     padding = {
         "/metadata/annotations": {"padding": "x" * 1_400_000},
         f"{HEAD}/spec/hostNetwork": True,
@@ -46,7 +46,7 @@ def test_36_less_than_the_limit_is_judged(live: Live) -> None:
 
 
 def _many(number: int) -> dict[str, Object]:
-    """Objects with many of what rules look at, a violation among them; each under 3 MB for 10,000."""
+    """Objects with `number` parts that rules check and a violation; 10,000 are below 3 MB."""
     chain = [
         {"name": f"V{index}", "value": f"$(V{index + 1}) $(V{index + 2})"}
         for index in range(number)
@@ -104,14 +104,14 @@ def _many(number: int) -> dict[str, Object]:
     }
 
 
-def test_36_too_many_parts_are_refused_unjudged() -> None:
-    for message in ("groups", "containers"):
-        assert refused(_many(20_000)[message]) == {"size"}
+def test_36_an_object_with_too_many_parts_is_refused_by_its_size() -> None:
+    for part in ("groups", "containers"):
+        assert refused(_many(20_000)[part]) == {"size"}
 
 
-@pytest.mark.parametrize("message", list(_many(1)))
-def test_36_rules_are_done_in_time(message: str) -> None:
-    document = _many(10_000)[message]
+@pytest.mark.parametrize("part", list(_many(1)))
+def test_36_the_rules_finish_in_time(part: str) -> None:
+    document = _many(10_000)[part]
     began = time.monotonic()
     refused(document)
     assert time.monotonic() - began < _SECONDS

@@ -1,8 +1,17 @@
-"""Rows 1 to 3: another start command, or something that runs before it."""
+"""Rows 1 to 3: other start commands, and code that runs before Ray."""
 
 import pytest
 
-from tests.bypasses.admission import HEAD, OVERWRITE, RAY, WORKER, made_of, passes, refused, stored
+from tests.bypasses.admission import (
+    HEAD,
+    OVERWRITE,
+    RAY,
+    WORKER,
+    passes,
+    refused,
+    refused_with_derived,
+    stored,
+)
 from tests.support import factory
 from tests.support.factory import Object, changed, ray_cluster
 
@@ -34,10 +43,10 @@ def test_01_overwrite_container_cmd(document: Object) -> None:
     assert refused(document) == INTACT
 
 
-def test_01_of_a_template_it_is_found_again_on_the_pod() -> None:
+def test_01_overwrite_container_cmd_in_a_template() -> None:
     template = changed(factory.template("ray-head"), {"/metadata/annotations": OVERWRITE})
     document = changed(ray_cluster(), {HEAD: template})
-    assert made_of(document)[0] == INTACT
+    assert refused_with_derived(document)[0] == INTACT
 
 
 @pytest.mark.parametrize(
@@ -63,7 +72,7 @@ def test_02_commands_before_ray_start(command: str, place: str) -> None:
     assert refused(changed(ray_cluster(), {place: values[place.rpartition("/")[2]]})) == INTACT
 
 
-def test_02_by_reference() -> None:
+def test_02_commands_by_reference() -> None:
     entries = [{"name": "X", "value": "unset RAY_USE_TLS"}]
     assert refused(changed(running("$(X)"), {f"{RAY}/env": entries})) == INTACT
 
@@ -82,7 +91,7 @@ def test_02_obfuscation_remains(command: str) -> None:
     assert passes(running("bash", "-c", command))
 
 
-def test_02_words_put_together_by_kubernetes_remain() -> None:
+def test_02_names_that_kubernetes_expands_remain() -> None:
     entries = [{"name": "X", "value": "RAY_USE"}]
     assert passes(changed(running("export $(X)_TLS=0"), {f"{RAY}/env": entries}))
 
@@ -91,7 +100,7 @@ def test_02_words_put_together_by_kubernetes_remain() -> None:
     "name",
     ["BASH_ENV", "ENV", "LD_PRELOAD", "LD_AUDIT", "PYTHONPATH", "PYTHONSTARTUP", "BASH_FUNC_ray%%"],
 )
-def test_03_what_runs_before_ray(name: str) -> None:
+def test_03_variables_that_run_code_before_ray(name: str) -> None:
     entry = {"name": name, "value": "/mnt/shared/mine"}
     from_elsewhere = {
         "name": name,
@@ -112,7 +121,7 @@ def test_03_what_runs_before_ray(name: str) -> None:
     assert refused(changed(factory.worker_pod(), {"/spec/initContainers/0/env/-": entry})) == INTACT
 
 
-def test_03_by_an_update() -> None:
+def test_03_variables_added_by_an_update() -> None:
     before = stored(ray_cluster())
     assert (
         refused(changed(before, {f"{RAY}/env/-": {"name": "LD_PRELOAD", "value": "/x.so"}}), before)
@@ -125,6 +134,6 @@ def test_03_other_search_paths_remain(name: str) -> None:
     assert passes(changed(ray_cluster(), {f"{RAY}/env": [{"name": name, "value": "/mnt/shared"}]}))
 
 
-def test_03_names_out_of_a_config_map_remain() -> None:
+def test_03_variables_from_a_config_map_remain() -> None:
     source = {"prefix": "BASH_", "configMapRef": {"name": "mine"}}
     assert passes(changed(ray_cluster(), {f"{RAY}/envFrom": [source]}))

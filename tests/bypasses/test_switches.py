@@ -1,4 +1,4 @@
-"""Rows 31, 39, 40, 42 and 43: parameters and variables by which Ray is disarmed, and what a job brings along."""
+"""Rows 31, 39, 40, 42 and 43: parameters and variables that weaken Ray, and the code of jobs."""
 
 from typing import Any
 
@@ -25,13 +25,14 @@ OFF = '{"USE_TLS":false}'
 def test_31_hooks_in_runtime_environments(content: str) -> None:
     assert refused(factory.ray_job(runtimeEnvYAML=content)) == HOOKS
     assert refused(factory.ray_cron_job(runtimeEnvYAML=content)) == HOOKS
-    serve = f"applications: [{{name: a, runtime_env: {content if content[0] == '{' else '{' + content + '}'}}}]"
+    flow = content if content.startswith("{") else "{" + content + "}"
+    serve = f"applications: [{{name: a, runtime_env: {flow}}}]"
     assert refused(factory.ray_service(serveConfigV2=serve)) == HOOKS
     assert refused(factory.ray_service(serveConfigV2=serve), factory.ray_service()) == HOOKS
 
 
 @pytest.mark.parametrize("content", ["a: &a [*a]", "a: [", "x: " + "1" * 300_000])
-def test_31_what_cannot_be_read_is_refused(content: str) -> None:
+def test_31_an_unreadable_runtime_environment_is_refused(content: str) -> None:
     assert refused(factory.ray_job(runtimeEnvYAML=content)) == {"no-literal-credentials"}
 
 
@@ -46,7 +47,7 @@ def test_31_images_of_runtime_environments() -> None:
     ["working_dir: https://mine.example/code.zip", "py_executable: bash -c id", "pip: [mine]"],
 )
 def test_31_the_code_of_a_job_remains(content: str) -> None:
-    """Running code is what a job is for; and one that is submitted to Ray itself never comes past admission."""
+    """Jobs exist to run code, and admission does not see jobs that are submitted to Ray itself."""
     assert passes(factory.ray_job(runtimeEnvYAML=content))
     assert passes(
         factory.ray_job(entrypoint="ray job submit --runtime-env-json '{}' -- bash -c id")
@@ -82,7 +83,7 @@ def test_39_shell_in_start_parameters(kind: Any, place: str, value: str) -> None
 
 
 @pytest.mark.parametrize("name", ["num-cpus=1;id", "--num-cpus", "a b", "$(id)", ""])
-def test_39_shell_in_their_names(name: str) -> None:
+def test_39_shell_in_names_of_start_parameters(name: str) -> None:
     assert (
         refused(changed(ray_cluster(), {f"/spec/headGroupSpec/rayStartParams/{name}": "1"}))
         == PARAMS
@@ -105,15 +106,15 @@ def test_39_shell_in_their_names(name: str) -> None:
         {f"{RAY}/env": [{"name": "REDIS_USERNAME", "value": "a --system-config={}"}]},
     ],
 )
-def test_39_elsewhere_in_the_same_command(change: Object) -> None:
+def test_39_shell_in_other_parts_of_the_command(change: Object) -> None:
     assert refused(changed(ray_cluster(), change)) == PARAMS
 
 
-def test_39_by_an_update() -> None:
+def test_39_shell_added_by_an_update() -> None:
     before = stored(changed(ray_cluster(), {"/spec/headGroupSpec/rayStartParams/num-cpus": "1"}))
     worse = changed(before, {"/spec/headGroupSpec/rayStartParams/num-cpus": "1;id"})
     assert refused(worse, before) == PARAMS
-    # The parameter was wrong already, and is wrong in another way now.
+    # The stored parameter was wrong already; the update makes it wrong in another way.
     assert (
         refused(changed(worse, {"/spec/headGroupSpec/rayStartParams/num-cpus": "1|id"}), worse)
         == PARAMS
@@ -129,7 +130,7 @@ def test_40_system_config(name: str, value: str, group: str) -> None:
     )
 
 
-def test_40_in_commands() -> None:
+def test_40_system_config_in_commands() -> None:
     for words in (["ray start --head --system-config", OFF], ["echo", f"--system_config={OFF}"]):
         document = changed(ray_cluster(), {f"{RAY}/command": ["bash", "-c", *words]})
         assert refused(document) == {"start-command-intact"}
@@ -139,7 +140,7 @@ def test_40_in_commands() -> None:
 
 
 def test_40_words_in_a_redis_password_from_a_secret_remain() -> None:
-    """KubeRay pastes `$REDIS_PASSWORD` without quotes, and what is in a Secret admission never sees."""
+    """KubeRay pastes `$REDIS_PASSWORD` without quotes, and admission never sees Secrets."""
     password = {"valueFrom": {"secretKeyRef": {"name": "mine", "key": "password"}}}
     assert passes(
         ray_cluster(
@@ -162,7 +163,7 @@ def test_40_words_in_a_redis_password_from_a_secret_remain() -> None:
         "REMOTE_PDB_HOST",
     ],
 )
-def test_42_hooks_by_environment(name: str) -> None:
+def test_42_hooks_in_variables(name: str) -> None:
     entry = {"name": name, "value": "1"}
     elsewhere = {"name": name, "valueFrom": {"configMapKeyRef": {"name": "mine", "key": "hook"}}}
     for kind, place in KINDS:
@@ -185,7 +186,7 @@ def test_42_hooks_by_environment(name: str) -> None:
     assert refused(changed(factory.submitter_pod(), {"/spec/containers/0/env": [entry]})) == HOOKS
 
 
-def test_42_hooks_out_of_a_config_map_remain() -> None:
+def test_42_hooks_from_a_config_map_remain() -> None:
     assert passes(changed(ray_cluster(), {f"{RAY}/envFrom": [{"configMapRef": {"name": "mine"}}]}))
 
 
@@ -201,12 +202,12 @@ def test_42_hooks_out_of_a_config_map_remain() -> None:
     ],
 )
 def test_43_the_job_agent_without_a_token(document: Object) -> None:
-    """Restricted by design: tokens need Ray 2.52, and clients that send them."""
+    """Refused by `restricted` only: tokens need Ray 2.52 and clients that send them."""
     warned, denied = by_both(document)
     assert "auth-on" in warned & denied
 
 
-def test_43_a_proxy_that_does_not_close_the_agent_is_none() -> None:
+def test_43_a_proxy_is_not_enough_if_the_agent_is_open() -> None:
     proxied = changed(
         ray_cluster(),
         {
@@ -225,7 +226,7 @@ def test_43_a_proxy_that_does_not_close_the_agent_is_none() -> None:
     assert "auth-on" in warned & denied
 
 
-def test_43_a_proxy_by_name_remains() -> None:
+def test_43_a_proxy_recognized_by_its_name_remains() -> None:
     proxied = changed(
         ray_cluster(),
         {
@@ -239,10 +240,10 @@ def test_43_a_proxy_by_name_remains() -> None:
     assert "auth-on" not in by_both(proxied)[1]
 
 
-def test_43_without_a_token_under_baseline_remains() -> None:
+def test_43_ray_without_tokens_under_baseline_remains() -> None:
     assert passes(changed(ray_cluster(), {"/spec/authOptions": None}))
 
 
-def test_40_tokens_turned_off_where_the_cluster_asks_for_them() -> None:
+def test_40_tokens_turned_off_in_one_container() -> None:
     entry = {"name": "RAY_AUTH_MODE", "value": "disabled"}
     assert refused(changed(ray_cluster(), {f"{RAY}/env": [entry]})) == {"auth-on"}

@@ -1,4 +1,4 @@
-"""Rows 4 to 8, 25, 38 and 41: the variables, files and containers that make Ray's connections TLS."""
+"""Rows 4 to 8, 25, 38 and 41: the variables, files and containers that set up Ray's TLS."""
 
 from typing import Any
 
@@ -9,9 +9,9 @@ from tests.bypasses.admission import (
     RAY,
     WORKER,
     by_both,
-    made_of,
     passes,
     refused,
+    refused_with_derived,
     stored,
     verdict,
 )
@@ -51,7 +51,7 @@ def test_04_the_same_variable_twice_or_from_elsewhere(entries: list[Object]) -> 
     assert refused(pod) == TLS_ON
 
 
-def test_04_behind_ours_by_an_update() -> None:
+def test_04_a_second_value_added_by_an_update() -> None:
     for document, place in (
         (ray_cluster(), f"{RAY}/env/-"),
         (factory.worker_pod(), "/spec/containers/0/env/-"),
@@ -62,24 +62,25 @@ def test_04_behind_ours_by_an_update() -> None:
 
 @pytest.mark.parametrize("prefix", ["", "RAY_"])
 @pytest.mark.parametrize("kind", ["configMapRef", "secretRef"])
-def test_05_env_from_loses_to_ours(prefix: str, kind: str) -> None:
-    """What stands in `env` goes before what comes by `envFrom`, so ours stand there, in every container of Ray's."""
+def test_05_env_from_does_not_override_raywarden(prefix: str, kind: str) -> None:
+    """`env` takes precedence over `envFrom`, and RayWarden sets `env` in every Ray container."""
     source = [{"prefix": prefix, kind: {"name": "mine"}}]
     options = {"envFrom": source}
     cluster = ray_cluster(enableInTreeAutoscaling=True, autoscalerOptions=options)
     document = changed(
         cluster, {f"{RAY}/envFrom": source, f"{WORKER}/spec/containers/0/envFrom": source}
     )
-    assert not any(made_of(document))
+    assert not any(refused_with_derived(document))
     for pod in (factory.head_pod(), factory.worker_pod()):
-        for one in (*pod["spec"]["containers"], *pod["spec"].get("initContainers", [])):
-            one["envFrom"] = source
+        for item in (*pod["spec"]["containers"], *pod["spec"].get("initContainers", [])):
+            item["envFrom"] = source
         spec = stored(pod)["spec"]
-        ours = [one for one in (*spec["containers"], *spec["initContainers"]) if "envFrom" in one]
-        assert ours and all(env(one).items() >= TLS.items() for one in ours)
+        containers = [*spec["containers"], *spec["initContainers"]]
+        with_source = [item for item in containers if "envFrom" in item]
+        assert with_source and all(env(item).items() >= TLS.items() for item in with_source)
 
 
-def test_05_without_our_mutation_nothing_gets_in() -> None:
+def test_05_a_pod_that_was_not_mutated_is_refused() -> None:
     bare = changed(
         factory.head_pod(), {"/spec/containers/0/envFrom": [{"configMapRef": {"name": "mine"}}]}
     )
@@ -98,14 +99,14 @@ def test_05_without_our_mutation_nothing_gets_in() -> None:
     ],
 )
 @pytest.mark.parametrize("name", ["raywarden-tls", "raywarden-token"])
-def test_06_our_volume_with_another_source(name: str, source: Object) -> None:
+def test_06_raywardens_volume_with_another_source(name: str, source: Object) -> None:
     volumes = [{"name": name, **source}]
     expected = {"tls-on", "reserved-names"}
     assert refused(changed(ray_cluster(), {f"{HEAD}/spec/volumes": volumes})) == expected
     assert refused(changed(factory.head_pod(), {"/spec/volumes": volumes})) == expected
 
 
-def test_07_an_init_container_of_our_name_is_replaced() -> None:
+def test_07_an_init_container_with_raywardens_name_is_replaced() -> None:
     mine = factory.container(
         "raywarden-enroll", image="mine:1", command=["cp", "-r", "/mine/.", "/etc/ray/tls"]
     )
@@ -131,14 +132,14 @@ def test_07_an_init_container_of_our_name_is_replaced() -> None:
         {"name": "raywarden-enroller"},
     ],
 )
-def test_07_past_our_mutation_it_is_refused(change: Object) -> None:
+def test_07_an_init_container_that_was_not_mutated_is_refused(change: Object) -> None:
     pod = stored(factory.head_pod())
     pod["spec"]["initContainers"][0] |= change
     assert "tls-on" in factory.reviewer().validate(factory.request(pod)).denied
 
 
 @pytest.mark.parametrize("where", ["containers", "ephemeralContainers"])
-def test_07_our_name_in_another_list(where: str) -> None:
+def test_07_raywardens_name_in_another_list(where: str) -> None:
     mine = {"name": "raywarden-enroll", "image": "mine:1"}
     before = stored(factory.head_pod())
     listed = [*before["spec"].get(where, []), mine]
@@ -161,7 +162,7 @@ def test_07_our_name_in_another_list(where: str) -> None:
         {"mountPath": "/../etc/ray/tls"},
     ],
 )
-def test_08_mounts_that_shadow(mount: Object) -> None:
+def test_08_mounts_that_hide_the_certificate(mount: Object) -> None:
     change: dict[str, Any] = {f"{HEAD}/spec/volumes": [{"name": "mine", "emptyDir": {}}]}
     mounts = [{"name": "mine", **mount}]
     denied = refused(changed(ray_cluster(), {**change, f"{RAY}/volumeMounts": mounts}))
@@ -176,28 +177,28 @@ def test_08_mounts_that_shadow(mount: Object) -> None:
 
 
 @pytest.mark.parametrize(
-    "how", [{"subPath": "x"}, {"readOnly": False}, {"mountPropagation": "HostToContainer"}]
+    "fields", [{"subPath": "x"}, {"readOnly": False}, {"mountPropagation": "HostToContainer"}]
 )
-def test_08_our_own_volume_mounted_otherwise(how: Object) -> None:
-    mount = {"name": "raywarden-tls", "mountPath": "/etc/ray/tls", "readOnly": True, **how}
+def test_08_raywardens_volume_with_another_mount(fields: Object) -> None:
+    mount = {"name": "raywarden-tls", "mountPath": "/etc/ray/tls", "readOnly": True, **fields}
     assert "reserved-names" in refused(changed(ray_cluster(), {f"{RAY}/volumeMounts": [mount]}))
 
 
-def test_25_the_status_is_nobodys_word() -> None:
-    """What stands in `status` changes no verdict, and its subresource is not looked at."""
-    said = {
+def test_25_the_status_has_no_influence() -> None:
+    """The `status` changes no verdict, and updates of a RayCluster's status are not checked."""
+    status = {
         "state": "ready",
         "conditions": [{"type": "HeadPodReady", "status": "True"}],
         "raywarden": "exempt",
     }
-    bad = changed(ray_cluster(), {f"{HEAD}/spec/hostNetwork": True, "/status": said})
+    bad = changed(ray_cluster(), {f"{HEAD}/spec/hostNetwork": True, "/status": status})
     assert refused(bad) == {"no-host-access"}
     before = stored(ray_cluster())
-    assert refused(changed(before, {"/status": said, f"{HEAD}/spec/hostPID": True}), before) == {
+    assert refused(changed(before, {"/status": status, f"{HEAD}/spec/hostPID": True}), before) == {
         "no-host-access"
     }
-    # The API server drops what such a request says of a spec.
-    assert verdict(changed(before, {"/status": said}), before, subResource="status") == (
+    # The API server ignores the spec in such a request.
+    assert verdict(changed(before, {"/status": status}), before, subResource="status") == (
         set(),
         set(),
     )
@@ -227,23 +228,27 @@ def test_25_the_status_is_nobodys_word() -> None:
         ),
     ],
 )
-def test_25_labels_by_way_of_the_status(before: Object, change: Object, rule: str) -> None:
-    """The API server keeps the spec of what is sent there, not labels and annotations (Pods, Services, Namespaces)."""
+def test_25_labels_changed_through_the_status(before: Object, change: Object, rule: str) -> None:
+    """For Pods, Services and Namespaces, an update of the status can change the metadata."""
     assert rule in refused(changed(before, change), before, subResource="status", user="author")
 
 
-def test_25_a_guard_taken_off_by_way_of_the_status() -> None:
+def test_25_authentication_removed_through_the_status() -> None:
     backend = "/spec/rules/0/http/paths/0/backend/service/name"
-    asking = {"nginx.ingress.kubernetes.io/auth-url": "https://sso.example"}
+    authenticating = {"nginx.ingress.kubernetes.io/auth-url": "https://sso.example"}
     before = changed(
-        related_objects.ingress(), {backend: "demo-head-svc", "/metadata/annotations": asking}
+        related_objects.ingress(),
+        {backend: "demo-head-svc", "/metadata/annotations": authenticating},
     )
     after = changed(before, {"/metadata/annotations": None})
     assert refused(after, before, subResource="status") == {"no-open-ingress"}
 
 
-def test_25_a_guard_taken_off_an_openshift_route_by_way_of_the_status() -> None:
-    """Project administrators may write there (bootstrap policy), and the spec alone is kept (`routeStatusStrategy`)."""
+def test_25_allowed_networks_removed_from_a_route_through_the_status() -> None:
+    """Project administrators may write the status, and only the spec is kept.
+
+    Sources: OpenShift's bootstrap policy and `routeStatusStrategy`.
+    """
     few = {"haproxy.router.openshift.io/ip_whitelist": "10.0.0.0/8"}
     before = changed(
         related_objects.route(), {"/spec/to/name": "demo-head-svc", "/metadata/annotations": few}
@@ -256,14 +261,14 @@ def test_25_a_guard_taken_off_an_openshift_route_by_way_of_the_status() -> None:
 @pytest.mark.parametrize(
     "value", ["yes", "on", "2", "", " 1", "1 ", "tRUE", "true\n", "false", "\uff11"]
 )
-def test_41_looks_on_and_is_off(value: str) -> None:
+def test_41_values_that_ray_reads_as_off(value: str) -> None:
     assert refused(with_env({"name": "RAY_USE_TLS", "value": value})) == TLS_ON
     options = {"env": [{"name": "RAY_USE_TLS", "value": value}]}
     assert refused(ray_cluster(historyServerOptions={"collectorOptions": options})) == TLS_ON
 
 
 @pytest.mark.parametrize("value", ["Token ", " token", "tokens", "k8s", "on"])
-def test_41_tokens_that_look_on(value: str) -> None:
+def test_41_authentication_modes_that_ray_reads_as_off(value: str) -> None:
     entry = {"name": "RAY_AUTH_MODE", "value": value}
     assert refused(with_env(entry)) == {"auth-on"}
     assert refused(changed(factory.opted_in_pod(), {"/spec/containers/0/env": [entry]})) == {
@@ -271,8 +276,8 @@ def test_41_tokens_that_look_on(value: str) -> None:
     }
 
 
-def test_41_kuberays_own_tls_where_its_gate_is_off() -> None:
-    """Without the feature gate KubeRay passes over `tlsOptions`; the plaintext pods it then makes are refused."""
+def test_41_kuberays_own_tls_without_its_feature_gate() -> None:
+    """Without the gate, KubeRay ignores `tlsOptions`, and its plaintext pods are refused."""
     cluster = ray_cluster(tlsOptions={"enabled": True})
     assert passes(cluster)
     live = changed(
@@ -282,6 +287,6 @@ def test_41_kuberays_own_tls_where_its_gate_is_off() -> None:
     assert refused(pod, None, live) == TLS_ON
 
 
-def test_41_a_set_up_by_hand_remains() -> None:
+def test_41_tls_set_up_by_hand_remains() -> None:
     warned, denied = by_both(factory.by_hand(ray_cluster()))
     assert "tls-on" in warned & denied

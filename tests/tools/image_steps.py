@@ -224,7 +224,7 @@ def _run_commands(image: Image, folder: Path) -> None:
     _line("run as user", str(image.user if _may_change_user() else os.geteuid()))
     assert image.run("--version") == f"raywarden {__version__}\n"
     assert len(image.run("rules").splitlines()) > 28
-    assert "\nMended:\n" in image.run("rules", "explain", "tls-on")
+    assert "\nFixed:\n" in image.run("rules", "explain", "tls-on")
     assert "$schema" in image.run("rules", "schema")
     mounted = folder / "mounted"
     shutil.copytree(_EXAMPLES, mounted)

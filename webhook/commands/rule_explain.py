@@ -1,4 +1,4 @@
-"""`raywarden rules explain`: one rule in full, and an example of what it refuses."""
+"""`raywarden rules explain`: one rule in full, with an example of what it refuses."""
 
 from collections.abc import Iterator
 
@@ -14,30 +14,34 @@ _STYLES = {"-": "red", "+": "green", "@": "cyan"}
 
 
 def explain(rule: type[Rule], example: Example, settings: Settings) -> Iterator[Text]:
-    """Line by line what it refuses, why, what to write instead, its parameters, and the example."""
+    """The lines about a rule: what it refuses, why, how to fix it, its parameters, the example."""
     yield Text(f"{rule.id} (profile {rule.profile}, severity {rule.severity})", "bold")
     yield Text()
     yield from map(Text, reference.paragraphs(rule).splitlines())
     yield from _parameters(rule)
     yield Text()
-    policy = example.policy or (
-        "profiles: {enforce: restricted}" if rule.profile is Profile.RESTRICTED else ""
-    )
-    yield Text(f"Refused, with {policy} in the policy file:" if policy else "Refused:", "bold")
-    for one in example.examined(example.refused, settings):
-        if not one.allowed:
-            yield Text(f"{one.outcome.kind} {one.outcome.place}: DENIED")
-            yield from map(Text, findings(one))
+    yield Text(_refused_title(rule, example), "bold")
+    for manifest in example.review(example.refused, settings):
+        if not manifest.allowed:
+            yield Text(f"{manifest.outcome.kind} {manifest.outcome.place}: DENIED")
+            yield from map(Text, findings(manifest))
     yield Text()
-    yield Text("Mended:", "bold")
+    yield Text("Fixed:", "bold")
     yield from (Text(line, _STYLES.get(line[:1], "")) for line in example.difference())
 
 
+def _refused_title(rule: type[Rule], example: Example) -> str:
+    policy = example.policy
+    if not policy and rule.profile is Profile.RESTRICTED:
+        policy = "profiles: {enforce: restricted}"
+    return f"Refused, with {policy} in the policy file:" if policy else "Refused:"
+
+
 def _parameters(rule: type[Rule]) -> Iterator[Text]:
-    listed = reference.parameters(rule)
-    if listed:
+    parameters = reference.parameters(rule)
+    if parameters:
         yield Text()
         yield Text(f"Parameters (rules.{rule.id}.parameters in the policy file):", "bold")
-    for one in listed:
-        yield Text(f"  {one.name}: {one.default}  ({one.type})")
-        yield Text(f"      {one.description}")
+    for parameter in parameters:
+        yield Text(f"  {parameter.name}: {parameter.default}  ({parameter.type})")
+        yield Text(f"      {parameter.description}")

@@ -1,4 +1,9 @@
-"""What a message says to write is written, to the letter, and the object sent again: the rule is content."""
+"""Remediations are carried out literally, and the rule then accepts the object.
+
+Their grammar is `set NAME: VALUE`, `set NAME: VALUE instead of OLD`, `remove NAME` and `remove NAME
+from LIST`.
+Other remediations leave a choice to the author, and no test can carry them out.
+"""
 
 import copy
 import re
@@ -14,14 +19,15 @@ from policies.registry import RULES
 from tests.policies.rules.test_rules import ALL, admitted, load
 from tests.support import factory
 
-_DELETE = re.compile(r"delete ([^\s,;]+)(?: from \w+)?(?:$|[,;] )")
+_REMOVE = re.compile(r"remove ([^\s,;]+)(?: from \w+)?(?:$|[,;] )")
 _FLOW = r"\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\}|\[[^\[\]]*\]"
 _QUOTED = r'"(?:[^"\\]|\\.)*"'
-_WRITE = re.compile(
-    rf"write (?P<key>[\w./-]+): (?P<value>{_FLOW}|{_QUOTED}|[^\s,;]+)(?:.* in place of (?P<old>\w+))?"
+_SET = re.compile(
+    rf"set (?P<name>[\w./-]+): (?P<value>{_FLOW}|{_QUOTED}|[^\s,;]+)"
+    r"(?:.* instead of (?P<old>\w+))?"
 )
-# Rules whose every fix leaves the author something to find out: a name, a version, a cluster.
-_TAKE_UNDERSTANDING = frozenset(
+# All remediations of these rules leave a choice to the author: a name, a version or a cluster.
+_NOT_LITERAL = frozenset(
     [
         "namespace-quota",
         "one-job-one-cluster",
@@ -31,45 +37,44 @@ _TAKE_UNDERSTANDING = frozenset(
     ]
 )
 
-Way = tuple[str, ...]
-# Where to write, and what; None to delete.
-Edit = tuple[Way, Any]
+Tokens = tuple[str, ...]
+# Where to change the document, and the new value with the member it replaces; None to remove.
+Edit = tuple[Tokens, tuple[Any, str | None] | None]
 
 
-def edit(violation: Violation, document: factory.Object) -> Edit | None:
-    """What the first words of a fix ask for, as a change of `document`; None where they leave a choice."""
-    way = tuple(str(token) for token in violation.pointer)
-    if found := _DELETE.match(violation.remediation):
-        return _deletion(found[1], way, document)
-    if found := _WRITE.match(violation.remediation):
-        place = next(
-            (
-                way[:index]
-                for index, token in enumerate(way)
-                if token in (found["key"], found["old"])
-            ),
-            way,
-        )
-        if found["old"] and read(document, (*place, found["old"])) is None:
+def parse_edit(violation: Violation, document: factory.Object) -> Edit | None:
+    """The change of `document` that a remediation asks for; None if it leaves a choice."""
+    path = tuple(str(token) for token in violation.pointer)
+    if removal := _REMOVE.match(violation.remediation):
+        return _removal(removal[1], path, document)
+    if setting := _SET.match(violation.remediation):
+        name, old = setting["name"], setting["old"]
+        parent = _parent_of(path, name, old)
+        if old and read(document, (*parent, old)) is None:
             return None
-        return (*place, found["key"]), (yaml.safe_load(found["value"]), found["old"])
+        return (*parent, name), (yaml.safe_load(setting["value"]), old)
     return None
 
 
-def _deletion(name: str, way: Way, document: factory.Object) -> Edit | None:
-    there = read(document, way)
-    if (
-        way[-1:] == (name,)
-        or there == name
-        or (isinstance(there, dict) and there.get("name") == name)
-    ):
-        return way, None
-    annotated = name in (read(document, ("metadata", "annotations")) or {})
-    return (("metadata", "annotations", name), None) if annotated else None
+def _parent_of(path: Tokens, name: str, old: str | None) -> Tokens:
+    """The place of the object to change: the one on the path that has the member, or the path."""
+    for index, token in enumerate(path):
+        if token in (name, old):
+            return path[:index]
+    return path
 
 
-def read(document: Any, way: Sequence[str]) -> Any:
-    for token in way:
+def _removal(name: str, path: Tokens, document: factory.Object) -> Edit | None:
+    existing = read(document, path)
+    is_entry = isinstance(existing, dict) and existing.get("name") == name
+    if path[-1:] == (name,) or existing == name or is_entry:
+        return path, None
+    annotations = read(document, ("metadata", "annotations")) or {}
+    return (("metadata", "annotations", name), None) if name in annotations else None
+
+
+def read(document: Any, path: Sequence[str]) -> Any:
+    for token in path:
         if isinstance(document, list):
             document = document[int(token)]
         else:
@@ -78,47 +83,52 @@ def read(document: Any, way: Sequence[str]) -> Any:
 
 
 def edited(document: factory.Object, edits: Sequence[Edit]) -> factory.Object:
-    """A copy with all edits made: what is written first, then what is deleted, from the end of each list."""
+    """A copy with all edits made: first the new values, then the removals from the end of lists."""
     result = copy.deepcopy(document)
-    for way, written in edits:
-        if written is not None:
-            value, old = written
-            node = make(result, way[:-1])
-            node[way[-1]] = value
+    for path, setting in edits:
+        if setting is not None:
+            value, old = setting
+            node = make(result, path[:-1])
+            node[path[-1]] = value
             node.pop(old, None)
-    for way in sorted({way for way, written in edits if written is None}, key=order, reverse=True):
-        node = read(result, way[:-1])
-        del node[int(way[-1]) if isinstance(node, list) else way[-1]]
+    removals = {path for path, setting in edits if setting is None}
+    for path in sorted(removals, key=order, reverse=True):
+        node = read(result, path[:-1])
+        del node[int(path[-1]) if isinstance(node, list) else path[-1]]
     return result
 
 
-def order(way: Way) -> list[tuple[int, str]]:
-    return [(int(token), "") if token.isdigit() else (-1, token) for token in way]
+def order(path: Tokens) -> list[tuple[int, str]]:
+    return [(int(token), "") if token.isdigit() else (-1, token) for token in path]
 
 
-def make(document: Any, way: Sequence[str]) -> Any:
-    for token in way:
-        document = (
-            document[int(token)] if isinstance(document, list) else document.setdefault(token, {})
-        )
+def make(document: Any, path: Sequence[str]) -> Any:
+    for token in path:
+        if isinstance(document, list):
+            document = document[int(token)]
+        else:
+            document = document.setdefault(token, {})
     return document
 
 
-def by_the_letter(file: Path) -> list[Violation] | None:
-    """What the rule of a fixture says after all it said was done; None where that takes understanding."""
+def violations_after_fixes(file: Path) -> list[Violation] | None:
+    """What a fixture's rule reports once its remediations are done; None if one is not literal."""
     rule = file.parent.parent.name
     document, admit = admitted(load(file))
     stored, verdict = admit(document)
-    said = [violation for violation in verdict.denied if violation.rule == rule]
-    edits = [found for violation in said if (found := edit(violation, stored))]
-    if len(edits) < len(said):
+    denied = [violation for violation in verdict.denied if violation.rule == rule]
+    edits = [parse_edit(violation, stored) for violation in denied]
+    literal = [edit for edit in edits if edit is not None]
+    if len(literal) < len(denied):
         return None
-    _, verdict = admit(edited(stored, edits))
+    _, verdict = admit(edited(stored, literal))
     return [violation for violation in verdict.denied if violation.rule == rule]
 
 
 @pytest.mark.parametrize("rule", [rule.id for rule in RULES])
-def test_what_the_fixes_say_is_enough(rule: str) -> None:
-    done = {file.stem: by_the_letter(file) for file in ALL if file.match(f"{rule}/denied/*.yaml")}
-    assert {name: left for name, left in done.items() if left} == {}
-    assert all(left is None for left in done.values()) is (rule in _TAKE_UNDERSTANDING)
+def test_the_remediations_are_enough(rule: str) -> None:
+    files = [file for file in ALL if file.match(f"{rule}/denied/*.yaml")]
+    remaining = {file.stem: violations_after_fixes(file) for file in files}
+    assert {name: violations for name, violations in remaining.items() if violations} == {}
+    none_is_literal = all(violations is None for violations in remaining.values())
+    assert none_is_literal is (rule in _NOT_LITERAL)

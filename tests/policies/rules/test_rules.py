@@ -1,10 +1,12 @@
-"""Every rule against its fixtures: a valid minimum plus one change, through the whole review.
+"""Every rule against its fixtures, through the whole review: a valid minimum plus one change.
 
-A fixture names its `base`, the `change` made to it (JSON pointer: value), the profile it is held to (`enforce`) or a
-`policy` where the default one will not do, the `user` and `groups` that ask, further objects that stand `around`, and
-`unknown` where nothing is known of the cluster. For an update, `before` makes what is stored of the base, and `change`
-what is sent of that. For a denied one it names what the message `says`, where it points (`at`), and which rules refuse
-it `also`.
+A fixture names its `base` and the `change` made to it (JSON pointer: value). `enforce` is the
+profile, and `policy` replaces parts of the default policy. `user` and `groups` send the request.
+`around` holds further objects of the cluster; with `unknown`, RayWarden knows nothing of it. For an
+update, `before` changes the base into the stored object, and `change` is applied to that.
+
+A denied fixture names a part of the expected message (`says`), the place of the violation (`at`)
+and other rules that refuse it `also`. An allowed fixture names a part of a warning (`warns`).
 """
 
 from collections.abc import Callable
@@ -28,11 +30,11 @@ ALL = sorted(_FIXTURES.glob("*/*/*.yaml"))
 
 
 class Fixture(BaseModel):
-    """What a fixture file may hold; see above."""
+    """The fields of a fixture file."""
 
     model_config = ConfigDict(extra="forbid")
 
-    base: Literal[tuple(_BASES)]  # type: ignore[valid-type]  # the names are made at run time
+    base: Literal[tuple(_BASES)]  # type: ignore[valid-type]  # computed at run time
     change: dict[str, Any] = {}
     before: dict[str, Any] | None = None
     enforce: Literal["baseline", "restricted"] = "baseline"
@@ -59,7 +61,10 @@ def fixtures(kind: str) -> pytest.MarkDecorator:
 
 
 def admitted(fixture: Fixture) -> tuple[factory.Object, Admit]:
-    """The object of a fixture as it is sent, and what sends it: as it would be stored, and the verdict."""
+    """The object of a fixture, and a function that admits an object.
+
+    The function returns the object as it would be stored, and the verdict.
+    """
     policy = {"profiles": {"enforce": fixture.enforce}, **fixture.policy}
     reviewer = factory.reviewer(policy, *fixture.around)
     if fixture.unknown:
@@ -70,18 +75,18 @@ def admitted(fixture: Fixture) -> tuple[factory.Object, Admit]:
         base = stored = dict(reviewer.mutated(old).document)
     document = factory.changed(base, fixture.change)
 
-    def asked(sent: factory.Object) -> AdmissionRequest:
+    def request(sent: factory.Object) -> AdmissionRequest:
         operation = "CREATE" if stored is None else "UPDATE"
         return factory.request(sent, operation, stored, fixture.user, fixture.groups)
 
     def admit(sent: factory.Object) -> tuple[factory.Object, Verdict]:
-        mutated = reviewer.mutated(asked(sent))
+        mutated = reviewer.mutated(request(sent))
         assert mutated.failed == ()
         stored_as = dict(mutated.document)
-        verdict = reviewer.verdict(asked(stored_as))
-        # What the API server does not send to us is refused by nobody.
-        assert not mutated.operations or registration.reaches("mutate", asked(sent))
-        assert not verdict.denied or registration.reaches("validate", asked(stored_as))
+        verdict = reviewer.verdict(request(stored_as))
+        # RayWarden can refuse only what the API server sends to it.
+        assert not mutated.operations or registration.reaches("mutate", request(sent))
+        assert not verdict.denied or registration.reaches("validate", request(stored_as))
         return stored_as, verdict
 
     return document, admit
@@ -90,13 +95,14 @@ def admitted(fixture: Fixture) -> tuple[factory.Object, Admit]:
 @fixtures("denied")
 def test_denied(file: Path) -> None:
     rule, fixture = file.parent.parent.name, load(file)
-    assert fixture.says, "a denied fixture names what the message says"
+    assert fixture.says, "a denied fixture needs a part of the message"
     document, admit = admitted(fixture)
     _, verdict = admit(document)
     assert {violation.rule for violation in verdict.denied} == {rule, *fixture.also}
     ours = [violation for violation in verdict.denied if violation.rule == rule]
     assert any(
-        fixture.says in one.message and fixture.at in (None, str(one.pointer)) for one in ours
+        fixture.says in violation.message and fixture.at in (None, str(violation.pointer))
+        for violation in ours
     ), ours
     assert all(violation.remediation for violation in ours)
 
@@ -108,15 +114,16 @@ def test_allowed(file: Path) -> None:
     _, verdict = admit(document)
     assert verdict.denied == ()
     warned = [violation.message for violation in verdict.warned]
-    assert any(fixture.warns in message for message in warned) if fixture.warns else warned == []
+    if fixture.warns:
+        assert any(fixture.warns in message for message in warned)
+    else:
+        assert warned == []
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
-def test_every_rule_has_both(rule: Any) -> None:
+def test_every_rule_has_allowed_and_denied_fixtures(rule: Any) -> None:
     for kind in ("allowed", "denied"):
-        assert list((_FIXTURES / rule.id / kind).glob("*.yaml")), (
-            f"{rule.id} has no fixture that is {kind}"
-        )
+        assert list((_FIXTURES / rule.id / kind).glob("*.yaml")), f"{rule.id} has no {kind} fixture"
 
 
 def test_every_fixture_belongs_to_a_rule() -> None:

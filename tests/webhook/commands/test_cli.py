@@ -53,7 +53,7 @@ def test_clean_manifests_exit_with_0(tmp_path: Path) -> None:
 def test_facts_that_are_unknown_offline_are_reported(tmp_path: Path) -> None:
     ended = run("review", write(tmp_path, "a.yaml", factory.ray_cluster()))
     assert ended.returncode == 0, ended.stderr
-    assert "whether a quota is over the namespace team-a is not known here" in ended.stdout
+    assert "the quotas of the namespace team-a are unknown to RayWarden" in ended.stdout
 
 
 def test_a_denied_manifest_exits_with_1_and_prints_the_fix(tmp_path: Path) -> None:
