@@ -5,8 +5,8 @@ from typing import ClassVar
 
 from policies.cluster.exposure import RAY_PORTS
 from policies.cluster.isolation import (
-    Isolated,
     Isolation,
+    PodIsolation,
     foreign_policies,
     isolation,
     open_rules,
@@ -66,7 +66,7 @@ class NetworkPolicyPresent(Rule):
             )
             yield self.unknown(message, place, remediation)
 
-    def _open(self, group: Isolated, place: Pointer, remediation: str) -> Violation:
+    def _open(self, group: PodIsolation, place: Pointer, remediation: str) -> Violation:
         # One message for both cases: on UPDATE, violations are compared by their message.
         message = f"NetworkPolicies do not restrict access to the {group.title}"
         if group.opened_by:

@@ -222,8 +222,8 @@ def test_all_violations_are_reported_with_place_and_remediation() -> None:
         " (at /spec/headGroupSpec/serviceType)."
         " Fix: set serviceType: ClusterIP and use kubectl port-forward,"
         " or an Ingress that authenticates",
-        "no-host-access: the head sets hostNetwork (at /spec/headGroupSpec/template/spec/hostNetwork)."
-        " Fix: remove hostNetwork",
+        "no-host-access: the head sets hostNetwork"
+        " (at /spec/headGroupSpec/template/spec/hostNetwork). Fix: remove hostNetwork",
     ]
     assert response.audit == {"violations": "no-public-head-service,no-host-access"}
 

@@ -54,6 +54,34 @@ enforce: $profile
 at: /spec/headGroupSpec/template/spec/hostAliases
 says: the head sets hostAliases
 """)
+_REFUSED = """apiVersion: ray.io/v1
+kind: RayCluster
+metadata: {name: training, namespace: ml-team}
+spec:
+  rayVersion: 2.55.1
+  authOptions: {mode: token}
+  networkPolicy: {mode: DenyAllIngress}
+  headGroupSpec:
+    rayStartParams: {}
+    template:
+      spec:
+        serviceAccountName: ray
+        hostAliases:
+          - ip: 192.0.2.1
+            hostnames: [models.example]
+        containers:
+          - name: ray-head
+            image: rayproject/ray:2.55.1
+            resources:
+              limits: {cpu: '2', memory: 8Gi}
+---
+apiVersion: v1
+kind: ResourceQuota
+metadata: {name: ray, namespace: ml-team}
+spec:
+  hard: {requests.cpu: '64', requests.memory: 256Gi, pods: '20'}
+"""
+_FIX = "/0/spec/headGroupSpec/template/spec/hostAliases: null\n"
 
 
 class NewRuleError(Exception):
@@ -64,12 +92,13 @@ def create(id: str, profile: str, repository: Path = REPOSITORY) -> list[Path]:
     """Write the files of the rule `id` and list it; gives what was written. Raises NewRuleError."""
     if not _ID.fullmatch(id):
         raise NewRuleError(f"{id!r} is not an id: use words in lower case, such as no-host-aliases")
-    if id in {member.id for member in (*RULES, *MUTATIONS)}:
+    if id in {rule.id for rule in RULES} | {mutation.id for mutation in MUTATIONS}:
         raise NewRuleError(f"{id} exists already")
     if profile not in _PROFILES:
         raise NewRuleError(f"{profile!r} is not a profile: use {' or '.join(_PROFILES)}")
     name = "".join(word.capitalize() for word in id.split("-"))
     words = {"id": id, "name": name, "title": id.replace("-", " ").capitalize()}
+    examples = repository / "policies" / "examples" / id
     fixtures = repository / "tests" / "fixtures" / "rules" / id
     files = {
         repository / "policies" / "rules" / f"{id.replace('-', '_')}.py": _RULE.substitute(
@@ -77,7 +106,8 @@ def create(id: str, profile: str, repository: Path = REPOSITORY) -> list[Path]:
         ),
         fixtures / "allowed" / "minimal.yaml": _ALLOWED.substitute(profile=profile),
         fixtures / "denied" / "host-aliases.yaml": _DENIED.substitute(profile=profile),
-        **_example(repository / "policies" / "examples", id),
+        examples / "refused.yaml": _REFUSED,
+        examples / "fix.yaml": _FIX,
     }
     registry = repository / "policies" / "registry.py"
     files[registry] = _listed(registry.read_text(), id, name, profile)

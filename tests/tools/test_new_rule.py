@@ -26,7 +26,7 @@ def test_a_new_rule_passes_from_the_start(tmp_path: Path, profile: str) -> None:
     written = create(ID, profile, copy)
     assert {file.is_file() for file in written} == {True}
     checked = [str(file) for file in written if file.suffix == ".py"]
-    ruff = Path(sys.executable).parent / "ruff"
+    ruff = str(Path(sys.executable).parent / "ruff")
     for command in (
         [ruff, "check", "--isolated", "--select", "E,F,I", "--line-length", "100", *checked],
         [ruff, "format", "--isolated", "--line-length", "100", "--check", *checked],

@@ -61,8 +61,8 @@ def test_a_denied_manifest_exits_with_1_and_prints_the_fix(tmp_path: Path) -> No
     assert ended.returncode == 1
     assert "a.yaml#2: RayCluster team-a/demo: DENIED" in ended.stdout
     assert (
-        "  deny    no-public-head-service: the head service is a LoadBalancer that accepts traffic from any address"
-        in ended.stdout
+        "  deny    no-public-head-service: "
+        "the head service is a LoadBalancer that accepts traffic from any address" in ended.stdout
     )
     assert "          Fix: set serviceType: ClusterIP" in ended.stdout
 
