@@ -33,11 +33,12 @@ demo: $(INSTALLED) ## Start a server, send it deploy/examples, and stop.
 test: $(INSTALLED) ## Run the tests.
 	$(BIN)/pytest -n auto
 
-check: $(INSTALLED) ## Check style, format, types, import contracts and the Dockerfile.
+check: $(INSTALLED) ## Check style, format, types, import contracts, generated docs and the Dockerfile.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tests.tools.docs --check
 	$(BIN)/hadolint Dockerfile
 
 fmt: $(INSTALLED) ## Format the code.

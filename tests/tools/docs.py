@@ -1,5 +1,12 @@
-"""The generated parts of the documentation: `make docs` writes them, a test compares them."""
+"""The generated parts of the documentation.
 
+`make docs` writes them; `make check` (`python -m tests.tools.docs --check`) fails where a file
+differs from what the code says today. A generated part of a Markdown file stands between
+`<!-- generated: PART -->` and `<!-- end -->`. PART is `settings`, `metrics`, a command (its help is
+shown), or `output of COMMAND`; with `, from LINE` the output starts at that line.
+"""
+
+import difflib
 import os
 import re
 import subprocess
@@ -11,23 +18,35 @@ from tests.support.wired_metrics import wired_metrics
 from webhook.commands import reference
 from webhook.policy import schema
 
-_BLOCK = re.compile(r"(<!-- generated: (?P<part>[a-z ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_BLOCK = re.compile(r"(<!-- generated: (?P<part>[^>]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _RULES = re.compile(r"( *)(# generated: rules\n).*?( *# end\n)", re.DOTALL)
+_OUTPUT = re.compile(r"output of (?P<command>[^,]+)(, from (?P<line>.+))?")
 
 
 def files() -> dict[Path, str]:
-    """Every file with generated parts, with the content that it should have."""
-    server = REPOSITORY / "webhook" / "README.md"
+    """Every file with generated parts, as the code would write it today."""
+    readme, server = REPOSITORY / "README.md", REPOSITORY / "webhook" / "README.md"
     example = REPOSITORY / "deploy" / "base" / "policy.yaml"
     return {
         REPOSITORY / "policies" / "policy.schema.json": schema.text(),
-        example: _RULES.sub(_example_rules, example.read_text()),
         REPOSITORY / "policies" / "README.md": reference.markdown(),
-        server: _BLOCK.sub(_fill_block, server.read_text()),
+        example: _RULES.sub(_example_rules, example.read_text()),
+        readme: _BLOCK.sub(_block, readme.read_text()),
+        server: _BLOCK.sub(_block, server.read_text()),
     }
 
 
-def _fill_block(match: re.Match[str]) -> str:
+def stale(expected: dict[Path, str]) -> list[str]:
+    """The lines that differ from `expected`, as a unified diff; empty if every file is fresh."""
+    lines: list[str] = []
+    for file, content in expected.items():
+        name = str(file.relative_to(REPOSITORY))
+        written, fresh = file.read_text().splitlines(), content.splitlines()
+        lines += difflib.unified_diff(written, fresh, name, f"{name} (make docs)", lineterm="")
+    return lines
+
+
+def _block(match: re.Match[str]) -> str:
     return match[1] + _generated(match["part"]) + match[3]
 
 
@@ -36,7 +55,13 @@ def _generated(part: str) -> str:
         return reference.settings_table() + "\n"
     if part == "metrics":
         return reference.metrics_table(wired_metrics()) + "\n"
-    return f"```text\n$ raywarden {part} --help\n{_help(part)}\n```\n"
+    output = _OUTPUT.fullmatch(part)
+    if output is None:
+        return f"```text\n$ raywarden {part} --help\n{_run(f'{part} --help')}\n```\n"
+    lines = _run(output["command"]).splitlines()
+    if output["line"]:
+        lines = ["...", *lines[lines.index(output["line"]) :]]
+    return "\n".join(["```text", f"$ .venv/bin/raywarden {output['command']}", *lines, "```\n"])
 
 
 def _example_rules(match: re.Match[str]) -> str:
@@ -44,15 +69,32 @@ def _example_rules(match: re.Match[str]) -> str:
     return indent + start + "".join(f"{indent}{line}\n" for line in schema.example_rules()) + end
 
 
-def _help(command: str) -> str:
+def _run(command: str) -> str:
+    """What `raywarden COMMAND` prints; it may refuse a manifest, and so end with 1."""
     plain = {"PATH": os.environ["PATH"], "COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1"}
     process = subprocess.run(
-        [sys.executable, "-m", "webhook", *command.split(), "--help"],
-        env=plain, cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=True,
+        [sys.executable, "-m", "webhook", *command.split()],
+        env=plain, cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
+    if process.returncode not in (0, 1) or process.stderr:
+        raise RuntimeError(f"raywarden {command}: {process.stderr}")
     return "\n".join(line.rstrip() for line in process.stdout.strip("\n ").splitlines())
 
 
-if __name__ == "__main__":
-    for file, content in files().items():
+def main(arguments: list[str]) -> str | None:
+    """Write the files, or with `--check` compare them; gives what is wrong with them."""
+    expected = files()
+    if arguments == ["--check"]:
+        lines = stale(expected)
+        return (
+            "\n".join([*lines, "", "Generated documentation is stale: run make docs"])
+            if lines
+            else None
+        )
+    for file, content in expected.items():
         file.write_text(content)
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -12,7 +12,6 @@ import yaml
 
 from tests.support import factory, related_objects
 from tests.support.paths import EXAMPLES, REPOSITORY
-from tests.tools import docs
 
 
 def run(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
@@ -227,11 +226,6 @@ def test_rules_are_listed() -> None:
     output = run("rules").stdout
     assert "no-host-access             baseline " in output
     assert "ray-tls                    mutation" in output
-
-
-@pytest.mark.parametrize("file", sorted(docs.files()), ids=lambda file: file.name)
-def test_generated_documentation_is_fresh(file: Path) -> None:
-    assert file.read_text() == docs.files()[file], "make docs"
 
 
 def test_the_version_is_the_version_of_the_package() -> None:
