@@ -18,7 +18,7 @@ BACKDATED = timedelta(hours=1)
 # Longer than any Ray cluster runs: a CA cannot be replaced under a running cluster.
 AUTHORITY_LIFETIME = timedelta(days=3650)
 # Certificates that expire within this time are reported: it is enough to plan a restart.
-SOON = timedelta(days=60)
+EXPIRY_WARNING = timedelta(days=60)
 
 _CURVES = (ec.SECP256R1, ec.SECP384R1)
 # Shorter RSA keys are weak (NIST SP 800-57); verifying longer ones costs the server and every peer.

@@ -251,7 +251,7 @@ class Policy:
                 ended = ended or exemption
         return ended
 
-    def ended(self, today: date) -> list[tuple[int, Exemption]]:
+    def expired(self, today: date) -> list[tuple[int, Exemption]]:
         """The exemptions that have ended, each with its number in the file, counted from 1."""
         numbered = enumerate(self.file.exemptions, 1)
         return [(number, exemption) for number, exemption in numbered if not exemption.holds(today)]

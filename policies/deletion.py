@@ -27,7 +27,7 @@ def only_ends_something(subject: Workload | RelatedObject, facts: Facts) -> bool
         # nothing: any tenant can write it.
         if subject.kind == "Pod":
             return facts.user in _JOB_CONTROLLERS
-        return facts.user in facts.namespace_state.rights.operators
+        return facts.user in facts.namespace_state.rbac.operators
     if facts.operation == "CREATE" or facts.stored is None:
         return False
     if subject.metadata.get("deletionTimestamp") is None:

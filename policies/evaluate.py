@@ -17,7 +17,7 @@ from policies.model import Facts, Mode, Profile, Rule, Violation
 from policies.ray.pod import PodRole
 from policies.ray.workload import Kind, Workload
 from policies.registry import MUTATIONS
-from policies.size import MOST_CHARACTERS, MOST_CONTAINERS, MOST_GROUPS, excess, values_of
+from policies.size import MAX_CHARACTERS, MAX_CONTAINERS, MAX_GROUPS, exceeded_limit, max_values_of
 
 # More than anyone reads, and few enough that one object cannot fill the server's memory.
 _MAX_FINDINGS = 500
@@ -79,7 +79,7 @@ def mutate(kind: Kind, document: Mapping[str, Any], facts: Facts) -> Mutated:
     workload = Workload.of(kind, document)
     if workload is None:
         return Mutated(document)
-    if too_many := excess(workload, facts.size):
+    if too_many := exceeded_limit(workload, facts.size):
         return Mutated(document, warnings=(_unchanged(f"it has too many {too_many}"),))
     if not _is_to_be_mutated(workload, facts):
         return Mutated(document)
@@ -99,7 +99,7 @@ def mutate(kind: Kind, document: Mapping[str, Any], facts: Facts) -> Mutated:
     if changed:
         with draft.all_or_nothing():
             write_hint(draft, changed, [mutation.id for mutation in MUTATIONS], facts)
-    warnings += map(_unchanged, dict.fromkeys(draft.left_alone))
+    warnings += map(_unchanged, dict.fromkeys(draft.unreadable))
     return Mutated(draft.document, draft.operations, tuple(changed), tuple(warnings), tuple(failed))
 
 
@@ -120,7 +120,7 @@ def _is_to_be_mutated(workload: Workload, facts: Facts) -> bool:
     if is_opted_out(workload, facts):
         return False
     if workload.kind == "RayCluster":
-        return tls_by(workload) in (TlsBy.NOBODY, TlsBy.RAYWARDEN)
+        return tls_by(workload) in (TlsBy.NONE, TlsBy.RAYWARDEN)
     if workload.kind != "Pod":
         return False
     return tls_by(workload) is TlsBy.RAYWARDEN or workload.pods[0].role is PodRole.SUBMITTER
@@ -137,10 +137,10 @@ def validate(kind: Kind, document: Mapping[str, Any], policy: Policy, facts: Fac
     subject = _subject(kind, document, facts)
     if subject is None or only_ends_something(subject, facts):
         return Verdict()
-    too_many = excess(subject, facts.size)
+    too_many = exceeded_limit(subject, facts.size)
     # KubeRay's operator must still be able to write to large clusters that predate RayWarden.
-    if too_many and facts.user not in facts.namespace_state.rights.operators:
-        return Verdict(denied=(_too_large(too_many, values_of(subject)),))
+    if too_many and facts.user not in facts.namespace_state.rbac.operators:
+        return Verdict(denied=(_too_large(too_many, max_values_of(subject)),))
     violations, failed = _violations(subject, policy, facts)
     violations += policy.expressions.violations(kind.kind, document, facts)
     stored: Counter[tuple[str, str, str, Profile, bool]] = Counter()
@@ -172,7 +172,7 @@ def _subject(
     if workload is None and facts.before and facts.before.kind == "Pod":
         # A stored pod that was a workload is still checked as one. Otherwise its author could
         # escape the rules by removing the labels that make it a workload.
-        workload = facts.before.continued(document)
+        workload = facts.before.as_later_version(document)
     return workload or RelatedObject.of(kind, document)
 
 
@@ -181,7 +181,7 @@ def _stored_violations(kind: Kind, policy: Policy, facts: Facts) -> Iterator[Vio
     if facts.stored is None:
         return
     before = facts.before or RelatedObject.of(kind, facts.stored)
-    if before and not excess(before, facts.size):
+    if before and not exceeded_limit(before, facts.size):
         yield from _violations(before, policy, facts)[0]
     yield from policy.expressions.violations(kind.kind, facts.stored, facts)
 
@@ -212,8 +212,8 @@ def _too_large(too_many: str, max_values: int) -> Violation:
         "size",
         f"the object has too many {too_many} to be checked",
         ROOT,
-        f"split the object; RayWarden checks at most {MOST_GROUPS} worker groups, "
-        f"{MOST_CONTAINERS} containers, {max_values} values and {MOST_CHARACTERS} characters",
+        f"split the object; RayWarden checks at most {MAX_GROUPS} worker groups, "
+        f"{MAX_CONTAINERS} containers, {max_values} values and {MAX_CHARACTERS} characters",
         Profile.PRIVILEGED,
     )
 

@@ -9,7 +9,7 @@ from policies.cel.expression import Activation, EvaluationError, Expression, Exp
 from policies.cluster import related_object
 from policies.documents.pointer import ROOT
 from policies.model import OFF, Configured, Facts, Profile, Violation
-from policies.problems import meant
+from policies.problems import suggestion
 from policies.ray import workload
 
 ProfileName = Literal["privileged", "baseline", "restricted"]
@@ -36,7 +36,7 @@ def _compilable(source: str, result: type[bool] | type[str]) -> str:
 
 def _known_kind(kind: str) -> str:
     if kind not in EXPRESSION_KINDS:
-        known = meant(kind, EXPRESSION_KINDS) or "; kinds are " + ", ".join(EXPRESSION_KINDS)
+        known = suggestion(kind, EXPRESSION_KINDS) or "; kinds are " + ", ".join(EXPRESSION_KINDS)
         raise ValueError(f"RayWarden does not check objects of this kind{known}")
     return kind
 

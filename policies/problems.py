@@ -88,7 +88,7 @@ def problems_in(
 def unknown_rule(name: str, known: Sequence[str]) -> str:
     """The message for an unknown rule id, with the id that was probably meant, or else all ids."""
     message = f"no rule is called {shown(name)}"
-    return message + (meant(name, known) or f"; rules are {', '.join(sorted(known))}")
+    return message + (suggestion(name, known) or f"; rules are {', '.join(sorted(known))}")
 
 
 def shown(step: str | int) -> str:
@@ -100,10 +100,10 @@ def _unknown_name(place: Path, known: Sequence[str]) -> str:
     name = str(place[-1])
     if place[:-1] == ("rules",):
         return unknown_rule(name, known)
-    return "there is no such field" + meant(name, known)
+    return "there is no such field" + suggestion(name, known)
 
 
-def meant(name: str, known: Sequence[str]) -> str:
+def suggestion(name: str, known: Sequence[str]) -> str:
     """`; did you mean NAME?` for the nearest known name; empty if none is near."""
     close = get_close_matches(name, known, n=1)
     return f"; did you mean {close[0]}?" if close else ""

@@ -9,21 +9,21 @@ from policies.documents.untyped import as_dict
 from policies.ray.workload import Workload
 
 # Several times the size of the largest known Ray clusters.
-MOST_GROUPS = 250
-MOST_CONTAINERS = 2_000
-MOST_VALUES = 50_000
+MAX_GROUPS = 250
+MAX_CONTAINERS = 2_000
+MAX_VALUES = 50_000
 # Few rules check related objects, and large ones are common: an Ingress with thousands of hosts, a
 # NetworkPolicy with all networks of a cloud.
-MOST_RELATED_VALUES = 250_000
+MAX_RELATED_VALUES = 250_000
 # About what etcd stores in one object (1.5 MiB by default).
-MOST_CHARACTERS = 1_500_000
+MAX_CHARACTERS = 1_500_000
 
 _CONTAINER_LISTS = ("containers", "initContainers", "ephemeralContainers")
 # The API server writes these, and no rule reads them.
 _NOT_COUNTED = ("managedFields",)
 
 
-def excess(subject: Workload | RelatedObject, size: int | None = None) -> str:
+def exceeded_limit(subject: Workload | RelatedObject, size: int | None = None) -> str:
     """The plural noun for what the object has too many of; empty if it is small enough.
 
     `size` is the size in bytes of the JSON text the object came in, or None if it is unknown. A
@@ -34,24 +34,24 @@ def excess(subject: Workload | RelatedObject, size: int | None = None) -> str:
             return "worker groups"
         if _has_too_many_containers(subject):
             return "containers"
-    max_values = values_of(subject)
+    max_values = max_values_of(subject)
     # A value takes at least two bytes: one for itself and one for its separator.
     if size is not None and size <= 2 * max_values:
         return ""
     return _excess_of_values(subject.document, max_values)
 
 
-def values_of(subject: Workload | RelatedObject) -> int:
+def max_values_of(subject: Workload | RelatedObject) -> int:
     """How many values an object may have."""
-    return MOST_VALUES if isinstance(subject, Workload) else MOST_RELATED_VALUES
+    return MAX_VALUES if isinstance(subject, Workload) else MAX_RELATED_VALUES
 
 
 def _has_too_many_groups(workload: Workload) -> bool:
     spec = workload.cluster.spec if workload.cluster else {}
     network_policy = as_dict(spec.get("networkPolicy"))
     return (
-        _length(spec.get("workerGroupSpecs")) > MOST_GROUPS
-        or _length(network_policy.get("workerGroups")) > MOST_GROUPS
+        _length(spec.get("workerGroupSpecs")) > MAX_GROUPS
+        or _length(network_policy.get("workerGroups")) > MAX_GROUPS
     )
 
 
@@ -61,7 +61,7 @@ def _has_too_many_containers(workload: Workload) -> bool:
     for pod in workload.pods:
         for name in _CONTAINER_LISTS:
             containers += _length(pod.spec.get(name))
-    return containers > MOST_CONTAINERS
+    return containers > MAX_CONTAINERS
 
 
 def _excess_of_values(document: Mapping[str, Any], max_values: int) -> str:
@@ -83,7 +83,7 @@ def _excess_of_values(document: Mapping[str, Any], max_values: int) -> str:
             values += len(value)
         if values > max_values:
             return "values"
-    return "characters" if characters > MOST_CHARACTERS else ""
+    return "characters" if characters > MAX_CHARACTERS else ""
 
 
 def _length(value: Any) -> int:

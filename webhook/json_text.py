@@ -18,20 +18,20 @@ _BRACKET = re.compile(rb'(?:[^"\[\]{}]++|"(?:[^"\\]++|\\.)*+"?)*+([\[\]{}]|\Z)',
 # Objects that are stored, and that KubeRay updates, stay far below.
 _BLOCK = re.compile(rb'(?:(?:[^"{\[,:]++|"(?:[^"\\]++|\\.)*+"?)*+[{\[,:]){1024}', re.DOTALL)
 _MOST_BLOCKS = 1024
-MOST_PARTS = 1024 * _MOST_BLOCKS
+MAX_PARTS = 1024 * _MOST_BLOCKS
 
 
-def crowded(content: bytes | bytearray) -> bool:
+def has_too_many_parts(content: bytes | bytearray) -> bool:
     """Whether a JSON text has 2**20 parts or more, which is more than any stored object has.
 
     Each part may take 120 bytes of memory: an attacker could turn 8 MiB of text into 400 MB of
     values and a third of a second of parsing. This check takes hundredths of a second, and no time
     for a text under 1 MiB.
     """
-    if len(content) < MOST_PARTS:
+    if len(content) < MAX_PARTS:
         return False
     candidates = len(content) - len(content.translate(None, b"{[,:"))
-    if candidates < MOST_PARTS:
+    if candidates < MAX_PARTS:
         return False
     # Some of them may stand in strings, where they are harmless: count those outside.
     position = 0

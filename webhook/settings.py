@@ -230,7 +230,7 @@ def from_environment(*, strict: bool = False) -> Settings:
     With `strict`, `unknown` variables are problems, too. The server is strict: an operator relies
     on every variable they set.
     """
-    problems = list(unknown()) if strict else []
+    problems = list(unknown_variables()) if strict else []
     try:
         settings = Settings()
     except ValidationError as error:
@@ -243,7 +243,7 @@ def from_environment(*, strict: bool = False) -> Settings:
     return settings
 
 
-def unknown(environment: Mapping[str, str] = os.environ) -> Iterator[str]:
+def unknown_variables(environment: Mapping[str, str] = os.environ) -> Iterator[str]:
     """A line for each `RAYWARDEN_` variable that is not a setting, with the closest setting."""
     settings = [name.upper() for name in Settings.model_fields]
     expected = (*settings, *_INIT_CONTAINER_VARIABLES)

@@ -32,7 +32,7 @@ _RESTRICT = (
 )
 
 
-def open_by_type(
+def exposure_by_type(
     service_type: Any, restricted: bool, field: str = "type", restrict: str = _RESTRICT
 ) -> tuple[str, str] | None:
     """How a Service of this type is exposed outside the cluster, and the remediation.
@@ -61,7 +61,7 @@ def exposures(
     `pointer` is the place of `spec`. Only annotations of `clouds` count: those of another cloud
     have no effect.
     """
-    exposed = open_by_type(spec.get("type"), is_restricted(spec, annotations, clouds))
+    exposed = exposure_by_type(spec.get("type"), is_restricted(spec, annotations, clouds))
     if exposed:
         how, remediation = exposed
         # The API server rejects a nodePort in a Service of type ClusterIP.

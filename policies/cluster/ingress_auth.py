@@ -96,7 +96,7 @@ _SNIPPETS = (
 )
 
 
-def read_by(ingress_class: str) -> tuple[str, ...] | None:
+def annotation_prefixes(ingress_class: str) -> tuple[str, ...] | None:
     """Prefixes of the annotations that the controller of an Ingress class reads.
 
     None if the controller is unknown.
@@ -130,7 +130,9 @@ def suggestions(prefixes: tuple[str, ...] | None) -> list[str]:
     return [text for prefix, text in by_prefix.items() if prefixes is None or prefix in prefixes]
 
 
-def undoing(annotations: Mapping[str, Any], prefixes: tuple[str, ...] | None) -> list[str]:
+def disabling_annotations(
+    annotations: Mapping[str, Any], prefixes: tuple[str, ...] | None
+) -> list[str]:
     """The annotations that turn off the authentication that other annotations turn on."""
     effective = _with_prefix(annotations, prefixes)
     names = []
@@ -143,7 +145,7 @@ def undoing(annotations: Mapping[str, Any], prefixes: tuple[str, ...] | None) ->
     return names
 
 
-def snippets(annotations: Mapping[str, Any]) -> list[str]:
+def snippet_annotations(annotations: Mapping[str, Any]) -> list[str]:
     """The annotations that hold configuration in the controller's own language."""
     return [name for name in annotations if name.endswith(_SNIPPETS)]
 

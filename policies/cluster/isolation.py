@@ -7,7 +7,7 @@ from typing import Any
 
 from policies.cluster.exposure import RAY_PORTS
 from policies.cluster.network_policy import allows_everyone
-from policies.cluster.state import MOST_LOOKED_AT, NamespaceState
+from policies.cluster.state import MAX_COMPARISONS, NamespaceState
 from policies.documents.pointer import Pointer
 from policies.documents.untyped import as_dict, as_str, dict_items
 from policies.ray.kuberay import labels_of_pods
@@ -34,7 +34,7 @@ class PodIsolation:
     """
 
     title: str
-    by: Isolation
+    isolation: Isolation
     opened_by: tuple[str, ...] = ()
 
 
@@ -43,7 +43,7 @@ def isolation(workload: Workload, known: NamespaceState) -> Iterator[PodIsolatio
     labeled_pods = list(_labels(workload))
     kuberay_isolates = _kuberay_isolates(workload.cluster)
     # A request has no time to match that many, so the answer is unknown.
-    too_many = len(labeled_pods) * len(known.network_policies or ()) > MOST_LOOKED_AT
+    too_many = len(labeled_pods) * len(known.network_policies or ()) > MAX_COMPARISONS
     for title, labels in labeled_pods:
         if too_many:
             pods = PodIsolation(title, Isolation.UNKNOWN)
@@ -57,7 +57,7 @@ def isolation(workload: Workload, known: NamespaceState) -> Iterator[PodIsolatio
 
 def is_closed(workload: Workload, known: NamespaceState) -> bool:
     """True if all pods of the workload are known to be isolated."""
-    if any(pods.by is not Isolation.CLOSED for pods in isolation(workload, known)):
+    if any(pods.isolation is not Isolation.CLOSED for pods in isolation(workload, known)):
         return False
     return not any(open_rules(workload))
 

@@ -37,12 +37,12 @@ class Selector:
 
     def matches(self, labels: Mapping[str, Any]) -> bool:
         """True if `labels` satisfy the selector; an empty selector matches everything."""
-        return holds(self.labels, labels) and all(
+        return has_labels(self.labels, labels) and all(
             _satisfies(*expression, labels) for expression in self.expressions
         )
 
 
-def holds(wanted: Mapping[str, Any], labels: Mapping[str, Any]) -> bool:
+def has_labels(wanted: Mapping[str, Any], labels: Mapping[str, Any]) -> bool:
     """True if `labels` contain each of the `wanted` labels with its value.
 
     null equals the empty value, as in Kubernetes.

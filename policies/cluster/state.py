@@ -10,7 +10,7 @@ from typing import Any
 from policies.cluster.exposure import RAY_PORTS, is_public
 from policies.cluster.network_policy import NetworkPolicy
 from policies.cluster.rbac import RbacGrants
-from policies.cluster.selectors import holds
+from policies.cluster.selectors import has_labels
 from policies.documents.metadata import name_of, namespace_of
 from policies.documents.untyped import as_dict, as_str, dict_items, larger, str_items
 from policies.ray.kuberay import labels_of_pods
@@ -24,7 +24,7 @@ _LARGEST_LABELS = 262144
 _MOST_LABELS = 64
 _MOST_PORTS = 256
 # The most objects of a namespace that one request has time to compare.
-MOST_LOOKED_AT = 20_000
+MAX_COMPARISONS = 20_000
 # The parameters of `ray start` that move RAY_PORTS.
 PORT_PARAMS = ("port", "dashboard-port", "ray-client-server-port", "dashboard-agent-listen-port")
 _PORT = re.compile(r"[0-9]{1,5}")
@@ -68,7 +68,7 @@ class LiveCluster:
 
     def has_pods_with(self, wanted: Mapping[str, Any]) -> bool:
         """True if the pods of at least one group have all of these labels."""
-        return self.too_large or any(holds(wanted, labels) for labels in self.pod_labels)
+        return self.too_large or any(has_labels(wanted, labels) for labels in self.pod_labels)
 
 
 def _ports_of(workload: Workload) -> Iterator[int | str]:
@@ -164,7 +164,7 @@ class NamespaceState:
     public_services: Collection[LiveService] | None = None
     network_policies: Collection[NetworkPolicy] | None = None
     quotas: Collection[str] | None = None
-    rights: RbacGrants = field(default_factory=RbacGrants)
+    rbac: RbacGrants = field(default_factory=RbacGrants)
 
     @property
     def labels(self) -> Mapping[str, Any]:
@@ -184,7 +184,7 @@ class RayClusterLookup:
     def __init__(self, namespace_state: NamespaceState) -> None:
         self._clusters = (namespace_state.ray_clusters or {}).values()
         self._names: dict[str, str] = {}
-        self._remaining = MOST_LOOKED_AT
+        self._remaining = MAX_COMPARISONS
 
     @cached_property
     def ports(self) -> frozenset[int | str]:

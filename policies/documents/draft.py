@@ -44,7 +44,7 @@ class Draft:
         self._owned: dict[int, Any] = {id(self._root): self._root}
         self._operations: list[Operation] = []
         self._undo: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
-        self.left_alone: list[UnreadableValueError] = []
+        self.unreadable: list[UnreadableValueError] = []
 
     @property
     def document(self) -> dict[str, Any]:
@@ -209,6 +209,6 @@ class _Attempt:
             return False
         self._draft.roll_back(self._operations, self._changes)
         if isinstance(problem, UnreadableValueError):
-            self._draft.left_alone.append(problem)
+            self._draft.unreadable.append(problem)
             return True
         return False

@@ -64,7 +64,7 @@ class TlsBy(StrEnum):
     RAYWARDEN = "raywarden"
     KUBERAY = "kuberay"
     AUTHOR = "author"
-    NOBODY = "nobody"
+    NONE = "nobody"
 
 
 def tls_by(workload: Workload) -> TlsBy:
@@ -93,7 +93,7 @@ def _tls_by(workload: Workload) -> TlsBy:
         return TlsBy.KUBERAY
     if pods and all(map(_set_up_by_hand, pods)):
         return TlsBy.AUTHOR
-    return TlsBy.NOBODY
+    return TlsBy.NONE
 
 
 def _opted_in(pod: Pod) -> bool:
@@ -113,7 +113,7 @@ def _set_up_by_kuberay(pod: Pod) -> bool:
         return False
     for container in pod.ray_containers:
         expected = container is pod.ray_container or container.name in _GIVEN_TLS_BY_KUBERAY
-        if expected and not (speaks_tls(container) and _mounts_kuberay_tls(container)):
+        if expected and not (uses_tls(container) and _mounts_kuberay_tls(container)):
             return False
     return True
 
@@ -158,11 +158,11 @@ def is_completed_later(pod: Pod, workload: Workload, facts: Facts) -> bool:
         return False
     provider = tls_by(workload)
     if workload.kind == "RayCluster":
-        return provider in (TlsBy.RAYWARDEN, TlsBy.NOBODY) and _is_only_marked(pod, facts)
+        return provider in (TlsBy.RAYWARDEN, TlsBy.NONE) and _is_only_marked(pod, facts)
     if pod.role is PodRole.SUBMITTER or provider is TlsBy.RAYWARDEN:
         return True
     # KubeRay makes a RayCluster from this object, and RayWarden mutates that.
-    return workload.cluster is not None and provider is TlsBy.NOBODY
+    return workload.cluster is not None and provider is TlsBy.NONE
 
 
 def _is_only_marked(pod: Pod, facts: Facts) -> bool:
@@ -175,7 +175,7 @@ def _is_only_marked(pod: Pod, facts: Facts) -> bool:
     return all(volume.get("name") != TLS_VOLUME for _, volume in before.volumes)
 
 
-def speaks_tls(container: Container) -> bool:
+def uses_tls(container: Container) -> bool:
     """Each of Ray's four TLS variables is set exactly once, to the value of the contract."""
     return all(_literals(container, name) == [value] for name, value in RAY_TLS_VARIABLES.items())
 

@@ -79,7 +79,7 @@ def _key_reader(pod: Pod, injection: Injection) -> tuple[int | None, str]:
     return None, _EVERYONE
 
 
-def conforms(container: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
+def is_equivalent(container: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
     """`container` does what `expected` does, with harmless additions by others at most.
 
     It has the same command, variables, mounts and security context, and the same image except for
@@ -97,10 +97,10 @@ def conforms(container: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
 
 def is_current(container: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
     """`container` does what `expected` does and has the same image."""
-    return container.get("image") == expected["image"] and conforms(container, expected)
+    return container.get("image") == expected["image"] and is_equivalent(container, expected)
 
 
-def was_ours(container: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
+def was_injected(container: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
     """`container` was written by some version of RayWarden.
 
     Only the image, the signer, the user and the key mode may differ from `expected`. That is enough

@@ -42,11 +42,11 @@ def takes_defaults(container: Container) -> bool:
     An admission webhook cannot change ephemeral containers, and RayWarden's init container already
     has every field.
     """
-    return container.listed != "ephemeralContainers" and container.name != ENROLL_CONTAINER
+    return container.list_name != "ephemeralContainers" and container.name != ENROLL_CONTAINER
 
 
 @dataclass(frozen=True, slots=True)
-class Final:
+class EffectiveSecurityContext:
     """A container's effective security context: its own, its pod's, and defaults to be written."""
 
     container: Container
@@ -92,20 +92,20 @@ class Final:
         return self.pod.security_context.get(name) if own is None else own
 
 
-def final_contexts(workload: Workload, facts: Facts) -> Iterator[Final]:
+def effective_contexts(workload: Workload, facts: Facts) -> Iterator[EffectiveSecurityContext]:
     """The effective security context of every container there is or will be."""
     for pod in workload.pods:
         later = is_completed_later(pod, workload, facts)
         options = workload.cluster.options if workload.cluster and pod.role is PodRole.HEAD else ()
         for container in (*pod.containers, *options):
-            is_option = container.listed == "options"
+            is_option = container.list_name == "options"
             title = str(container.pointer[-1]) if is_option else pod.title_of(container)
             own = container.security_context
             # KubeRay turns options into a container when it creates the pod. RayWarden writes the
             # defaults into that pod.
             if (later or is_option) and takes_defaults(container):
                 own = _filled(own, defaults(pod, _with_image(container, pod), facts.injection))
-            yield Final(container, title, own, pod)
+            yield EffectiveSecurityContext(container, title, own, pod)
 
 
 def _with_image(options: Container, pod: Pod) -> Container:
@@ -113,7 +113,7 @@ def _with_image(options: Container, pod: Pod) -> Container:
     ray = pod.ray_container
     if options.image or ray is None:
         return options
-    return Container({**options.raw, "image": ray.image}, options.pointer, options.listed)
+    return Container({**options.raw, "image": ray.image}, options.pointer, options.list_name)
 
 
 def _filled(context: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:

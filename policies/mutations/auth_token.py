@@ -6,7 +6,7 @@ from typing import ClassVar
 from policies.documents.draft import Draft
 from policies.documents.untyped import as_str
 from policies.model import Facts, Mutation, sticky
-from policies.ray.version import TOKENS_SINCE, ray_version
+from policies.ray.version import TOKEN_AUTH_SINCE, ray_version
 from policies.ray.workload import Workload
 
 # Older than every version, so that an unknown version does not get tokens.
@@ -33,7 +33,7 @@ class AuthToken(Mutation):
         if before is None and (facts.injection.auth != "token" or facts.only_marks(workload)):
             return
         version = ray_version(as_str(cluster.spec.get("rayVersion"))) or _UNKNOWN_VERSION
-        if before is None and version < TOKENS_SINCE:
+        if before is None and version < TOKEN_AUTH_SINCE:
             yield (
                 "token authentication stays off: KubeRay supports it only where spec.rayVersion"
                 " is 2.52 or later"

@@ -33,7 +33,7 @@ class _Parts:
         enroll = before.container(ENROLL_CONTAINER)
         return cls(
             tuple(volume for _, volume in before.volumes if volume.get("name") in names),
-            enroll.raw if enroll and enroll.listed == "initContainers" else None,
+            enroll.raw if enroll and enroll.list_name == "initContainers" else None,
             from_stored=True,
         )
 
@@ -140,7 +140,7 @@ def _put_first(draft: Draft, pod: Pod, parts: _Parts) -> None:
     existing = [
         container
         for container in pod.containers
-        if container.listed == "initContainers" and container.name == ENROLL_CONTAINER
+        if container.list_name == "initContainers" and container.name == ENROLL_CONTAINER
     ]
     init_containers = pod.spec_pointer / "initContainers"
     if [container.pointer for container in existing] == [init_containers / 0]:
@@ -161,5 +161,5 @@ def _remove_enrollment(draft: Draft, pod: Pod) -> None:
     of the cluster forever, because the finalizer waits for the pod.
     """
     enroll = pod.container(ENROLL_CONTAINER)
-    if enroll and enroll.listed == "initContainers":
+    if enroll and enroll.list_name == "initContainers":
         draft.remove(enroll.pointer)

@@ -35,10 +35,10 @@ class Container:
     `listed` is the name of the list that contains it, such as `initContainers`, or `options`.
     """
 
-    def __init__(self, raw: Mapping[str, Any], pointer: Pointer, listed: str) -> None:
+    def __init__(self, raw: Mapping[str, Any], pointer: Pointer, list_name: str) -> None:
         self.raw = raw
         self.pointer = pointer
-        self.listed = listed
+        self.list_name = list_name
         self.name = as_str(raw.get("name"))
         self.image = as_str(raw.get("image"))
 
@@ -131,7 +131,7 @@ class Pod:
         return tuple(
             container
             for container in self.containers
-            if container.listed != "ephemeralContainers"
+            if container.list_name != "ephemeralContainers"
             and container.name != ENROLL_CONTAINER
             and (
                 container is ray

@@ -14,10 +14,10 @@ _VERSION = re.compile(VERSION)
 RayVersion = tuple[int, int, int]
 
 # The first version with token authentication.
-TOKENS_SINCE: RayVersion = (2, 52, 0)
+TOKEN_AUTH_SINCE: RayVersion = (2, 52, 0)
 # The first version whose agent on port 52365 requires the token as well (Ray
 # `dashboard/http_server_agent.py`, confirmed by `make e2e`).
-AGENT_ASKS_SINCE: RayVersion = (2, 54, 0)
+AGENT_AUTH_SINCE: RayVersion = (2, 54, 0)
 
 
 def ray_version(value: str) -> RayVersion | None:

@@ -163,7 +163,7 @@ class Workload(ObjectView):
             return workload if workload.pods else None
         return None
 
-    def continued(self, document: Mapping[str, Any]) -> "Workload":
+    def as_later_version(self, document: Mapping[str, Any]) -> "Workload":
         """The view of `document`, a later version of this pod.
 
         The role stays, even if the labels that stated it are gone.

@@ -12,8 +12,8 @@ from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.ray.image import repository_of
 from policies.ray.pod import Container, Pod, PodRole
 from policies.ray.version import (
-    AGENT_ASKS_SINCE,
-    TOKENS_SINCE,
+    AGENT_AUTH_SINCE,
+    TOKEN_AUTH_SINCE,
     dotted,
     ray_version,
     versions_of,
@@ -94,7 +94,9 @@ class AuthOn(Rule):
         Versions of Ray without any token authentication are refused by `ray-version-floor`.
         """
         versions = versions_of(workload)
-        affected = (stated for stated in versions if TOKENS_SINCE <= stated[0] < AGENT_ASKS_SINCE)
+        affected = (
+            stated for stated in versions if TOKEN_AUTH_SINCE <= stated[0] < AGENT_AUTH_SINCE
+        )
         older = next(affected, None)
         if older is None:
             return
@@ -106,13 +108,15 @@ class AuthOn(Rule):
             return
         version, place = older
         groups = isolation(workload, facts.namespace_state)
-        is_open = any(group.by is Isolation.OPEN for group in groups) or any(open_rules(workload))
+        is_open = any(group.isolation is Isolation.OPEN for group in groups) or any(
+            open_rules(workload)
+        )
         report = self.violation if is_open else self.unknown
         yield report(
             f"the dashboard agent of Ray {dotted(version)} does not check the token: anyone who "
             "can reach port 52365 can run code",
             place,
-            f"use Ray {dotted(AGENT_ASKS_SINCE)} or later in rayVersion and in every image; until "
+            f"use Ray {dotted(AGENT_AUTH_SINCE)} or later in rayVersion and in every image; until "
             "then, restrict access to the pods with a NetworkPolicy",
         )
 
@@ -184,12 +188,12 @@ def _gets_token_mode(cluster: ClusterSpec, workload: Workload, facts: Facts) -> 
         return True
     if workload.kind == "RayCluster" or cluster.spec.get("authOptions") is not None:
         return False
-    if tls_by(workload) not in (TlsBy.NOBODY, TlsBy.RAYWARDEN):
+    if tls_by(workload) not in (TlsBy.NONE, TlsBy.RAYWARDEN):
         return False
     if facts.injection.auth != _TOKEN or facts.injection.ray_cluster != "full":
         return False
     version = ray_version(as_str(cluster.spec.get("rayVersion")))
-    return version is not None and version >= TOKENS_SINCE
+    return version is not None and version >= TOKEN_AUTH_SINCE
 
 
 def _has_token_mode(container: Container) -> bool:

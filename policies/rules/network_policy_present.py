@@ -13,7 +13,7 @@ from policies.cluster.isolation import (
 )
 from policies.cluster.network_policy import NetworkPolicy
 from policies.cluster.related_object import RelatedObject
-from policies.cluster.state import MOST_LOOKED_AT
+from policies.cluster.state import MAX_COMPARISONS
 from policies.documents.pointer import ROOT, Pointer
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.ray.workload import LABEL_PREFIXES, Workload
@@ -57,9 +57,9 @@ class NetworkPolicyPresent(Rule):
         place, remediation = _place(workload), _fix(workload)
         groups = list(isolation(workload, facts.namespace_state))
         for group in groups:
-            if group.by is Isolation.OPEN:
+            if group.isolation is Isolation.OPEN:
                 yield self._open(group, place, remediation)
-        if any(group.by is Isolation.UNKNOWN for group in groups):
+        if any(group.isolation is Isolation.UNKNOWN for group in groups):
             message = (
                 "RayWarden cannot verify that NetworkPolicies restrict access to these pods: the "
                 "policies are unknown, or too many to check"
@@ -94,7 +94,7 @@ def _selects_ray(policy: NetworkPolicy, facts: Facts) -> bool:
     """The policy selects Ray's labels, or labels that pods of a live cluster carry."""
     if any(name.startswith(LABEL_PREFIXES) for name in policy.selected_names):
         return True
-    budget = MOST_LOOKED_AT
+    budget = MAX_COMPARISONS
     for cluster in (facts.namespace_state.ray_clusters or {}).values():
         budget -= len(cluster.pod_labels)
         # With more pods than the time of a request allows to compare, assume that one matches.

@@ -8,11 +8,11 @@ from pydantic import Field
 
 from policies.cluster.ingress_auth import (
     ROUTE_ANNOTATIONS,
+    annotation_prefixes,
     authenticates,
-    read_by,
-    snippets,
+    disabling_annotations,
+    snippet_annotations,
     suggestions,
-    undoing,
 )
 from policies.cluster.related_object import RelatedObject
 from policies.cluster.routes import Backend, backends, gateways
@@ -126,7 +126,7 @@ class NoOpenIngress(Rule):
             )
 
     def _check_snippets(self, annotations: Mapping[str, Any]) -> Iterator[Violation]:
-        for name in snippets(annotations):
+        for name in snippet_annotations(annotations):
             message = f"{name} is a configuration snippet, which can turn authentication off"
             value = as_str(annotations[name])
             yield self.violation(message, _ANNOTATIONS / name, f"remove {name}", evidence=value)
@@ -149,7 +149,7 @@ class NoOpenIngress(Rule):
     def _class_authenticates(self, ingress_class: str, annotations: Mapping[str, Any]) -> bool:
         if ingress_class in self.authenticating_classes:
             return True
-        return self._annotations_authenticate(annotations, read_by(ingress_class))
+        return self._annotations_authenticate(annotations, annotation_prefixes(ingress_class))
 
     def _annotations_authenticate(
         self, annotations: Mapping[str, Any], prefixes: tuple[str, ...] | None
@@ -207,8 +207,8 @@ def _classes(ingress: RelatedObject) -> list[str]:
 
 
 def _ingress_fix(annotations: Mapping[str, Any], ingress_class: str) -> str:
-    prefixes = read_by(ingress_class)
-    if disabling := undoing(annotations, prefixes):
+    prefixes = annotation_prefixes(ingress_class)
+    if disabling := disabling_annotations(annotations, prefixes):
         return f"remove {' and '.join(disabling)}, which turns authentication off"
     known = suggestions(prefixes)
     if not known:

@@ -72,7 +72,7 @@ class NoOptOut(Rule):
             )
             remediation = f"set {label}: {old} as before; only an administrator may weaken it"
             place = ROOT / "metadata" / "labels" / label
-            if facts.namespace_state.rights.complete:
+            if facts.namespace_state.rbac.complete:
                 yield self.violation(message, place, remediation)
             else:
                 message += "; RayWarden does not know who may do that"
@@ -84,7 +84,7 @@ class NoOptOut(Rule):
         for group in facts.groups:
             if any(fnmatchcase(group, pattern) for pattern in self.admin_groups):
                 return True
-        return facts.namespace_state.rights.is_admin(facts.user, facts.groups)
+        return facts.namespace_state.rbac.is_admin(facts.user, facts.groups)
 
 
 def _strictness(level: object) -> int:

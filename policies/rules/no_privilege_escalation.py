@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from policies.documents.untyped import str_items
-from policies.injection.security_context import final_contexts
+from policies.injection.security_context import effective_contexts
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.ray.workload import Workload
 
@@ -26,7 +26,7 @@ class NoPrivilegeEscalation(Rule):
     severity: ClassVar[Severity] = Severity.MEDIUM
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
-        for context in final_contexts(workload, facts):
+        for context in effective_contexts(workload, facts):
             if context.own.get("allowPrivilegeEscalation") is not False:
                 place = context.pointer / "allowPrivilegeEscalation"
                 message = f"{context.title} may gain privileges"

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from policies.cluster.clouds import CLOUD_NAMES, CloudName
-from policies.cluster.exposure import exposures, is_restricted, open_by_type
+from policies.cluster.exposure import exposure_by_type, exposures, is_restricted
 from policies.documents.pointer import ROOT, Pointer
 from policies.documents.untyped import as_dict, as_str
 from policies.model import Facts, Profile, Rule, Severity, Violation
@@ -69,7 +69,9 @@ class NoPublicHeadService(Rule):
             annotations = {**annotations, **as_dict(cluster.spec.get("headServiceAnnotations"))}
             restricted = is_restricted(as_dict(service.get("spec")), annotations, self.clouds)
         restrict = _RESTRICT if copies_annotations else ""
-        exposure = open_by_type(head.raw.get("serviceType"), restricted, "serviceType", restrict)
+        exposure = exposure_by_type(
+            head.raw.get("serviceType"), restricted, "serviceType", restrict
+        )
         if exposure:
             problem, remediation = exposure
             place = head.pointer / "serviceType"

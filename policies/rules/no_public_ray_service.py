@@ -8,8 +8,8 @@ from pydantic import Field
 from policies.cluster.clouds import CLOUD_NAMES, CloudName
 from policies.cluster.exposure import RAY_PORTS, exposures
 from policies.cluster.related_object import RelatedObject
-from policies.cluster.selectors import holds
-from policies.cluster.state import MOST_LOOKED_AT, LiveService, RayClusterLookup
+from policies.cluster.selectors import has_labels
+from policies.cluster.state import MAX_COMPARISONS, LiveService, RayClusterLookup
 from policies.documents.pointer import ROOT, Pointer
 from policies.documents.untyped import as_dict, as_str, clipped, dict_items
 from policies.model import Facts, Profile, Rule, Severity, Violation
@@ -61,7 +61,7 @@ class NoPublicRayService(Rule):
         pod_labels = [pod.labels for pod in workload.pods]
         if workload.cluster:
             pod_labels = list(labels_of_pods(workload))
-        if len(public) * len(pod_labels) > MOST_LOOKED_AT:
+        if len(public) * len(pod_labels) > MAX_COMPARISONS:
             message = "this namespace has too many public Services to check"
             remediation = "delete the public Services that are not needed"
             yield self.violation(message, ROOT / "metadata", remediation)
@@ -69,7 +69,7 @@ class NoPublicRayService(Rule):
         for service in public:
             if not service.selector or _was_checked_itself(service, workload):
                 continue
-            if any(holds(service.selector, labels) for labels in pod_labels):
+            if any(has_labels(service.selector, labels) for labels in pod_labels):
                 yield self.violation(
                     f"the public Service {service.name} of this namespace selects these pods",
                     ROOT / "metadata",

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from policies.documents.pointer import Pointer
-from policies.injection.security_context import final_contexts
+from policies.injection.security_context import effective_contexts
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.ray.workload import Workload
 
@@ -28,7 +28,7 @@ class NoRoot(Rule):
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
         reported: set[Pointer] = set()
-        for context in final_contexts(workload, facts):
+        for context in effective_contexts(workload, facts):
             if context.user == 0:
                 # Containers that inherit the pod's field share a place, which is reported once.
                 place = context.place("runAsUser")

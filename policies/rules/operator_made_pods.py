@@ -81,7 +81,7 @@ class OperatorMadePods(Rule):
 
     def _check_user(self, facts: Facts, place: Pointer, title: str) -> Iterator[Violation]:
         """The user of the request must be a KubeRay operator."""
-        rights = facts.namespace_state.rights
+        rights = facts.namespace_state.rbac
         if facts.user in rights.operators or facts.user in self.operators:
             return
         if not rights.complete:

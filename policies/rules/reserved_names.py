@@ -52,16 +52,16 @@ class ReservedNames(Rule):
 
     def _check_containers(self, workload: Workload) -> Iterator[Violation]:
         # TLS that is set up by hand may use the directory, because Ray's documentation does.
-        managed = contract.tls_by(workload) in (TlsBy.RAYWARDEN, TlsBy.NOBODY)
+        managed = contract.tls_by(workload) in (TlsBy.RAYWARDEN, TlsBy.NONE)
         ray_containers = {container.pointer for container, _ in workload.ray_containers}
         for container, title in workload.containers:
-            if container.name == ENROLL_CONTAINER and container.listed == "initContainers":
+            if container.name == ENROLL_CONTAINER and container.list_name == "initContainers":
                 continue
             if container.name.startswith(RESERVED_PREFIX):
                 place = container.pointer / "name"
                 yield self.violation(f"{title} has a reserved name", place, _RENAME)
             yield from self._check_env(container, title)
-            speaks_ray = container.pointer in ray_containers or contract.speaks_tls(container)
+            speaks_ray = container.pointer in ray_containers or contract.uses_tls(container)
             yield from self._check_mounts(container, title, managed and speaks_ray)
 
     def _check_frozen_labels(self, pod: Workload, before: Workload) -> Iterator[Violation]:

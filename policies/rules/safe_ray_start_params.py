@@ -74,7 +74,7 @@ class SafeRayStartParams(Rule):
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
         if workload.cluster:
-            is_managed = tls_by(workload) in (TlsBy.RAYWARDEN, TlsBy.NOBODY)
+            is_managed = tls_by(workload) in (TlsBy.RAYWARDEN, TlsBy.NONE)
             for group in workload.cluster.groups:
                 for name, value in group.start_params.items():
                     yield from self._check_param(group, name, value)

@@ -55,7 +55,7 @@ class TlsOn(Rule):
         is_final = workload.kind in _FINAL
         if responsible is TlsBy.RAYWARDEN and is_final:
             yield from self._check_managed(workload, pods, facts)
-        elif responsible is TlsBy.NOBODY and (is_final or workload.is_bare):
+        elif responsible is TlsBy.NONE and (is_final or workload.is_bare):
             yield self._plaintext(workload, facts)
 
     def _by_hand(self, pod: Pod) -> Violation:
@@ -183,8 +183,10 @@ class TlsOn(Rule):
     def _check_enrollment(self, pod: Pod, workload: Workload, facts: Facts) -> Iterator[Violation]:
         expected = enroll_container.build(pod, facts)
         is_pod = workload.kind == "Pod"
-        conforms = enroll_container.conforms if is_pod else enroll_container.was_ours
-        inits = [container for container in pod.containers if container.listed == "initContainers"]
+        conforms = enroll_container.is_equivalent if is_pod else enroll_container.was_injected
+        inits = [
+            container for container in pod.containers if container.list_name == "initContainers"
+        ]
         title = f"init container {ENROLL_CONTAINER} of the {pod.title}"
         if not inits or inits[0].name != ENROLL_CONTAINER:
             message = f"the first init container of the {pod.title} is not {ENROLL_CONTAINER}"
@@ -211,7 +213,7 @@ class TlsOn(Rule):
 def _loses_tls(before: TlsBy, after: TlsBy) -> bool:
     if before is TlsBy.RAYWARDEN:
         return after is not TlsBy.RAYWARDEN
-    return after is TlsBy.NOBODY
+    return after is TlsBy.NONE
 
 
 def _missed_mutation(workload: Workload, facts: Facts) -> bool:
@@ -257,5 +259,5 @@ def _is_unchanged(enroll: Container, pod: Pod, facts: Facts) -> bool:
 
 def _stored(facts: Facts) -> TlsBy | None:
     """What provided TLS in the stored object; None if there is no such object or nothing did."""
-    responsible = contract.tls_by(facts.before) if facts.before else TlsBy.NOBODY
-    return None if responsible is TlsBy.NOBODY else responsible
+    responsible = contract.tls_by(facts.before) if facts.before else TlsBy.NONE
+    return None if responsible is TlsBy.NONE else responsible

@@ -150,7 +150,7 @@ def test_resources_that_may_not_be_listed_are_unknown(
             unknown = (
                 state.network_policies is None,
                 state.quotas is None,
-                not state.rights.complete,
+                not state.rbac.complete,
             )
             restricted = ("networkpolicies", "resourcequotas", "clusterroles")
             assert unknown == tuple(name == resource for name in restricted)
@@ -185,7 +185,7 @@ def test_only_cluster_wide_rights_identify_the_kuberay_operator(
     )
 
     def check(live: KubeLive) -> bool:
-        rights = live.state_of(namespace).rights
+        rights = live.state_of(namespace).rbac
         assert rights.complete and impostor not in rights.operators
         assert "system:masters" in rights.admin_groups and not rights.admin_users & {
             operator,

@@ -104,8 +104,8 @@ def _validated(reviewer: Reviewer, document: factory.Object) -> float:
 def _containers(number: int) -> factory.Object:
     pod = factory.head_pod()
     pod["spec"]["containers"] = [
-        factory.asking("ray-head"),
-        *(factory.asking(f"c{i}") for i in range(1, number)),
+        factory.token_container("ray-head"),
+        *(factory.token_container(f"c{i}") for i in range(1, number)),
     ]
     return pod
 

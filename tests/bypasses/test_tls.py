@@ -288,5 +288,5 @@ def test_41_kuberays_own_tls_without_its_feature_gate() -> None:
 
 
 def test_41_tls_set_up_by_hand_remains() -> None:
-    warned, denied = by_both(factory.by_hand(ray_cluster()))
+    warned, denied = by_both(factory.with_own_tls(ray_cluster()))
     assert "tls-on" in warned & denied

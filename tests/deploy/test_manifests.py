@@ -145,7 +145,7 @@ class TestRegistration:
     def test_every_kind_that_the_rules_judge_is_sent(self) -> None:
         sent = {
             (group, resource)
-            for group, resource, _ in registration.asked_for("validate")
+            for group, resource, _ in registration.registered_operations("validate")
             if "/" not in resource
         }
         assert sent == {(kind.group, plural) for kind, plural in registration.PLURALS.items()}
@@ -155,7 +155,9 @@ class TestRegistration:
     def test_every_subresource_that_can_change_what_the_rules_read_is_sent(self) -> None:
         """This includes `status`, through which metadata can be written, and new containers."""
         subresources = {
-            resource for _, resource, _ in registration.asked_for("validate") if "/" in resource
+            resource
+            for _, resource, _ in registration.registered_operations("validate")
+            if "/" in resource
         }
         status = {
             f"{plural}/status"

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from uuid import uuid4
 
-from policies.ray.version import AGENT_ASKS_SINCE
+from policies.ray.version import AGENT_AUTH_SINCE
 from tests.apiserver.installation import until
 from tests.e2e.images import Images
 from tests.e2e.kubelet import Kubelet, RunningPod
@@ -50,7 +50,7 @@ def test_with_token_authentication_only_the_token_runs_commands(
 ) -> None:
     head, worker = training.its_head, training.workers[0]
     ports = [(head, AGENT), (worker, AGENT), (head, DASHBOARD)]
-    if images.ray_version < AGENT_ASKS_SINCE:
+    if images.ray_version < AGENT_AUTH_SINCE:
         assert submitted(stranger, training, ports.pop(0)[0], AGENT) == (200, True)
         assert submitted(stranger, training, ports.pop(0)[0], AGENT) == (200, True)
         say(

@@ -80,7 +80,7 @@ _reviewers.append(factory.ignorant_reviewer({"profiles": {"enforce": "restricted
 _rich: dict[str, Object] = {
     **{
         kind: make()
-        for kind, make in (*factory.MINIMAL.items(), *related_objects.NEIGHBOURS.items())
+        for kind, make in (*factory.MINIMAL.items(), *related_objects.RELATED_OBJECTS.items())
     },
     "managed": dict(_reviewers[0].mutated(factory.request(factory.ray_cluster())).document),
     "full": factory.ray_cluster(

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 
 from policies.size import (
-    MOST_CHARACTERS,
-    MOST_CONTAINERS,
-    MOST_GROUPS,
-    MOST_RELATED_VALUES,
-    MOST_VALUES,
+    MAX_CHARACTERS,
+    MAX_CONTAINERS,
+    MAX_GROUPS,
+    MAX_RELATED_VALUES,
+    MAX_VALUES,
 )
 from tests.support import factory, related_objects
 from tests.support.factory import Object, changed, request
@@ -52,17 +52,17 @@ def with_policy_groups(number: int) -> Object:
 
 
 LARGE = {
-    "worker groups": with_groups(MOST_GROUPS + 1),
-    "containers": with_containers(MOST_CONTAINERS + 1),
-    "values": with_variables(MOST_VALUES),
+    "worker groups": with_groups(MAX_GROUPS + 1),
+    "containers": with_containers(MAX_CONTAINERS + 1),
+    "values": with_variables(MAX_VALUES),
     "characters": changed(
-        factory.ray_cluster(), {f"{_HEAD}/containers/0/name": "a" * MOST_CHARACTERS}
+        factory.ray_cluster(), {f"{_HEAD}/containers/0/name": "a" * MAX_CHARACTERS}
     ),
 }
 
 
 def test_groups_of_a_network_policy_count_as_worker_groups() -> None:
-    document = with_policy_groups(MOST_GROUPS + 1)
+    document = with_policy_groups(MAX_GROUPS + 1)
     assert factory.reviewer().mutated(request(document)).operations == []
     assert (
         "too many worker groups" in factory.reviewer().validate(request(document)).response.message
@@ -104,8 +104,8 @@ def test_the_author_is_warned_that_nothing_was_injected() -> None:
 
 def test_related_objects_may_be_larger() -> None:
     """These need not have anything to do with Ray, so a low limit would hurt other workloads."""
-    decision = factory.reviewer().validate(request(with_paths(MOST_RELATED_VALUES // 5)))
-    assert f"{MOST_RELATED_VALUES} values" in decision.response.message
+    decision = factory.reviewer().validate(request(with_paths(MAX_RELATED_VALUES // 5)))
+    assert f"{MAX_RELATED_VALUES} values" in decision.response.message
     networks = [
         {"ipBlock": {"cidr": f"10.{index >> 8 & 255}.{index & 255}.0/24"}}
         for index in range(20_000)
@@ -123,8 +123,8 @@ def test_related_objects_may_be_larger() -> None:
 @pytest.mark.parametrize(
     "document",
     [
-        with_groups(MOST_GROUPS),
-        with_variables(MOST_VALUES // 4),
+        with_groups(MAX_GROUPS),
+        with_variables(MAX_VALUES // 4),
         with_start_params(1000),
         with_paths(500),
     ],
@@ -139,7 +139,7 @@ def test_objects_at_the_limits_are_checked(document: Any) -> None:
 def test_a_stored_object_that_is_too_large_can_be_made_smaller() -> None:
     small = dict(factory.reviewer().mutated(request(factory.ray_cluster())).document)
     large = changed(
-        small, {"/spec/workerGroupSpecs": with_groups(MOST_GROUPS + 1)["spec"]["workerGroupSpecs"]}
+        small, {"/spec/workerGroupSpecs": with_groups(MAX_GROUPS + 1)["spec"]["workerGroupSpecs"]}
     )
     update = request(small, "UPDATE", large)
     assert factory.reviewer().verdict(update).denied == ()

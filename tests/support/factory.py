@@ -13,7 +13,7 @@ from policies.model import Facts, Injection, Signer
 from policies.ray.workload import Kind, Workload
 from tests.support import related_objects
 from tests.support.paths import EXAMPLES
-from tests.support.related_objects import may, namespace, network_policy
+from tests.support.related_objects import cluster_role, namespace, network_policy
 from webhook.admission.reviewer import Reviewer
 from webhook.admission.wire import AdmissionRequest
 from webhook.manifests.state import ManifestNamespaces
@@ -110,7 +110,7 @@ def head_pod(**labels: str) -> Object:
         "labels": {**kuberay, "raywarden.io/tls": "managed", **labels},
         "ownerReferences": [owner],
     }
-    return _pod("ray", metadata, asking("ray-head"), asking("autoscaler"))
+    return _pod("ray", metadata, token_container("ray-head"), token_container("autoscaler"))
 
 
 def worker_pod(**labels: str) -> Object:
@@ -118,13 +118,13 @@ def worker_pod(**labels: str) -> Object:
     pod = head_pod(**{"ray.io/node-type": "worker", "ray.io/group": "small"}, **labels)
     pod["metadata"]["generateName"] = "demo-small-worker-"
     pod["spec"] |= {
-        "containers": [asking("ray-worker")],
-        "initContainers": [asking("wait-gcs-ready")],
+        "containers": [token_container("ray-worker")],
+        "initContainers": [token_container("wait-gcs-ready")],
     }
     return pod
 
 
-def asking(name: str) -> Object:
+def token_container(name: str) -> Object:
     """A container with Ray's token authentication, as KubeRay sets it up."""
     secret = {"secretKeyRef": {"name": "demo", "key": "auth_token"}}
     env = [
@@ -144,7 +144,7 @@ def opted_in_pod(role: str = "worker") -> Object:
     """A pod of a Ray cluster without KubeRay."""
     labels = {"raywarden.io/cluster": "django", "raywarden.io/role": role}
     metadata = {"generateName": "web-", "namespace": "team-a", "labels": labels}
-    return _pod("web", metadata, asking("web"))
+    return _pod("web", metadata, token_container("web"))
 
 
 def _pod(service_account: str, metadata: Object, *containers: Object) -> Object:
@@ -160,13 +160,13 @@ def namespace_objects() -> list[Object]:
     live["metadata"]["uid"] = _CLUSTER_UID
     account = {"kind": "ServiceAccount", "namespace": "ray-system", "name": "kuberay-operator"}
     rights = (("ray.io", "rayclusters/status", "update"), ("", "pods", "create"))
-    operator = may("kuberay-operator", [account], *rights)
+    operator = cluster_role("kuberay-operator", [account], *rights)
     masters: Object = {"kind": "Group", "name": "system:masters"}
-    administrator = may("cluster-admin", [masters], ("*", "*", "*"))
+    administrator = cluster_role("cluster-admin", [masters], ("*", "*", "*"))
     return [namespace(), quota, live, network_policy(), *operator, *administrator]
 
 
-def by_hand(document: Object) -> Object:
+def with_own_tls(document: Object) -> Object:
     """A copy of a RayCluster whose author has configured Ray's TLS in every group."""
     values = {
         "RAY_USE_TLS": "1",

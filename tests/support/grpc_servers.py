@@ -55,7 +55,7 @@ def grpc_server(files: Files | None, *, mutual: bool = True) -> Iterator[int]:
 
 
 @asynccontextmanager
-async def says(answer: bytes | None) -> AsyncIterator[int]:
+async def tcp_server(answer: bytes | None) -> AsyncIterator[int]:
     """Run a server that answers with `answer`, or never if it is None; yields its port."""
 
     async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -20,7 +20,7 @@ from webhook.ca.trust import Trust
 ADDRESS = "127.0.0.1"
 
 
-class Place:
+class PodVolumes:
     """A folder that stands for the volumes of a pod: token, `/etc/ray/tls`, termination log."""
 
     def __init__(self, folder: Path, token: str) -> None:

@@ -71,7 +71,7 @@ def reaches(webhook: str, request: AdmissionRequest) -> bool:
     )
 
 
-def asked_for(webhook: str) -> Iterator[tuple[str, str, str]]:
+def registered_operations(webhook: str) -> Iterator[tuple[str, str, str]]:
     """Every group, resource (with its subresource) and operation that RayWarden receives."""
     for registered in deployed.only(deployed.base(), _KINDS[webhook])["webhooks"]:
         for rule in registered["rules"]:
@@ -113,7 +113,7 @@ def holds(expression: str, request: AdmissionRequest) -> bool:
     # Expressions may rely on metadata, and for built-in kinds on spec: the API server always sends
     # them, so a fixture without them is wrong.
     objects = {"object": request.object, "oldObject": request.old_object}
-    result = program.eval(environment.Activation({**objects, "request": request.plain}))
+    result = program.eval(environment.Activation({**objects, "request": request.without_objects}))
     assert result.type() == cel.Type.BOOL, f"{expression}: {result.value()}"
     return bool(result.value())
 

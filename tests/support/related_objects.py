@@ -92,7 +92,9 @@ def namespace() -> Object:
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team-a", "labels": {}}}
 
 
-def may(name: str, users: list[Object], *rules: tuple[str, str, str]) -> tuple[Object, Object]:
+def cluster_role(
+    name: str, users: list[Object], *rules: tuple[str, str, str]
+) -> tuple[Object, Object]:
     """A ClusterRole and its binding to `users`; a rule is an API group, a resource and a verb."""
     policy_rules = [
         {"apiGroups": [group], "resources": [resource], "verbs": [verb]}
@@ -109,7 +111,7 @@ def may(name: str, users: list[Object], *rules: tuple[str, str, str]) -> tuple[O
     return role, {**binding, "roleRef": reference, "subjects": users}
 
 
-NEIGHBOURS = {
+RELATED_OBJECTS = {
     "service": service,
     "ingress": ingress,
     "httproute": http_route,

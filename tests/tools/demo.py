@@ -183,7 +183,7 @@ def _injected(request: dict[str, Any], operations: Sequence[Any]) -> list[str]:
 
 def _injected_parts(pod: Pod) -> list[str]:
     init_containers = [
-        container.name for container in pod.containers if container.listed == "initContainers"
+        container.name for container in pod.containers if container.list_name == "initContainers"
     ]
     with_tls = [
         container.name for container in pod.ray_containers if "RAY_USE_TLS" in container.variables

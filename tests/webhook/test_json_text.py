@@ -80,8 +80,8 @@ MANY = 2**20
     ],
 )
 def test_text_with_more_parts_than_can_be_stored_is_crowded(text: bytes) -> None:
-    assert json_text.crowded(text)
-    assert json_text.crowded(bytearray(text))
+    assert json_text.has_too_many_parts(text)
+    assert json_text.has_too_many_parts(bytearray(text))
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_text_with_more_parts_than_can_be_stored_is_crowded(text: bytes) -> None
     ],
 )
 def test_long_text_with_few_parts_is_not_crowded(text: bytes) -> None:
-    assert not json_text.crowded(text)
+    assert not json_text.has_too_many_parts(text)
 
 
 @settings(max_examples=25)
@@ -104,8 +104,8 @@ def test_long_text_with_few_parts_is_not_crowded(text: bytes) -> None:
 def test_exactly_the_parts_outside_of_strings_are_counted(value: object) -> None:
     written = json.dumps([value]).encode()
     text, missing = written + b'"' + b"," * MANY + b'"', MANY - parts(written)
-    assert json_text.crowded(text + b"," * missing)
-    assert not json_text.crowded(text + b"," * (missing - 1))
+    assert json_text.has_too_many_parts(text + b"," * missing)
+    assert not json_text.has_too_many_parts(text + b"," * (missing - 1))
 
 
 def parts(text: bytes) -> int:

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
 from certs.authority import cluster_authority, serving_authority
 from certs.identity import Cluster
 from tests.support import live_objects
-from tests.support.init_container import Place
+from tests.support.init_container import PodVolumes
 from tests.support.live_server import Live, serving
 from tests.support.secrecy import leaked
 
@@ -72,7 +72,7 @@ def bad_requests(client: httpx.Client, token: str) -> Iterator[str]:
 def enrolled(live: Live, pod: str, directory: Path) -> str:
     """Enroll a pod, first for a wrong address and then for its own; returns all output."""
     directory.mkdir()
-    place = Place(directory, live.token(pod))
+    place = PodVolumes(directory, live.token(pod))
     own = "127.0.0.2" if pod == "demo-worker-1" else "127.0.0.1"
     outputs = [
         place.enroll(live.enrollment, live.ca_file.read_text(), address=address)[1]

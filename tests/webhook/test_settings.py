@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from webhook.settings import Settings, SetupError, from_environment, unknown
+from webhook.settings import Settings, SetupError, from_environment, unknown_variables
 
 
 @pytest.mark.parametrize(
@@ -18,14 +18,14 @@ from webhook.settings import Settings, SetupError, from_environment, unknown
     ],
 )
 def test_a_typo_gets_a_suggestion(variable: str, suggestion: str) -> None:
-    assert list(unknown({variable: "1"})) == [
+    assert list(unknown_variables({variable: "1"})) == [
         f"{variable}: there is no such setting; did you mean {suggestion}?"
     ]
 
 
 def test_an_unknown_variable_is_reported_without_a_suggestion() -> None:
     environment = {"RAYWARDEN_XYZZY": "1", "RAYWARDEN_": "", "OTHER": "1", "RAYWARDENX": "1"}
-    assert list(unknown(environment)) == [
+    assert list(unknown_variables(environment)) == [
         "RAYWARDEN_: there is no such setting",
         "RAYWARDEN_XYZZY: there is no such setting",
     ]
@@ -54,7 +54,7 @@ def links(service: str, *ports: int) -> dict[str, str]:
 )
 def test_service_links_are_not_settings(service: str, monkeypatch: pytest.MonkeyPatch) -> None:
     variables = links(service, 443, 8444)
-    assert list(unknown(variables)) == []
+    assert list(unknown_variables(variables)) == []
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     settings = from_environment(strict=True)
@@ -67,16 +67,23 @@ def test_a_typo_beside_service_links_is_reported() -> None:
         **links("RAYWARDEN_ENROLL", 8444),
         "RAYWARDEN_ADMISION_PORT": "1",
     }
-    assert [line.partition(":")[0] for line in unknown(environment)] == ["RAYWARDEN_ADMISION_PORT"]
+    assert [line.partition(":")[0] for line in unknown_variables(environment)] == [
+        "RAYWARDEN_ADMISION_PORT"
+    ]
 
 
 def test_the_variables_of_the_init_container_are_not_typos() -> None:
     names = ("RAYWARDEN_POD_IP", "RAYWARDEN_SIGNER_URL", "RAYWARDEN_SIGNER_CA")
-    assert list(unknown(dict.fromkeys(names, "1"))) == []
+    assert list(unknown_variables(dict.fromkeys(names, "1"))) == []
 
 
 def test_every_setting_is_known() -> None:
-    assert list(unknown({f"RAYWARDEN_{name.upper()}": "1" for name in Settings.model_fields})) == []
+    assert (
+        list(
+            unknown_variables({f"RAYWARDEN_{name.upper()}": "1" for name in Settings.model_fields})
+        )
+        == []
+    )
 
 
 def test_all_problems_are_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

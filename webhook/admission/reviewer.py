@@ -127,7 +127,7 @@ class Reviewer:
             stored=stored,
             size=request.size,
             # Only the policy's own CEL expressions read the request, so it is built only for them.
-            request=request.plain if policy.expressions else {},
+            request=request.without_objects if policy.expressions else {},
         )
 
 

@@ -74,7 +74,7 @@ class AdmissionRequest(_Envelope):
         return self._size
 
     @property
-    def plain(self) -> dict[str, Any]:
+    def without_objects(self) -> dict[str, Any]:
         """The request without its objects, as JSON values."""
         return self.model_dump(mode="json", by_alias=True, exclude={"object", "old_object"})
 
@@ -122,8 +122,8 @@ class AdmissionResponse:
 
 def parse(body: bytes | bytearray) -> AdmissionRequest:
     """The request in an AdmissionReview; raises BadReviewError."""
-    if json_text.crowded(body):
-        raise BadReviewError(f"the body has more than {json_text.MOST_PARTS} JSON tokens")
+    if json_text.has_too_many_parts(body):
+        raise BadReviewError(f"the body has more than {json_text.MAX_PARTS} JSON tokens")
     try:
         document = json_text.loads(body)
     except ValueError:

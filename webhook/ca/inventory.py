@@ -7,7 +7,7 @@ from typing import Any
 
 from certs.authority import cluster_authority
 from certs.identity import Cluster
-from certs.profile import SOON, CertificateProfile
+from certs.profile import EXPIRY_WARNING, CertificateProfile
 from certs.rotation import PodCertificateStatus, pod_certificate_status
 from certs.seed import Generation, Seed
 from policies.documents.untyped import as_dict, as_str, dict_items
@@ -63,10 +63,10 @@ class Inventory:
 
     def ends_soon(self, entry: ClusterEntry) -> bool:
         """Whether the cluster's CA or a certificate of its pods expires within 60 days."""
-        return entry.ends < self.now + SOON
+        return entry.ends < self.now + EXPIRY_WARNING
 
 
-def take(
+def take_inventory(
     seed: Seed,
     ray_clusters: Iterable[Mapping[str, Any]],
     namespaces: Iterable[Mapping[str, Any]],

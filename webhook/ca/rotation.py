@@ -9,7 +9,7 @@ from certs.cache import Authorities, ClusterTrust
 from certs.identity import Cluster
 from certs.profile import CertificateProfile
 from certs.seed import Generation, Seed, SeedError
-from webhook.ca.inventory import Inventory, take
+from webhook.ca.inventory import Inventory, take_inventory
 from webhook.kube.objects import opted_in_cluster_of, ray_cluster_of
 from webhook.ports import (
     ConflictError,
@@ -108,7 +108,7 @@ class Rotation:
             clusters = await self._objects.ray_clusters()
             namespaces = await self._objects.namespaces()
             pods = await self._objects.ray_pods()
-            return take(seed, clusters, namespaces, pods, self._profile, self._now())
+            return take_inventory(seed, clusters, namespaces, pods, self._profile, self._now())
         except UnavailableError as error:
             raise SetupError(str(error)) from None
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from certs.authority import serving_authority
-from certs.profile import SOON, CertificateProfile
+from certs.profile import EXPIRY_WARNING, CertificateProfile
 from certs.seed import Seed, SeedError
-from webhook.ca.inventory import ClusterEntry, Inventory, take
+from webhook.ca.inventory import ClusterEntry, Inventory, take_inventory
 from webhook.ca.report import advice
 from webhook.check.deployment import DEPLOYMENT, ServerDeployment
 from webhook.check.facts import CheckFacts, Unavailable, or_empty
@@ -71,7 +71,7 @@ def _serving_ca(facts: CheckFacts, seed: Seed) -> Finding:
             "run raywarden ca rotate, and revoke the oldest generation",
         )
     message = f"the CA of the server's own ports expires on {expiry:%F}"
-    if expiry < facts.now + SOON:
+    if expiry < facts.now + EXPIRY_WARNING:
         remediation = (
             "run raywarden ca rotate, restart all Ray clusters, then revoke the oldest generation"
         )
@@ -90,12 +90,12 @@ def _clusters(
     profile = CertificateProfile()
     if deployment:
         profile = CertificateProfile(timedelta(days=deployment.certificate_days))
-    inventory = take(
+    inventory = take_inventory(
         seed, or_empty(clusters), or_empty(namespaces), or_empty(pods), profile, facts.now
     )
     message = (
-        f"no certificate expires within {SOON.days} days, and every pod has an up-to-date CA "
-        f"(clusters: {len(inventory.clusters)})"
+        f"no certificate expires within {EXPIRY_WARNING.days} days, and every pod has "
+        f"an up-to-date CA (clusters: {len(inventory.clusters)})"
     )
     yield from or_ok(_outdated(inventory), "clusters", message)
 

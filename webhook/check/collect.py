@@ -101,7 +101,7 @@ class Inspection:
             _answer(KubeSeedStore(self._api, self._namespace).load()),
             _answer(self._lists.namespaces()),
             _answer(self._lists.ray_pods()),
-            _answer(self._lists.all(_DEPLOYMENTS, _OPERATOR)),
+            _answer(self._lists.list_all(_DEPLOYMENTS, _OPERATOR)),
             _answer(self._rbac()),
         )
         return {
@@ -116,7 +116,7 @@ class Inspection:
     async def _server_version(self) -> Object | Unavailable:
         # Not `_answer`: without an API server there is nothing to check, so other errors end it.
         try:
-            return await self._api.at("/version")
+            return await self._api.get_path("/version")
         except ForbiddenError as error:
             return _forbidden(error)
 
@@ -173,7 +173,7 @@ class Inspection:
 
     async def _ray_kinds(self) -> frozenset[str]:
         try:
-            document = await self._api.at("/apis/ray.io/v1")
+            document = await self._api.get_path("/apis/ray.io/v1")
         except NotFoundError:
             return frozenset()
         resources = dict_items(document.get("resources"))
@@ -181,12 +181,16 @@ class Inspection:
 
     async def _ray_objects(self, plural: str) -> Objects:
         try:
-            return await self._lists.all(Resource(RAY_CLUSTERS.group, RAY_CLUSTERS.version, plural))
+            return await self._lists.list_all(
+                Resource(RAY_CLUSTERS.group, RAY_CLUSTERS.version, plural)
+            )
         except NotFoundError:
             return ()
 
     async def _rbac(self) -> RbacGrants:
-        roles, bindings = await asyncio.gather(self._lists.all(ROLES), self._lists.all(BINDINGS))
+        roles, bindings = await asyncio.gather(
+            self._lists.list_all(ROLES), self._lists.list_all(BINDINGS)
+        )
         roles_by_name = {
             as_str(as_dict(role.get("metadata")).get("name")): RbacRole.of(role) for role in roles
         }
@@ -204,7 +208,7 @@ class Inspection:
         try:
             answer = await self._api.dry_run(resource, namespace, document)
         except RefusedError as error:
-            return DryRunAnswer(rejection=error.said or str(error))
+            return DryRunAnswer(rejection=error.reason or str(error))
         except NotFoundError:
             return Unavailable(
                 f"there is no namespace {namespace}, or no {resource}",
@@ -225,10 +229,10 @@ async def _answer(request: Awaitable[T]) -> T | Unavailable:
 
 def _forbidden(error: ForbiddenError) -> Unavailable:
     remediation = (
-        f"ask an administrator for this permission (verify with {can_i(error.right)}), "
+        f"ask an administrator for this permission (verify with {can_i(error.permission)}), "
         "or run the command as an administrator"
     )
-    return Unavailable(f"you may not {error.right}", remediation)
+    return Unavailable(f"you may not {error.permission}", remediation)
 
 
 def _dry_run_namespace(

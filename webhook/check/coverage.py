@@ -127,7 +127,7 @@ def _clusters(facts: CheckFacts) -> Iterator[Finding]:
 def _without_tls(clusters: Objects, facts: CheckFacts) -> Iterator[Finding]:
     for document in clusters:
         workload = Workload("RayCluster", document)
-        if tls_by(workload) is not TlsBy.NOBODY:
+        if tls_by(workload) is not TlsBy.NONE:
             continue
         key = _key(document)
         pods = sum(_cluster_of(pod) == key for pod in or_empty(facts.ray_pods))
@@ -184,7 +184,7 @@ def _enrolls(document: Object) -> bool:
     if own_secret(pod):
         return True
     return any(
-        container.name == ENROLL_CONTAINER and container.listed == "initContainers"
+        container.name == ENROLL_CONTAINER and container.list_name == "initContainers"
         for container in pod.containers
     )
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from policies.ray.version import AGENT_ASKS_SINCE, TOKENS_SINCE, dotted
+from policies.ray.version import AGENT_AUTH_SINCE, TOKEN_AUTH_SINCE, dotted
 from webhook.check.dial import Answer, DialResult, Port
 from webhook.check.facts import Unavailable
 from webhook.check.findings import Finding, Status, enumerated, failed, ok, unknown
@@ -136,7 +136,7 @@ def http_finding(port: ProbedPort, path: str, result: DialResult, *, is_agent: b
             "look at the pod's logs, and at any proxy in front of the port",
         )
         return unknown(id, subject, unavailable)
-    since = dotted(AGENT_ASKS_SINCE if is_agent else TOKENS_SINCE)
+    since = dotted(AGENT_AUTH_SINCE if is_agent else TOKEN_AUTH_SINCE)
     remediation = (
         f"set spec.authOptions: {{mode: token}} in the RayCluster (KubeRay 1.5.1, Ray {since}), "
         "or inject: {auth: token} in the policy, and recreate the cluster; "

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from cryptography import x509
 
 from certs.authority import serving_bundle as bundle_of
-from certs.profile import SOON
+from certs.profile import EXPIRY_WARNING
 from certs.seed import Seed, SeedError
 from policies.cluster.selectors import selects
 from policies.documents.untyped import as_dict, as_str, dict_items
@@ -152,7 +152,7 @@ def _check_ca_bundle(webhook: Object, expected: _Expected) -> _Problem | None:
         message = "has a caBundle that is not the one derived from the seed"
         remediation = f"{_PUBLISH}; find out what else writes it, such as cert-manager or GitOps"
         return _Problem(Status.FAILED, message, remediation)
-    if min(expiries) < expected.now + SOON:
+    if min(expiries) < expected.now + EXPIRY_WARNING:
         message = f"has a caBundle with a certificate that expires on {min(expiries):%F}"
         remediation = (
             "run raywarden ca rotate, and revoke the oldest generation after all clusters have "

@@ -11,7 +11,7 @@ from webhook.commands import ca, rules
 from webhook.commands.check import check_command
 from webhook.commands.review import review_command
 from webhook.commands.serve import serve_command
-from webhook.settings import SetupError, unknown
+from webhook.settings import SetupError, unknown_variables
 
 _SETUP_FAILED = 2
 
@@ -48,5 +48,5 @@ def _before_command(
         raise typer.Exit()
     # `serve` refuses to start with unknown settings; the other commands only warn.
     if context.invoked_subcommand != "serve":
-        for problem in unknown():
+        for problem in unknown_variables():
             print(f"raywarden: warning: {problem}", file=sys.stderr)

@@ -13,7 +13,7 @@ from webhook.commands.rule_examples import Example
 from webhook.metrics.registry import Label, Metrics
 from webhook.settings import Settings, defaults
 
-_TYPE_NAMES = {"string": "text", "integer": "whole number", "boolean": "true or false"}
+_TYPE_NAMES = {"string": "string", "integer": "whole number", "boolean": "true or false"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def paragraphs(documented: type[Rule] | type[Mutation]) -> str:
 
 
 def _label_values(label: Label) -> str:
-    values = label.said or ", ".join(f"`{value}`" for value in label.values)
+    values = label.description or ", ".join(f"`{value}`" for value in label.values)
     return f"`{label.name}`: {values}"
 
 

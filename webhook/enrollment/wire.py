@@ -77,9 +77,9 @@ def refusal(error: Exception) -> Refusal:
         case CsrError():
             return Refusal("bad_csr", 422, reason, reason)
         case TooOftenError():
-            return Refusal("too_often", 429, reason, reason, {"Retry-After": str(error.seconds)})
+            return Refusal("rate_limited", 429, reason, reason, {"Retry-After": str(error.seconds)})
         case NotYetError():
-            return Refusal("not_yet", 503, reason, reason, {"Retry-After": "1"})
+            return Refusal("retry_later", 503, reason, reason, {"Retry-After": "1"})
         case _:
             # The reason may name the API server's address, which is not the caller's business.
             detail = "the API server is unavailable"

@@ -123,20 +123,20 @@ class KubeObjectLists:
 
     async def ray_clusters(self) -> Sequence[Mapping[str, Any]]:
         try:
-            return await self.all(RAY_CLUSTERS)
+            return await self.list_all(RAY_CLUSTERS)
         except NotFoundError:
             return ()
 
     async def namespaces(self) -> Sequence[Mapping[str, Any]]:
-        return await self.all(NAMESPACES)
+        return await self.list_all(NAMESPACES)
 
     async def ray_pods(self) -> Sequence[Mapping[str, Any]]:
         # Label selectors have no "or", so list twice. A pod with both labels counts as KubeRay's.
-        kuberay_pods = await self.all(PODS, RAY_CLUSTER_LABEL)
-        opted_in_pods = await self.all(PODS, f"{OPT_IN_CLUSTER_LABEL},!{RAY_CLUSTER_LABEL}")
+        kuberay_pods = await self.list_all(PODS, RAY_CLUSTER_LABEL)
+        opted_in_pods = await self.list_all(PODS, f"{OPT_IN_CLUSTER_LABEL},!{RAY_CLUSTER_LABEL}")
         return [*kuberay_pods, *opted_in_pods]
 
-    async def all(self, resource: Resource, labels: str = "") -> Sequence[Mapping[str, Any]]:
+    async def list_all(self, resource: Resource, labels: str = "") -> Sequence[Mapping[str, Any]]:
         """The objects of a resource, filtered by the label selector `labels`.
 
         Raises NotFoundError if the API server does not know the resource.

@@ -85,7 +85,7 @@ class KubeApi:
         except NotFoundError:
             return None
 
-    async def at(self, path: str, *, seconds: float = _SECONDS) -> Mapping[str, Any]:
+    async def get_path(self, path: str, *, seconds: float = _SECONDS) -> Mapping[str, Any]:
         """The answer at a path such as `/version`; raises NotFoundError if it does not exist."""
         return await self._read(Request("get", "GET", ApiPath(path)), seconds)
 

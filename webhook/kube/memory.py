@@ -114,7 +114,7 @@ class KubeMemory:
             public_services=public_services,
             network_policies=network_policies,
             quotas=self._quotas_limiting(namespace),
-            rights=self._rights,
+            rbac=self._rights,
         )
 
     def services(self, namespace: str) -> Iterable[Service]:

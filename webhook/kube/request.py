@@ -25,7 +25,7 @@ class ForbiddenError(UnavailableError):
 
     def __init__(self, message: str, right: str) -> None:
         super().__init__(message)
-        self.right = right
+        self.permission = right
 
 
 class RefusedError(UnavailableError):
@@ -33,7 +33,7 @@ class RefusedError(UnavailableError):
 
     def __init__(self, message: str, said: str) -> None:
         super().__init__(message)
-        self.said = said
+        self.reason = said
 
 
 class ExpiredError(UnavailableError):

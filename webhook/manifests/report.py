@@ -13,7 +13,7 @@ from webhook.manifests.read import UnreadableManifest
 def policy_notes(policy: Policy, today: date) -> list[str]:
     """A line for each exemption that has ended: it has no effect, so remove or renew it."""
     notes = []
-    for number, exemption in policy.ended(today):
+    for number, exemption in policy.expired(today):
         reason = " ".join(exemption.reason.split())
         notes.append(f"exemption {number} ({reason}) ended on {exemption.until}")
     return notes
@@ -128,5 +128,5 @@ def _summary(
         "denied": sum(not manifest.allowed for manifest in reviewed),
         "warnings": warnings,
         "unreadable": len(unreadable),
-        "not Ray": skipped,
+        "skipped": skipped,
     }

@@ -68,7 +68,7 @@ class ManifestNamespaces:
             public_services=public_services,
             network_policies=self._policies.get(namespace, missing.network_policies),
             quotas=self._quotas.get(namespace, missing.quotas),
-            rights=self._rights,
+            rbac=self._rights,
         )
 
     def _add(self, kind: Kind, document: Mapping[str, Any]) -> None:

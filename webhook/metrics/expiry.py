@@ -10,7 +10,7 @@ from types import MappingProxyType
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 
 from certs.identity import Cluster
-from certs.profile import AUTHORITY_LIFETIME, BACKDATED, SOON, CertificateProfile
+from certs.profile import AUTHORITY_LIFETIME, BACKDATED, EXPIRY_WARNING, CertificateProfile
 from certs.root import Root
 from webhook.metrics.registry import Label, LabeledCollector
 
@@ -42,7 +42,7 @@ class Lifetimes(LabeledCollector):
             "raywarden_ray_clusters", "RayClusters in RayWarden's cache.", len(creation_times)
         )
         # The first pods of a cluster enroll when it is created.
-        expiring_if_created_before = self._now() + SOON - self._profile.lifetime
+        expiring_if_created_before = self._now() + EXPIRY_WARNING - self._profile.lifetime
         yield GaugeMetricFamily(
             "raywarden_expiring_ray_clusters",
             "RayClusters so old that certificates of their first pods expire within 60 days or "

@@ -51,8 +51,8 @@ _OUTCOMES = (
     "forbidden",
     "bad_csr",
     "bad_request",
-    "too_often",
-    "not_yet",
+    "rate_limited",
+    "retry_later",
     "unavailable",
 )
 _STATUSES = ("400", "404", "405", "408", "413", "415", "500", "503")
@@ -72,7 +72,7 @@ class Label:
 
     name: str
     values: tuple[str, ...]
-    said: str = ""
+    description: str = ""
 
 
 _WEBHOOK = Label("webhook", ("mutate", "validate"))

@@ -99,7 +99,7 @@ class PolicyWatch:
         if self._reported == today:
             return
         self._reported = today
-        for number, exemption in self.policy.ended(today):
+        for number, exemption in self.policy.expired(today):
             self._log.warning(
                 "exemption expired",
                 exemption=number,
@@ -137,7 +137,7 @@ class PolicyMetrics(LabeledCollector):
             int(self._watch.up_to_date),
         )
         policy = self._watch.policy
-        expired = len(policy.ended(self._today()))
+        expired = len(policy.expired(self._today()))
         exemptions = GaugeMetricFamily(
             "raywarden_policy_exemptions", "Exemptions in the active policy.", labels=("state",)
         )

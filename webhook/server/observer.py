@@ -43,7 +43,7 @@ class Observer:
         for failure in decision.failed:
             self.metrics.failures.labels(failure.member).inc()
             self._log.error(
-                "a rule or mutation failed", uid=request.uid, rule=failure.member, at=failure.at
+                "rule or mutation failed", uid=request.uid, rule=failure.member, at=failure.at
             )
         self._log.info(
             "admission",
@@ -134,7 +134,7 @@ class Observer:
     def rejected(self, status: int, reason: str, peer: str) -> None:
         """A request from the address `peer` was rejected: not an AdmissionReview or enrollment."""
         self.metrics.rejected.labels(str(status)).inc()
-        self._warn("rejected request", peer, status=status, reason=reason)
+        self._warn("request rejected", peer, status=status, reason=reason)
 
 
 def set_up_logging(level: str) -> None:

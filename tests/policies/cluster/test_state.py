@@ -120,4 +120,4 @@ def test_everything_is_unknown_by_default() -> None:
         unknown.network_policies,
         unknown.quotas,
     )
-    assert parts == (None,) * 5 and unknown.labels == {} and not unknown.rights.complete
+    assert parts == (None,) * 5 and unknown.labels == {} and not unknown.rbac.complete

@@ -293,7 +293,7 @@ class TestUnchanged:
         assert (verdict.denied, verdict.warned) == ((), ())
 
     def test_tls_set_up_by_hand(self) -> None:
-        cluster = factory.by_hand(factory.ray_cluster())
+        cluster = factory.with_own_tls(factory.ray_cluster())
         assert mutated(cluster).operations == []
         assert denials(cluster) == []
 
@@ -315,7 +315,7 @@ class TestUnchanged:
 
     def test_one_decoy_group_with_tls_by_hand_does_not_count(self) -> None:
         cluster = factory.ray_cluster()
-        decoy = factory.by_hand(cluster)["spec"]["workerGroupSpecs"][0]
+        decoy = factory.with_own_tls(cluster)["spec"]["workerGroupSpecs"][0]
         cluster["spec"]["workerGroupSpecs"].append({**decoy, "groupName": "decoy", "replicas": 0})
         document = after(cluster)
         assert env(template_of(document)["spec"]["containers"][0]).items() >= TLS.items()

@@ -125,13 +125,17 @@ class TestTlsStays:
 
     def test_replacing_it_with_tls_by_hand_is_denied(self) -> None:
         by_hand = changed(
-            factory.by_hand(factory.ray_cluster()), {"/metadata/labels/raywarden.io~1tls": None}
+            factory.with_own_tls(factory.ray_cluster()),
+            {"/metadata/labels/raywarden.io~1tls": None},
         )
         assert denials(by_hand, facts(OLD, self.stored)) == ["tls-on"]
 
     @pytest.mark.parametrize(
         "old",
-        [factory.by_hand(factory.ray_cluster()), factory.ray_cluster(tlsOptions={"enabled": True})],
+        [
+            factory.with_own_tls(factory.ray_cluster()),
+            factory.ray_cluster(tlsOptions={"enabled": True}),
+        ],
     )
     def test_removing_tls_by_the_author_or_kuberay_is_denied(self, old: Object) -> None:
         assert denials(factory.ray_cluster(), facts(OLD, old)) == ["tls-on"]

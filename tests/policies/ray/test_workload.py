@@ -148,7 +148,7 @@ def test_the_options_of_kuberays_containers_count_as_containers() -> None:
     titles = {
         str(options.pointer): title
         for options, title in view(cluster).containers
-        if options.listed == "options"
+        if options.list_name == "options"
     }
     assert titles == {
         "/spec/autoscalerOptions": "autoscalerOptions",

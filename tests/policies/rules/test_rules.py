@@ -24,7 +24,7 @@ from tests.support.paths import FIXTURES
 from webhook.admission.wire import AdmissionRequest
 
 _FIXTURES = FIXTURES / "rules"
-_BASES = {**factory.MINIMAL, **related_objects.NEIGHBOURS}
+_BASES = {**factory.MINIMAL, **related_objects.RELATED_OBJECTS}
 Admit = Callable[[factory.Object], tuple[factory.Object, Verdict]]
 ALL = sorted(_FIXTURES.glob("*/*/*.yaml"))
 

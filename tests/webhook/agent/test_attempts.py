@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import live_objects
-from tests.support.init_container import Place, problem, signer
+from tests.support.init_container import PodVolumes, problem, signer
 from tests.support.live_server import Live, serving
 
 POD = "demo-head-abcde"
@@ -20,11 +20,11 @@ def live() -> Iterator[Live]:
 
 
 @pytest.fixture
-def place(tmp_path: Path, live: Live) -> Place:
-    return Place(tmp_path, live.token(POD))
+def place(tmp_path: Path, live: Live) -> PodVolumes:
+    return PodVolumes(tmp_path, live.token(POD))
 
 
-def test_it_gives_up_at_its_deadline_with_the_reason(place: Place, live: Live) -> None:
+def test_it_gives_up_at_its_deadline_with_the_reason(place: PodVolumes, live: Live) -> None:
     code, _ = place.enroll("https://localhost:1", live.ca_file.read_text(), "--deadline", "1")
     assert code == 1
     assert (
@@ -33,7 +33,7 @@ def test_it_gives_up_at_its_deadline_with_the_reason(place: Place, live: Live) -
     )
 
 
-def test_it_waits_for_a_token_until_its_deadline(place: Place, live: Live) -> None:
+def test_it_waits_for_a_token_until_its_deadline(place: PodVolumes, live: Live) -> None:
     place.token.write_text("\n")
     code, _ = place.enroll(live.enrollment, live.ca_file.read_text(), "--deadline", "1")
     assert (code, place.log.read_text()) == (
@@ -42,7 +42,7 @@ def test_it_waits_for_a_token_until_its_deadline(place: Place, live: Live) -> No
     )
 
 
-def test_it_tries_again_after_temporary_failures(place: Place) -> None:
+def test_it_tries_again_after_temporary_failures(place: PodVolumes) -> None:
     statuses = {1: 503, 2: 429, 3: 500, 4: 408}
 
     def answer(number: int) -> tuple[int, dict[str, str], bytes]:
@@ -53,7 +53,7 @@ def test_it_tries_again_after_temporary_failures(place: Place) -> None:
     assert (code, len(tokens), place.log.read_text()) == (1, 5, "refused (403): number 5\n")
 
 
-def test_a_retry_after_beyond_the_deadline_ends_it(place: Place) -> None:
+def test_a_retry_after_beyond_the_deadline_ends_it(place: PodVolumes) -> None:
     with signer(lambda n: (503, {"Retry-After": "30"}, problem("not yet"))) as (url, ca, tokens):
         code, _ = place.enroll(url, ca, "--deadline", "5")
     assert (code, len(tokens), place.log.read_text()) == (
@@ -63,7 +63,7 @@ def test_a_retry_after_beyond_the_deadline_ends_it(place: Place) -> None:
     )
 
 
-def test_the_servers_reason_is_kept_if_the_last_attempt_times_out(place: Place) -> None:
+def test_the_servers_reason_is_kept_if_the_last_attempt_times_out(place: PodVolumes) -> None:
     def answer(number: int) -> tuple[int, dict[str, str], bytes]:
         if number > 1:
             time.sleep(3)
@@ -79,7 +79,7 @@ def test_the_servers_reason_is_kept_if_the_last_attempt_times_out(place: Place) 
 
 
 def test_the_token_is_read_again_for_every_attempt(tmp_path: Path) -> None:
-    place = Place(tmp_path, "first")
+    place = PodVolumes(tmp_path, "first")
 
     def answer(number: int) -> tuple[int, dict[str, str], bytes]:
         place.token.write_text("second")

@@ -17,7 +17,7 @@ from certs.identity import Domains
 from certs.seed import Seed
 from tests.support import live_objects
 from tests.support.factory import changed
-from tests.support.init_container import ADDRESS, Place, always, problem, signer
+from tests.support.init_container import ADDRESS, PodVolumes, always, problem, signer
 from tests.support.live_server import Live, serving
 from webhook.agent.signer_client import tls_context
 from webhook.ca.trust import Trust
@@ -35,11 +35,11 @@ def live() -> Iterator[Live]:
 
 
 @pytest.fixture
-def place(tmp_path: Path, live: Live) -> Place:
-    return Place(tmp_path, live.token(POD))
+def place(tmp_path: Path, live: Live) -> PodVolumes:
+    return PodVolumes(tmp_path, live.token(POD))
 
 
-def test_it_writes_key_certificate_and_ca_bundle_for_ray(place: Place, live: Live) -> None:
+def test_it_writes_key_certificate_and_ca_bundle_for_ray(place: PodVolumes, live: Live) -> None:
     code, output = place.enroll(live.enrollment, live.ca_file.read_text())
     assert (code, place.log.read_text()) == (0, "")
     assert output.startswith("enrolled 127.0.0.1 in ")
@@ -54,7 +54,7 @@ def test_it_writes_key_certificate_and_ca_bundle_for_ray(place: Place, live: Liv
 
 @pytest.mark.parametrize("mode", ["0400", "0440", "0444"])
 def test_the_key_has_the_configured_mode_despite_the_umask(
-    place: Place, live: Live, mode: str
+    place: PodVolumes, live: Live, mode: str
 ) -> None:
     before = os.umask(0o077)
     try:
@@ -65,7 +65,7 @@ def test_the_key_has_the_configured_mode_despite_the_umask(
     assert stat.S_IMODE((place.tls / "tls.key").stat().st_mode) == int(mode, 8)
 
 
-def test_a_restarted_init_container_replaces_its_files(place: Place, live: Live) -> None:
+def test_a_restarted_init_container_replaces_its_files(place: PodVolumes, live: Live) -> None:
     keys = []
     (place.tls / ".tls.key.new").write_text("left behind")
     for _ in range(2):
@@ -94,13 +94,13 @@ def test_it_imports_neither_the_server_nor_a_kubernetes_client() -> None:
     assert not heavy & set(modules)
 
 
-def test_proxies_in_the_environment_are_not_used(place: Place, live: Live) -> None:
+def test_proxies_in_the_environment_are_not_used(place: PodVolumes, live: Live) -> None:
     proxies = {name: "http://127.0.0.1:9" for name in ("https_proxy", "HTTPS_PROXY", "all_proxy")}
     assert place.enroll(live.enrollment, live.ca_file.read_text(), **proxies)[0] == 0
 
 
 def test_a_refusal_ends_it_immediately_with_the_reason(tmp_path: Path, live: Live) -> None:
-    place = Place(tmp_path, live.token("spoof"))
+    place = PodVolumes(tmp_path, live.token("spoof"))
     code, output = place.enroll(live.enrollment, live.ca_file.read_text())
     reason = (
         "refused (403): the pod has the label ray.io/cluster: demo "
@@ -110,7 +110,7 @@ def test_a_refusal_ends_it_immediately_with_the_reason(tmp_path: Path, live: Liv
     assert not list(place.tls.iterdir())
 
 
-def test_a_certificate_without_the_pods_address_is_refused(place: Place, live: Live) -> None:
+def test_a_certificate_without_the_pods_address_is_refused(place: PodVolumes, live: Live) -> None:
     code, _ = place.enroll(live.enrollment, live.ca_file.read_text(), address="10.0.0.99")
     assert code == 1
     reason = "the certificate does not contain this pod's IP address 10.0.0.99\n"
@@ -150,13 +150,13 @@ def test_a_certificate_without_the_pods_address_is_refused(place: Place, live: L
     ],
 )
 def test_a_wrong_setting_ends_it_immediately(
-    place: Place, url: str, address: str, reason: str
+    place: PodVolumes, url: str, address: str, reason: str
 ) -> None:
     code, _ = place.enroll(url, "not PEM", address=address)
     assert (code, place.log.read_text()) == (1, reason)
 
 
-def test_missing_settings_are_reported_together(place: Place) -> None:
+def test_missing_settings_are_reported_together(place: PodVolumes) -> None:
     code, _ = place.enroll("", "\n", address="")
     reason = "not set: RAYWARDEN_SIGNER_URL, RAYWARDEN_SIGNER_CA, RAYWARDEN_POD_IP\n"
     assert (code, place.log.read_text()) == (1, reason)
@@ -168,14 +168,14 @@ def foreign_ca() -> str:
     return trust.serving_ca.decode()
 
 
-def test_it_sends_nothing_to_a_server_it_does_not_trust(place: Place, live: Live) -> None:
+def test_it_sends_nothing_to_a_server_it_does_not_trust(place: PodVolumes, live: Live) -> None:
     code, _ = place.enroll(live.enrollment, foreign_ca(), "--deadline", "1")
     assert code == 1
     untrusted = f"no certificate within 1 s: {live.enrollment}: its certificate is not trusted: "
     assert place.log.read_text().startswith(untrusted)
 
 
-def test_a_failed_write_leaves_no_draft_behind(place: Place, live: Live) -> None:
+def test_a_failed_write_leaves_no_draft_behind(place: PodVolumes, live: Live) -> None:
     (place.tls / "tls.crt").mkdir()
     code, _ = place.enroll(live.enrollment, live.ca_file.read_text())
     assert (code, place.log.read_text()) == (
@@ -185,13 +185,13 @@ def test_a_failed_write_leaves_no_draft_behind(place: Place, live: Live) -> None
     assert sorted(file.name for file in place.tls.iterdir()) == ["ca.crt", "tls.crt"]
 
 
-def test_a_missing_folder_is_named(place: Place, live: Live) -> None:
+def test_a_missing_folder_is_named(place: PodVolumes, live: Live) -> None:
     place.tls.rmdir()
     code, _ = place.enroll(live.enrollment, live.ca_file.read_text())
     assert (code, place.log.read_text()) == (1, f"{place.tls} is not a folder\n")
 
 
-def test_a_port_that_does_not_offer_enrollment_is_named(place: Place, live: Live) -> None:
+def test_a_port_that_does_not_offer_enrollment_is_named(place: PodVolumes, live: Live) -> None:
     code, _ = place.enroll(live.admission, live.ca_file.read_text())
     assert code == 1
     assert place.log.read_text() == (
@@ -213,7 +213,7 @@ def test_a_port_that_does_not_offer_enrollment_is_named(place: Place, live: Live
         b"[" * 100_000,
     ],
 )
-def test_a_response_from_another_server_is_refused(place: Place, body: bytes) -> None:
+def test_a_response_from_another_server_is_refused(place: PodVolumes, body: bytes) -> None:
     with signer(always(body)) as (url, ca, _):
         code, _ = place.enroll(url, ca, "--deadline", "1")
     assert (code, place.log.read_text()) == (
@@ -222,7 +222,7 @@ def test_a_response_from_another_server_is_refused(place: Place, body: bytes) ->
     )
 
 
-def test_a_wrong_certificate_is_not_written(place: Place, live: Live) -> None:
+def test_a_wrong_certificate_is_not_written(place: PodVolumes, live: Live) -> None:
     assert place.enroll(live.enrollment, live.ca_file.read_text())[0] == 0
     chain, bundle = ((place.tls / name).read_text() for name in ("tls.crt", "ca.crt"))
     before = {file.name: file.read_bytes() for file in place.tls.iterdir()}
@@ -239,7 +239,7 @@ def test_a_wrong_certificate_is_not_written(place: Place, live: Live) -> None:
     assert {file.name: file.read_bytes() for file in place.tls.iterdir()} == before
 
 
-def test_the_servers_reason_becomes_one_printable_line(place: Place) -> None:
+def test_the_servers_reason_becomes_one_printable_line(place: PodVolumes) -> None:
     with signer(lambda n: (403, {}, problem("a\nb\x1b[31m" + "x" * 5000))) as (url, ca, _):
         place.enroll(url, ca)
     message = place.log.read_text()
@@ -247,7 +247,7 @@ def test_the_servers_reason_becomes_one_printable_line(place: Place) -> None:
     assert message.count("\n") == 1 and len(message) < 1100
 
 
-def test_tls_1_1_is_not_used_and_only_the_given_ca_is_trusted(place: Place) -> None:
+def test_tls_1_1_is_not_used_and_only_the_given_ca_is_trusted(place: PodVolumes) -> None:
     trust = Trust(None, Domains(), 1)
     trust.adopt(live_objects.SEED)
     context = tls_context(trust.serving_ca.decode())

@@ -17,7 +17,7 @@ from certs.seed import Generation, Seed
 from tests.support import live_objects
 from tests.support.factory import Object, changed
 from webhook.ca import report
-from webhook.ca.inventory import Inventory, take
+from webhook.ca.inventory import Inventory, take_inventory
 from webhook.ca.rotation import Rotation
 from webhook.ca.seed_store import MemorySeedStore
 from webhook.ports import ConflictError, StoredSeed
@@ -191,7 +191,7 @@ def test_certificates_that_expire_soon_are_reported() -> None:
 def test_a_cluster_without_enrolled_pods_is_reported_as_such() -> None:
     inventory = asyncio.run(rotation(store(live_objects.SEED)).inventory())
     assert "no pod has enrolled" in printed(inventory)
-    assert take(live_objects.SEED, (), (), (), PROFILE, live_objects.NOW).clusters == ()
+    assert take_inventory(live_objects.SEED, (), (), (), PROFILE, live_objects.NOW).clusters == ()
 
 
 def test_the_cas_of_a_cluster_can_be_printed_for_its_clients() -> None:

@@ -9,7 +9,7 @@ import pytest
 from certs.seed import Seed
 from tests.support import live_objects
 from tests.support.factory import changed
-from tests.support.grpc_servers import Files, grpc_server, http, says
+from tests.support.grpc_servers import Files, grpc_server, http, tcp_server
 from tests.support.kube_conversation import free_port
 from tests.webhook.check.probing import (
     CLUSTER,
@@ -108,7 +108,7 @@ async def test_a_port_where_nothing_listens_is_unknown() -> None:
 
 @on_both_loops
 async def test_a_silent_server_does_not_delay_the_probe() -> None:
-    async with says(None) as port:
+    async with tcp_server(None) as port:
         address = Port("127.0.0.1", port)
         start = time.monotonic()
         for context in (None, ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)):
@@ -124,7 +124,7 @@ async def test_a_silent_server_does_not_delay_the_probe() -> None:
 @on_both_loops
 async def test_a_server_that_closes_every_connection_proves_nothing() -> None:
     """`kubectl port-forward` does that if nothing listens in the pod."""
-    async with says(b"") as port:
+    async with tcp_server(b"") as port:
         findings = await probe_gcs(port)
     assert {finding.status for finding in findings.values()} == {Status.UNKNOWN}
     assert len(findings) == 4
@@ -135,7 +135,7 @@ async def test_a_server_that_closes_every_connection_proves_nothing() -> None:
 @on_both_loops
 async def test_garbage_is_not_http2() -> None:
     for garbage in (b"\x00" * 200, b"\xff" * 200, http(400) * 5):
-        async with says(garbage) as port:
+        async with tcp_server(garbage) as port:
             findings = await probe_gcs(port)
         assert Status.FAILED not in {finding.status for finding in findings.values()}
         assert findings["accepts-member"].status is not Status.OK

@@ -7,7 +7,7 @@ import uvloop
 
 from tests.support import live_objects
 from tests.support.factory import changed
-from tests.support.grpc_servers import http, says
+from tests.support.grpc_servers import http, tcp_server
 from tests.support.kube_conversation import free_port
 from tests.webhook.check.probing import facts, on_both_loops, probe
 from webhook.check.dial import Answer, DialResult, Port
@@ -29,7 +29,7 @@ from webhook.check.probe_verdict import ProbedPort, http_finding
 )
 def test_a_port_that_runs_jobs_must_require_a_token(status: int, expected: Status) -> None:
     async def main() -> None:
-        async with says(http(status)) as port:
+        async with tcp_server(http(status)) as port:
             ports = {"port": free_port(), "ray-client-server-port": free_port()}
             ports |= {"dashboard-port": port, "dashboard-agent-listen-port": port}
             findings = await probe(facts(ports))
@@ -46,7 +46,7 @@ def test_a_port_that_runs_jobs_must_require_a_token(status: int, expected: Statu
 @on_both_loops
 async def test_the_number_of_probed_workers_is_limited() -> None:
     async with AsyncExitStack() as stack:
-        port = await stack.enter_async_context(says(http(401)))
+        port = await stack.enter_async_context(tcp_server(http(401)))
         agent = {"dashboard-agent-listen-port": str(port)}
         groups = [{"groupName": "w", "rayStartParams": agent}]
         workers = [live_objects.pod(f"w-{number}", "worker") for number in range(40)]

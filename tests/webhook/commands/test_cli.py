@@ -45,7 +45,7 @@ def test_clean_manifests_exit_with_0(tmp_path: Path) -> None:
     ended = run("review", write(tmp_path, "a.yaml", factory.ray_cluster(), *related))
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.splitlines()[0].endswith("a.yaml: RayCluster team-a/demo: allowed")
-    summary = "2 reviewed, 0 denied, 0 warnings, 0 unreadable, 2 not Ray"
+    summary = "2 reviewed, 0 denied, 0 warnings, 0 unreadable, 2 skipped"
     assert ended.stdout.splitlines()[-1] == summary
 
 
@@ -193,7 +193,7 @@ def test_patch_can_include_the_objects_that_kuberay_creates_from_a_job(tmp_path:
 
 
 def test_a_namespace_beside_the_manifests_selects_the_profile(tmp_path: Path) -> None:
-    cluster = factory.by_hand(factory.ray_cluster())
+    cluster = factory.with_own_tls(factory.ray_cluster())
     namespace = {
         "apiVersion": "v1",
         "kind": "Namespace",

@@ -153,7 +153,7 @@ def test_explain_prints_plain_text_without_a_terminal() -> None:
 def test_explain_names_parameters_with_type_and_default() -> None:
     printed = run("rules", "explain", "no-host-path").stdout
     assert (
-        "  allowedPrefixes: []  (list of texts)\n"
+        "  allowedPrefixes: []  (list of strings)\n"
         "      directories whose contents may be mounted read-only\n"
     ) in printed
 

@@ -198,11 +198,11 @@ async def test_objects_are_created_replaced_and_patched(fake: FakeKubeApi, api: 
 async def test_a_path_that_is_not_a_resource_is_read(fake: FakeKubeApi, api: KubeApi) -> None:
     fake.paths = {"/version": {"gitVersion": "v1.36.2"}, "/apis/ray.io/v1": None}
     fake.faults += [fails(503)]
-    assert await api.at("/version") == {"gitVersion": "v1.36.2"}
-    assert isinstance(await problem(api.at("/apis/ray.io/v1")), NotFoundError)
+    assert await api.get_path("/version") == {"gitVersion": "v1.36.2"}
+    assert isinstance(await problem(api.get_path("/apis/ray.io/v1")), NotFoundError)
     fake.forbidden = {("get", "/version")}
-    error = await problem(api.at("/version"))
-    assert isinstance(error, ForbiddenError) and error.right == "get /version"
+    error = await problem(api.get_path("/version"))
+    assert isinstance(error, ForbiddenError) and error.permission == "get /version"
 
 
 def test_an_unreachable_server_is_named(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ async def test_state_is_unknown_before_the_first_list_and_empty_after(
     assert (state.metadata, state.ray_clusters, state.services, state.public_services) == (
         None,
     ) * 4
-    assert (state.network_policies, state.quotas, state.rights) == (None, None, RbacGrants())
+    assert (state.network_policies, state.quotas, state.rbac) == (None, None, RbacGrants())
     fake.unknown = OPTIONAL
     async with following(api) as live:
         state = live.state_of("ray")
@@ -78,7 +78,7 @@ async def test_state_is_unknown_before_the_first_list_and_empty_after(
         assert state.quotas == []
         for part in (state.public_services, state.network_policies):
             assert part is not None and len(part) == 0
-        assert state.rights == RbacGrants(complete=True)
+        assert state.rbac == RbacGrants(complete=True)
 
 
 @conversation
@@ -203,10 +203,10 @@ async def test_kuberay_operators_are_found_from_roles_and_bindings(
     async with following(api) as live:
 
         def operators() -> frozenset[str]:
-            return live.state_of("ray").rights.operators
+            return live.state_of("ray").rbac.operators
 
-        assert live.state_of("ray").rights == RbacGrants(complete=True)
-        assert live.state_of("ray").rights is live.state_of("other").rights, "computed once"
+        assert live.state_of("ray").rbac == RbacGrants(complete=True)
+        assert live.state_of("ray").rbac is live.state_of("other").rbac, "computed once"
         await watched(fake, "clusterroles", "clusterrolebindings")
         fake.put("clusterroles", role("get", "update"))
         await until(lambda: operators() == {OPERATOR})
@@ -243,12 +243,12 @@ async def test_a_missing_permission_leaves_its_resource_unknown_and_named(
         stale = {name for name, up_to_date in live.up_to_date().items() if not up_to_date}
         assert stale == missing
         state = live.state_of("ray")
-        assert (state.network_policies, state.quotas, state.rights) == (None, None, RbacGrants())
+        assert (state.network_policies, state.quotas, state.rbac) == (None, None, RbacGrants())
         assert (state.services, state.ray_clusters) == ({}, {})
         fake.forbidden = set()
         await asyncio.wait_for(tasks[1], 10)
         state = live.state_of("ray")
-        assert not missing and state.rights.complete and len(state.network_policies or ()) == 1
+        assert not missing and state.rbac.complete and len(state.network_policies or ()) == 1
     finally:
         for task in tasks:
             task.cancel()
@@ -272,7 +272,7 @@ def test_the_last_known_state_stays_while_the_api_server_is_unavailable(tmp_path
                 await until(lambda: not any(live.up_to_date().values()))
                 state = live.state_of("ray")
                 assert [service.name for service in state.public_services or ()] == ["s"]
-                assert state.quotas == ["tree"] and state.rights.operators == {OPERATOR}
+                assert state.quotas == ["tree"] and state.rbac.operators == {OPERATOR}
 
     talk(main())
 

@@ -56,7 +56,7 @@ async def test_a_dry_run_stores_nothing_and_returns_object_and_warnings(
         message = 'admission webhook "a" denied the request: no'
         fake.dry_runs["pods"] = fails(status, message)
         error = await problem(api.dry_run(PODS, "ray", pod("one")))
-        assert isinstance(error, RefusedError) and error.said == message
+        assert isinstance(error, RefusedError) and error.reason == message
         assert str(error) == f"create pods in namespace ray: refused ({status})"
     assert len(fake.seen) == 7, "a dry run is not retried"
     fake.forbidden = {("create", "pods")}

@@ -82,7 +82,7 @@ def test_everything_in_the_manifests_is_known(written: str) -> None:
     assert [service.name for service in state.public_services or ()] == ["outer"]
     assert [policy.name for policy in state.network_policies or ()] == ["closed"]
     assert sorted(state.quotas or ()) == ["compute", "tree"]
-    assert state.rights.operators == {OPERATOR, kuberay.OPERATOR}
+    assert state.rbac.operators == {OPERATOR, kuberay.OPERATOR}
 
 
 def test_everything_else_is_unknown() -> None:
@@ -98,7 +98,7 @@ def test_everything_else_is_unknown() -> None:
     assert parts == (None,) * 5
     assert known.state_of("batch").quotas == ["tree"]
     assert known.state_of("kube-system").quotas is None
-    rights = ManifestNamespaces(()).state_of("ray").rights
+    rights = ManifestNamespaces(()).state_of("ray").rbac
     assert rights.operators == {kuberay.OPERATOR} and not rights.complete
 
 
@@ -118,4 +118,4 @@ def test_lists_in_lists_are_read(tmp_path: Path) -> None:
         assert set(state.services or ()) == {"inner", "outer"}
         assert set(state.ray_clusters or ()) == {"c"}
         assert sorted(state.quotas or ()) == ["compute", "tree"]
-        assert OPERATOR in state.rights.operators
+        assert OPERATOR in state.rbac.operators

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
-from policies.size import MOST_VALUES
+from policies.size import MAX_VALUES
 from tests.policies.test_size import with_variables
 from tests.support import factory
 from tests.support.live_server import Live, metric, raw, read_all, serving
@@ -208,8 +208,8 @@ def test_small_bodies_are_answered_between_large_ones() -> None:
 
 
 def test_a_review_of_the_largest_object_that_is_evaluated_is_parsed() -> None:
-    document = with_variables(MOST_VALUES // 4)
-    fields: factory.Object = {f"f:{number}": {} for number in range(MOST_VALUES)}
+    document = with_variables(MAX_VALUES // 4)
+    fields: factory.Object = {f"f:{number}": {} for number in range(MAX_VALUES)}
     document["metadata"]["managedFields"] = [{"manager": "kubectl", "fieldsV1": fields}]
     body = orjson.dumps(factory.review(document, "UPDATE", document))
     assert len(body) > 2 * MIB
