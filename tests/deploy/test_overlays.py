@@ -86,7 +86,7 @@ class TestRendered:
             (expression,) = [
                 condition["expression"]
                 for condition in webhook["matchConditions"]
-                if condition["name"] == "is-not-openshifts-own"
+                if condition["name"] == "is-not-openshift-namespace"
             ]
             for namespace, is_sent in (
                 ("openshift-ingress", False),
