@@ -22,6 +22,8 @@ from webhook.agent.signer_client import EnrollError, SignerClient, TryAgainError
 _RESPONSE_SECONDS = 20.0
 # The pause between two attempts doubles from the first to the last.
 _FIRST_PAUSE_SECONDS, _LAST_PAUSE_SECONDS = 0.25, 10.0
+# Reaches the last pause; some thousand doublings would overflow a float.
+_MAX_DOUBLINGS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,8 @@ def _pause(attempt: int, chance: float) -> float:
 
     The pods of a cluster start together; without jitter they would also come back together.
     """
-    exponential: float = min(_LAST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2**attempt)
+    doublings = min(attempt, _MAX_DOUBLINGS)
+    exponential: float = min(_LAST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2**doublings)
     return exponential * (0.5 + chance / 2)
 
 

@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,8 @@ import pytest
 from tests.support import live_objects
 from tests.support.init_container import PodVolumes, problem, signer
 from tests.support.live_server import Live, serving
+from webhook.agent.enroll import Enrollment, Runtime, enroll
+from webhook.agent.signer_client import EnrollError
 
 POD = "demo-head-abcde"
 
@@ -88,3 +92,15 @@ def test_the_token_is_read_again_for_every_attempt(tmp_path: Path) -> None:
     with signer(answer) as (url, ca, tokens):
         place.enroll(url, ca)
     assert tokens == ["Bearer first", "Bearer second"]
+
+
+def test_a_long_deadline_allows_thousands_of_attempts(tmp_path: Path, live: Live) -> None:
+    elapsed: list[float] = []
+    runtime = Runtime(lambda: datetime.now(UTC), lambda: sum(elapsed), elapsed.append, lambda: 0.0)
+    token = tmp_path / "token"
+    token.write_text("t")
+    ca, address = live.ca_file.read_text(), IPv4Address("127.0.0.1")
+    enrollment = Enrollment("https://localhost:1", ca, address, token, tmp_path, 0o400, 7_000)
+    with pytest.raises(EnrollError, match="no certificate within 7000 s"):
+        enroll(enrollment, runtime)
+    assert len(elapsed) > 1_100
