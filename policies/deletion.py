@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from policies.cluster.related_object import RelatedObject
-from policies.documents.untyped import as_dict
+from policies.documents.metadata import annotations_of, labels_of, metadata_of
 from policies.model import Facts
 from policies.ray.pod import PodRole
 from policies.ray.workload import Workload
@@ -44,11 +44,10 @@ def _requested_content(document: Mapping[str, Any]) -> dict[str, Any]:
 
     A deleted object whose finalizer its author keeps stays in use, so a change still counts.
     """
-    metadata = as_dict(document.get("metadata"))
     content = {
         name: value for name, value in document.items() if name not in ("metadata", "status")
     }
-    content["labels"] = as_dict(metadata.get("labels"))
-    content["annotations"] = as_dict(metadata.get("annotations"))
-    content["owners"] = metadata.get("ownerReferences") or []
+    content["labels"] = labels_of(document)
+    content["annotations"] = annotations_of(document)
+    content["owners"] = metadata_of(document).get("ownerReferences") or []
     return content

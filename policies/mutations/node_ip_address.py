@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from policies.documents.draft import Draft
+from policies.documents.metadata import name_of
 from policies.documents.untyped import as_dict, as_str
 from policies.injection.contract import POD_IP_EXPANSION
 from policies.model import Facts, Mutation
@@ -67,8 +68,8 @@ def _stored_address(group: Group, default: str, facts: Facts) -> str:
 
 def _head_fqdn(cluster: ClusterSpec, workload: Workload, facts: Facts) -> str:
     """The DNS name of the head service that KubeRay creates (`GenerateHeadServiceName`)."""
-    service = as_dict(as_dict(cluster.head.raw.get("headService")).get("metadata"))
-    name = as_str(service.get("name")) or f"{workload.name}-head-svc"
+    service = as_dict(cluster.head.raw.get("headService"))
+    name = name_of(service) or f"{workload.name}-head-svc"
     return f"{name}.{facts.namespace}.svc.{facts.injection.cluster_domain}"
 
 

@@ -7,8 +7,8 @@ from typing import ClassVar
 from pydantic import Field
 
 from policies.cluster.related_object import RelatedObject
+from policies.documents.metadata import labels_of
 from policies.documents.pointer import ROOT, Pointer
-from policies.documents.untyped import as_dict
 from policies.injection import contract
 from policies.model import NAMESPACE_LABELS, Facts, Profile, Rule, Severity, Violation
 from policies.ray.pod import Pod
@@ -61,7 +61,7 @@ class NoOptOut(Rule):
     ) -> Iterator[Violation]:
         if related_object.kind != "Namespace" or facts.stored is None or self._may_weaken(facts):
             return
-        before = as_dict(as_dict(facts.stored.get("metadata")).get("labels"))
+        before = labels_of(facts.stored)
         for mode, label in NAMESPACE_LABELS.items():
             old, new = before.get(label), related_object.labels.get(label)
             if old is None or _strictness(new) >= _strictness(old):

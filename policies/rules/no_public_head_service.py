@@ -7,6 +7,7 @@ from pydantic import Field
 
 from policies.cluster.clouds import CLOUD_NAMES, CloudName
 from policies.cluster.exposure import exposure_by_type, exposures, is_restricted
+from policies.documents.metadata import annotations_of
 from policies.documents.pointer import ROOT, Pointer
 from policies.documents.untyped import as_dict, as_str
 from policies.model import Facts, Profile, Rule, Severity, Violation
@@ -50,7 +51,7 @@ class NoPublicHeadService(Rule):
             return
         serve = ROOT / "spec" / "serveService"
         service = as_dict(serve.read(workload.document))
-        yield from self._check_service(service, serve, "the Serve service", _annotations(service))
+        yield from self._check_service(service, serve, "the Serve service", annotations_of(service))
         gateway = Pointer(("spec", "upgradeStrategy", "clusterUpgradeOptions", "gatewayClassName"))
         name = as_str(gateway.read(workload.document))
         if name and name not in self.allowed_gateway_classes:
@@ -64,7 +65,7 @@ class NoPublicHeadService(Rule):
     def _check_head(self, cluster: ClusterSpec, copies_annotations: bool) -> Iterator[Violation]:
         head = cluster.head
         service = as_dict(head.raw.get("headService"))
-        annotations, restricted = _annotations(service), False
+        annotations, restricted = annotations_of(service), False
         if copies_annotations:
             annotations = {**annotations, **as_dict(cluster.spec.get("headServiceAnnotations"))}
             restricted = is_restricted(as_dict(service.get("spec")), annotations, self.clouds)
@@ -92,10 +93,6 @@ class NoPublicHeadService(Rule):
             spec, annotations, pointer / "spec", self.clouds
         ):
             yield self.violation(f"{title} {problem}", place, remediation)
-
-
-def _annotations(service: Mapping[str, Any]) -> Mapping[str, Any]:
-    return as_dict(as_dict(service.get("metadata")).get("annotations"))
 
 
 def _copies_annotations(workload: Workload) -> bool:

@@ -7,7 +7,8 @@ from functools import lru_cache
 
 from policies import evaluate
 from policies.config import Policy
-from policies.documents.untyped import as_dict
+from policies.documents.metadata import annotations_of, labels_of
+from policies.documents.untyped import one_line
 from policies.evaluate import Failure, Mutated, Verdict
 from policies.injection.contract import contract_hash
 from policies.model import Facts, Signer, Violation
@@ -139,11 +140,8 @@ def _changes_only_status(request: AdmissionRequest) -> bool:
     """
     if request.sub_resource != "status":
         return False
-    new = as_dict(as_dict(request.object).get("metadata"))
-    old = as_dict(as_dict(request.old_object).get("metadata"))
-    return all(
-        as_dict(new.get(field)) == as_dict(old.get(field)) for field in ("labels", "annotations")
-    )
+    new, old = request.object or {}, request.old_object or {}
+    return labels_of(new) == labels_of(old) and annotations_of(new) == annotations_of(old)
 
 
 def _rule_ids(violations: Iterable[Violation]) -> tuple[str, ...]:
@@ -154,18 +152,12 @@ def _rule_ids(violations: Iterable[Violation]) -> tuple[str, ...]:
 def _shown(problems: tuple[Violation, ...] | tuple[str, ...]) -> list[str]:
     """Problems as lines for a terminal: no control characters, bounded length, bounded number."""
     lines = [
-        _printable(str(problem)[:_MAX_VIOLATION_CHARACTERS])
+        one_line(str(problem)[:_MAX_VIOLATION_CHARACTERS])
         for problem in problems[:_MAX_VIOLATIONS_SHOWN]
     ]
     if len(problems) > _MAX_VIOLATIONS_SHOWN:
         lines.append(f"... and {len(problems) - _MAX_VIOLATIONS_SHOWN} more")
     return lines
-
-
-def _printable(text: str) -> str:
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def _audit(verdict: Verdict) -> dict[str, str]:

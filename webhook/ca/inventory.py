@@ -10,6 +10,7 @@ from certs.identity import Cluster
 from certs.profile import EXPIRY_WARNING, CertificateProfile
 from certs.rotation import PodCertificateStatus, pod_certificate_status
 from certs.seed import Generation, Seed
+from policies.documents.metadata import labels_of, name_of, namespace_of
 from policies.documents.untyped import as_dict, as_str, dict_items
 from policies.ray.pod import ENROLL_CONTAINER
 from policies.ray.workload import OPT_IN_CLUSTER_LABEL, RAY_CLUSTER_LABEL
@@ -82,10 +83,7 @@ def take_inventory(
     for document in ray_clusters:
         cluster = ray_cluster_of(document)
         clusters_by_name[cluster.namespace, cluster.name] = cluster
-    namespaces_by_name = {
-        as_str(as_dict(namespace.get("metadata")).get("name")): namespace
-        for namespace in namespaces
-    }
+    namespaces_by_name = {name_of(namespace): namespace for namespace in namespaces}
     statuses: dict[Cluster, list[PodCertificateStatus]] = {}
     for pod in filter(_enrolls, pods):
         pod_cluster = _cluster_of(pod, clusters_by_name, namespaces_by_name)
@@ -114,8 +112,7 @@ def _cluster_of(
     namespaces_by_name: Mapping[str, Mapping[str, Any]],
 ) -> Cluster | None:
     """The RayCluster that the pod's label names, or its cluster of Ray without KubeRay."""
-    metadata = as_dict(pod.get("metadata"))
-    namespace, labels = as_str(metadata.get("namespace")), as_dict(metadata.get("labels"))
+    namespace, labels = namespace_of(pod), labels_of(pod)
     if RAY_CLUSTER_LABEL in labels:
         return clusters_by_name.get((namespace, as_str(labels[RAY_CLUSTER_LABEL])))
     if OPT_IN_CLUSTER_LABEL in labels and namespace in namespaces_by_name:

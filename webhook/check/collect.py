@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TypedDict, TypeVar
 
 from policies.cluster.rbac import RbacBinding, RbacGrants, RbacRole
+from policies.documents.metadata import name_of
 from policies.documents.untyped import as_dict, as_str, dict_items
 from webhook import __version__
 from webhook.check.access_reviews import server_permissions
@@ -191,9 +192,7 @@ class Inspection:
         roles, bindings = await asyncio.gather(
             self._lists.list_all(ROLES), self._lists.list_all(BINDINGS)
         )
-        roles_by_name = {
-            as_str(as_dict(role.get("metadata")).get("name")): RbacRole.of(role) for role in roles
-        }
+        roles_by_name = {name_of(role): RbacRole.of(role) for role in roles}
         return RbacGrants.of(roles_by_name, map(RbacBinding.of, bindings))
 
     async def _dry_runs(self, namespace: str) -> Mapping[str, DryRunAnswer | Unavailable]:

@@ -4,8 +4,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from policies.documents.metadata import (
+    controller_of,
+    labels_of,
+    metadata_of,
+    name_of,
+    namespace_of,
+)
 from policies.documents.pointer import ROOT
-from policies.documents.untyped import as_dict, as_str, dict_items
+from policies.documents.untyped import as_dict, as_str
 from policies.injection.contract import TlsBy, opts_out, own_secret, tls_by
 from policies.model import NAMESPACE_LABELS, Profile
 from policies.ray.pod import ENROLL_CONTAINER, Pod, PodRole
@@ -83,7 +90,7 @@ def ray_namespaces(lists: Iterable[Objects | Unavailable]) -> list[str]:
     """The namespaces of these objects, sorted."""
     names: set[str] = set()
     for objects in lists:
-        names.update(_key(document).namespace for document in or_empty(objects))
+        names.update(namespace_of(document) for document in or_empty(objects))
     return sorted(names)
 
 
@@ -94,8 +101,7 @@ def _looser_profiles(facts: CheckFacts) -> Iterator[Finding]:
         return
     profiles = {str(profile): profile for profile in Profile}
     for namespace in or_empty(facts.namespaces):
-        name = _key(namespace).name
-        labels = as_dict(_metadata(namespace).get("labels"))
+        name, labels = name_of(namespace), labels_of(namespace)
         for mode, label in NAMESPACE_LABELS.items():
             floor = getattr(policy.file.profiles, mode)
             chosen = as_str(labels.get(label))
@@ -141,11 +147,10 @@ def _without_tls(clusters: Objects, facts: CheckFacts) -> Iterator[Finding]:
 
 
 def _recreate(document: Object) -> str:
-    command = f"run kubectl -n {_key(document).namespace} replace --force -f MANIFEST"
-    for _, owner in dict_items(_metadata(document).get("ownerReferences")):
-        if owner.get("controller") is True and owner.get("kind") in ("RayJob", "RayService"):
-            title = f"{owner['kind']} {as_str(owner.get('name'))}"
-            return f"recreate the {title} that owns it: {command}"
+    command = f"run kubectl -n {namespace_of(document)} replace --force -f MANIFEST"
+    owner = controller_of(document)
+    if owner and owner.kind in ("RayJob", "RayService"):
+        return f"recreate the {owner.kind} {owner.name} that owns it: {command}"
     return f"recreate it, which ends its jobs: {command}"
 
 
@@ -169,9 +174,9 @@ def _pods(facts: CheckFacts) -> Iterator[Finding]:
 def _must_enroll(pod: Object, managed_clusters: set[_Key]) -> bool:
     """Whether a running pod belongs to a managed cluster or has opted in."""
     phase = as_dict(pod.get("status")).get("phase")
-    if "deletionTimestamp" in _metadata(pod) or phase in _ENDED_PHASES:
+    if "deletionTimestamp" in metadata_of(pod) or phase in _ENDED_PHASES:
         return False
-    labels = as_dict(_metadata(pod).get("labels"))
+    labels = labels_of(pod)
     if RAY_CLUSTER_LABEL not in labels:
         return OPT_IN_CLUSTER_LABEL in labels
     # KubeRay's Redis cleanup pod joins no Ray cluster.
@@ -203,15 +208,8 @@ def _not_enrolled(pod: Object, facts: CheckFacts) -> Finding:
 
 
 def _cluster_of(pod: Object) -> _Key:
-    metadata = _metadata(pod)
-    labels = as_dict(metadata.get("labels"))
-    return _Key(as_str(metadata.get("namespace")), as_str(labels.get(RAY_CLUSTER_LABEL)))
+    return _Key(namespace_of(pod), as_str(labels_of(pod).get(RAY_CLUSTER_LABEL)))
 
 
 def _key(document: Object) -> _Key:
-    metadata = _metadata(document)
-    return _Key(as_str(metadata.get("namespace")), as_str(metadata.get("name")))
-
-
-def _metadata(document: Object) -> Mapping[str, Any]:
-    return as_dict(document.get("metadata"))
+    return _Key(namespace_of(document), name_of(document))

@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from policies.documents.untyped import as_dict, as_str, clipped, dict_items
+from policies.documents.metadata import labels_of
+from policies.documents.untyped import as_dict, clipped, dict_items
 from policies.injection.contract import MANAGED, MARKER_LABEL
 from policies.ray.pod import ENROLL_CONTAINER
 from policies.ray.workload import NODE_TYPE_LABEL, RAY_CLUSTER_LABEL
@@ -175,8 +176,7 @@ def _accepted_pod(document: Object, warnings: tuple[str, ...]) -> Finding:
 
 
 def _accepted_cluster(facts: CheckFacts, document: Object) -> Finding:
-    labels = as_dict(as_dict(document.get("metadata")).get("labels"))
-    if as_str(labels.get(MARKER_LABEL)) == MANAGED:
+    if labels_of(document).get(MARKER_LABEL) == MANAGED:
         message = f"a new RayCluster gets the label {MARKER_LABEL}: {MANAGED}"
         return ok(_COMPLETES, message)
     message = (

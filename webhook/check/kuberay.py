@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from policies.documents.metadata import name_of, namespace_of
 from policies.documents.untyped import as_dict, as_str, dict_items
 from policies.ray.image import tag_of
 from policies.ray.version import ray_version
@@ -62,7 +63,7 @@ def _operators(facts: CheckFacts) -> Iterator[Finding]:
 
 
 def _operator(document: Object) -> Finding:
-    namespace, name = _namespace(document), _name(document)
+    namespace, name = namespace_of(document), name_of(document)
     title = f"the KubeRay operator {namespace}/{name}"
     ready = as_dict(document.get("status")).get("readyReplicas")
     if not (isinstance(ready, int) and ready > 0):
@@ -136,12 +137,4 @@ def _recognize(user: str) -> str:
 
 def _user(document: Object) -> str:
     account = as_str(pod_spec_of(document).get("serviceAccountName")) or "default"
-    return f"system:serviceaccount:{_namespace(document)}:{account}"
-
-
-def _namespace(document: Object) -> str:
-    return as_str(as_dict(document.get("metadata")).get("namespace"))
-
-
-def _name(document: Object) -> str:
-    return as_str(as_dict(document.get("metadata")).get("name"))
+    return f"system:serviceaccount:{namespace_of(document)}:{account}"

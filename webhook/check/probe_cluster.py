@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from certs.identity import Cluster
 from certs.seed import Seed, SeedError
 from policies.cluster.state import PORT_PARAMS
-from policies.documents.untyped import as_dict
+from policies.documents.metadata import labels_of, namespace_of
 from policies.injection.contract import TlsBy, own_secret, tls_by
 from policies.ray.pod import PodRole
 from policies.ray.workload import (
@@ -39,7 +39,7 @@ class ProbedCluster:
 
     def with_role(self, role: PodRole) -> list[Object]:
         label = NODE_TYPE_LABEL if self.workload else OPT_IN_ROLE_LABEL
-        return [pod for pod in self.pods if _label(pod, label) == role]
+        return [pod for pod in self.pods if labels_of(pod).get(label) == role]
 
     def port(self, parameter: str, role: PodRole) -> int:
         """The port of the first group with this role that sets the parameter, or Ray's default."""
@@ -78,17 +78,12 @@ def _running_pods(facts: CheckFacts, namespace: str, label: str, name: str) -> l
     """The pods of a cluster that can be dialed: they have an address and have not ended."""
     pods = []
     for document in or_empty(facts.ray_pods):
-        metadata = as_dict(document.get("metadata"))
-        if metadata.get("namespace") != namespace or _label(document, label) != name:
+        if namespace_of(document) != namespace or labels_of(document).get(label) != name:
             continue
         pod = pod_of(document)
         if pod.addresses and not pod.ended:
             pods.append(document)
     return pods
-
-
-def _label(document: Object, label: str) -> object:
-    return as_dict(as_dict(document.get("metadata")).get("labels")).get(label)
 
 
 def seed_of(facts: CheckFacts, probed: ProbedCluster) -> Seed | Unavailable:

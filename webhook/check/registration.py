@@ -11,6 +11,7 @@ from certs.authority import serving_bundle as bundle_of
 from certs.profile import EXPIRY_WARNING
 from certs.seed import Seed, SeedError
 from policies.cluster.selectors import selects
+from policies.documents.metadata import labels_of, name_of
 from policies.documents.untyped import as_dict, as_str, dict_items
 from webhook.check.deployment import ServerDeployment
 from webhook.check.facts import (
@@ -114,8 +115,7 @@ def webhooks_that_skip(configuration: Object, labels: Mapping[str, Any]) -> list
 
 def labels_by_namespace(namespaces: Objects | Unavailable) -> Mapping[str, Mapping[str, Any]]:
     """The labels of each known namespace, by its name."""
-    metadata = [as_dict(namespace.get("metadata")) for namespace in or_empty(namespaces)]
-    return {as_str(entry.get("name")): as_dict(entry.get("labels")) for entry in metadata}
+    return {name_of(namespace): labels_of(namespace) for namespace in or_empty(namespaces)}
 
 
 def serving_bundle(facts: CheckFacts) -> bytes | None:

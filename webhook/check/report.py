@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from policies.documents.untyped import clipped
+from policies.documents.untyped import printable
 from webhook.check.certificates import certificates
 from webhook.check.coverage import coverage
 from webhook.check.dry_run import dry_run
@@ -71,10 +71,10 @@ def _finding_as_json(finding: Finding) -> dict[str, str]:
     fields = {
         "id": finding.id,
         "status": str(finding.status),
-        "message": one_line(finding.message),
+        "message": _shown(finding.message),
     }
     if finding.remediation:
-        fields["remediation"] = one_line(finding.remediation)
+        fields["remediation"] = _shown(finding.remediation)
     return fields
 
 
@@ -85,19 +85,18 @@ def as_text(sections: Sequence[Section]) -> Group:
         lines += [section.title, "-" * len(section.title)]
         for finding in section.findings:
             mark, color = _MARKS[finding.status]
-            lines.append(Text.assemble((mark, color), f" {one_line(finding.message)}"))
+            lines.append(Text.assemble((mark, color), f" {_shown(finding.message)}"))
             if finding.remediation:
-                lines.append(Text(f"{_INDENT}{one_line(finding.remediation)}"))
+                lines.append(Text(f"{_INDENT}{_shown(finding.remediation)}"))
         lines.append("")
     counts = ", ".join(f"{count(sections, status)} {status}" for status in Status)
     mark, color = _MARKS[worst(sections)]
     return Group(*lines, Text.assemble((mark, color), f" {counts}"))
 
 
-def one_line(text: str) -> str:
-    """The text in a form that is safe to print: one line, no control characters, limited length.
+def _shown(text: str) -> str:
+    """The text in a form that is safe to print.
 
     Otherwise a tenant could write to the operator's terminal, for example with an object's name.
     """
-    printable = (char if char.isprintable() else " " for char in text[: _MAX_LENGTH + 1])
-    return clipped("".join(printable), _MAX_LENGTH)
+    return printable(text, _MAX_LENGTH)

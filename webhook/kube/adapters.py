@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from certs.identity import Cluster, LivePod, Service, TokenIdentity
 from policies.cluster.state import NamespaceState
+from policies.documents.metadata import metadata_of
 from policies.documents.untyped import as_dict, as_str, dict_items
 from policies.injection.contract import AUDIENCE
 from policies.ray.workload import OPT_IN_CLUSTER_LABEL, RAY_CLUSTER_LABEL
@@ -219,7 +220,7 @@ class KubeWebhookConfigurations:
 
 
 def _version(document: Mapping[str, Any]) -> str:
-    return as_str(as_dict(document.get("metadata")).get("resourceVersion"))
+    return as_str(metadata_of(document).get("resourceVersion"))
 
 
 def _decoded(value: Any) -> bytes:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import aiohttp
 
-from policies.documents.untyped import as_dict, as_str
+from policies.documents.metadata import metadata_of
+from policies.documents.untyped import as_str
 from webhook.kube import response as answers
 from webhook.kube.config import client
 from webhook.kube.request import ApiPath, BusyError, NotFoundError, Request, Resource, refusal
@@ -101,7 +102,7 @@ class KubeApi:
             query["labelSelector"] = labels
         while True:
             document = await self._read(Request("list", "GET", resource, query=query), seconds)
-            metadata, items = as_dict(document.get("metadata")), document.get("items")
+            metadata, items = metadata_of(document), document.get("items")
             if not isinstance(items, list):
                 raise UnavailableError(f"list {resource}: the answer is not a list")
             documents = [item for item in items if isinstance(item, dict)]

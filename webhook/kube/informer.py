@@ -10,7 +10,8 @@ from typing import Any, Generic, TypeVar
 
 import structlog
 
-from policies.documents.untyped import as_dict, as_str
+from policies.documents.metadata import metadata_of, name_of, namespace_of
+from policies.documents.untyped import as_str
 from webhook.kube.api import KubeApi, backoff
 from webhook.kube.request import ExpiredError, NotFoundError, Resource
 from webhook.kube.response import Event
@@ -167,9 +168,5 @@ class Informer(Generic[S]):
 
 
 def _key_and_version(document: Mapping[str, Any]) -> tuple[str, str, str]:
-    metadata = as_dict(document.get("metadata"))
-    return (
-        as_str(metadata.get("namespace")),
-        as_str(metadata.get("name")),
-        as_str(metadata.get("resourceVersion")),
-    )
+    version = as_str(metadata_of(document).get("resourceVersion"))
+    return namespace_of(document), name_of(document), version

@@ -9,7 +9,7 @@ from certs.identity import Cluster, Service
 from policies.cluster.network_policy import NetworkPolicy
 from policies.cluster.rbac import RbacBinding, RbacGrants, RbacRole
 from policies.cluster.state import NamespaceState
-from policies.documents.untyped import as_dict
+from policies.documents.metadata import metadata_of
 from webhook.kube.api import KubeApi
 from webhook.kube.informer import Informer
 from webhook.kube.request import Resource
@@ -144,7 +144,7 @@ class KubeMemory:
 
 
 def _namespace_metadata(document: Mapping[str, Any]) -> Mapping[str, Any]:
-    metadata = as_dict(document.get("metadata"))
+    metadata = metadata_of(document)
     return {name: metadata[name] for name in _NAMESPACE_FIELDS if name in metadata}
 
 

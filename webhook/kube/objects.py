@@ -6,6 +6,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from certs.identity import Address, Cluster, LivePod, Owner, Service, TokenIdentity
+from policies.documents.metadata import controller_of, metadata_of, name_of, namespace_of
 from policies.documents.untyped import as_dict, as_str, dict_items, str_items
 
 # KubeRay also names a head Service after an owner of these kinds (`utils.GenerateHeadServiceName`).
@@ -45,14 +46,15 @@ def caller_of(status: Any, audience: str) -> TokenIdentity | None:
 
 def pod_of(document: Mapping[str, Any]) -> LivePod:
     """The pod in a Pod object; raises ValueError for a malformed address."""
-    metadata, status = as_dict(document.get("metadata")), as_dict(document.get("status"))
+    metadata, status = metadata_of(document), as_dict(document.get("status"))
+    owner = controller_of(document)
     service_account = as_str(as_dict(document.get("spec")).get("serviceAccountName"))
     return LivePod(
-        namespace=as_str(metadata.get("namespace")),
-        name=as_str(metadata.get("name")),
+        namespace=namespace_of(document),
+        name=name_of(document),
         uid=as_str(metadata.get("uid")),
         labels=_strings(metadata.get("labels")),
-        owner=_controller(metadata),
+        owner=Owner(owner.group, owner.kind, owner.name, owner.uid) if owner else None,
         service_account=service_account or "default",
         addresses=tuple(_addresses(status)),
         ended="deletionTimestamp" in metadata or status.get("phase") in ("Succeeded", "Failed"),
@@ -61,16 +63,14 @@ def pod_of(document: Mapping[str, Any]) -> LivePod:
 
 def ray_cluster_of(document: Mapping[str, Any]) -> Cluster:
     """The cluster in a RayCluster object; raises ValueError without a creationTimestamp."""
-    metadata = as_dict(document.get("metadata"))
-    owner = _controller(metadata)
-    name = as_str(metadata.get("name"))
+    metadata, name = metadata_of(document), name_of(document)
     head = as_dict(as_dict(document.get("spec")).get("headGroupSpec"))
-    head_service = as_dict(as_dict(head.get("headService")).get("metadata"))
-    services = [as_str(head_service.get("name")), f"{name}-head-svc"]
+    services = [name_of(as_dict(head.get("headService"))), f"{name}-head-svc"]
+    owner = controller_of(document)
     if owner and owner.group == "ray.io" and owner.kind in _HEAD_SERVICE_OWNERS:
         services.append(f"{owner.name}-head-svc")
     return Cluster(
-        namespace=as_str(metadata.get("namespace")),
+        namespace=namespace_of(document),
         name=name,
         uid=as_str(metadata.get("uid")),
         created=created_of(document),
@@ -83,9 +83,9 @@ def ray_cluster_of(document: Mapping[str, Any]) -> Cluster:
 
 def opted_in_cluster_of(namespace: Mapping[str, Any], name: str) -> Cluster:
     """The Ray cluster `name` without KubeRay, which lives as long as its Namespace object."""
-    metadata = as_dict(namespace.get("metadata"))
+    metadata = metadata_of(namespace)
     return Cluster(
-        namespace=as_str(metadata.get("name")),
+        namespace=name_of(namespace),
         name=name,
         uid=as_str(metadata.get("uid")),
         created=created_of(namespace),
@@ -96,29 +96,13 @@ def opted_in_cluster_of(namespace: Mapping[str, Any], name: str) -> Cluster:
 
 def service_of(document: Mapping[str, Any]) -> Service:
     """The Service in a Service object."""
-    name = as_str(as_dict(document.get("metadata")).get("name"))
     selector = _strings(as_dict(document.get("spec")).get("selector"))
-    return Service(name, selector if len(selector) <= _MAX_SELECTOR_LABELS else {})
+    return Service(name_of(document), selector if len(selector) <= _MAX_SELECTOR_LABELS else {})
 
 
 def created_of(document: Mapping[str, Any]) -> datetime:
     """The creationTimestamp of a live object; raises ValueError if it has none."""
-    return datetime.fromisoformat(
-        as_str(as_dict(document.get("metadata")).get("creationTimestamp"))
-    )
-
-
-def _controller(metadata: Mapping[str, Any]) -> Owner | None:
-    for _, owner in dict_items(metadata.get("ownerReferences")):
-        if owner.get("controller") is True:
-            group, slash, _ = as_str(owner.get("apiVersion")).rpartition("/")
-            return Owner(
-                group if slash else "",
-                as_str(owner.get("kind")),
-                as_str(owner.get("name")),
-                as_str(owner.get("uid")),
-            )
-    return None
+    return datetime.fromisoformat(as_str(metadata_of(document).get("creationTimestamp")))
 
 
 def _addresses(status: Mapping[str, Any]) -> Iterator[Address]:

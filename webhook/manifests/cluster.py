@@ -6,7 +6,8 @@ from typing import Any
 
 from certs.identity import Cluster, LivePod, Service, TokenIdentity
 from policies.cluster.state import NamespaceState
-from policies.documents.untyped import as_dict, as_str
+from policies.documents.metadata import metadata_of, name_of, namespace_of
+from policies.documents.untyped import as_str
 from webhook.kube.objects import opted_in_cluster_of, pod_of, ray_cluster_of, service_of
 from webhook.manifests.read import Manifest, read
 from webhook.manifests.state import ManifestNamespaces
@@ -95,7 +96,7 @@ class ManifestCluster:
 
     async def opted_in_cluster(self, namespace: str, name: str) -> Cluster | None:
         document = self._namespaces.get(namespace, {})
-        metadata = as_dict(document.get("metadata"))
+        metadata = metadata_of(document)
         # A Namespace in a manifest may be there only for its labels. Without a UID and a creation
         # time it cannot identify a cluster.
         if "uid" not in metadata or "creationTimestamp" not in metadata:
@@ -110,11 +111,11 @@ class ManifestCluster:
 
 
 def _require_live_fields(document: Document) -> None:
-    kind, metadata = as_str(document.get("kind")), as_dict(document.get("metadata"))
+    kind, metadata = as_str(document.get("kind")), metadata_of(document)
     required = {"RayCluster": ("uid", "creationTimestamp"), "Pod": ("uid",)}
     for field in required.get(kind, ()):
         if not as_str(metadata.get(field)):
-            raise ValueError(f"{kind} {as_str(metadata.get('name'))} has no metadata.{field}")
+            raise ValueError(f"{kind} {name_of(document)} has no metadata.{field}")
 
 
 def _of_kind(api_version: str, kind: str, documents: Iterable[Document]) -> list[Document]:
@@ -126,5 +127,4 @@ def _of_kind(api_version: str, kind: str, documents: Iterable[Document]) -> list
 
 
 def _key(document: Document) -> tuple[str, str]:
-    metadata = as_dict(document.get("metadata"))
-    return as_str(metadata.get("namespace")), as_str(metadata.get("name"))
+    return namespace_of(document), name_of(document)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from policies import evaluate
-from policies.documents.untyped import as_dict, as_str
+from policies.documents.metadata import name_of, namespace_of
 from policies.model import Violation
 from policies.ray import kuberay
 from policies.ray.workload import Kind, Workload
@@ -80,17 +80,16 @@ def review_manifest(
 def _request(document: dict[str, Any], namespace: str, user: str = "") -> AdmissionRequest:
     if document.get("kind") == "AdmissionReview":
         return request_in(document)
-    metadata = as_dict(document.get("metadata"))
-    kind = Kind.of(document)
+    kind, name = Kind.of(document), name_of(document)
     # The API server also sends the name of a Namespace as the namespace of the request.
-    own_namespace = metadata.get("name" if kind.kind == "Namespace" else "namespace")
+    own_namespace = name if kind.kind == "Namespace" else namespace_of(document)
     return AdmissionRequest.model_validate(
         {
             "uid": "review",
             "kind": {"group": kind.group, "version": kind.version, "kind": kind.kind},
             "operation": "CREATE",
-            "name": as_str(metadata.get("name")),
-            "namespace": as_str(own_namespace) or namespace,
+            "name": name,
+            "namespace": own_namespace or namespace,
             "userInfo": {"username": user},
             "object": document,
             "dryRun": True,

@@ -14,7 +14,8 @@ from policies.cluster.state import (
     NamespaceState,
     namespaces_in_quota,
 )
-from policies.documents.untyped import as_dict, as_str
+from policies.documents.metadata import metadata_of, name_of, namespace_of
+from policies.documents.untyped import as_dict
 from policies.ray import kuberay
 from policies.ray.workload import RAY_GROUP, Kind, Workload
 
@@ -72,16 +73,14 @@ class ManifestNamespaces:
         )
 
     def _add(self, kind: Kind, document: Mapping[str, Any]) -> None:
-        metadata = as_dict(document.get("metadata"))
-        name = as_str(metadata.get("name"))
-        namespace = as_str(metadata.get("namespace")) or self._default
+        name, namespace = name_of(document), namespace_of(document) or self._default
         match (kind.group, kind.kind):
             case (group, _) if group == RAY_GROUP:
                 self._add_cluster(namespace, kind, document)
             case (group, _) if group == _RBAC:
                 self._add_rbac(kind, name, document)
             case ("", "Namespace"):
-                self._metadata[name] = metadata
+                self._metadata[name] = metadata_of(document)
             case ("", "Service"):
                 self._add_service(namespace, LiveService.of(document))
             case ("networking.k8s.io", "NetworkPolicy"):

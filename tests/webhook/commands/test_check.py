@@ -20,7 +20,7 @@ from tests.support.secrecy import leaked
 from tests.webhook.check import healthy_installation
 from tests.webhook.check.probing import FILES, NOW
 from webhook.check.findings import Finding, Section, Status
-from webhook.check.report import as_json, one_line, worst
+from webhook.check.report import as_json, worst
 from webhook.kube.api import KubeApi
 
 SECRETS = (
@@ -217,5 +217,8 @@ def test_the_worst_finding_decides_the_status(status: Status) -> None:
 
 
 def test_text_is_printed_on_one_line() -> None:
-    assert one_line("a\nb\tc\x00d\x7f\u2028e") == "a b c d  e"
-    assert len(one_line("x" * 10_000)) < 1010
+    findings = (Finding("x", Status.FAILED, "a\nb\tc\x00d\x7f\u2028e", "x" * 10_000),)
+    [section] = as_json([Section("x", findings)])["sections"]
+    [shown] = section["findings"]
+    assert shown["message"] == "a b c d  e"
+    assert 1000 <= len(shown["remediation"]) < 1010
