@@ -9,7 +9,7 @@ from typing import Any
 
 from policies.cluster.exposure import blocks_have_few_addresses
 from policies.cluster.selectors import Selector, selects
-from policies.documents.metadata import name_of, owners_of
+from policies.documents.metadata import controller_of, name_of
 from policies.documents.pointer import ROOT, Pointer
 from policies.documents.untyped import as_dict, as_str, dict_items, larger, str_items
 from policies.ray.workload import RAY_GROUP
@@ -106,9 +106,9 @@ def _includes_any(ranges: Ports, ports: Collection[int]) -> bool:
 
 
 def _controlling_ray_cluster(document: Mapping[str, Any]) -> str:
-    for owner in owners_of(document):
-        if owner.is_controller and (owner.group, owner.kind) == (RAY_GROUP, "RayCluster"):
-            return owner.name
+    owner = controller_of(document)
+    if owner and (owner.group, owner.kind) == (RAY_GROUP, "RayCluster"):
+        return owner.name
     return ""
 
 

@@ -64,16 +64,23 @@ def annotations_of(document: Mapping[str, Any]) -> Mapping[str, Any]:
 def owners_of(document: Mapping[str, Any]) -> Iterator[OwnerReference]:
     """The entries of `metadata.ownerReferences`, in order."""
     for _, owner in dict_items(metadata_of(document).get("ownerReferences")):
-        yield OwnerReference(
-            # The core group has no slash: "v1" gives "".
-            group=as_str(owner.get("apiVersion")).rpartition("/")[0],
-            kind=as_str(owner.get("kind")),
-            name=as_str(owner.get("name")),
-            uid=as_str(owner.get("uid")),
-            is_controller=owner.get("controller") is True,
-        )
+        yield _owner(owner)
 
 
 def controller_of(document: Mapping[str, Any]) -> OwnerReference | None:
     """The owner that manages the object; the API server allows at most one."""
-    return next((owner for owner in owners_of(document) if owner.is_controller), None)
+    for _, owner in dict_items(metadata_of(document).get("ownerReferences")):
+        if owner.get("controller") is True:
+            return _owner(owner)
+    return None
+
+
+def _owner(owner: Mapping[str, Any]) -> OwnerReference:
+    return OwnerReference(
+        # The core group has no slash: "v1" gives "".
+        group=as_str(owner.get("apiVersion")).rpartition("/")[0],
+        kind=as_str(owner.get("kind")),
+        name=as_str(owner.get("name")),
+        uid=as_str(owner.get("uid")),
+        is_controller=owner.get("controller") is True,
+    )

@@ -25,8 +25,8 @@ GCS, DASHBOARD, CLIENT, AGENT = PORT_PARAMS
 # The defaults of `ray start`, by the parameters that change them.
 DEFAULT_PORTS = {GCS: 6379, CLIENT: 10001, DASHBOARD: 8265, AGENT: 52365}
 _MAX_PORT = 65535
-# A port has at most five digits, so the sixth shows that a number is too large.
-_MAX_DIGITS = 6
+# Longer texts are not ports, and Python refuses to read numbers of thousands of digits.
+_MAX_DIGITS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,9 @@ class ProbedCluster:
             if group.role is not role:
                 continue
             text = str(group.start_params.get(parameter, ""))
-            if text.isascii() and text.isdecimal() and 0 < int(text[:_MAX_DIGITS]) <= _MAX_PORT:
+            if len(text) > _MAX_DIGITS or not (text.isascii() and text.isdecimal()):
+                continue
+            if 0 < int(text) <= _MAX_PORT:
                 return int(text)
         return DEFAULT_PORTS[parameter]
 

@@ -155,5 +155,5 @@ def merge_ok(findings: Sequence[Finding], ports: Sequence[ProbedPort]) -> Iterat
     if len(good) < 2:
         yield from findings
         return
-    yield ok(findings[0].id, f"{enumerated(good)} answer without a token with 401")
+    yield ok(findings[0].id, f"{enumerated(good)} reject a request without a token")
     yield from (finding for finding in findings if finding.status is not Status.OK)

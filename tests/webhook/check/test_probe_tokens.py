@@ -57,7 +57,7 @@ async def test_the_number_of_probed_workers_is_limited() -> None:
         findings = await probe(cluster)
         assert "32 of 40 workers were dialed" in findings["workers"][0].message
         merged = findings["requires-token"][-1].message
-        assert "and 27 more answer without a token with 401" in merged
+        assert "and 27 more reject a request without a token" in merged
 
         findings = await probe(cluster, all_pods=True)
         assert "workers" not in findings
