@@ -12,6 +12,13 @@ HEAD = "/spec/headGroupSpec/template"
 WORKER = "/spec/workerGroupSpecs/0/template"
 RAY = f"{HEAD}/spec/containers/0"
 OVERWRITE = {"ray.io/overwrite-container-cmd": "true"}
+# Every kind of KubeRay, and the place of the cluster in it.
+KINDS = [
+    (factory.ray_cluster, "/spec"),
+    (factory.ray_job, "/spec/rayClusterSpec"),
+    (factory.ray_service, "/spec/rayClusterConfig"),
+    (factory.ray_cron_job, "/spec/jobTemplate/rayClusterSpec"),
+]
 RESTRICTED = {"profiles": {"enforce": "restricted"}}
 # Even a well-configured namespace gets warnings from other rules under the default policy.
 _BASELINE = frozenset(rule.id for rule in BASELINE)
