@@ -8,24 +8,26 @@ import pytest
 
 from tests.support import live_objects
 from tests.support.init_container import PodVolumes, problem, signer
-from tests.support.live_server import Live, serving
+from tests.support.live_server import RunningServer, serving
 
 POD = "demo-head-abcde"
 
 
 @pytest.fixture(scope="module")
-def live() -> Iterator[Live]:
+def server() -> Iterator[RunningServer]:
     with serving(objects=live_objects.objects()) as running:
         yield running
 
 
 @pytest.fixture
-def place(tmp_path: Path, live: Live) -> PodVolumes:
-    return PodVolumes(tmp_path, live.token(POD))
+def place(tmp_path: Path, server: RunningServer) -> PodVolumes:
+    return PodVolumes(tmp_path, server.token(POD))
 
 
-def test_it_gives_up_at_its_deadline_with_the_reason(place: PodVolumes, live: Live) -> None:
-    code, _ = place.enroll("https://localhost:1", live.ca_file.read_text(), "--deadline", "1")
+def test_it_gives_up_at_its_deadline_with_the_reason(
+    place: PodVolumes, server: RunningServer
+) -> None:
+    code, _ = place.enroll("https://localhost:1", server.ca_file.read_text(), "--deadline", "1")
     assert code == 1
     assert (
         place.log.read_text()
@@ -33,9 +35,9 @@ def test_it_gives_up_at_its_deadline_with_the_reason(place: PodVolumes, live: Li
     )
 
 
-def test_it_waits_for_a_token_until_its_deadline(place: PodVolumes, live: Live) -> None:
+def test_it_waits_for_a_token_until_its_deadline(place: PodVolumes, server: RunningServer) -> None:
     place.token.write_text("\n")
-    code, _ = place.enroll(live.enrollment, live.ca_file.read_text(), "--deadline", "1")
+    code, _ = place.enroll(server.enrollment, server.ca_file.read_text(), "--deadline", "1")
     assert (code, place.log.read_text()) == (
         1,
         f"no certificate within 1 s: {place.token} does not contain a token\n",
