@@ -101,17 +101,17 @@ def test_10_a_submitter_label_does_not_exempt_ray() -> None:
     ],
 )
 def test_11_every_list_of_containers(fields: Object, rules: set[str]) -> None:
-    mine = {"name": "side", "image": "mine:1", **fields}
+    side = {"name": "side", "image": "mine:1", **fields}
     for group in (HEAD, WORKER):
-        assert refused(changed(ray_cluster(), {f"{group}/spec/containers/-": mine})) == rules
+        assert refused(changed(ray_cluster(), {f"{group}/spec/containers/-": side})) == rules
         for restart in ({}, {"restartPolicy": "Always"}):
             assert (
                 refused(
-                    changed(ray_cluster(), {f"{group}/spec/initContainers": [{**mine, **restart}]})
+                    changed(ray_cluster(), {f"{group}/spec/initContainers": [{**side, **restart}]})
                 )
                 == rules
             )
-    assert refused(changed(factory.worker_pod(), {"/spec/initContainers/-": mine})) == rules
+    assert refused(changed(factory.worker_pod(), {"/spec/initContainers/-": side})) == rules
 
 
 def test_11_collector_options() -> None:

@@ -73,8 +73,8 @@ def test_24_updates_of_clusters(change: Object, rules: set[str]) -> None:
     before = stored(ray_cluster())
     assert refused(changed(before, change), before) == rules
     # The cluster is suspended first, and resumed together with the change.
-    asleep = changed(before, {"/spec/suspend": True})
-    assert refused(changed(asleep, {**change, "/spec/suspend": False}), asleep) == rules
+    suspended = changed(before, {"/spec/suspend": True})
+    assert refused(changed(suspended, {**change, "/spec/suspend": False}), suspended) == rules
 
 
 def test_24_a_violation_older_than_raywarden_remains() -> None:
@@ -85,10 +85,10 @@ def test_24_a_violation_older_than_raywarden_remains() -> None:
 
 def test_24_the_marker_is_restored() -> None:
     before = stored(ray_cluster())
-    taken = changed(
+    unmarked = changed(
         before, {"/metadata/labels": None, f"{HEAD}/metadata/labels/raywarden.io~1tls": "mine"}
     )
-    decision = factory.reviewer().mutated(factory.request(taken, "UPDATE", before))
+    decision = factory.reviewer().mutated(factory.request(unmarked, "UPDATE", before))
     assert decision.document == before
 
 

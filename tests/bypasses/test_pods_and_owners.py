@@ -45,10 +45,10 @@ CONTROLLERS = [
     "command",
     [START, ["ray", "--log-style=record", "start"], ["bash", "-c", "sleep 1; ray start --head"]],
 )
-@pytest.mark.parametrize("listed", ["containers", "initContainers"])
-def test_17_ray_without_labels(kind: str, command: list[str], listed: str) -> None:
+@pytest.mark.parametrize("field", ["containers", "initContainers"])
+def test_17_ray_without_labels(kind: str, command: list[str], field: str) -> None:
     """Refused by `restricted` only: the default profile must not stop pods that never opted in."""
-    spec = {"containers": [container("main")], listed: [container("mine", command=command)]}
+    spec = {"containers": [container("main")], field: [container("mine", command=command)]}
     if kind == "Pod":
         document: Object = {
             "apiVersion": "v1",

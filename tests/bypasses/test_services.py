@@ -110,13 +110,13 @@ def test_15_services_that_kuberay_did_not_create(selector: Object, fields: Objec
 
 def test_15_a_service_that_is_being_deleted() -> None:
     """A finalizer can keep a Service, and kube-proxy serves it as long as it exists."""
-    gone = {
+    metadata = {
         "deletionTimestamp": "2026-11-20T08:00:00Z",
         "finalizers": ["a/b"],
         "name": "web",
         "namespace": "team-a",
     }
-    before = changed(service(selector=RAY), {"/metadata": gone})
+    before = changed(service(selector=RAY), {"/metadata": metadata})
     assert refused(changed(before, {"/spec/type": "NodePort"}), before) == PUBLIC
     assert verdict(changed(before, {"/metadata/finalizers": None}), before) == (set(), set())
 

@@ -45,7 +45,7 @@ def test_36_a_body_below_the_limit_is_reviewed(server: RunningServer) -> None:
     assert len(orjson.dumps(answer)) < 100_000
 
 
-def _many(number: int) -> dict[str, Object]:
+def _large_objects(number: int) -> dict[str, Object]:
     """Objects with `number` parts that rules check and a violation; 10,000 are below 3 MB."""
     chain = [
         {"name": f"V{index}", "value": f"$(V{index + 1}) $(V{index + 2})"}
@@ -106,12 +106,12 @@ def _many(number: int) -> dict[str, Object]:
 
 def test_36_an_object_with_too_many_parts_is_refused_by_its_size() -> None:
     for part in ("groups", "containers"):
-        assert refused(_many(20_000)[part]) == {"size"}
+        assert refused(_large_objects(20_000)[part]) == {"size"}
 
 
-@pytest.mark.parametrize("part", list(_many(1)))
+@pytest.mark.parametrize("part", list(_large_objects(1)))
 def test_36_the_rules_finish_in_time(part: str) -> None:
-    document = _many(10_000)[part]
+    document = _large_objects(10_000)[part]
     began = time.monotonic()
     refused(document)
     assert time.monotonic() - began < _SECONDS

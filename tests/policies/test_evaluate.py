@@ -146,9 +146,9 @@ class TestExemptions:
 
 class TestNeverRefused:
     def test_an_object_that_is_being_deleted(self) -> None:
-        going = changed(OFFENDER, {"/metadata/deletionTimestamp": "2026-11-20T08:00:00Z"})
-        assert outcome(going, operation="UPDATE", old=OFFENDER) == "nothing"
-        assert outcome(going) == "deny", "on CREATE the timestamp proves nothing"
+        deleting = changed(OFFENDER, {"/metadata/deletionTimestamp": "2026-11-20T08:00:00Z"})
+        assert outcome(deleting, operation="UPDATE", old=OFFENDER) == "nothing"
+        assert outcome(deleting) == "deny", "on CREATE the timestamp proves nothing"
 
     def test_a_deletion(self) -> None:
         assert reviewer().validate(request(OFFENDER, "DELETE", OFFENDER)).response.allowed

@@ -26,9 +26,9 @@ class TestRatcheting:
 
     def test_a_second_violation_with_the_same_message_is_new(self) -> None:
         ports = "/spec/headGroupSpec/template/spec/containers/0/ports"
-        one = changed(factory.ray_cluster(), {ports: [{"hostPort": 80}]})
-        two = changed(factory.ray_cluster(), {ports: [{"hostPort": 80}, {"hostPort": 80}]})
-        assert len(self.verdict(new=two, old=one)[0]) == 1
+        one_port = changed(factory.ray_cluster(), {ports: [{"hostPort": 80}]})
+        two_ports = changed(factory.ray_cluster(), {ports: [{"hostPort": 80}, {"hostPort": 80}]})
+        assert len(self.verdict(new=two_ports, old=one_port)[0]) == 1
 
     def test_the_same_message_about_another_value_is_new(self) -> None:
         param = "/spec/headGroupSpec/rayStartParams/num-cpus"
@@ -39,10 +39,10 @@ class TestRatcheting:
 
     def test_list_positions_do_not_matter(self) -> None:
         groups = "/spec/workerGroupSpecs"
-        bad = changed(factory.ray_cluster(), {f"{groups}/0/template/spec/hostPID": True})
-        other = {**factory.cluster_spec()["workerGroupSpecs"][0], "groupName": "new"}
-        moved = changed(bad, {groups: [other, *bad["spec"]["workerGroupSpecs"]]})
-        assert self.verdict(moved, bad)[0] == []
+        violating = changed(factory.ray_cluster(), {f"{groups}/0/template/spec/hostPID": True})
+        new_group = {**factory.cluster_spec()["workerGroupSpecs"][0], "groupName": "new"}
+        moved = changed(violating, {groups: [new_group, *violating["spec"]["workerGroupSpecs"]]})
+        assert self.verdict(moved, violating)[0] == []
 
     def test_fixing_a_violation_is_never_refused(self) -> None:
         assert self.verdict(factory.ray_cluster(), OFFENDER) == ([], [])

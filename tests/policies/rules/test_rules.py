@@ -101,12 +101,12 @@ def test_denied(file: Path) -> None:
     document, admit = admitted(fixture)
     _, verdict = admit(document)
     assert {violation.rule for violation in verdict.denied} == {rule, *fixture.also_denied_by}
-    ours = [violation for violation in verdict.denied if violation.rule == rule]
+    own_violations = [violation for violation in verdict.denied if violation.rule == rule]
     assert any(
         fixture.message in violation.message and fixture.pointer in (None, str(violation.pointer))
-        for violation in ours
-    ), ours
-    assert all(violation.remediation for violation in ours)
+        for violation in own_violations
+    ), own_violations
+    assert all(violation.remediation for violation in own_violations)
 
 
 @fixtures("allowed")
