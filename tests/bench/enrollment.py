@@ -99,21 +99,23 @@ def _print_rates(server: RunningServer, csrs: dict[str, bytes]) -> None:
     columns = f"{'at once':>8}{'per s':>8}{'p50 ms':>8}{'p99 ms':>8}{'of bare':>9}"
     print(f"\n{'enrollments, one process':<28}{columns}")
     for name, csr in csrs.items():
-        bare = _bare(csr)
-        print(f"{'bare cryptography ' + name:<28}{'':>8}{bare:>8.0f}")
+        bare_rate = _cryptography_rate(csr)
+        print(f"{'bare cryptography ' + name:<28}{'':>8}{bare_rate:>8.0f}")
         alone = uvloop.run(_without_http(csr))
-        print(f"{'token to chain ' + name:<28}{'':>8}{alone:>8.0f}{'':>16}{alone / bare:>9.0%}")
+        print(
+            f"{'token to chain ' + name:<28}{'':>8}{alone:>8.0f}{'':>16}{alone / bare_rate:>9.0%}"
+        )
         requests = _requests(server, csr, "demo")
         for title, send in _WAYS.items():
             for at_once in (1, 50):
                 enroll = partial(send, server, server.enrollment_port, requests, at_once)
                 enroll(400)  # warm up
                 runs = [enroll(_REQUESTS) for _ in range(3)]
-                share = statistics.median(run.rate for run in runs) / bare
+                share = statistics.median(run.rate for run in runs) / bare_rate
                 print(f"{title + ' ' + name:<28}{at_once:>8}{load.figures(runs)}{share:>9.0%}")
 
 
-def _bare(csr: bytes) -> float:
+def _cryptography_rate(csr: bytes) -> float:
     """How often a second one core can verify a CSR and sign a certificate, and nothing else.
 
     It calls `cryptography` alone. The best of five rounds.

@@ -75,7 +75,9 @@ def knock(intruder: Intruder, head: RunningPod, port: int, *files: str) -> int:
     return result.code
 
 
-def answers(intruder: Intruder, head: RunningPod, port: int, files: Sequence[str]) -> None:
+def wait_until_answered(
+    intruder: Intruder, head: RunningPod, port: int, files: Sequence[str]
+) -> None:
     """Wait until the port answers an allowed client: a head is ready before this port is open."""
     until(lambda: knock(intruder, head, port, *files) == 0)
 
@@ -94,7 +96,7 @@ def connect(intruder: Intruder, head: RunningPod, folder: str = "") -> int:
     return result.code
 
 
-def gets_in(intruder: Intruder, head: RunningPod, folder: str = "") -> None:
+def wait_until_connected(intruder: Intruder, head: RunningPod, folder: str = "") -> None:
     """Wait until Ray Client can connect: on a busy machine it gives up before its server runs."""
     until(lambda: connect(intruder, head, folder) == 0, 60)
 
@@ -111,7 +113,7 @@ def test_gcs_and_the_client_port_answer_only_members(
     }
     for port in CALLS:
         # An allowed client first: a port that is not open yet would refuse every client.
-        answers(intruder, head, port, pair("member"))
+        wait_until_answered(intruder, head, port, pair("member"))
         codes = {name: knock(intruder, head, port, *files) for name, files in attempts.items()}
         assert set(codes.values()) == {REFUSED}, codes
         say(f"port {port} refused {', '.join(codes)}; it answered a certificate of the cluster")
@@ -136,20 +138,20 @@ def test_the_same_attempts_succeed_without_raywarden(
     kubelet: Kubelet, intruder: Intruder, loot: Loot, say: Say
 ) -> None:
     """In plaintext if TLS is off; with a certificate if the author trusts those CAs."""
-    both = loot.forgery["ca.crt"] + loot.foreign["ca.crt"]
+    trusted_cas = loot.forgery["ca.crt"] + loot.foreign["ca.crt"]
     plain = head_without_raywarden(kubelet, "plain")
     careless = head_without_raywarden(
-        kubelet, "careless", lambda address: {**loot.forger.files(address), "ca.crt": both}
+        kubelet, "careless", lambda address: {**loot.forger.files(address), "ca.crt": trusted_cas}
     )
     for port in CALLS:
-        answers(intruder, plain, port, ())
+        wait_until_answered(intruder, plain, port, ())
         for name in ("foreign", "forgery"):
-            answers(intruder, careless, port, pair(f"{name}-elsewhere"))
+            wait_until_answered(intruder, careless, port, pair(f"{name}-elsewhere"))
         # Ray's TLS is always mutual, so a client without a certificate is refused even here.
         assert knock(intruder, careless, port, "forgery-elsewhere/ca.crt") == REFUSED
-    gets_in(intruder, plain)
+    wait_until_connected(intruder, plain)
     for name in ("foreign", "forgery"):
-        gets_in(intruder, careless, f"{name}-elsewhere")
+        wait_until_connected(intruder, careless, f"{name}-elsewhere")
     say(
         "the same attempts succeed without RayWarden: in plaintext, "
         "and with both certificates if their CAs are trusted"

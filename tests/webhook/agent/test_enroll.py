@@ -27,9 +27,9 @@ POD = "demo-head-abcde"
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[RunningServer]:
-    stranger = changed(live_objects.pod("spoof", uid="p"), {"/metadata/ownerReferences": []})
+    unowned = changed(live_objects.pod("spoof", uid="p"), {"/metadata/ownerReferences": []})
     with serving(
-        {"RAYWARDEN_ENROLLMENTS_PER_MINUTE": "1000"}, [*live_objects.objects(), stranger]
+        {"RAYWARDEN_ENROLLMENTS_PER_MINUTE": "1000"}, [*live_objects.objects(), unowned]
     ) as running:
         yield running
 

@@ -1,4 +1,4 @@
-"""Enrollment over a real socket, by pods and by strangers."""
+"""Enrollment over a real socket, by pods of Ray clusters and by others."""
 
 import time
 from collections.abc import Iterator
@@ -33,15 +33,15 @@ BODY = {"csr": csr()}
 
 def objects() -> list[Any]:
     """The usual cluster, and pods that must not enroll."""
-    stranger = changed(
-        live_objects.pod("stranger", uid="s"),
+    unowned = changed(
+        live_objects.pod("unowned", uid="s"),
         {"/metadata/labels": {}, "/metadata/ownerReferences": []},
     )
     spoof = changed(live_objects.pod("spoof", uid="p"), {"/metadata/ownerReferences": []})
     orphan = live_objects.pod("orphan", uid="o", cluster="gone", cluster_uid="gone")
     return [
         *live_objects.objects(),
-        stranger,
+        unowned,
         spoof,
         orphan,
         live_objects.pod("nowhere", address="", uid="n"),
@@ -95,7 +95,7 @@ def test_pods_of_one_cluster_share_a_ca_that_others_do_not_have(
 @pytest.mark.parametrize(
     ("pod", "status", "detail"),
     [
-        ("stranger", 403, "does not belong to a Ray cluster"),
+        ("unowned", 403, "does not belong to a Ray cluster"),
         ("spoof", 403, "is not owned by that RayCluster"),
         ("orphan", 403, "the RayCluster gone that owns the pod no longer exists"),
         ("nowhere", 503, "does not know the pod's IP address yet"),
@@ -188,7 +188,7 @@ def count(server: RunningServer, outcome: str) -> float:
 
 
 def test_outcomes_are_counted_and_logged(server: RunningServer, client: httpx.Client) -> None:
-    outcomes = {"issued": "demo-worker-2", "forbidden": "stranger"}
+    outcomes = {"issued": "demo-worker-2", "forbidden": "unowned"}
     before = {outcome: count(server, outcome) for outcome in outcomes}
     for pod in outcomes.values():
         client.post(PATH, json=BODY, headers=bearer(server.token(pod)))
