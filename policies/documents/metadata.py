@@ -4,7 +4,7 @@ The functions accept any document, also a pod template: a field that is missing 
 type reads as empty.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from policies.documents.untyped import as_dict, as_str, dict_items
@@ -17,7 +17,6 @@ class OwnerReference(NamedTuple):
     kind: str
     name: str
     uid: str
-    is_controller: bool
 
 
 class ObjectView:
@@ -61,26 +60,15 @@ def annotations_of(document: Mapping[str, Any]) -> Mapping[str, Any]:
     return as_dict(metadata_of(document).get("annotations"))
 
 
-def owners_of(document: Mapping[str, Any]) -> Iterator[OwnerReference]:
-    """The entries of `metadata.ownerReferences`, in order."""
-    for _, owner in dict_items(metadata_of(document).get("ownerReferences")):
-        yield _owner(owner)
-
-
 def controller_of(document: Mapping[str, Any]) -> OwnerReference | None:
     """The owner that manages the object; the API server allows at most one."""
     for _, owner in dict_items(metadata_of(document).get("ownerReferences")):
         if owner.get("controller") is True:
-            return _owner(owner)
+            return OwnerReference(
+                # The core group has no slash: "v1" gives "".
+                group=as_str(owner.get("apiVersion")).rpartition("/")[0],
+                kind=as_str(owner.get("kind")),
+                name=as_str(owner.get("name")),
+                uid=as_str(owner.get("uid")),
+            )
     return None
-
-
-def _owner(owner: Mapping[str, Any]) -> OwnerReference:
-    return OwnerReference(
-        # The core group has no slash: "v1" gives "".
-        group=as_str(owner.get("apiVersion")).rpartition("/")[0],
-        kind=as_str(owner.get("kind")),
-        name=as_str(owner.get("name")),
-        uid=as_str(owner.get("uid")),
-        is_controller=owner.get("controller") is True,
-    )

@@ -144,8 +144,8 @@ def _claims(document: Mapping[str, Any] | None, pod: Pointer) -> dict[str, Any]:
 
 
 def _owner(document: Mapping[str, Any]) -> _Owner | None:
-    # Not `owners_of`: it takes several times as long when a pod has thousands of owners, and its
-    # `group` would miss a malformed apiVersion such as ray.io/v1/x, which claims a cluster too.
+    # Every owner counts, not only the controller, and a malformed apiVersion such as ray.io/v1/x
+    # claims a cluster too.
     for _, owner in dict_items(_OWNERS.read(document)):
         if owner.get("kind") == "RayCluster" and as_str(owner.get("apiVersion")).startswith(
             f"{RAY_GROUP}/"

@@ -29,15 +29,15 @@ class Admin:
         )  # fmt: skip
         return process.returncode, process.stdout + process.stderr
 
-    def does(self, *arguments: str) -> str:
+    def run(self, *arguments: str) -> str:
         """Run `raywarden ca`, which must succeed; returns its output."""
         code, output = self.ca(*arguments)
         assert code == 0, output
         return output
 
-    def listed(self, cluster: Object) -> tuple[dict[str, str], dict[str, Any]]:
+    def generations(self, cluster: Object) -> tuple[dict[str, str], dict[str, Any]]:
         """The states of the generations by name, and the entry of a cluster."""
-        document = json.loads(self.does("list", "-o", "json"))
+        document = json.loads(self.run("list", "-o", "json"))
         states = {generation["name"]: generation["state"] for generation in document["generations"]}
         namespace = cluster["metadata"]["namespace"]
         (entry,) = [entry for entry in document["clusters"] if entry["namespace"] == namespace]

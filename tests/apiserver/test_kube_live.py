@@ -87,12 +87,15 @@ def test_only_the_token_of_a_live_pod_for_raywarden_has_a_caller(
     grant(control_plane, namespace, CLUSTER_RULES, OWN_RULES)
     live_pod = pod(control_plane, namespace, "worker-0")
     deleted = pod(control_plane, namespace, "worker-1")
-    good, late = bound_token(control_plane, live_pod), bound_token(control_plane, deleted)
-    others = (
+    valid, of_deleted_pod = (
+        bound_token(control_plane, live_pod),
+        bound_token(control_plane, deleted),
+    )
+    invalid = (
         bound_token(control_plane, live_pod, "https://kubernetes.default.svc.cluster.local"),
         control_plane.token(namespace, "raywarden", audiences=[AUDIENCE]),
         *("garbage", "", " ", "two words", "\n", "é", "x" * 100_000),
-        good[:-8] + "AAAAAAAA",
+        valid[:-8] + "AAAAAAAA",
     )
     response = control_plane.admin.delete(
         f"/api/v1/namespaces/{namespace}/pods/worker-1?gracePeriodSeconds=0"
@@ -101,11 +104,11 @@ def test_only_the_token_of_a_live_pod_for_raywarden_has_a_caller(
 
     async def main(api: KubeApi) -> None:
         live = KubeLive(api)
-        await granted(lambda: live.caller(good))
-        assert await live.caller(good) == TokenIdentity(
+        await granted(lambda: live.caller(valid))
+        assert await live.caller(valid) == TokenIdentity(
             namespace, "raywarden", "worker-0", live_pod["metadata"]["uid"]
         )
-        for token in (*others, late):
+        for token in (*invalid, of_deleted_pod):
             assert await live.caller(token) is None
         worker = await live.pod(namespace, "worker-0")
         assert worker and worker.uid == live_pod["metadata"]["uid"]

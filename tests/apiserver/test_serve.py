@@ -94,12 +94,12 @@ def test_clusters_reject_each_others_certificates(
     namespace = installation.team()
     pods = [
         make_pods(control_plane, make_cluster(control_plane, namespace, name))[0]
-        for name in ("ours", "theirs")
+        for name in ("first", "second")
     ]
-    ours, theirs = (
+    first, second = (
         enroll(control_plane, pod, HEAD, tmp_path / pod["metadata"]["name"]) for pod in pods
     )
-    code, output = ours.verify(theirs)
+    code, output = first.verify(second)
     assert code != 0 and "unable to get local issuer certificate" in output
 
 
@@ -189,10 +189,10 @@ class TestRefusals:
         pod = self.pod(control_plane, cluster, cluster["metadata"]["uid"])
         token = token_for(control_plane, pod)
         control_plane.delete(place_of(pod))
-        again = {"name": pod["metadata"]["name"], "labels": pod["metadata"]["labels"]}
+        metadata = {"name": pod["metadata"]["name"], "labels": pod["metadata"]["labels"]}
         path, _, _ = place_of(pod).rpartition("/")
         stored = control_plane.make(
-            path, {"metadata": again, "spec": head_pod()["spec"] | {"serviceAccountName": "ray"}}
+            path, {"metadata": metadata, "spec": head_pod()["spec"] | {"serviceAccountName": "ray"}}
         )
         give_address(control_plane, stored, HEAD)
         assert self.ask(installation, pair, token)[0] in (401, 403)

@@ -187,9 +187,9 @@ def test_an_administrator_can_write_the_ca_bundle_instead_of_the_server(
             and "certificate signed by unknown authority" in distrusted.text
         )
         admin = Admin(installation)
-        assert admin.does("publish") == "caBundle updated\n"
+        assert admin.run("publish") == "caBundle updated\n"
         installation.wait_effective()
-        assert admin.does("publish") == "caBundle is up to date\n"
+        assert admin.run("publish") == "caBundle is up to date\n"
         assert not replica.log("reconcile failed")
 
 

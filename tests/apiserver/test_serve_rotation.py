@@ -86,52 +86,52 @@ def test_a_rotation_cuts_off_no_pod(installation: Installation, pair: Pair, pods
 
     second = activate(installation, second)
     adopted(pair, first, second)
-    both, _ = pods.restart()
+    with_both, _ = pods.restart()
     assert pods.signer_authorities() == [2, 2]
-    assert both.authorities[0] == old.authorities[0] and len(both.authorities) == 2
-    assert accept_each_other(old, both)
+    assert with_both.authorities[0] == old.authorities[0] and len(with_both.authorities) == 2
+    assert accept_each_other(old, with_both)
 
     retire(admin, pods, first)
     adopted(pair, stored_entry(installation, first), second)
-    moved, _ = pods.restart()
-    assert moved.authorities == both.authorities[::-1], (
+    switched, _ = pods.restart()
+    assert switched.authorities == with_both.authorities[::-1], (
         "the new CA must sign, and the old one must still be trusted"
     )
-    assert accept_each_other(both, moved)
-    assert certificates(admin.does("show", pods.title)) == moved.bundle.decode()
+    assert accept_each_other(with_both, switched)
+    assert certificates(admin.run("show", pods.title)) == switched.bundle.decode()
 
-    assert first not in admin.does("revoke", first, "--forget", "--yes")
+    assert first not in admin.run("revoke", first, "--forget", "--yes")
     adopted(pair, second)
-    done, _ = pods.restart()
+    final, _ = pods.restart()
     assert pods.signer_authorities() == [1, 1]
-    assert done.authorities == moved.authorities[:1]
-    assert accept_each_other(moved, done)
-    assert done.verify(old)[0] != 0, "certificates of the removed generation are still accepted"
+    assert final.authorities == switched.authorities[:1]
+    assert accept_each_other(switched, final)
+    assert final.verify(old)[0] != 0, "certificates of the removed generation are still accepted"
 
 
 def only_generation(admin: Admin, pods: Pods, tls: Tls) -> str:
     """The name of the only generation before the rotation."""
-    (first,), entry = admin.listed(pods.cluster)
+    (first,), entry = admin.generations(pods.cluster)
     counts = (entry["pods"], entry["outdated"], entry["missingNewCa"])
     assert (entry["generation"], counts) == (first, (2, 0, 0))
-    assert certificates(admin.does("show", pods.title)) == tls.bundle.decode()
+    assert certificates(admin.run("show", pods.title)) == tls.bundle.decode()
     return first
 
 
 def add(admin: Admin, pods: Pods, first: str) -> str:
     """Add a generation; returns its name. Revoking the older one at once needs a confirmation."""
-    assert "added 20" in admin.does("rotate")
-    generations, entry = admin.listed(pods.cluster)
+    assert "added 20" in admin.run("rotate")
+    generations, entry = admin.generations(pods.cluster)
     _, second = generations
     assert (generations, entry["missingNewCa"]) == ({first: "signs", second: "signs"}, 2)
     assert (
         f"{pods.title}: 2 of 2 pods do not trust {second}; restart them before `revoke`"
-        in admin.does("list")
+        in admin.run("list")
     )
     code, output = admin.ca("revoke", first)
     assert code == 1 and "Aborted" in output
     assert f"{pods.title}: 2 of 2 pods will be cut off" in output
-    assert admin.listed(pods.cluster)[0] == generations
+    assert admin.generations(pods.cluster)[0] == generations
     return second
 
 
@@ -140,10 +140,10 @@ def retire(admin: Admin, pods: Pods, first: str) -> None:
 
     Other test modules may have left clusters behind, so `--yes` skips the confirmation.
     """
-    _, entry = admin.listed(pods.cluster)
+    _, entry = admin.generations(pods.cluster)
     assert (entry["generation"], entry["outdated"], entry["missingNewCa"]) == (first, 0, 0)
-    assert f"{first}  retired" in admin.does("revoke", first, "--yes")
-    generations, entry = admin.listed(pods.cluster)
+    assert f"{first}  retired" in admin.run("revoke", first, "--yes")
+    generations, entry = admin.generations(pods.cluster)
     assert (generations[first], entry["outdated"], entry["missingNewCa"]) == ("retired", 2, 0)
 
 
@@ -156,7 +156,7 @@ def test_the_last_generation_cannot_be_revoked(
 ) -> None:
     admin = Admin(installation)
     stored = installation.control_plane.get(installation.secret)
-    name = next(iter(json.loads(admin.does("list", "-o", "json"))["generations"]))["name"]
+    name = next(iter(json.loads(admin.run("list", "-o", "json"))["generations"]))["name"]
     for arguments in (("revoke", name, "--yes"), ("revoke", name, "--forget", "--yes")):
         code, output = admin.ca(*arguments)
         assert (code, "no signing generation would be left" in output) == (2, True), output

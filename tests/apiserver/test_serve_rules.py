@@ -109,7 +109,7 @@ class TestMembership:
     def test_by_adding_the_label_later(self, control_plane: ControlPlane, cluster: Object) -> None:
         namespace = cluster["metadata"]["namespace"]
         plain = {"metadata": {"generateName": "plain-"}, "spec": factory.template("busy")["spec"]}
-        mine = control_plane.make(f"/api/v1/namespaces/{namespace}/pods", plain, AUTHOR)
+        stored = control_plane.make(f"/api/v1/namespaces/{namespace}/pods", plain, AUTHOR)
         for metadata in (
             {"labels": {"ray.io/cluster": "demo"}},
             {
@@ -117,7 +117,7 @@ class TestMembership:
                 "labels": {"ray.io/cluster": "demo", "ray.io/node-type": "worker"},
             },
         ):
-            response = control_plane.change(place_of(mine), {"metadata": metadata}, AUTHOR)
+            response = control_plane.change(place_of(stored), {"metadata": metadata}, AUTHOR)
             assert "operator-made-pods" in refused_by(response)
 
     @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from policies.config import Policy
 from policies.model import Signer
 from tests.bench import load
 from tests.support import factory, related_objects
-from tests.support.live_server import Live, serving
+from tests.support.live_server import RunningServer, serving
 from tests.support.paths import FIXTURES
 from webhook.admission.reviewer import Reviewer
 from webhook.admission.wire import parse
@@ -32,8 +32,8 @@ def main() -> None:
     bodies = {file.stem: file.read_bytes() for file in sorted(_FIXTURES.glob("*.json"))}
     _print_stages(bodies)
     _print_growth()
-    with serving() as live:
-        _print_load(live, bodies)
+    with serving() as server:
+        _print_load(server, bodies)
 
 
 def _print_stages(bodies: dict[str, bytes]) -> None:
@@ -154,13 +154,13 @@ def _mutated(body: bytes, reviewer: Reviewer) -> bytes:
     return orjson.dumps(review)
 
 
-def _print_load(live: Live, bodies: dict[str, bytes]) -> None:
+def _print_load(server: RunningServer, bodies: dict[str, bytes]) -> None:
     print(
         f"\n{'over TLS, one server process':<28}{'conns':>8}{'req/s':>8}{'p50 ms':>8}{'p99 ms':>8}"
     )
     for name, body in bodies.items():
         run = load.over_kept_connections(
-            live, live.admission_port, itertools.repeat(_request("/mutate", body)), 1, 1
+            server, server.admission_port, itertools.repeat(_request("/mutate", body)), 1, 1
         )
         review = orjson.loads(body)
         patch = orjson.loads(run.last)["response"]["patch"]
@@ -170,7 +170,7 @@ def _print_load(live: Live, bodies: dict[str, bytes]) -> None:
             requests = itertools.repeat(_request(path, sent))
             for connections in (1, 8):
                 send = partial(
-                    load.over_kept_connections, live, live.admission_port, requests, connections
+                    load.over_kept_connections, server, server.admission_port, requests, connections
                 )
                 send(_WARM_UP)
                 runs = [send(_REQUESTS) for _ in range(3)]

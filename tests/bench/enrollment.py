@@ -28,7 +28,7 @@ from certs.profile import CertificateProfile
 from tests.bench import load
 from tests.support import live_objects
 from tests.support.factory import Object
-from tests.support.live_server import Live, metric, serving
+from tests.support.live_server import RunningServer, metric, serving
 from webhook.enrollment.signing import Signing
 from webhook.manifests.cluster import ManifestCluster
 from webhook.settings import Settings
@@ -50,20 +50,20 @@ _KEYS: dict[str, Callable[[], ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey]] =
 def main() -> None:
     """Print the rates of enrollment, and the memory of the server before and after."""
     csrs = {name: _csr(make()) for name, make in _KEYS.items()}
-    with serving(_UNLIMITED, _one_cluster()) as live:
-        _print_program(live)
-        _print_rates(live, csrs)
-    with serving(_UNLIMITED, _many_clusters()) as live:
-        _print_memory(live, csrs["P-256"])
+    with serving(_UNLIMITED, _one_cluster()) as server:
+        _print_program(server)
+        _print_rates(server, csrs)
+    with serving(_UNLIMITED, _many_clusters()) as server:
+        _print_memory(server, csrs["P-256"])
 
 
-def _print_program(live: Live) -> None:
+def _print_program(server: RunningServer) -> None:
     """Print how long `raywarden enroll` takes from start to end, run like the init container."""
     took, cpu = [], []
     for _ in range(_RUNS):
         with TemporaryDirectory() as folder:
             before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-            _enroll(live, folder)
+            _enroll(server, folder)
             after = resource.getrusage(resource.RUSAGE_CHILDREN)
             took.append(time.perf_counter() - started)
             cpu.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
@@ -72,16 +72,16 @@ def _print_program(live: Live) -> None:
         print(f"{title:<28}{statistics.median(seconds) * 1e3:>8.0f}{max(seconds) * 1e3:>8.0f}")
 
 
-def _enroll(live: Live, folder: str) -> None:
+def _enroll(server: RunningServer, folder: str) -> None:
     files = [
         "--token-file",
-        str(live.token_dir / "team-a" / "demo-00001" / "token"),
+        str(server.token_dir / "team-a" / "demo-00001" / "token"),
         "--directory",
         folder,
     ]
     environment = {
-        "RAYWARDEN_SIGNER_URL": live.enrollment,
-        "RAYWARDEN_SIGNER_CA": live.ca_file.read_text(),
+        "RAYWARDEN_SIGNER_URL": server.enrollment,
+        "RAYWARDEN_SIGNER_CA": server.ca_file.read_text(),
     }
     subprocess.run(
         [sys.executable, "-m", "webhook", "enroll", *files],
@@ -95,25 +95,27 @@ def _csr(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bytes:
     return request.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
 
 
-def _print_rates(live: Live, csrs: dict[str, bytes]) -> None:
+def _print_rates(server: RunningServer, csrs: dict[str, bytes]) -> None:
     columns = f"{'at once':>8}{'per s':>8}{'p50 ms':>8}{'p99 ms':>8}{'of bare':>9}"
     print(f"\n{'enrollments, one process':<28}{columns}")
     for name, csr in csrs.items():
-        bare = _bare(csr)
-        print(f"{'bare cryptography ' + name:<28}{'':>8}{bare:>8.0f}")
+        bare_rate = _cryptography_rate(csr)
+        print(f"{'bare cryptography ' + name:<28}{'':>8}{bare_rate:>8.0f}")
         alone = uvloop.run(_without_http(csr))
-        print(f"{'token to chain ' + name:<28}{'':>8}{alone:>8.0f}{'':>16}{alone / bare:>9.0%}")
-        requests = _requests(live, csr, "demo")
+        print(
+            f"{'token to chain ' + name:<28}{'':>8}{alone:>8.0f}{'':>16}{alone / bare_rate:>9.0%}"
+        )
+        requests = _requests(server, csr, "demo")
         for title, send in _WAYS.items():
             for at_once in (1, 50):
-                enroll = partial(send, live, live.enrollment_port, requests, at_once)
+                enroll = partial(send, server, server.enrollment_port, requests, at_once)
                 enroll(400)  # warm up
                 runs = [enroll(_REQUESTS) for _ in range(3)]
-                share = statistics.median(run.rate for run in runs) / bare
+                share = statistics.median(run.rate for run in runs) / bare_rate
                 print(f"{title + ' ' + name:<28}{at_once:>8}{load.figures(runs)}{share:>9.0%}")
 
 
-def _bare(csr: bytes) -> float:
+def _cryptography_rate(csr: bytes) -> float:
     """How often a second one core can verify a CSR and sign a certificate, and nothing else.
 
     It calls `cryptography` alone. The best of five rounds.
@@ -192,33 +194,33 @@ async def _without_http(csr: bytes) -> float:
     return max(rates)
 
 
-def _requests(live: Live, csr: bytes, prefix: str) -> Iterator[bytes]:
+def _requests(server: RunningServer, csr: bytes, prefix: str) -> Iterator[bytes]:
     """Endless enrollment requests, one for each pod whose name starts with `prefix`, in turn."""
     body = json.dumps({"csr": csr.decode()}).encode()
     tokens = [
-        file.read_text() for file in sorted((live.token_dir / "team-a").glob(f"{prefix}-*/token"))
+        file.read_text() for file in sorted((server.token_dir / "team-a").glob(f"{prefix}-*/token"))
     ]
     headers = [{"Authorization": f"Bearer {token}"} for token in tokens]
     return itertools.cycle([load.request("/v1/certificates", header, body) for header in headers])
 
 
-def _print_memory(live: Live, csr: bytes) -> None:
+def _print_memory(server: RunningServer, csr: bytes) -> None:
     print(f"\n{'resident memory of the server':<44}{'MiB':>8}")
-    print(f"{'before':<44}{_resident(live):>8.1f}")
+    print(f"{'before':<44}{_resident(server):>8.1f}")
     for title, prefix in (
         (f"{_PODS} certificates, one cluster", "demo"),
         (f"{_PODS} certificates, {_PODS} clusters", "each"),
     ):
         for times in ("", ", once more"):
             load.over_kept_connections(
-                live, live.enrollment_port, _requests(live, csr, prefix), 50, _PODS
+                server, server.enrollment_port, _requests(server, csr, prefix), 50, _PODS
             )
-            print(f"{title + times:<44}{_resident(live):>8.1f}")
-    print(f"{'CAs in memory':<44}{metric(live, 'raywarden_ca_cache_size'):>8.0f}")
+            print(f"{title + times:<44}{_resident(server):>8.1f}")
+    print(f"{'CAs in memory':<44}{metric(server, 'raywarden_ca_cache_size'):>8.0f}")
 
 
-def _resident(live: Live) -> float:
-    with open(f"/proc/{live.process.pid}/status") as status:
+def _resident(server: RunningServer) -> float:
+    with open(f"/proc/{server.process.pid}/status") as status:
         return next(int(line.split()[1]) for line in status if line.startswith("VmRSS")) / 1024
 
 

@@ -9,7 +9,7 @@ from typing import cast
 
 import uvloop
 
-from tests.support.live_server import Live
+from tests.support.live_server import RunningServer
 
 
 @dataclass(frozen=True)
@@ -40,14 +40,14 @@ def request(path: str, headers: Mapping[str, str], body: bytes) -> bytes:
 
 
 def over_kept_connections(
-    live: Live, port: int, requests: Iterator[bytes], connections: int, count: int
+    server: RunningServer, port: int, requests: Iterator[bytes], connections: int, count: int
 ) -> Run:
     """Send `count` requests over `connections`; each sends again as soon as it has a response."""
 
     async def main() -> Run:
         callers = [_Caller(requests, count // connections) for _ in range(connections)]
         for caller in callers:
-            await _connect(live, port, caller)
+            await _connect(server, port, caller)
         started = time.perf_counter()
         for caller in callers:
             caller.begin()
@@ -58,7 +58,7 @@ def over_kept_connections(
 
 
 def over_new_connections(
-    live: Live, port: int, requests: Iterator[bytes], at_once: int, count: int
+    server: RunningServer, port: int, requests: Iterator[bytes], at_once: int, count: int
 ) -> Run:
     """Send `count` requests, `at_once` at a time, each on a new connection with a TLS handshake."""
 
@@ -69,7 +69,7 @@ def over_new_connections(
         async def call(caller: _Caller) -> None:
             async with slots:
                 caller.sent = time.perf_counter()
-                await _connect(live, port, caller)
+                await _connect(server, port, caller)
                 caller.send()
                 await caller.done
 
@@ -85,9 +85,9 @@ def _run(started: float, callers: Sequence["_Caller"]) -> Run:
     return Run(seconds, [took for caller in callers for took in caller.took], callers[-1].answer)
 
 
-async def _connect(live: Live, port: int, caller: "_Caller") -> None:
+async def _connect(server: RunningServer, port: int, caller: "_Caller") -> None:
     await asyncio.get_running_loop().create_connection(
-        lambda: caller, "localhost", port, ssl=live.trust
+        lambda: caller, "localhost", port, ssl=server.trust
     )
 
 

@@ -43,12 +43,12 @@ async def _measured(size: int, folder: Path) -> None:
     async with listening(fake), await KubeApi.connect(kubeconfig_for(fake, folder)) as api:
         started = time.perf_counter()
         async with following(api) as live:
-            listed = time.perf_counter() - started
+            list_seconds = time.perf_counter() - started
             await asyncio.sleep(0.5)
             clusters = len(live.state_of("team-0").ray_clusters or ())
             title = f"{size} of each, {clusters} in one"
             best = min(_measure_once(live) for _ in range(_ROUNDS))
-            print(f"{title:<28}{listed:>10.2f} s{best:>9.2f}")
+            print(f"{title:<28}{list_seconds:>10.2f} s{best:>9.2f}")
 
 
 def _measure_once(live: KubeLive) -> float:

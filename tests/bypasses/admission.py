@@ -12,6 +12,13 @@ HEAD = "/spec/headGroupSpec/template"
 WORKER = "/spec/workerGroupSpecs/0/template"
 RAY = f"{HEAD}/spec/containers/0"
 OVERWRITE = {"ray.io/overwrite-container-cmd": "true"}
+# Every kind of KubeRay, and the place of the cluster in it.
+KINDS = [
+    (factory.ray_cluster, "/spec"),
+    (factory.ray_job, "/spec/rayClusterSpec"),
+    (factory.ray_service, "/spec/rayClusterConfig"),
+    (factory.ray_cron_job, "/spec/jobTemplate/rayClusterSpec"),
+]
 RESTRICTED = {"profiles": {"enforce": "restricted"}}
 # Even a well-configured namespace gets warnings from other rules under the default policy.
 _BASELINE = frozenset(rule.id for rule in BASELINE)
@@ -20,7 +27,7 @@ _BASELINE = frozenset(rule.id for rule in BASELINE)
 def verdict(
     document: Object,
     old: Object | None = None,
-    *around: Object,
+    *related_objects: Object,
     policy: Object | None = None,
     user: str = "",
     **fields: Any,
@@ -29,7 +36,7 @@ def verdict(
 
     With `old`, the stored object as admission left it, the request is an update.
     """
-    reviewer = factory.reviewer(policy, *around)
+    reviewer = factory.reviewer(policy, *related_objects)
     stored, operation = (old, "UPDATE") if old is not None else (None, "CREATE")
     sent = factory.request(document, operation, stored, user, **fields)
     mutated = reviewer.mutated(sent)
@@ -44,19 +51,19 @@ def verdict(
 
 
 def refused(
-    document: Object, old: Object | None = None, *around: Object, **options: Any
+    document: Object, old: Object | None = None, *related_objects: Object, **options: Any
 ) -> set[str]:
     """The rules that refuse `document`."""
-    return verdict(document, old, *around, **options)[0]
+    return verdict(document, old, *related_objects, **options)[0]
 
 
 def by_both(
-    document: Object, old: Object | None = None, *around: Object, **options: Any
+    document: Object, old: Object | None = None, *related_objects: Object, **options: Any
 ) -> tuple[set[str], set[str]]:
     """The rules that warn under the default policy, and those that refuse under `restricted`."""
-    denied, warned = verdict(document, old, *around, **options)
+    denied, warned = verdict(document, old, *related_objects, **options)
     assert not denied
-    return warned, refused(document, old, *around, policy=RESTRICTED, **options)
+    return warned, refused(document, old, *related_objects, policy=RESTRICTED, **options)
 
 
 def stored(document: Object) -> Object:
@@ -76,7 +83,9 @@ def refused_with_derived(document: Object) -> list[set[str]]:
     return rules
 
 
-def passes(document: Object, old: Object | None = None, *around: Object, **options: Any) -> bool:
+def passes(
+    document: Object, old: Object | None = None, *related_objects: Object, **options: Any
+) -> bool:
     """Admission allows `document`, and no rule of `baseline` warns."""
-    denied, warned = verdict(document, old, *around, **options)
+    denied, warned = verdict(document, old, *related_objects, **options)
     return not denied and not warned & _BASELINE

@@ -30,8 +30,8 @@ def test_26_a_weakened_namespace(mode: str, level: str | None) -> None:
     assert refused(after, before, user="author") == OPT_OUT
     ending = {"/metadata/deletionTimestamp": "2026-11-20T08:00:00Z"}
     assert refused(changed(after, ending), changed(before, ending), user="author") == OPT_OUT
-    for way in ("status", "finalize"):
-        assert refused(after, before, user="author", subResource=way) == OPT_OUT
+    for sub_resource in ("status", "finalize"):
+        assert refused(after, before, user="author", subResource=sub_resource) == OPT_OUT
     assert verdict(after, before, user="root", groups=["system:masters"]) == (set(), set())
     assert verdict(before, after, user="author") == (set(), set())
 
@@ -50,12 +50,12 @@ def test_26_a_new_namespace_remains() -> None:
 @pytest.mark.parametrize("value", ["false", "False", "no", "0", ""])
 def test_27_opting_out(value: str) -> None:
     out = {"raywarden.io/inject": value}
-    for where in ("labels", "annotations"):
-        assert refused(changed(ray_cluster(), {f"/metadata/{where}": out})) >= OPT_OUT
-        assert refused(changed(ray_cluster(), {f"{WORKER}/metadata/{where}": out})) >= OPT_OUT
+    for field in ("labels", "annotations"):
+        assert refused(changed(ray_cluster(), {f"/metadata/{field}": out})) >= OPT_OUT
+        assert refused(changed(ray_cluster(), {f"{WORKER}/metadata/{field}": out})) >= OPT_OUT
         assert refused(factory.worker_pod(**out)) >= OPT_OUT
         before = stored(factory.worker_pod())
-        place = f"/metadata/{where}/raywarden.io~1inject"
+        place = f"/metadata/{field}/raywarden.io~1inject"
         assert refused(changed(before, {place: value}), before, user="author") >= OPT_OUT
 
 
@@ -155,8 +155,8 @@ def test_34_network_policies_that_allow_everyone(rule: Object) -> None:
 
 def test_34_a_policy_created_first_under_kuberays_name() -> None:
     own = ray_cluster(networkPolicy={"mode": "DenyAll"})
-    theirs = changed(related_objects.network_policy(), {"/metadata/name": "demo-head"})
-    denied, warned = verdict(own, None, theirs, policy={"profiles": {"enforce": "restricted"}})
+    existing = changed(related_objects.network_policy(), {"/metadata/name": "demo-head"})
+    denied, warned = verdict(own, None, existing, policy={"profiles": {"enforce": "restricted"}})
     assert denied == {"network-policy-present"} and not warned
 
 
@@ -165,10 +165,12 @@ def test_34_a_label_removed_from_a_pod() -> None:
     policy = changed(
         related_objects.network_policy(), {"/spec/podSelector": {"matchLabels": {"app": "ray"}}}
     )
-    around = [item for item in factory.namespace_objects() if item["kind"] != "NetworkPolicy"]
+    without_policies = [
+        item for item in factory.namespace_objects() if item["kind"] != "NetworkPolicy"
+    ]
     parsed = Policy.parse({"profiles": {"enforce": "restricted"}})
-    known = ManifestNamespaces([*around, policy], complete=True)
-    reviewer = Reviewer(lambda: parsed, lambda: factory.SIGNER, known, lambda: factory.TODAY)
+    namespaces = ManifestNamespaces([*without_policies, policy], complete=True)
+    reviewer = Reviewer(lambda: parsed, lambda: factory.SIGNER, namespaces, lambda: factory.TODAY)
     before = stored(factory.head_pod(app="ray"))
     sent: Any = factory.request(
         changed(before, {"/metadata/labels/app": "x"}), "UPDATE", before, "author"

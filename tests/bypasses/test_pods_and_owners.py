@@ -9,7 +9,7 @@ from certs.identity import NotAllowedError
 from tests.bypasses.admission import by_both, passes, refused, stored, verdict
 from tests.support import factory, live_objects
 from tests.support.factory import Object, changed, container
-from tests.webhook.enrollment.test_signing import CSR, Live, sign, signing
+from tests.webhook.enrollment.test_signing import CSR, ScriptedCluster, sign, signing
 from webhook.enrollment.signing import UnauthenticatedError
 
 SPOOFED = {"operator-made-pods"}
@@ -45,10 +45,10 @@ CONTROLLERS = [
     "command",
     [START, ["ray", "--log-style=record", "start"], ["bash", "-c", "sleep 1; ray start --head"]],
 )
-@pytest.mark.parametrize("listed", ["containers", "initContainers"])
-def test_17_ray_without_labels(kind: str, command: list[str], listed: str) -> None:
+@pytest.mark.parametrize("field", ["containers", "initContainers"])
+def test_17_ray_without_labels(kind: str, command: list[str], field: str) -> None:
     """Refused by `restricted` only: the default profile must not stop pods that never opted in."""
-    spec = {"containers": [container("main")], listed: [container("mine", command=command)]}
+    spec = {"containers": [container("main")], field: [container("mine", command=command)]}
     if kind == "Pod":
         document: Object = {
             "apiVersion": "v1",
@@ -119,7 +119,7 @@ def test_18_the_signer_requires_an_owner() -> None:
     )
     for change in changes:
         with pytest.raises(NotAllowedError, match="is not owned by that RayCluster"):
-            sign(signing(Live(changed(live_objects.pod(), change))))
+            sign(signing(ScriptedCluster(changed(live_objects.pod(), change))))
 
 
 def test_18_opting_in_remains() -> None:
@@ -164,7 +164,7 @@ def test_19_the_signer_checks_the_live_cluster() -> None:
         {"/metadata/deletionTimestamp": live_objects.CREATED},
     ):
         with pytest.raises(NotAllowedError):
-            sign(signing(Live(changed(live_objects.pod(), change))))
+            sign(signing(ScriptedCluster(changed(live_objects.pod(), change))))
 
 
 def test_20_a_stolen_token() -> None:
@@ -172,13 +172,13 @@ def test_20_a_stolen_token() -> None:
     strict = signing(require_peer_address=True)
     with pytest.raises(NotAllowedError, match="does not come from an address of the pod"):
         sign(strict, peer="10.0.0.66")
-    for gone in (
+    for current_pod in (
         None,
         live_objects.pod(uid="another"),
         changed(live_objects.pod(), {"/metadata/deletionTimestamp": live_objects.CREATED}),
     ):
         with pytest.raises(NotAllowedError):
-            sign(signing(Live(gone, gone)))
+            sign(signing(ScriptedCluster(current_pod, current_pod)))
     with pytest.raises(UnauthenticatedError):
         asyncio.run(signing().sign("of another audience", CSR, ""))
 

@@ -10,33 +10,33 @@ import pytest
 from tests.bypasses.admission import HEAD, RAY, refused
 from tests.support import factory, related_objects
 from tests.support.factory import Object, changed, container, ray_cluster
-from tests.support.live_server import Live, raw, read_all, serving
+from tests.support.live_server import RunningServer, raw, read_all, serving
 
 # The API server waits ten seconds by default. The largest object it accepts has about 3 MB.
 _SECONDS = 5
 
 
 @pytest.fixture(scope="module")
-def live() -> Iterator[Live]:
+def server() -> Iterator[RunningServer]:
     with serving() as running:
         yield running
 
 
 @pytest.mark.parametrize("path", ["/mutate", "/validate"])
-def test_36_a_body_above_the_limit_is_rejected_unread(live: Live, path: str) -> None:
+def test_36_a_body_above_the_limit_is_rejected_unread(server: RunningServer, path: str) -> None:
     head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-    with raw(live) as connection:
+    with raw(server) as connection:
         connection.sendall(head.encode() + b"Content-Length: 9000000\r\n\r\n")
         assert read_all(connection).startswith(b"HTTP/1.1 413 ")
 
 
-def test_36_a_body_below_the_limit_is_reviewed(live: Live) -> None:
+def test_36_a_body_below_the_limit_is_reviewed(server: RunningServer) -> None:
     padding = {
         "/metadata/annotations": {"padding": "x" * 1_400_000},
         f"{HEAD}/spec/hostNetwork": True,
     }
     body = orjson.dumps(factory.review(changed(ray_cluster(), padding)))
-    with httpx.Client(base_url=live.admission, verify=live.trust, timeout=_SECONDS) as client:
+    with httpx.Client(base_url=server.admission, verify=server.trust, timeout=_SECONDS) as client:
         answer = client.post(
             "/validate", content=body, headers={"Content-Type": "application/json"}
         ).json()
@@ -45,7 +45,7 @@ def test_36_a_body_below_the_limit_is_reviewed(live: Live) -> None:
     assert len(orjson.dumps(answer)) < 100_000
 
 
-def _many(number: int) -> dict[str, Object]:
+def _large_objects(number: int) -> dict[str, Object]:
     """Objects with `number` parts that rules check and a violation; 10,000 are below 3 MB."""
     chain = [
         {"name": f"V{index}", "value": f"$(V{index + 1}) $(V{index + 2})"}
@@ -106,12 +106,12 @@ def _many(number: int) -> dict[str, Object]:
 
 def test_36_an_object_with_too_many_parts_is_refused_by_its_size() -> None:
     for part in ("groups", "containers"):
-        assert refused(_many(20_000)[part]) == {"size"}
+        assert refused(_large_objects(20_000)[part]) == {"size"}
 
 
-@pytest.mark.parametrize("part", list(_many(1)))
+@pytest.mark.parametrize("part", list(_large_objects(1)))
 def test_36_the_rules_finish_in_time(part: str) -> None:
-    document = _many(10_000)[part]
+    document = _large_objects(10_000)[part]
     began = time.monotonic()
     refused(document)
     assert time.monotonic() - began < _SECONDS

@@ -107,15 +107,15 @@ def test_06_raywardens_volume_with_another_source(name: str, source: Object) -> 
 
 
 def test_07_an_init_container_with_raywardens_name_is_replaced() -> None:
-    mine = factory.container(
+    planted = factory.container(
         "raywarden-enroll", image="mine:1", command=["cp", "-r", "/mine/.", "/etc/ray/tls"]
     )
     for document, place in (
         (ray_cluster(), f"{HEAD}/spec/initContainers"),
         (factory.head_pod(), "/spec/initContainers"),
     ):
-        for listed in ([mine], [factory.container("first"), mine], [mine, mine]):
-            sent = changed(document, {place: listed})
+        for containers in ([planted], [factory.container("first"), planted], [planted, planted]):
+            sent = changed(document, {place: containers})
             assert refused(sent) == set()
             assert "mine" not in str(stored(sent))
 
@@ -138,12 +138,12 @@ def test_07_an_init_container_that_was_not_mutated_is_refused(change: Object) ->
     assert "tls-on" in factory.reviewer().validate(factory.request(pod)).denied
 
 
-@pytest.mark.parametrize("where", ["containers", "ephemeralContainers"])
-def test_07_raywardens_name_in_another_list(where: str) -> None:
-    mine = {"name": "raywarden-enroll", "image": "mine:1"}
+@pytest.mark.parametrize("field", ["containers", "ephemeralContainers"])
+def test_07_raywardens_name_in_another_list(field: str) -> None:
+    planted = {"name": "raywarden-enroll", "image": "mine:1"}
     before = stored(factory.head_pod())
-    listed = [*before["spec"].get(where, []), mine]
-    assert "reserved-names" in refused(changed(before, {f"/spec/{where}": listed}), before)
+    containers = [*before["spec"].get(field, []), planted]
+    assert "reserved-names" in refused(changed(before, {f"/spec/{field}": containers}), before)
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ sys.stdout.buffer.write(cluster_authority(generation, cluster).pem)
 
 
 @pytest.mark.parametrize(
-    "other",
+    "other_cluster",
     [
         replace(CLUSTER, namespace="team-b"),
         replace(CLUSTER, name="demo2"),
@@ -81,9 +81,9 @@ sys.stdout.buffer.write(cluster_authority(generation, cluster).pem)
         replace(CLUSTER, namespace="team-", name="ademo"),
     ],
 )
-def test_any_other_cluster_has_another_key(other: Cluster) -> None:
+def test_any_other_cluster_has_another_key(other_cluster: Cluster) -> None:
     authority = cluster_authority(GENERATION, CLUSTER).certificate
-    other_authority = cluster_authority(GENERATION, other).certificate
+    other_authority = cluster_authority(GENERATION, other_cluster).certificate
     assert authority.public_key() != other_authority.public_key()
     assert authority.serial_number != other_authority.serial_number
 

@@ -12,7 +12,7 @@ import grpc
 import pytest
 
 from tests.support import live_objects
-from tests.support.live_server import Live, serving
+from tests.support.live_server import RunningServer, serving
 from tests.support.openssl import needs_openssl
 
 pytestmark = needs_openssl
@@ -50,23 +50,23 @@ def pods(
         live_objects.service(f"{number:03}".rjust(63, "s"), **{"ray.io/cluster": "demo"})
         for number in range(100)
     ]
-    with serving(environment, [*live_objects.objects(), *many_services]) as live:
+    with serving(environment, [*live_objects.objects(), *many_services]) as server:
         for pod in ADDRESSES:
-            enroll(live, pod, folder / pod)
+            enroll(server, pod, folder / pod)
     yield folder
 
 
-def enroll(live: Live, pod: str, directory: Path) -> None:
+def enroll(server: RunningServer, pod: str, directory: Path) -> None:
     directory.mkdir()
     environment = {
         "PATH": os.environ["PATH"],
         "RAYWARDEN_POD_IP": ADDRESSES[pod],
-        "RAYWARDEN_SIGNER_URL": live.enrollment,
-        "RAYWARDEN_SIGNER_CA": live.ca_file.read_text(),
+        "RAYWARDEN_SIGNER_URL": server.enrollment,
+        "RAYWARDEN_SIGNER_CA": server.ca_file.read_text(),
     }
     files = [
         "--token-file",
-        str(live.token_dir / "team-a" / pod / "token"),
+        str(server.token_dir / "team-a" / pod / "token"),
         "--directory",
         str(directory),
     ]

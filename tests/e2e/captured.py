@@ -70,8 +70,8 @@ def _set_node_address(pod: Object, address: str) -> None:
 def without_token(pod: Object) -> Object:
     """The pod of a RayCluster without `authOptions`."""
     result = copy.deepcopy(pod)
-    for listed in ("containers", "initContainers"):
-        for container in result["spec"].get(listed, ()):
+    for field in ("containers", "initContainers"):
+        for container in result["spec"].get(field, ()):
             container["env"] = [
                 entry for entry in container["env"] if not entry["name"].startswith("RAY_AUTH_")
             ]

@@ -14,12 +14,12 @@ import pytest
 from tests.e2e.api import SIGNER, Api
 from tests.e2e.double import double
 from tests.e2e.images import Images
+from tests.e2e.intruder import Intruder
 from tests.e2e.kubelet import Kubelet
 from tests.e2e.name_server import NameServer
 from tests.e2e.network import GATEWAY, Network, is_private
 from tests.e2e.ray_cluster import RayCluster
 from tests.e2e.real import real
-from tests.e2e.strangers import Stranger
 
 # `make test` skips these tests, because they need Ray.
 collect_ignore_glob = [] if "E2E_RAY" in os.environ else ["test_*.py"]
@@ -132,7 +132,7 @@ def open_cluster(cluster_of: Callable[..., RayCluster]) -> Iterator[RayCluster]:
 
 
 @pytest.fixture(scope="session")
-def stranger(kubelet: Kubelet) -> Iterator[Stranger]:
-    stranger = Stranger.start(kubelet)
-    yield stranger
-    kubelet.stop(stranger.pod)
+def intruder(kubelet: Kubelet) -> Iterator[Intruder]:
+    intruder = Intruder.start(kubelet)
+    yield intruder
+    kubelet.stop(intruder.pod)

@@ -24,7 +24,7 @@ from tests.e2e.captured import NAMESPACE, head_service, pod_of, ray_cluster_of
 from tests.e2e.network import addresses
 from tests.support import factory
 from tests.support.factory import Object
-from tests.support.live_server import Live, serving
+from tests.support.live_server import RunningServer, serving
 
 _DEV_CLUSTER = Path("deploy/dev-cluster.yaml")
 _CREATED = "2026-11-20T09:00:00Z"
@@ -35,7 +35,7 @@ _GENERATION = "20260101T000000Z"
 class Double:
     """Stands for the API server; RayWarden looks up tokens and pods in the same manifests."""
 
-    live: Live
+    server: RunningServer
     folder: Path
     free: Iterator[str]
     future: dict[tuple[str, str], list[Object]]
@@ -45,13 +45,13 @@ class Double:
 
     def make_pod(self, pod: Object) -> Object:
         labels = pod["metadata"]["labels"]
-        known = self.future[labels["ray.io/cluster"], labels["ray.io/node-type"]].pop(0)
+        stored = self.future[labels["ray.io/cluster"], labels["ray.io/node-type"]].pop(0)
         admitted = self._admit(pod)
-        identity = {field: known["metadata"][field] for field in ("name", "uid")}
+        identity = {field: stored["metadata"][field] for field in ("name", "uid")}
         return {
             **admitted,
             "metadata": {**admitted["metadata"], **identity},
-            "status": known["status"],
+            "status": stored["status"],
         }
 
     def place(self, pod: Object) -> str:
@@ -62,7 +62,7 @@ class Double:
         """Do nothing: no test uses the pod after this."""
 
     def token(self, pod: Object, audience: str) -> str:
-        return self.live.token(pod["metadata"]["name"], NAMESPACE) if audience else ""
+        return self.server.token(pod["metadata"]["name"], NAMESPACE) if audience else ""
 
     def adopt_policy(self, policy: Object) -> None:
         before = self._logged("policy loaded")
@@ -78,7 +78,7 @@ class Double:
         return self.free
 
     def _logged(self, event: str) -> list[Object]:
-        return [record for record in self.live.log() if record["event"] == event]
+        return [record for record in self.server.log() if record["event"] == event]
 
     def _admit(self, document: Object) -> Object:
         """Mutate an object with `/mutate` and check it with `/validate`, as the API server does."""
@@ -92,9 +92,9 @@ class Double:
 
     def _send(self, path: str, document: Object) -> Mapping[str, Any]:
         posted = httpx.post(
-            f"{self.live.admission}{path}",
+            f"{self.server.admission}{path}",
             json=factory.review(document),
-            verify=self.live.trust,
+            verify=self.server.trust,
             trust_env=False,
         )
         response: Mapping[str, Any] = posted.raise_for_status().json()["response"]
@@ -102,21 +102,21 @@ class Double:
 
 
 @contextmanager
-def double(folder: Path, wanted: Mapping[tuple[str, str], int]) -> Iterator[Double]:
-    """Run a double; `wanted` is the number of pods by cluster and role."""
+def double(folder: Path, pod_counts: Mapping[tuple[str, str], int]) -> Iterator[Double]:
+    """Run a double; `pod_counts` is the number of pods by cluster and role."""
     free = addresses()
-    future = _future(wanted, free)
+    future = _future(pod_counts, free)
     (folder / "seed").mkdir()
     _add_generation(folder / "seed", _GENERATION)
     (folder / "policy.yaml").write_text("{}\n")
     files = {"SEED_DIR": folder / "seed", "POLICY_FILE": folder / "policy.yaml"}
     settings = {f"RAYWARDEN_{name}": str(value) for name, value in {**SETTINGS, **files}.items()}
-    clusters = {cluster for cluster, _ in wanted}
+    clusters = {cluster for cluster, _ in pod_counts}
     pods = chain.from_iterable(future.values())
     services = map(head_service, clusters)
-    objects = [*_installed_objects(), *map(_live, clusters), *services, *pods]
-    with serving(settings, objects) as live:
-        yield Double(live, folder, free, future)
+    objects = [*_installed_objects(), *map(_ray_cluster, clusters), *services, *pods]
+    with serving(settings, objects) as server:
+        yield Double(server, folder, free, future)
 
 
 def _installed_objects() -> Iterator[Object]:
@@ -131,18 +131,18 @@ def _metadata(name: str) -> Object:
     return {"name": name, "namespace": NAMESPACE, "uid": uid, "creationTimestamp": _CREATED}
 
 
-def _live(cluster: str) -> Object:
+def _ray_cluster(cluster: str) -> Object:
     return {**ray_cluster_of(cluster), "metadata": _metadata(cluster)}
 
 
 def _future(
-    wanted: Mapping[tuple[str, str], int], free: Iterator[str]
+    pod_counts: Mapping[tuple[str, str], int], free: Iterator[str]
 ) -> dict[tuple[str, str], list[Object]]:
     pods: dict[tuple[str, str], list[Object]] = defaultdict(list)
-    for (cluster, role), number in wanted.items():
+    for (cluster, role), number in pod_counts.items():
         for index in range(number):
             address = next(free)
-            pod = pod_of(_live(cluster), role)
+            pod = pod_of(_ray_cluster(cluster), role)
             name = f"{pod['metadata'].pop('generateName')}{index:05}"
             identity = {"name": name, "uid": str(uuid5(NAMESPACE_DNS, name))}
             status = {"podIP": address, "podIPs": [{"ip": address}], "phase": "Pending"}

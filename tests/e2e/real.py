@@ -63,8 +63,8 @@ class Real:
 
     def rotate(self) -> None:
         admin = Admin(self.installation)
-        admin.does("rotate")
-        newest = json.loads(admin.does("list", "-o", "json"))["generations"][-1]["name"]
+        admin.run("rotate")
+        newest = json.loads(admin.run("list", "-o", "json"))["generations"][-1]["name"]
         name = activate(self.installation, newest)
         until(
             lambda: any(name in event["generations"] for event in self.replica.log("seed adopted"))

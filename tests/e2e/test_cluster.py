@@ -21,12 +21,12 @@ def test_a_worker_can_be_added_and_another_replaced(training: RayCluster, say: S
     training.drive("pinned", added.address)
     say(f"{added.address} was added later, with a new certificate: a task ran there")
 
-    lost = training.workers[0]
-    training.lose(lost)
-    watch.wait_dead(lost.address)
+    dead = training.workers[0]
+    training.lose(dead)
+    watch.wait_dead(dead.address)
     (new,) = training.add_workers(1)
     training.drive("everything", added.address, new.address)
     say(
-        f"{lost.address} was killed and replaced by {new.address}: tasks and actors work there, too"
+        f"{dead.address} was killed and replaced by {new.address}: tasks and actors work there, too"
     )
     watch.stop()

@@ -8,9 +8,9 @@ import pytest
 
 from tests.apiserver.installation import until
 from tests.e2e.forgery import Forger
+from tests.e2e.intruder import LOOT, Intruder, head_without_raywarden, tls_variables
 from tests.e2e.kubelet import Kubelet, RunningPod
 from tests.e2e.ray_cluster import RayCluster
-from tests.e2e.strangers import LOOT, Stranger, head_without_us, tls_variables
 
 Say = Callable[[str], None]
 Files = dict[str, bytes]
@@ -25,7 +25,7 @@ REFUSED = 3
 
 @dataclass(frozen=True)
 class Loot:
-    """The files that the stranger has: certificates of a member, of another cluster, and forged."""
+    """The files that the intruder has: certificates of a member, of another cluster, and forged."""
 
     member: Files
     foreign: Files
@@ -38,7 +38,7 @@ def loot(
     open_cluster: RayCluster,
     cluster_of: Callable[..., RayCluster],
     kubelet: Kubelet,
-    stranger: Stranger,
+    intruder: Intruder,
 ) -> Loot:
     """Certificates of the cluster, of another RayCluster in its namespace, and of a forged CA.
 
@@ -55,9 +55,9 @@ def loot(
         ("foreign", loot.foreign),
         ("forgery", loot.forgery),
     ):
-        stranger.take(name, {**files, "ca.crt": member["ca.crt"]})
+        intruder.take(name, {**files, "ca.crt": member["ca.crt"]})
         # For the server without RayWarden, whose certificate the forger has issued.
-        stranger.take(f"{name}-elsewhere", {**files, "ca.crt": loot.forgery["ca.crt"]})
+        intruder.take(f"{name}-elsewhere", {**files, "ca.crt": loot.forgery["ca.crt"]})
     return loot
 
 
@@ -67,17 +67,19 @@ def files_of(pod: RunningPod) -> Files:
     return {name: (folder / name).read_bytes() for name in ("tls.crt", "tls.key", "ca.crt")}
 
 
-def knock(stranger: Stranger, head: RunningPod, port: int, *files: str) -> int:
+def knock(intruder: Intruder, head: RunningPod, port: int, *files: str) -> int:
     """Send a raw call, in plaintext or with these files of the loot; returns the exit code."""
     paths = [f"{LOOT}/{file}" for file in files]
-    result = stranger.run("knock", f"{head.address}:{port}", CALLS[port], *paths)
+    result = intruder.run("knock", f"{head.address}:{port}", CALLS[port], *paths)
     assert result.code in (0, REFUSED), result.text
     return result.code
 
 
-def answers(stranger: Stranger, head: RunningPod, port: int, files: Sequence[str]) -> None:
+def wait_until_answered(
+    intruder: Intruder, head: RunningPod, port: int, files: Sequence[str]
+) -> None:
     """Wait until the port answers an allowed client: a head is ready before this port is open."""
-    until(lambda: knock(stranger, head, port, *files) == 0)
+    until(lambda: knock(intruder, head, port, *files) == 0)
 
 
 def pair(folder: str) -> Sequence[str]:
@@ -85,22 +87,22 @@ def pair(folder: str) -> Sequence[str]:
     return [f"{folder}/{name}" for name in ("ca.crt", "tls.key", "tls.crt")]
 
 
-def connect(stranger: Stranger, head: RunningPod, folder: str = "") -> int:
+def connect(intruder: Intruder, head: RunningPod, folder: str = "") -> int:
     """Run Ray Client, in plaintext or with the files of a folder; returns the exit code."""
     environment = tls_variables(f"{LOOT}/{folder}") if folder else {}
-    result = stranger.run("client", f"{head.address}:{CLIENT}", seconds=90, **environment)
+    result = intruder.run("client", f"{head.address}:{CLIENT}", seconds=90, **environment)
     outcome = (result.code, "a task ran" in result.text)
     assert outcome in ((0, True), (REFUSED, False)), result.text[-3000:]
     return result.code
 
 
-def gets_in(stranger: Stranger, head: RunningPod, folder: str = "") -> None:
+def wait_until_connected(intruder: Intruder, head: RunningPod, folder: str = "") -> None:
     """Wait until Ray Client can connect: on a busy machine it gives up before its server runs."""
-    until(lambda: connect(stranger, head, folder) == 0, 60)
+    until(lambda: connect(intruder, head, folder) == 0, 60)
 
 
 def test_gcs_and_the_client_port_answer_only_members(
-    open_cluster: RayCluster, stranger: Stranger, loot: Loot, say: Say
+    open_cluster: RayCluster, intruder: Intruder, loot: Loot, say: Say
 ) -> None:
     head = open_cluster.its_head
     attempts = {
@@ -111,19 +113,19 @@ def test_gcs_and_the_client_port_answer_only_members(
     }
     for port in CALLS:
         # An allowed client first: a port that is not open yet would refuse every client.
-        answers(stranger, head, port, pair("member"))
-        codes = {name: knock(stranger, head, port, *files) for name, files in attempts.items()}
+        wait_until_answered(intruder, head, port, pair("member"))
+        codes = {name: knock(intruder, head, port, *files) for name, files in attempts.items()}
         assert set(codes.values()) == {REFUSED}, codes
         say(f"port {port} refused {', '.join(codes)}; it answered a certificate of the cluster")
 
 
 def test_ray_client_accepts_only_members(
-    open_cluster: RayCluster, stranger: Stranger, loot: Loot, say: Say
+    open_cluster: RayCluster, intruder: Intruder, loot: Loot, say: Say
 ) -> None:
     with ThreadPoolExecutor(2) as pool:
         folders = ("", "foreign", "forgery", "member")
         codes = list(
-            pool.map(lambda folder: connect(stranger, open_cluster.its_head, folder), folders)
+            pool.map(lambda folder: connect(intruder, open_cluster.its_head, folder), folders)
         )
     assert codes == [REFUSED, REFUSED, REFUSED, 0]
     say(
@@ -133,23 +135,23 @@ def test_ray_client_accepts_only_members(
 
 
 def test_the_same_attempts_succeed_without_raywarden(
-    kubelet: Kubelet, stranger: Stranger, loot: Loot, say: Say
+    kubelet: Kubelet, intruder: Intruder, loot: Loot, say: Say
 ) -> None:
     """In plaintext if TLS is off; with a certificate if the author trusts those CAs."""
-    both = loot.forgery["ca.crt"] + loot.foreign["ca.crt"]
-    plain = head_without_us(kubelet, "plain")
-    careless = head_without_us(
-        kubelet, "careless", lambda address: {**loot.forger.files(address), "ca.crt": both}
+    trusted_cas = loot.forgery["ca.crt"] + loot.foreign["ca.crt"]
+    plain = head_without_raywarden(kubelet, "plain")
+    careless = head_without_raywarden(
+        kubelet, "careless", lambda address: {**loot.forger.files(address), "ca.crt": trusted_cas}
     )
     for port in CALLS:
-        answers(stranger, plain, port, ())
+        wait_until_answered(intruder, plain, port, ())
         for name in ("foreign", "forgery"):
-            answers(stranger, careless, port, pair(f"{name}-elsewhere"))
+            wait_until_answered(intruder, careless, port, pair(f"{name}-elsewhere"))
         # Ray's TLS is always mutual, so a client without a certificate is refused even here.
-        assert knock(stranger, careless, port, "forgery-elsewhere/ca.crt") == REFUSED
-    gets_in(stranger, plain)
+        assert knock(intruder, careless, port, "forgery-elsewhere/ca.crt") == REFUSED
+    wait_until_connected(intruder, plain)
     for name in ("foreign", "forgery"):
-        gets_in(stranger, careless, f"{name}-elsewhere")
+        wait_until_connected(intruder, careless, f"{name}-elsewhere")
     say(
         "the same attempts succeed without RayWarden: in plaintext, "
         "and with both certificates if their CAs are trusted"

@@ -65,7 +65,7 @@ def test_it_checks_only_the_kinds_it_names() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "where"),
+    ("settings", "effect"),
     [
         ({}, "denied"),
         ({"mode": "warn"}, "warned"),
@@ -75,15 +75,15 @@ def test_it_checks_only_the_kinds_it_names() -> None:
         ({"profile": "restricted"}, "warned"),
     ],
 )
-def test_profile_and_mode(settings: Object, where: str) -> None:
+def test_profile_and_mode(settings: Object, effect: str) -> None:
     result = verdict(factory.ray_cluster(), policy({**TEAM, **settings}))
-    places = [
+    effects = [
         name
         for name in ("denied", "warned", "audited")
         for violation in getattr(result, name)
         if violation.rule == "own-team"
     ]
-    assert places[:1] == ([where] if where else [])
+    assert effects[:1] == ([effect] if effect else [])
 
 
 def test_a_stored_violation_only_warns() -> None:

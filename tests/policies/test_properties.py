@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from policies.evaluate import is_subject
 from tests.support import factory, related_objects
 from tests.support.factory import Object
-from tests.support.injection import lost
+from tests.support.injection import lost_values
 from webhook.admission.reviewer import Decision, Reviewer
 from webhook.admission.wire import (
     AdmissionRequest,
@@ -172,7 +172,7 @@ def test_an_update_between_broken_objects_is_reviewed_like_any_other(
 @given(broken_objects())
 def test_no_field_the_author_wrote_is_lost(document: Object) -> None:
     after = _reviewers[0].mutated(factory.request(document)).document
-    assert not list(lost(document, after))
+    assert not list(lost_values(document, after))
 
 
 @given(_json)

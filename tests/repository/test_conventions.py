@@ -21,11 +21,11 @@ def modules(folder: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("folder", "listed"), [("rules", RULES), ("mutations", [type(m) for m in MUTATIONS])]
+    ("folder", "members"), [("rules", RULES), ("mutations", [type(m) for m in MUTATIONS])]
 )
-def test_every_file_is_one_listed_member_of_the_same_name(folder: str, listed: list[Any]) -> None:
-    assert {member.id.replace("-", "_") for member in listed} == modules(folder)
-    for member in listed:
+def test_every_file_is_one_listed_member_of_the_same_name(folder: str, members: list[Any]) -> None:
+    assert {member.id.replace("-", "_") for member in members} == modules(folder)
+    for member in members:
         assert member.__module__ == f"policies.{folder}.{member.id.replace('-', '_')}"
         assert member.__name__ == "".join(part.capitalize() for part in member.id.split("-"))
 
@@ -62,15 +62,15 @@ def test_every_dependency_is_locked_with_hashes(lock: str) -> None:
     content = (REPOSITORY / lock).read_text()
     locked = dict(_NAME.findall(content))
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
-    asked = [
-        one
+    required = [
+        requirement
         for group in LOCKS[lock]
-        for one in project["dependency-groups"][group]
-        if isinstance(one, str)
+        for requirement in project["dependency-groups"][group]
+        if isinstance(requirement, str)
     ]
     if lock in ("requirements.lock", "tests/requirements.lock"):
-        asked += project["project"]["dependencies"]
-    assert {re.split(r"[\[>=]", one)[0] for one in asked} <= locked.keys()
+        required += project["project"]["dependencies"]
+    assert {re.split(r"[\[>=]", requirement)[0] for requirement in required} <= locked.keys()
     assert "--hash=sha256:" in content
     assert "http:" not in content and "https:" not in content
 

@@ -92,9 +92,9 @@ def test_old_words_are_gone() -> None:
     spared = {REPOSITORY / "CHANGELOG.md", Path(__file__)}
     files = [file for file in repository_files() if file not in spared]
     assert len(files) > 100
-    found = [
+    occurrences = [
         f"{_name(file)}: {match[0]}"
         for file in files
         for match in re.finditer(OLD_WORDS, file.read_text(errors="replace"), re.IGNORECASE)
     ]
-    assert found == []
+    assert occurrences == []

@@ -214,10 +214,10 @@ def facts(
     )
 
 
-def reviewer(policy: Mapping[str, Any] | None = None, *around: Object) -> Reviewer:
-    """A reviewer that knows `namespace_objects`, and the objects `around`, which replace them."""
+def reviewer(policy: Mapping[str, Any] | None = None, *objects: Object) -> Reviewer:
+    """A reviewer that knows `namespace_objects`, and `objects`, which replace them."""
     parsed = Policy.parse(policy)
-    known = ManifestNamespaces([*namespace_objects(), *around], complete=True)
+    known = ManifestNamespaces([*namespace_objects(), *objects], complete=True)
     return Reviewer(lambda: parsed, lambda: SIGNER, known, lambda: TODAY)
 
 

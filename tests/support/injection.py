@@ -21,21 +21,21 @@ TLS = {
 OLD = "UPDATE"
 
 
-def mutated(document: Object, given: Facts | None = None) -> Mutated:
+def mutated(document: Object, own_facts: Facts | None = None) -> Mutated:
     """The result of the mutations, after the checks that every mutation must pass."""
-    given = given or facts()
+    own_facts = own_facts or facts()
     original = copy.deepcopy(document)
-    result = mutate(Kind.of(document), document, given)
+    result = mutate(Kind.of(document), document, own_facts)
     assert result.failed == ()
     assert document == original, "the caller's object was changed"
     assert jsonpatch.apply_patch(original, result.operations) == result.document
-    again = mutate(Kind.of(document), result.document, given)
+    again = mutate(Kind.of(document), result.document, own_facts)
     assert again.operations == [], "a second mutation changes the object again"
     return result
 
 
-def after(document: Object, given: Facts | None = None) -> Any:
-    return mutated(document, given).document
+def after(document: Object, own_facts: Facts | None = None) -> Any:
+    return mutated(document, own_facts).document
 
 
 def template_of(document: Object, group: str = "head") -> Any:
@@ -49,17 +49,17 @@ def env(container: Object) -> dict[str, Any]:
     return {entry["name"]: entry.get("value", entry.get("valueFrom")) for entry in entries}
 
 
-def denials(document: Object, given: Facts | None = None) -> list[str]:
+def denials(document: Object, own_facts: Facts | None = None) -> list[str]:
     """The ids of the rules that deny the object under the default policy."""
-    verdict = validate(Kind.of(document), document, Policy.parse(None), given or facts())
+    verdict = validate(Kind.of(document), document, Policy.parse(None), own_facts or facts())
     return [violation.rule for violation in verdict.denied]
 
 
-def only(pod: Object, name: str, listed: str = "containers") -> Object:
-    return next(container for container in pod["spec"][listed] if container["name"] == name)
+def only(pod: Object, name: str, field: str = "containers") -> Object:
+    return next(container for container in pod["spec"][field] if container["name"] == name)
 
 
-def lost(before: Any, after: Any) -> Iterator[Any]:
+def lost_values(before: Any, after: Any) -> Iterator[Any]:
     """Values of `before` that are missing at the same place of `after`.
 
     RayWarden's own labels and its init container are left out: a mutation may replace them.
@@ -67,11 +67,11 @@ def lost(before: Any, after: Any) -> Iterator[Any]:
     if isinstance(before, dict) and isinstance(after, dict):
         for name, value in before.items():
             if value is not None and name not in ("raywarden.io/tls", "raywarden.io/injected"):
-                yield from lost(value, after.get(name))
+                yield from lost_values(value, after.get(name))
     elif isinstance(before, list) and isinstance(after, list):
         for value in before:
             own = isinstance(value, dict) and value.get("name") == "raywarden-enroll"
-            if not own and all(list(lost(value, kept)) for kept in after):
+            if not own and all(list(lost_values(value, candidate)) for candidate in after):
                 yield value
     elif before != after:
         yield before

@@ -30,7 +30,7 @@ _START_SECONDS = 30
 
 
 @dataclass(frozen=True)
-class Live:
+class RunningServer:
     """A running `raywarden serve`, with its ports, its CA and its log."""
 
     process: subprocess.Popen[bytes]
@@ -70,7 +70,7 @@ class Live:
 @contextmanager
 def serving(
     environment: Mapping[str, str] | None = None, objects: Iterable[Any] = ()
-) -> Iterator[Live]:
+) -> Iterator[RunningServer]:
     """Run `raywarden serve --dev` on free ports; it is killed when the block ends.
 
     `objects` are the live objects of its cluster.
@@ -89,7 +89,7 @@ def serving(
         try:
             ports = _wait_for_ports(process, log_file)
             trust = ssl.create_default_context(cafile=str(ca_file))
-            yield Live(process, log_file, ca_file, token_dir, *ports, trust)
+            yield RunningServer(process, log_file, ca_file, token_dir, *ports, trust)
         finally:
             process.kill()
             process.wait()
@@ -128,10 +128,10 @@ def _events(log_file: Path) -> list[dict[str, Any]]:
     ]
 
 
-def raw(live: Live) -> ssl.SSLSocket:
+def raw(server: RunningServer) -> ssl.SSLSocket:
     """A TLS connection to the admission port, for tests that send malformed HTTP."""
-    plain = socket.create_connection(("127.0.0.1", live.admission_port), timeout=10)
-    return live.trust.wrap_socket(plain, server_hostname="localhost")
+    plain = socket.create_connection(("127.0.0.1", server.admission_port), timeout=10)
+    return server.trust.wrap_socket(plain, server_hostname="localhost")
 
 
 def read_all(connection: ssl.SSLSocket) -> bytes:
@@ -143,12 +143,12 @@ def read_all(connection: ssl.SSLSocket) -> bytes:
     return received
 
 
-def metric(live: Live, line: str) -> float:
+def metric(server: RunningServer, line: str) -> float:
     """The value of a metric; 0 if it does not exist yet.
 
     `line` is its name with its labels, as `/metrics` prints them.
     """
-    for sample in httpx.get(f"{live.operations}/metrics").text.splitlines():
+    for sample in httpx.get(f"{server.operations}/metrics").text.splitlines():
         if sample.startswith(line):
             return float(sample.rpartition(" ")[2])
     return 0.0

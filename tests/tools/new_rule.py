@@ -51,8 +51,8 @@ change:
   /spec/headGroupSpec/template/spec/hostAliases:
     - {ip: 192.0.2.1, hostnames: [models.example]}
 enforce: $profile
-at: /spec/headGroupSpec/template/spec/hostAliases
-says: the head sets hostAliases
+pointer: /spec/headGroupSpec/template/spec/hostAliases
+message: the head sets hostAliases
 """)
 _REFUSED = """apiVersion: ray.io/v1
 kind: RayCluster

@@ -39,7 +39,7 @@ def test_a_new_rule_passes_from_the_start(tmp_path: Path, profile: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("id", "profile", "says"),
+    ("id", "profile", "reason"),
     [
         ("NoX", "restricted", "is not an id"),
         ("x", "restricted", "is not an id"),
@@ -50,8 +50,8 @@ def test_a_new_rule_passes_from_the_start(tmp_path: Path, profile: str) -> None:
     ],
 )
 def test_what_cannot_be_a_rule_writes_nothing(
-    tmp_path: Path, id: str, profile: str, says: str
+    tmp_path: Path, id: str, profile: str, reason: str
 ) -> None:
-    with pytest.raises(NewRuleError, match=says):
+    with pytest.raises(NewRuleError, match=reason):
         create(id, profile, tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -18,7 +18,7 @@ from certs.authority import cluster_authority, serving_authority
 from certs.identity import Cluster
 from tests.support import live_objects
 from tests.support.init_container import PodVolumes
-from tests.support.live_server import Live, serving
+from tests.support.live_server import RunningServer, serving
 from tests.support.secrecy import leaked
 
 PODS = ("demo-head-abcde", "demo-worker-1", "web-0")
@@ -41,7 +41,7 @@ def test_the_search_for_secrets_finds_them() -> None:
 
 
 @pytest.fixture
-def busy(tmp_path: Path) -> Iterator[tuple[Live, list[str]]]:
+def busy(tmp_path: Path) -> Iterator[tuple[RunningServer, list[str]]]:
     """A server with debug logs after good and bad enrollments, and all responses it has given."""
     seed = tmp_path / "seed"
     seed.mkdir()
@@ -51,14 +51,14 @@ def busy(tmp_path: Path) -> Iterator[tuple[Live, list[str]]]:
         "RAYWARDEN_LOG_LEVEL": "debug",
         "RAYWARDEN_RESYNC_SECONDS": "0.1",
     }
-    with serving(environment, live_objects.objects()) as live:
-        responses = [enrolled(live, pod, tmp_path / pod) for pod in PODS]
+    with serving(environment, live_objects.objects()) as server:
+        responses = [enrolled(server, pod, tmp_path / pod) for pod in PODS]
         (seed / "broken").write_bytes(live_objects.GENERATION.secret)
-        with httpx.Client(base_url=live.enrollment, verify=live.trust) as client:
+        with httpx.Client(base_url=server.enrollment, verify=server.trust) as client:
             for pod in PODS:
-                responses += bad_requests(client, live.token(pod))
-        responses.append(httpx.get(f"{live.operations}/metrics").text)
-        yield live, responses
+                responses += bad_requests(client, server.token(pod))
+        responses.append(httpx.get(f"{server.operations}/metrics").text)
+        yield server, responses
 
 
 def bad_requests(client: httpx.Client, token: str) -> Iterator[str]:
@@ -69,30 +69,30 @@ def bad_requests(client: httpx.Client, token: str) -> Iterator[str]:
     yield client.get(f"/{token}").text
 
 
-def enrolled(live: Live, pod: str, directory: Path) -> str:
+def enrolled(server: RunningServer, pod: str, directory: Path) -> str:
     """Enroll a pod, first for a wrong address and then for its own; returns all output."""
     directory.mkdir()
-    place = PodVolumes(directory, live.token(pod))
+    place = PodVolumes(directory, server.token(pod))
     own = "127.0.0.2" if pod == "demo-worker-1" else "127.0.0.1"
     outputs = [
-        place.enroll(live.enrollment, live.ca_file.read_text(), address=address)[1]
+        place.enroll(server.enrollment, server.ca_file.read_text(), address=address)[1]
         for address in ("10.0.0.1", own)
     ]
     return "".join(outputs) + place.log.read_text()
 
 
-def test_no_output_contains_a_secret(busy: tuple[Live, list[str]], tmp_path: Path) -> None:
-    live, responses = busy
-    live.stop()
-    output = live.log_file.read_text() + "".join(responses)
+def test_no_output_contains_a_secret(busy: tuple[RunningServer, list[str]], tmp_path: Path) -> None:
+    server, responses = busy
+    server.stop()
+    output = server.log_file.read_text() + "".join(responses)
     for expected in ("certificate issued", "enrollment refused", "raywarden_enrollments"):
         assert expected in output
     assert leaked(output) is None
-    for message, secret in secrets(live, tmp_path).items():
+    for message, secret in secrets(server, tmp_path).items():
         assert secret not in output, message
 
 
-def secrets(live: Live, folder: Path) -> dict[str, str]:
+def secrets(server: RunningServer, folder: Path) -> dict[str, str]:
     """Every secret of this run, in the forms in which it could be printed."""
     seed = live_objects.GENERATION.secret
     forms = {
@@ -113,4 +113,4 @@ def secrets(live: Live, folder: Path) -> dict[str, str]:
         forms |= {f"{name} decimal": str(scalar), f"{name} hex": f"{scalar:x}"}
         der = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
         forms[f"{name} base64"] = base64.b64encode(der).decode()[60:120]
-    return forms | {f"token of {pod}": live.token(pod) for pod in PODS}
+    return forms | {f"token of {pod}": server.token(pod) for pod in PODS}

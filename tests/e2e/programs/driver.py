@@ -29,19 +29,19 @@ def on(address: str) -> Any:
 
 
 @ray.remote
-def where() -> str:
+def node_address() -> str:
     """The address of the node that runs this."""
     return ray.util.get_node_ip_address()
 
 
 @ray.remote
-def made(size: int) -> bytes:
+def zeros(size: int) -> bytes:
     return bytes(size)
 
 
 @ray.remote
-def hop(came: list[str], value: bytes) -> tuple[list[str], bytes]:
-    return [*came, ray.util.get_node_ip_address()], value
+def hop(visited: list[str], value: bytes) -> tuple[list[str], bytes]:
+    return [*visited, ray.util.get_node_ip_address()], value
 
 
 @ray.remote
@@ -56,7 +56,7 @@ class Peer:
 def pinned(*addresses: str) -> None:
     """Run a task on each of these nodes."""
     for address in addresses:
-        actual = ray.get(where.options(**on(address)).remote(), timeout=_TIMEOUT_SECONDS)
+        actual = ray.get(node_address.options(**on(address)).remote(), timeout=_TIMEOUT_SECONDS)
         assert actual == address, (actual, address)
         print(f"head -> {address}: a task ran there")
 
@@ -64,7 +64,7 @@ def pinned(*addresses: str) -> None:
 def chain(first: str, second: str) -> None:
     """Pass a value between two workers several times; it is too large for a single message."""
     size = 5 * 2**20
-    value = made.options(**on(first)).remote(size)
+    value = zeros.options(**on(first)).remote(size)
     visited: Any = []
     for address in (second, first, second):
         visited, value = hop.options(**on(address), num_returns=2).remote(visited, value)
@@ -93,7 +93,7 @@ def nodes() -> None:
 
     The time is that of the monotonic clock. It ends when its input ends.
     """
-    known: dict[str, bool] = {}
+    previous: dict[str, bool] = {}
     while not select.select([sys.stdin], [], [], 0.1)[0]:
         # A replaced node may have the address of a dead one: sorted, the node that is alive counts.
         current = {
@@ -101,9 +101,9 @@ def nodes() -> None:
             for node in sorted(ray.nodes(), key=lambda node: node["Alive"])
         }
         for address, alive in current.items():
-            if known.get(address) is not alive:
+            if previous.get(address) is not alive:
                 print("alive" if alive else "dead", address, time.monotonic(), flush=True)
-        known = current
+        previous = current
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ def knock(target: str, method: str, *files: str) -> str:
     channel = _channel(target, *(Path(file).read_bytes() for file in files))
     call = channel.unary_unary(method, request_serializer=bytes, response_deserializer=bytes)
     try:
-        answer: bytes = call(b"", timeout=_SECONDS, metadata=(("client_id", "stranger"),))
+        answer: bytes = call(b"", timeout=_SECONDS, metadata=(("client_id", "intruder"),))
     except grpc.RpcError as error:
         # This is an answer, too: Ray Client reports that it does not know this client.
         if error.code() is grpc.StatusCode.NOT_FOUND:

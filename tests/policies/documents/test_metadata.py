@@ -13,7 +13,6 @@ from policies.documents.metadata import (
     metadata_of,
     name_of,
     namespace_of,
-    owners_of,
 )
 
 CLUSTER = {
@@ -57,18 +56,17 @@ def test_each_field_is_read() -> None:
 def test_a_missing_or_malformed_field_reads_as_empty(document: dict[str, Any]) -> None:
     assert (name_of(document), namespace_of(document)) == ("", "")
     assert (labels_of(document), annotations_of(document)) == ({}, {})
-    assert list(owners_of(document)) == []
     assert controller_of(document) is None
 
 
 def test_an_owner_of_the_core_group_has_an_empty_group() -> None:
-    pod, malformed = owners_of(owned({"apiVersion": "v1", "kind": "Pod", "name": "p"}, {}))
-    assert pod == OwnerReference("", "Pod", "p", "", is_controller=False)
-    assert malformed == OwnerReference("", "", "", "", is_controller=False)
+    pod = {"apiVersion": "v1", "kind": "Pod", "name": "p", "controller": True}
+    assert controller_of(owned(pod)) == OwnerReference("", "Pod", "p", "")
+    assert controller_of(owned({"controller": True})) == OwnerReference("", "", "", "")
 
 
 def test_the_controller_is_the_owner_that_says_true() -> None:
-    owner = OwnerReference("ray.io", "RayCluster", "c", "uid-1", is_controller=True)
+    owner = OwnerReference("ray.io", "RayCluster", "c", "uid-1")
     assert controller_of(owned(CLUSTER)) == owner
     assert controller_of(owned({**CLUSTER, "controller": False}, CLUSTER)) == owner
     for not_true in (False, None, "true", 1):

@@ -97,8 +97,8 @@ class TestUpdates:
         assert "serviceType" not in after(fixed, facts(OLD, stored))["spec"]["headGroupSpec"]
 
     def test_the_marker_cannot_be_removed(self) -> None:
-        bare = changed(self.stored, {"/metadata/labels": None})
-        assert after(bare, facts(OLD, self.stored)) == self.stored
+        unlabeled = changed(self.stored, {"/metadata/labels": None})
+        assert after(unlabeled, facts(OLD, self.stored)) == self.stored
 
     def test_turning_tls_off_is_denied(self) -> None:
         ray = "/spec/headGroupSpec/template/spec/containers/0"
@@ -120,8 +120,8 @@ class TestTlsStays:
         ) == ["tls-on"]
 
     def test_removing_the_marker_of_a_template_is_denied(self) -> None:
-        bare = changed(self.stored, {"/spec/headGroupSpec/template/metadata/labels": None})
-        assert denials(bare, facts(OLD, self.stored)) == ["tls-on"]
+        unlabeled = changed(self.stored, {"/spec/headGroupSpec/template/metadata/labels": None})
+        assert denials(unlabeled, facts(OLD, self.stored)) == ["tls-on"]
 
     def test_replacing_it_with_tls_by_hand_is_denied(self) -> None:
         by_hand = changed(
@@ -142,8 +142,8 @@ class TestTlsStays:
 
     def test_removing_the_marker_of_a_pod_is_denied(self) -> None:
         pod = after(factory.head_pod())
-        bare = changed(pod, {"/metadata/labels/raywarden.io~1tls": None})
-        assert {*denials(bare, facts(OLD, pod))} == {"tls-on", "reserved-names"}
+        unlabeled = changed(pod, {"/metadata/labels/raywarden.io~1tls": None})
+        assert {*denials(unlabeled, facts(OLD, pod))} == {"tls-on", "reserved-names"}
 
     @pytest.mark.parametrize("label", ["ray.io/cluster", "ray.io/node-type", "ray.io/group"])
     @pytest.mark.parametrize("value", ["victim", None])
@@ -162,5 +162,9 @@ class TestTlsStays:
             "securityContext": {"privileged": True},
         }
         debug["volumeMounts"] = [{"name": "raywarden-tls", "mountPath": "/keys"}]
-        bare = changed(pod, {"/metadata/labels": None, "/spec/ephemeralContainers": [debug]})
-        assert {*denials(bare, facts(OLD, pod))} == {"no-privileged", "reserved-names", "tls-on"}
+        unlabeled = changed(pod, {"/metadata/labels": None, "/spec/ephemeralContainers": [debug]})
+        assert {*denials(unlabeled, facts(OLD, pod))} == {
+            "no-privileged",
+            "reserved-names",
+            "tls-on",
+        }

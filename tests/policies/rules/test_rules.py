@@ -2,11 +2,13 @@
 
 A fixture names its `base` and the `change` made to it (JSON pointer: value). `enforce` is the
 profile, and `policy` replaces parts of the default policy. `user` and `groups` send the request.
-`around` holds further objects of the cluster; with `unknown`, RayWarden knows nothing of it. For an
-update, `before` changes the base into the stored object, and `change` is applied to that.
+`related_objects` holds further objects of the cluster; with `unknown_cluster`, RayWarden's cache
+has no object of the cluster yet. For an update, `before` changes the base into the stored object,
+and `change` is applied to that.
 
-A denied fixture names a part of the expected message (`says`), the place of the violation (`at`)
-and other rules that refuse it `also`. An allowed fixture names a part of a warning (`warns`).
+A denied fixture names a part of the expected `message`, the `pointer` of the violation, and the
+other rules that deny the object (`also_denied_by`). An allowed fixture names a part of a warning
+(`warns`).
 """
 
 from collections.abc import Callable
@@ -41,11 +43,11 @@ class Fixture(BaseModel):
     policy: dict[str, Any] = {}
     user: str = ""
     groups: tuple[str, ...] = ()
-    around: tuple[dict[str, Any], ...] = ()
-    unknown: bool = False
-    says: str = ""
-    at: str | None = None
-    also: tuple[str, ...] = ()
+    related_objects: tuple[dict[str, Any], ...] = ()
+    unknown_cluster: bool = False
+    message: str = ""
+    pointer: str | None = None
+    also_denied_by: tuple[str, ...] = ()
     warns: str | None = None
 
 
@@ -66,8 +68,8 @@ def admitted(fixture: Fixture) -> tuple[factory.Object, Admit]:
     The function returns the object as it would be stored, and the verdict.
     """
     policy = {"profiles": {"enforce": fixture.enforce}, **fixture.policy}
-    reviewer = factory.reviewer(policy, *fixture.around)
-    if fixture.unknown:
+    reviewer = factory.reviewer(policy, *fixture.related_objects)
+    if fixture.unknown_cluster:
         reviewer = factory.ignorant_reviewer(policy)
     base, stored = _BASES[fixture.base](), None
     if fixture.before is not None:
@@ -95,16 +97,16 @@ def admitted(fixture: Fixture) -> tuple[factory.Object, Admit]:
 @fixtures("denied")
 def test_denied(file: Path) -> None:
     rule, fixture = file.parent.parent.name, load(file)
-    assert fixture.says, "a denied fixture needs a part of the message"
+    assert fixture.message, "a denied fixture needs a part of the message"
     document, admit = admitted(fixture)
     _, verdict = admit(document)
-    assert {violation.rule for violation in verdict.denied} == {rule, *fixture.also}
-    ours = [violation for violation in verdict.denied if violation.rule == rule]
+    assert {violation.rule for violation in verdict.denied} == {rule, *fixture.also_denied_by}
+    own_violations = [violation for violation in verdict.denied if violation.rule == rule]
     assert any(
-        fixture.says in violation.message and fixture.at in (None, str(violation.pointer))
-        for violation in ours
-    ), ours
-    assert all(violation.remediation for violation in ours)
+        fixture.message in violation.message and fixture.pointer in (None, str(violation.pointer))
+        for violation in own_violations
+    ), own_violations
+    assert all(violation.remediation for violation in own_violations)
 
 
 @fixtures("allowed")

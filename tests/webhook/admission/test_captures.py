@@ -21,7 +21,7 @@ import yaml
 
 from policies.registry import RULES
 from tests.support import factory
-from tests.support.injection import TLS, env, lost
+from tests.support.injection import TLS, env, lost_values
 from tests.support.paths import EXAMPLES
 from webhook.admission.wire import AdmissionRequest, parse
 from webhook.manifests.dry_run import review_manifest
@@ -82,7 +82,7 @@ def test_a_review_is_answered_and_its_patch_is_valid(file: Path) -> None:
     assert (response["uid"], response["allowed"]) == (request.uid, True)
     mutated = reviewer.mutated(request)
     after = jsonpatch.apply_patch(original, mutated.operations)
-    assert not list(lost(original, after))
+    assert not list(lost_values(original, after))
     again = reviewer.mutated(request.model_copy(update={"object": after}))
     assert again.operations == []
     verdict = orjson.loads(

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support import live_objects
 from tests.support.init_container import PodVolumes, problem, signer
-from tests.support.live_server import Live, serving
+from tests.support.live_server import RunningServer, serving
 from webhook.agent.enroll import Enrollment, Runtime, enroll
 from webhook.agent.signer_client import EnrollError
 
@@ -18,18 +18,20 @@ POD = "demo-head-abcde"
 
 
 @pytest.fixture(scope="module")
-def live() -> Iterator[Live]:
+def server() -> Iterator[RunningServer]:
     with serving(objects=live_objects.objects()) as running:
         yield running
 
 
 @pytest.fixture
-def place(tmp_path: Path, live: Live) -> PodVolumes:
-    return PodVolumes(tmp_path, live.token(POD))
+def place(tmp_path: Path, server: RunningServer) -> PodVolumes:
+    return PodVolumes(tmp_path, server.token(POD))
 
 
-def test_it_gives_up_at_its_deadline_with_the_reason(place: PodVolumes, live: Live) -> None:
-    code, _ = place.enroll("https://localhost:1", live.ca_file.read_text(), "--deadline", "1")
+def test_it_gives_up_at_its_deadline_with_the_reason(
+    place: PodVolumes, server: RunningServer
+) -> None:
+    code, _ = place.enroll("https://localhost:1", server.ca_file.read_text(), "--deadline", "1")
     assert code == 1
     assert (
         place.log.read_text()
@@ -37,9 +39,9 @@ def test_it_gives_up_at_its_deadline_with_the_reason(place: PodVolumes, live: Li
     )
 
 
-def test_it_waits_for_a_token_until_its_deadline(place: PodVolumes, live: Live) -> None:
+def test_it_waits_for_a_token_until_its_deadline(place: PodVolumes, server: RunningServer) -> None:
     place.token.write_text("\n")
-    code, _ = place.enroll(live.enrollment, live.ca_file.read_text(), "--deadline", "1")
+    code, _ = place.enroll(server.enrollment, server.ca_file.read_text(), "--deadline", "1")
     assert (code, place.log.read_text()) == (
         1,
         f"no certificate within 1 s: {place.token} does not contain a token\n",
@@ -94,12 +96,14 @@ def test_the_token_is_read_again_for_every_attempt(tmp_path: Path) -> None:
     assert tokens == ["Bearer first", "Bearer second"]
 
 
-def test_a_long_deadline_allows_thousands_of_attempts(tmp_path: Path, live: Live) -> None:
+def test_a_long_deadline_allows_thousands_of_attempts(
+    tmp_path: Path, server: RunningServer
+) -> None:
     elapsed: list[float] = []
     runtime = Runtime(lambda: datetime.now(UTC), lambda: sum(elapsed), elapsed.append, lambda: 0.0)
     token = tmp_path / "token"
     token.write_text("t")
-    ca, address = live.ca_file.read_text(), IPv4Address("127.0.0.1")
+    ca, address = server.ca_file.read_text(), IPv4Address("127.0.0.1")
     enrollment = Enrollment("https://localhost:1", ca, address, token, tmp_path, 0o400, 7_000)
     with pytest.raises(EnrollError, match="no certificate within 7000 s"):
         enroll(enrollment, runtime)

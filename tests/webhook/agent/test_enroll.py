@@ -18,7 +18,7 @@ from certs.seed import Seed
 from tests.support import live_objects
 from tests.support.factory import changed
 from tests.support.init_container import ADDRESS, PodVolumes, always, problem, signer
-from tests.support.live_server import Live, serving
+from tests.support.live_server import RunningServer, serving
 from webhook.agent.signer_client import tls_context
 from webhook.ca.trust import Trust
 
@@ -26,21 +26,23 @@ POD = "demo-head-abcde"
 
 
 @pytest.fixture(scope="module")
-def live() -> Iterator[Live]:
-    stranger = changed(live_objects.pod("spoof", uid="p"), {"/metadata/ownerReferences": []})
+def server() -> Iterator[RunningServer]:
+    unowned = changed(live_objects.pod("spoof", uid="p"), {"/metadata/ownerReferences": []})
     with serving(
-        {"RAYWARDEN_ENROLLMENTS_PER_MINUTE": "1000"}, [*live_objects.objects(), stranger]
+        {"RAYWARDEN_ENROLLMENTS_PER_MINUTE": "1000"}, [*live_objects.objects(), unowned]
     ) as running:
         yield running
 
 
 @pytest.fixture
-def place(tmp_path: Path, live: Live) -> PodVolumes:
-    return PodVolumes(tmp_path, live.token(POD))
+def place(tmp_path: Path, server: RunningServer) -> PodVolumes:
+    return PodVolumes(tmp_path, server.token(POD))
 
 
-def test_it_writes_key_certificate_and_ca_bundle_for_ray(place: PodVolumes, live: Live) -> None:
-    code, output = place.enroll(live.enrollment, live.ca_file.read_text())
+def test_it_writes_key_certificate_and_ca_bundle_for_ray(
+    place: PodVolumes, server: RunningServer
+) -> None:
+    code, output = place.enroll(server.enrollment, server.ca_file.read_text())
     assert (code, place.log.read_text()) == (0, "")
     assert output.startswith("enrolled 127.0.0.1 in ")
     assert "the certificate expires on 20" in output
@@ -54,22 +56,24 @@ def test_it_writes_key_certificate_and_ca_bundle_for_ray(place: PodVolumes, live
 
 @pytest.mark.parametrize("mode", ["0400", "0440", "0444"])
 def test_the_key_has_the_configured_mode_despite_the_umask(
-    place: PodVolumes, live: Live, mode: str
+    place: PodVolumes, server: RunningServer, mode: str
 ) -> None:
     before = os.umask(0o077)
     try:
-        code, _ = place.enroll(live.enrollment, live.ca_file.read_text(), "--key-mode", mode)
+        code, _ = place.enroll(server.enrollment, server.ca_file.read_text(), "--key-mode", mode)
     finally:
         os.umask(before)
     assert code == 0
     assert stat.S_IMODE((place.tls / "tls.key").stat().st_mode) == int(mode, 8)
 
 
-def test_a_restarted_init_container_replaces_its_files(place: PodVolumes, live: Live) -> None:
+def test_a_restarted_init_container_replaces_its_files(
+    place: PodVolumes, server: RunningServer
+) -> None:
     keys = []
     (place.tls / ".tls.key.new").write_text("left behind")
     for _ in range(2):
-        assert place.enroll(live.enrollment, live.ca_file.read_text())[0] == 0
+        assert place.enroll(server.enrollment, server.ca_file.read_text())[0] == 0
         keys.append((place.tls / "tls.key").read_bytes())
     assert keys[0] != keys[1]
     assert len(list(place.tls.iterdir())) == 3
@@ -94,14 +98,16 @@ def test_it_imports_neither_the_server_nor_a_kubernetes_client() -> None:
     assert not heavy & set(modules)
 
 
-def test_proxies_in_the_environment_are_not_used(place: PodVolumes, live: Live) -> None:
+def test_proxies_in_the_environment_are_not_used(place: PodVolumes, server: RunningServer) -> None:
     proxies = {name: "http://127.0.0.1:9" for name in ("https_proxy", "HTTPS_PROXY", "all_proxy")}
-    assert place.enroll(live.enrollment, live.ca_file.read_text(), **proxies)[0] == 0
+    assert place.enroll(server.enrollment, server.ca_file.read_text(), **proxies)[0] == 0
 
 
-def test_a_refusal_ends_it_immediately_with_the_reason(tmp_path: Path, live: Live) -> None:
-    place = PodVolumes(tmp_path, live.token("spoof"))
-    code, output = place.enroll(live.enrollment, live.ca_file.read_text())
+def test_a_refusal_ends_it_immediately_with_the_reason(
+    tmp_path: Path, server: RunningServer
+) -> None:
+    place = PodVolumes(tmp_path, server.token("spoof"))
+    code, output = place.enroll(server.enrollment, server.ca_file.read_text())
     reason = (
         "refused (403): the pod has the label ray.io/cluster: demo "
         "but is not owned by that RayCluster\n"
@@ -110,8 +116,10 @@ def test_a_refusal_ends_it_immediately_with_the_reason(tmp_path: Path, live: Liv
     assert not list(place.tls.iterdir())
 
 
-def test_a_certificate_without_the_pods_address_is_refused(place: PodVolumes, live: Live) -> None:
-    code, _ = place.enroll(live.enrollment, live.ca_file.read_text(), address="10.0.0.99")
+def test_a_certificate_without_the_pods_address_is_refused(
+    place: PodVolumes, server: RunningServer
+) -> None:
+    code, _ = place.enroll(server.enrollment, server.ca_file.read_text(), address="10.0.0.99")
     assert code == 1
     reason = "the certificate does not contain this pod's IP address 10.0.0.99\n"
     assert place.log.read_text() == reason
@@ -168,16 +176,18 @@ def foreign_ca() -> str:
     return trust.serving_ca.decode()
 
 
-def test_it_sends_nothing_to_a_server_it_does_not_trust(place: PodVolumes, live: Live) -> None:
-    code, _ = place.enroll(live.enrollment, foreign_ca(), "--deadline", "1")
+def test_it_sends_nothing_to_a_server_it_does_not_trust(
+    place: PodVolumes, server: RunningServer
+) -> None:
+    code, _ = place.enroll(server.enrollment, foreign_ca(), "--deadline", "1")
     assert code == 1
-    untrusted = f"no certificate within 1 s: {live.enrollment}: its certificate is not trusted: "
+    untrusted = f"no certificate within 1 s: {server.enrollment}: its certificate is not trusted: "
     assert place.log.read_text().startswith(untrusted)
 
 
-def test_a_failed_write_leaves_no_draft_behind(place: PodVolumes, live: Live) -> None:
+def test_a_failed_write_leaves_no_draft_behind(place: PodVolumes, server: RunningServer) -> None:
     (place.tls / "tls.crt").mkdir()
-    code, _ = place.enroll(live.enrollment, live.ca_file.read_text())
+    code, _ = place.enroll(server.enrollment, server.ca_file.read_text())
     assert (code, place.log.read_text()) == (
         1,
         f"{place.tls / 'tls.crt'} cannot be written: Is a directory\n",
@@ -185,17 +195,19 @@ def test_a_failed_write_leaves_no_draft_behind(place: PodVolumes, live: Live) ->
     assert sorted(file.name for file in place.tls.iterdir()) == ["ca.crt", "tls.crt"]
 
 
-def test_a_missing_folder_is_named(place: PodVolumes, live: Live) -> None:
+def test_a_missing_folder_is_named(place: PodVolumes, server: RunningServer) -> None:
     place.tls.rmdir()
-    code, _ = place.enroll(live.enrollment, live.ca_file.read_text())
+    code, _ = place.enroll(server.enrollment, server.ca_file.read_text())
     assert (code, place.log.read_text()) == (1, f"{place.tls} is not a folder\n")
 
 
-def test_a_port_that_does_not_offer_enrollment_is_named(place: PodVolumes, live: Live) -> None:
-    code, _ = place.enroll(live.admission, live.ca_file.read_text())
+def test_a_port_that_does_not_offer_enrollment_is_named(
+    place: PodVolumes, server: RunningServer
+) -> None:
+    code, _ = place.enroll(server.admission, server.ca_file.read_text())
     assert code == 1
     assert place.log.read_text() == (
-        f"{live.admission} does not offer enrollment: "
+        f"{server.admission} does not offer enrollment: "
         "set RAYWARDEN_SIGNER_URL to the enrollment port\n"
     )
 
@@ -222,8 +234,8 @@ def test_a_response_from_another_server_is_refused(place: PodVolumes, body: byte
     )
 
 
-def test_a_wrong_certificate_is_not_written(place: PodVolumes, live: Live) -> None:
-    assert place.enroll(live.enrollment, live.ca_file.read_text())[0] == 0
+def test_a_wrong_certificate_is_not_written(place: PodVolumes, server: RunningServer) -> None:
+    assert place.enroll(server.enrollment, server.ca_file.read_text())[0] == 0
     chain, bundle = ((place.tls / name).read_text() for name in ("tls.crt", "ca.crt"))
     before = {file.name: file.read_bytes() for file in place.tls.iterdir()}
     answers = [

@@ -30,12 +30,12 @@ NOT_COLLECTED = Unavailable("not collected", "")
 def on_both_loops(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
     """Run a test on uvloop, which the command uses, and on asyncio's own loop."""
 
-    def both() -> None:
+    def run_on_both() -> None:
         uvloop.run(test())
         asyncio.run(test())
 
-    both.__name__, both.__doc__ = test.__name__, test.__doc__
-    return both
+    run_on_both.__name__, run_on_both.__doc__ = test.__name__, test.__doc__
+    return run_on_both
 
 
 def facts(

@@ -1,4 +1,4 @@
-"""Enrollment over a real socket, by pods and by strangers."""
+"""Enrollment over a real socket, by pods of Ray clusters and by others."""
 
 import time
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.support import live_objects
 from tests.support.factory import changed
-from tests.support.live_server import Live, metric, serving
+from tests.support.live_server import RunningServer, metric, serving
 from webhook.enrollment.wire import refusal
 from webhook.ports import UnavailableError
 
@@ -33,15 +33,15 @@ BODY = {"csr": csr()}
 
 def objects() -> list[Any]:
     """The usual cluster, and pods that must not enroll."""
-    stranger = changed(
-        live_objects.pod("stranger", uid="s"),
+    unowned = changed(
+        live_objects.pod("unowned", uid="s"),
         {"/metadata/labels": {}, "/metadata/ownerReferences": []},
     )
     spoof = changed(live_objects.pod("spoof", uid="p"), {"/metadata/ownerReferences": []})
     orphan = live_objects.pod("orphan", uid="o", cluster="gone", cluster_uid="gone")
     return [
         *live_objects.objects(),
-        stranger,
+        unowned,
         spoof,
         orphan,
         live_objects.pod("nowhere", address="", uid="n"),
@@ -49,7 +49,7 @@ def objects() -> list[Any]:
 
 
 @pytest.fixture(scope="module")
-def live() -> Iterator[Live]:
+def server() -> Iterator[RunningServer]:
     environment = {
         "RAYWARDEN_ADDRESS_WAIT_SECONDS": "0.2",
         "RAYWARDEN_ENROLLMENTS_PER_MINUTE": "1000",
@@ -59,8 +59,8 @@ def live() -> Iterator[Live]:
 
 
 @pytest.fixture
-def client(live: Live) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=live.enrollment, verify=live.trust) as client:
+def client(server: RunningServer) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=server.enrollment, verify=server.trust) as client:
         yield client
 
 
@@ -68,8 +68,10 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-def test_a_pod_gets_a_chain_and_a_bundle_that_verify(live: Live, client: httpx.Client) -> None:
-    response = client.post(PATH, json=BODY, headers=bearer(live.token("demo-head-abcde")))
+def test_a_pod_gets_a_chain_and_a_bundle_that_verify(
+    server: RunningServer, client: httpx.Client
+) -> None:
+    response = client.post(PATH, json=BODY, headers=bearer(server.token("demo-head-abcde")))
     assert (response.status_code, response.headers["content-type"]) == (200, "application/json")
     answer = response.json()
     (leaf,) = x509.load_pem_x509_certificates(answer["certificate"].encode())
@@ -80,11 +82,11 @@ def test_a_pod_gets_a_chain_and_a_bundle_that_verify(live: Live, client: httpx.C
 
 
 def test_pods_of_one_cluster_share_a_ca_that_others_do_not_have(
-    live: Live, client: httpx.Client
+    server: RunningServer, client: httpx.Client
 ) -> None:
     pods = ("demo-head-abcde", "demo-worker-1", "web-0", "web-client")
     bundles = [
-        client.post(PATH, json=BODY, headers=bearer(live.token(pod))).json()["caBundle"]
+        client.post(PATH, json=BODY, headers=bearer(server.token(pod))).json()["caBundle"]
         for pod in pods
     ]
     assert bundles[0] == bundles[1] != bundles[2] == bundles[3]
@@ -93,16 +95,16 @@ def test_pods_of_one_cluster_share_a_ca_that_others_do_not_have(
 @pytest.mark.parametrize(
     ("pod", "status", "detail"),
     [
-        ("stranger", 403, "does not belong to a Ray cluster"),
+        ("unowned", 403, "does not belong to a Ray cluster"),
         ("spoof", 403, "is not owned by that RayCluster"),
         ("orphan", 403, "the RayCluster gone that owns the pod no longer exists"),
         ("nowhere", 503, "does not know the pod's IP address yet"),
     ],
 )
 def test_a_refusal_has_a_reason(
-    live: Live, client: httpx.Client, pod: str, status: int, detail: str
+    server: RunningServer, client: httpx.Client, pod: str, status: int, detail: str
 ) -> None:
-    response = client.post(PATH, json=BODY, headers=bearer(live.token(pod)))
+    response = client.post(PATH, json=BODY, headers=bearer(server.token(pod)))
     assert (response.status_code, response.headers["content-type"]) == (
         status,
         "application/problem+json",
@@ -150,9 +152,14 @@ def test_every_invalid_token_gets_the_same_answer(client: httpx.Client, header: 
     ],
 )
 def test_a_body_that_is_not_an_enrollment_gets_a_problem(
-    live: Live, client: httpx.Client, content: bytes, media_type: str, status: int, detail: str
+    server: RunningServer,
+    client: httpx.Client,
+    content: bytes,
+    media_type: str,
+    status: int,
+    detail: str,
 ) -> None:
-    headers = {**bearer(live.token("demo-head-abcde")), "Content-Type": media_type}
+    headers = {**bearer(server.token("demo-head-abcde")), "Content-Type": media_type}
     response = client.post(PATH, content=content, headers=headers)
     assert (response.status_code, response.headers["content-type"]) == (
         status,
@@ -170,31 +177,31 @@ def test_other_methods_and_paths_are_refused(
     assert client.request(method, path).status_code == status
 
 
-def test_the_admission_port_does_not_enroll(live: Live) -> None:
-    with httpx.Client(base_url=live.admission, verify=live.trust) as admission:
-        headers = bearer(live.token("demo-head-abcde"))
+def test_the_admission_port_does_not_enroll(server: RunningServer) -> None:
+    with httpx.Client(base_url=server.admission, verify=server.trust) as admission:
+        headers = bearer(server.token("demo-head-abcde"))
         assert admission.post(PATH, json=BODY, headers=headers).status_code == 404
 
 
-def count(live: Live, outcome: str) -> float:
-    return metric(live, f'raywarden_enrollments_total{{outcome="{outcome}"}}')
+def count(server: RunningServer, outcome: str) -> float:
+    return metric(server, f'raywarden_enrollments_total{{outcome="{outcome}"}}')
 
 
-def test_outcomes_are_counted_and_logged(live: Live, client: httpx.Client) -> None:
-    outcomes = {"issued": "demo-worker-2", "forbidden": "stranger"}
-    before = {outcome: count(live, outcome) for outcome in outcomes}
+def test_outcomes_are_counted_and_logged(server: RunningServer, client: httpx.Client) -> None:
+    outcomes = {"issued": "demo-worker-2", "forbidden": "unowned"}
+    before = {outcome: count(server, outcome) for outcome in outcomes}
     for pod in outcomes.values():
-        client.post(PATH, json=BODY, headers=bearer(live.token(pod)))
+        client.post(PATH, json=BODY, headers=bearer(server.token(pod)))
     for outcome in outcomes:
-        assert count(live, outcome) == before[outcome] + 1
-    assert metric(live, "raywarden_ca_cache_size") >= 1
-    (event,) = [event for event in live.log() if event.get("pod") == "demo-worker-2"]
+        assert count(server, outcome) == before[outcome] + 1
+    assert metric(server, "raywarden_ca_cache_size") >= 1
+    (event,) = [event for event in server.log() if event.get("pod") == "demo-worker-2"]
     assert (event["event"], event["cluster"], event["role"]) == (
         "certificate issued",
         "demo",
         "worker",
     )
-    expiry = metric(live, 'raywarden_certificate_expiration_timestamp_seconds{kind="serving"}')
+    expiry = metric(server, 'raywarden_certificate_expiration_timestamp_seconds{kind="serving"}')
     assert expiry > time.time()
 
 
@@ -213,14 +220,14 @@ def test_an_unavailable_api_server_is_retried_and_its_address_not_disclosed() ->
 
 def test_a_pod_over_its_limit_gets_429_and_others_do_not() -> None:
     with (
-        serving({"RAYWARDEN_ENROLLMENTS_PER_MINUTE": "2"}, live_objects.objects()) as live,
-        httpx.Client(base_url=live.enrollment, verify=live.trust) as client,
+        serving({"RAYWARDEN_ENROLLMENTS_PER_MINUTE": "2"}, live_objects.objects()) as server,
+        httpx.Client(base_url=server.enrollment, verify=server.trust) as client,
     ):
-        headers = bearer(live.token("demo-head-abcde"))
+        headers = bearer(server.token("demo-head-abcde"))
         answers = [client.post(PATH, json=BODY, headers=headers) for _ in range(3)]
         assert [answer.status_code for answer in answers] == [200, 200, 429]
         assert 1 <= int(answers[2].headers["retry-after"]) <= 30
-        other_headers = bearer(live.token("demo-worker-1"))
+        other_headers = bearer(server.token("demo-worker-1"))
         assert client.post(PATH, json=BODY, headers=other_headers).status_code == 200
 
 
@@ -232,9 +239,11 @@ def test_two_servers_with_one_seed_issue_from_one_ca(tmp_path: Any) -> None:
         serving(environment, live_objects.objects()) as second,
     ):
         answers = []
-        for live, pod in ((first, "demo-head-abcde"), (second, "demo-worker-1")):
-            with httpx.Client(base_url=live.enrollment, verify=first.trust) as client:
-                answers.append(client.post(PATH, json=BODY, headers=bearer(live.token(pod))).json())
+        for server, pod in ((first, "demo-head-abcde"), (second, "demo-worker-1")):
+            with httpx.Client(base_url=server.enrollment, verify=first.trust) as client:
+                answers.append(
+                    client.post(PATH, json=BODY, headers=bearer(server.token(pod))).json()
+                )
     assert answers[0]["caBundle"] == answers[1]["caBundle"]
     authority = x509.load_pem_x509_certificate(answers[0]["caBundle"].encode())
     for answer in answers:
@@ -244,7 +253,7 @@ def test_two_servers_with_one_seed_issue_from_one_ca(tmp_path: Any) -> None:
 
 
 @pytest.fixture(scope="module")
-def fuzzed() -> Iterator[Live]:
+def fuzzed() -> Iterator[RunningServer]:
     """A server of its own: so many refusals would use up the limit for the other tests."""
     with serving(objects=objects()) as running:
         yield running
@@ -253,7 +262,7 @@ def fuzzed() -> Iterator[Live]:
 @settings(max_examples=50)
 @given(st.binary(max_size=300), st.text(max_size=300))
 def test_arbitrary_requests_are_refused_without_an_error(
-    fuzzed: Live, content: bytes, token: str
+    fuzzed: RunningServer, content: bytes, token: str
 ) -> None:
     json = {b"Content-Type": b"application/json"}
     arbitrary_token = {**json, b"Authorization": b"Bearer " + token.encode()}

@@ -6,7 +6,7 @@ import httpx
 from cryptography import x509
 
 from tests.support import live_objects
-from tests.support.live_server import Live, serving
+from tests.support.live_server import RunningServer, serving
 from tests.webhook.enrollment.test_enrollment import BODY, PATH, bearer
 
 
@@ -18,23 +18,23 @@ def test_a_thousand_pods_enroll_fifty_at_once() -> None:
         for number in range(1000)
     ]
 
-    async def enroll_all(live: Live) -> list[httpx.Response]:
+    async def enroll_all(server: RunningServer) -> list[httpx.Response]:
         slots = asyncio.Semaphore(50)
         limits = httpx.Limits(max_connections=50)
         async with httpx.AsyncClient(
-            base_url=live.enrollment, verify=live.trust, limits=limits, timeout=60
+            base_url=server.enrollment, verify=server.trust, limits=limits, timeout=60
         ) as client:
 
             async def enroll(number: int) -> httpx.Response:
                 async with slots:
                     return await client.post(
-                        PATH, json=BODY, headers=bearer(live.token(f"w{number}"))
+                        PATH, json=BODY, headers=bearer(server.token(f"w{number}"))
                     )
 
             return await asyncio.gather(*map(enroll, range(1000)))
 
-    with serving(objects=[*live_objects.objects(), *pods]) as live:
-        answers = asyncio.run(enroll_all(live))
+    with serving(objects=[*live_objects.objects(), *pods]) as server:
+        answers = asyncio.run(enroll_all(server))
     assert [answer.status_code for answer in answers] == [200] * 1000
     leaves = [
         x509.load_pem_x509_certificate(answer.json()["certificate"].encode()) for answer in answers

@@ -40,7 +40,7 @@ CSR = (
 )
 
 
-class Live(ManifestCluster):
+class ScriptedCluster(ManifestCluster):
     """The objects of `live_objects.objects()`, with the tokens 0, 1, ... for its pods.
 
     With `replies`, each look at a pod gets the next reply, and later looks get the last one.
@@ -68,7 +68,7 @@ class Live(ManifestCluster):
 
 
 def signing(
-    live: Live | None = None,
+    cluster: ScriptedCluster | None = None,
     clock: Callable[[], float] = lambda: 0.0,
     days: int = 730,
     now: datetime = live_objects.NOW,
@@ -76,7 +76,7 @@ def signing(
 ) -> Signing:
     authorities, profile = Authorities(live_objects.SEED), CertificateProfile(timedelta(days=days))
     return Signing(
-        live or Live(),
+        cluster or ScriptedCluster(),
         lambda: authorities,
         Domains(),
         profile,
@@ -124,14 +124,14 @@ def test_the_csr_is_not_examined_before_the_token() -> None:
 
 
 def test_it_waits_until_the_pods_address_is_known() -> None:
-    live = Live(
+    cluster = ScriptedCluster(
         live_objects.pod(address=""),
         live_objects.pod(address=""),
         live_objects.pod(address="10.0.0.7"),
     )
-    issued = sign(signing(live))
+    issued = sign(signing(cluster))
     assert "10.0.0.7" in [str(name.value) for name in issued.identity.names]
-    assert live.looks == 3
+    assert cluster.looks == 3
 
 
 def test_it_does_not_wait_forever() -> None:
@@ -139,7 +139,7 @@ def test_it_does_not_wait_forever() -> None:
     with pytest.raises(NotYetError, match="does not know the pod's IP address yet"):
         sign(
             signing(
-                Live(live_objects.pod(address="")),
+                ScriptedCluster(live_objects.pod(address="")),
                 lambda: float(next(seconds)),
                 address_wait_seconds=3,
             )
@@ -148,9 +148,13 @@ def test_it_does_not_wait_forever() -> None:
 
 def test_a_pod_that_is_deleted_or_replaced_during_the_wait_is_refused() -> None:
     with pytest.raises(NotAllowedError, match="no longer exists"):
-        sign(signing(Live(live_objects.pod(address=""), None)))
+        sign(signing(ScriptedCluster(live_objects.pod(address=""), None)))
     with pytest.raises(NotAllowedError, match="no longer exists"):
-        sign(signing(Live(live_objects.pod(address=""), live_objects.pod(uid="replacement"))))
+        sign(
+            signing(
+                ScriptedCluster(live_objects.pod(address=""), live_objects.pod(uid="replacement"))
+            )
+        )
 
 
 def test_a_pod_of_a_deleted_cluster_is_refused() -> None:
@@ -158,7 +162,7 @@ def test_a_pod_of_a_deleted_cluster_is_refused() -> None:
         live_objects.pod(), {"/metadata/ownerReferences/0/uid": "of-a-deleted-cluster"}
     )
     with pytest.raises(NotAllowedError, match="RayCluster demo that owns the pod no longer exists"):
-        sign(signing(Live(orphan)))
+        sign(signing(ScriptedCluster(orphan)))
 
 
 def test_requests_from_other_addresses_can_be_refused() -> None:
@@ -201,14 +205,14 @@ def test_refused_callers_are_limited_one_by_one_and_all_at_once() -> None:
 
 
 def test_a_pod_over_its_limit_is_charged_like_a_refused_caller() -> None:
-    live = Live()
-    signer = signing(live, enrollments_per_minute=3)
+    cluster = ScriptedCluster()
+    signer = signing(cluster, enrollments_per_minute=3)
     issued = 0
     for _ in range(700):
         with suppress(TooOftenError):
             sign(signer)
             issued += 1
-    assert (issued, live.reviews) == (3, 603)
+    assert (issued, cluster.reviews) == (3, 603)
 
 
 def test_addresses_of_one_ipv6_network_share_a_limit() -> None:
@@ -230,7 +234,7 @@ def test_a_caller_that_disconnects_is_not_charged() -> None:
         with suppress(asyncio.CancelledError):
             await task
 
-    signer = signing(Live(live_objects.pod(address="")))
+    signer = signing(ScriptedCluster(live_objects.pod(address="")))
     for _ in range(700):
         asyncio.run(disconnect(signer))
     with pytest.raises(UnauthenticatedError):
@@ -250,19 +254,21 @@ def test_an_expired_ca_signs_nothing() -> None:
 
 
 def test_an_unavailable_api_server_is_not_charged_to_the_caller() -> None:
-    live = Live()
-    signer = signing(live)
-    live.unavailable = True
+    cluster = ScriptedCluster()
+    signer = signing(cluster)
+    cluster.unavailable = True
     for _ in range(100):
         with pytest.raises(UnavailableError):
             sign(signer)
-    live.unavailable = False
+    cluster.unavailable = False
     sign(signer)
 
 
 def test_concurrent_enrollments_are_limited() -> None:
     async def crowd() -> tuple[Any, ...]:
-        signer = signing(Live(live_objects.pod(address=""), live_objects.pod()), max_enrollments=1)
+        signer = signing(
+            ScriptedCluster(live_objects.pod(address=""), live_objects.pod()), max_enrollments=1
+        )
         waiting = asyncio.gather(
             *(signer.sign(token, CSR, "") for token in ("0", "1")), return_exceptions=True
         )
@@ -274,7 +280,7 @@ def test_concurrent_enrollments_are_limited() -> None:
 
 
 def test_services_are_read_only_from_the_pods_namespace() -> None:
-    class Watched(Live):
+    class Watched(ScriptedCluster):
         async def services(self, namespace: str) -> Iterable[Service]:
             assert namespace == "team-a"
             return [Service("mine", {"ray.io/cluster": "demo"})]

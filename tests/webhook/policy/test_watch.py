@@ -19,7 +19,7 @@ from policies.config import Policy
 from policies.injection.contract import contract_hash
 from tests.support import factory
 from tests.support.factory import TODAY, changed
-from tests.support.live_server import Live, metric, serving
+from tests.support.live_server import RunningServer, metric, serving
 from webhook.admission.reviewer import Reviewer
 from webhook.manifests.state import ManifestNamespaces
 from webhook.policy.file import parse_policy, read_policy
@@ -231,10 +231,10 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def allowed(live: Live) -> bool:
+def allowed(server: RunningServer) -> bool:
     change = {"/spec/headGroupSpec/serviceType": "LoadBalancer", "/spec/authOptions": None}
     document = changed(factory.ray_cluster(), change)
-    with httpx.Client(base_url=live.admission, verify=live.trust) as client:
+    with httpx.Client(base_url=server.admission, verify=server.trust) as client:
         answer = client.post("/validate", json=factory.review(document)).json()
     return bool(answer["response"]["allowed"])
 
@@ -246,28 +246,28 @@ def test_a_running_server_loads_a_new_policy_and_rejects_an_invalid_one(
     rejected = 'raywarden_policy_reloads_total{outcome="rejected"}'
     successful = "raywarden_policy_last_reload_successful"
     file = mounted(LOOSE)
-    with serving({"RAYWARDEN_POLICY_FILE": str(file), "RAYWARDEN_RESYNC_SECONDS": "0.1"}) as live:
-        assert allowed(live)
-        assert (metric(live, loaded), metric(live, successful)) == (0, 1)
+    with serving({"RAYWARDEN_POLICY_FILE": str(file), "RAYWARDEN_RESYNC_SECONDS": "0.1"}) as server:
+        assert allowed(server)
+        assert (metric(server, loaded), metric(server, successful)) == (0, 1)
         mounted(b"profiles: {enforce: baseline  }\n")
-        until(lambda: metric(live, loaded) == 1)
-        assert not allowed(live)
+        until(lambda: metric(server, loaded) == 1)
+        assert not allowed(server)
         mounted(WRONG)
-        until(lambda: metric(live, rejected) == 1)
-        assert not allowed(live) and metric(live, successful) == 0
+        until(lambda: metric(server, rejected) == 1)
+        assert not allowed(server) and metric(server, successful) == 0
         file.unlink()
-        until(lambda: metric(live, rejected) == 2)
-        assert not allowed(live)
+        until(lambda: metric(server, rejected) == 2)
+        assert not allowed(server)
         mounted(LOOSE + WITH_EXPIRED)
-        until(lambda: metric(live, loaded) == 2)
-        assert allowed(live) and metric(live, successful) == 1
-        assert metric(live, 'raywarden_policy_exemptions{state="expired"}') >= 1
+        until(lambda: metric(server, loaded) == 2)
+        assert allowed(server) and metric(server, successful) == 1
+        assert metric(server, 'raywarden_policy_exemptions{state="expired"}') >= 1
         problems = [
-            event["problems"] for event in live.log() if event["event"] == "policy rejected"
+            event["problems"] for event in server.log() if event["event"] == "policy rejected"
         ]
         expected = f"{file}:2:9: rules.tls-of: no rule is called tls-of; did you mean tls-on?"
         assert problems[0][1] == expected
         assert problems[1:] == [[f"{file}: No such file or directory"]]
-        expired = [event for event in live.log() if event["event"] == "exemption expired"]
+        expired = [event for event in server.log() if event["event"] == "exemption expired"]
         assert {(event["exemption"], event["reason"]) for event in expired} >= {(2, "a test run")}
-        assert live.stop() == 0
+        assert server.stop() == 0

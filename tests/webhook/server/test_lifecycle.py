@@ -17,20 +17,20 @@ JSON = {"Content-Type": "application/json"}
 
 
 def test_sigterm_drains_and_exits_with_zero() -> None:
-    with serving({"RAYWARDEN_DRAIN_SECONDS": "1"}) as live:
+    with serving({"RAYWARDEN_DRAIN_SECONDS": "1"}) as server:
         body = orjson.dumps(factory.review(factory.ray_cluster()))
-        with httpx.Client(base_url=live.admission, verify=live.trust, headers=JSON) as client:
-            live.process.send_signal(signal.SIGTERM)
+        with httpx.Client(base_url=server.admission, verify=server.trust, headers=JSON) as client:
+            server.process.send_signal(signal.SIGTERM)
             deadline = time.monotonic() + 5
-            while httpx.get(f"{live.operations}/readyz").status_code == 200:
+            while httpx.get(f"{server.operations}/readyz").status_code == 200:
                 assert time.monotonic() < deadline
                 time.sleep(0.02)
             answer = client.post("/mutate", content=body)
             assert answer.status_code == 200, "refused while draining"
             # The API server must not send its next call to a server that is about to stop.
             assert answer.headers["connection"] == "close"
-        assert live.process.wait(timeout=20) == 0
-        events = [event["event"] for event in live.log()]
+        assert server.process.wait(timeout=20) == 0
+        events = [event["event"] for event in server.log()]
         assert events.index("draining") < events.index("stopped")
 
 
@@ -74,8 +74,8 @@ def test_it_does_not_start_with_invalid_settings() -> None:
 
 def test_it_does_not_start_on_a_port_in_use() -> None:
     others = {"RAYWARDEN_ENROLLMENT_PORT": "0", "RAYWARDEN_OPERATIONS_PORT": "0"}
-    with serving() as live:
-        port = str(live.admission_port)
+    with serving() as server:
+        port = str(server.admission_port)
         ended = run("serve", "--dev", RAYWARDEN_ADMISSION_PORT=port, **others)
     assert ended.returncode == 2
     in_use = f"raywarden: port {port} cannot be opened (Address already in use)"
@@ -94,8 +94,8 @@ def test_policy_and_namespaces_come_from_files(tmp_path: Path) -> None:
     )
     files = {"RAYWARDEN_POLICY_FILE": str(policy), "RAYWARDEN_OBJECTS_FILE": str(namespaces)}
     with (
-        serving(files) as live,
-        httpx.Client(base_url=live.admission, verify=live.trust, headers=JSON) as client,
+        serving(files) as server,
+        httpx.Client(base_url=server.admission, verify=server.trust, headers=JSON) as client,
     ):
 
         def allowed(namespace: str) -> Any:

@@ -273,20 +273,20 @@ def test_a_running_server_follows_its_seed(tmp_path: Path) -> None:
     for name, secret in live_objects.SEED.entries.items():
         (tmp_path / name).write_bytes(secret)
     environment = {"RAYWARDEN_SEED_DIR": str(tmp_path), "RAYWARDEN_RESYNC_SECONDS": "0.1"}
-    with serving(environment, live_objects.objects()) as live:
-        before = live.ca_file.read_bytes()
+    with serving(environment, live_objects.objects()) as server:
+        before = server.ca_file.read_bytes()
         (tmp_path / live_objects.NEXT_GENERATION.name).write_bytes(
             live_objects.NEXT_GENERATION.secret
         )
-        wait(lambda: metric(live, 'raywarden_seed_generations{state="signing"}') == 2)
-        wait(lambda: live.ca_file.read_bytes() != before)
-        assert live.ca_file.read_bytes().startswith(before)
+        wait(lambda: metric(server, 'raywarden_seed_generations{state="signing"}') == 2)
+        wait(lambda: server.ca_file.read_bytes() != before)
+        assert server.ca_file.read_bytes().startswith(before)
         (tmp_path / "invalid").write_bytes(b"")
-        wait(lambda: metric(live, "raywarden_reconcile_errors_total") >= 3)
+        wait(lambda: metric(server, "raywarden_reconcile_errors_total") >= 3)
         # A lasting failure is counted each time and logged once.
-        (failure,) = [event for event in live.log() if event["event"] == "reconcile failed"]
+        (failure,) = [event for event in server.log() if event["event"] == "reconcile failed"]
         assert "the name of entry 'invalid' is not an activation time" in failure["reason"]
-        assert metric(live, "raywarden_ready") == 1
+        assert metric(server, "raywarden_ready") == 1
 
 
 def wait(condition: Callable[[], bool], seconds: float = 10) -> None:

@@ -18,7 +18,7 @@ from starlette.requests import ClientDisconnect, Request
 from policies.size import MAX_VALUES
 from tests.policies.test_size import with_variables
 from tests.support import factory
-from tests.support.live_server import Live, metric, raw, read_all, serving
+from tests.support.live_server import RunningServer, metric, raw, read_all, serving
 from webhook.admission.wire import parse
 from webhook.server.request_body import FREE_BYTES, Bodies
 
@@ -217,19 +217,22 @@ def test_a_review_of_the_largest_object_that_is_evaluated_is_parsed() -> None:
 
 
 @pytest.fixture(scope="module")
-def live() -> Iterator[Live]:
+def server() -> Iterator[RunningServer]:
     with serving(
         {"RAYWARDEN_MAX_BODY_BYTES": str(MIB), "RAYWARDEN_MAX_LARGE_BODIES_BYTES": str(MIB)}
     ) as running:
         yield running
 
 
-def test_over_a_socket_slow_large_bodies_keep_no_other_client_out(live: Live) -> None:
+def test_over_a_socket_slow_large_bodies_keep_no_other_client_out(server: RunningServer) -> None:
     large, small = b" " * MIB, orjson.dumps(factory.review(factory.ray_cluster()))
     busy_answers = 'raywarden_rejected_requests_total{status="503"}'
-    before = metric(live, busy_answers)
-    with ExitStack() as held, httpx.Client(base_url=live.admission, verify=live.trust) as client:
-        slow = [held.enter_context(raw(live)) for _ in range(3)]
+    before = metric(server, busy_answers)
+    with (
+        ExitStack() as held,
+        httpx.Client(base_url=server.admission, verify=server.trust) as client,
+    ):
+        slow = [held.enter_context(raw(server)) for _ in range(3)]
         for connection in slow:
             connection.sendall(POST + b"Content-Length: %d\r\n\r\n" % MIB + large[1:])
         kind = {"Content-Type": "application/json"}
@@ -239,7 +242,7 @@ def test_over_a_socket_slow_large_bodies_keep_no_other_client_out(live: Live) ->
         answer = read_all(slow[0])
     assert answer.startswith(b"HTTP/1.1 503 ") and b"retry-after: 1\r\n" in answer.lower()
     assert b"application/problem+json" in answer
-    assert metric(live, busy_answers) - before >= 3
+    assert metric(server, busy_answers) - before >= 3
 
 
 def test_sixty_four_hostile_bodies_at_once_use_bounded_memory() -> None:
@@ -261,7 +264,7 @@ def test_sixty_four_hostile_bodies_at_once_use_bounded_memory() -> None:
     assert answers <= {b"", b"HTTP/1.1 400", b"HTTP/1.1 408", b"HTTP/1.1 503"}
 
 
-def peak(live: Live) -> int:
+def peak(server: RunningServer) -> int:
     """The server's peak resident memory in MiB."""
-    with open(f"/proc/{live.process.pid}/status") as status:
+    with open(f"/proc/{server.process.pid}/status") as status:
         return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) // 1024

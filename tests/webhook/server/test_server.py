@@ -14,7 +14,7 @@ import pytest
 from pydantic import ValidationError
 
 from tests.support import factory
-from tests.support.live_server import Live, metric, raw, serving
+from tests.support.live_server import RunningServer, metric, raw, serving
 from webhook import __version__
 from webhook.settings import Settings
 
@@ -23,14 +23,14 @@ POST = b"POST /mutate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/j
 
 
 @pytest.fixture(scope="module")
-def live() -> Iterator[Live]:
+def server() -> Iterator[RunningServer]:
     with serving() as running:
         yield running
 
 
 @pytest.fixture
-def client(live: Live) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=live.admission, verify=live.trust, headers=JSON) as client:
+def client(server: RunningServer) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=server.admission, verify=server.trust, headers=JSON) as client:
         yield client
 
 
@@ -88,9 +88,9 @@ def test_the_init_container_of_a_kuberay_worker_gets_tls(client: httpx.Client) -
     ],
 )
 def test_a_body_that_is_not_an_admission_review_gets_a_problem(
-    live: Live, body: bytes, headers: dict[str, str], status: int, detail: str
+    server: RunningServer, body: bytes, headers: dict[str, str], status: int, detail: str
 ) -> None:
-    with httpx.Client(base_url=live.admission, verify=live.trust) as client:
+    with httpx.Client(base_url=server.admission, verify=server.trust) as client:
         response = client.post("/validate", content=body, headers=headers)
     assert (response.status_code, response.headers["content-type"]) == (
         status,
@@ -145,7 +145,7 @@ def test_other_methods_and_paths_get_a_problem(
     )
 
 
-def test_tls_1_1_is_refused(live: Live) -> None:
+def test_tls_1_1_is_refused(server: RunningServer) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.set_ciphers("ALL:@SECLEVEL=0")
@@ -154,7 +154,7 @@ def test_tls_1_1_is_refused(live: Live) -> None:
         context.maximum_version = ssl.TLSVersion.TLSv1_1
     with (
         pytest.raises(ssl.SSLError),
-        socket.create_connection(("127.0.0.1", live.admission_port), timeout=10) as plain,
+        socket.create_connection(("127.0.0.1", server.admission_port), timeout=10) as plain,
     ):
         context.wrap_socket(plain)
 
@@ -165,9 +165,9 @@ def test_connections_are_kept_open_longer_than_the_api_server_keeps_them() -> No
         Settings(keep_alive_seconds=90)
 
 
-def test_one_connection_carries_many_reviews(live: Live) -> None:
+def test_one_connection_carries_many_reviews(server: RunningServer) -> None:
     body = orjson.dumps(factory.review(factory.ray_cluster()))
-    with raw(live) as connection, connection.makefile("rb") as stream:
+    with raw(server) as connection, connection.makefile("rb") as stream:
         for _ in range(20):
             connection.sendall(POST + f"Content-Length: {len(body)}\r\n\r\n".encode() + body)
             assert stream.readline() == b"HTTP/1.1 200 OK\r\n"
@@ -178,13 +178,13 @@ def test_one_connection_carries_many_reviews(live: Live) -> None:
             assert orjson.loads(stream.read(length))["response"]["allowed"] is True
 
 
-def test_eighty_concurrent_clients_are_answered(live: Live) -> None:
+def test_eighty_concurrent_clients_are_answered(server: RunningServer) -> None:
     body = orjson.dumps(factory.review(factory.ray_cluster()))
 
     async def all_at_once() -> list[int]:
         limits = httpx.Limits(max_connections=80)
         async with httpx.AsyncClient(
-            base_url=live.admission, verify=live.trust, headers=JSON, limits=limits
+            base_url=server.admission, verify=server.trust, headers=JSON, limits=limits
         ) as client:
             answers = await asyncio.gather(
                 *(client.post("/mutate", content=body) for _ in range(400))
@@ -194,40 +194,40 @@ def test_eighty_concurrent_clients_are_answered(live: Live) -> None:
     assert asyncio.run(all_at_once()) == [200] * 400
 
 
-def test_liveness_and_readiness_are_reported(live: Live) -> None:
-    assert httpx.get(f"{live.operations}/livez").text == "ok\n"
-    assert httpx.get(f"{live.operations}/readyz").text == "ok\n"
-    assert metric(live, "raywarden_ready") == 1
+def test_liveness_and_readiness_are_reported(server: RunningServer) -> None:
+    assert httpx.get(f"{server.operations}/livez").text == "ok\n"
+    assert httpx.get(f"{server.operations}/readyz").text == "ok\n"
+    assert metric(server, "raywarden_ready") == 1
 
 
-def test_version_memory_and_connections_are_in_the_metrics(live: Live) -> None:
-    assert metric(live, f'raywarden_build_info{{version="{__version__}"}}') == 1
-    assert metric(live, "process_resident_memory_bytes") > 0
+def test_version_memory_and_connections_are_in_the_metrics(server: RunningServer) -> None:
+    assert metric(server, f'raywarden_build_info{{version="{__version__}"}}') == 1
+    assert metric(server, "process_resident_memory_bytes") > 0
     connections = 'raywarden_connections{port="admission"}'
-    with raw(live) as first, raw(live) as second:
+    with raw(server) as first, raw(server) as second:
         for connection in (first, second):
             connection.sendall(b"GET / HTTP/1.1\r\n")
         deadline = time.monotonic() + 5
-        while metric(live, connections) < 2:
+        while metric(server, connections) < 2:
             assert time.monotonic() < deadline
-        assert metric(live, 'raywarden_connections{port="operations"}') >= 1
+        assert metric(server, 'raywarden_connections{port="operations"}') >= 1
 
 
 def test_decisions_are_counted_and_logged_without_the_content_of_the_object(
-    live: Live, client: httpx.Client
+    server: RunningServer, client: httpx.Client
 ) -> None:
     denied = (
         'raywarden_admission_requests_total{allowed="false",kind="RayCluster",'
         'operation="CREATE",webhook="validate"}'
     )
     by_rule = 'raywarden_rule_violations_total{action="deny",rule="no-literal-credentials"}'
-    before, before_rule = metric(live, denied), metric(live, by_rule)
+    before, before_rule = metric(server, denied), metric(server, by_rule)
     review = factory.examples()["07-literal-keys"]
     review["request"]["uid"] = "count-me"
     client.post("/validate", content=orjson.dumps(review))
-    assert metric(live, denied) == before + 1
-    assert metric(live, by_rule) == before_rule + 1
-    (event,) = [event for event in live.log() if event.get("uid") == "count-me"]
+    assert metric(server, denied) == before + 1
+    assert metric(server, by_rule) == before_rule + 1
+    (event,) = [event for event in server.log() if event.get("uid") == "count-me"]
     assert (event["event"], event["level"], event["webhook"]) == ("admission", "info", "validate")
     assert (event["kind"], event["namespace"], event["name"]) == (
         "RayCluster",
@@ -235,15 +235,15 @@ def test_decisions_are_counted_and_logged_without_the_content_of_the_object(
         "etl",
     )
     assert "no-literal-credentials" in event["denied"]
-    log = live.log_file.read_text()
+    log = server.log_file.read_text()
     for secret in ("AKIA", "wJalr", "hunter2", "PRIVATE KEY"):
         assert secret not in log
 
 
-def test_unknown_kinds_share_one_label_value(live: Live, client: httpx.Client) -> None:
+def test_unknown_kinds_share_one_label_value(server: RunningServer, client: httpx.Client) -> None:
     for number in range(5):
         document = {"apiVersion": "example.com/v1", "kind": f"Kind{number}"}
         response = client.post("/mutate", content=orjson.dumps(factory.review(document)))
         assert response.json()["response"]["allowed"]
-    text = httpx.get(f"{live.operations}/metrics").text
+    text = httpx.get(f"{server.operations}/metrics").text
     assert 'kind="other"' in text and "Kind1" not in text

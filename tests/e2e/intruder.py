@@ -1,4 +1,4 @@
-"""Pods that RayWarden never saw: a stranger in the network, and Ray without RayWarden."""
+"""Pods that RayWarden never saw: an intruder in the network, and Ray without RayWarden."""
 
 import copy
 from collections.abc import Callable
@@ -21,7 +21,7 @@ def launched(kubelet: Kubelet, pod: Object) -> RunningPod:
 
 
 @dataclass(frozen=True)
-class Stranger:
+class Intruder:
     """A pod in the same network that belongs to no Ray cluster.
 
     It has Ray's programs, and files that an attacker may have obtained.
@@ -30,7 +30,7 @@ class Stranger:
     pod: RunningPod
 
     @classmethod
-    def start(cls, kubelet: Kubelet) -> "Stranger":
+    def start(cls, kubelet: Kubelet) -> "Intruder":
         mounts = [{"name": "loot", "mountPath": LOOT}]
         container = {
             "name": "shell",
@@ -39,11 +39,11 @@ class Stranger:
             "volumeMounts": mounts,
         }
         spec = {"containers": [container], "volumes": [{"name": "loot", "emptyDir": {}}]}
-        metadata = {"name": "stranger", "namespace": NAMESPACE}
+        metadata = {"name": "intruder", "namespace": NAMESPACE}
         return cls(launched(kubelet, {"metadata": metadata, "spec": spec}))
 
     def take(self, name: str, files: dict[str, bytes]) -> None:
-        """Give the stranger files, in a folder with this name."""
+        """Give the intruder files, in a folder with this name."""
         folder = self.pod.volume("loot") / name
         folder.mkdir()
         for file, content in files.items():
@@ -58,7 +58,7 @@ class Stranger:
         return self.pod.ray.execute(*command, seconds=seconds, **environment)
 
 
-def head_without_us(
+def head_without_raywarden(
     kubelet: Kubelet, name: str, tls: Callable[[str], dict[str, bytes]] | None = None
 ) -> RunningPod:
     """Start a head that RayWarden has not mutated: in plaintext, or with TLS of its author.
