@@ -50,8 +50,8 @@ class _UserInfo(_Envelope):
 class AdmissionRequest(_Envelope):
     """The fields of an `admission.k8s.io/v1` AdmissionRequest that decisions depend on."""
 
-    # Kubernetes sends a UUID of 36 characters. The limit bounds what a stranger can have us repeat
-    # in the response and in the log.
+    # Kubernetes sends a UUID of 36 characters. The limit bounds what an attacker can make RayWarden
+    # repeat in the response and in the log.
     uid: str = Field(min_length=1, max_length=256)
     kind: _GroupVersionKind
     resource: _GroupVersionResource = _GroupVersionResource()

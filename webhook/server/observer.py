@@ -163,7 +163,7 @@ def set_up_logging(level: str) -> None:
             ],
         )
     )
-    # uvicorn warns about every request that is not HTTP, so a stranger could fill the disk.
+    # uvicorn warns about every request that is not HTTP, so any client could fill the disk.
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     logging.basicConfig(handlers=[handler], level=max(threshold, logging.WARNING), force=True)
 

@@ -115,7 +115,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """If there are too many connections, abort the one that has been idle longest.
 
         uvicorn's own limit counts a connection only once its header is complete, and then refuses
-        the new one: idle strangers would keep the API server out.
+        the new one: idle clients would keep the API server out.
         """
         if len(self.connections) <= self.max_connections:
             return
