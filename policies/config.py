@@ -128,7 +128,7 @@ class Exemption(Configured):
         return self
 
     def covers(self, violation: Violation, namespace: str, name: str, user: str) -> bool:
-        """This exemption is for this violation, whether it has ended or not."""
+        """This exemption is for this violation, whether it has expired or not."""
         if self.rules and violation.rule not in self.rules:
             return False
         return (
@@ -138,7 +138,7 @@ class Exemption(Configured):
         )
 
     def holds(self, today: date) -> bool:
-        """This exemption has not ended."""
+        """This exemption has not expired."""
         return self.until is None or today <= self.until
 
 
@@ -238,9 +238,9 @@ class Policy:
     def exemption(
         self, violation: Violation, namespace: str, name: str, user: str, today: date
     ) -> Exemption | None:
-        """The first exemption in force that covers the violation, else the first that has ended.
+        """The first exemption in force that covers the violation, else the first expired one.
 
-        The message of a violation names an exemption that has ended, so that authors learn why
+        The message of a violation names an expired exemption, so that authors learn why
         they are suddenly refused.
         """
         ended = None
@@ -252,7 +252,7 @@ class Policy:
         return ended
 
     def expired(self, today: date) -> list[tuple[int, Exemption]]:
-        """The exemptions that have ended, each with its number in the file, counted from 1."""
+        """The expired exemptions, each with its number in the file, counted from 1."""
         numbered = enumerate(self.file.exemptions, 1)
         return [(number, exemption) for number, exemption in numbered if not exemption.holds(today)]
 

@@ -278,7 +278,7 @@ class _VerdictBuilder:
             self.exempted.append((violation, exemption.reason))
             return
         if exemption:
-            message = f"{violation.message} (its exemption ended on {exemption.until})"
+            message = f"{violation.message} (its exemption expired on {exemption.until})"
             violation = replace(violation, message=message)
         if Mode.ENFORCE in modes and not was_stored:
             self.denied.append(violation)

@@ -16,7 +16,7 @@ _CLOSED = ("DenyAll", "DenyAllEgress")
 class EnrollEgress(Mutation):
     """Allows egress to enrollment and DNS if `spec.networkPolicy` is `DenyAll` or `DenyAllEgress`.
 
-    KubeRay's policies allow neither of them. Without enrollment the pods get no certificate, and
+    KubeRay's policies allow neither. Without enrollment the pods get no certificate, and
     without DNS they do not find their head.
     """
 

@@ -13,7 +13,7 @@ _POD_DEFAULTS = {"seccompProfile": {"type": "RuntimeDefault"}}
 
 
 class PodSecurity(Mutation):
-    """Sets seccomp, drops capabilities and privilege escalation, and forbids root where safe.
+    """Sets seccomp, drops all capabilities, and forbids privilege escalation and, if safe, root.
 
     The author's own values stay, and the rules check them. `runAsNonRoot` is written only if the
     user is known to be numeric and not 0: by `runAsUser`, or by the image (`inject.nonRootImages`

@@ -55,7 +55,7 @@ class RayTls(Mutation):
 
     The init container comes first, because KubeRay's `wait-gcs-ready` already talks to the head
     over TLS. If the author uses one of RayWarden's names, their value stays, and the rules `tls-on`
-    and `reserved-names` refuse it. Only an init container of RayWarden's name is replaced.
+    and `reserved-names` refuse it. RayWarden replaces only an init container with its own name.
     """
 
     id: ClassVar[str] = "ray-tls"

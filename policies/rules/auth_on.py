@@ -25,22 +25,22 @@ _TOKEN = "token"
 _OFF = frozenset({"", "disabled"})
 _LOOPBACK = ("127.0.0.1", "localhost")
 _FIX_CLUSTER = "set authOptions: {mode: token} in the cluster's spec (Ray 2.52 or later)"
-_FIX_OWNER = "in its RayCluster, set authOptions: {mode: token} (Ray 2.52 or later)"
+_FIX_OWNER = "in the RayCluster of this pod, set authOptions: {mode: token} (Ray 2.52 or later)"
 _FIX_POD = (
-    "add {name: RAY_AUTH_MODE, value: token} to env of its Ray containers, and RAY_AUTH_TOKEN with "
+    "add {name: RAY_AUTH_MODE, value: token} to env of the Ray containers, and RAY_AUTH_TOKEN with "
     "valueFrom.secretKeyRef (Ray 2.52 or later)"
 )
 
 
 class AuthOn(Rule):
-    """Refuses Ray without token authentication or an authenticating proxy in front of closed pods.
+    """Refuses Ray without authentication, by token or by a proxy in front of isolated pods.
 
     Token authentication is on with `authOptions.mode: token`, or with RAY_AUTH_MODE set to exactly
     `token` in the Ray containers. The profile `baseline` already refuses values that Ray silently
     treats as off. A proxy counts if it runs beside the head, the head sets
-    `dashboard-host: 127.0.0.1`, and NetworkPolicies close the pods: the agent on port 52365 still
-    listens on every address. Before Ray 2.54 the agent does not check the token, so these versions
-    need NetworkPolicies that close the pods even when token authentication is on.
+    `dashboard-host: 127.0.0.1`, and NetworkPolicies isolate the pods, because the dashboard agent
+    on port 52365 still listens on every address. Before Ray 2.54 that agent does not check the
+    token, so these versions need such NetworkPolicies even if token authentication is on.
     Why: with TLS alone, any pod that can reach `http://POD:52365/api/job_agent/jobs/` can run a
     command (CVE-2023-48022, which Ray's defaults never fixed).
     Fix: set `authOptions: {mode: token}` in the cluster's spec.
@@ -81,10 +81,10 @@ class AuthOn(Rule):
         # A cluster and its pods get the same words, so that they count as one finding.
         titles = [f"the {pod.title}" for pod in without_token]
         if len(without_token) == len(pods):
-            titles = ["its pods"]
+            titles = ["the pods"]
         for title in titles:
             message = (
-                f"anyone who can reach {title} can run code there: Ray token authentication is off"
+                f"Ray token authentication is off: anyone who can reach {title} can run code there"
             )
             yield self.violation(message, place, _token_fix(workload))
 

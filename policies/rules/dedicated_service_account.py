@@ -30,10 +30,10 @@ class DedicatedServiceAccount(Rule):
         for pod in workload.pods:
             if not _runs_as_default(pod, workload):
                 continue
-            remediation = f"set serviceAccountName: ray in its pod's spec, and run {create}"
+            remediation = f"set serviceAccountName: ray in the pod spec, and run {create}"
             if pod.role is PodRole.SUBMITTER and workload.kind == "Pod":
                 remediation = (
-                    "in its RayJob, add a submitterPodTemplate with serviceAccountName: ray, and "
+                    "in the RayJob, add a submitterPodTemplate with serviceAccountName: ray, and "
                     f"run {create}"
                 )
             yield self._default(pod.title, pod.spec_pointer / "serviceAccountName", remediation)

@@ -31,9 +31,9 @@ _FIX = (
 class NoCaKeyInPods(Rule):
     """Refuses Secrets with the private key of a CA in Ray pods, as in the TLS guide of Ray.
 
-    RayWarden never reads Secrets. The name of the Secret and the keys that the pod takes from it
-    decide.
-    Why: Ray is made to run code, and any code in the pod can read the key. It can then sign
+    RayWarden never reads Secrets. The rule goes by the name of the Secret and by the keys that the
+    pod takes from it.
+    Why: Ray runs any code that is submitted to it, and that code can read the key. It can then sign
     certificates that every cluster with this CA trusts.
     Fix: mount only the certificate. RayWarden issues a certificate to each pod, and the CA key
     never leaves RayWarden.

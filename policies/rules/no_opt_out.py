@@ -22,7 +22,8 @@ class NoOptOut(Rule):
     whole RayCluster can opt out, because a cluster with TLS in some of its pods does not work.
     Only a cluster administrator, by RBAC or by the lists here, may weaken or remove the labels
     `raywarden.io/enforce`, `raywarden.io/warn` and `raywarden.io/audit` of a namespace.
-    Why: a control its subject can switch off is no control.
+    Why: the rules protect other users from the author of a manifest, so an author may not switch
+    them off.
     Fix: remove the label, or ask the administrator.
     """
 
@@ -50,7 +51,7 @@ class NoOptOut(Rule):
             if not field or (holder is workload and contract.is_opted_out(workload, facts)):
                 continue
             yield self.violation(
-                f"{title} opts out of RayWarden's protection ({contract.OPT_OUT})",
+                f"{title} opts out of RayWarden's protection with {contract.OPT_OUT}",
                 pointer / "metadata" / field / contract.OPT_OUT,
                 f"remove {contract.OPT_OUT}, or ask the administrator to add the namespace to "
                 "inject.optOutNamespaces",

@@ -15,7 +15,7 @@ _ALLOWED_CAPABILITY = "NET_BIND_SERVICE"
 class NoPrivilegeEscalation(Rule):
     """Refuses containers that may gain privileges or that keep capabilities.
 
-    RayWarden sets both fields itself if the author did not.
+    RayWarden sets `allowPrivilegeEscalation` and `capabilities` itself if the author did not.
     Why: Ray's images include passwordless sudo. With `allowPrivilegeEscalation: false`, sudo does
     not work.
     Fix: set `allowPrivilegeEscalation: false` and `capabilities: {drop: [ALL]}`.

@@ -31,7 +31,7 @@ class NoTokenAutomount(Rule):
                 yield self.violation(
                     f"the {pod.title} gets a Kubernetes API token that it does not need",
                     pod.spec_pointer / "automountServiceAccountToken",
-                    "set automountServiceAccountToken: false in its spec",
+                    "set automountServiceAccountToken: false in the pod spec",
                 )
 
 

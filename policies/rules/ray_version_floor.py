@@ -23,8 +23,8 @@ _FIXED = {
 class RayVersionFloor(Rule):
     """Refuses Ray versions with known vulnerabilities.
 
-    `rayVersion` and the tags of Ray's own images give the version. Versions below `denyBelow` are
-    refused, and versions below `warnBelow` get a warning.
+    The rule takes the version from `rayVersion` and from the tags of Ray's own images. It refuses
+    versions below `denyBelow` and warns about versions below `warnBelow`.
     Why: older versions have published remote vulnerabilities. For example, CVE-2025-62593 lets a
     web page run code through the dashboard.
     Fix: raise `rayVersion` and the image tags together.

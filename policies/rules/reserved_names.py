@@ -19,17 +19,17 @@ _FROZEN = frozenset({RAY_CLUSTER_LABEL, NODE_TYPE_LABEL, GROUP_LABEL})
 
 
 class ReservedNames(Rule):
-    """Refuses other uses of RayWarden's names, and mounts that hide the certificate directory.
+    """Refuses names that belong to RayWarden, and mounts that hide the certificate directory.
 
     Reserved are volumes and containers named `raywarden-...`, variables named `RAYWARDEN_...`, and
     labels named `raywarden.io/...` in templates and groups. In clusters that RayWarden manages, the
     directory /etc/ray/tls and every directory above or below it is reserved as well. The labels by
-    which RayWarden manages a pod cannot be changed later.
+    which RayWarden manages a pod cannot be changed later. A sidecar may mount RayWarden's volume
+    only to connect to Ray: it must set all four TLS variables, and mount the volume exactly as
+    RayWarden does in Ray's own containers.
     Why: another volume with RayWarden's name, or over its directory, gives Ray a certificate of the
-    author's choice. A sidecar that mounts RayWarden's volume can read the private key of the pod. A
-    sidecar that connects to Ray may do so if it sets all four TLS variables and mounts the volume
-    exactly as RayWarden does in Ray's own containers.
-    Fix: rename it, or mount it elsewhere.
+    author's choice. A container that mounts RayWarden's volume can read the private key of the pod.
+    Fix: use another name, or mount the volume in another directory.
     """
 
     id: ClassVar[str] = "reserved-names"

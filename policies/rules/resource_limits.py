@@ -43,7 +43,7 @@ class ResourceLimits(Rule):
                 remediation = f"set resources: {example}, or other sizes that you need"
                 if pod.role is PodRole.SUBMITTER and workload.kind == "Pod":
                     remediation = (
-                        f"in its RayJob, add a submitterPodTemplate with resources: {example}"
+                        f"in the RayJob, add a submitterPodTemplate with resources: {example}"
                     )
                 message = f"{pod.title_of(container)} has no {', '.join(missing)}"
                 yield self.violation(message, container.pointer / "resources", remediation)

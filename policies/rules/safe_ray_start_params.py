@@ -20,7 +20,7 @@ _HARMFUL = {
     "redis-password": "shows the password to everyone who can list processes",
     "ray-debugger-external": "opens the debugger to the network",
     "tracing-startup-hook": "runs code when Ray starts",
-    "proxy-server-url": "lets another server into the dashboard",
+    "proxy-server-url": "connects the dashboard to another server",
 }
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 # One word as bash reads it: characters that mean themselves, '...', and "..." without expansion.

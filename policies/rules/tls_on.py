@@ -19,7 +19,7 @@ _RECREATE = "remove your changes there; RayWarden injects it again"
 
 
 class TlsOn(Rule):
-    """Refuses Ray pods and clusters without TLS exactly as RayWarden injects it.
+    """Refuses Ray pods and clusters without TLS, or with other TLS than RayWarden injects.
 
     The profile `baseline` checks the clusters that RayWarden manages, and `restricted` checks all
     others, too. KubeRay's own mTLS (`spec.tlsOptions.enabled`) is accepted, and so is a certificate
@@ -166,7 +166,7 @@ class TlsOn(Rule):
         title = pod.title_of(container)
         if missing:
             message = f"{title} does not set {', '.join(missing)}"
-            remediation = "create the object again; RayWarden sets them"
+            remediation = "create the object again; RayWarden sets these variables"
             yield self._baseline(message, container.pointer / "env", remediation)
         mounts = [
             mount

@@ -16,7 +16,7 @@ from policies.ray.workload import Workload
 
 
 class TrustedImages(Rule):
-    """Refuses images from other registries than the trusted ones.
+    """Refuses images from registries that are not trusted.
 
     If the administrator asks for it, the rule also refuses images without a digest and pods without
     an attestation. It does nothing until its parameters are set. Patterns match repositories

@@ -130,7 +130,7 @@ def add(admin: Admin, pods: Pods, first: str) -> str:
     )
     code, output = admin.ca("revoke", first)
     assert code == 1 and "Aborted" in output
-    assert f"{pods.title}: 2 of 2 pods will be cut off" in output
+    assert f"{pods.title}: 2 of 2 pods will not be able to connect" in output
     assert admin.generations(pods.cluster)[0] == generations
     return second
 

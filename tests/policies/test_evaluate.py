@@ -136,7 +136,7 @@ class TestExemptions:
             ]
         }
         message = reviewer(policy).validate(request(OFFENDER)).response.message
-        assert "the head sets hostNetwork (its exemption ended on 2026-11-01)" in message
+        assert "the head sets hostNetwork (its exemption expired on 2026-11-01)" in message
 
     def test_their_reason_goes_into_the_audit_log(self) -> None:
         policy = {"exemptions": [{"rules": ["no-host-access"], "reason": "profiling run"}]}

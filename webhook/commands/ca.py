@@ -93,7 +93,7 @@ def show(
     ],
     kubeconfig: Kubeconfig = None,
 ) -> None:
-    """Print the CAs of a cluster in PEM form. Its pods trust them, and its clients must."""
+    """Print the CAs of a cluster in PEM form: its pods trust them, and its clients need them."""
     namespace, slash, name = cluster.partition("/")
     if not (namespace and slash and name):
         raise SetupError(f"{cluster} is not NAMESPACE/NAME")

@@ -66,7 +66,7 @@ def review_command(
         Path | None, typer.Option(help="Policy file. Default: the built-in policy.")
     ] = None,
     namespace: Annotated[
-        str, typer.Option("--namespace", "-n", help="Namespace of manifests that name none.")
+        str, typer.Option("--namespace", "-n", help="Namespace of manifests without one.")
     ] = "default",
     output: Annotated[
         OutputFormat, typer.Option("--output", "-o", help="Format of the report.")

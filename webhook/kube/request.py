@@ -138,7 +138,7 @@ def refusal(request: Request, status: int, retry_after: str, content: bytes) -> 
             f"{request}: refused (403), but not by RBAC: check quotas and admission webhooks"
         )
     if status == 401:
-        return UnavailableError(f"{request}: the API server rejected our credentials (401)")
+        return UnavailableError(f"{request}: the API server rejected the credentials (401)")
     if status == 429 or status >= 500:
         return BusyError(f"{request}: the API server answered {status}", _seconds(retry_after))
     exceptions = {404: NotFoundError, 410: ExpiredError, 422: InvalidError}

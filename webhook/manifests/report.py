@@ -11,11 +11,11 @@ from webhook.manifests.read import UnreadableManifest
 
 
 def policy_notes(policy: Policy, today: date) -> list[str]:
-    """A line for each exemption that has ended: it has no effect, so remove or renew it."""
+    """A line for each expired exemption: it has no effect, so remove or renew it."""
     notes = []
     for number, exemption in policy.expired(today):
         reason = " ".join(exemption.reason.split())
-        notes.append(f"exemption {number} ({reason}) ended on {exemption.until}")
+        notes.append(f"exemption {number} ({reason}) expired on {exemption.until}")
     return notes
 
 

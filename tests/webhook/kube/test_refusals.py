@@ -98,7 +98,7 @@ async def test_other_refusals_give_a_reason_and_quote_nothing(
 ) -> None:
     secret = "c2VlZC1zZWVk"
     expected = {
-        401: "rejected our credentials (401)",
+        401: "rejected the credentials (401)",
         404: "answered 404",
         400: "answered 400",
         422: "answered 422",

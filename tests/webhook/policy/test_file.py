@@ -229,10 +229,10 @@ def test_a_review_reports_exemptions_that_have_ended(tmp_path: Path) -> None:
     )
     ended = review("--policy", str(file))
     assert ended.returncode == 0
-    assert ended.stderr == "note: exemption 2 (a test run) ended on 2026-01-31\n"
+    assert ended.stderr == "note: exemption 2 (a test run) expired on 2026-01-31\n"
     ended = review("--policy", str(file), "-o", "json")
     assert (orjson.loads(ended.stdout)["notes"], ended.stderr) == (
-        ["exemption 2 (a test run) ended on 2026-01-31"],
+        ["exemption 2 (a test run) expired on 2026-01-31"],
         "",
     )
     assert orjson.loads(review("-o", "json").stdout)["notes"] == []
