@@ -78,7 +78,9 @@ CERTIFICATES = {
         forbidden("get", "secrets"), "certificates/seed", "you may not get secrets"
     ),
     "seed-broken": failed(
-        put("secrets", seed(x=b"")), "certificates/seed", "entry 'x' is not named by a time"
+        put("secrets", seed(x=b"")),
+        "certificates/seed",
+        "the name of entry 'x' is not an activation time",
     ),
     "seed-retired": ok(
         put("secrets", seed(**{RETIRED_ENTRY: live_objects.secret(4)})),
