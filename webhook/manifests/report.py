@@ -57,7 +57,8 @@ def as_text(
     for broken in unreadable:
         yield f"{broken.source}: could not be read: {broken.why}"
     counts = _summary(reviewed, unreadable, skipped)
-    yield ", ".join(f"{number} {name}" for name, number in counts.items())
+    line = ", ".join(f"{number} {name}" for name, number in counts.items())
+    yield f"{line} (not Ray)"
 
 
 def findings(reviewed: ReviewedManifest) -> Iterator[str]:

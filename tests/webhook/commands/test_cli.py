@@ -45,7 +45,7 @@ def test_clean_manifests_exit_with_0(tmp_path: Path) -> None:
     ended = run("review", write(tmp_path, "a.yaml", factory.ray_cluster(), *related))
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.splitlines()[0].endswith("a.yaml: RayCluster team-a/demo: allowed")
-    summary = "2 reviewed, 0 denied, 0 warnings, 0 unreadable, 2 skipped"
+    summary = "2 reviewed, 0 denied, 0 warnings, 0 unreadable, 2 skipped (not Ray)"
     assert ended.stdout.splitlines()[-1] == summary
 
 

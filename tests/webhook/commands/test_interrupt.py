@@ -97,7 +97,7 @@ def terminal(
     [
         (SERVE, b'"ready"', 0),
         (SERVE, b"development mode", 0),
-        (DEMO, b"Press Ctrl-C to stop", 0),
+        (DEMO, b"Ctrl-C to stop.", 0),
         (DEMO, b"AdmissionReviews over HTTPS", 130),
     ],
 )
@@ -112,7 +112,7 @@ def test_ctrl_c_ends_a_command_at_once(arguments: list[str], text: bytes, code: 
     assert ended in (code, 130)
     if code:
         assert b"Connection refused" not in screen.output
-        assert b"Press Ctrl-C" not in screen.output
+        assert b"Ctrl-C to stop" not in screen.output
 
 
 @pytest.mark.parametrize("command", [SERVE, ["webhook", "enroll"]])
