@@ -254,7 +254,7 @@ class _Open:
         for part in self.merged:
             for name, item in part.items():
                 # Only mappings have merge keys.
-                self.value.setdefault(name, item)  # type: ignore[union-attr]
+                self.value.setdefault(name, item)  # type: ignore[union-attr]  # a mapping
 
 
 def _position(mark: Any) -> Position:

@@ -290,5 +290,5 @@ async def test_states_share_the_cache_without_copies(fake: FakeKubeApi, api: Kub
 
 def test_the_watched_resources_are_those_that_permissions_are_for() -> None:
     # The test sends no request, so the API needs no client.
-    memory = KubeMemory(KubeApi(client=None), retry_seconds=1)  # type: ignore[arg-type]
+    memory = KubeMemory(KubeApi(client=None), retry_seconds=1)  # type: ignore[arg-type]  # never connected
     assert memory.resources == tuple(map(str, WATCHED))

@@ -102,7 +102,8 @@ def test_a_deleted_seed_is_restored() -> None:
     replica.reconcile()
     store._stored = None
     assert replica.reconcile() == ""
-    assert Seed.parse(asyncio.run(store.load()).entries) == replica.trust.seed  # type: ignore[union-attr]  # it is stored
+    stored = asyncio.run(store.load())
+    assert stored is not None and Seed.parse(stored.entries) == replica.trust.seed
 
 
 def stored(seed: Seed) -> MemorySeedStore:
