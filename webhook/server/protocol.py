@@ -39,7 +39,9 @@ class BoundedProtocol(HttpToolsProtocol):
     wait_seconds: float = 10.0
     max_connections: int = 1000
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn
+    def connection_made(  # type: ignore[override]  # as in uvicorn's own class
+        self, transport: asyncio.Transport
+    ) -> None:
         super().connection_made(transport)
         self._header_bytes = 0
         self._in_header = True

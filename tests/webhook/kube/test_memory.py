@@ -289,6 +289,6 @@ async def test_states_share_the_cache_without_copies(fake: FakeKubeApi, api: Kub
 
 
 def test_the_watched_resources_are_those_that_permissions_are_for() -> None:
-    # The test sends no request, so the API needs no client.
-    memory = KubeMemory(KubeApi(client=None), retry_seconds=1)  # type: ignore[arg-type]  # never connected
+    api = KubeApi(client=None)  # type: ignore[arg-type]  # the test sends no request
+    memory = KubeMemory(api, retry_seconds=1)
     assert memory.resources == tuple(map(str, WATCHED))
