@@ -159,7 +159,11 @@ def _has_suspicious_value(container: Container) -> bool:
     """One search over all values together, because most containers hold no credential at all."""
     values: list[str] = []
     for entries in container.variables.values():
-        values += [as_str(entry.get("value")) for _, entry in entries]
+        # An inner list for each variable would cost more than the search itself.
+        for _, entry in entries:
+            value = entry.get("value")
+            if isinstance(value, str):
+                values.append(value)
     text = "\n".join(values)
     return any(mark in text for mark in _MARKS)
 
