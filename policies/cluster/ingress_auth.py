@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from policies.cluster.exposure import has_few_addresses
+from policies.cluster.addresses import has_few_addresses
 from policies.documents.untyped import as_str
 
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from policies.cluster.exposure import blocks_have_few_addresses
+from policies.cluster.addresses import blocks_have_few_addresses
 from policies.cluster.selectors import Selector, selects
 from policies.documents.metadata import controller_of, name_of
 from policies.documents.pointer import ROOT, Pointer

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from policies.cluster.exposure import blocks_have_few_addresses, has_few_addresses, is_public
+from policies.cluster.addresses import blocks_have_few_addresses, has_few_addresses
+from policies.cluster.exposure import is_public
 
 RANGES = "service.beta.kubernetes.io/load-balancer-source-ranges"
 AZURE_RANGES = "service.beta.kubernetes.io/azure-allowed-ip-ranges"
