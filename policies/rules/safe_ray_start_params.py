@@ -15,8 +15,10 @@ from policies.ray.pod import PodRole
 from policies.ray.system_config import harmful_settings, unquoted
 from policies.ray.workload import ClusterSpec, Group, Workload
 
-# The options of `ray start` that weaken Ray, and what each does.
+# The options of `ray start` (Ray 2.52 to 2.60) that weaken Ray, and what each does.
 _HARMFUL = {
+    # The file names the Python module of a node provider.
+    "autoscaling-config": "loads code into Ray's autoscaler",
     "redis-password": "shows the password to everyone who can list processes",
     "ray-debugger-external": "opens the debugger to the network",
     "tracing-startup-hook": "runs code when Ray starts",

@@ -1,4 +1,4 @@
-"""Rows 40 and 65: variables and options by which Ray loads code or gives up protection."""
+"""Rows 39, 40 and 65: variables and options by which Ray loads code or gives up protection."""
 
 import pytest
 
@@ -118,7 +118,7 @@ def test_65_where_programs_of_runtime_environments_are_found_remains(name: str) 
     ],
 )
 @pytest.mark.parametrize("name", ["system-config", "system_config"])
-def test_65_keys_of_system_config(config: str, name: str) -> None:
+def test_40_keys_of_system_config(config: str, name: str) -> None:
     assert refused(with_system_config(f"'{config}'", name)) == PARAMS
     escaped = config.replace('"', '\\"')
     assert refused(with_system_config(f'"{escaped}"', name)) == PARAMS
@@ -135,7 +135,7 @@ def test_65_keys_of_system_config(config: str, name: str) -> None:
         "{}",
     ],
 )
-def test_65_system_config_as_the_shell_reads_it(value: str) -> None:
+def test_40_system_config_as_the_shell_reads_it(value: str) -> None:
     assert refused(with_system_config(value)) == PARAMS
 
 
@@ -148,7 +148,7 @@ def test_65_system_config_as_the_shell_reads_it(value: str) -> None:
         '{"health_check_period_ms": 5000}',
     ],
 )
-def test_65_a_harmless_system_config_is_allowed(config: str) -> None:
+def test_40_a_harmless_system_config_is_allowed(config: str) -> None:
     escaped = config.replace('"', '\\"')
     for value in (f"'{config}'", f'"{escaped}"'):
         assert passes(with_system_config(value))
@@ -164,6 +164,13 @@ def test_65_rays_own_tracing_hooks_are_allowed(module: str) -> None:
     assert passes(changed(ray_cluster(), {place: f"'{hook}'"}))
     for other in (f"{hook}2", f"mine.{hook}", "ray.util.tracing.mine:setup_tracing", "os:abort"):
         assert refused(changed(ray_cluster(), {place: other})) == PARAMS
+
+
+@pytest.mark.parametrize("name", ["autoscaling-config", "autoscaling_config"])
+def test_65_the_node_provider_of_an_autoscaling_config(name: str) -> None:
+    for group in ("headGroupSpec", "workerGroupSpecs/0"):
+        change = {f"/spec/{group}/rayStartParams/{name}": "/mnt/mine/autoscaling.yaml"}
+        assert refused(changed(ray_cluster(), change)) == PARAMS
 
 
 POD_IP = {"name": "MY_POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}

@@ -119,3 +119,11 @@ def test_68_an_unmasked_proc_in_a_user_namespace() -> None:
     warned, denied = by_both(changed(unmasked, {f"{HEAD}/spec/hostUsers": False}))
     assert "no-privileged" in warned & denied
     assert refused(changed(unmasked, {f"{WORKER}/spec/hostUsers": False})) == {"no-privileged"}
+
+
+def test_68_a_missing_seccomp_profile_remains() -> None:
+    """The restricted standard asks for one; RayWarden only sets it where it mutates the pods."""
+    kuberay_tls = ray_cluster(tlsOptions={"enabled": True})
+    profile = {"seccompProfile": {"type": "RuntimeDefault"}}
+    with_profile = changed(kuberay_tls, {f"{HEAD}/spec/securityContext": profile})
+    assert by_both(kuberay_tls) == by_both(with_profile)
