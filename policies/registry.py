@@ -36,6 +36,7 @@ from policies.rules.safe_ray_start_params import SafeRayStartParams
 from policies.rules.start_command_intact import StartCommandIntact
 from policies.rules.tls_on import TlsOn
 from policies.rules.trusted_images import TrustedImages
+from policies.rules.volume_types import VolumeTypes
 
 # The rules of a list are enforced from that profile on. `trusted-images` has no effect until the
 # policy file lists registries for it.
@@ -70,6 +71,7 @@ RESTRICTED: tuple[type[Rule], ...] = (
     NoTokenAutomount,
     NamespaceIsolation,
     OneJobOneCluster,
+    VolumeTypes,
 )
 RULES = BASELINE + RESTRICTED
 

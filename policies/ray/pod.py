@@ -50,6 +50,16 @@ class Container:
         names = [entry.get("name") for entry in entries if isinstance(entry, dict)]
         return {name for name in names if isinstance(name, str)}
 
+    def variables_like(self, prefix: str) -> set[str]:
+        """The names in `env` that begin with `prefix`; fast if there are none."""
+        if prefix not in self._variable_text:
+            return set()
+        return {name for name in self.variable_names if name.startswith(prefix)}
+
+    @cached_property
+    def _variable_text(self) -> str:
+        return " ".join(self.variable_names)
+
     @cached_property
     def variables(self) -> Mapping[str, list[tuple[int, Mapping[str, Any]]]]:
         """The entries of `env` by name, each with its index.
@@ -68,6 +78,11 @@ class Container:
     @property
     def mounts(self) -> Iterator[tuple[int, Mapping[str, Any]]]:
         return dict_items(self.raw.get("volumeMounts"))
+
+    @cached_property
+    def mount_paths(self) -> str:
+        """The paths of `mounts`, one a line: most rules see there that none concerns them."""
+        return "\n".join(as_str(mount.get("mountPath")) for _, mount in self.mounts)
 
     @property
     def security_context(self) -> Mapping[str, Any]:

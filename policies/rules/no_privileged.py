@@ -9,7 +9,7 @@ from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.ray.pod import Container, Pod
 from policies.ray.workload import Workload
 
-# Pod Security Standards, baseline.
+# Pod Security Standards, baseline, as of Kubernetes 1.37 (k8s.io/pod-security-admission/policy).
 _CAPABILITIES = frozenset(
     {
         "AUDIT_WRITE",
@@ -38,7 +38,9 @@ _SYSCTLS = frozenset(
         "net.ipv4.tcp_keepalive_intvl",
         "net.ipv4.tcp_keepalive_probes",
         "net.ipv4.tcp_keepalive_time",
+        "net.ipv4.tcp_notsent_lowat",
         "net.ipv4.tcp_rmem",
+        "net.ipv4.tcp_slow_start_after_idle",
         "net.ipv4.tcp_syncookies",
         "net.ipv4.tcp_wmem",
     }
@@ -69,6 +71,8 @@ class NoPrivileged(Rule):
             yield from self._check_pod(pod)
         for container, title in workload.containers:
             yield from self._check_container(container, title)
+            if as_str(container.security_context.get("procMount")) not in ("", "Default"):
+                yield self._unmasked(workload, container, title)
 
     def _check_pod(self, pod: Pod) -> Iterator[Violation]:
         context = pod.spec_pointer / "securityContext"
@@ -97,10 +101,19 @@ class NoPrivileged(Rule):
                 place = pointer / "capabilities" / "add" / index
                 message = f"{title} adds the capability {name}"
                 yield self.violation(message, place, f"remove {name} from add")
-        if as_str(context.get("procMount")) not in ("", "Default"):
-            place = pointer / "procMount"
-            yield self.violation(f"{title} unmasks /proc", place, "remove procMount")
         yield from self._check_profiles(context, pointer, title)
+
+    def _unmasked(self, workload: Workload, container: Container, title: str) -> Violation:
+        """Baseline allows it in a user namespace since Kubernetes 1.35; restricted never does."""
+        # The pointer of a container ends with its list and its index.
+        spec_pointer = container.pointer[:-2]
+        has_user_namespace = any(
+            pod.spec_pointer == spec_pointer and pod.spec.get("hostUsers") is False
+            for pod in workload.pods
+        )
+        level = Profile.RESTRICTED if has_user_namespace else self.profile
+        place = container.pointer / "securityContext" / "procMount"
+        return self.violation(f"{title} unmasks /proc", place, "remove procMount", profile=level)
 
     def _check_profiles(
         self, context: Mapping[str, Any], pointer: Pointer, title: str

@@ -12,22 +12,36 @@ from policies.documents.untyped import as_dict, as_str
 from policies.injection.contract import POD_IP_EXPANSION, TlsBy, tls_by
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.ray.pod import PodRole
+from policies.ray.system_config import harmful_settings, unquoted
 from policies.ray.workload import ClusterSpec, Group, Workload
 
-# The options of `ray start` that weaken Ray, and what each does.
+# The options of `ray start` (Ray 2.52 to 2.60) that weaken Ray, and what each does.
 _HARMFUL = {
-    "system-config": "turns TLS and authentication off inside Ray",
+    # The file names the Python module of a node provider.
+    "autoscaling-config": "loads code into Ray's autoscaler",
     "redis-password": "shows the password to everyone who can list processes",
     "ray-debugger-external": "opens the debugger to the network",
     "tracing-startup-hook": "runs code when Ray starts",
     "proxy-server-url": "connects the dashboard to another server",
 }
+# The hooks that Ray ships for `tracing-startup-hook` (Ray 2.52 to 2.60, `ray/util/tracing`).
+_RAYS_TRACING = frozenset(
+    {
+        "ray.util.tracing.setup_local_tmp_tracing:setup_tracing",
+        "ray.util.tracing.setup_tempo_tracing:setup_tracing",
+    }
+)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 # One word as bash reads it: characters that mean themselves, '...', and "..." without expansion.
 _BARE = r"[A-Za-z0-9_./:=,@%+\[\]-]"
 # A backslash is allowed only before a quote: KubeRay parses JSON in a value and writes it again
 # without the escapes.
 _WORD = re.compile(rf"""(?:{_BARE}|'[^'$`\\]*'|"(?:[^"$`\\!]|\\")*")*""")
+# Other names are refused because bash sets some variables itself, such as PWD to a directory that
+# the author chooses.
+_POD_IP = r"((?:[A-Za-z_]\w*)?POD_IP)"
+# `$NAME` and `${NAME}`, which the shell expands, and `$(NAME)`, which Kubernetes does.
+_REFERENCE = re.compile(rf"\$(?:{_POD_IP}|\{{{_POD_IP}\}}|\({_POD_IP}\))", re.ASCII)
 _SERVICE_NAME = re.compile(r"[a-z0-9.-]*")
 _REDIS = ("redisUsername", "redisPassword")
 _RESOURCE_NAME = re.compile(r"[^'$`\\\x00-\x1f]*")
@@ -62,7 +76,10 @@ class SafeRayStartParams(Rule):
     """Refuses `rayStartParams` that a shell would interpret or that turn protection off.
 
     A value must be a single word to bash: plain characters, or quoted text without `$` and
-    backquotes. The only expansion allowed is RayWarden's own `$(RAYWARDEN_POD_IP)`.
+    backquotes. The only expansion allowed is the pod IP: RayWarden's own `$(RAYWARDEN_POD_IP)`, and
+    in `node-ip-address` also a variable such as `$MY_POD_IP` that the container takes from
+    `status.podIP`. In `system-config` only the settings that turn a protection off or load code are
+    refused.
     Why: KubeRay pastes names and values without quotes into a bash command line. Kubernetes expands
     `$(NAME)` in it first, even inside quotes.
     Fix: set the plain value. Put JSON in single quotes inside the double quotes of YAML.
@@ -92,8 +109,10 @@ class SafeRayStartParams(Rule):
     def _check_param(self, group: Group, name: str, value: Any) -> Iterator[Violation]:
         pointer = group.pointer / "rayStartParams" / name
         params = f"rayStartParams of the {group.title}"
-        harm = _HARMFUL.get(name.lower().replace("_", "-"))
-        if harm:
+        option = name.lower().replace("_", "-")
+        harm = _HARMFUL.get(option)
+        is_rays_own = option == "tracing-startup-hook" and unquoted(as_str(value)) in _RAYS_TRACING
+        if harm and not is_rays_own:
             instead = "; use gcsFaultToleranceOptions.redisPassword" if "password" in name else ""
             message = f"{params} set {name}, which {harm}"
             yield self.violation(message, pointer, f"remove {name}{instead}")
@@ -101,8 +120,26 @@ class SafeRayStartParams(Rule):
             message = f"{params} contain a name that is not an option of ray start"
             remediation = "use an option of `ray start` without its dashes, such as num-cpus"
             yield self.violation(message, pointer, remediation)
-        else:
-            yield from self._check_value(f"{name} in {params}", name, value, pointer)
+        elif name != "node-ip-address" or not _is_pod_ip(as_str(value), group):
+            title = f"{name} in {params}"
+            unsafe = list(self._check_value(title, name, value, pointer))
+            yield from unsafe
+            if option == "system-config" and not unsafe:
+                yield from self._check_system_config(title, as_str(value), pointer)
+
+    def _check_system_config(self, title: str, value: str, pointer: Pointer) -> Iterator[Violation]:
+        settings = harmful_settings(value)
+        if settings is None:
+            yield self.violation(
+                f"{title} is not a JSON object, so its settings cannot be checked",
+                pointer,
+                f"use a JSON object in single quotes, or remove {pointer[-1]}",
+                evidence=value,
+            )
+            return
+        for name, harm in settings:
+            message = f"{title} sets {name}, which {harm}"
+            yield self.violation(message, pointer, f"remove {name} from the JSON")
 
     def _check_value(
         self, title: str, name: str, value: Any, pointer: Pointer
@@ -131,7 +168,7 @@ class SafeRayStartParams(Rule):
 
     def _check_address(self, group: Group, facts: Facts) -> Iterator[Violation]:
         address = as_str(group.start_params.get("node-ip-address"))
-        if address in ("", POD_IP_EXPANSION):
+        if not address or _is_pod_ip(address, group):
             return
         service_suffix = f".{facts.namespace}.svc.{facts.injection.cluster_domain}"
         if group.role is PodRole.HEAD and address.endswith(service_suffix):
@@ -184,3 +221,21 @@ class SafeRayStartParams(Rule):
                     group.pointer / "labels" / name,
                     "use only letters, digits, `-`, `_` and `.`",
                 )
+
+
+def _is_pod_ip(address: str, group: Group) -> bool:
+    """The address is RayWarden's expansion, or that of a variable that holds the pod IP.
+
+    Older samples of KubeRay set `node-ip-address: $MY_POD_IP`. The variable must come from the
+    downward API and be listed once, so that it cannot have another value.
+    """
+    if address == POD_IP_EXPANSION:
+        return True
+    reference, ray = _REFERENCE.fullmatch(address), group.pod.ray_container
+    if reference is None or ray is None:
+        return False
+    entries = ray.variables.get(reference[reference.lastindex or 0], [])
+    if len(entries) != 1 or entries[0][1].get("value"):
+        return False
+    field = as_dict(as_dict(entries[0][1].get("valueFrom")).get("fieldRef"))
+    return field.get("fieldPath") == "status.podIP"
