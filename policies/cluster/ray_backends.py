@@ -12,6 +12,8 @@ _HEAD = re.compile(r"([a-z0-9.-]+)-head-svc")
 _SERVE = re.compile(r"[a-z0-9.-]+-serve-svc")
 _SERVE_LABEL = "ray.io/serve"
 _SERVE_PORT = 8000
+# The ports by which people usually mean Ray, besides those that RayClusterLookup knows.
+_USUAL_PORTS = (80, 443, _SERVE_PORT, "client", "dashboard", "gcs", "gcs-server", "redis", "serve")
 # GCS and Ray Client. With mTLS they ask every client for a certificate. The dashboard and its
 # agents never speak TLS.
 _TLS_PORTS = (6379, 10001)
@@ -52,6 +54,14 @@ class RayBackends:
         ports = self._lookup.ports.intersection(service.ports.values())
         return bool(ports) or self._selects_ray(service)
 
+    def leads_only_to_serve(self, service: LiveService) -> bool:
+        """The Service selects Ray Serve, and leads to no port of another part of Ray."""
+        if _SERVE_LABEL not in service.selector:
+            return False
+        # A named port proves nothing: the author of the pod chooses which port has the name.
+        known = self._lookup.ports
+        return all(isinstance(port, int) and port not in known for port in service.ports.values())
+
     def is_serve(self, backend: Backend) -> bool:
         """The backend is Ray Serve, and no other part of Ray."""
         service, ports = self._known_service(backend), self._lookup.ports
@@ -59,14 +69,13 @@ class RayBackends:
             return bool(_SERVE.fullmatch(backend.service)) and backend.port not in ports
         if _target_port(backend, service) == _SERVE_PORT and _SERVE_PORT not in ports:
             return True
-        if _SERVE_LABEL not in service.selector:
-            return False
-        # A named port proves nothing: the author of the pod chooses which port has the name.
-        return all(isinstance(port, int) and port not in ports for port in service.ports.values())
+        return self.leads_only_to_serve(service)
 
-    def is_port_of_a_sidecar(self, backend: Backend) -> bool:
+    def may_be_a_sidecar(self, backend: Backend) -> bool:
         """The route names a port that is none of Ray's, so a proxy beside Ray may listen there."""
-        return isinstance(backend.port, str) and backend.port not in self._lookup.ports
+        if backend.port is None or backend.port in self._lookup.ports:
+            return False
+        return backend.port not in _USUAL_PORTS
 
     def asks_for_certificate(self, backend: Backend) -> bool:
         """The backend is a port where Ray asks every client for a certificate."""

@@ -57,9 +57,12 @@ class NoOpenIngress(Rule):
 
     The rule checks `enableIngress`, and every Ingress, Gateway API route and OpenShift Route to a
     Service of Ray. It accepts an annotation by which the controller of the class authenticates
-    callers or allows only a few networks. It accepts a Gateway API route if all of its Gateways are
-    listed in `authenticatingGateways`. It always refuses configuration snippets, because they can
-    turn authentication off. Access to Ray Serve alone (port 8000), which is the interface of an
+    callers or allows only a few networks, if nothing beside it turns that off. It accepts a Gateway
+    API route if all of its Gateways are listed in `authenticatingGateways`, or if all of its
+    parents are Services (a service mesh). It accepts a route that passes TLS through to GCS (6379)
+    or Ray Client (10001) of a cluster with mTLS, because Ray then asks for a certificate. It always
+    refuses configuration snippets, because they can turn authentication off, and annotations of
+    Ray's Services that do so. Access to Ray Serve alone (port 8000), which is the interface of an
     application, is refused by the profile `restricted` only.
     Why: anyone who can reach the dashboard can run any job (CVE-2023-48022). A web page can reach
     it through the browser of a user who has access (CVE-2025-62593).
@@ -73,7 +76,7 @@ class NoOpenIngress(Rule):
     authenticating_annotations: Mapping[str, tuple[str, ...]] = Field(
         {},
         description="other annotations that authenticate, each with the values that do so (an "
-        "empty list accepts any value)",
+        "empty list accepts any value that is not blank)",
     )
     authenticating_classes: tuple[str, ...] = Field(
         (),
@@ -138,7 +141,7 @@ class NoOpenIngress(Rule):
             reported.add((service, level, port))
             message = f"this {related_object.kind} exposes Ray ({service}) without authentication"
             how = remediation
-            if ray.is_port_of_a_sidecar(backend):
+            if ray.may_be_a_sidecar(backend):
                 how = _BY_ALLOWED_PORT.format(remediation)
             # The port is evidence: another port of the same Service is a finding of its own.
             yield self.violation(message, backend.pointer, how, profile=level, evidence=port)
@@ -155,22 +158,26 @@ class NoOpenIngress(Rule):
 
     def _check_service(self, service: RelatedObject, ray: RayBackends) -> Iterator[Violation]:
         unsafe = list(classes.unsafe_service_annotations(service.annotations))
-        if unsafe and ray.is_rays_service(LiveService.of(service.document)):
-            for name in unsafe:
-                yield self._unsafe(name, _ANNOTATIONS / name, service.annotations)
+        live = LiveService.of(service.document) if unsafe else None
+        if live is None or not ray.is_rays_service(live):
+            return
+        level = Profile.RESTRICTED if ray.leads_only_to_serve(live) else self.profile
+        for name in unsafe:
+            yield self._unsafe(name, _ANNOTATIONS / name, service.annotations, level)
 
     def _check_head_service(self, cluster: ClusterSpec) -> Iterator[Violation]:
         for place in _HEAD_SERVICE:
             annotations = as_dict(place.read(cluster.spec))
             for name in classes.unsafe_service_annotations(annotations):
                 pointer = Pointer((*cluster.pointer, *place)) / name
-                yield self._unsafe(name, pointer, annotations)
+                yield self._unsafe(name, pointer, annotations, self.profile)
 
-    def _unsafe(self, name: str, pointer: Pointer, annotations: Mapping[str, Any]) -> Violation:
+    def _unsafe(
+        self, name: str, pointer: Pointer, annotations: Mapping[str, Any], level: Profile
+    ) -> Violation:
         message = f"{name} on the Service turns off the authentication of an Ingress to Ray"
-        return self.violation(
-            message, pointer, f"remove {name}", evidence=as_str(annotations[name])
-        )
+        value = as_str(annotations[name])
+        return self.violation(message, pointer, f"remove {name}", profile=level, evidence=value)
 
     def _check_snippets(self, annotations: Mapping[str, Any]) -> Iterator[Violation]:
         for name in classes.snippet_annotations(annotations):
@@ -219,7 +226,7 @@ class NoOpenIngress(Rule):
             return f"remove {GLOBAL_AUTH}, which turns the authentication of the class off"
         missing = classes.missing(controllers, annotations, related_object.spec)
         if missing:
-            return " and ".join(missing)
+            return "; ".join(missing)
         known = classes.suggestions(controllers)
         if not known:
             return _BY_PROXY

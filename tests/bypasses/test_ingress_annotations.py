@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.bypasses.admission import passes, refused
+from tests.bypasses.admission import by_both, passes, refused
 from tests.support import factory, related_objects
 from tests.support.factory import Object, changed, ray_cluster
 
@@ -144,6 +144,10 @@ def test_46_annotations_of_other_services() -> None:
     assert passes(changed(related_objects.service(), other))
     ray = related_objects.service(selector={"ray.io/cluster": "demo"})
     assert passes(changed(ray, {"/metadata/annotations": {f"{ALB}/auth-type": "oidc"}}))
+    labels = {"ray.io/cluster": "demo", "ray.io/serve": "true"}
+    ports = [{"port": 8000, "targetPort": 8000}]
+    serve = changed(related_objects.service(selector=labels, ports=ports), other)
+    assert by_both(serve) == (OPEN, OPEN)
 
 
 @pytest.mark.parametrize(
@@ -219,6 +223,9 @@ def test_48_a_canary_of_an_authenticating_class_remains() -> None:
         {"auth-url": "https://$http_x/auth"},
         {"auth-url": "https://sso.example$http_x/auth"},
         {"auth-url": "https://$host/auth", "server-alias": "~^.*$"},
+        # Some paths of an authentication service answer everybody.
+        {"auth-url": "https://sso.example/$http_x"},
+        {"auth-url": "https://sso.example/${arg_path}?a=b"},
         {"satisfy": " any ", "whitelist-source-range": "0.0.0.0/0"},
         {"ssl-passthrough": "true"},
         {"ssl-passthrough": "T"},

@@ -78,6 +78,8 @@ def snippet_annotations(annotations: Mapping[str, Any]) -> list[str]:
 
 def unsafe_service_annotations(annotations: Mapping[str, Any]) -> Iterator[str]:
     """The annotations of a Service that turn off the authentication of Ingresses to it."""
+    if not annotations:
+        return
     for override in _SERVICE_OVERRIDES:
         name = override.annotation
         if name in annotations and not override.is_safe(as_str(annotations[name])):

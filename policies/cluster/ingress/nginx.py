@@ -33,6 +33,10 @@ _CREDENTIALS = re.compile(r"\$\{?(?:http|cookie)_")
 # Variables that start with "/", so they end the host of a URL.
 _PATH = re.compile(r"\$\{(?:request_uri|document_uri|uri)\}|\$(?:request_uri|document_uri|uri)\b")
 _AUTHORITY = re.compile(r"[^/]{0,64}//([^/?#]{0,300})")
+# Variables that the caller chooses, except for the host.
+_OF_THE_CALLER = re.compile(
+    r"\$\{?(?:http_(?!host\b)\w|arg_|cookie_|args\b|query_string\b)", re.IGNORECASE
+)
 # Variables with the host that the caller asked for.
 _HOST_OF_THE_CALLER = frozenset({"$host", "${host}", "$http_host", "${http_host}"})
 
@@ -71,12 +75,15 @@ def _networks(ingress: IngressView) -> str:
     return ingress.first_value("allowlist-source-range", "whitelist-source-range")
 
 
-def _host_is_fixed(ingress: IngressView) -> bool:
-    """The caller does not choose the host of `auth-url`.
+def _url_is_fixed(ingress: IngressView) -> bool:
+    """The caller does not choose the host and the path of `auth-url`.
 
     The name that the caller asked for is fixed if the Ingress serves only names it lists.
     """
-    authority = authority_of(ingress.value("auth-url").strip())
+    url = ingress.value("auth-url").strip()
+    authority = authority_of(url)
+    if _OF_THE_CALLER.search(url.partition("?")[0]):
+        return False
     if "$" not in authority:
         return True
     if authority not in _HOST_OF_THE_CALLER or ingress.value("server-alias"):
@@ -165,9 +172,9 @@ _AUTH_URL = Method(
         _AUTHENTICATED_PATHS,
         _ALL_CHECKS,
         Need(
-            _host_is_fixed,
-            f"write the host of the authentication service into {PREFIX}/auth-url, because callers "
-            "choose the value of the variable that is there",
+            _url_is_fixed,
+            f"write the host and path of the authentication service into {PREFIX}/auth-url, "
+            "because callers choose the value of the variable that is there",
         ),
         _without(
             "auth-cache-key",
