@@ -7,7 +7,6 @@ from pydantic import Field
 
 from policies.cluster.ingress import classes
 from policies.cluster.ingress.controller import Controller
-from policies.cluster.ingress.nginx import GLOBAL_AUTH, turns_global_auth_off
 from policies.cluster.ingress.openshift import OPENSHIFT
 from policies.cluster.ray_backends import RayBackends
 from policies.cluster.related_object import RelatedObject
@@ -186,46 +185,50 @@ class NoOpenIngress(Rule):
             yield self.violation(message, _ANNOTATIONS / name, f"remove {name}", evidence=value)
 
     def _is_authenticated(self, related_object: RelatedObject, facts: Facts) -> bool:
-        if related_object.kind in ("Ingress", "Route"):
-            # If an Ingress names two classes, either controller may serve it, or both.
-            return all(
-                self._class_authenticates(ingress_class, controllers, related_object)
-                for ingress_class, controllers in _controllers(related_object)
-            )
-        # Controllers of Gateway API routes ignore the annotations of Ingresses.
         if self._is_listed(related_object.annotations):
             return True
+        if related_object.kind in ("Ingress", "Route"):
+            # If an Ingress names two classes, either controller may serve it, or both.
+            return not self._open_classes(related_object)
+        # Controllers of Gateway API routes ignore the annotations of Ingresses.
         parents = list(gateways(related_object, facts.namespace))
         return bool(parents) and all(parent in self.authenticating_gateways for parent in parents)
-
-    def _class_authenticates(
-        self, ingress_class: str, controllers: Sequence[Controller], ingress: RelatedObject
-    ) -> bool:
-        annotations = ingress.annotations
-        is_listed = ingress_class in self.authenticating_classes
-        if is_listed and not turns_global_auth_off(annotations):
-            return True
-        return self._is_listed(annotations) or classes.authenticate(
-            controllers, annotations, ingress.spec
-        )
 
     def _is_listed(self, annotations: Mapping[str, Any]) -> bool:
         """The administrator lists an annotation with its value."""
         for name, values in self.authenticating_annotations.items():
             value = as_str(annotations.get(name))
-            if value in values or (not values and value.strip()):
+            if value.strip() and (value in values or not values):
                 return True
         return False
+
+    def _open_classes(self, ingress: RelatedObject) -> list[str]:
+        """The Ingress classes of an Ingress or Route by which callers are not authenticated."""
+        return [
+            ingress_class
+            for ingress_class in _classes(ingress)
+            if not self._class_authenticates(ingress_class, ingress)
+        ]
+
+    def _class_authenticates(self, ingress_class: str, ingress: RelatedObject) -> bool:
+        annotations, spec = ingress.annotations, ingress.spec
+        is_known = self._is_authenticating(ingress_class, ingress)
+        if is_known and not classes.missing_for_global_auth(annotations, spec):
+            return True
+        return classes.authenticate(_controllers(ingress_class, ingress), annotations, spec)
+
+    def _is_authenticating(self, ingress_class: str, ingress: RelatedObject) -> bool:
+        return ingress.kind == "Ingress" and ingress_class in self.authenticating_classes
 
     def _fix(self, related_object: RelatedObject) -> str:
         if related_object.kind not in ("Ingress", "Route"):
             return _BY_GATEWAY
-        ingress_class, controllers = _controllers(related_object)[0]
-        annotations = related_object.annotations
-        if ingress_class in self.authenticating_classes:
-            return f"remove {GLOBAL_AUTH}, which turns the authentication of the class off"
-        missing = classes.missing(controllers, annotations, related_object.spec)
-        if missing:
+        ingress_class = self._open_classes(related_object)[0]
+        annotations, spec = related_object.annotations, related_object.spec
+        if self._is_authenticating(ingress_class, related_object):
+            return "; ".join(classes.missing_for_global_auth(annotations, spec))
+        controllers = _controllers(ingress_class, related_object)
+        if missing := classes.missing(controllers, annotations, spec):
             return "; ".join(missing)
         known = classes.suggestions(controllers)
         if not known:
@@ -238,19 +241,17 @@ class NoOpenIngress(Rule):
         )
 
 
-def _controllers(related_object: RelatedObject) -> list[tuple[str, Sequence[Controller]]]:
-    """The Ingress classes an object names, each with the controllers that may serve it.
+def _classes(ingress: RelatedObject) -> list[str]:
+    """The classes an Ingress names in its spec and annotation; one empty name if it names none."""
+    if ingress.kind == "Route":
+        return [""]
+    names = (ingress.spec.get("ingressClassName"), ingress.annotations.get(CLASS_ANNOTATION))
+    return [name for name in map(as_str, names) if name] or [""]
 
-    One empty class if it names none. A Route has no class.
-    """
-    if related_object.kind == "Route":
-        return [("", (OPENSHIFT,))]
-    names = (
-        related_object.spec.get("ingressClassName"),
-        related_object.annotations.get(CLASS_ANNOTATION),
-    )
-    known = [name for name in map(as_str, names) if name] or [""]
-    return [(name, classes.controllers_of(name)) for name in known]
+
+def _controllers(ingress_class: str, ingress: RelatedObject) -> Sequence[Controller]:
+    """The controllers that may serve a class; a Route has no class."""
+    return (OPENSHIFT,) if ingress.kind == "Route" else classes.controllers_of(ingress_class)
 
 
 def _passes_tls_through(related_object: RelatedObject) -> bool:
@@ -260,6 +261,10 @@ def _passes_tls_through(related_object: RelatedObject) -> bool:
     if related_object.kind not in ("Ingress", "Route"):
         return False
     return all(
-        classes.pass_tls_through(controllers, related_object.annotations, related_object.spec)
-        for _, controllers in _controllers(related_object)
+        classes.pass_tls_through(
+            _controllers(ingress_class, related_object),
+            related_object.annotations,
+            related_object.spec,
+        )
+        for ingress_class in _classes(related_object)
     )

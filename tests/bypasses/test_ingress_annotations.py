@@ -198,6 +198,8 @@ def test_48_ingresses_that_leave_the_controllers_own_authentication() -> None:
     assert refused(kept, policy=policy) == set()
     left = ingress("sso", NGINX, {"enable-global-auth": "false"})
     assert refused(left, policy=policy) == OPEN
+    unasked = ingress("sso", NGINX, {}, {PATH: "/.well-known/acme-challenge"})
+    assert refused(unasked, policy=policy) == OPEN
 
 
 def test_48_a_canary_of_an_authenticating_class_remains() -> None:

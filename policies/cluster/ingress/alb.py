@@ -83,9 +83,9 @@ _LOGIN = Method(
         ),
         Need(
             _authenticates_on_all_listeners,
-            f'add the annotation {PREFIX}/listen-ports: [{{"HTTPS": 443}}], because the controller '
-            "authenticates on HTTPS listeners only and its default is HTTP; to keep an HTTP "
-            f'listener, add {PREFIX}/ssl-redirect: "443" as well',
+            f'set the annotation {PREFIX}/listen-ports to [{{"HTTPS": 443}}], because the '
+            "controller authenticates on HTTPS listeners only and its default is HTTP; to keep an "
+            f'HTTP listener, set {PREFIX}/ssl-redirect to "443" as well',
         ),
     ),
 )

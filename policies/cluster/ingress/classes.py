@@ -7,7 +7,7 @@ from policies.cluster.ingress.alb import ALB
 from policies.cluster.ingress.controller import Controller, ServiceOverride
 from policies.cluster.ingress.haproxy_ingress import HAPROXY_INGRESS
 from policies.cluster.ingress.haproxy_technologies import HAPROXY_TECHNOLOGIES
-from policies.cluster.ingress.nginx import NGINX
+from policies.cluster.ingress.nginx import GLOBAL_AUTH, NGINX
 from policies.cluster.ingress.openshift import OPENSHIFT
 from policies.documents.untyped import as_str
 
@@ -64,6 +64,12 @@ def missing(
     """What the authentication that the annotations turn on needs to take effect."""
     found = (controller.missing(controller.view(annotations, spec)) for controller in controllers)
     return next(filter(None, found), [])
+
+
+def missing_for_global_auth(annotations: Mapping[str, Any], spec: Mapping[str, Any]) -> list[str]:
+    """What exempts an Ingress from the authentication that its controller asks of all of them."""
+    ingress = NGINX.view(annotations, spec)
+    return [need.remediation for need in GLOBAL_AUTH if not need.is_met(ingress)]
 
 
 def suggestions(controllers: Sequence[Controller]) -> list[str]:

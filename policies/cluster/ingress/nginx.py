@@ -18,7 +18,6 @@ from policies.cluster.ingress.grammar import are_few_networks, parse_bool
 from policies.documents.untyped import as_dict, as_str, dict_items, str_items
 
 PREFIX = "nginx.ingress.kubernetes.io"
-GLOBAL_AUTH = f"{PREFIX}/enable-global-auth"
 # `auth-cache-duration` (`ExtendedCharsRegex`) and `auth-request-redirect` (`URLIsValidRegex`). An
 # error in these two or in `auth-always-set-cookie` drops the whole group of `auth-url`.
 _DURATIONS = re.compile(r"[-._~a-zA-Z0-9/:, ]*")
@@ -45,16 +44,6 @@ def authority_of(url: str) -> str:
     """The host and port of a URL; a variable among them stays as it is written."""
     authority = _AUTHORITY.match(url)
     return _PATH.split(authority[1], maxsplit=1)[0] if authority else ""
-
-
-def is_canary(ingress: IngressView) -> bool:
-    """The Ingress takes over locations of another one, with the annotations of that one."""
-    return parse_bool(ingress.value("canary")) is True
-
-
-def turns_global_auth_off(annotations: Mapping[str, Any]) -> bool:
-    """The Ingress is exempt from the `global-auth-url` that its controller may be set up with."""
-    return parse_bool(as_str(annotations.get(GLOBAL_AUTH))) is False
 
 
 def _has_auth_url(ingress: IngressView) -> bool:
@@ -145,7 +134,7 @@ def _without(name: str, reason: str, is_met: Callable[[IngressView], bool]) -> N
 _NO_CANARY = _without(
     "canary",
     "because the controller ignores the authentication of a canary",
-    lambda ingress: not is_canary(ingress),
+    lambda ingress: parse_bool(ingress.value("canary")) is not True,
 )
 _NO_PASSTHROUGH = _without(
     "ssl-passthrough",
@@ -161,6 +150,15 @@ _ALL_CHECKS = _without(
     "satisfy",
     "because one check alone is then enough",
     lambda ingress: ingress.value("satisfy").strip() != "any",
+)
+# What exempts an Ingress from the `global-auth-url` of its controller.
+GLOBAL_AUTH = (
+    _without(
+        "enable-global-auth",
+        "because it turns the authentication of the controller off",
+        lambda ingress: parse_bool(ingress.value("enable-global-auth")) is not False,
+    ),
+    _AUTHENTICATED_PATHS,
 )
 _EVERYWHERE = (_NO_CANARY, _NO_PASSTHROUGH)
 _INVALID = "whose value is invalid, so the controller drops auth-url"
@@ -228,8 +226,8 @@ _CLIENT_CERTIFICATE = Method(
         ),
         Need(
             _redirects_to_https,
-            f'add the annotation {PREFIX}/force-ssl-redirect: "true", because the controller asks '
-            "for no client certificate on port 80",
+            f'set the annotation {PREFIX}/force-ssl-redirect to "true", because the controller '
+            "asks for no client certificate on port 80",
         ),
     ),
 )

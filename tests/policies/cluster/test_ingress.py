@@ -50,7 +50,7 @@ def test_the_name_of_a_class_says_who_serves_it() -> None:
             "nginx",
             {f"{NGINX}/auth-tls-secret": "a/ca"},
             [
-                f'add the annotation {NGINX}/force-ssl-redirect: "true", because the controller '
+                f'set the annotation {NGINX}/force-ssl-redirect to "true", because the controller '
                 "asks for no client certificate on port 80"
             ],
         ),
