@@ -150,6 +150,14 @@ def test_46_annotations_of_other_services() -> None:
     assert by_both(serve) == (OPEN, OPEN)
 
 
+def test_46_a_service_that_leads_to_ray_later_remains() -> None:
+    none = {"/metadata/annotations": {f"{ALB}/auth-type": "none"}}
+    service = changed(related_objects.service(selector={"team": "ml"}), none)
+    assert passes(service)
+    labels = {"/spec/headGroupSpec/template/metadata": {"labels": {"team": "ml"}}}
+    assert passes(changed(ray_cluster(), labels), None, service)
+
+
 @pytest.mark.parametrize(
     "annotations",
     [
@@ -207,6 +215,11 @@ def test_48_a_canary_of_an_authenticating_class_remains() -> None:
     parameters = {"authenticatingClasses": ["sso"]}
     policy = {"rules": {"no-open-ingress": {"parameters": parameters}}}
     assert refused(ingress("sso", NGINX, {"canary": "true"}), policy=policy) == set()
+
+
+def test_48_a_route_of_openshift_for_enable_ingress_remains() -> None:
+    """KubeRay creates it in place of the Ingress, and the router ignores nginx's annotations."""
+    assert passes(with_enabled_ingress({"auth-url": URL}))
 
 
 @pytest.mark.parametrize(
@@ -406,6 +419,10 @@ def test_52_lists_of_openshift(annotations: Object) -> None:
     assert passes(route(annotations))
 
 
+def test_52_an_annotation_that_old_versions_ignore_remains() -> None:
+    assert passes(route({"ip_allowlist": FEW}))
+
+
 @pytest.mark.parametrize(
     "annotations",
     [
@@ -485,3 +502,9 @@ def test_53_haproxy_technologies(annotations: Object, change: Object) -> None:
 )
 def test_53_haproxy_technologies_that_authenticates(annotations: Object) -> None:
     assert passes(technologies(annotations))
+
+
+def test_53_the_other_controller_of_the_class_remains() -> None:
+    """Both controllers call their class `haproxy`, and each ignores the other's annotations."""
+    assert passes(haproxy({"auth-url": URL}))
+    assert passes(technologies(BASIC))

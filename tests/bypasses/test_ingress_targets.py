@@ -148,3 +148,8 @@ def test_55_alb_actions(text: str) -> None:
 )
 def test_55_actions_that_lead_elsewhere(text: str) -> None:
     assert passes(action(text), None, ALIAS)
+
+
+def test_55_a_target_group_by_its_name_remains() -> None:
+    """A TargetGroupBinding, which is not sent to RayWarden, can fill it with Ray's pods."""
+    assert passes(action(forward('{"targetGroupName": "ray"}')), None, ALIAS)
