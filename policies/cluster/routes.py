@@ -6,7 +6,7 @@ from itertools import chain
 from typing import Any
 
 from policies.cluster.ingress.targets import (
-    Target,
+    NamedService,
     UnreadableTarget,
     forward_targets,
     mirror_target,
@@ -106,7 +106,7 @@ def unreadable_targets(ingress: RelatedObject) -> Iterator[str]:
             yield name
 
 
-def _targets(annotations: Mapping[str, Any], name: str) -> Iterator[Target]:
+def _targets(annotations: Mapping[str, Any], name: str) -> Iterator[NamedService]:
     """The Services that an annotation leads to. Raises UnreadableTarget."""
     if name == _MIRROR_TARGET:
         target = mirror_target(as_str(annotations[name]))

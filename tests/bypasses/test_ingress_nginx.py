@@ -1,8 +1,10 @@
 """Rows 48 to 51: annotations of ingress-nginx that leave an Ingress to Ray open."""
 
+from typing import Any
+
 import pytest
 
-from tests.bypasses.admission import passes, refused
+from tests.bypasses.admission import KINDS, passes, refused
 from tests.bypasses.ingresses import (
     DEFAULT_BACKEND,
     NGINX,
@@ -14,7 +16,7 @@ from tests.bypasses.ingresses import (
     nginx,
     with_enabled_ingress,
 )
-from tests.support.factory import Object
+from tests.support.factory import Object, changed
 
 
 @pytest.mark.parametrize("canary", ["true", "True", "TRUE", "t", "T", "1"])
@@ -33,6 +35,17 @@ def test_48_canaries(canary: str, authentication: Object) -> None:
     assert refused(nginx(annotations)) == OPEN
     assert refused(with_enabled_ingress(annotations)) == OPEN
     assert passes(nginx({**authentication, "canary": "false"}))
+
+
+@pytest.mark.parametrize(("kind", "place"), KINDS[1:3])
+def test_48_canaries_of_jobs_and_services(kind: Any, place: str) -> None:
+    """KubeRay copies their annotations to their RayCluster."""
+    annotations = {f"{NGINX}/auth-url": URL}
+    change = {f"{place}/headGroupSpec/enableIngress": True, "/metadata/annotations": annotations}
+    document = changed(kind(), change)
+    assert passes(document)
+    canary = {**annotations, f"{NGINX}/canary": "true"}
+    assert refused(changed(document, {"/metadata/annotations": canary})) == OPEN
 
 
 def test_48_ingresses_that_leave_the_controllers_own_authentication() -> None:

@@ -41,6 +41,8 @@ def mirror(target: str) -> Object:
         "http://demo-head-svc",
         "http://[fd00::7]:8265/api/jobs/",
         "http://[::ffff:10.0.0.7]/",
+        "http://[2600:1f14::7]/",
+        "http://[64:ff9b::a60:7]/",
         # The ClusterIP of a Service can lead to any port, and no name says which Service it is.
         "http://10.96.0.7/",
         "http://167772167:80/",
@@ -92,6 +94,10 @@ def test_54_default_backends_by_annotation(name: str) -> None:
 
 def test_54_an_outside_name_of_an_inside_address_remains() -> None:
     assert passes(mirror("http://10-96-0-7.nip.io/"), None, ALIAS)
+
+
+def test_54_a_service_of_another_namespace_remains() -> None:
+    assert passes(mirror("http://web.team-b.svc/"), None, ALIAS)
 
 
 def action(text: str) -> Object:

@@ -26,7 +26,7 @@ class UnreadableTarget(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class NamedService:
     """A Service; `namespace` is empty for that of the Ingress."""
 
     namespace: str
@@ -34,7 +34,7 @@ class Target:
     port: int | str | None
 
 
-def mirror_target(url: str) -> Target | None:
+def mirror_target(url: str) -> NamedService | None:
     """The Service that ingress-nginx sends a copy of each request to.
 
     None if there is none, or if it is an address outside the cluster. Raises UnreadableTarget for
@@ -52,7 +52,7 @@ def mirror_target(url: str) -> Target | None:
     if _is_outside(host):
         return None
     service, _, rest = host.partition(".")
-    return Target(rest.partition(".")[0], service, int(match[2] or default_port))
+    return NamedService(rest.partition(".")[0], service, int(match[2] or default_port))
 
 
 def _is_outside(host: str) -> bool:
@@ -64,12 +64,13 @@ def _is_outside(host: str) -> bool:
         if host.rpartition(".")[2].isdigit() or host.rpartition(".")[2].startswith("0x"):
             raise UnreadableTarget from None
         return False
-    if not address.is_global:
+    # Pods often have global IPv6 addresses.
+    if address.version == 6 or not address.is_global:
         raise UnreadableTarget
     return True
 
 
-def forward_targets(action: str) -> Iterator[Target]:
+def forward_targets(action: str) -> Iterator[NamedService]:
     """The Services and ports in an action of the ALB controller, which is JSON.
 
     Go decodes escapes, accepts names of fields in any case, and merges a field that is repeated.
@@ -87,7 +88,7 @@ def forward_targets(action: str) -> Iterator[Target]:
         raise UnreadableTarget
     for service in services:
         for port in ports or (None,):
-            yield Target("", service, port)
+            yield NamedService("", service, port)
 
 
 def _texts(text: str) -> list[tuple[str, str]]:
