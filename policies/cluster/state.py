@@ -14,7 +14,7 @@ from policies.cluster.selectors import has_labels
 from policies.documents.metadata import name_of, namespace_of
 from policies.documents.untyped import as_dict, as_str, dict_items, larger, str_items
 from policies.ray.kuberay import labels_of_pods
-from policies.ray.workload import RAY_CLUSTER_LABEL, Workload
+from policies.ray.workload import RAY_CLUSTER_LABEL, TLS_LABEL, TLS_MANAGED, Workload
 
 _NONE: Mapping[str, Any] = {}
 # Anyone with rights in a namespace can create these objects, and their views stay in memory, so
@@ -40,6 +40,7 @@ class LiveCluster:
 
     `pod_labels`: the labels of the pods of each group. `kuberay_tls`: KubeRay's own mTLS is
     enabled. `ports`: moved ports of Ray, and the names its author gave to Ray's ports.
+    `raywarden_tls`: RayWarden gives its pods TLS.
 
     A cluster that is `too_large` to read counts as having pods with any labels; only the labels
     that all of its pods share are known.
@@ -51,6 +52,7 @@ class LiveCluster:
     kuberay_tls: bool = False
     ports: frozenset[int | str] = frozenset()
     too_large: bool = False
+    raywarden_tls: bool = False
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> "LiveCluster":
@@ -59,12 +61,14 @@ class LiveCluster:
         name, uid = workload.name, as_str(workload.metadata.get("uid"))
         kuberay_tls = workload.cluster is not None and workload.cluster.kuberay_tls
         ports = frozenset(islice(_ports_of(workload), _MOST_PORTS))
+        managed = workload.labels.get(TLS_LABEL) == TLS_MANAGED
         groups = as_dict(document.get("spec")).get("workerGroupSpecs")
         if not isinstance(groups, list) or len(groups) < _MOST_GROUPS:
             labels = list(labels_of_pods(workload))
             if not larger(labels, _LARGEST_LABELS):
-                return cls(name, uid, tuple(labels), kuberay_tls, ports)
-        return cls(name, uid, ({RAY_CLUSTER_LABEL: name},), kuberay_tls, ports, too_large=True)
+                return cls(name, uid, tuple(labels), kuberay_tls, ports, raywarden_tls=managed)
+        known = ({RAY_CLUSTER_LABEL: name},)
+        return cls(name, uid, known, kuberay_tls, ports, too_large=True, raywarden_tls=managed)
 
     def has_pods_with(self, wanted: Mapping[str, Any]) -> bool:
         """True if the pods of at least one group have all of these labels."""

@@ -15,10 +15,16 @@ from policies.documents.untyped import as_dict, as_str
 from policies.model import Facts, Injection, Signer
 from policies.ray.image import repository_of
 from policies.ray.pod import Container, Pod, PodRole
-from policies.ray.workload import OPT_IN_CLUSTER_LABEL, RAY_CLUSTER_LABEL, Workload
+from policies.ray.workload import (
+    OPT_IN_CLUSTER_LABEL,
+    RAY_CLUSTER_LABEL,
+    TLS_LABEL,
+    TLS_MANAGED,
+    Workload,
+)
 
-MARKER_LABEL = "raywarden.io/tls"
-MANAGED = "managed"
+MARKER_LABEL = TLS_LABEL
+MANAGED = TLS_MANAGED
 SECRET_ANNOTATION = "raywarden.io/tls-secret"
 INJECTED_ANNOTATION = "raywarden.io/injected"
 OPT_OUT = "raywarden.io/inject"

@@ -23,6 +23,9 @@ GROUP_LABEL = "ray.io/group"
 ORIGIN_KIND_LABEL = "ray.io/originated-from-crd"
 OPT_IN_CLUSTER_LABEL = "raywarden.io/cluster"
 OPT_IN_ROLE_LABEL = "raywarden.io/role"
+# RayWarden's marker on the objects to which it gives TLS.
+TLS_LABEL = "raywarden.io/tls"
+TLS_MANAGED = "managed"
 # A selector that names a label with one of these prefixes selects Ray pods.
 LABEL_PREFIXES = ("ray.io/", "raywarden.io/")
 # Options of `ray` itself can come between the two words. Every repetition is bounded, because the
