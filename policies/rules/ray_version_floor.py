@@ -76,6 +76,6 @@ class RayVersionFloor(Rule):
                 f"is affected by {', '.join(holes)}" if holes else "is below the minimum version"
             )
             message = f"Ray {dotted(version)} {problem}"
-            needed = dotted(max(newest, *holes.values()))
+            needed = dotted(max([newest, *holes.values()]))
             remediation = f"use Ray {needed} or later in rayVersion and in every image"
             yield self.violation(message, place, remediation, advisory=version >= deny)
