@@ -155,7 +155,8 @@ def _pod(service_account: str, metadata: Object, *containers: Object) -> Object:
 def namespace_objects() -> list[Object]:
     """A compliant namespace in a cluster with KubeRay and an administrator."""
     metadata = {"name": "ray", "namespace": "team-a"}
-    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata}
+    hard = {"hard": {"limits.memory": "256Gi"}}
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata, "spec": hard}
     live = ray_cluster()
     live["metadata"]["uid"] = _CLUSTER_UID
     account = {"kind": "ServiceAccount", "namespace": "ray-system", "name": "kuberay-operator"}

@@ -1,6 +1,9 @@
 """Minimal valid objects beside Ray: Services, routes, network policies, namespaces, RBAC."""
 
+from collections.abc import Collection
 from typing import Any
+
+from policies.cluster.quota import LiveQuota
 
 Object = dict[str, Any]
 
@@ -121,3 +124,7 @@ RELATED_OBJECTS = {
     "endpointslice": endpoint_slice,
     "namespace": namespace,
 }
+
+
+def quota_names(quotas: Collection[LiveQuota] | None) -> list[str]:
+    return sorted(quota.name for quota in quotas or ())
