@@ -1,7 +1,7 @@
 """Accelerators, such as GPUs: which resources they are, and which pods and groups ask for them."""
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection
 from typing import Any
 
 from policies.documents.untyped import as_dict
@@ -22,6 +22,8 @@ _PREFIXES = (
 )
 # KAI Scheduler and Run:ai share a GPU between pods that ask by annotation.
 _SHARES = ("gpu-fraction", "gpu-memory")
+_NOT_DEVICES = frozenset({"cpu", "ephemeral-storage", "memory"})
+_DIGITS = frozenset("123456789")
 _NUMBER = re.compile(r"[-+]?[0-9.]{0,40}")
 
 
@@ -32,9 +34,9 @@ def is_accelerator(resource: str) -> bool:
 
 def is_zero(quantity: Any) -> bool:
     """True for a quantity that means none, such as `0`, `0Gi` or null."""
-    text = str(quantity)
+    text = quantity if isinstance(quantity, str) else str(quantity)
     # Nearly every quantity begins like this.
-    if text and text[0] in "123456789":
+    if text[:1] in _DIGITS:
         return False
     match = _NUMBER.match(text)
     return match is None or not match[0].strip("-+0.")
@@ -48,8 +50,14 @@ def sizes_in(resources: Any, part: str) -> dict[str, Any]:
 
 def accelerators_in(resources: Any) -> Collection[str]:
     """The accelerators among the requests and limits of a container."""
-    names = {*sizes_in(resources, "requests"), *sizes_in(resources, "limits")}
-    return {name for name in names if is_accelerator(name)}
+    names, parts = set[str](), as_dict(resources)
+    for part in ("requests", "limits"):
+        sizes = as_dict(parts.get(part))
+        # Most containers ask for nothing else.
+        if not sizes.keys() <= _NOT_DEVICES:
+            devices = filter(is_accelerator, sizes)
+            names.update(name for name in devices if not is_zero(sizes[name]))
+    return names
 
 
 def gives_ray_gpus(group: Group) -> bool:
@@ -58,16 +66,11 @@ def gives_ray_gpus(group: Group) -> bool:
     KubeRay otherwise derives the number from the limits of the Ray container. `resources` takes
     precedence (KubeRay 1.7 `updateRayStartParamsResources`).
     """
-    stated = [size for name, size in _logical_gpus(group.raw)] or [
-        group.start_params.get("num-gpus", 0)
-    ]
-    return not is_zero(stated[-1])
-
-
-def _logical_gpus(group: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    for name, size in as_dict(group.get("resources")).items():
+    number = group.start_params.get("num-gpus", 0)
+    for name, size in as_dict(group.raw.get("resources")).items():
         if name.lower().endswith("gpu"):
-            yield name, size
+            number = size
+    return not is_zero(number)
 
 
 def has_devices(container: Container, pod: Pod) -> bool:

@@ -58,5 +58,7 @@ def _accelerators(workload: Workload) -> list[str]:
     """The GPUs and similar devices that the containers ask for, in a fixed order."""
     names = set[str]()
     for container, _ in workload.containers:
-        names.update(accelerators_in(container.raw.get("resources")))
+        resources = container.raw.get("resources")
+        if resources:
+            names.update(accelerators_in(resources))
     return sorted(map(clipped, names))[:_MOST_ACCELERATORS]

@@ -51,6 +51,7 @@ _SELINUX_TYPES = frozenset(
     {"", "container_t", "container_init_t", "container_kvm_t", "container_engine_t"}
 )
 _APPARMOR_ANNOTATION = "container.apparmor.security.beta.kubernetes.io/"
+_PROFILES = {"seccompProfile": "seccomp", "appArmorProfile": "AppArmor"}
 # Init containers that get the image and security context of Ray's container (KubeRay 1.7
 # `DefaultWorkerPodTemplate`, `configureTLS`).
 _COPIES_OF_RAY = frozenset({"wait-gcs-ready", "wait-for-tls-ip-san"})
@@ -109,12 +110,14 @@ class NoPrivileged(Rule):
             yield from self._check_pod(pod, sandboxes)
         for container, title in workload.containers:
             yield from self._check_container(container, title)
-            if container.pointer not in sandboxes:
+            context = container.security_context
+            if not _PROFILES.keys().isdisjoint(context) and container.pointer not in sandboxes:
                 # Only the container that runs Ray, the first, can be exempt.
                 is_first = container.pointer[-2:] == ("containers", 0)
                 fix = _FIX_PROFILE_OF_RAY if is_first else _FIX_PROFILE
-                pointer = container.pointer / "securityContext"
-                yield from self._unconfined(container.security_context, pointer, title, fix)
+                yield from self._unconfined(
+                    context, container.pointer / "securityContext", title, fix
+                )
 
     def _sandboxes(self, workload: Workload, facts: Facts) -> Collection[Pointer]:
         """The containers that are exempt, because they run Ray sandboxes."""
@@ -206,7 +209,7 @@ class NoPrivileged(Rule):
         self, context: Mapping[str, Any], pointer: Pointer, title: str, fix: str
     ) -> Iterator[Violation]:
         """The profiles that the security context of a pod or of a container turns off."""
-        for field, shown in (("seccompProfile", "seccomp"), ("appArmorProfile", "AppArmor")):
+        for field, shown in _PROFILES.items():
             if as_dict(context.get(field)).get("type") == "Unconfined":
                 message = f"{shown} is unconfined for {title}"
                 yield self.violation(message, pointer / field / "type", fix)

@@ -8,7 +8,13 @@ from pydantic import Field
 from policies.documents.pointer import Pointer
 from policies.documents.untyped import as_dict, as_str
 from policies.model import Facts, Profile, Rule, Severity, Violation
-from policies.ray.accelerators import accelerators_in, gives_ray_gpus, has_devices, sizes_in
+from policies.ray.accelerators import (
+    accelerators_in,
+    gives_ray_gpus,
+    has_devices,
+    is_zero,
+    sizes_in,
+)
 from policies.ray.pod import ENROLL_CONTAINER, Container, Pod, PodRole
 from policies.ray.workload import ClusterSpec, Group, Workload
 
@@ -77,10 +83,12 @@ class ResourceLimits(Rule):
         for options in cluster.options:
             is_used = options.name != "autoscaler" or cluster.autoscaling
             own = options.raw.get("resources")
-            missing = self._missing(own, of_pod) if is_used and isinstance(own, dict) else []
+            if not is_used or not isinstance(own, dict):
+                continue
+            missing = self._missing(own, of_pod)
             if missing:
                 place, title = options.pointer / "resources", str(options.pointer[-1])
-                example = self._completed(as_dict(own), is_ray=False)
+                example = self._completed(own, is_ray=False)
                 remediation = f"set resources: {example}, or remove resources to get KubeRay's own"
                 yield self._incomplete(title, missing, place, remediation)
 
@@ -110,19 +118,23 @@ class ResourceLimits(Rule):
             f"remove {_VISIBLE_DEVICES}; a limit for nvidia.com/gpu gives the container its GPUs",
         )
 
-    def _missing(self, own: Any, of_pod: Any) -> list[str]:
+    def _missing(self, own: Mapping[str, Any], of_pod: Mapping[str, Any]) -> list[str]:
         """What `own` and `of_pod` do not set together, such as "cpu limits", in a fixed order."""
-        requests, limits = set[str](), set[str]()
-        for resources in (own, of_pod):
-            limited = sizes_in(resources, "limits")
-            limits.update(limited)
-            requests.update(sizes_in(resources, "requests"))
-            # A request of 0 stays 0.
-            requests.update(limited.keys() - as_dict(as_dict(resources).get("requests")).keys())
-        required = [name for name in _SIZES if name != "cpu" or self.cpu_limit]
-        required += sorted(accelerators_in(own))
-        missing = [f"{name} requests" for name in _SIZES if name not in requests]
-        return missing + [f"{name} limits" for name in required if name not in limits]
+        requests, limits = as_dict(own.get("requests")), as_dict(own.get("limits"))
+        missing_requests, missing_limits = [], []
+        for name in _SIZES:
+            has_limit = not is_zero(limits.get(name))
+            # A request of 0 stays 0; only a missing one becomes the limit.
+            has_request = not is_zero(requests[name]) if name in requests else has_limit
+            if not has_request and not _has_request(of_pod, name):
+                missing_requests.append(f"{name} requests")
+            is_required = name != "cpu" or self.cpu_limit
+            if is_required and not has_limit and not sizes_in(of_pod, "limits").get(name):
+                missing_limits.append(f"{name} limits")
+        if requests:
+            devices = sorted(accelerators_in(own))
+            missing_limits += [f"{name} limits" for name in devices if is_zero(limits.get(name))]
+        return missing_requests + missing_limits
 
     def _completed(self, resources: Mapping[str, Any], is_ray: bool) -> str:
         """The existing `resources` with the missing sizes added, as YAML on one line."""
@@ -135,6 +147,12 @@ class ResourceLimits(Rule):
         for name in sorted(accelerators_in(resources)):
             limits.setdefault(name, requests.get(name))
         return f"{{requests: {_inline(requests)}, limits: {_inline(limits)}}}"
+
+
+def _has_request(resources: Mapping[str, Any], name: str) -> bool:
+    """True if the resources of a pod request `name`, also by a limit alone."""
+    requests, limits = sizes_in(resources, "requests"), sizes_in(resources, "limits")
+    return name in requests or name in limits
 
 
 def _inline(sizes: Mapping[str, Any]) -> str:
