@@ -59,6 +59,11 @@ def scalar_value(event: Any) -> Any:
     return _plain_value(content)
 
 
+def whole(number: float) -> int | float:
+    """A number as it is after Go wrote it as JSON: `8265.0` becomes 8265."""
+    return int(number) if number.is_integer() and abs(number) < _INTEGRAL else number
+
+
 def key_text(value: Any) -> str:
     """A mapping key as the string it is in JSON: `true:` and `1:` become "true" and "1"."""
     if isinstance(value, str):
@@ -112,4 +117,4 @@ def _number(content: str) -> int | float | str:
     number = float(plain)
     if math.isinf(number):
         return content
-    return int(number) if number.is_integer() and abs(number) < _INTEGRAL else number
+    return whole(number)

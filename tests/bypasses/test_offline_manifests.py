@@ -181,6 +181,21 @@ def test_71_scalars_have_the_values_that_kubectl_reads(value: str, expected: Any
     assert type(document["a"]) is type(expected)
 
 
+def test_71_whole_numbers_with_a_decimal_point() -> None:
+    ports = '[{"port": 80, "targetPort": 8265.0}, {"port": 81.0, "targetPort": 1.0001e4}]'
+    service = (
+        '{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s", "namespace": "team-a"},'
+        f' "spec": {{"type": "NodePort", "selector": {{"a": "b"}}, "ports": {ports}}}}}'
+    )
+    assert refused(service) == {"no-public-ray-service"}
+    assert refused("---\n" + service) == {"no-public-ray-service"}
+    (result,) = objects("test", service.replace("8265.0", "0.5").encode())
+    assert isinstance(result, Manifest)
+    targets = [port["targetPort"] for port in result.document["spec"]["ports"]]
+    assert targets == [0.5, 10001]
+    assert [type(target) for target in targets] == [float, int]
+
+
 @pytest.mark.parametrize(
     "value",
     [

@@ -18,6 +18,12 @@ def service(**fields: Any) -> Object:
     }
 
 
+def quota() -> Object:
+    metadata = {"name": "ray", "namespace": "team-a"}
+    spec = {"hard": {"limits.memory": "256Gi"}}
+    return {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata, "spec": spec}
+
+
 def ingress() -> Object:
     backend = {"service": {"name": "web", "port": {"number": 80}}}
     path = {"path": "/", "pathType": "Prefix", "backend": backend}

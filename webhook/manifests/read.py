@@ -1,5 +1,6 @@
 """Kubernetes objects from files, folders and pipes."""
 
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -9,8 +10,11 @@ from typing import Any
 import orjson
 
 from policies.documents.untrusted_yaml import UntrustedYamlError, load_all
+from policies.documents.yaml_scalars import whole
 
 _SUFFIXES = frozenset({".yaml", ".yml", ".json"})
+# A number with a decimal point or an exponent; versions in strings match as well, which only costs.
+_DECIMALS = re.compile(rb"[0-9][.eE][-+0-9]")
 # Far above any real set of manifests. It keeps an endless pipe from filling the memory.
 _MAX_BYTES = 64 * 1024 * 1024
 
@@ -93,7 +97,10 @@ def _documents(content: bytes) -> Iterator[Any]:
     if content.lstrip()[:1] == b"{":
         # JSON is also YAML, but the JSON parser is faster. What it rejects may be YAML in braces.
         try:
-            yield orjson.loads(content)
+            document = orjson.loads(content)
+            if _DECIMALS.search(content):
+                _make_whole(document)
+            yield document
             return
         except orjson.JSONDecodeError:
             pass
@@ -101,6 +108,18 @@ def _documents(content: bytes) -> Iterator[Any]:
         yield from load_all(content.decode())
     except UnicodeDecodeError:
         raise UntrustedYamlError("not UTF-8 text") from None
+
+
+def _make_whole(document: Any) -> None:
+    """Replace numbers such as 8265.0 by whole ones, as kubectl does before it sends an object."""
+    waiting = [document]
+    while waiting:
+        parent = waiting.pop()
+        for place, value in list(parent.items() if isinstance(parent, dict) else enumerate(parent)):
+            if isinstance(value, float):
+                parent[place] = whole(value)
+            elif isinstance(value, dict | list):
+                waiting.append(value)
 
 
 def _items(document: Any) -> Iterator[dict[str, Any]]:
