@@ -9,10 +9,11 @@ from typing import Any
 
 from policies.cluster.exposure import RAY_PORTS, is_public
 from policies.cluster.network_policy import NetworkPolicy
+from policies.cluster.quota import LiveQuota
 from policies.cluster.rbac import RbacGrants
 from policies.cluster.selectors import has_labels
-from policies.documents.metadata import name_of, namespace_of
-from policies.documents.untyped import as_dict, as_str, dict_items, larger, str_items
+from policies.documents.metadata import name_of
+from policies.documents.untyped import as_dict, as_str, dict_items, larger
 from policies.ray.kuberay import labels_of_pods
 from policies.ray.workload import RAY_CLUSTER_LABEL, TLS_LABEL, TLS_MANAGED, Workload
 
@@ -30,8 +31,6 @@ PORT_PARAMS = ("port", "dashboard-port", "ray-client-server-port", "dashboard-ag
 _PORT = re.compile(r"[0-9]{1,5}")
 # The names that KubeRay gives to the ports of its head Service.
 _PORT_NAMES = frozenset({"client", "dashboard", "gcs", "gcs-server", "redis"})
-# ACK's scheduler reads its ElasticQuotaTree only from this namespace.
-_TREE_NAMESPACE = "kube-system"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +155,7 @@ class NamespaceState:
     """What RayWarden's caches hold of the namespace of an object; None means "unknown".
 
     `metadata`: the Namespace's own. `ray_clusters`, `services`: by name. `public_services`: those
-    of them that can be reached from outside the cluster. `quotas`: the names of the quotas that
-    limit the namespace.
+    of them that can be reached from outside the cluster. `quotas`: those that limit the namespace.
 
     The collections change when the caches change: use them at once, and do not keep them.
     """
@@ -167,7 +165,7 @@ class NamespaceState:
     services: Mapping[str, LiveService] | None = None
     public_services: Collection[LiveService] | None = None
     network_policies: Collection[NetworkPolicy] | None = None
-    quotas: Collection[str] | None = None
+    quotas: Collection[LiveQuota] | None = None
     rbac: RbacGrants = field(default_factory=RbacGrants)
 
     @property
@@ -215,24 +213,3 @@ class RayClusterLookup:
             if self._remaining < 0 or cluster.has_pods_with(wanted):
                 return cluster.name
         return ""
-
-
-def namespaces_in_quota(document: Mapping[str, Any]) -> frozenset[str]:
-    """The namespaces that a quota object limits.
-
-    Its own; for ACK's ElasticQuotaTree, those that the leaves of the tree name. A tree outside
-    kube-system limits no namespace, because ACK does not read it.
-    """
-    namespace = namespace_of(document)
-    if document.get("kind") != "ElasticQuotaTree":
-        return frozenset({namespace})
-    if namespace != _TREE_NAMESPACE:
-        return frozenset()
-    limited, waiting = set[str](), [as_dict(as_dict(document.get("spec")).get("root"))]
-    while waiting:
-        node = waiting.pop()
-        children = [child for _, child in dict_items(node.get("children"))]
-        waiting += children
-        if not children:
-            limited |= {name for _, name in str_items(node.get("namespaces"))}
-    return frozenset(limited)

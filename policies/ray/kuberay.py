@@ -37,6 +37,10 @@ _TLS_VARIABLES = {
     "RAY_TLS_CA_CERT": "/etc/ray/tls/ca.crt",
 }
 _ORIGIN_NAME_LABEL = "ray.io/originated-from-cr-name"
+_COLLECTOR_SIZE = {
+    "requests": {"cpu": "50m", "memory": "64Mi"},
+    "limits": {"cpu": "200m", "memory": "256Mi"},
+}
 
 
 def cluster_of(workload: Workload) -> dict[str, Any] | None:
@@ -255,10 +259,11 @@ def _sidecars(cluster: ClusterSpec, group: Group, autoscaled: bool) -> Iterator[
         "resources": _size("500m", "512Mi"),
     }
     for options in cluster.options:
+        stated = {name: value for name, value in options.raw.items() if value is not None}
         if options.name == "ray-history-collector":
-            yield dict(options.raw)
+            yield {"resources": _COLLECTOR_SIZE, **stated}
         elif autoscaled:
-            yield {**autoscaler, **options.raw}
+            yield {**autoscaler, **stated}
     if autoscaled and not cluster.spec.get("autoscalerOptions"):
         yield autoscaler
 

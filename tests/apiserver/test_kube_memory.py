@@ -21,6 +21,7 @@ from tests.apiserver.permissions import (
     without,
 )
 from tests.support.kube_conversation import following, until
+from tests.support.related_objects import quota_names
 from webhook.kube.adapters import KubeLive
 from webhook.kube.api import KubeApi
 from webhook.kube.memory import NAMESPACES
@@ -109,7 +110,7 @@ def test_the_state_of_a_namespace_holds_its_objects(
         (policy,) = state.network_policies or ()
         assert policy.isolates and policy.selects({"team": "a"}) and not policy.selects({})
         assert [str(pointer) for pointer in policy.open_rules(8265)] == ["/spec/ingress/0"]
-        assert sorted(state.quotas or ()) == ["compute", f"tree-{namespace}"]
+        assert quota_names(state.quotas) == ["compute", f"tree-{namespace}"]
         assert (empty.ray_clusters, empty.services, empty.quotas) == ({}, {}, [])
         return True
 

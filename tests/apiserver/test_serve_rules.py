@@ -38,7 +38,10 @@ def team(
 @pytest.fixture
 def cluster(control_plane: ControlPlane, team: str) -> Object:
     """A RayCluster that complies with `restricted`: its namespace has a quota and is isolated."""
-    quota = {"metadata": {"name": "ray"}, "spec": {"hard": {"pods": "100"}}}
+    quota = {
+        "metadata": {"name": "ray"},
+        "spec": {"hard": {"pods": "100", "limits.memory": "256Gi"}},
+    }
     if not control_plane.get(f"/api/v1/namespaces/{team}/resourcequotas/ray"):
         control_plane.make(f"/api/v1/namespaces/{team}/resourcequotas", quota)
         policy = {**related_objects.network_policy(), "metadata": {"name": "inside"}}
@@ -85,7 +88,10 @@ def test_a_cluster_is_denied_until_its_namespace_has_a_policy_and_a_quota(
     policy = {**related_objects.network_policy(), "metadata": {"name": "inside"}}
     control_plane.make(f"/apis/networking.k8s.io/v1/namespaces/{other}/networkpolicies", policy)
     until(lambda: findings() == {"namespace-quota"})
-    quota = {"metadata": {"name": "ray"}, "spec": {"hard": {"pods": "100"}}}
+    quota = {
+        "metadata": {"name": "ray"},
+        "spec": {"hard": {"pods": "100", "limits.memory": "256Gi"}},
+    }
     control_plane.make(f"/api/v1/namespaces/{other}/resourcequotas", quota)
     until(lambda: findings() == set())
     control_plane.delete(f"/api/v1/namespaces/{other}/resourcequotas/ray")

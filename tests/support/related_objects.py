@@ -1,6 +1,9 @@
 """Minimal valid objects beside Ray: Services, routes, network policies, namespaces, RBAC."""
 
+from collections.abc import Collection
 from typing import Any
+
+from policies.cluster.quota import LiveQuota
 
 Object = dict[str, Any]
 
@@ -13,6 +16,12 @@ def service(**fields: Any) -> Object:
         "metadata": {"name": "web", "namespace": "team-a"},
         "spec": spec,
     }
+
+
+def quota() -> Object:
+    metadata = {"name": "ray", "namespace": "team-a"}
+    spec = {"hard": {"limits.memory": "256Gi"}}
+    return {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata, "spec": spec}
 
 
 def ingress() -> Object:
@@ -121,3 +130,7 @@ RELATED_OBJECTS = {
     "endpointslice": endpoint_slice,
     "namespace": namespace,
 }
+
+
+def quota_names(quotas: Collection[LiveQuota] | None) -> list[str]:
+    return sorted(quota.name for quota in quotas or ())

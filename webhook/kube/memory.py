@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from certs.identity import Cluster, Service
 from policies.cluster.network_policy import NetworkPolicy
+from policies.cluster.quota import LiveQuota
 from policies.cluster.rbac import RbacBinding, RbacGrants, RbacRole
 from policies.cluster.state import NamespaceState
 from policies.documents.metadata import metadata_of
@@ -129,13 +130,13 @@ class KubeMemory:
             return ()
         return self._clusters.store.for_certs.values()
 
-    def _quotas_limiting(self, namespace: str) -> Collection[str] | None:
-        names: list[str] = []
+    def _quotas_limiting(self, namespace: str) -> Collection[LiveQuota] | None:
+        quotas: list[LiveQuota] = []
         for informer in self._quotas:
             if informer.store is None:
                 return None
-            names += informer.store.limiting(namespace)
-        return names
+            quotas += informer.store.limiting(namespace)
+        return quotas
 
     def _update_rights(self) -> None:
         roles, bindings = self._roles.store, self._bindings.store

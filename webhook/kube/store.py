@@ -5,7 +5,8 @@ from types import MappingProxyType
 from typing import Any, Generic, Protocol, TypeVar
 
 from certs.identity import Cluster, Service
-from policies.cluster.state import LiveCluster, LiveService, namespaces_in_quota
+from policies.cluster.quota import LiveQuota, quotas_in
+from policies.cluster.state import LiveCluster, LiveService
 from webhook.kube.objects import ray_cluster_of, service_of
 
 T = TypeVar("T")
@@ -128,26 +129,26 @@ class ServiceStore:
 
 
 class QuotaStore:
-    """The names of quotas by the namespaces they limit; one quota may limit many namespaces."""
+    """Quotas by the namespaces they limit; one quota may limit many namespaces."""
 
     def __init__(self) -> None:
-        self._names = ByNamespace[str]()
-        self._limited_namespaces: dict[tuple[str, str], frozenset[str]] = {}
+        self._quotas = ByNamespace[LiveQuota]()
+        self._limited_namespaces: dict[tuple[str, str], tuple[str, ...]] = {}
 
-    def limiting(self, namespace: str) -> Collection[str]:
-        """The names of the quotas that limit a namespace."""
-        return self._names.within(namespace).values()
+    def limiting(self, namespace: str) -> Collection[LiveQuota]:
+        """The quotas that limit a namespace."""
+        return self._quotas.within(namespace).values()
 
     def put(self, namespace: str, name: str, document: Mapping[str, Any]) -> None:
         self.remove(namespace, name)
-        limited_namespaces = namespaces_in_quota(document)
-        self._limited_namespaces[namespace, name] = limited_namespaces
-        for limited in limited_namespaces:
-            self._names.set(limited, f"{namespace}/{name}", name)
+        quotas = quotas_in(document)
+        self._limited_namespaces[namespace, name] = tuple(quotas)
+        for limited, quota in quotas.items():
+            self._quotas.set(limited, f"{namespace}/{name}", quota)
 
     def remove(self, namespace: str, name: str) -> None:
         for limited in self._limited_namespaces.pop((namespace, name), ()):
-            self._names.remove(limited, f"{namespace}/{name}")
+            self._quotas.remove(limited, f"{namespace}/{name}")
 
     def __len__(self) -> int:
         return len(self._limited_namespaces)

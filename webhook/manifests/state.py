@@ -7,13 +7,9 @@ from typing import Any
 
 from policies.cluster.clouds import QUOTA_KINDS
 from policies.cluster.network_policy import NetworkPolicy
+from policies.cluster.quota import LiveQuota, quotas_in
 from policies.cluster.rbac import RbacBinding, RbacGrants, RbacRole
-from policies.cluster.state import (
-    LiveCluster,
-    LiveService,
-    NamespaceState,
-    namespaces_in_quota,
-)
+from policies.cluster.state import LiveCluster, LiveService, NamespaceState
 from policies.documents.metadata import metadata_of, name_of, namespace_of
 from policies.documents.untyped import as_dict
 from policies.ray import kuberay
@@ -40,7 +36,7 @@ class ManifestNamespaces:
         self._services: dict[str, dict[str, LiveService]] = defaultdict(dict)
         self._public: dict[str, list[LiveService]] = defaultdict(list)
         self._policies: dict[str, list[NetworkPolicy]] = defaultdict(list)
-        self._quotas: dict[str, list[str]] = defaultdict(list)
+        self._quotas: dict[str, list[LiveQuota]] = defaultdict(list)
         self._roles: dict[str, RbacRole] = {}
         self._bindings: list[RbacBinding] = []
         for document in map(_object_of, documents):
@@ -86,7 +82,7 @@ class ManifestNamespaces:
             case ("networking.k8s.io", "NetworkPolicy"):
                 self._policies[namespace].append(NetworkPolicy.of(document))
             case quota if quota in QUOTA_KINDS:
-                self._add_quota(namespace, name, document)
+                self._add_quota(namespace, document)
 
     def _add_cluster(self, namespace: str, kind: Kind, document: Mapping[str, Any]) -> None:
         """Add the RayCluster that a manifest is, or that KubeRay creates from it."""
@@ -99,10 +95,10 @@ class ManifestNamespaces:
             cluster = LiveCluster.of(ray_cluster)
             self._clusters[namespace][cluster.name] = cluster
 
-    def _add_quota(self, namespace: str, name: str, document: Mapping[str, Any]) -> None:
+    def _add_quota(self, namespace: str, document: Mapping[str, Any]) -> None:
         # Some quotas, such as an ElasticQuotaTree, name the namespaces that they limit.
-        for limited in namespaces_in_quota(document):
-            self._quotas[limited or namespace].append(name)
+        for limited, quota in quotas_in(document).items():
+            self._quotas[limited or namespace].append(quota)
 
     def _add_rbac(self, kind: Kind, name: str, document: Mapping[str, Any]) -> None:
         if kind.kind == "ClusterRole":

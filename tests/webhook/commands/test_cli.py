@@ -40,6 +40,7 @@ def test_clean_manifests_exit_with_0(tmp_path: Path) -> None:
         "apiVersion": "v1",
         "kind": "ResourceQuota",
         "metadata": {"name": "ray", "namespace": "team-a"},
+        "spec": {"hard": {"memory": "64Gi"}},
     }
     related = (related_objects.network_policy(), quota, CONFIG_MAP)
     ended = run("review", write(tmp_path, "a.yaml", factory.ray_cluster(), *related))

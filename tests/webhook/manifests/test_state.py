@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from policies.ray import kuberay
+from tests.support.related_objects import quota_names
 from webhook.manifests.cluster import ManifestCluster
 from webhook.manifests.read import Manifest, read
 from webhook.manifests.state import ManifestNamespaces
@@ -81,7 +82,7 @@ def test_everything_in_the_manifests_is_known(written: str) -> None:
     assert set(state.services or ()) == {"inner", "outer"}
     assert [service.name for service in state.public_services or ()] == ["outer"]
     assert [policy.name for policy in state.network_policies or ()] == ["closed"]
-    assert sorted(state.quotas or ()) == ["compute", "tree"]
+    assert quota_names(state.quotas) == ["compute", "tree"]
     assert state.rbac.operators == {OPERATOR, kuberay.OPERATOR}
 
 
@@ -96,7 +97,7 @@ def test_everything_else_is_unknown() -> None:
         other.quotas,
     )
     assert parts == (None,) * 5
-    assert known.state_of("batch").quotas == ["tree"]
+    assert quota_names(known.state_of("batch").quotas) == ["tree"]
     assert known.state_of("kube-system").quotas is None
     rights = ManifestNamespaces(()).state_of("ray").rbac
     assert rights.operators == {kuberay.OPERATOR} and not rights.complete
@@ -117,5 +118,5 @@ def test_lists_in_lists_are_read(tmp_path: Path) -> None:
     for state in (cluster.state_of("ray"), ManifestNamespaces(documents).state_of("ray")):
         assert set(state.services or ()) == {"inner", "outer"}
         assert set(state.ray_clusters or ()) == {"c"}
-        assert sorted(state.quotas or ()) == ["compute", "tree"]
+        assert quota_names(state.quotas) == ["compute", "tree"]
         assert OPERATOR in state.rbac.operators
