@@ -214,7 +214,7 @@ class FakeKubeApi:
             return _status(422, "the server rejected our request due to an error in our request")
 
     async def _watch(self, request: web.BaseRequest, target: Target) -> web.StreamResponse:
-        version = int(request.query["resourceVersion"])
+        version, query = int(request.query["resourceVersion"]), request.query
         end = asyncio.get_running_loop().time() + float(request.query["timeoutSeconds"])
         response = web.StreamResponse()
         await response.prepare(request)
@@ -224,7 +224,9 @@ class FakeKubeApi:
                     changed = self._changed
                     for event_version, event_type, plural, document in list(self._events):
                         if event_version > version and target.contains(plural, document):
-                            await response.write(_event_line(event_type, document))
+                            is_selected = _selected(document, query.get("labelSelector", ""))
+                            seen = event_type if is_selected else "DELETED"
+                            await response.write(_event_line(seen, document))
                             version = event_version
                     await changed.wait()
                 status = {"kind": "Status", "code": 410, "reason": "Expired"}
@@ -254,6 +256,9 @@ def _selected(document: Mapping[str, Any], selector: str) -> bool:
 
 
 def _matches(term: str, labels: Mapping[str, str]) -> bool:
+    name, unequal, value = term.partition("!=")
+    if unequal:
+        return labels.get(name) != value
     name, operator, values = term.partition(" in ")
     if operator:
         return labels.get(name) in [value.strip() for value in values.strip("()").split(",")]

@@ -5,7 +5,8 @@ from types import MappingProxyType
 from typing import Any, Generic, Protocol, TypeVar
 
 from certs.identity import Cluster, Service
-from policies.cluster.state import LiveCluster, LiveService, namespaces_in_quota
+from policies.cluster.quotas import namespaces_in_quota
+from policies.cluster.state import LiveCluster, LiveService
 from webhook.kube.objects import ray_cluster_of, service_of
 
 T = TypeVar("T")

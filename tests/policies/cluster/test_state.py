@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 
 from policies.cluster.exposure import RAY_PORTS
+from policies.cluster.quotas import namespaces_in_quota
 from policies.cluster.state import (
     LiveCluster,
     LiveService,
     NamespaceState,
-    namespaces_in_quota,
 )
 
 
