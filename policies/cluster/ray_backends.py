@@ -111,7 +111,9 @@ class RayBackends:
         return backend.port is not None and _target_port(backend, service) in filter(None, targets)
 
     def _selects_ray(self, service: LiveService) -> bool:
-        if add_on_behind(service) or any(name.startswith(LABEL_PREFIXES) for name in service.selector):
+        if any(name.startswith(LABEL_PREFIXES) for name in service.selector):
+            return True
+        if add_on_behind(service):
             return True
         return bool(service.selector and self._lookup.cluster_with(service.selector))
 

@@ -169,11 +169,10 @@ class FakeKubeApi:
         return web.json_response(stored) if stored else _status(404, "not found")
 
     def _list(self, request: web.BaseRequest, target: Target, _body: Any) -> web.Response:
-        selector = request.query.get("labelSelector", "")
         items = [
             document
             for (plural, _, _), document in sorted(self.objects.items())
-            if target.contains(plural, document) and _selected(document, selector)
+            if target.contains(plural, document) and _selected(document, request.query)
         ]
         token = request.query.get("continue", "page 0+/=")
         start = int(token.removeprefix("page ").removesuffix("+/="))
@@ -214,7 +213,7 @@ class FakeKubeApi:
             return _status(422, "the server rejected our request due to an error in our request")
 
     async def _watch(self, request: web.BaseRequest, target: Target) -> web.StreamResponse:
-        version, query = int(request.query["resourceVersion"]), request.query
+        version = int(request.query["resourceVersion"])
         end = asyncio.get_running_loop().time() + float(request.query["timeoutSeconds"])
         response = web.StreamResponse()
         await response.prepare(request)
@@ -224,9 +223,9 @@ class FakeKubeApi:
                     changed = self._changed
                     for event_version, event_type, plural, document in list(self._events):
                         if event_version > version and target.contains(plural, document):
-                            is_selected = _selected(document, query.get("labelSelector", ""))
-                            seen = event_type if is_selected else "DELETED"
-                            await response.write(_event_line(seen, document))
+                            if not _selected(document, request.query):
+                                event_type = "DELETED"
+                            await response.write(_event_line(event_type, document))
                             version = event_version
                     await changed.wait()
                 status = {"kind": "Status", "code": 410, "reason": "Expired"}
@@ -248,11 +247,10 @@ def _verb(request: web.BaseRequest, target: Target) -> str:
     return {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch"}[request.method]
 
 
-def _selected(document: Mapping[str, Any], selector: str) -> bool:
-    """Whether the labels match a selector of terms `name`, `!name` and `name in (value, ...)`."""
-    labels = document["metadata"].get("labels", {})
-    terms = filter(None, re.split(r",(?![^(]*\))", selector))
-    return all(_matches(term, labels) for term in terms)
+def _selected(document: Mapping[str, Any], query: Mapping[str, str]) -> bool:
+    """Whether the labels match: terms `name`, `!name`, `name!=value` and `name in (value, ...)`."""
+    terms = filter(None, re.split(r",(?![^(]*\))", query.get("labelSelector", "")))
+    return all(_matches(term, document["metadata"].get("labels", {})) for term in terms)
 
 
 def _matches(term: str, labels: Mapping[str, str]) -> bool:
