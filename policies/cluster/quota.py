@@ -9,6 +9,15 @@ from policies.documents.metadata import name_of, namespace_of
 from policies.documents.untyped import as_dict, as_str, dict_items, str_items
 from policies.ray.accelerators import is_accelerator
 
+# The group and kind of the quotas of Kubernetes, of scheduler-plugins and of ACK's scheduler.
+QUOTA_KINDS = frozenset(
+    {
+        ("", "ResourceQuota"),
+        ("scheduling.sigs.k8s.io", "ElasticQuota"),
+        ("scheduling.sigs.k8s.io", "ElasticQuotaTree"),
+        ("scheduling.x-k8s.io", "ElasticQuota"),
+    }
+)
 # ACK's scheduler reads its ElasticQuotaTree only from this namespace.
 _TREE_NAMESPACE = "kube-system"
 # Quotas stay in memory; this is far above the accelerators that any of them limits.

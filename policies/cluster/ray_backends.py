@@ -3,6 +3,8 @@
 import re
 from collections.abc import Collection
 
+from policies.cluster.add_ons import add_on_behind
+from policies.cluster.exposure import SERVE_PORTS
 from policies.cluster.routes import Backend
 from policies.cluster.state import LiveService, NamespaceState, RayClusterLookup
 from policies.ray.workload import LABEL_PREFIXES, RAY_CLUSTER_LABEL
@@ -11,9 +13,8 @@ from policies.ray.workload import LABEL_PREFIXES, RAY_CLUSTER_LABEL
 _HEAD = re.compile(r"([a-z0-9.-]+)-head-svc")
 _SERVE = re.compile(r"[a-z0-9.-]+-serve-svc")
 _SERVE_LABEL = "ray.io/serve"
-_SERVE_PORT = 8000
 # The ports by which people usually mean Ray, besides those that RayClusterLookup knows.
-_USUAL_PORTS = (80, 443, _SERVE_PORT, "client", "dashboard", "gcs", "gcs-server", "redis", "serve")
+_USUAL_PORTS = (80, 443, *SERVE_PORTS, "client", "dashboard", "gcs", "gcs-server", "redis", "serve")
 # GCS and Ray Client. With mTLS they ask every client for a certificate. The dashboard and its
 # agents never speak TLS.
 _TLS_PORTS = (6379, 10001)
@@ -67,7 +68,8 @@ class RayBackends:
         service, ports = self._known_service(backend), self._lookup.ports
         if service is None:
             return bool(_SERVE.fullmatch(backend.service)) and backend.port not in ports
-        if _target_port(backend, service) == _SERVE_PORT and _SERVE_PORT not in ports:
+        target = _target_port(backend, service)
+        if target in SERVE_PORTS and target not in ports:
             return True
         return self.leads_only_to_serve(service)
 
@@ -110,6 +112,8 @@ class RayBackends:
 
     def _selects_ray(self, service: LiveService) -> bool:
         if any(name.startswith(LABEL_PREFIXES) for name in service.selector):
+            return True
+        if add_on_behind(service):
             return True
         return bool(service.selector and self._lookup.cluster_with(service.selector))
 

@@ -7,7 +7,8 @@ from functools import cached_property
 from itertools import islice
 from typing import Any
 
-from policies.cluster.exposure import RAY_PORTS, is_public
+from policies.cluster.endpoints import LiveEndpoints
+from policies.cluster.exposure import RAY_PORTS, SERVE_PORTS, is_public
 from policies.cluster.network_policy import NetworkPolicy
 from policies.cluster.quota import LiveQuota
 from policies.cluster.rbac import RbacGrants
@@ -15,7 +16,7 @@ from policies.cluster.selectors import has_labels
 from policies.documents.metadata import name_of
 from policies.documents.untyped import as_dict, as_str, dict_items, larger
 from policies.ray.kuberay import labels_of_pods
-from policies.ray.workload import RAY_CLUSTER_LABEL, TLS_LABEL, TLS_MANAGED, Workload
+from policies.ray.workload import RAY_CLUSTER_LABEL, TLS_LABEL, TLS_MANAGED, Group, Workload
 
 _NONE: Mapping[str, Any] = {}
 # Anyone with rights in a namespace can create these objects, and their views stay in memory, so
@@ -28,6 +29,19 @@ _MOST_PORTS = 256
 MAX_COMPARISONS = 20_000
 # The parameters of `ray start` that move RAY_PORTS.
 PORT_PARAMS = ("port", "dashboard-port", "ray-client-server-port", "dashboard-agent-listen-port")
+# Those that fix a port which Ray otherwise chooses at random, or which only some versions open
+# (`ray start` of Ray 2.52). Metrics and Ray Serve are missing: no code runs through them.
+MORE_PORT_PARAMS = (
+    "dashboard-agent-grpc-port",
+    "dashboard-grpc-port",
+    "runtime-env-agent-port",
+    "node-manager-port",
+    "object-manager-port",
+    "min-worker-port",
+    "max-worker-port",
+)
+# The ports of workers where their parameters do not say otherwise.
+_WORKER_PORTS = (10002, 19999)
 _PORT = re.compile(r"[0-9]{1,5}")
 # The names that KubeRay gives to the ports of its head Service.
 _PORT_NAMES = frozenset({"client", "dashboard", "gcs", "gcs-server", "redis"})
@@ -59,7 +73,7 @@ class LiveCluster:
         workload = Workload("RayCluster", document)
         name, uid = workload.name, as_str(workload.metadata.get("uid"))
         kuberay_tls = workload.cluster is not None and workload.cluster.kuberay_tls
-        ports = frozenset(islice(_ports_of(workload), _MOST_PORTS))
+        ports = ports_of(workload)
         managed = workload.labels.get(TLS_LABEL) == TLS_MANAGED
         groups = as_dict(document.get("spec")).get("workerGroupSpecs")
         if not isinstance(groups, list) or len(groups) < _MOST_GROUPS:
@@ -74,20 +88,46 @@ class LiveCluster:
         return self.too_large or any(has_labels(wanted, labels) for labels in self.pod_labels)
 
 
-def _ports_of(workload: Workload) -> Iterator[int | str]:
+def moved_ports(group: Group) -> set[int]:
+    """The ports of Ray that the parameters of a group set."""
+    moved = set[int]()
+    for parameter in (*PORT_PARAMS, *MORE_PORT_PARAMS):
+        value = str(group.start_params.get(parameter, ""))
+        if _PORT.fullmatch(value):
+            moved.add(int(value))
+    return moved
+
+
+def _workers_in_place_of_serve(group: Group) -> Iterator[int]:
+    """The ports of Ray Serve that parameters of a group give to workers instead."""
+    params = group.start_params
+    listed = str(params.get("worker-port-list", ""))
+    first, last = (str(params.get(f"{end}-worker-port", "")) for end in ("min", "max"))
+    least = int(first) if _PORT.fullmatch(first) else _WORKER_PORTS[0]
+    most = int(last) if _PORT.fullmatch(last) else _WORKER_PORTS[1]
+    for port in SERVE_PORTS:
+        if least <= port <= most or str(port) in listed:
+            yield port
+
+
+def ports_of(workload: Workload) -> frozenset[int | str]:
     """The ports its author moved away from Ray's defaults, and the names given to Ray's ports."""
     groups = workload.cluster.groups if workload.cluster else ()
+    moved = set[int]()
     for group in islice(groups, _MOST_GROUPS):
-        moved = set[int]()
-        for parameter in PORT_PARAMS:
-            value = str(group.start_params.get(parameter, ""))
-            if _PORT.fullmatch(value):
-                moved.add(int(value))
-        yield from moved.difference(RAY_PORTS)
-        ray = group.pod.ray_container
-        for _, port in dict_items(ray.raw.get("ports") if ray else None):
+        moved |= moved_ports(group)
+        moved.update(_workers_in_place_of_serve(group))
+    names = islice(_port_names(workload, moved.union(RAY_PORTS)), _MOST_PORTS)
+    return frozenset(moved.difference(RAY_PORTS)).union(names)
+
+
+def _port_names(workload: Workload, ports: Collection[int]) -> Iterator[str]:
+    """The names of these ports in all containers: a Service finds a name in any of them."""
+    options = workload.cluster.options if workload.cluster else ()
+    for container in (*(one for pod in workload.pods for one in pod.containers), *options):
+        for _, port in dict_items(container.raw.get("ports")):
             name = as_str(port.get("name"))
-            if name and port.get("containerPort") in (*RAY_PORTS, *moved):
+            if name and port.get("containerPort") in ports:
                 yield name
 
 
@@ -155,7 +195,8 @@ class NamespaceState:
     """What RayWarden's caches hold of the namespace of an object; None means "unknown".
 
     `metadata`: the Namespace's own. `ray_clusters`, `services`: by name. `public_services`: those
-    of them that can be reached from outside the cluster. `quotas`: those that limit the namespace.
+    of them that can be reached from outside the cluster. `endpoints`: those that Kubernetes did not
+    write for the selector of a Service, by name. `quotas`: those that limit the namespace.
 
     The collections change when the caches change: use them at once, and do not keep them.
     """
@@ -164,6 +205,7 @@ class NamespaceState:
     ray_clusters: Mapping[str, LiveCluster] | None = None
     services: Mapping[str, LiveService] | None = None
     public_services: Collection[LiveService] | None = None
+    endpoints: Mapping[str, LiveEndpoints] | None = None
     network_policies: Collection[NetworkPolicy] | None = None
     quotas: Collection[LiveQuota] | None = None
     rbac: RbacGrants = field(default_factory=RbacGrants)
@@ -185,6 +227,8 @@ class RayClusterLookup:
 
     def __init__(self, namespace_state: NamespaceState) -> None:
         self._clusters = (namespace_state.ray_clusters or {}).values()
+        # Without a RayCluster, other software owns these ports.
+        self.may_have_clusters = namespace_state.ray_clusters is None or bool(self._clusters)
         self._names: dict[str, str] = {}
         self._remaining = MAX_COMPARISONS
 

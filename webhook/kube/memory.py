@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from certs.identity import Cluster, Service
+from policies.cluster.endpoints import CONTROLLER, MANAGED_BY_LABEL, LiveEndpoints
 from policies.cluster.network_policy import NetworkPolicy
 from policies.cluster.quota import LiveQuota
 from policies.cluster.rbac import RbacBinding, RbacGrants, RbacRole
@@ -22,6 +23,9 @@ S = TypeVar("S", bound=Store)
 NAMESPACES = Resource("", "v1", "namespaces")
 RAY_CLUSTERS = Resource("ray.io", "v1", "rayclusters")
 SERVICES = Resource("", "v1", "services")
+ENDPOINT_SLICES = Resource("discovery.k8s.io", "v1", "endpointslices")
+# Those of Kubernetes' own controller are many, and change with every pod.
+_NOT_OF_CONTROLLER = f"{MANAGED_BY_LABEL}!={CONTROLLER}"
 _NETWORK_POLICIES = Resource("networking.k8s.io", "v1", "networkpolicies")
 ROLES = Resource("rbac.authorization.k8s.io", "v1", "clusterroles")
 BINDINGS = Resource("rbac.authorization.k8s.io", "v1", "clusterrolebindings")
@@ -32,7 +36,16 @@ _QUOTAS = (
     Resource("scheduling.sigs.k8s.io", "v1beta1", "elasticquotas"),
     Resource("scheduling.x-k8s.io", "v1alpha1", "elasticquotas"),
 )
-WATCHED = (NAMESPACES, RAY_CLUSTERS, SERVICES, _NETWORK_POLICIES, *_QUOTAS, ROLES, BINDINGS)
+WATCHED = (
+    NAMESPACES,
+    RAY_CLUSTERS,
+    SERVICES,
+    ENDPOINT_SLICES,
+    _NETWORK_POLICIES,
+    *_QUOTAS,
+    ROLES,
+    BINDINGS,
+)
 _NAMESPACE_FIELDS = ("name", "uid", "creationTimestamp", "labels", "annotations")
 
 
@@ -54,6 +67,13 @@ class KubeMemory:
         self._namespaces = informer(NAMESPACES, partial(ObjectStore, _namespace_metadata))
         self._clusters = informer(RAY_CLUSTERS, RayClusterStore)
         self._services = informer(SERVICES, ServiceStore)
+        self._endpoints = Informer(
+            api,
+            ENDPOINT_SLICES,
+            partial(ObjectStore, LiveEndpoints.of),
+            labels=_NOT_OF_CONTROLLER,
+            retry_seconds=retry_seconds,
+        )
         self._network_policies = informer(_NETWORK_POLICIES, partial(ObjectStore, NetworkPolicy.of))
         self._quotas = tuple(informer(resource, QuotaStore) for resource in _QUOTAS)
         self._roles = informer(ROLES, partial(ObjectStore, RbacRole.of), self._update_rights)
@@ -65,6 +85,7 @@ class KubeMemory:
             self._namespaces,
             self._clusters,
             self._services,
+            self._endpoints,
             self._network_policies,
             *self._quotas,
             self._roles,
@@ -102,6 +123,7 @@ class KubeMemory:
         namespaces = self._namespaces.store
         clusters = self._clusters.store
         services = self._services.store
+        endpoints = self._endpoints.store
         policies = self._network_policies.store
         metadata = None if namespaces is None else namespaces.get("", namespace)
         ray_clusters = None if clusters is None else clusters.for_rules.within(namespace)
@@ -113,6 +135,7 @@ class KubeMemory:
             ray_clusters=ray_clusters,
             services=all_services,
             public_services=public_services,
+            endpoints=None if endpoints is None else endpoints.within(namespace),
             network_policies=network_policies,
             quotas=self._quotas_limiting(namespace),
             rbac=self._rights,

@@ -5,12 +5,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from policies.cluster.clouds import QUOTA_KINDS
+from policies.cluster.endpoints import CONTROLLER, MANAGED_BY_LABEL, LiveEndpoints
 from policies.cluster.network_policy import NetworkPolicy
-from policies.cluster.quota import LiveQuota, quotas_in
+from policies.cluster.quota import QUOTA_KINDS, LiveQuota, quotas_in
 from policies.cluster.rbac import RbacBinding, RbacGrants, RbacRole
 from policies.cluster.state import LiveCluster, LiveService, NamespaceState
-from policies.documents.metadata import metadata_of, name_of, namespace_of
+from policies.documents.metadata import labels_of, metadata_of, name_of, namespace_of
 from policies.documents.untyped import as_dict
 from policies.ray import kuberay
 from policies.ray.workload import RAY_GROUP, Kind, Workload
@@ -35,6 +35,7 @@ class ManifestNamespaces:
         self._clusters: dict[str, dict[str, LiveCluster]] = defaultdict(dict)
         self._services: dict[str, dict[str, LiveService]] = defaultdict(dict)
         self._public: dict[str, list[LiveService]] = defaultdict(list)
+        self._endpoints: dict[str, dict[str, LiveEndpoints]] = defaultdict(dict)
         self._policies: dict[str, list[NetworkPolicy]] = defaultdict(list)
         self._quotas: dict[str, list[LiveQuota]] = defaultdict(list)
         self._roles: dict[str, RbacRole] = {}
@@ -53,7 +54,9 @@ class ManifestNamespaces:
         """What the manifests say about `namespace`."""
         missing = NamespaceState()
         if self._complete:
-            missing = NamespaceState(ray_clusters={}, services={}, network_policies=(), quotas=())
+            missing = NamespaceState(
+                ray_clusters={}, services={}, endpoints={}, network_policies=(), quotas=()
+            )
         services = self._services.get(namespace, missing.services)
         public_services = None
         if services is not None:
@@ -63,6 +66,7 @@ class ManifestNamespaces:
             ray_clusters=self._clusters.get(namespace, missing.ray_clusters),
             services=services,
             public_services=public_services,
+            endpoints=self._endpoints.get(namespace, missing.endpoints),
             network_policies=self._policies.get(namespace, missing.network_policies),
             quotas=self._quotas.get(namespace, missing.quotas),
             rbac=self._rights,
@@ -79,6 +83,8 @@ class ManifestNamespaces:
                 self._metadata[name] = metadata_of(document)
             case ("", "Service"):
                 self._add_service(namespace, LiveService.of(document))
+            case ("discovery.k8s.io", "EndpointSlice"):
+                self._add_endpoints(namespace, name, document)
             case ("networking.k8s.io", "NetworkPolicy"):
                 self._policies[namespace].append(NetworkPolicy.of(document))
             case quota if quota in QUOTA_KINDS:
@@ -105,6 +111,10 @@ class ManifestNamespaces:
             self._roles[name] = RbacRole.of(document)
         elif kind.kind == "ClusterRoleBinding":
             self._bindings.append(RbacBinding.of(document))
+
+    def _add_endpoints(self, namespace: str, name: str, document: Mapping[str, Any]) -> None:
+        if labels_of(document).get(MANAGED_BY_LABEL) != CONTROLLER:
+            self._endpoints[namespace][name] = LiveEndpoints.of(document)
 
     def _add_service(self, namespace: str, service: LiveService) -> None:
         self._services[namespace][service.name] = service

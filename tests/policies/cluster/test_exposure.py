@@ -14,6 +14,7 @@ RANGES = "service.beta.kubernetes.io/load-balancer-source-ranges"
 AZURE_RANGES = "service.beta.kubernetes.io/azure-allowed-ip-ranges"
 AZURE_INTERNAL = "service.beta.kubernetes.io/azure-load-balancer-internal"
 AWS_SCHEME = "service.beta.kubernetes.io/aws-load-balancer-scheme"
+AWS_TYPE = "service.beta.kubernetes.io/aws-load-balancer-type"
 ACK = "service.beta.kubernetes.io/alibaba-cloud-loadbalancer-"
 OFFICE, WORLD = "203.0.113.0/24", "0.0.0.0/0"
 
@@ -54,7 +55,7 @@ def test_the_type_and_the_external_ips_can_make_a_service_public(
         balancer(**{RANGES: f"{OFFICE}, 198.51.100.0/24 ,"}),
         balancer(**{AZURE_RANGES: OFFICE}),
         balancer(**{AZURE_INTERNAL: "true"}),
-        balancer(**{AWS_SCHEME: "internal"}),
+        balancer(**{AWS_SCHEME: "internal", AWS_TYPE: "external"}),
         balancer(**{f"{ACK}address-type": "intranet"}),
         balancer(**{f"{ACK}acl-status": "on", f"{ACK}acl-type": "white", f"{ACK}acl-id": "acl-1"}),
         balancer(OFFICE, **{RANGES: WORLD}),
@@ -77,6 +78,7 @@ def test_a_restricted_load_balancer_is_not_public(service: dict[str, Any]) -> No
         balancer(OFFICE, **{AZURE_RANGES: WORLD}),
         balancer(**{RANGES: OFFICE, AZURE_RANGES: WORLD}),
         balancer(**{AZURE_INTERNAL: "false"}),
+        balancer(**{AWS_SCHEME: "internal"}),
         balancer(**{AZURE_INTERNAL: "true", AWS_SCHEME: "internet-facing"}),
         balancer(**{f"{ACK}acl-status": "on", f"{ACK}acl-type": "black", f"{ACK}acl-id": "acl-1"}),
         balancer(**{f"{ACK}acl-status": "on", f"{ACK}acl-type": "white"}),

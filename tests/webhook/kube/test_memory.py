@@ -71,6 +71,7 @@ async def test_state_is_unknown_before_the_first_list_and_empty_after(
         None,
     ) * 4
     assert (state.network_policies, state.quotas, state.rbac) == (None, None, RbacGrants())
+    assert state.endpoints is None
     fake.unknown = OPTIONAL
     async with following(api) as live:
         state = live.state_of("ray")
