@@ -14,7 +14,7 @@ from policies.cluster.selectors import has_labels
 from policies.documents.metadata import name_of, namespace_of
 from policies.documents.untyped import as_dict, as_str, dict_items, larger, str_items
 from policies.ray.kuberay import labels_of_pods
-from policies.ray.workload import RAY_CLUSTER_LABEL, Workload
+from policies.ray.workload import RAY_CLUSTER_LABEL, Group, Workload
 
 _NONE: Mapping[str, Any] = {}
 # Anyone with rights in a namespace can create these objects, and their views stay in memory, so
@@ -27,6 +27,17 @@ _MOST_PORTS = 256
 MAX_COMPARISONS = 20_000
 # The parameters of `ray start` that move RAY_PORTS.
 PORT_PARAMS = ("port", "dashboard-port", "ray-client-server-port", "dashboard-agent-listen-port")
+# Those that fix a port which Ray otherwise chooses at random, or which only some versions open
+# (`ray start` of Ray 2.52). Metrics and Ray Serve are missing: no code runs through them.
+MORE_PORT_PARAMS = (
+    "dashboard-agent-grpc-port",
+    "dashboard-grpc-port",
+    "runtime-env-agent-port",
+    "node-manager-port",
+    "object-manager-port",
+    "min-worker-port",
+    "max-worker-port",
+)
 _PORT = re.compile(r"[0-9]{1,5}")
 # The names that KubeRay gives to the ports of its head Service.
 _PORT_NAMES = frozenset({"client", "dashboard", "gcs", "gcs-server", "redis"})
@@ -71,15 +82,21 @@ class LiveCluster:
         return self.too_large or any(has_labels(wanted, labels) for labels in self.pod_labels)
 
 
+def moved_ports(group: Group) -> set[int]:
+    """The ports of Ray that the parameters of a group set."""
+    moved = set[int]()
+    for parameter in (*PORT_PARAMS, *MORE_PORT_PARAMS):
+        value = str(group.start_params.get(parameter, ""))
+        if _PORT.fullmatch(value):
+            moved.add(int(value))
+    return moved
+
+
 def _ports_of(workload: Workload) -> Iterator[int | str]:
     """The ports its author moved away from Ray's defaults, and the names given to Ray's ports."""
     groups = workload.cluster.groups if workload.cluster else ()
     for group in islice(groups, _MOST_GROUPS):
-        moved = set[int]()
-        for parameter in PORT_PARAMS:
-            value = str(group.start_params.get(parameter, ""))
-            if _PORT.fullmatch(value):
-                moved.add(int(value))
+        moved = moved_ports(group)
         yield from moved.difference(RAY_PORTS)
         ray = group.pod.ray_container
         for _, port in dict_items(ray.raw.get("ports") if ray else None):
