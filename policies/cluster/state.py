@@ -9,7 +9,7 @@ from typing import Any
 
 from policies.cluster.exposure import RAY_PORTS, is_public
 from policies.cluster.network_policy import NetworkPolicy
-from policies.cluster.rbac import RbacGrants
+from policies.cluster.rbac import NamespaceRbac, Power, RbacGrants, subjects_of
 from policies.cluster.selectors import has_labels
 from policies.documents.metadata import name_of, namespace_of
 from policies.documents.untyped import as_dict, as_str, dict_items, larger, str_items
@@ -182,6 +182,7 @@ class NamespaceState:
     network_policies: Collection[NetworkPolicy] | None = None
     quotas: Collection[str] | None = None
     rbac: RbacGrants = field(default_factory=RbacGrants)
+    namespace_rbac: NamespaceRbac | None = None
 
     @property
     def labels(self) -> Mapping[str, Any]:
@@ -190,6 +191,24 @@ class NamespaceState:
         Empty if the namespace is unknown, so that the policy's own profiles apply.
         """
         return as_dict((self.metadata or _NONE).get("labels"))
+
+    def runs_kuberay(self, user: str) -> bool:
+        """True if RBAC allows a service account to run KubeRay here, or in all namespaces."""
+        if user in self.rbac.operators:
+            return True
+        return self.namespace_rbac is not None and self.namespace_rbac.runs_kuberay(user)
+
+    def powers_of(self, namespace: str, account: str) -> frozenset[Power]:
+        """What a service account of the namespace may do that leads beyond its own rights."""
+        subjects = subjects_of(namespace, account)
+        powers = {
+            Power(verb_phrase, "")
+            for subject in subjects
+            for verb_phrase in self.rbac.powers.get(subject, ())
+        }
+        if self.namespace_rbac is not None:
+            powers.update(self.namespace_rbac.powers_of(subjects))
+        return frozenset(powers)
 
 
 class RayClusterLookup:

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from policies.cluster.rbac import RbacBinding, RbacGrants, RbacRole
+from policies.cluster.rbac import RbacBinding, RbacGrants
+from policies.cluster.roles import RbacRole
 
 RBAC = "rbac.authorization.k8s.io"
 OPERATOR = "system:serviceaccount:kuberay-system:kuberay-operator"

@@ -1,0 +1,120 @@
+"""Code that runs on Ray cannot take over the cluster through its service account."""
+
+from collections.abc import Collection, Iterator
+from typing import ClassVar
+
+from policies.cluster.rbac import Power
+from policies.cluster.roles import EVERYTHING
+from policies.documents.pointer import Pointer
+from policies.documents.untyped import as_str, clipped
+from policies.injection.api_token import can_use_api, needs_token, projects_token
+from policies.model import Facts, Profile, Rule, Severity, Violation
+from policies.ray.pod import Pod, PodRole
+from policies.ray.workload import Workload
+
+
+class NoPowerfulServiceAccount(Rule):
+    """Refuses Ray pods with a service account that may read Secrets or create pods, and similar.
+
+    RayWarden reads the ClusterRoles, Roles and their bindings when the object is created. It looks
+    for rights that lead to more rights: everything (`*`), to read Secrets, to create pods or what
+    creates pods, to run commands in pods, to issue tokens, to impersonate others, and to grant
+    rights. Named objects do not count, and neither does the role that KubeRay creates for the
+    autoscaler. Pods without an API token do not count. The profile `baseline` refuses these rights
+    if they hold in all namespaces, in kube-system or in RayWarden's own namespace; `restricted`
+    refuses them in any namespace.
+    Why: every job that runs on Ray has the rights of its pods. With these, a job or an intruder
+    controls the cluster, or reads the key of RayWarden's CA.
+    Fix: use a service account of its own for Ray, with only the rights that the jobs need.
+    """
+
+    id: ClassVar[str] = "no-powerful-service-account"
+    profile: ClassVar[Profile] = Profile.RESTRICTED
+    from_level: ClassVar[Profile | None] = Profile.BASELINE
+    severity: ClassVar[Severity] = Severity.HIGH
+
+    def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
+        # A pod that KubeRay creates was checked as part of its RayCluster. To refuse it after a
+        # change in RBAC would stop a running cluster from replacing its pods.
+        if workload.is_kuberay_pod:
+            return
+        known, is_unknown = facts.namespace_state, False
+        for pod in workload.pods:
+            account = _account(pod, workload)
+            if not account or not can_use_api(pod, workload, facts):
+                continue
+            is_unknown = is_unknown or (not known.rbac.complete and known.namespace_rbac is None)
+            powers = known.powers_of(facts.namespace, account)
+            if powers:
+                yield from self._check(pod, account, powers, workload, facts)
+        if is_unknown:
+            message = (
+                "the rights of the service accounts are unknown to RayWarden, so they cannot be "
+                "verified"
+            )
+            remediation = "compare kubectl auth can-i --list --as=system:serviceaccount:NS:NAME"
+            yield self.unknown(message, workload.pods[0].spec_pointer, remediation)
+
+    def _check(
+        self,
+        pod: Pod,
+        account: str,
+        powers: Collection[Power],
+        workload: Workload,
+        facts: Facts,
+    ) -> Iterator[Violation]:
+        place, remediation = _fix(pod, account, workload, facts)
+        reported = set[str]()
+        for scope, level, phrases in _by_scope(powers, facts):
+            new = phrases - reported
+            if not new or EVERYTHING in reported:
+                continue
+            reported |= new
+            may = EVERYTHING if EVERYTHING in new else ", ".join(sorted(new))
+            message = (
+                f"the {pod.title} runs as the service account {clipped(account)}, which may {may} "
+                f"in {scope}"
+            )
+            yield self.violation(message, place, remediation, profile=level)
+
+
+def _by_scope(
+    powers: Collection[Power], facts: Facts
+) -> Iterator[tuple[str, Profile, frozenset[str]]]:
+    """What the account may do, by where: the widest scope first."""
+    known = {"", facts.namespace, facts.signer.namespace, "kube-system"}
+    scopes = (
+        ("all namespaces", Profile.BASELINE, {""}),
+        ("the namespace kube-system", Profile.BASELINE, {"kube-system"}),
+        (f"the namespace {facts.signer.namespace}", Profile.BASELINE, {facts.signer.namespace}),
+        (f"the namespace {facts.namespace}", Profile.RESTRICTED, {facts.namespace}),
+        ("other namespaces", Profile.RESTRICTED, {power.namespace for power in powers} - known),
+    )
+    for scope, level, namespaces in scopes:
+        phrases = (power.verb_phrase for power in powers if power.namespace in namespaces)
+        yield scope, level, frozenset(phrases)
+
+
+def _account(pod: Pod, workload: Workload) -> str:
+    """The service account of a pod; empty if KubeRay will choose a name that is not known yet."""
+    account = as_str(pod.spec.get("serviceAccountName")) or as_str(pod.spec.get("serviceAccount"))
+    if account:
+        return account
+    cluster = workload.cluster
+    if pod.role is PodRole.HEAD and cluster and cluster.autoscaling:
+        # KubeRay creates an account with the name of the RayCluster
+        # (`GetHeadGroupServiceAccountName`), and uses an existing one of that name.
+        return workload.name if workload.kind == "RayCluster" else ""
+    return "default"
+
+
+def _fix(pod: Pod, account: str, workload: Workload, facts: Facts) -> tuple[Pointer, str]:
+    """The place of the field to change, and what to do there."""
+    if not needs_token(pod, workload) and not projects_token(pod):
+        field = "automountServiceAccountToken"
+        return pod.spec_pointer / field, f"set {field}: false in the pod spec"
+    other = "ray" if account != "ray" else "ray-limited"
+    return pod.spec_pointer / "serviceAccountName", (
+        f"set serviceAccountName: {other} in the pod spec, run kubectl create serviceaccount "
+        f"{other} --namespace={facts.namespace}, and grant it only what the jobs need"
+    )
