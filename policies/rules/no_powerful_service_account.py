@@ -19,10 +19,11 @@ class NoPowerfulServiceAccount(Rule):
     RayWarden reads the ClusterRoles, Roles and their bindings when the object is created. It looks
     for rights that lead to more rights: everything (`*`), to read Secrets, to create pods or what
     creates pods, to run commands in pods, to issue tokens, to impersonate others, and to grant
-    rights. Named objects do not count, and neither does the role that KubeRay creates for the
-    autoscaler. Pods without an API token do not count. The profile `baseline` refuses these rights
-    if they hold in all namespaces, in kube-system or in RayWarden's own namespace; `restricted`
-    refuses them in any namespace.
+    rights. Rights to named objects do not count, and neither does the role that KubeRay creates for
+    the autoscaler. Pods without an API token do not count. Offline, RayWarden knows only the RBAC
+    objects in the same manifests. The profile `baseline` refuses these rights if they hold in all
+    namespaces, in kube-system or in RayWarden's own namespace. `restricted` refuses them in any
+    namespace.
     Why: every job that runs on Ray has the rights of its pods. With these, a job or an intruder
     controls the cluster, or reads the key of RayWarden's CA.
     Fix: use a service account of its own for Ray, with only the rights that the jobs need.
@@ -38,22 +39,13 @@ class NoPowerfulServiceAccount(Rule):
         # change in RBAC would stop a running cluster from replacing its pods.
         if workload.is_kuberay_pod:
             return
-        known, is_unknown = facts.namespace_state, False
         for pod in workload.pods:
             account = _account(pod, workload)
             if not account or not can_use_api(pod, workload, facts):
                 continue
-            is_unknown = is_unknown or (not known.rbac.complete and known.namespace_rbac is None)
-            powers = known.powers_of(facts.namespace, account)
+            powers = facts.namespace_state.powers_of(facts.namespace, account)
             if powers:
                 yield from self._check(pod, account, powers, workload, facts)
-        if is_unknown:
-            message = (
-                "the rights of the service accounts are unknown to RayWarden, so they cannot be "
-                "verified"
-            )
-            remediation = "compare kubectl auth can-i --list --as=system:serviceaccount:NS:NAME"
-            yield self.unknown(message, workload.pods[0].spec_pointer, remediation)
 
     def _check(
         self,
