@@ -151,6 +151,12 @@ def test_73_the_account_that_kuberay_would_create() -> None:
     cluster = changed(ray_cluster(), {**AUTOSCALING, f"{HEAD}/spec/serviceAccountName": None})
     taken = {**ACCOUNT, "name": "demo"}
     assert refused(cluster, None, *cluster_role("r", [taken], POWERS[0])) == POWERFUL
+    everybody = {"kind": "Group", "name": "system:serviceaccounts"}
+    place = "/spec/rayClusterSpec/headGroupSpec/template/spec/serviceAccountName"
+    job = changed(
+        factory.ray_job(), {"/spec/rayClusterSpec/enableInTreeAutoscaling": True, place: None}
+    )
+    assert refused(job, None, *cluster_role("r", [everybody], POWERS[0])) == POWERFUL
 
 
 @pytest.mark.parametrize(
