@@ -31,8 +31,8 @@ _RANDOM_PORTS = (range(10002, 20000), range(32768, 61000))
 # A rule that lets everyone reach more than this many of them reaches Ray sooner or later. One that
 # opens a few means other software, such as a metrics port on 15090.
 _FEW_PORTS = 16
-# What each namespace has, whoever owns it: its name, which the API server writes, and labels that
-# say how it is set up. A selector of one of these does not say whose namespace it is.
+# What namespaces of any owner have: their name, which the API server writes, and labels that say
+# how they are set up. A selector of one of these does not say whose namespace it is.
 _NAMESPACE_NAME = "kubernetes.io/metadata.name"
 _UNKNOWN_NAMESPACE = {_NAMESPACE_NAME: ""}
 _COMMON_LABELS = frozenset({"istio-injection", "istio.io/rev", "linkerd.io/inject"})

@@ -178,7 +178,10 @@ def test_the_ranges_of_all_rules_are_counted_together() -> None:
 
 
 def test_a_policy_keeps_few_spans_of_addresses() -> None:
-    many = [blocks(*(f"8.{index}.{part}.0/32" for part in range(90))) for index in range(12)]
+    parts = range(90)
+    many = []
+    for index in range(12):
+        many.append(blocks(*(f"8.{index}.{part}.0/32" for part in parts)))
     assert open_at(policy(*many)) == ["/spec/ingress"]
     assert open_at(policy(*many[:11])) == []
 

@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from policies.cluster.rbac import Power, RbacGrants
+from policies.cluster.rbac import RbacGrants
 from tests.support.fake_kube_api import FakeKubeApi
 from tests.support.kube_conversation import (
     conversation,
@@ -19,7 +19,6 @@ from tests.support.kube_conversation import (
 from webhook.kube.adapters import KubeLive
 from webhook.kube.api import KubeApi
 from webhook.kube.memory import WATCHED, KubeMemory
-from webhook.kube.store import RoleBindingStore, RoleStore
 from webhook.ports import NamespaceStates
 
 CREATED = "2026-11-20T08:00:00Z"
@@ -217,75 +216,6 @@ async def test_kuberay_operators_are_found_from_roles_and_bindings(
         await until(lambda: operators() == {OPERATOR})
         fake.delete("clusterroles", "", "kuberay-operator")
         await until(lambda: operators() == frozenset())
-
-
-def granted(namespace: str, *subjects: Any, role: str = "kuberay-operator") -> dict[str, Any]:
-    """A RoleBinding in `namespace`; a subject is an account as (namespace, name), or a group."""
-    listed = [
-        {"kind": "Group", "name": subject}
-        if isinstance(subject, str)
-        else {"kind": "ServiceAccount", "namespace": subject[0], "name": subject[1]}
-        for subject in subjects
-    ]
-    reference = {"apiGroup": RBAC, "kind": "Role", "name": role}
-    return stored("granted", namespace, roleRef=reference, subjects=listed)
-
-
-@conversation
-async def test_role_bindings_count_in_their_namespace_and_for_their_accounts(
-    fake: FakeKubeApi, api: KubeApi
-) -> None:
-    local = {**role("update"), "metadata": stored("kuberay-operator", "ray")["metadata"]}
-    fake.put("roles", local)
-    fake.put("rolebindings", granted("ray", ("kuberay-system", "kuberay-operator")))
-    power = Power("create pods", "ray")
-    async with following(api) as live:
-
-        def runs(namespace: str) -> bool:
-            return live.state_of(namespace).runs_kuberay(OPERATOR)
-
-        def powers(namespace: str, account: str) -> set[Power]:
-            return set(live.state_of(namespace).powers_of(namespace, account))
-
-        assert runs("ray") and not runs("other") and not runs("kuberay-system")
-        assert live.state_of("ray").rbac.operators == frozenset()
-        assert powers("kuberay-system", "kuberay-operator") == {power}
-        assert powers("ray", "kuberay-operator") == set()
-        await watched(fake, "roles", "rolebindings")
-        fake.put("rolebindings", granted("ray", "system:serviceaccounts:team"))
-        await until(lambda: powers("team", "any") == {power})
-        assert not runs("ray") and powers("kuberay-system", "kuberay-operator") == set()
-        fake.put("rolebindings", granted("ray", "system:serviceaccounts"))
-        await until(lambda: powers("elsewhere", "any") == {power})
-        fake.put("rolebindings", granted("ray", "people", ("team", "a")))
-        await until(lambda: powers("team", "a") == {power} and not powers("elsewhere", "any"))
-        fake.put("roles", {**local, "rules": []})
-        await until(lambda: powers("team", "a") == set())
-        fake.put("roles", local)
-        await until(lambda: powers("team", "a") == {power})
-        fake.delete("rolebindings", "ray", "granted")
-        await until(lambda: powers("team", "a") == set())
-
-
-def test_only_role_bindings_of_service_accounts_are_kept() -> None:
-    store = RoleBindingStore()
-    store.put("ray", "people", granted("ray", "people", "system:masters"))
-    assert len(store) == 0
-    many = [("team", f"account-{number}") for number in range(1000)]
-    store.put("ray", "granted", granted("ray", *many))
-    binding = store.inside.get("ray", "granted")
-    assert binding and len(binding.users) == 256 and len(store.about) == 1
-    store.put("ray", "granted", granted("ray", ("team", "a" * 10_000)))
-    assert len(store) == len(store.about) == 0
-
-
-def test_only_roles_that_matter_are_kept() -> None:
-    store = RoleStore()
-    store.put("ray", "kuberay-operator", role("update"))
-    assert len(store) == 1
-    harmless = [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["*"]}]
-    store.put("ray", "kuberay-operator", {"rules": harmless})
-    assert len(store) == 0
 
 
 @conversation
