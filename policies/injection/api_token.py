@@ -45,9 +45,10 @@ def can_use_api(pod: Pod, workload: Workload, facts: Facts) -> bool:
         return chosen is not False or projects_token(pod)
     if workload.kind == "Pod":
         return has_token(pod) or projects_token(pod)
-    if pod.role is PodRole.SUBMITTER or needs_token(pod, workload):
+    # In pods without a RayCluster, the API server mounts a token before RayWarden sees them.
+    if cluster is None or pod.role is PodRole.SUBMITTER or needs_token(pod, workload):
         return True
-    # RayWarden sets the field to false when the pods are created.
+    # RayWarden sets the field to false when KubeRay creates the RayCluster.
     return not is_completed_later(pod, workload, facts) or projects_token(pod)
 
 
