@@ -11,7 +11,7 @@ from policies.documents.untyped import as_dict, as_str, dict_items
 
 _SERVICE_ACCOUNT = "system:serviceaccount:"
 # The groups of every service account, and of those of a namespace.
-_ALL_ACCOUNTS = ("system:serviceaccounts", "system:authenticated")
+ALL_ACCOUNTS = ("system:serviceaccounts", "system:authenticated")
 _ACCOUNTS_OF = "system:serviceaccounts:"
 # RoleBindings stay in memory, and anyone with rights in a namespace can create some. Real ones have
 # a few subjects, and the API server accepts no longer names of service accounts.
@@ -22,11 +22,13 @@ _LONGEST_NAME = 600
 class Power(NamedTuple):
     """Something that an account may do.
 
-    `verb_phrase` says what; `namespace` says where, and is empty for all namespaces.
+    `verb_phrase` says what; `namespace` says where, and is empty for all namespaces. `group` is the
+    group whose members may do it; empty if the account itself may.
     """
 
     verb_phrase: str
     namespace: str
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,15 +149,16 @@ class NamespaceRbac:
             for binding in self.inside
         )
 
-    def powers_of(self, subjects: Collection[str]) -> Iterator[Power]:
-        """What RoleBindings let these users and groups do, in any namespace."""
+    def powers_of(self, user: str, groups: Collection[str]) -> Iterator[Power]:
+        """What RoleBindings let this user do, or the members of these groups, in any namespace."""
         for part in self.about:
             for binding in part:
-                if binding.users.isdisjoint(subjects) and binding.groups.isdisjoint(subjects):
+                if user not in binding.users and binding.groups.isdisjoint(groups):
                     continue
                 role = self.role_named(binding.role)
+                holder = "" if user in binding.users else min(binding.groups.intersection(groups))
                 for verb_phrase in role.powers if role else ():
-                    yield Power(verb_phrase, binding.namespace)
+                    yield Power(verb_phrase, binding.namespace, holder)
 
 
 def operators_of_namespaces(
@@ -178,9 +181,9 @@ def user_name(namespace: str, account: str) -> str:
     return f"{_SERVICE_ACCOUNT}{namespace}:{account}"
 
 
-def subjects_of(namespace: str, account: str) -> tuple[str, ...]:
-    """The user and the groups that a service account is for RBAC."""
-    return (user_name(namespace, account), f"{_ACCOUNTS_OF}{namespace}", *_ALL_ACCOUNTS)
+def groups_of(namespace: str) -> tuple[str, ...]:
+    """The groups of the service accounts of a namespace."""
+    return (f"{_ACCOUNTS_OF}{namespace}", *ALL_ACCOUNTS)
 
 
 def _can_run_kuberay(role: RbacRole | None) -> bool:
@@ -192,5 +195,5 @@ def _is_account(user: str) -> bool:
 
 
 def _is_group_of_accounts(group: str) -> bool:
-    is_known = group in _ALL_ACCOUNTS or group.startswith(_ACCOUNTS_OF)
+    is_known = group in ALL_ACCOUNTS or group.startswith(_ACCOUNTS_OF)
     return is_known and len(group) <= _LONGEST_NAME

@@ -9,7 +9,7 @@ from typing import Any
 
 from policies.cluster.exposure import RAY_PORTS, is_public
 from policies.cluster.network_policy import NetworkPolicy
-from policies.cluster.rbac import NamespaceRbac, Power, RbacGrants, subjects_of
+from policies.cluster.rbac import NamespaceRbac, Power, RbacGrants, groups_of, user_name
 from policies.cluster.selectors import has_labels
 from policies.documents.metadata import name_of, namespace_of
 from policies.documents.untyped import as_dict, as_str, dict_items, larger, str_items
@@ -170,7 +170,8 @@ class NamespaceState:
 
     `metadata`: the Namespace's own. `ray_clusters`, `services`: by name. `public_services`: those
     of them that can be reached from outside the cluster. `quotas`: the names of the quotas that
-    limit the namespace.
+    limit the namespace. `rbac`: what holds in all namespaces. `namespace_rbac`: what Roles and
+    RoleBindings add for this one.
 
     The collections change when the caches change: use them at once, and do not keep them.
     """
@@ -200,14 +201,13 @@ class NamespaceState:
 
     def powers_of(self, namespace: str, account: str) -> frozenset[Power]:
         """What a service account of the namespace may do that leads beyond its own rights."""
-        subjects = subjects_of(namespace, account)
-        powers = {
-            Power(verb_phrase, "")
-            for subject in subjects
-            for verb_phrase in self.rbac.powers.get(subject, ())
-        }
+        user, groups = user_name(namespace, account), groups_of(namespace)
+        everywhere = self.rbac.powers
+        powers = {Power(verb_phrase, "") for verb_phrase in everywhere.get(user, ())}
+        for group in groups:
+            powers.update(Power(phrase, "", group) for phrase in everywhere.get(group, ()))
         if self.namespace_rbac is not None:
-            powers.update(self.namespace_rbac.powers_of(subjects))
+            powers.update(self.namespace_rbac.powers_of(user, groups))
         return frozenset(powers)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator
 from typing import ClassVar
 
-from policies.cluster.rbac import Power
+from policies.cluster.rbac import ALL_ACCOUNTS, Power
 from policies.cluster.roles import EVERYTHING
 from policies.documents.pointer import Pointer
 from policies.documents.untyped import as_str, clipped
@@ -23,7 +23,7 @@ class NoPowerfulServiceAccount(Rule):
     the autoscaler. Pods without an API token do not count. Offline, RayWarden knows only the RBAC
     objects in the same manifests. The profile `baseline` refuses these rights if they hold in all
     namespaces, in kube-system or in RayWarden's own namespace. `restricted` refuses them in any
-    namespace.
+    namespace, and also if all service accounts of the cluster have them.
     Why: every job that runs on Ray has the rights of its pods. With these, a job or an intruder
     controls the cluster, or reads the key of RayWarden's CA.
     Fix: use a service account of its own for Ray, with only the rights that the jobs need.
@@ -56,36 +56,39 @@ class NoPowerfulServiceAccount(Rule):
         workload: Workload,
         facts: Facts,
     ) -> Iterator[Violation]:
-        place, remediation = _fix(pod, account, workload, facts)
         reported = set[str]()
-        for scope, level, phrases in _by_scope(powers, facts):
+        for (level, scope, group), phrases in sorted(_by_scope(powers, facts).items()):
             new = phrases - reported
             if not new or EVERYTHING in reported:
                 continue
             reported |= new
             may = EVERYTHING if EVERYTHING in new else ", ".join(sorted(new))
+            holder = f" as a member of {clipped(group)}" if group else ""
             message = (
                 f"the {pod.title} runs as the service account {clipped(account)}, which may {may} "
-                f"in {scope}"
+                f"in {scope}{holder}"
             )
+            place, remediation = _fix(pod, account, group, workload, facts)
             yield self.violation(message, place, remediation, profile=level)
 
 
-def _by_scope(
-    powers: Collection[Power], facts: Facts
-) -> Iterator[tuple[str, Profile, frozenset[str]]]:
-    """What the account may do, by where: the widest scope first."""
-    known = {"", facts.namespace, facts.signer.namespace, "kube-system"}
-    scopes = (
-        ("all namespaces", Profile.BASELINE, {""}),
-        ("the namespace kube-system", Profile.BASELINE, {"kube-system"}),
-        (f"the namespace {facts.signer.namespace}", Profile.BASELINE, {facts.signer.namespace}),
-        (f"the namespace {facts.namespace}", Profile.RESTRICTED, {facts.namespace}),
-        ("other namespaces", Profile.RESTRICTED, {power.namespace for power in powers} - known),
-    )
-    for scope, level, namespaces in scopes:
-        phrases = (power.verb_phrase for power in powers if power.namespace in namespaces)
-        yield scope, level, frozenset(phrases)
+def _by_scope(powers: Collection[Power], facts: Facts) -> dict[tuple[Profile, str, str], set[str]]:
+    """What the account may do, by the profile that refuses it, by where, and by its group."""
+    phrases: dict[tuple[Profile, str, str], set[str]] = {}
+    for power in powers:
+        level, scope = Profile.BASELINE, f"the namespace {power.namespace}"
+        if not power.namespace:
+            scope = "all namespaces"
+        elif power.namespace not in ("kube-system", facts.signer.namespace):
+            level = Profile.RESTRICTED
+            if power.namespace != facts.namespace:
+                scope = "other namespaces"
+        # What every pod of the cluster may do, Ray does not make worse. Some clusters for
+        # development are set up like this.
+        if power.group in ALL_ACCOUNTS:
+            level = Profile.RESTRICTED
+        phrases.setdefault((level, scope, power.group), set()).add(power.verb_phrase)
+    return phrases
 
 
 def _account(pod: Pod, workload: Workload) -> str:
@@ -102,13 +105,18 @@ def _account(pod: Pod, workload: Workload) -> str:
     return "default"
 
 
-def _fix(pod: Pod, account: str, workload: Workload, facts: Facts) -> tuple[Pointer, str]:
+def _fix(
+    pod: Pod, account: str, group: str, workload: Workload, facts: Facts
+) -> tuple[Pointer, str]:
     """The place of the field to change, and what to do there."""
+    place = pod.spec_pointer / "serviceAccountName"
     if not needs_token(pod, workload) and not projects_token(pod):
         field = "automountServiceAccountToken"
         return pod.spec_pointer / field, f"set {field}: false in the pod spec"
+    if group:
+        return place, f"bind the role to single service accounts instead of the group {group}"
     other = "ray" if account != "ray" else "ray-limited"
-    return pod.spec_pointer / "serviceAccountName", (
+    return place, (
         f"set serviceAccountName: {other} in the pod spec, run kubectl create serviceaccount "
         f"{other} --namespace={facts.namespace}, and grant it only what the jobs need"
     )

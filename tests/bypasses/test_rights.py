@@ -68,17 +68,26 @@ def test_73_rights_in_a_namespace(rule: tuple[str, str, str], kind: str, namespa
     [
         {"kind": "User", "name": "system:serviceaccount:team-a:ray"},
         {"kind": "Group", "name": "system:serviceaccounts:team-a"},
-        {"kind": "Group", "name": "system:serviceaccounts"},
-        {"kind": "Group", "name": "system:authenticated"},
     ],
 )
 def test_73_rights_by_another_name(subject: Object) -> None:
     cluster = changed(ray_cluster(), AUTOSCALING)
     assert refused(cluster, None, *cluster_role("r", [subject], POWERS[0])) == POWERFUL
-    assert by_both(cluster, None, *namespaced_role("team-a", subject, POWERS[1])) == (
-        POWERFUL,
-        POWERFUL,
-    )
+    local = namespaced_role("team-a", subject, POWERS[1])
+    assert by_both(cluster, None, *local) == (POWERFUL, POWERFUL)
+
+
+@pytest.mark.parametrize("group", ["system:serviceaccounts", "system:authenticated"])
+def test_73_rights_of_every_service_account(group: str) -> None:
+    """Every pod has them without Ray, as in some clusters for development: refused as hardening."""
+    cluster = changed(ray_cluster(), AUTOSCALING)
+    everybody: Object = {"kind": "Group", "name": group}
+    everywhere = cluster_role("r", [everybody], POWERS[0])
+    assert by_both(cluster, None, *everywhere) == (POWERFUL, POWERFUL)
+    local = namespaced_role("team-a", everybody, POWERS[1])
+    assert by_both(cluster, None, *local) == (POWERFUL, POWERFUL)
+    own = cluster_role("own", [ACCOUNT], POWERS[1])
+    assert refused(cluster, None, *everywhere, *own) == POWERFUL
 
 
 @pytest.mark.parametrize("name", ["cluster-admin", "edit", "admin"])
@@ -155,7 +164,7 @@ def test_73_the_account_that_kuberay_would_create() -> None:
     cluster = changed(ray_cluster(), {**AUTOSCALING, f"{HEAD}/spec/serviceAccountName": None})
     taken = {**ACCOUNT, "name": "demo"}
     assert refused(cluster, None, *cluster_role("r", [taken], POWERS[0])) == POWERFUL
-    everybody = {"kind": "Group", "name": "system:serviceaccounts"}
+    everybody: Object = {"kind": "Group", "name": "system:serviceaccounts:team-a"}
     place = "/spec/rayClusterSpec/headGroupSpec/template/spec/serviceAccountName"
     job = changed(
         factory.ray_job(), {"/spec/rayClusterSpec/enableInTreeAutoscaling": True, place: None}
