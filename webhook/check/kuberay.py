@@ -117,13 +117,15 @@ def _operator_accounts(facts: CheckFacts) -> Iterator[Finding]:
         )
         yield warning(id, message, _recognize(user))
     if not unrecognized:
-        titles = [_with_namespaces(user, allowed[user]) for user in sorted(allowed)]
+        # Tenants may have such rights in their namespaces, so the others come first.
+        users = sorted(allowed, key=lambda user: (bool(allowed[user]), user))
+        titles = [_with_namespaces(user, allowed[user]) for user in users]
         yield ok(id, f"pods of Ray clusters may be created by {enumerated(titles)}")
 
 
 def _with_namespaces(user: str, namespaces: Collection[str]) -> str:
     """A user for a message, with the namespaces to which its rights are limited, if they are."""
-    return f"{user} (in {', '.join(sorted(namespaces))})" if namespaces else user
+    return f"{user} (in {enumerated(sorted(namespaces))})" if namespaces else user
 
 
 def _operators_in_policy(facts: CheckFacts) -> set[str]:
