@@ -11,7 +11,7 @@ from policies.cluster.endpoints import LiveEndpoints
 from policies.cluster.exposure import RAY_PORTS, SERVE_PORTS, is_public
 from policies.cluster.network_policy import NetworkPolicy
 from policies.cluster.quota import LiveQuota
-from policies.cluster.rbac import RbacGrants
+from policies.cluster.rbac import NamespaceRbac, Power, RbacGrants, groups_of, user_name
 from policies.cluster.selectors import has_labels
 from policies.documents.metadata import name_of
 from policies.documents.untyped import as_dict, as_str, dict_items, larger
@@ -196,7 +196,8 @@ class NamespaceState:
 
     `metadata`: the Namespace's own. `ray_clusters`, `services`: by name. `public_services`: those
     of them that can be reached from outside the cluster. `endpoints`: those that Kubernetes did not
-    write for the selector of a Service, by name. `quotas`: those that limit the namespace.
+    write for the selector of a Service, by name. `quotas`: those that limit the namespace. `rbac`:
+    what holds in all namespaces. `namespace_rbac`: what Roles and RoleBindings add for this one.
 
     The collections change when the caches change: use them at once, and do not keep them.
     """
@@ -209,6 +210,7 @@ class NamespaceState:
     network_policies: Collection[NetworkPolicy] | None = None
     quotas: Collection[LiveQuota] | None = None
     rbac: RbacGrants = field(default_factory=RbacGrants)
+    namespace_rbac: NamespaceRbac | None = None
 
     @property
     def labels(self) -> Mapping[str, Any]:
@@ -217,6 +219,23 @@ class NamespaceState:
         Empty if the namespace is unknown, so that the policy's own profiles apply.
         """
         return as_dict((self.metadata or _NONE).get("labels"))
+
+    def runs_kuberay(self, user: str) -> bool:
+        """True if RBAC allows a service account to run KubeRay here, or in all namespaces."""
+        if user in self.rbac.operators:
+            return True
+        return self.namespace_rbac is not None and self.namespace_rbac.runs_kuberay(user)
+
+    def powers_of(self, namespace: str, account: str) -> frozenset[Power]:
+        """What a service account of the namespace may do that leads beyond its own rights."""
+        user, groups = user_name(namespace, account), groups_of(namespace)
+        everywhere = self.rbac.powers
+        powers = {Power(verb_phrase, "") for verb_phrase in everywhere.get(user, ())}
+        for group in groups:
+            powers.update(Power(phrase, "", group) for phrase in everywhere.get(group, ()))
+        if self.namespace_rbac is not None:
+            powers.update(self.namespace_rbac.powers_of(user, groups))
+        return frozenset(powers)
 
 
 class RayClusterLookup:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, NamedTuple
 from pydantic import Field
 
 from policies.documents.pointer import ROOT, Pointer
-from policies.documents.untyped import as_dict, as_str, dict_items
+from policies.documents.untyped import as_dict, as_str, clipped, dict_items
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.ray.workload import (
     GROUP_LABEL,
@@ -17,6 +17,7 @@ from policies.ray.workload import (
 )
 
 _LABELS = (RAY_CLUSTER_LABEL, NODE_TYPE_LABEL, GROUP_LABEL)
+_CONTROLLERS = "system:serviceaccount:kube-system:"
 _OWNERS = ROOT / "metadata" / "ownerReferences"
 _FIX = (
     "let a RayCluster create its pods; for Ray without KubeRay, use the labels "
@@ -39,8 +40,12 @@ class OperatorMadePods(Rule):
     A pod claims this with the labels `ray.io/cluster`, `ray.io/node-type` and `ray.io/group`, or
     with an owner reference to a RayCluster. Other users may not create, add or change these claims
     in pods or in pod templates. RayWarden finds the operator in the RBAC of the cluster: it is the
-    service account that a ClusterRoleBinding allows to update `rayclusters/status` and to create
-    pods. An operator with RoleBindings only must be listed in `operators`.
+    service account that may update `rayclusters/status` and create pods. A ClusterRoleBinding makes
+    it the operator of all namespaces. A RoleBinding, which KubeRay's chart creates with
+    `singleNamespaceInstall`, makes it the operator of that namespace only. Tenants who may write
+    such a RoleBinding gain nothing with it: RBAC lets them grant only rights that they have
+    themselves, the owner must still be a live RayCluster of the same namespace, and the pods of a
+    namespace may join its clusters anyway.
     Why: NetworkPolicies, Services and the certificate signer recognize the members of a cluster by
     these claims. A pod that forges them becomes a member.
     Fix: let a RayCluster create its pods.
@@ -81,29 +86,29 @@ class OperatorMadePods(Rule):
 
     def _check_user(self, facts: Facts, place: Pointer, title: str) -> Iterator[Violation]:
         """The user of the request must be a KubeRay operator."""
-        rights = facts.namespace_state.rbac
-        if facts.user in rights.operators or facts.user in self.operators:
+        known = facts.namespace_state
+        if facts.user in self.operators or known.runs_kuberay(facts.user):
             return
-        if not rights.complete:
+        if not known.rbac.complete:
             yield self.unknown(
                 f"{title} claims to belong to a Ray cluster, but RayWarden does not know which "
                 "account runs KubeRay",
                 place,
-                _FIX,
+                f"{_FIX}{_hint(facts.user)}",
             )
         elif facts.stored is None:
             yield self.violation(
                 f"{title} claims to belong to a Ray cluster, but KubeRay's operator did not create "
                 "it",
                 place,
-                _FIX,
+                f"{_FIX}{_hint(facts.user)}",
             )
         else:
             yield self.violation(
                 f"{title} changes the Ray cluster that it belongs to, but KubeRay's operator did "
                 "not request this",
                 place,
-                _FIX_UPDATE,
+                f"{_FIX_UPDATE}{_hint(facts.user)}",
             )
 
     def _check_owner(
@@ -125,6 +130,16 @@ class OperatorMadePods(Rule):
         elif live.uid and live.uid != owner.uid:
             message = f"the owner reference to the RayCluster {owner.name} has an outdated uid"
             yield self.violation(message, _OWNERS, _FIX)
+
+
+def _hint(user: str) -> str:
+    """What helps if `user` does run KubeRay; empty for people and Kubernetes' own controllers."""
+    if not user.startswith("system:serviceaccount:") or user.startswith(_CONTROLLERS):
+        return ""
+    return (
+        f"; if {clipped(user)} runs KubeRay, an administrator must bind KubeRay's role to it in "
+        "this namespace, or list it in the parameter operators of operator-made-pods"
+    )
 
 
 def _adds_claims(stored: Mapping[str, Any], document: Mapping[str, Any]) -> bool:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import orjson
 
-from policies.cluster.state import PORT_PARAMS
+from policies.cluster.state import MORE_PORT_PARAMS, PORT_PARAMS
 from policies.documents.pointer import Pointer
 from policies.documents.untyped import as_dict, as_str
 from policies.injection.contract import POD_IP_EXPANSION, TlsBy, tls_by
@@ -56,6 +56,7 @@ _FIX_RESOURCES = (
 # Far above any real value; it bounds the time of the expressions above.
 _LONGEST = 8192
 _PORT = re.compile(r"[0-9]{1,5}")
+_PORT_PARAMS = frozenset((*PORT_PARAMS, *MORE_PORT_PARAMS))
 
 
 def _are_resources(value: str) -> bool:
@@ -148,7 +149,7 @@ class SafeRayStartParams(Rule):
         if is_text and len(value) > _LONGEST:
             message = f"{title} is longer than {_LONGEST} characters"
             yield self.violation(message, pointer, "shorten the value", evidence=str(len(value)))
-        elif name in PORT_PARAMS and not _PORT.fullmatch(str(value)):
+        elif name in _PORT_PARAMS and not _PORT.fullmatch(str(value)):
             message = f"{title} is not a plain number"
             remediation = "use a plain port number"
             yield self.violation(message, pointer, remediation, evidence=str(value))

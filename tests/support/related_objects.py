@@ -120,6 +120,17 @@ def cluster_role(
     return role, {**binding, "roleRef": reference, "subjects": users}
 
 
+def namespaced_role(
+    namespace: str, user: Object, *rules: tuple[str, str, str], kind: str = "Role"
+) -> list[Object]:
+    """A Role, or a ClusterRole, and its RoleBinding in a namespace."""
+    role, binding = cluster_role("r", [user], *rules)
+    metadata = {"name": "r", "namespace": namespace}
+    reference = {**binding["roleRef"], "kind": kind}
+    bound = {**binding, "kind": "RoleBinding", "metadata": metadata, "roleRef": reference}
+    return [{**role, "kind": kind, "metadata": metadata}, bound]
+
+
 RELATED_OBJECTS = {
     "service": service,
     "ingress": ingress,

@@ -9,13 +9,22 @@ from certs.identity import Cluster, Service
 from policies.cluster.endpoints import CONTROLLER, MANAGED_BY_LABEL, LiveEndpoints
 from policies.cluster.network_policy import NetworkPolicy
 from policies.cluster.quota import LiveQuota
-from policies.cluster.rbac import RbacBinding, RbacGrants, RbacRole
+from policies.cluster.rbac import NamespaceRbac, RbacBinding, RbacGrants
+from policies.cluster.roles import RbacRole
 from policies.cluster.state import NamespaceState
 from policies.documents.metadata import metadata_of
 from webhook.kube.api import KubeApi
 from webhook.kube.informer import Informer
 from webhook.kube.request import Resource
-from webhook.kube.store import ObjectStore, QuotaStore, RayClusterStore, ServiceStore, Store
+from webhook.kube.store import (
+    ObjectStore,
+    QuotaStore,
+    RayClusterStore,
+    RoleBindingStore,
+    RoleStore,
+    ServiceStore,
+    Store,
+)
 from webhook.ports import UnavailableError
 
 S = TypeVar("S", bound=Store)
@@ -27,8 +36,10 @@ ENDPOINT_SLICES = Resource("discovery.k8s.io", "v1", "endpointslices")
 # Those of Kubernetes' own controller are many, and change with every pod.
 _NOT_OF_CONTROLLER = f"{MANAGED_BY_LABEL}!={CONTROLLER}"
 _NETWORK_POLICIES = Resource("networking.k8s.io", "v1", "networkpolicies")
-ROLES = Resource("rbac.authorization.k8s.io", "v1", "clusterroles")
-BINDINGS = Resource("rbac.authorization.k8s.io", "v1", "clusterrolebindings")
+CLUSTER_ROLES = Resource("rbac.authorization.k8s.io", "v1", "clusterroles")
+CLUSTER_ROLE_BINDINGS = Resource("rbac.authorization.k8s.io", "v1", "clusterrolebindings")
+ROLES = Resource("rbac.authorization.k8s.io", "v1", "roles")
+ROLE_BINDINGS = Resource("rbac.authorization.k8s.io", "v1", "rolebindings")
 # Only the first is part of Kubernetes; the others exist where their CRDs are installed.
 _QUOTAS = (
     Resource("", "v1", "resourcequotas"),
@@ -36,6 +47,7 @@ _QUOTAS = (
     Resource("scheduling.sigs.k8s.io", "v1beta1", "elasticquotas"),
     Resource("scheduling.x-k8s.io", "v1alpha1", "elasticquotas"),
 )
+_RBAC = (CLUSTER_ROLES, CLUSTER_ROLE_BINDINGS, ROLES, ROLE_BINDINGS)
 WATCHED = (
     NAMESPACES,
     RAY_CLUSTERS,
@@ -43,8 +55,7 @@ WATCHED = (
     ENDPOINT_SLICES,
     _NETWORK_POLICIES,
     *_QUOTAS,
-    ROLES,
-    BINDINGS,
+    *_RBAC,
 )
 _NAMESPACE_FIELDS = ("name", "uid", "creationTimestamp", "labels", "annotations")
 
@@ -76,10 +87,12 @@ class KubeMemory:
         )
         self._network_policies = informer(_NETWORK_POLICIES, partial(ObjectStore, NetworkPolicy.of))
         self._quotas = tuple(informer(resource, QuotaStore) for resource in _QUOTAS)
-        self._roles = informer(ROLES, partial(ObjectStore, RbacRole.of), self._update_rights)
-        self._bindings = informer(
-            BINDINGS, partial(ObjectStore, RbacBinding.of), self._update_rights
+        self._cluster_roles = informer(CLUSTER_ROLES, RoleStore, self._update_rights)
+        self._cluster_role_bindings = informer(
+            CLUSTER_ROLE_BINDINGS, partial(ObjectStore, RbacBinding.of), self._update_rights
         )
+        self._roles = informer(ROLES, RoleStore)
+        self._role_bindings = informer(ROLE_BINDINGS, RoleBindingStore)
         self._rights = RbacGrants()
         self._informers: tuple[Informer[Any], ...] = (
             self._namespaces,
@@ -88,8 +101,10 @@ class KubeMemory:
             self._endpoints,
             self._network_policies,
             *self._quotas,
+            self._cluster_roles,
+            self._cluster_role_bindings,
             self._roles,
-            self._bindings,
+            self._role_bindings,
         )
 
     @property
@@ -139,6 +154,7 @@ class KubeMemory:
             network_policies=network_policies,
             quotas=self._quotas_limiting(namespace),
             rbac=self._rights,
+            namespace_rbac=self._namespace_rbac(namespace),
         )
 
     def services(self, namespace: str) -> Iterable[Service]:
@@ -161,8 +177,22 @@ class KubeMemory:
             quotas += informer.store.limiting(namespace)
         return quotas
 
+    def _namespace_rbac(self, namespace: str) -> NamespaceRbac | None:
+        bindings = self._role_bindings.store
+        if bindings is None or self._roles.store is None or self._cluster_roles.store is None:
+            return None
+        inside = bindings.inside.within(namespace).values()
+        about = (bindings.about.within(namespace).values(), bindings.about.within("").values())
+        return NamespaceRbac(self._role_named, inside, about)
+
+    def _role_named(self, name: str) -> RbacRole | None:
+        """A ClusterRole by its name, or a Role by `namespace/name`."""
+        namespace, _, own_name = name.rpartition("/")
+        roles = self._roles.store if namespace else self._cluster_roles.store
+        return roles.get(namespace, own_name) if roles else None
+
     def _update_rights(self) -> None:
-        roles, bindings = self._roles.store, self._bindings.store
+        roles, bindings = self._cluster_roles.store, self._cluster_role_bindings.store
         if roles is not None and bindings is not None:
             self._rights = RbacGrants.of(roles.within(""), bindings.values())
 

@@ -6,6 +6,8 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from certs.identity import Cluster, Service
 from policies.cluster.quota import LiveQuota, quotas_in
+from policies.cluster.rbac import RbacBinding
+from policies.cluster.roles import RbacRole
 from policies.cluster.state import LiveCluster, LiveService
 from webhook.kube.objects import ray_cluster_of, service_of
 
@@ -75,6 +77,46 @@ class ObjectStore(ByNamespace[T]):
 
     def put(self, namespace: str, name: str, document: Mapping[str, Any]) -> None:
         self.set(namespace, name, self._convert(document))
+
+
+class RoleStore(ByNamespace[RbacRole]):
+    """The roles that grant something that matters to RayWarden; most grant nothing of it."""
+
+    def put(self, namespace: str, name: str, document: Mapping[str, Any]) -> None:
+        role = RbacRole.of(document)
+        if role.powers or role.can_run_kuberay:
+            self.set(namespace, name, role)
+        else:
+            self.remove(namespace, name)
+
+
+class RoleBindingStore:
+    """The RoleBindings of service accounts.
+
+    `inside` has them by their own namespace, `about` by the namespaces of their service accounts.
+    """
+
+    def __init__(self) -> None:
+        self.inside = ByNamespace[RbacBinding]()
+        self.about = ByNamespace[RbacBinding]()
+
+    def put(self, namespace: str, name: str, document: Mapping[str, Any]) -> None:
+        self.remove(namespace, name)
+        binding = RbacBinding.of_accounts(document)
+        if not binding.users and not binding.groups:
+            return
+        self.inside.set(namespace, name, binding)
+        for account_namespace in binding.account_namespaces:
+            self.about.set(account_namespace, f"{namespace}/{name}", binding)
+
+    def remove(self, namespace: str, name: str) -> None:
+        binding = self.inside.get(namespace, name)
+        self.inside.remove(namespace, name)
+        for account_namespace in binding.account_namespaces if binding else ():
+            self.about.remove(account_namespace, f"{namespace}/{name}")
+
+    def __len__(self) -> int:
+        return len(self.inside)
 
 
 class RayClusterStore:

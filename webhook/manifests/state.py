@@ -8,7 +8,8 @@ from typing import Any
 from policies.cluster.endpoints import CONTROLLER, MANAGED_BY_LABEL, LiveEndpoints
 from policies.cluster.network_policy import NetworkPolicy
 from policies.cluster.quota import QUOTA_KINDS, LiveQuota, quotas_in
-from policies.cluster.rbac import RbacBinding, RbacGrants, RbacRole
+from policies.cluster.rbac import NamespaceRbac, RbacBinding, RbacGrants
+from policies.cluster.roles import DEFAULT_ROLES, RbacRole
 from policies.cluster.state import LiveCluster, LiveService, NamespaceState
 from policies.documents.metadata import labels_of, metadata_of, name_of, namespace_of
 from policies.documents.untyped import as_dict
@@ -38,8 +39,9 @@ class ManifestNamespaces:
         self._endpoints: dict[str, dict[str, LiveEndpoints]] = defaultdict(dict)
         self._policies: dict[str, list[NetworkPolicy]] = defaultdict(list)
         self._quotas: dict[str, list[LiveQuota]] = defaultdict(list)
-        self._roles: dict[str, RbacRole] = {}
+        self._roles: dict[str, RbacRole] = dict(DEFAULT_ROLES)
         self._bindings: list[RbacBinding] = []
+        self._role_bindings: dict[str, list[RbacBinding]] = defaultdict(list)
         for document in map(_object_of, documents):
             self._add(Kind.of(document), document)
         grants = RbacGrants.of(self._roles, self._bindings)
@@ -70,7 +72,14 @@ class ManifestNamespaces:
             network_policies=self._policies.get(namespace, missing.network_policies),
             quotas=self._quotas.get(namespace, missing.quotas),
             rbac=self._rights,
+            namespace_rbac=self._namespace_rbac(namespace),
         )
+
+    def _namespace_rbac(self, namespace: str) -> NamespaceRbac | None:
+        if not self._complete and not self._role_bindings:
+            return None
+        inside = self._role_bindings.get(namespace, ())
+        return NamespaceRbac(self._roles.get, inside, tuple(self._role_bindings.values()))
 
     def _add(self, kind: Kind, document: Mapping[str, Any]) -> None:
         name, namespace = name_of(document), namespace_of(document) or self._default
@@ -78,7 +87,7 @@ class ManifestNamespaces:
             case (group, _) if group == RAY_GROUP:
                 self._add_cluster(namespace, kind, document)
             case (group, _) if group == _RBAC:
-                self._add_rbac(kind, name, document)
+                self._add_rbac(kind, name, namespace, document)
             case ("", "Namespace"):
                 self._metadata[name] = metadata_of(document)
             case ("", "Service"):
@@ -106,11 +115,18 @@ class ManifestNamespaces:
         for limited, quota in quotas_in(document).items():
             self._quotas[limited or namespace].append(quota)
 
-    def _add_rbac(self, kind: Kind, name: str, document: Mapping[str, Any]) -> None:
-        if kind.kind == "ClusterRole":
-            self._roles[name] = RbacRole.of(document)
-        elif kind.kind == "ClusterRoleBinding":
-            self._bindings.append(RbacBinding.of(document))
+    def _add_rbac(self, kind: Kind, name: str, namespace: str, document: Mapping[str, Any]) -> None:
+        match kind.kind:
+            case "ClusterRole":
+                self._roles[name] = RbacRole.of(document)
+            case "Role":
+                self._roles[f"{namespace}/{name}"] = RbacRole.of(document)
+            case "ClusterRoleBinding":
+                self._bindings.append(RbacBinding.of(document))
+            case "RoleBinding":
+                metadata = {**metadata_of(document), "namespace": namespace}
+                binding = RbacBinding.of_accounts({**document, "metadata": metadata})
+                self._role_bindings[namespace].append(binding)
 
     def _add_endpoints(self, namespace: str, name: str, document: Mapping[str, Any]) -> None:
         if labels_of(document).get(MANAGED_BY_LABEL) != CONTROLLER:

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from policies.cluster.addresses import blocks_have_few_addresses, has_few_addresses
 from policies.cluster.exposure import is_public
 
 RANGES = "service.beta.kubernetes.io/load-balancer-source-ranges"
@@ -87,34 +86,3 @@ def test_a_restricted_load_balancer_is_not_public(service: dict[str, Any]) -> No
 )
 def test_an_unrestricted_load_balancer_is_public(service: dict[str, Any]) -> None:
     assert is_public(service)
-
-
-@pytest.mark.parametrize(
-    ("ranges", "few"),
-    [
-        ([], False),
-        ([OFFICE], True),
-        (["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fd00::/8"], True),
-        (["8.0.0.0/8"], True),
-        (["8.0.0.0/8", "9.0.0.0/32"], False),
-        (["2001:db8::/32", "2600::/32"], True),
-        (["2600::/31"], False),
-        (["::ffff:0:0/96"], False),
-        (["::ffff:203.0.113.0/120"], True),
-        (["64:ff9b::/96"], False),
-        ([OFFICE] * 1001, False),
-    ],
-)
-def test_only_public_addresses_are_counted(ranges: list[str], few: bool) -> None:
-    assert has_few_addresses(ranges) is few
-
-
-def test_exceptions_are_subtracted_only_from_the_range_that_contains_them() -> None:
-    assert blocks_have_few_addresses([("8.0.0.0/7", ["9.0.0.0/8"])])
-    assert not blocks_have_few_addresses([("8.0.0.0/7", ["10.0.0.0/8", "11.0.0.0/8"])])
-    assert not blocks_have_few_addresses([("8.0.0.0/7", ["8.0.0.0/9", "8.0.0.0/9"])])
-    assert not blocks_have_few_addresses([("8.0.0.0/7", ["::/0"])])
-    two_ranges = [("2001::/23", ["2001:20::/28"]), ("2600::/29", [])]
-    assert not blocks_have_few_addresses(two_ranges), "an exception of one range reduced another"
-    too_many = ["8.0.0.0/32"] * 1000
-    assert not blocks_have_few_addresses([("8.0.0.0/8", too_many)])

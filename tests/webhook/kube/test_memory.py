@@ -228,6 +228,7 @@ async def test_a_missing_permission_leaves_its_resource_unknown_and_named(
         ("list", "networkpolicies"),
         ("list", "elasticquotatrees"),
         ("list", "clusterroles"),
+        ("list", "rolebindings"),
     }
     fake.put("networkpolicies", stored("closed"))
     fake.put("clusterrolebindings", binding())
@@ -235,17 +236,19 @@ async def test_a_missing_permission_leaves_its_resource_unknown_and_named(
     missing = set(live.resources)
     tasks = [asyncio.create_task(live.run()), asyncio.create_task(live.wait_synced(missing.remove))]
     try:
-        await until(lambda: len(missing) == 3)
+        await until(lambda: len(missing) == 4)
         await until(lambda: len(fake.requests("GET", "networkpolicies")) > 3)
         assert missing == {
             "networkpolicies.networking.k8s.io",
             "elasticquotatrees.scheduling.sigs.k8s.io",
             "clusterroles.rbac.authorization.k8s.io",
+            "rolebindings.rbac.authorization.k8s.io",
         }
         stale = {name for name, up_to_date in live.up_to_date().items() if not up_to_date}
         assert stale == missing
         state = live.state_of("ray")
         assert (state.network_policies, state.quotas, state.rbac) == (None, None, RbacGrants())
+        assert state.namespace_rbac is None
         assert (state.services, state.ray_clusters) == ({}, {})
         fake.forbidden = set()
         await asyncio.wait_for(tasks[1], 10)

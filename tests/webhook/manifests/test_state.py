@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from policies.cluster.rbac import Power
 from policies.ray import kuberay
 from tests.support.related_objects import quota_names
 from webhook.manifests.cluster import ManifestCluster
@@ -84,6 +85,24 @@ def test_everything_in_the_manifests_is_known(written: str) -> None:
     assert [policy.name for policy in state.network_policies or ()] == ["closed"]
     assert quota_names(state.quotas) == ["compute", "tree"]
     assert state.rbac.operators == {OPERATOR, kuberay.OPERATOR}
+
+
+@pytest.mark.parametrize("written", ["ray", ""], ids=["named", "by default"])
+def test_roles_and_their_bindings_are_known(written: str) -> None:
+    rules = [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]
+    bound = manifest(
+        f"{RBAC}/v1",
+        "RoleBinding",
+        "r",
+        written,
+        roleRef={"kind": "Role", "name": "r"},
+        subjects=[{"kind": "ServiceAccount", "name": "a", "namespace": "other"}],
+    )
+    role = manifest(f"{RBAC}/v1", "Role", "r", written, rules=rules)
+    known = ManifestNamespaces([role, bound], "ray")
+    assert known.state_of("other").powers_of("other", "a") == {Power("read Secrets", "ray")}
+    assert known.state_of("ray").powers_of("ray", "a") == frozenset()
+    assert ManifestNamespaces(()).state_of("ray").namespace_rbac is None
 
 
 def test_everything_else_is_unknown() -> None:
