@@ -20,6 +20,7 @@ TOKEN = "RAY_AUTH_TOKEN"
 TOKEN_PATH = "RAY_AUTH_TOKEN_PATH"
 KUBERNETES_TOKENS = "RAY_ENABLE_K8S_TOKEN_AUTH"
 TOKEN_MODE = "token"
+_VARIABLES = frozenset({TOKEN, TOKEN_PATH})
 
 # `$$(NAME)` is an escape; Kubernetes does not expand it.
 _REFERENCE = re.compile(r"(?<!\$)\$\(([^()\s]+)\)")
@@ -63,6 +64,11 @@ def uses_kubernetes_tokens(container: Container, cluster: ClusterSpec | None) ->
         return all(as_str(entry.get("value")).lower() in _TRUE for _, entry in entries)
     options = as_dict(cluster.spec.get("authOptions")) if cluster else {}
     return options.get("enableK8sTokenAuth") is True
+
+
+def names_a_token(workload: Workload) -> bool:
+    """The author chose a token for a container; most leave that to KubeRay."""
+    return any(_names_token(container) for container, _ in workload.ray_containers)
 
 
 def token_containers(workload: Workload) -> Iterator[tuple[Container, str, Pod]]:
@@ -111,15 +117,17 @@ def _finds_token(pod: Pod) -> bool:
         return False
     if any(token_sources(ray, pod)):
         return True
-    directories = (_parts(as_str(mount.get("mountPath"))) for _, mount in ray.mounts)
-    return any(
-        directory[-1:] == (".ray",) or directory[-2:] == (".ray", "auth_token")
-        for directory in directories
-    )
+    paths = [as_str(mount.get("mountPath")) for _, mount in ray.mounts]
+    return any(".ray" in path and _is_token_file(_parts(path)) for path in paths)
+
+
+def _is_token_file(path: tuple[str, ...]) -> bool:
+    """The path is that of Ray's token file in some home directory, or of its directory."""
+    return path[-1:] == (".ray",) or path[-2:] == (".ray", "auth_token")
 
 
 def _names_token(container: Container) -> bool:
-    return TOKEN in container.variable_names or TOKEN_PATH in container.variable_names
+    return not _VARIABLES.isdisjoint(container.variable_names)
 
 
 def _is_set(entry: Mapping[str, Any]) -> bool:

@@ -16,6 +16,7 @@ from policies.ray.auth import (
     TokenSource,
     has_token_mode,
     mode_of,
+    names_a_token,
     only_the_head_requires_a_token,
     token_containers,
     token_sources,
@@ -83,12 +84,19 @@ class AuthOn(Rule):
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
         wrong_values = list(self._check_values(workload))
         yield from wrong_values
-        cluster, pods = workload.cluster, _pods_that_speak_ray(workload)
+        cluster = workload.cluster
         by_kuberay = cluster is not None and _gets_token_mode(cluster, workload, facts)
-        yield from self._check_tokens(workload, by_kuberay)
-        if wrong_values or not pods:
-            return
-        # Every pod that serves Ray's ports must authenticate its callers.
+        if names_a_token(workload):
+            yield from self._check_sources(workload, by_kuberay)
+        pods = _pods_that_speak_ray(workload)
+        if pods and not wrong_values:
+            yield from self._check_pods(workload, pods, facts, by_kuberay)
+
+    def _check_pods(
+        self, workload: Workload, pods: list[Pod], facts: Facts, by_kuberay: bool
+    ) -> Iterator[Violation]:
+        """Every pod that serves Ray's ports must authenticate its callers."""
+        cluster = workload.cluster
         without_token = [
             pod for pod in pods if pod.ray_container and not has_token_mode(pod.ray_container)
         ]
@@ -97,12 +105,16 @@ class AuthOn(Rule):
             yield from self._check_kubernetes_tokens(workload, pods)
             yield from self._check_agent(workload, facts)
             return
+        place = cluster.pointer / "authOptions" if cluster else without_token[0].spec_pointer
         if only_the_head_requires_a_token(pods) and _is_new_enough(workload):
-            yield self._broken_cluster(workload, pods)
+            message = (
+                f"from Ray {dotted(HEAD_AUTH_SINCE)} on, a head with a token but without {MODE} "
+                "requires the token, and workers do not send it: no worker can join"
+            )
+            yield self.violation(message, place, _token_fix(workload))
             return
         if cluster and self._is_proxied(cluster) and is_closed(workload, facts.namespace_state):
             return
-        place = cluster.pointer / "authOptions" if cluster else without_token[0].spec_pointer
         # A cluster and its pods get the same words, so that they count as one finding.
         titles = [f"the {pod.title}" for pod in without_token]
         if len(without_token) == len(pods):
@@ -159,7 +171,7 @@ class AuthOn(Rule):
                         profile=Profile.BASELINE,
                     )
 
-    def _check_tokens(self, workload: Workload, by_kuberay: bool) -> Iterator[Violation]:
+    def _check_sources(self, workload: Workload, by_kuberay: bool) -> Iterator[Violation]:
         """Tokens that the author chose; KubeRay does not replace them."""
         for container, title, pod in token_containers(workload):
             for source in token_sources(container, pod):
@@ -216,15 +228,6 @@ class AuthOn(Rule):
                 advisory=True,
             )
             return
-
-    def _broken_cluster(self, workload: Workload, pods: list[Pod]) -> Violation:
-        cluster = workload.cluster
-        return self.violation(
-            f"from Ray {dotted(HEAD_AUTH_SINCE)} on, a head with a token but without {MODE} "
-            "requires the token, and workers do not send it: no worker can join",
-            cluster.pointer / "authOptions" if cluster else pods[0].spec_pointer,
-            _token_fix(workload),
-        )
 
     def _is_proxied(self, cluster: ClusterSpec) -> bool:
         if cluster.head.start_params.get("dashboard-host") not in _LOOPBACK:
