@@ -7,6 +7,12 @@ from typing import Any
 from policies.documents.untyped import as_dict, as_str, dict_items, str_items
 
 _SERVICE_ACCOUNT = "system:serviceaccount:"
+# Kubernetes' own ClusterRole to create the two kinds of reviews; manifests do not contain it.
+AUTH_DELEGATOR = "system:auth-delegator"
+_REVIEWS = (
+    ("authentication.k8s.io", "tokenreviews"),
+    ("authorization.k8s.io", "subjectaccessreviews"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,12 +21,14 @@ class RbacGrants:
 
     `operators`: user names of the service accounts that can run KubeRay.
     `admin_users`, `admin_groups`: users and groups that can do everything everywhere.
+    `token_reviewers`: users and groups that can ask the API server about tokens of others.
     `complete`: False if RayWarden has not read all of RBAC, so there may be others.
     """
 
     operators: frozenset[str] = frozenset()
     admin_users: frozenset[str] = frozenset()
     admin_groups: frozenset[str] = frozenset()
+    token_reviewers: frozenset[str] = frozenset()
     complete: bool = False
 
     @classmethod
@@ -31,6 +39,7 @@ class RbacGrants:
         be able to write a Role or a Deployment in a namespace.
         """
         operators, users, groups = set[str](), set[str](), set[str]()
+        reviewers = set[str]()
         for binding in bindings:
             role = roles.get(binding.role)
             if role and role.can_run_kuberay:
@@ -38,10 +47,28 @@ class RbacGrants:
             if role and role.grants_everything:
                 users |= binding.users
                 groups |= binding.groups
-        return cls(frozenset(operators), frozenset(users), frozenset(groups), complete=True)
+            if binding.role == AUTH_DELEGATOR or (role and role.reviews_tokens):
+                reviewers |= binding.users | binding.groups
+        return cls(
+            operators=frozenset(operators),
+            admin_users=frozenset(users),
+            admin_groups=frozenset(groups),
+            token_reviewers=frozenset(reviewers),
+            complete=True,
+        )
 
     def is_admin(self, user: str, groups: Collection[str]) -> bool:
         return user in self.admin_users or not self.admin_groups.isdisjoint(groups)
+
+    def may_review_tokens(self, namespace: str, service_account: str) -> bool:
+        """The service account can create TokenReviews and SubjectAccessReviews."""
+        names = (
+            f"{_SERVICE_ACCOUNT}{namespace}:{service_account}",
+            f"system:serviceaccounts:{namespace}",
+            "system:serviceaccounts",
+            "system:authenticated",
+        )
+        return not self.token_reviewers.isdisjoint(names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +77,7 @@ class RbacRole:
 
     can_run_kuberay: bool
     grants_everything: bool
+    reviews_tokens: bool = False
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> "RbacRole":
@@ -58,6 +86,7 @@ class RbacRole:
         The API server writes the rules of an aggregated ClusterRole into `rules`, too.
         """
         updates_status = creates_pods = grants_everything = False
+        reviews = set[tuple[str, str]]()
         for _, rule in dict_items(document.get("rules")):
             # A rule for named objects does not grant everything, and not what KubeRay needs.
             if rule.get("resourceNames"):
@@ -74,7 +103,13 @@ class RbacRole:
                 creates_pods |= "create" in verbs
             if "*" in groups and "*" in resources:
                 grants_everything |= "*" in verbs
-        return cls(updates_status and creates_pods, grants_everything)
+            if verbs & {"create", "*"}:
+                reviews.update(
+                    review
+                    for review in _REVIEWS
+                    if groups & {review[0], "*"} and resources & {review[1], "*"}
+                )
+        return cls(updates_status and creates_pods, grants_everything, reviews == {*_REVIEWS})
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,9 +44,8 @@ _FIX_POD = (
     "valueFrom.secretKeyRef (Ray 2.52 or later)"
 )
 _FIX_KUBERNETES_TOKENS = (
-    "bind the ClusterRole system:auth-delegator to the service accounts of the Ray pods with a "
-    "ClusterRoleBinding (a RoleBinding has no effect), grant the verb ray:write on "
-    "rayclusters.ray.io to them and to the users, and put TLS in front of port 8265"
+    "put TLS in front of port 8265, and give the service accounts of the Ray pods no permissions "
+    "that Ray does not need"
 )
 
 
@@ -207,10 +206,7 @@ class AuthOn(Rule):
                 )
 
     def _check_kubernetes_tokens(self, workload: Workload, pods: list[Pod]) -> Iterator[Violation]:
-        """What Kubernetes token authentication needs besides the switch; only a warning.
-
-        Sources: KubeRay `AddRayTokenVolume`, Ray `k8s_util.cc`, kuberay#4922, ray#64186.
-        """
+        """What else Kubernetes token authentication does; KubeRay `AddRayTokenVolume`."""
         cluster = workload.cluster
         if workload.is_kuberay_pod:
             return
@@ -220,9 +216,9 @@ class AuthOn(Rule):
                 continue
             place = cluster.pointer / "authOptions" if cluster else pod.spec_pointer
             yield self.violation(
-                "Ray checks its callers' Kubernetes tokens: every Ray pod gets an API token even "
-                "with automountServiceAccountToken: false, and needs the right to create "
-                "TokenReviews; users send their tokens to port 8265 in clear text",
+                "Ray checks its callers' Kubernetes tokens: users send them to port 8265 in clear "
+                "text, and every Ray pod gets an API token, whatever automountServiceAccountToken "
+                "says",
                 place,
                 _FIX_KUBERNETES_TOKENS,
                 advisory=True,

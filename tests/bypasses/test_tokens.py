@@ -1,4 +1,4 @@
-"""Rows 64, 72 and 74: how Ray gets the token by which it authenticates its callers."""
+"""Rows 64 and 74: how Ray gets the token by which it authenticates its callers."""
 
 from typing import Any
 
@@ -11,7 +11,6 @@ from tests.bypasses.admission import (
     RESTRICTED,
     WORKER,
     by_both,
-    passes,
     refused,
     verdict,
 )
@@ -181,38 +180,6 @@ def test_64_tokens_from_a_secret_are_allowed(document: Object) -> None:
 def test_64_the_content_of_a_secret_remains() -> None:
     """Admission never sees Secrets, so a Secret may hold a token that can be guessed."""
     assert not refused(in_all(MODE, token(SECRET)), policy=RESTRICTED)
-
-
-KUBERNETES = {"mode": "token", "enableK8sTokenAuth": True}
-SWITCH = {"name": "RAY_ENABLE_K8S_TOKEN_AUTH", "value": "true"}
-
-
-@pytest.mark.parametrize(
-    "document",
-    [
-        ray_cluster(authOptions=KUBERNETES),
-        in_all(MODE, SWITCH),
-        in_all({**MODE, "value": "TOKEN"}, {**SWITCH, "value": "1"}),
-        changed(in_all(MODE, {**SWITCH, "value": "True"}), {"/spec/workerGroupSpecs": []}),
-        changed(factory.opted_in_pod(), {"/spec/containers/0/env": [MODE, SWITCH]}),
-    ],
-)
-def test_72_kubernetes_tokens_are_announced(document: Object) -> None:
-    for policy in (None, RESTRICTED):
-        denied, warned = verdict(document, policy=policy)
-        assert not denied
-        assert "auth-on" in warned
-
-
-@pytest.mark.parametrize("value", ["false", "yes", "on", ""])
-def test_72_switches_that_ray_reads_as_off(value: str) -> None:
-    """Ray then needs a token of its own, and none is visible."""
-    _, denied = by_both(in_all(MODE, {**SWITCH, "value": value}))
-    assert denied == AUTH
-
-
-def test_72_kubernetes_tokens_in_clear_text_remain() -> None:
-    assert passes(ray_cluster(authOptions=KUBERNETES))
 
 
 def with_version(document: Object, version: str) -> Object:
