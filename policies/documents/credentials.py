@@ -75,8 +75,8 @@ _PATHS = re.compile(
     r"|secrets?|srv|tmp|tokens?|usr|var|vault|workspace)(?:/[\w.@-]+)+/?"
 )
 _ANY_PATH = re.compile(r"/[\w./-]+")
-# A URL with a query could hold the credential there.
-_URL = re.compile(r"[a-z][a-z0-9+.-]{0,20}://[^\s?]*")
+# A URL with a query could hold the credential there; the URL of a webhook is one.
+_URL = re.compile(r"(?!\S*hook)[a-z][a-z0-9+.-]{0,20}://[^\s?]*")
 
 # `NAME=value`, `--name=value`, `--name value` and `"name": "value"` in a command line.
 _ASSIGNMENTS = re.compile(

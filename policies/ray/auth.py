@@ -72,14 +72,18 @@ def names_a_token(workload: Workload) -> bool:
 
 
 def token_containers(workload: Workload) -> Iterator[tuple[Container, str, Pod]]:
-    """Each Ray container that names a token, with its title and the pod whose volumes it has."""
+    """Each Ray container that names a token, with its title and the pod whose volumes it has.
+
+    With Kubernetes tokens, the API server decides which token is accepted.
+    """
+    cluster = workload.cluster
     for pod in workload.pods:
         for container in pod.ray_containers:
-            if _names_token(container):
+            if _names_token(container) and not uses_kubernetes_tokens(container, cluster):
                 yield container, pod.title_of(container), pod
-    for options in workload.cluster.options if workload.cluster else ():
-        if workload.cluster and _names_token(options):
-            yield options, str(options.pointer[-1]), workload.cluster.head.pod
+    for options in cluster.options if cluster else ():
+        if cluster and _names_token(options) and not uses_kubernetes_tokens(options, cluster):
+            yield options, str(options.pointer[-1]), cluster.head.pod
 
 
 def token_sources(container: Container, pod: Pod) -> Iterator[TokenSource]:
@@ -96,6 +100,11 @@ def token_sources(container: Container, pod: Pod) -> Iterator[TokenSource]:
         if _is_set(entry):
             place = container.pointer / "env" / index
             yield TokenSource(TOKEN_PATH, place, _origin_of_file(entry, container, pod))
+
+
+def unprotected_sources(container: Container, pod: Pod) -> Iterator[TokenSource]:
+    """The sources that are not a Secret."""
+    return (source for source in token_sources(container, pod) if source.origin)
 
 
 def only_the_head_requires_a_token(pods: Sequence[Pod]) -> bool:

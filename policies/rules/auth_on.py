@@ -13,6 +13,7 @@ from policies.ray.auth import (
     MODE,
     TOKEN,
     TOKEN_MODE,
+    TOKEN_PATH,
     TokenSource,
     has_token_mode,
     mode_of,
@@ -20,6 +21,7 @@ from policies.ray.auth import (
     only_the_head_requires_a_token,
     token_containers,
     token_sources,
+    unprotected_sources,
     uses_kubernetes_tokens,
 )
 from policies.ray.image import repository_of
@@ -105,7 +107,9 @@ class AuthOn(Rule):
             yield from self._check_agent(workload, facts)
             return
         place = cluster.pointer / "authOptions" if cluster else without_token[0].spec_pointer
-        if only_the_head_requires_a_token(pods) and _is_new_enough(workload):
+        if only_the_head_requires_a_token(pods) and any(
+            version >= HEAD_AUTH_SINCE for version, _ in versions_of(workload)
+        ):
             message = (
                 f"from Ray {dotted(HEAD_AUTH_SINCE)} on, a head with a token but without {MODE} "
                 "requires the token, and workers do not send it: no worker can join"
@@ -173,9 +177,9 @@ class AuthOn(Rule):
     def _check_sources(self, workload: Workload, by_kuberay: bool) -> Iterator[Violation]:
         """Tokens that the author chose; KubeRay does not replace them."""
         for container, title, pod in token_containers(workload):
-            for source in token_sources(container, pod):
-                if not source.origin:
-                    continue
+            if by_kuberay and TOKEN not in container.variable_names:
+                continue  # KubeRay's own token takes precedence over a file.
+            for source in unprotected_sources(container, pod):
                 why = "Ray accepts everyone who reads or guesses it"
                 if not source.public:
                     why = "only a Secret protects a token"
@@ -189,7 +193,7 @@ class AuthOn(Rule):
     def _check_missing_tokens(
         self, workload: Workload, pods: list[Pod], by_kuberay: bool
     ) -> Iterator[Violation]:
-        """Containers that require a token that nobody can see."""
+        """Containers that require a token without a visible source."""
         for pod in pods:
             ray = pod.ray_container
             if ray is None or uses_kubernetes_tokens(ray, workload.cluster):
@@ -202,7 +206,7 @@ class AuthOn(Rule):
                     f"{pod.title_of(ray)} requires a token but does not take it from a Secret, so "
                     "Ray does not start or uses a token file of the image",
                     ray.pointer / "env",
-                    f"set {TOKEN} with valueFrom.secretKeyRef",
+                    _source_fix(TokenSource(TOKEN, ray.pointer), by_kuberay),
                 )
 
     def _check_kubernetes_tokens(self, workload: Workload, pods: list[Pod]) -> Iterator[Violation]:
@@ -241,10 +245,6 @@ def _pods_that_speak_ray(workload: Workload) -> list[Pod]:
     return [pod for pod in workload.pods if pod.role not in without_ray and pod.ray_container]
 
 
-def _is_new_enough(workload: Workload) -> bool:
-    return any(version >= HEAD_AUTH_SINCE for version, _ in versions_of(workload))
-
-
 def _problem_with_mode(workload: Workload, entry: Mapping[str, Any], *, repeated: bool) -> str:
     """What is wrong with one RAY_AUTH_MODE; empty if nothing is."""
     value = as_str(entry.get("value"))
@@ -259,10 +259,14 @@ def _problem_with_mode(workload: Workload, entry: Mapping[str, Any], *, repeated
 
 
 def _source_fix(source: TokenSource, by_kuberay: bool) -> str:
+    if by_kuberay and source.name == TOKEN:
+        return f"remove {TOKEN}; KubeRay sets it from a Secret"
     if by_kuberay:
-        return f"remove {source.name}; KubeRay sets {TOKEN} from a Secret"
-    if source.name != TOKEN:
+        return f"remove {TOKEN} and {TOKEN_PATH}; KubeRay sets the token from a Secret"
+    if source.name == TOKEN_PATH:
         return f"mount the file from a Secret, or set {TOKEN} with valueFrom.secretKeyRef"
+    if not source.origin:
+        return f"add {TOKEN} with valueFrom.secretKeyRef"
     return f"set {_SECRET}{' instead of value' if source.literal else ''}"
 
 

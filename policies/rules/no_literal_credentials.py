@@ -36,7 +36,7 @@ class NoLiteralCredentials(Rule):
 
     A literal is a credential if the variable is named like one, as `..._SECRET_KEY` is, or if the
     value has a known form. References such as ARNs and `${NAME}`, file paths, names of Secrets and
-    placeholders are no credentials. `$(NAME)` counts as the literal of that variable.
+    placeholders do not count. `$(NAME)` counts as the literal of that variable.
     Why: anyone who can read the manifest, its repository or the RayCluster can read the credential,
     and only an edit of the manifest can rotate it.
     Fix: use `valueFrom.secretKeyRef`. Better, use no static key: RRSA (Alibaba Cloud), IRSA (AWS),

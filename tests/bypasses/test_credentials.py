@@ -126,6 +126,13 @@ def test_69_weak_passwords_are_passwords(value: str) -> None:
     assert refused(document) == CREDENTIALS
 
 
+def test_69_the_url_of_a_webhook_is_a_credential() -> None:
+    url = "https://hooks.slack.com/services/T000/B000/" + MIXED[:24]
+    assert refused(changed(ray_cluster(), {f"{RAY}/env": env(("SLACK_SECRET", url))})) == (
+        CREDENTIALS
+    )
+
+
 @pytest.mark.parametrize(
     "entries",
     [

@@ -19,6 +19,7 @@ SWITCH = {"name": "RAY_ENABLE_K8S_TOKEN_AUTH", "value": "true"}
     [
         ray_cluster(authOptions=KUBERNETES),
         in_all(MODE, SWITCH),
+        in_all(MODE, SWITCH, {"name": "RAY_AUTH_TOKEN_PATH", "value": "/var/run/token"}),
         in_all({**MODE, "value": "TOKEN"}, {**SWITCH, "value": "1"}),
         changed(in_all(MODE, {**SWITCH, "value": "True"}), {"/spec/workerGroupSpecs": []}),
         changed(factory.opted_in_pod(), {"/spec/containers/0/env": [MODE, SWITCH]}),

@@ -122,19 +122,23 @@ def test_64_a_guessable_token_added_by_an_update() -> None:
         in_head(token(OPTIONAL)),
         in_head(EMPTY),
         in_head(EMPTY, path("/etc/os-release")),
-        in_head(path("/proc/self/cmdline")),
-        in_head(path("etc/hostname")),
-        in_head(path("$(FILE)")),
+        in_head(EMPTY, path("/proc/self/cmdline")),
+        in_head(EMPTY, path("etc/hostname")),
+        in_all(MODE, path("/etc/machine-id")),
+        in_all(MODE, path("$(FILE)")),
         # Kubernetes reads `env` before `envFrom`, except where an optional Secret is missing.
         changed(in_head(token(OPTIONAL)), {f"{RAY}/envFrom": [{"configMapRef": {"name": "a"}}]}),
         with_volume({"configMap": {"name": "a"}}, "/token", EMPTY, path("/token/a")),
-        with_volume({"emptyDir": {}}, "/token", path("/token/a")),
-        with_volume({"secret": {"secretName": "a"}}, "/token", path("/token/../etc/os-release")),
-        with_volume({"secret": {"secretName": "a"}}, "/tok", path("/token/a")),
-        with_volume({"secret": {"secretName": "a"}}, "token", path("/etc/os-release")),
+        with_volume({"emptyDir": {}}, "/token", EMPTY, path("/token/a")),
+        with_volume(
+            {"secret": {"secretName": "a"}}, "/token", EMPTY, path("/token/../etc/os-release")
+        ),
+        with_volume({"secret": {"secretName": "a"}}, "/tok", EMPTY, path("/token/a")),
+        with_volume({"secret": {"secretName": "a"}}, "token", EMPTY, path("/etc/os-release")),
         with_volume(
             {"projected": {"sources": [{"secret": {"name": "a"}}, {"configMap": {"name": "b"}}]}},
             "/token",
+            EMPTY,
             path("/token/a"),
         ),
         in_all(MODE),
@@ -168,8 +172,12 @@ def test_64_tokens_that_no_secret_protects(document: Object) -> None:
         changed(ray_cluster(), {f"{RAY}/envFrom": [{"configMapRef": {"name": "a"}}]}),
         with_volume({"secret": {"secretName": "a"}}, "/token/", EMPTY, path("/token//a")),
         with_volume({"secret": {"secretName": "a"}}, "/token/a", EMPTY, path("/token/a")),
-        with_volume({"projected": {"sources": [{"secret": {"name": "a"}}]}}, "/t", path("/t/a")),
-        with_volume({"csi": {"driver": "secrets-store.csi.k8s.io"}}, "/t", path("/t/a")),
+        with_volume(
+            {"projected": {"sources": [{"secret": {"name": "a"}}]}}, "/t", EMPTY, path("/t/a")
+        ),
+        with_volume({"csi": {"driver": "secrets-store.csi.k8s.io"}}, "/t", EMPTY, path("/t/a")),
+        # KubeRay's token takes precedence over a file.
+        in_head(path("/etc/os-release")),
     ],
 )
 def test_64_tokens_from_a_secret_are_allowed(document: Object) -> None:
