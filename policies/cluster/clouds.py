@@ -44,7 +44,7 @@ CLOUDS = (
     ),
     Cloud(
         name="azure",
-        credential=re.compile(r"AZURE", re.IGNORECASE),
+        credential=re.compile(r"AZURE|AccountKey=|SharedAccess|[?&]sig=", re.IGNORECASE),
         keyless=(
             "Workload Identity: label the pod azure.workload.identity/use: true and annotate its "
             "ServiceAccount with azure.workload.identity/client-id"

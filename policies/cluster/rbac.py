@@ -38,12 +38,14 @@ class RbacGrants:
     `operators`: user names of the service accounts that can run KubeRay in all namespaces.
     `admin_users`, `admin_groups`: users and groups that can do everything everywhere.
     `powers`: what users and groups may do in all namespaces, by their names.
+    `token_reviewers`: users and groups that can ask the API server about tokens of others.
     `complete`: False if RayWarden has not read all of RBAC, so there may be others.
     """
 
     operators: frozenset[str] = frozenset()
     admin_users: frozenset[str] = frozenset()
     admin_groups: frozenset[str] = frozenset()
+    token_reviewers: frozenset[str] = frozenset()
     complete: bool = False
     powers: Mapping[str, frozenset[str]] = field(default_factory=dict, compare=False)
 
@@ -56,6 +58,7 @@ class RbacGrants:
         """
         operators, users, groups = set[str](), set[str](), set[str]()
         powers: dict[str, frozenset[str]] = {}
+        reviewers = set[str]()
         for binding in bindings:
             role = roles.get(binding.role)
             if role is None:
@@ -65,15 +68,27 @@ class RbacGrants:
             if role.grants_everything:
                 users |= binding.users
                 groups |= binding.groups
+            if role.reviews_tokens:
+                reviewers |= binding.users | binding.groups
             if role.powers:
                 for name in binding.users | binding.groups:
                     powers[name] = powers.get(name, frozenset()) | role.powers
         return cls(
-            frozenset(operators), frozenset(users), frozenset(groups), complete=True, powers=powers
+            operators=frozenset(operators),
+            admin_users=frozenset(users),
+            admin_groups=frozenset(groups),
+            token_reviewers=frozenset(reviewers),
+            complete=True,
+            powers=powers,
         )
 
     def is_admin(self, user: str, groups: Collection[str]) -> bool:
         return user in self.admin_users or not self.admin_groups.isdisjoint(groups)
+
+    def may_review_tokens(self, namespace: str, service_account: str) -> bool:
+        """The service account can create TokenReviews and SubjectAccessReviews."""
+        names = (user_name(namespace, service_account), *groups_of(namespace))
+        return not self.token_reviewers.isdisjoint(names)
 
 
 @dataclass(frozen=True, slots=True)

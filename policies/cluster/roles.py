@@ -6,6 +6,12 @@ from typing import Any
 
 from policies.documents.untyped import dict_items, str_items
 
+# Kubernetes' own ClusterRole to create the two kinds of reviews.
+AUTH_DELEGATOR = "system:auth-delegator"
+_REVIEWS = (
+    ("authentication.k8s.io", "tokenreviews"),
+    ("authorization.k8s.io", "subjectaccessreviews"),
+)
 _WRITES = frozenset({"create", "update", "patch"})
 # By (API group, resource), the verbs that let an account do more than its own rights say, and what
 # it may do then. KubeRay's own role for the autoscaler has none of them: it gets, lists, watches
@@ -51,12 +57,14 @@ _BY_NAME = frozenset({"impersonate others", "grant rights"})
 class RbacRole:
     """What a ClusterRole or a Role grants, as far as it matters to RayWarden.
 
-    `powers`: verb phrases, such as `read Secrets`.
+    `powers`: verb phrases, such as `read Secrets`. `reviews_tokens`: it lets its holder ask the API
+    server about the tokens and rights of others.
     """
 
     can_run_kuberay: bool
     grants_everything: bool
     powers: frozenset[str] = frozenset()
+    reviews_tokens: bool = False
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> "RbacRole":
@@ -65,7 +73,7 @@ class RbacRole:
         The API server writes the rules of an aggregated ClusterRole into `rules`, too.
         """
         updates_status = creates_pods = grants_everything = False
-        powers = set[str]()
+        powers, reviews = set[str](), set[tuple[str, str]]()
         for _, rule in dict_items(document.get("rules")):
             names = _strings(rule.get("resourceNames"))
             # A rule for named objects does not grant everything, and not what KubeRay needs.
@@ -79,6 +87,7 @@ class RbacRole:
                 powers |= found & _BY_NAME
                 continue
             powers |= found
+            reviews.update(_reviews(groups, resources, verbs))
             # Exactly as KubeRay's own role has them. A role with `*` is an administrator's, not an
             # operator's. RBAC knows no `rayclusters/*`; it knows `*/status`, but KubeRay's role
             # does not have it.
@@ -90,7 +99,12 @@ class RbacRole:
                 grants_everything |= "*" in verbs
         if grants_everything:
             powers = {EVERYTHING}
-        return cls(updates_status and creates_pods, grants_everything, frozenset(powers))
+        return cls(
+            can_run_kuberay=updates_status and creates_pods,
+            grants_everything=grants_everything,
+            powers=frozenset(powers),
+            reviews_tokens=reviews == {*_REVIEWS},
+        )
 
 
 _EDITOR = frozenset(
@@ -105,9 +119,10 @@ _EDITOR = frozenset(
 # The ClusterRoles that every cluster has and that manifests therefore bind without containing them.
 # `view` has no powers. Source: Kubernetes 1.36, `bootstrappolicy.ClusterRoles`.
 DEFAULT_ROLES: Mapping[str, RbacRole] = {
-    "cluster-admin": RbacRole(False, True, frozenset({EVERYTHING})),
+    "cluster-admin": RbacRole(False, True, frozenset({EVERYTHING}), reviews_tokens=True),
     "admin": RbacRole(False, False, _EDITOR),
     "edit": RbacRole(False, False, _EDITOR),
+    AUTH_DELEGATOR: RbacRole(False, False, reviews_tokens=True),
 }
 
 
@@ -121,6 +136,15 @@ def _powers(groups: set[str], resources: set[str], verbs: set[str]) -> Iterator[
             continue
         if "*" in verbs or not powerful.isdisjoint(verbs):
             yield verb_phrase
+
+
+def _reviews(groups: set[str], resources: set[str], verbs: set[str]) -> Iterator[tuple[str, str]]:
+    """The kinds of reviews, as (API group, resource), that one rule of a role lets create."""
+    if verbs.isdisjoint({"create", "*"}):
+        return
+    for group, resource in _REVIEWS:
+        if groups & {group, "*"} and resources & {resource, "*"}:
+            yield group, resource
 
 
 def _strings(value: Any) -> set[str]:

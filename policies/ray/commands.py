@@ -1,21 +1,27 @@
 """What a container can run: its command, arguments, hooks and probes, with variables expanded."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from policies.documents.pointer import Pointer
 from policies.documents.untyped import as_str, str_items
 from policies.ray.pod import Container
 
 _REFERENCE = re.compile(r"\$\(([^()\s]+)\)")
+# No real value needs more. Without bounds, a few variables that name each other could grow without
+# end.
+_MAX_ROUNDS = 4
+_MAX_REFERENCES = 20
+_MAX_LITERAL = 1000
+_MAX_TEXT = 10_000
 _PLACES = (
-    ("command",),
-    ("args",),
-    ("lifecycle", "postStart", "exec", "command"),
-    ("lifecycle", "preStop", "exec", "command"),
-    ("livenessProbe", "exec", "command"),
-    ("readinessProbe", "exec", "command"),
-    ("startupProbe", "exec", "command"),
+    Pointer(("command",)),
+    Pointer(("args",)),
+    Pointer(("lifecycle", "postStart", "exec", "command")),
+    Pointer(("lifecycle", "preStop", "exec", "command")),
+    Pointer(("livenessProbe", "exec", "command")),
+    Pointer(("readinessProbe", "exec", "command")),
+    Pointer(("startupProbe", "exec", "command")),
 )
 
 
@@ -25,9 +31,20 @@ def commands(container: Container) -> Iterator[tuple[Pointer, list[str]]]:
         # Most containers have none of these fields, and several rules read every container.
         if place[0] not in container.raw:
             continue
-        words = [word for _, word in str_items(Pointer(place).read(container.raw))]
+        words = [word for _, word in str_items(place.read(container.raw))]
         if words:
             yield Pointer((*container.pointer, *place)), words
+
+
+def words_of(container: Container) -> list[str]:
+    """Every word the container can run; faster than `commands` where the places do not matter."""
+    words: list[str] = []
+    raw = container.raw
+    for place in _PLACES:
+        listed = place.read(raw) if place[0] in raw else None
+        if isinstance(listed, list):
+            words += [word for word in listed if isinstance(word, str)]
+    return words
 
 
 def expanded(words: list[str], container: Container) -> Iterator[str]:
@@ -45,3 +62,30 @@ def expanded(words: list[str], container: Container) -> Iterator[str]:
             seen.add(name)
             entries = container.variables.get(name, ())
             waiting += [as_str(entry.get("value")) for _, entry in entries]
+
+
+def substituted(text: str, containers: Sequence[Container]) -> str:
+    """The text with the literals of these containers in place of `$(NAME)`.
+
+    A reference to a variable without a literal stays, as does the rest of a text with too many.
+    """
+    for _ in range(_MAX_ROUNDS):
+        if "$(" not in text:
+            break
+        longer = _REFERENCE.sub(
+            lambda match: literal_of(match[1], containers) or match[0], text, _MAX_REFERENCES
+        )
+        if longer == text or len(longer) > _MAX_TEXT:
+            break
+        text = longer
+    return text
+
+
+def literal_of(name: str, containers: Sequence[Container]) -> str:
+    """The first literal of the variable in these containers, cut if it is long; else empty."""
+    for container in containers:
+        for _, entry in container.variables.get(name, ()):
+            value = as_str(entry.get("value"))
+            if value:
+                return value[:_MAX_LITERAL]
+    return ""
