@@ -4,30 +4,16 @@ import re
 from collections.abc import Iterator
 
 from policies.documents.pointer import Pointer
-from policies.documents.untyped import as_str, str_items
+from policies.documents.untyped import as_str
 from policies.ray.pod import Container
 
 _REFERENCE = re.compile(r"\$\(([^()\s]+)\)")
-_PLACES = (
-    ("command",),
-    ("args",),
-    ("lifecycle", "postStart", "exec", "command"),
-    ("lifecycle", "preStop", "exec", "command"),
-    ("livenessProbe", "exec", "command"),
-    ("readinessProbe", "exec", "command"),
-    ("startupProbe", "exec", "command"),
-)
 
 
 def commands(container: Container) -> Iterator[tuple[Pointer, list[str]]]:
     """Each list of words the container can run, with its place in the object."""
-    for place in _PLACES:
-        # Most containers have none of these fields, and several rules read every container.
-        if place[0] not in container.raw:
-            continue
-        words = [word for _, word in str_items(Pointer(place).read(container.raw))]
-        if words:
-            yield Pointer((*container.pointer, *place)), words
+    for place, words in container.commands.items():
+        yield Pointer((*container.pointer, *place)), words
 
 
 def expanded(words: list[str], container: Container) -> Iterator[str]:

@@ -12,16 +12,14 @@ from typing import Any
 
 from policies.documents.metadata import annotations_of, labels_of
 from policies.documents.untyped import as_dict, as_str, dict_items
-from policies.ray.pod import PodRole
-from policies.ray.workload import (
+from policies.ray.membership import (
     GROUP_LABEL,
     NODE_TYPE_LABEL,
     ORIGIN_KIND_LABEL,
     RAY_CLUSTER_LABEL,
-    ClusterSpec,
-    Group,
-    Workload,
 )
+from policies.ray.pod import PodRole
+from policies.ray.workload import ClusterSpec, Group, Workload
 
 # KubeRay ends the names of the objects it creates with five random characters.
 _RANDOM = "xxxxx"

@@ -69,9 +69,7 @@ class AuthOn(Rule):
         if wrong_values or not pods:
             return
         # Every pod that serves Ray's ports must authenticate its callers.
-        without_token = [
-            pod for pod in pods if pod.ray_container and not _has_token_mode(pod.ray_container)
-        ]
+        without_token = [pod for pod in pods if not all(map(_has_token_mode, _servers(pod)))]
         if not without_token or (cluster and _gets_token_mode(cluster, workload, facts)):
             yield from self._check_agent(workload, facts)
             return
@@ -148,6 +146,13 @@ def _pods_that_speak_ray(workload: Workload) -> list[Pod]:
     """The pods that serve Ray's ports or connect to them."""
     without_ray = (PodRole.SUBMITTER, PodRole.CLEANUP)
     return [pod for pod in workload.pods if pod.role not in without_ray and pod.ray_container]
+
+
+def _servers(pod: Pod) -> Iterator[Container]:
+    """The containers that serve Ray's ports: the Ray container, and others that run `ray start`."""
+    for container in pod.ray_containers:
+        if container is pod.ray_container or container.ray_starts:
+            yield container
 
 
 def _problem_with_mode(workload: Workload, entry: Mapping[str, Any], *, repeated: bool) -> str:
