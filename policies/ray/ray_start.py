@@ -73,8 +73,9 @@ def _runs_expanded(text: str, container: Mapping[str, Any]) -> bool:
     names = {found[1] for found in islice(_REFERENCE.finditer(text), _MAX_REFERENCES)}
     literals: dict[str, str] = {}
     for _, entry in dict_items(container.get("env")):
-        if entry.get("name") in names:
-            literals[entry["name"]] = as_str(entry.get("value"))
+        name = as_str(entry.get("name"))
+        if name in names:
+            literals[name] = as_str(entry.get("value"))
     if not any(literals.values()):
         return False
     if any(map(_says_ray_start, literals.values())):

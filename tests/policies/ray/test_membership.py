@@ -1,6 +1,7 @@
 """What makes a pod Ray's: one answer for the rules, the match conditions and the signer."""
 
 from itertools import product
+from operator import itemgetter
 from typing import Any
 
 import pytest
@@ -13,17 +14,17 @@ from policies.ray.workload import Kind, Workload
 from tests.support import factory, registration
 from tests.support.factory import Object
 
-_VALUES: dict[str, tuple[str | None, ...]] = {
-    "ray.io/cluster": (None, "demo"),
-    "ray.io/node-type": (None, "head", "redis-cleanup", "client"),
-    "ray.io/group": (None, "small"),
-    "ray.io/originated-from-crd": (None, "RayJob"),
-    "raywarden.io/cluster": (None, "mine"),
-    "raywarden.io/role": (None, "worker"),
+_VALUES: dict[str, tuple[str, ...]] = {
+    "ray.io/cluster": ("", "demo"),
+    "ray.io/node-type": ("", "head", "redis-cleanup", "client"),
+    "ray.io/group": ("", "small"),
+    "ray.io/originated-from-crd": ("", "RayJob"),
+    "raywarden.io/cluster": ("", "mine"),
+    "raywarden.io/role": ("", "worker"),
 }
-# Every combination of the labels that matter.
+# Every combination of the labels that matter; an empty value means that the label is missing.
 LABELS = [
-    {name: value for name, value in zip(_VALUES, values, strict=True) if value is not None}
+    dict(filter(itemgetter(1), zip(_VALUES, values, strict=True)))
     for values in product(*_VALUES.values())
 ]
 OWNER = Owner("ray.io", "RayCluster", "demo", "uid")

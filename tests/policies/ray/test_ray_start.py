@@ -50,6 +50,13 @@ def test_references_are_followed(command: list[str], value: str | None, expected
     assert starts(command=command, env=env) == (["command"] if expected else [])
 
 
+@pytest.mark.parametrize("value", [None, 1, [], [["ray start"]], {}, {"a": "ray start"}])
+def test_strange_values_do_not_raise(value: Any) -> None:
+    env = [{"name": value, "value": "ray"}, {"name": "X", "value": value}, value]
+    assert starts(command=["$(X)", "start", value], args=value, env=env, lifecycle=value) == []
+    assert starts(command=["$(X)"], env=value, livenessProbe={"exec": value}) == []
+
+
 def test_the_search_takes_linear_time() -> None:
     references = "$(X)" * 100_000
     env = [{"name": "X", "value": "ray " * 100_000}, {"name": "Y", "value": "$(X)" * 100_000}]
