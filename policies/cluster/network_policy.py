@@ -12,7 +12,7 @@ from policies.cluster.selectors import Selector, can_match
 from policies.documents.metadata import controller_of, name_of
 from policies.documents.pointer import ROOT, Pointer
 from policies.documents.untyped import as_dict, as_str, dict_items, larger, str_items
-from policies.ray.workload import RAY_GROUP
+from policies.ray.membership import RAY_GROUP
 
 _INGRESS = ROOT / "spec" / "ingress"
 # Values and characters that are read of the ingress rules and of the pod selector. The watch

@@ -7,7 +7,8 @@ from policies.cluster.add_ons import add_on_behind
 from policies.cluster.exposure import SERVE_PORTS
 from policies.cluster.routes import Backend
 from policies.cluster.state import LiveService, NamespaceState, RayClusterLookup
-from policies.ray.workload import LABEL_PREFIXES, RAY_CLUSTER_LABEL
+from policies.ray.membership import RAY_CLUSTER_LABEL
+from policies.ray.workload import LABEL_PREFIXES
 
 # The names that KubeRay gives its Services (`GenerateHeadServiceName`, `GenerateServeServiceName`).
 _HEAD = re.compile(r"([a-z0-9.-]+)-head-svc")

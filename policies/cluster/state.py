@@ -16,7 +16,8 @@ from policies.cluster.selectors import has_labels
 from policies.documents.metadata import name_of
 from policies.documents.untyped import as_dict, as_str, dict_items, larger
 from policies.ray.kuberay import labels_of_pods
-from policies.ray.workload import RAY_CLUSTER_LABEL, TLS_LABEL, TLS_MANAGED, Group, Workload
+from policies.ray.membership import RAY_CLUSTER_LABEL
+from policies.ray.workload import TLS_LABEL, TLS_MANAGED, Group, Workload
 
 _NONE: Mapping[str, Any] = {}
 # Anyone with rights in a namespace can create these objects, and their views stay in memory, so

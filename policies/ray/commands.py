@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from policies.documents.pointer import Pointer
-from policies.documents.untyped import as_str, str_items
+from policies.documents.untyped import as_str
 from policies.ray.pod import Container
 
 _REFERENCE = re.compile(r"\$\(([^()\s]+)\)")
@@ -14,37 +14,17 @@ _MAX_ROUNDS = 4
 _MAX_REFERENCES = 20
 _MAX_LITERAL = 1000
 _MAX_TEXT = 10_000
-_PLACES = (
-    Pointer(("command",)),
-    Pointer(("args",)),
-    Pointer(("lifecycle", "postStart", "exec", "command")),
-    Pointer(("lifecycle", "preStop", "exec", "command")),
-    Pointer(("livenessProbe", "exec", "command")),
-    Pointer(("readinessProbe", "exec", "command")),
-    Pointer(("startupProbe", "exec", "command")),
-)
 
 
 def commands(container: Container) -> Iterator[tuple[Pointer, list[str]]]:
     """Each list of words the container can run, with its place in the object."""
-    for place in _PLACES:
-        # Most containers have none of these fields, and several rules read every container.
-        if place[0] not in container.raw:
-            continue
-        words = [word for _, word in str_items(place.read(container.raw))]
-        if words:
-            yield Pointer((*container.pointer, *place)), words
+    for place, words in container.commands.items():
+        yield Pointer((*container.pointer, *place)), words
 
 
 def words_of(container: Container) -> list[str]:
-    """Every word the container can run; faster than `commands` where the places do not matter."""
-    words: list[str] = []
-    raw = container.raw
-    for place in _PLACES:
-        listed = place.read(raw) if place[0] in raw else None
-        if isinstance(listed, list):
-            words += [word for word in listed if isinstance(word, str)]
-    return words
+    """Every word the container can run."""
+    return [word for words in container.commands.values() for word in words]
 
 
 def expanded(words: list[str], container: Container) -> Iterator[str]:

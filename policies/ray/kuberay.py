@@ -12,16 +12,15 @@ from typing import Any
 
 from policies.documents.metadata import annotations_of, labels_of
 from policies.documents.untyped import as_dict, as_str, dict_items
-from policies.ray.pod import PodRole
-from policies.ray.workload import (
+from policies.ray.membership import (
+    CLAIM_LABELS,
     GROUP_LABEL,
     NODE_TYPE_LABEL,
     ORIGIN_KIND_LABEL,
     RAY_CLUSTER_LABEL,
-    ClusterSpec,
-    Group,
-    Workload,
 )
+from policies.ray.pod import PodRole
+from policies.ray.workload import ClusterSpec, Group, Workload
 
 # KubeRay ends the names of the objects it creates with five random characters.
 _RANDOM = "xxxxx"
@@ -98,8 +97,11 @@ def submitter_of(workload: Workload) -> dict[str, Any] | None:
         "image": head.image if head else "",
         "resources": size,
     }
-    labels = {ORIGIN_KIND_LABEL: "RayJob", _ORIGIN_NAME_LABEL: workload.name}
-    metadata = {"generateName": f"{workload.name}-", "labels": {**labels_of(template), **labels}}
+    # `operator-made-pods` refuses the claims in the RayJob itself. Their consequences for the pod
+    # would hide that.
+    kept = {name: value for name, value in labels_of(template).items() if name not in CLAIM_LABELS}
+    labels = {**kept, ORIGIN_KIND_LABEL: "RayJob", _ORIGIN_NAME_LABEL: workload.name}
+    metadata = {"generateName": f"{workload.name}-", "labels": labels}
     return _pod(template, metadata, as_dict(template.get("spec")) or {"containers": [container]})
 
 

@@ -11,6 +11,8 @@ from typing import Any
 from policies.documents.metadata import metadata_of
 from policies.documents.pointer import Pointer
 from policies.documents.untyped import as_dict, as_str, clipped, dict_items
+from policies.ray.image import is_ray_image
+from policies.ray.ray_start import Commands, Place, commands_in, ray_starts
 
 # Containers that KubeRay adds and that connect to Ray.
 RAY_CONTAINER_NAMES = frozenset(
@@ -83,6 +85,16 @@ class Container:
                 entries[name] = [(index, entry)]
         return entries
 
+    @cached_property
+    def commands(self) -> Commands:
+        """Each list of words that the container can run, by its place."""
+        return commands_in(self.raw)
+
+    @cached_property
+    def ray_starts(self) -> tuple[Place, ...]:
+        """The places where the container visibly runs `ray start`."""
+        return ray_starts(self.commands, self.raw) if self.commands else ()
+
     @property
     def mounts(self) -> Iterator[tuple[int, Mapping[str, Any]]]:
         return dict_items(self.raw.get("volumeMounts"))
@@ -143,7 +155,11 @@ class Pod:
 
     @cached_property
     def ray_containers(self) -> tuple[Container, ...]:
-        """Every container that connects to Ray, and so needs its TLS variables and files."""
+        """Every container that connects to Ray, and so needs its TLS variables and files.
+
+        Others than the first are recognized by their name, by an image of Ray, or by running `ray
+        start`. RayWarden cannot change ephemeral containers.
+        """
         ray = self.ray_container
         if ray is None:
             return ()
@@ -156,6 +172,8 @@ class Pod:
                 container is ray
                 or container.name in RAY_CONTAINER_NAMES
                 or container.image == ray.image != ""
+                or is_ray_image(container.image)
+                or container.ray_starts
             )
         )
 

@@ -25,7 +25,7 @@ from policies.ray.auth import (
     uses_kubernetes_tokens,
 )
 from policies.ray.image import repository_of
-from policies.ray.pod import Pod, PodRole
+from policies.ray.pod import Container, Pod, PodRole
 from policies.ray.version import (
     AGENT_AUTH_SINCE,
     HEAD_AUTH_SINCE,
@@ -98,9 +98,7 @@ class AuthOn(Rule):
     ) -> Iterator[Violation]:
         """Every pod that serves Ray's ports must authenticate its callers."""
         cluster = workload.cluster
-        without_token = [
-            pod for pod in pods if pod.ray_container and not has_token_mode(pod.ray_container)
-        ]
+        without_token = [pod for pod in pods if not all(map(has_token_mode, _servers(pod)))]
         if not without_token or by_kuberay:
             yield from self._check_missing_tokens(workload, pods, by_kuberay)
             yield from self._check_kubernetes_tokens(workload, pods)
@@ -195,19 +193,19 @@ class AuthOn(Rule):
     ) -> Iterator[Violation]:
         """Containers that require a token without a visible source."""
         for pod in pods:
-            ray = pod.ray_container
-            if ray is None or uses_kubernetes_tokens(ray, workload.cluster):
-                continue
-            # KubeRay adds the token unless the author has named it, even with an empty value.
-            if by_kuberay and TOKEN not in ray.variable_names:
-                continue
-            if not any(token_sources(ray, pod)):
-                yield self.violation(
-                    f"{pod.title_of(ray)} requires a token but does not take it from a Secret, so "
-                    "Ray does not start or uses a token file of the image",
-                    ray.pointer / "env",
-                    _source_fix(TokenSource(TOKEN, ray.pointer), by_kuberay),
-                )
+            for container in _servers(pod):
+                if uses_kubernetes_tokens(container, workload.cluster):
+                    continue
+                # KubeRay adds the token unless the author has named it, even with an empty value.
+                if by_kuberay and TOKEN not in container.variable_names:
+                    continue
+                if not any(token_sources(container, pod)):
+                    yield self.violation(
+                        f"{pod.title_of(container)} requires a token but does not take it from a "
+                        "Secret, so Ray does not start or uses a token file of the image",
+                        container.pointer / "env",
+                        _source_fix(TokenSource(TOKEN, container.pointer), by_kuberay),
+                    )
 
     def _check_kubernetes_tokens(self, workload: Workload, pods: list[Pod]) -> Iterator[Violation]:
         """What else Kubernetes token authentication does; KubeRay `AddRayTokenVolume`."""
@@ -243,6 +241,13 @@ def _pods_that_speak_ray(workload: Workload) -> list[Pod]:
     """The pods that serve Ray's ports or connect to them."""
     without_ray = (PodRole.SUBMITTER, PodRole.CLEANUP)
     return [pod for pod in workload.pods if pod.role not in without_ray and pod.ray_container]
+
+
+def _servers(pod: Pod) -> Iterator[Container]:
+    """The containers that serve Ray's ports: the Ray container, and others that run `ray start`."""
+    for container in pod.ray_containers:
+        if container is pod.ray_container or container.ray_starts:
+            yield container
 
 
 def _problem_with_mode(workload: Workload, entry: Mapping[str, Any], *, repeated: bool) -> str:

@@ -14,7 +14,8 @@ from policies.documents.metadata import annotations_of
 from policies.documents.pointer import Pointer
 from policies.documents.untyped import as_dict, as_str
 from policies.model import Facts, Profile, Rule, Severity, Violation
-from policies.ray.workload import ORIGIN_KIND_LABEL, ClusterSpec, Workload
+from policies.ray.membership import ORIGIN_KIND_LABEL
+from policies.ray.workload import ClusterSpec, Workload
 
 _RESTRICT = (
     "a LoadBalancer needs headService.spec.loadBalancerSourceRanges, or your cloud's annotation "

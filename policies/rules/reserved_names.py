@@ -9,8 +9,9 @@ from policies.documents.untyped import as_dict, as_str, dict_items
 from policies.injection import contract
 from policies.injection.contract import RESERVED_PREFIX, TLS_VOLUME, TOKEN_VOLUME, TlsBy
 from policies.model import Facts, Profile, Rule, Severity, Violation
+from policies.ray.membership import GROUP_LABEL, NODE_TYPE_LABEL, RAY_CLUSTER_LABEL
 from policies.ray.pod import ENROLL_CONTAINER, Container, Pod, PodRole
-from policies.ray.workload import GROUP_LABEL, NODE_TYPE_LABEL, RAY_CLUSTER_LABEL, Workload
+from policies.ray.workload import Workload
 
 _VOLUMES = frozenset({TLS_VOLUME, TOKEN_VOLUME})
 _ENV_PREFIX = "RAYWARDEN_"

@@ -7,12 +7,14 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from policies.documents.pointer import Pointer
-from policies.documents.untyped import as_str, str_items
+from policies.documents.untyped import as_str
 from policies.injection import contract
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.ray.commands import commands, expanded
-from policies.ray.pod import Container, Pod
-from policies.ray.workload import RAY_START, Workload
+from policies.ray.membership import has_claims
+from policies.ray.pod import Container, Pod, PodRole
+from policies.ray.ray_start import ARGS, COMMAND, Place
+from policies.ray.workload import Workload
 
 _OVERWRITE = "ray.io/overwrite-container-cmd"
 # bash, the dynamic linker, OpenSSL or Python read these before the first line of Ray runs. ENV is
@@ -58,8 +60,9 @@ class StartCommandIntact(Rule):
     and `.pth` files among Python's packages.
     Why: KubeRay joins the author's command and its own in one shell (`<command> && ray start ...`).
     A single `export` in the command can turn TLS off. The annotation
-    `ray.io/overwrite-container-cmd` drops KubeRay's command. Variables such as BASH_ENV and
-    LD_PRELOAD run other code before Ray. The rule does not recognize obfuscated commands;
+    `ray.io/overwrite-container-cmd` drops KubeRay's command. A second `ray start`, in a sidecar or
+    a hook, starts a Ray that KubeRay does not configure. Variables such as BASH_ENV and LD_PRELOAD
+    run other code before Ray. The rule does not recognize obfuscated commands;
     `raywarden check --probe` finds their effect.
     Fix: set up the environment in the image or with `env`, and let KubeRay run `ray start`.
     """
@@ -86,6 +89,8 @@ class StartCommandIntact(Rule):
         if workload.cluster:
             for group in workload.cluster.groups:
                 yield from self._check_own_start(group.pod)
+        for container, title, place in _second_starts(workload):
+            yield from self._check_second_start(container, title, place)
 
     def _check_annotation(
         self, annotations: Mapping[str, Any], metadata: Pointer, title: str
@@ -140,18 +145,49 @@ class StartCommandIntact(Rule):
         ray = pod.ray_container
         if ray is None:
             return
-        for field in ("command", "args"):
-            words = [word for _, word in str_items(ray.raw.get(field))]
-            text = " ".join(words)
+        for place in (COMMAND, ARGS):
+            words = ray.commands.get(place, [])
             # KubeRay adds no command if it finds this text, even in a comment (`BuildPod`).
-            if RAY_START.search(text) or "ray start" in text:
+            if place in ray.ray_starts or "ray start" in " ".join(words):
                 yield self.violation(
                     f"{pod.title_of(ray)} runs its own ray start, so KubeRay does not add its "
                     "start command",
-                    ray.pointer / field,
-                    f"remove {field}, and move its options to rayStartParams",
+                    ray.pointer / place[0],
+                    f"remove {place[0]}, and move its options to rayStartParams",
                     evidence="\n".join(words),
                 )
+
+    def _check_second_start(
+        self, container: Container, title: str, place: Place
+    ) -> Iterator[Violation]:
+        # The whole hook or probe: one without a command is not valid.
+        part = place[:2] if place[0] == "lifecycle" else place[:1]
+        yield self.violation(
+            f"{title} runs ray start, beside the Ray that KubeRay or the pod's own command starts",
+            Pointer((*container.pointer, *part)),
+            f"remove {part[-1]}; for a second Ray, create a RayCluster",
+            evidence="\n".join(container.commands[place]),
+        )
+
+
+def _second_starts(workload: Workload) -> Iterator[tuple[Container, str, Place]]:
+    """What starts Ray in the pods of KubeRay beside its own command, and in ephemeral containers.
+
+    Pods without KubeRay start Ray themselves, but RayWarden cannot set up an ephemeral container.
+    """
+    is_pod = workload.kind == "Pod"
+    is_member = workload.cluster is not None or (is_pod and has_claims(workload.labels))
+    for pod in workload.pods:
+        is_of_group = is_member and pod.role is not PodRole.SUBMITTER
+        for container in pod.containers:
+            if is_of_group or container.list_name == "ephemeralContainers":
+                for place in container.ray_starts:
+                    # The first container has KubeRay's command, or is checked above.
+                    if container is not pod.ray_container or place not in (COMMAND, ARGS):
+                        yield container, pod.title_of(container), place
+    for options in workload.cluster.options if workload.cluster else ():
+        for place in options.ray_starts:
+            yield options, str(options.pointer[-1]), place
 
 
 def _runs_code(path: tuple[str, ...]) -> bool:

@@ -149,6 +149,9 @@ class TestMembership:
         assert "operator-made-pods" in refused_by(response)
         if kind == "jobs":
             job = {"metadata": {"generateName": "clean-up-"}, "spec": spec}
+            response = control_plane.post(f"{address}?dryRun=All", job, OPERATOR)
+            assert "operator-made-pods" in refused_by(response)
+            job["metadata"] |= {"ownerReferences": [owner(cluster)]}
             assert control_plane.post(f"{address}?dryRun=All", job, OPERATOR).is_success
 
 

@@ -10,8 +10,8 @@ from typing import Any
 from policies.documents.metadata import labels_of
 from policies.documents.untyped import as_dict, clipped, dict_items
 from policies.injection.contract import MANAGED, MARKER_LABEL
+from policies.ray.membership import NODE_TYPE_LABEL, RAY_CLUSTER_LABEL
 from policies.ray.pod import ENROLL_CONTAINER
-from policies.ray.workload import NODE_TYPE_LABEL, RAY_CLUSTER_LABEL
 from policies.rules.operator_made_pods import OperatorMadePods
 from webhook.check.facts import (
     MUTATING,

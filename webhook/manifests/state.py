@@ -14,7 +14,8 @@ from policies.cluster.state import LiveCluster, LiveService, NamespaceState
 from policies.documents.metadata import labels_of, metadata_of, name_of, namespace_of
 from policies.documents.untyped import as_dict
 from policies.ray import kuberay
-from policies.ray.workload import RAY_GROUP, Kind, Workload
+from policies.ray.membership import RAY_GROUP
+from policies.ray.workload import Kind, Workload
 
 _RBAC = "rbac.authorization.k8s.io"
 
