@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from policies.ray import kuberay
+from tests.support import factory
+from tests.support.factory import changed
 from webhook.manifests.cluster import ManifestCluster
 from webhook.manifests.read import Manifest, read
 from webhook.manifests.state import ManifestNamespaces
@@ -119,3 +121,23 @@ def test_lists_in_lists_are_read(tmp_path: Path) -> None:
         assert set(state.ray_clusters or ()) == {"c"}
         assert sorted(state.quotas or ()) == ["compute", "tree"]
         assert OPERATOR in state.rbac.operators
+
+
+@pytest.mark.parametrize(
+    ("change", "gets_tls"),
+    [
+        ({}, True),
+        ({"/metadata/labels": {"raywarden.io/tls": "managed"}}, True),
+        ({"/metadata/annotations": {"raywarden.io/inject": "false"}}, False),
+        ({"/spec/tlsOptions": {"enabled": True}}, False),
+    ],
+)
+def test_clusters_in_manifests_have_the_tls_that_admission_gives_them(
+    change: dict[str, Any], gets_tls: bool
+) -> None:
+    cluster = changed(factory.ray_cluster(), change)
+    known = ManifestNamespaces([cluster]).state_of("team-a").ray_clusters or {}
+    assert known["demo"].raywarden_tls is gets_tls
+    # Live objects say it themselves.
+    live = ManifestNamespaces([cluster], complete=True).state_of("team-a").ray_clusters or {}
+    assert live["demo"].raywarden_tls is ("/metadata/labels" in change)
