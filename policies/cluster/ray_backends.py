@@ -68,11 +68,21 @@ class RayBackends:
         """The backend is Ray Serve, and no other part of Ray."""
         service, ports = self._known_service(backend), self._lookup.ports
         if service is None:
-            return bool(_SERVE.fullmatch(backend.service)) and backend.port not in ports
+            return self._is_serve_by_name(backend) and backend.port not in ports
         target = _target_port(backend, service)
         if target in SERVE_PORTS and target not in ports:
             return True
         return self.leads_only_to_serve(service)
+
+    def _is_serve_by_name(self, backend: Backend) -> bool:
+        """The port of a Serve Service, or Serve's number on a head Service that KubeRay creates.
+
+        The name of a port proves nothing. Which ports Ray uses in other namespaces is unknown.
+        """
+        if _SERVE.fullmatch(backend.service):
+            return True
+        is_near = backend.namespace in ("", self._namespace)
+        return is_near and backend.port in SERVE_PORTS and bool(_HEAD.fullmatch(backend.service))
 
     def may_be_a_sidecar(self, backend: Backend) -> bool:
         """The route names a port that is none of Ray's, so a proxy beside Ray may listen there."""
@@ -84,14 +94,17 @@ class RayBackends:
         """The backend is a port where Ray asks every client for a certificate."""
         service = self._known_service(backend)
         if service is None:
-            name, port = _HEAD.fullmatch(backend.service), backend.port
+            name = _HEAD.fullmatch(backend.service)
             cluster = name[1] if name and not backend.namespace else ""
         else:
-            port = _target_port(backend, service)
             cluster = str(service.selector.get(RAY_CLUSTER_LABEL, ""))
         live = self._clusters.get(cluster)
-        speaks_tls = live is not None and (live.raywarden_tls or live.kuberay_tls)
-        return speaks_tls and port in _TLS_PORTS
+        has_mtls = live is not None and (live.raywarden_tls or live.kuberay_tls)
+        return has_mtls and self.can_speak_tls(backend)
+
+    def can_speak_tls(self, backend: Backend) -> bool:
+        """The backend is a port where Ray speaks TLS if its cluster has mTLS."""
+        return _target_port(backend, self._known_service(backend)) in _TLS_PORTS
 
     def _known_service(self, backend: Backend) -> LiveService | None:
         if backend.namespace not in ("", self._namespace):

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from policies.cluster.isolation import Isolation, is_closed, isolation, open_rules
 from policies.documents.untyped import as_str
-from policies.injection.contract import TlsBy, tls_by
+from policies.injection.token_mode import gets_token_mode
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.ray.auth import (
     MODE,
@@ -31,7 +31,6 @@ from policies.ray.version import (
     HEAD_AUTH_SINCE,
     TOKEN_AUTH_SINCE,
     dotted,
-    ray_version,
     versions_of,
 )
 from policies.ray.workload import ClusterSpec, Workload
@@ -86,7 +85,7 @@ class AuthOn(Rule):
         wrong_values = list(self._check_values(workload))
         yield from wrong_values
         cluster = workload.cluster
-        by_kuberay = cluster is not None and _gets_token_mode(cluster, workload, facts)
+        by_kuberay = cluster is not None and gets_token_mode(cluster, workload, facts)
         if names_a_token(workload):
             yield from self._check_sources(workload, by_kuberay)
         pods = _pods_that_speak_ray(workload)
@@ -289,17 +288,3 @@ def _mode_fix(workload: Workload) -> str:
     if workload.cluster or workload.is_kuberay_pod:
         return f"remove {MODE}, and {_token_fix(workload)}"
     return f"set value: {TOKEN_MODE}"
-
-
-def _gets_token_mode(cluster: ClusterSpec, workload: Workload, facts: Facts) -> bool:
-    """The cluster sets token mode, or the mutation `auth-token` will set it on the RayCluster."""
-    if mode_of(cluster) == TOKEN_MODE:
-        return True
-    if workload.kind == "RayCluster" or cluster.spec.get("authOptions") is not None:
-        return False
-    if tls_by(workload) not in (TlsBy.NONE, TlsBy.RAYWARDEN):
-        return False
-    if facts.injection.auth != TOKEN_MODE or facts.injection.ray_cluster != "full":
-        return False
-    version = ray_version(as_str(cluster.spec.get("rayVersion")))
-    return version is not None and version >= TOKEN_AUTH_SINCE

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from policies.documents.pointer import Pointer
 from policies.documents.untyped import as_str
+from policies.injection.token_mode import requires_token
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.ray.commands import commands, expanded
 from policies.ray.pod import Container
@@ -26,7 +27,10 @@ _HOOKS: Mapping[str, str] = {
     "RAY_AUTOSCALER_UTILIZATION_SCORER": _LOADS,
     "RAY_CLUSTER_ACTIVITY_HOOK": _LOADS,
     "RAY_DASHBOARD_DEV": "opens the dashboard to every web page",
-    "RAY_DASHBOARD_ENABLE_PROFILING": "lets the dashboard attach a profiler to any process",
+    "RAY_DASHBOARD_ENABLE_PROFILING": (
+        "lets anyone who can reach the dashboard profile any process, because Ray token "
+        "authentication is off"
+    ),
     "RAY_DATABRICKS_UC_DATASOURCE_READ_FN_MOCK_TEST_SETUP_FN_PATH": _LOADS,
     # The options of `python -m memray run`, such as `-c CODE`.
     "RAY_INTERNAL_MEM_PROFILE_OPTIONS": _LOADS,
@@ -71,6 +75,9 @@ _RAYS_OWN = {
         "ray.serve._private.tracing_utils:default_tracing_exporter"
     ),
 }
+# Ray turns it off by default because of web pages that reach a dashboard without authentication by
+# DNS rebinding; with a token they cannot (Ray 2.57 documentation, "Enabling dashboard profiling").
+_PROFILING = "RAY_DASHBOARD_ENABLE_PROFILING"
 _DEBUGGER = "opens a debugger in Ray's workers"
 _DEBUG_PREFIX = "RAY_DEBUG"
 _HARMLESS = "RAY_DEBUG_DISABLE_MEMORY_MONITOR"
@@ -95,6 +102,7 @@ class NoCodeHooks(Rule):
     The rule checks `env` and the commands of the containers that run or connect to Ray, and the
     runtime environments of jobs and Serve applications. Variables that load code only where the
     code of a job runs anyway, such as RAY_TRAIN_CALLBACKS, count under `restricted` only.
+    RAY_DASHBOARD_ENABLE_PROFILING is allowed if Ray token authentication is on.
     Why: variables such as RAY_START_HOOK name a Python function. Every Ray process of the cluster
     imports and runs it.
     Fix: put code into the image or the job, and debug in a separate cluster.
@@ -109,6 +117,12 @@ class NoCodeHooks(Rule):
     )
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
+        for name, violation in self._hooks(workload):
+            if name != _PROFILING or not requires_token(workload, facts):
+                yield violation
+
+    def _hooks(self, workload: Workload) -> Iterator[tuple[str, Violation]]:
+        """The names of the variables, with their violations."""
         for container, title in workload.ray_containers:
             yield from self._check_env(container, title)
             yield from self._check_commands(container, title)
@@ -118,7 +132,7 @@ class NoCodeHooks(Rule):
                     message = f"{environment.field} sets {name}, which {_harm(name)}"
                     yield self._hook(name, message, environment.pointer, f"remove {name}")
 
-    def _check_commands(self, container: Container, title: str) -> Iterator[Violation]:
+    def _check_commands(self, container: Container, title: str) -> Iterator[tuple[str, Violation]]:
         for pointer, words in commands(container):
             names: set[str] = set()
             for word in expanded(words, container):
@@ -132,7 +146,7 @@ class NoCodeHooks(Rule):
                     evidence="\n".join(words),
                 )
 
-    def _check_env(self, container: Container, title: str) -> Iterator[Violation]:
+    def _check_env(self, container: Container, title: str) -> Iterator[tuple[str, Violation]]:
         suspects = _NAMED & container.variable_names
         for name in sorted(suspects | container.variables_like(_DEBUG_PREFIX)):
             entries = container.variables[name]
@@ -143,9 +157,11 @@ class NoCodeHooks(Rule):
 
     def _hook(
         self, name: str, message: str, pointer: Pointer, remediation: str, evidence: str = ""
-    ) -> Violation:
+    ) -> tuple[str, Violation]:
         level = Profile.RESTRICTED if name in _HOOKS_OF_JOBS else self.profile
-        return self.violation(message, pointer, remediation, profile=level, evidence=evidence)
+        if name == _PROFILING:
+            remediation = f"{remediation}, or set authOptions: {{mode: token}} in the RayCluster"
+        return name, self.violation(message, pointer, remediation, profile=level, evidence=evidence)
 
     def _is_hook(self, name: str, value: str) -> bool:
         if name in self.allowed_variables or _RAYS_OWN.get(name) == value:

@@ -9,7 +9,13 @@ from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.ray.pod import Container, Pod
 from policies.ray.workload import Workload
 
-_SHARED = ("hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace")
+# The last one shares nothing with the node, and the baseline Pod Security Standard allows it.
+_SHARED = {
+    "hostNetwork": Profile.BASELINE,
+    "hostPID": Profile.BASELINE,
+    "hostIPC": Profile.BASELINE,
+    "shareProcessNamespace": Profile.RESTRICTED,
+}
 # Where a container can name a host for the kubelet (Pod Security Standards, baseline since
 # Kubernetes 1.34: `hostProbesAndHostLifecycle`).
 _PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
@@ -21,6 +27,8 @@ class NoHostAccess(Rule):
     """Refuses hostNetwork, hostPID, hostIPC, shareProcessNamespace, hostPort and hosts of probes.
 
     The hosts are those of `httpGet` and `tcpSocket` in probes and lifecycle hooks.
+    `shareProcessNamespace` concerns only the containers of one pod, so it counts under `restricted`
+    only.
     Why: with hostNetwork or hostPort, Ray listens on the node's own address, where no NetworkPolicy
     applies. In a shared process namespace, every container can read the environment, files and
     memory of the others, including the TLS key. The kubelet sends probes from the node, so a probe
@@ -35,10 +43,11 @@ class NoHostAccess(Rule):
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
         for pod in workload.pods:
-            for field in _SHARED:
+            for field, level in _SHARED.items():
                 if pod.spec.get(field) is True:
                     place = pod.spec_pointer / field
-                    yield self.violation(f"the {pod.title} sets {field}", place, f"remove {field}")
+                    message, remediation = f"the {pod.title} sets {field}", f"remove {field}"
+                    yield self.violation(message, place, remediation, profile=level)
             for container in pod.containers:
                 if "ports" in container.raw:
                     yield from self._check_ports(container, pod)

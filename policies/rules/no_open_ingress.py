@@ -49,6 +49,12 @@ _BY_ALLOWED_PORT = (
     "if an authenticating proxy in the pod listens on this port, ask the administrator to list its "
     "name in allowedPorts; otherwise {}"
 )
+# For objects that pass TLS through, whose annotations cannot authenticate callers.
+_BY_CERTIFICATE = (
+    "create the RayCluster first, with mTLS by RayWarden or KubeRay, because Ray then asks callers "
+    "for a certificate; no annotation authenticates callers where TLS is passed through"
+)
+_WITHOUT_PASSTHROUGH = "stop passing TLS through, because this port never speaks TLS; then {}"
 
 
 class NoOpenIngress(Rule):
@@ -56,13 +62,14 @@ class NoOpenIngress(Rule):
 
     The rule checks `enableIngress`, and every Ingress, Gateway API route and OpenShift Route to a
     Service of Ray. It accepts an annotation by which the controller of the class authenticates
-    callers or allows only a few networks, if nothing beside it turns that off. It accepts a Gateway
-    API route if all of its Gateways are listed in `authenticatingGateways`, or if all of its
-    parents are Services (a service mesh). It accepts a route that passes TLS through to GCS (6379)
-    or Ray Client (10001) of a cluster with mTLS, because Ray then asks for a certificate. It always
-    refuses configuration snippets, because they can turn authentication off, and annotations of
-    Ray's Services that do so. Access to Ray Serve alone (port 8000), which is the interface of an
-    application, is refused by the profile `restricted` only.
+    callers, allows only a few networks, or makes the load balancer internal (AWS, GKE), if nothing
+    beside it turns that off. It accepts a Gateway API route if all of its Gateways are listed in
+    `authenticatingGateways`, or if all of its parents are Services (a service mesh). It accepts a
+    route that passes TLS through to GCS (6379) or Ray Client (10001) of a cluster with mTLS,
+    because Ray then asks for a certificate. It always refuses configuration snippets, because they
+    can turn authentication off, and annotations of Ray's Services that do so. Access to Ray Serve
+    alone (port 8000), which is the interface of an application, is refused by the profile
+    `restricted` only.
     Why: anyone who can reach the dashboard can run any job (CVE-2023-48022). A web page can reach
     it through the browser of a user who has access (CVE-2025-62593).
     Fix: put an authenticating proxy or annotation in front of Ray, or use `kubectl port-forward`.
@@ -142,6 +149,9 @@ class NoOpenIngress(Rule):
             how = remediation
             if ray.may_be_a_sidecar(backend):
                 how = _BY_ALLOWED_PORT.format(remediation)
+            elif _passes_tls_through(related_object):
+                by_ray = ray.can_speak_tls(backend)
+                how = _BY_CERTIFICATE if by_ray else _WITHOUT_PASSTHROUGH.format(remediation)
             # The port is evidence: another port of the same Service is a finding of its own.
             yield self.violation(message, backend.pointer, how, profile=level, evidence=port)
 

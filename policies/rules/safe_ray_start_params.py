@@ -31,6 +31,8 @@ _RAYS_TRACING = frozenset(
         "ray.util.tracing.setup_tempo_tracing:setup_tracing",
     }
 )
+_ADDRESS = "node-ip-address"
+_COUNTS = ("num-cpus", "num-gpus")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 # One word as bash reads it: characters that mean themselves, '...', and "..." without expansion.
 _BARE = r"[A-Za-z0-9_./:=,@%+\[\]-]"
@@ -57,6 +59,18 @@ _FIX_RESOURCES = (
 _LONGEST = 8192
 _PORT = re.compile(r"[0-9]{1,5}")
 _PORT_PARAMS = frozenset((*PORT_PARAMS, *MORE_PORT_PARAMS))
+
+
+def _plain(name: str, value: str) -> str:
+    """What to write instead of a value that a shell would interpret."""
+    if name == _ADDRESS:
+        return f"remove {_ADDRESS}; Ray then uses the IP of the pod"
+    if value.lstrip("'\" ").startswith("{"):
+        # YAML removes one pair of quotes, and bash removes the other.
+        return f'set {name}: "\'{{\\"GPU\\": 4}}\'", with both pairs of quotes around your own JSON'
+    if name in _COUNTS:
+        return f'set {name}: "8", or another plain value'
+    return "write the value itself, with only letters, digits and ._/:=,@%+-"
 
 
 def _are_resources(value: str) -> bool:
@@ -95,9 +109,10 @@ class SafeRayStartParams(Rule):
             is_managed = tls_by(workload) in (TlsBy.RAYWARDEN, TlsBy.NONE)
             for group in workload.cluster.groups:
                 for name, value in group.start_params.items():
-                    yield from self._check_param(group, name, value)
-                if is_managed:
-                    yield from self._check_address(group, facts)
+                    unsafe = list(self._check_param(group, name, value))
+                    yield from unsafe
+                    if name == _ADDRESS and is_managed and not unsafe:
+                        yield from self._check_address(group, facts)
                 yield from self._check_names(group)
             yield from self._check_pasted(workload.cluster)
         for container, title in workload.ray_containers:
@@ -121,7 +136,7 @@ class SafeRayStartParams(Rule):
             message = f"{params} contain a name that is not an option of ray start"
             remediation = "use an option of `ray start` without its dashes, such as num-cpus"
             yield self.violation(message, pointer, remediation)
-        elif name != "node-ip-address" or not _is_pod_ip(as_str(value), group):
+        elif name != _ADDRESS or not _is_pod_ip(as_str(value), group):
             title = f"{name} in {params}"
             unsafe = list(self._check_value(title, name, value, pointer))
             yield from unsafe
@@ -158,26 +173,19 @@ class SafeRayStartParams(Rule):
             yield self.violation(message, pointer, _FIX_RESOURCES, evidence=value)
         elif is_text and value != POD_IP_EXPANSION and not _WORD.fullmatch(value):
             message = f"{title} is not a single plain word to the shell"
-            remediation = f'set {name}: "8", or another plain value'
-            if "{" in value:
-                # YAML removes one pair of quotes, and bash removes the other.
-                remediation = (
-                    f'set {name}: "\'{{\\"GPU\\": 4}}\'", with both pairs of quotes around your '
-                    "own JSON"
-                )
-            yield self.violation(message, pointer, remediation, evidence=value)
+            yield self.violation(message, pointer, _plain(name, value), evidence=value)
 
     def _check_address(self, group: Group, facts: Facts) -> Iterator[Violation]:
-        address = as_str(group.start_params.get("node-ip-address"))
+        address = as_str(group.start_params.get(_ADDRESS))
         if not address or _is_pod_ip(address, group):
             return
         service_suffix = f".{facts.namespace}.svc.{facts.injection.cluster_domain}"
         if group.role is PodRole.HEAD and address.endswith(service_suffix):
             return
         yield self.violation(
-            f"node-ip-address of the {group.title} is not an address in the pod's certificate",
-            group.pointer / "rayStartParams" / "node-ip-address",
-            f"remove node-ip-address; RayWarden sets it to {POD_IP_EXPANSION}",
+            f"{_ADDRESS} of the {group.title} is not an address in the pod's certificate",
+            group.pointer / "rayStartParams" / _ADDRESS,
+            f"remove {_ADDRESS}; RayWarden sets it to {POD_IP_EXPANSION}",
         )
 
     def _check_pasted(self, cluster: ClusterSpec) -> Iterator[Violation]:

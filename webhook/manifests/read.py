@@ -39,7 +39,17 @@ class UnreadableManifest:
     why: str
 
 
-def read(source: str) -> Iterator[Manifest | UnreadableManifest]:
+@dataclass(frozen=True, slots=True)
+class SkippedFile:
+    """A file in a folder that has no Kubernetes object, such as Helm values or a dashboard."""
+
+    source: str
+
+
+Result = Manifest | UnreadableManifest | SkippedFile
+
+
+def read(source: str) -> Iterator[Result]:
     """Every object in a file, in the manifests below a folder, or on standard input (`-`).
 
     Reads all documents of a stream, all items of a List, and the rest of a folder after a bad file.
@@ -48,32 +58,54 @@ def read(source: str) -> Iterator[Manifest | UnreadableManifest]:
     """
     is_empty = True
     for result in _read(source):
-        is_empty = False
+        is_empty = is_empty and isinstance(result, SkippedFile)
         yield result
     if is_empty:
         yield UnreadableManifest(source, "contains no Kubernetes object")
 
 
-def _read(source: str) -> Iterator[Manifest | UnreadableManifest]:
+def _read(source: str) -> Iterator[Result]:
     path = Path(source)
     if source == "-":
         yield from objects("stdin", sys.stdin.buffer.read(_MAX_BYTES + 1))
     elif path.is_dir():
         for file in sorted(path.rglob("*")):
             if file.suffix in _SUFFIXES and file.is_file():
-                yield from _file(file)
+                yield from _file(file, in_folder=True)
     else:
         yield from _file(path)
 
 
-def _file(path: Path) -> Iterator[Manifest | UnreadableManifest]:
+def _file(path: Path, *, in_folder: bool = False) -> Iterator[Result]:
     try:
         with path.open("rb") as stream:
             content = stream.read(_MAX_BYTES + 1)
     except OSError as error:
         yield UnreadableManifest(str(path), error.strerror or str(error))
         return
-    yield from objects(str(path), content)
+    results = list(objects(str(path), content))
+    has_objects = any(isinstance(result, Manifest) for result in results)
+    if in_folder and not has_objects and not _claims_an_object(content):
+        yield SkippedFile(str(path))
+        return
+    yield from results
+
+
+def _claims_an_object(content: bytes) -> bool:
+    """Whether a document looks like an object, perhaps a wrong one; true if it cannot be read."""
+    try:
+        return any(map(_looks_like_an_object, _documents(content)))
+    except UntrustedYamlError:
+        return True
+
+
+def _looks_like_an_object(document: Any) -> bool:
+    """Whether it has a kind, or what objects have beside it; a Helm chart has an apiVersion too."""
+    if isinstance(document, list):
+        return any(isinstance(item, dict) and "kind" in item for item in document)
+    if not isinstance(document, dict):
+        return False
+    return "kind" in document or ("apiVersion" in document and "metadata" in document)
 
 
 def objects(source: str, content: bytes) -> Iterator[Manifest | UnreadableManifest]:

@@ -13,6 +13,7 @@ from policies.cluster.roles import DEFAULT_ROLES, RbacRole
 from policies.cluster.state import LiveCluster, LiveService, NamespaceState
 from policies.documents.metadata import labels_of, metadata_of, name_of, namespace_of
 from policies.documents.untyped import as_dict
+from policies.injection.contract import TlsBy, opts_out, tls_by
 from policies.ray import kuberay
 from policies.ray.membership import RAY_GROUP
 from policies.ray.workload import Kind, Workload
@@ -109,6 +110,8 @@ class ManifestNamespaces:
         ray_cluster = document if is_cluster else kuberay.cluster_of(workload)
         if ray_cluster:
             cluster = LiveCluster.of(ray_cluster)
+            if not self._complete and _will_get_tls(Workload("RayCluster", ray_cluster)):
+                cluster = replace(cluster, raywarden_tls=True)
             self._clusters[namespace][cluster.name] = cluster
 
     def _add_quota(self, namespace: str, document: Mapping[str, Any]) -> None:
@@ -145,3 +148,8 @@ def _object_of(document: Any) -> Mapping[str, Any]:
     if manifest.get("kind") != "AdmissionReview":
         return manifest
     return as_dict(as_dict(manifest.get("request")).get("object"))
+
+
+def _will_get_tls(ray_cluster: Workload) -> bool:
+    """Admission will give this RayCluster TLS."""
+    return tls_by(ray_cluster) is TlsBy.NONE and not opts_out(ray_cluster)

@@ -5,6 +5,7 @@ from typing import Any
 
 from policies.cluster.ingress.alb import ALB
 from policies.cluster.ingress.controller import Controller, ServiceOverride
+from policies.cluster.ingress.gce import GCE
 from policies.cluster.ingress.haproxy_ingress import HAPROXY_INGRESS
 from policies.cluster.ingress.haproxy_technologies import HAPROXY_TECHNOLOGIES
 from policies.cluster.ingress.nginx import GLOBAL_AUTH, NGINX
@@ -12,8 +13,10 @@ from policies.cluster.ingress.openshift import OPENSHIFT
 from policies.documents.untyped import as_str
 
 _CONTROLLERS = (NGINX, ALB, HAPROXY_INGRESS, HAPROXY_TECHNOLOGIES, OPENSHIFT)
+# GKE's controller never serves a class that its name does not identify.
+_KNOWN = (*_CONTROLLERS, GCE)
 # Parts of the names of classes whose controllers read no annotation of these tables.
-_OTHERS = ("traefik", "gce", "azure", "istio", "kong", "contour", "cilium", "apisix")
+_OTHERS = ("traefik", "azure", "istio", "kong", "contour", "cilium", "apisix")
 # Kubernetes allows no longer name.
 _LONGEST_CLASS = 253
 # Configuration in the controller's own language, which can turn off whatever the other
@@ -32,10 +35,10 @@ _SNIPPETS = (
 def controllers_of(ingress_class: str) -> tuple[Controller, ...]:
     """The controllers that may serve a class; all of them if its name identifies none."""
     name = ingress_class[:_LONGEST_CLASS].lower()
-    for controller in _CONTROLLERS:
+    for controller in _KNOWN:
         for part in controller.classes:
             if part in name:
-                return tuple(other for other in _CONTROLLERS if part in other.classes)
+                return tuple(other for other in _KNOWN if part in other.classes)
     return () if any(part in name for part in _OTHERS) else _CONTROLLERS
 
 

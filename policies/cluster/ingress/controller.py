@@ -47,7 +47,7 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """A way in which a controller authenticates callers, or accepts only a few networks."""
+    """A way in which a controller authenticates callers, or accepts only some networks."""
 
     is_on: Callable[[IngressView], bool]
     needs: tuple[Need, ...] = ()

@@ -104,6 +104,15 @@ def test_a_source_without_manifests_is_an_error(tmp_path: Path, source: str, rea
     assert f"could not be read: {reason}" in ended.stdout
 
 
+def test_files_of_a_folder_without_objects_are_skipped_and_counted(tmp_path: Path) -> None:
+    write(tmp_path, "raycluster.yaml", factory.ray_cluster())
+    write(tmp_path, "Chart.yaml", {"apiVersion": "v2", "name": "ray", "version": "1.0.0"})
+    write(tmp_path, "values.yaml", {"replicaCount": 2})
+    ended = run("review", str(tmp_path))
+    assert ended.returncode == 0, ended.stdout
+    assert ended.stdout.splitlines()[-1].endswith("0 unreadable, 2 skipped (not Ray)")
+
+
 @pytest.mark.parametrize("stdin", ["", "# nothing\n---\n", "replicas: 3\n"])
 def test_an_empty_pipe_is_an_error(stdin: str) -> None:
     ended = run("review", "-", stdin=stdin)

@@ -8,6 +8,8 @@ import pytest
 
 from policies.cluster.rbac import Power
 from policies.ray import kuberay
+from tests.support import factory
+from tests.support.factory import changed
 from tests.support.related_objects import quota_names
 from webhook.manifests.cluster import ManifestCluster
 from webhook.manifests.read import Manifest, read
@@ -139,3 +141,23 @@ def test_lists_in_lists_are_read(tmp_path: Path) -> None:
         assert set(state.ray_clusters or ()) == {"c"}
         assert quota_names(state.quotas) == ["compute", "tree"]
         assert OPERATOR in state.rbac.operators
+
+
+@pytest.mark.parametrize(
+    ("change", "gets_tls"),
+    [
+        ({}, True),
+        ({"/metadata/labels": {"raywarden.io/tls": "managed"}}, True),
+        ({"/metadata/annotations": {"raywarden.io/inject": "false"}}, False),
+        ({"/spec/tlsOptions": {"enabled": True}}, False),
+    ],
+)
+def test_clusters_in_manifests_have_the_tls_that_admission_gives_them(
+    change: dict[str, Any], gets_tls: bool
+) -> None:
+    cluster = changed(factory.ray_cluster(), change)
+    known = ManifestNamespaces([cluster]).state_of("team-a").ray_clusters or {}
+    assert known["demo"].raywarden_tls is gets_tls
+    # Live objects say it themselves.
+    live = ManifestNamespaces([cluster], complete=True).state_of("team-a").ray_clusters or {}
+    assert live["demo"].raywarden_tls is ("/metadata/labels" in change)
