@@ -108,8 +108,10 @@ class NoLiteralCredentials(Rule):
             pointer = Pointer((*workload.cluster.pointer, *place))
             yield self.violation("the Redis password is a literal", pointer, _FIX)
         for group in workload.cluster.groups:
-            for name in group.start_params:
-                if name.replace("_", "-") == "redis-password":
+            for name, value in group.start_params.items():
+                is_password = name.replace("_", "-") == "redis-password"
+                # `safe-ray-start-params` refuses references, too, but they are not literals.
+                if is_password and is_credential("REDIS_PASSWORD", str(value)):
                     yield self.violation(
                         "the Redis password is a literal in rayStartParams",
                         group.pointer / "rayStartParams" / name,
