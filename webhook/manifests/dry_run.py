@@ -178,15 +178,16 @@ def _violations_of_originals(
     originals = {
         (violation.rule, violation.message, violation.remediation)
         for violation in violations
-        if not any(copy.contains(violation) for copy in copies)
+        if _copied_cause(violation, copies) is None
     }
     return tuple(
-        violation
-        for violation in violations
-        if not any(
-            copy.contains(violation) and copy.cause(violation) in originals for copy in copies
-        )
+        violation for violation in violations if _copied_cause(violation, copies) not in originals
     )
+
+
+def _copied_cause(violation: Violation, copies: Sequence[_Copy]) -> tuple[str, str, str] | None:
+    """The same violation in Ray's container; None if this one is not in a copy of it."""
+    return next((copy.cause(violation) for copy in copies if copy.contains(violation)), None)
 
 
 def _without_reported(outcome: ReviewedObject, reported: set[tuple[str, str]]) -> ReviewedObject:
