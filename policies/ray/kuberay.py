@@ -19,13 +19,17 @@ from policies.ray.membership import (
     ORIGIN_KIND_LABEL,
     RAY_CLUSTER_LABEL,
 )
-from policies.ray.pod import PodRole
+from policies.ray.pod import Container, PodRole
 from policies.ray.workload import ClusterSpec, Group, Workload
 
 # KubeRay ends the names of the objects it creates with five random characters.
 _RANDOM = "xxxxx"
 # The user that creates the pods of a dry run. In a cluster, RBAC decides who runs KubeRay.
 OPERATOR = "kuberay-operator (dry run)"
+_WAIT_FOR_GCS, _WAIT_FOR_ADDRESS = "wait-gcs-ready", "wait-for-tls-ip-san"
+# Init containers that get the image and security context of Ray's container, `wait-gcs-ready` its
+# variables and mounts as well (`DefaultWorkerPodTemplate`, `configureTLS`).
+_COPIES_OF_RAY = frozenset({_WAIT_FOR_GCS, _WAIT_FOR_ADDRESS})
 # KubeRay's own mTLS in a pod (`configureTLS`).
 _TLS_VOLUME = "ray-tls"
 _TLS_MOUNT = {"name": _TLS_VOLUME, "mountPath": "/etc/ray/tls", "readOnly": True}
@@ -112,6 +116,11 @@ def pods_of(cluster: Workload) -> Iterator[dict[str, Any]]:
     for group in cluster.cluster.groups:
         if group.pod.ray_container:
             yield _ray_pod(cluster, cluster.cluster, group)
+
+
+def is_copy_of_ray(container: Container) -> bool:
+    """KubeRay creates this container of a pod like Ray's."""
+    return container.list_name == "initContainers" and container.name in _COPIES_OF_RAY
 
 
 def labels_of_pods(workload: Workload) -> Iterator[dict[str, Any]]:
@@ -216,7 +225,7 @@ def _with_tls(container: Mapping[str, Any]) -> dict[str, Any]:
 def _wait_for_address(ray: Mapping[str, Any]) -> dict[str, Any]:
     copied = {field: ray[field] for field in ("image", "securityContext") if field in ray}
     return {
-        "name": "wait-for-tls-ip-san",
+        "name": _WAIT_FOR_ADDRESS,
         **copied,
         "volumeMounts": [dict(_TLS_MOUNT)],
         "resources": _size("50m", "64Mi"),
@@ -249,7 +258,7 @@ def _with_token_auth(
 def _wait_for_gcs(ray: Mapping[str, Any]) -> dict[str, Any]:
     fields = ("image", "env", "volumeMounts", "securityContext")
     copied = {field: ray[field] for field in fields if field in ray}
-    return {"name": "wait-gcs-ready", **copied, "resources": _size("200m", "256Mi")}
+    return {"name": _WAIT_FOR_GCS, **copied, "resources": _size("200m", "256Mi")}
 
 
 def _sidecars(cluster: ClusterSpec, group: Group, autoscaled: bool) -> Iterator[dict[str, Any]]:

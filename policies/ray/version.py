@@ -13,6 +13,8 @@ _VERSION = re.compile(VERSION)
 
 RayVersion = tuple[int, int, int]
 
+# The version that remedies and examples name.
+SUGGESTED = "2.60.0"
 # The first version with token authentication.
 TOKEN_AUTH_SINCE: RayVersion = (2, 52, 0)
 # The first version whose head requires the token that it finds, although RAY_AUTH_MODE is not set.

@@ -41,6 +41,7 @@ _BY_GATEWAY = (
     f"{_BY_PROXY}; the administrator can list a Gateway that authenticates in "
     "authenticatingGateways"
 )
+_WITHOUT_INGRESS = "or remove enableIngress and use kubectl port-forward"
 _BY_INGRESS = (
     "remove enableIngress, and add an Ingress of your own that authenticates, or use kubectl "
     "port-forward"
@@ -109,10 +110,11 @@ class NoOpenIngress(Rule):
         ingress = RelatedObject("Ingress", made)
         if not self._is_authenticated(ingress, facts):
             copied = workload.kind == "RayCluster" or copies_metadata(workload)
+            by_annotation = self._fix(ingress).replace(_OTHERWISE, _WITHOUT_INGRESS)
             yield self.violation(
                 "enableIngress exposes the dashboard without authentication",
                 workload.cluster.head.pointer / "enableIngress",
-                self._fix(ingress) if copied else _BY_INGRESS,
+                by_annotation if copied else _BY_INGRESS,
             )
         yield from self._check_snippets(ingress.annotations)
 

@@ -10,6 +10,7 @@ from policies.documents.pointer import Pointer
 from policies.documents.untyped import as_dict, as_str, dict_items, str_items
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.ray.image import repository_of
+from policies.ray.kuberay import is_copy_of_ray
 from policies.ray.pod import Container, Pod, PodRole
 from policies.ray.workload import Workload
 
@@ -54,9 +55,6 @@ _SELINUX_TYPES = frozenset(
 )
 _APPARMOR_ANNOTATION = "container.apparmor.security.beta.kubernetes.io/"
 _PROFILES = {"seccompProfile": "seccomp", "appArmorProfile": "AppArmor"}
-# Init containers that get the image and security context of Ray's container (KubeRay 1.7
-# `DefaultWorkerPodTemplate`, `configureTLS`).
-_COPIES_OF_RAY = frozenset({"wait-gcs-ready", "wait-for-tls-ip-san"})
 _SANDBOX_PARAMETERS = "sandboxNamespaces, sandboxImages and sandboxHostUsers of no-privileged"
 _FIX_PROFILE = "set type: RuntimeDefault"
 _FIX_PROFILE_OF_RAY = (
@@ -116,9 +114,10 @@ class NoPrivileged(Rule):
             if as_str(context.get("procMount")) not in ("", "Default"):
                 yield self._unmasked(workload, container, title)
             if not _PROFILES.keys().isdisjoint(context) and container.pointer not in sandboxes:
-                # Only the container that runs Ray, the first, can be exempt.
+                # Only the container that runs Ray, the first, and its copies can be exempt.
                 is_first = container.pointer[-2:] == ("containers", 0)
-                fix = _FIX_PROFILE_OF_RAY if is_first else _FIX_PROFILE
+                can_be_exempt = is_first or is_copy_of_ray(container)
+                fix = _FIX_PROFILE_OF_RAY if can_be_exempt else _FIX_PROFILE
                 pointer = container.pointer / "securityContext"
                 yield from self._unconfined(context, pointer, title, fix)
 
@@ -235,8 +234,8 @@ def _sandbox_containers(pod: Pod) -> Iterator[Container]:
     """The container that runs Ray, and the init containers that KubeRay creates like it."""
     ray = pod.ray_container
     for container in pod.containers:
-        is_copy = container.list_name == "initContainers" and container.name in _COPIES_OF_RAY
-        if container is ray or (ray and is_copy and container.image == ray.image):
+        is_copy = ray and is_copy_of_ray(container) and container.image == ray.image
+        if container is ray or is_copy:
             yield container
 
 

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.ray.image import digest_of, is_ray_image, tag_of
+from policies.ray.version import SUGGESTED
 from policies.ray.workload import Workload
 
 # The longest tag that a registry accepts. Longer ones are not searched for a date or commit.
@@ -25,7 +26,7 @@ class PinnedImages(Rule):
     Why: `latest` can be a different image on every node and every day. The head and the workers of
     a cluster do not work together if their Ray versions differ, and the image that runs is not the
     image that was scanned.
-    Fix: use a version, such as `rayproject/ray:2.55.1`, or a digest.
+    Fix: use a version, such as `rayproject/ray:2.60.0`, or a digest.
     """
 
     id: ClassVar[str] = "pinned-images"
@@ -48,8 +49,8 @@ class PinnedImages(Rule):
             if tag and not moving:
                 continue
             problem = f"whose tag {tag} changes over time" if tag else "which has no tag"
-            version = "2.55.1" if is_ray_image(image) else "VERSION"
-            # Keep the variant: `latest-gpu` becomes `2.55.1-gpu`.
+            version = SUGGESTED if is_ray_image(image) else "VERSION"
+            # Keep the variant, such as `-gpu`.
             fixed = version + tag.removeprefix(moving) if tag.startswith(moving) else version
             yield self.violation(
                 f"{title} uses the image {image}, {problem}",

@@ -13,7 +13,7 @@ from policies.ray.workload import Workload
 # The Ray version that fixes each vulnerability, from the GitHub Advisory Database (PyPI package
 # `ray`) and the CVE list. CVE-2023-48022 (ShadowRay) and CVE-2025-34351 are missing: in every
 # version, only token authentication closes them.
-_FIXED = {
+FIXED = {
     "CVE-2023-6019, CVE-2023-6020, CVE-2023-6021 and CVE-2026-32981": (2, 8, 1),
     "CVE-2025-1979": (2, 43, 0),
     "CVE-2025-62593": (2, 52, 0),
@@ -48,7 +48,7 @@ class RayVersionFloor(Rule):
         json_schema_extra={"pattern": VERSION},
     )
     warn_below: str = Field(
-        "2.55.0",
+        dotted(max(FIXED.values())),
         description="versions below this get a warning",
         json_schema_extra={"pattern": VERSION},
     )
@@ -71,7 +71,7 @@ class RayVersionFloor(Rule):
             if version in reported or version >= newest:
                 continue
             reported.add(version)
-            holes = {name: fixed for name, fixed in _FIXED.items() if version < fixed}
+            holes = {name: fixed for name, fixed in FIXED.items() if version < fixed}
             problem = (
                 f"is affected by {', '.join(holes)}" if holes else "is below the minimum version"
             )

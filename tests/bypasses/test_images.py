@@ -62,10 +62,10 @@ def test_70_words_of_the_policy_file() -> None:
 @pytest.mark.parametrize(
     "tag",
     [
-        "2.55.1-gpu",
-        "2.55.1-py310-cu121",
+        "2.60.0-gpu",
+        "2.60.0-py310-cu121",
         "latestgpu",
-        "2.55.1-nightlybuild",
+        "2.60.0-nightlybuild",
         # A date or a commit names one build.
         "nightly-20261120",
         "nightly-2026-11-20-py310",

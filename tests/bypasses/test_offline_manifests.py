@@ -108,7 +108,7 @@ MANIFEST = f"{yaml.safe_dump(factory.ray_cluster())}---\n" + "\n".join(
         "spec:",
         "  serviceAccountName: ray",
         "  {field}: {value}",
-        "  containers: [{name: ray, image: 'rayproject/ray:2.55.1'}]",
+        "  containers: [{name: ray, image: 'rayproject/ray:2.60.0'}]",
     ]
 )
 

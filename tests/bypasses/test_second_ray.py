@@ -95,8 +95,8 @@ def test_59_an_ephemeral_container_that_starts_no_ray_is_allowed() -> None:
     [
         {"image": "mine:1", "command": START},
         {"image": "mine:1", "command": ["ray"], "args": ["start", "--head"]},
-        {"image": "mirror.example/rayproject/ray-ml:2.55.1", "command": ["/mine/entrypoint.sh"]},
-        {"image": "rayproject/ray:2.55.1-gpu"},
+        {"image": "mirror.example/rayproject/ray-ml:2.60.0", "command": ["/mine/entrypoint.sh"]},
+        {"image": "rayproject/ray:2.60.0-gpu"},
         {"image": "mine:1", "lifecycle": {"postStart": {"exec": {"command": START}}}},
     ],
     ids=str,

@@ -29,7 +29,7 @@ SIGNER = Signer(
     port=8444,
     version="0.1.0",
 )
-IMAGE = "rayproject/ray:2.55.1"
+IMAGE = "rayproject/ray:2.60.0"
 OPERATOR = "system:serviceaccount:ray-system:kuberay-operator"
 _CLUSTER_UID = "0b7b9c1e-0000-4000-8000-000000000001"
 
@@ -57,7 +57,7 @@ def cluster_spec() -> Object:
         "rayStartParams": {},
     }
     return {
-        "rayVersion": "2.55.1",
+        "rayVersion": "2.60.0",
         "authOptions": {"mode": "token"},
         "headGroupSpec": {"rayStartParams": {}, "template": template("ray-head")},
         "workerGroupSpecs": [{**worker, "template": template("ray-worker")}],

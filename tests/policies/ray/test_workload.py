@@ -135,7 +135,7 @@ def test_ray_containers_are_the_first_the_known_names_and_those_with_its_image()
 
 def test_other_containers_are_ray_containers_by_image_or_command() -> None:
     sides = [
-        container("gpu", image="mirror.example/rayproject/ray-ml:2.55.1"),
+        container("gpu", image="mirror.example/rayproject/ray-ml:2.60.0"),
         container("start", image="mine:1", command=["ray", "start", "--head"]),
         container("split", image="mine:1", command=["ray"], args=["start", "--head"]),
         container("other", image="mine/ray:1", command=["ray", "status"]),

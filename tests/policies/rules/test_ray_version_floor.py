@@ -5,7 +5,9 @@ from datetime import date
 
 import pytest
 
-from policies.rules.ray_version_floor import LAST_REVIEW, RayVersionFloor
+from policies.ray.version import SUGGESTED, dotted, ray_version
+from policies.rules.pinned_images import PinnedImages
+from policies.rules.ray_version_floor import FIXED, LAST_REVIEW, RayVersionFloor
 from tests.support.paths import REPOSITORY
 
 # `## 0.2.0 (2026-11-21)`
@@ -41,3 +43,14 @@ def test_releases_are_found_in_the_changelog() -> None:
     assert newest_release("## Unreleased\n\n## 0.1.0\n") is None
     with pytest.raises(ValueError, match="Invalid isoformat"):
         newest_release("## 0.2.0\n")
+
+
+def test_the_default_warns_below_the_newest_fix() -> None:
+    assert RayVersionFloor().warn_below == dotted(max(FIXED.values()))
+
+
+def test_the_version_that_remedies_name_has_no_known_vulnerability() -> None:
+    suggested = ray_version(SUGGESTED)
+    assert suggested is not None
+    assert suggested >= max(FIXED.values())
+    assert SUGGESTED in (PinnedImages.__doc__ or "")

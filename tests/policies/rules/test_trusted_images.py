@@ -64,7 +64,7 @@ def test_every_image_needs_a_digest(kind: Any, change: Object) -> None:
 
 
 def test_lists_of_a_namespace_replace_the_general_one_and_add_up() -> None:
-    for image in ("rayproject/ray:2.55.1", "registry.example/ml/ray:1"):
+    for image in ("rayproject/ray:2.60.0", "registry.example/ml/ray:1"):
         assert refused(changed(factory.ray_cluster(), {f"{RAY}/image": image}), policy=ML) == set()
     general = changed(factory.ray_cluster(), {f"{RAY}/image": "registry.example/base/ray:1"})
     assert refused(general, policy=ML) == {"trusted-images"}
@@ -80,7 +80,7 @@ def test_digests_are_asked_for_only_where_they_are_named() -> None:
     other = with_parameters(digestNamespaces=["prod-*"])
     assert refused(factory.ray_cluster(), policy=other) == set()
     pinned = {
-        f"/spec/{group}/template/spec/containers/0/image": f"rayproject/ray:2.55.1{DIGEST}"
+        f"/spec/{group}/template/spec/containers/0/image": f"rayproject/ray:2.60.0{DIGEST}"
         for group in ("headGroupSpec", "workerGroupSpecs/0")
     }
     assert refused(changed(factory.ray_cluster(), pinned), policy=DIGESTS) == set()
