@@ -6,6 +6,7 @@ from collections.abc import Collection
 from policies.cluster.add_ons import add_on_behind
 from policies.cluster.exposure import SERVE_PORTS
 from policies.cluster.routes import Backend
+from policies.cluster.serve import is_serve_alone
 from policies.cluster.state import LiveService, NamespaceState, RayClusterLookup
 from policies.ray.membership import RAY_CLUSTER_LABEL
 from policies.ray.workload import LABEL_PREFIXES
@@ -13,7 +14,6 @@ from policies.ray.workload import LABEL_PREFIXES
 # The names that KubeRay gives its Services (`GenerateHeadServiceName`, `GenerateServeServiceName`).
 _HEAD = re.compile(r"([a-z0-9.-]+)-head-svc")
 _SERVE = re.compile(r"[a-z0-9.-]+-serve-svc")
-_SERVE_LABEL = "ray.io/serve"
 # The ports by which people usually mean Ray, besides those that RayClusterLookup knows.
 _USUAL_PORTS = (80, 443, *SERVE_PORTS, "client", "dashboard", "gcs", "gcs-server", "redis", "serve")
 # GCS and Ray Client. With mTLS they ask every client for a certificate. The dashboard and its
@@ -57,12 +57,10 @@ class RayBackends:
         return bool(ports) or self._selects_ray(service)
 
     def leads_only_to_serve(self, service: LiveService) -> bool:
-        """The Service selects Ray Serve, and leads to no port of another part of Ray."""
-        if _SERVE_LABEL not in service.selector:
-            return False
-        # A named port proves nothing: the author of the pod chooses which port has the name.
-        known = self._lookup.ports
-        return all(isinstance(port, int) and port not in known for port in service.ports.values())
+        """The Service selects Ray's pods, and leads to no port but those of Serve."""
+        return self._selects_ray(service) and is_serve_alone(
+            service.ports.values(), self._lookup.ports
+        )
 
     def is_serve(self, backend: Backend) -> bool:
         """The backend is Ray Serve, and no other part of Ray."""
@@ -70,9 +68,8 @@ class RayBackends:
         if service is None:
             return self._is_serve_by_name(backend) and backend.port not in ports
         target = _target_port(backend, service)
-        if target in SERVE_PORTS and target not in ports:
-            return True
-        return self.leads_only_to_serve(service)
+        # Without a port, the controller takes the first one, or all of them.
+        return is_serve_alone(service.ports.values() if target is None else (target,), ports)
 
     def _is_serve_by_name(self, backend: Backend) -> bool:
         """The port of a Serve Service, or Serve's number on a head Service that KubeRay creates.

@@ -13,6 +13,9 @@ _REVIEWS = (
     ("authorization.k8s.io", "subjectaccessreviews"),
 )
 _WRITES = frozenset({"create", "update", "patch"})
+# Without RayWarden's own configuration, nothing is judged.
+_CHANGES = _WRITES | {"delete", "deletecollection"}
+_ADMISSION = "admissionregistration.k8s.io"
 # By (API group, resource), the verbs that let an account do more than its own rights say, and what
 # it may do then. KubeRay's own role for the autoscaler has none of them: it gets, lists, watches
 # and patches pods and RayClusters (`BuildRole`, KubeRay 1.7). OpenShift lets every account
@@ -38,6 +41,13 @@ _POWERS = {
     ("", "pods/ephemeralcontainers"): (frozenset({"update", "patch"}), "run commands in pods"),
     ("", "nodes/proxy"): (frozenset({"create", "get"}), "run commands in pods"),
     ("", "serviceaccounts/token"): (frozenset({"create"}), "issue tokens of service accounts"),
+    ("", "persistentvolumes"): (frozenset({"create"}), "create PersistentVolumes"),
+    ("certificates.k8s.io", "certificatesigningrequests/approval"): (
+        frozenset({"update", "patch"}),
+        "approve certificates",
+    ),
+    (_ADMISSION, "mutatingwebhookconfigurations"): (_CHANGES, "change admission webhooks"),
+    (_ADMISSION, "validatingwebhookconfigurations"): (_CHANGES, "change admission webhooks"),
     ("", "users"): (frozenset({"impersonate"}), "impersonate others"),
     ("", "groups"): (frozenset({"impersonate"}), "impersonate others"),
     ("", "serviceaccounts"): (frozenset({"impersonate"}), "impersonate others"),

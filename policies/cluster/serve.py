@@ -12,6 +12,8 @@ from policies.documents.pointer import ROOT
 from policies.documents.untyped import as_dict, as_str, dict_items
 from policies.ray.workload import Workload
 
+# KubeRay sets it on the pods that serve, while they run.
+SERVE_LABEL = "ray.io/serve"
 SERVE_SERVICE = ROOT / "spec" / "serveService"
 
 

@@ -186,7 +186,8 @@ class NoOpenIngress(Rule):
     def _unsafe(
         self, name: str, pointer: Pointer, annotations: Mapping[str, Any], level: Profile
     ) -> Violation:
-        message = f"{name} on the Service turns off the authentication of an Ingress to Ray"
+        harm = "can turn" if classes.snippet_annotations([name]) else "turns"
+        message = f"{name} on the Service {harm} off the authentication of an Ingress to Ray"
         value = as_str(annotations[name])
         return self.violation(message, pointer, f"remove {name}", profile=level, evidence=value)
 

@@ -18,8 +18,9 @@ class NoPowerfulServiceAccount(Rule):
 
     RayWarden reads the ClusterRoles, Roles and their bindings when the object is created. It looks
     for rights that lead to more rights: everything (`*`), to read Secrets, to create pods or what
-    creates pods, to run commands in pods, to issue tokens, to impersonate others, and to grant
-    rights. Rights to named objects do not count, and neither does the role that KubeRay creates for
+    creates pods, to run commands in pods, to create PersistentVolumes, to issue tokens, to approve
+    certificates, to change admission webhooks, to impersonate others, and to grant rights. Rights
+    to named objects do not count, and neither does the role that KubeRay creates for
     the autoscaler. Pods without an API token do not count. Offline, RayWarden knows only the RBAC
     objects in the same manifests. The profile `baseline` refuses these rights if they hold in all
     namespaces, in kube-system or in RayWarden's own namespace. `restricted` refuses them in any

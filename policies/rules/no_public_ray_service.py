@@ -17,12 +17,13 @@ from policies.cluster.endpoints import (
 from policies.cluster.exposure import RAY_PORTS, exposures
 from policies.cluster.related_object import RelatedObject
 from policies.cluster.selectors import has_labels
-from policies.cluster.serve import is_serve_alone
+from policies.cluster.serve import SERVE_LABEL, is_serve_alone
 from policies.cluster.state import MAX_COMPARISONS, LiveService, RayClusterLookup, ports_of
 from policies.documents.pointer import ROOT
 from policies.documents.untyped import clipped, dict_items, str_items
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.ray.kuberay import labels_of_pods
+from policies.ray.membership import has_claims
 from policies.ray.workload import LABEL_PREFIXES, Workload
 
 # The controllers that write the endpoints of a Service from its selector. kube-controller-manager
@@ -91,7 +92,7 @@ class NoPublicRayService(Rule):
         has_moved_port = any(isinstance(port, int) for port in own_ports)
         for service in public:
             how = _how_it_leads_to(service, pod_labels, has_moved_port)
-            if how and not _was_checked_itself(service, workload):
+            if how and not _was_checked_itself(service, workload, ray_ports):
                 yield self.violation(
                     f"the public Service {service.name} of this namespace {how}",
                     ROOT / "metadata",
@@ -151,9 +152,9 @@ class NoPublicRayService(Rule):
 
     def _level(self, service: LiveService, ray_ports: Collection[int | str]) -> Profile:
         """The profile that refuses the Service; Serve is judged as in `no-open-ingress`."""
-        # Only the ports of KubeRay's pods are known, and only they have its labels.
-        is_of_kuberay = any(name.startswith("ray.io/") for name in service.selector)
-        if is_of_kuberay and is_serve_alone(service.ports.values(), ray_ports):
+        # Only the ports of KubeRay's pods are known, and only they have its claims. The author of
+        # any pod can set its other labels, such as ray.io/serve.
+        if has_claims(service.selector) and is_serve_alone(service.ports.values(), ray_ports):
             return Profile.RESTRICTED
         return self.profile
 
@@ -242,7 +243,11 @@ def _how_it_leads_to(
 ) -> str:
     """How a Service leads to pods with these labels, as a verb phrase; empty if it does not."""
     if service.selector:
-        is_selected = any(has_labels(service.selector, labels) for labels in pod_labels)
+        wanted = dict(service.selector)
+        if has_claims(wanted):
+            # A pod can get this label while it runs.
+            wanted.pop(SERVE_LABEL, None)
+        is_selected = any(has_labels(wanted, labels) for labels in pod_labels)
         return "selects these pods" if is_selected else ""
     # Endpoints to Ray's default ports are refused; those to other ports may exist already.
     return "has no selector, and may lead to a port that was moved" if has_moved_port else ""
@@ -254,8 +259,17 @@ def _addresses(document: Mapping[str, Any]) -> Iterator[str]:
             yield address
 
 
-def _was_checked_itself(service: LiveService, workload: Workload) -> bool:
-    """A Service with Ray's labels in its selector was checked, with its exemptions, on its own."""
+def _was_checked_itself(
+    service: LiveService, workload: Workload, ray_ports: Collection[int | str]
+) -> bool:
+    """A Service with Ray's labels in its selector was checked, with its exemptions, on its own.
+
+    One to Serve alone was checked by the ports that Ray had then. Another part of Ray may listen on
+    them now.
+    """
+    targets = service.ports.values()
+    if is_serve_alone(targets, ()) and not is_serve_alone(targets, ray_ports):
+        return False
     return workload.is_kuberay_pod and any(
         name.startswith(LABEL_PREFIXES) for name in service.selector
     )

@@ -195,7 +195,8 @@ def _runs_code(path: tuple[str, ...]) -> bool:
     if contract.overlap(path, _PRELOAD):
         return True
     *directories, file = path
-    # Python also imports a package or a compiled module of this name.
-    if file in _OF_PYTHON or file.partition(".")[0] in _OF_PYTHON:
+    # Python also imports a package or a compiled module of this name. A mount into a package
+    # creates it.
+    if file in _OF_PYTHON or any(part.partition(".")[0] in _OF_PYTHON for part in path):
         return True
     return file.endswith(".pth") and bool(directories) and directories[-1] in _PACKAGES

@@ -63,6 +63,10 @@ def test_46_alb_listeners_with_https(annotations: Object) -> None:
         {"ingress.kubernetes.io/auth-external-placement": "none"},
         {f"{HAPROXY}/allowlist-source-range": "0.0.0.0/0"},
         {f"{TECHNOLOGIES}/route-acl": "path_beg /"},
+        {f"{TECHNOLOGIES}/backend-config-snippet": "http-request allow"},
+        {"haproxy-ingress.github.io/config-backend": "http-request allow"},
+        {"ingress.kubernetes.io/oauth": "none"},
+        {"haproxy-ingress.github.io/oauth": ""},
     ],
 )
 def test_46_annotations_of_the_service(annotations: Object) -> None:
@@ -87,6 +91,8 @@ def test_46_annotations_of_other_services() -> None:
     assert passes(changed(related_objects.service(), other))
     ray = related_objects.service(selector={"ray.io/cluster": "demo"})
     assert passes(changed(ray, {"/metadata/annotations": {f"{ALB}/auth-type": "oidc"}}))
+    by_proxy = {"haproxy-ingress.github.io/oauth": "oauth2_proxy", f"{TECHNOLOGIES}/check": "true"}
+    assert passes(changed(ray, {"/metadata/annotations": by_proxy}))
     labels = {"ray.io/cluster": "demo", "ray.io/serve": "true"}
     ports = [{"port": 8000, "targetPort": 8000}]
     serve = changed(related_objects.service(selector=labels, ports=ports), other)

@@ -84,6 +84,9 @@ def test_48_a_route_of_openshift_for_enable_ingress_remains() -> None:
         # The name of the caller without a password is no proof, and a constant is none either.
         {"auth-cache-key": "all"},
         {"auth-cache-key": "$remote_user"},
+        {"auth-cache-key": "$host$http_user_agent"},
+        {"auth-cache-key": "${http_x_forwarded_for}"},
+        {"auth-cache-key": "$http_host"},
         {"auth-url": "https://$http_x/auth"},
         {"auth-url": "https://sso.example$http_x/auth"},
         {"auth-url": "https://$host/auth", "server-alias": "~^.*$"},
@@ -136,6 +139,7 @@ def test_49_a_host_that_the_caller_chooses() -> None:
         {"auth-always-set-cookie": ""},
         {"auth-cache-key": "$remote_user$http_authorization"},
         {"auth-cache-key": "${cookie__oauth2_proxy}"},
+        {"auth-cache-key": "$http_x_tenant$http_cookie"},
         {"auth-url": "http://auth.sso.svc:8080$request_uri"},
         {"auth-url": "https://sso.example/auth?rd=$scheme://$http_host$request_uri"},
         {"auth-signin": "https://sso.example/start?rd=$escaped_request_uri"},

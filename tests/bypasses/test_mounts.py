@@ -38,6 +38,8 @@ def mounting(path: str, **fields: str) -> Object:
         ("etc/ld.so.preload", {}),
         (f"{SITE}/sitecustomize.py", {"subPath": "sitecustomize.py"}),
         (f"{SITE}/sitecustomize", {}),
+        (f"{SITE}/sitecustomize/__init__.py", {"subPath": "x"}),
+        ("/anywhere/usercustomize/inner/", {}),
         (f"{SITE}/sitecustomize.cpython-39-x86_64-linux-gnu.so", {"subPath": "x"}),
         (f"{SITE}/usercustomize.py//", {"subPath": "x"}),
         ("/home/ray/.local/lib/python3.9/site-packages/usercustomize.pyc", {"subPath": "x"}),

@@ -10,6 +10,7 @@ from tests.support.factory import Object, changed, ray_cluster
 from tests.support.related_objects import cluster_role, namespaced_role
 
 RBAC = "rbac.authorization.k8s.io"
+ADMISSION = "admissionregistration.k8s.io"
 POWERFUL = {"no-powerful-service-account"}
 ACCOUNT: Object = {"kind": "ServiceAccount", "name": "ray", "namespace": "team-a"}
 TOKEN = {f"{WORKER}/spec/automountServiceAccountToken": True}
@@ -40,6 +41,10 @@ POWERS = [
     ("", "serviceaccounts", "impersonate"),
     (RBAC, "clusterroles", "bind"),
     (RBAC, "roles", "escalate"),
+    ("", "persistentvolumes", "create"),
+    (ADMISSION, "mutatingwebhookconfigurations", "patch"),
+    (ADMISSION, "validatingwebhookconfigurations", "delete"),
+    ("certificates.k8s.io", "certificatesigningrequests/approval", "update"),
 ]
 
 

@@ -1,6 +1,6 @@
 """Which controllers may serve an Ingress class, and what they make of an Ingress together."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from policies.cluster.ingress.alb import ALB
@@ -80,7 +80,7 @@ def suggestions(controllers: Sequence[Controller]) -> list[str]:
     return [controller.suggestion for controller in controllers if controller.suggestion]
 
 
-def snippet_annotations(annotations: Mapping[str, Any]) -> list[str]:
+def snippet_annotations(annotations: Iterable[str]) -> list[str]:
     """The annotations that hold configuration in the controller's own language."""
     return [name for name in annotations if name.endswith(_SNIPPETS)]
 

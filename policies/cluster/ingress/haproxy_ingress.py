@@ -133,6 +133,11 @@ HAPROXY_INGRESS = Controller(
             ("allowlist-source-range", _are_few),
             ("whitelist-source-range", _are_few),
             ("allowlist-source-header", lambda value: not value),
+            ("oauth", lambda value: value in _OAUTH),
+            # Configuration in HAProxy's own language.
+            ("config-backend", lambda value: not value),
+            ("config-backend-early", lambda value: not value),
+            ("config-backend-late", lambda value: not value),
         )
     ),
 )

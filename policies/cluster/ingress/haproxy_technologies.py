@@ -68,10 +68,12 @@ HAPROXY_TECHNOLOGIES = Controller(
         and not ingress.has_default_backend
         and not ingress.value("server-crt")
     ),
-    # Such a route is not subject to the rules of the Ingress (`AddCustomRoute`).
+    # A route by `route-acl` is not subject to the rules of the Ingress (`AddCustomRoute`). The
+    # other is configuration in HAProxy's own language.
     service_overrides=tuple(
-        ServiceOverride(f"{prefix}/route-acl", lambda value: not value)
+        ServiceOverride(f"{prefix}/{name}", lambda value: not value)
         for prefix in _PREFIXES
         if prefix
+        for name in ("route-acl", "backend-config-snippet")
     ),
 )

@@ -28,7 +28,7 @@ _WITHOUT_AUTH = "/.well-known/acme-challenge"
 _UNVERIFIED = ("off", "optional", "optional_no_ca")
 # A variable that contains what the caller proves to know. With a key of other things, the cached
 # success of one caller counts for others.
-_CREDENTIALS = re.compile(r"\$\{?(?:http|cookie)_")
+_CREDENTIALS = re.compile(r"\$\{?(?:http_(?:authorization|cookie)\b|cookie_)", re.IGNORECASE)
 # Variables that start with "/", so they end the host of a URL.
 _PATH = re.compile(r"\$\{(?:request_uri|document_uri|uri)\}|\$(?:request_uri|document_uri|uri)\b")
 _AUTHORITY = re.compile(r"[^/]{0,64}//([^/?#]{0,300})")

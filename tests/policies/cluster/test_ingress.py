@@ -101,10 +101,18 @@ OVERRIDES = {
             ("allowlist-source-range", "::/0"),
             ("whitelist-source-range", "x"),
             ("allowlist-source-header", "X-Real-IP"),
+            ("oauth", "none"),
+            ("config-backend", "http-request allow"),
+            ("config-backend-early", "http-request allow"),
+            ("config-backend-late", "http-request allow"),
         )
     },
     **{f"{prefix}/route-acl": "always_true" for prefix in ("haproxy.org", "haproxy.com")},
     "ingress.kubernetes.io/route-acl": "always_true",
+    **{
+        f"{prefix}/backend-config-snippet": "http-request allow"
+        for prefix in ("haproxy.org", "haproxy.com", "ingress.kubernetes.io")
+    },
 }
 
 
