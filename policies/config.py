@@ -197,6 +197,7 @@ class Policy:
         self.inject = file.inject
         self.expressions = Expressions(file.expressions)
         self._own = {rule.id: rule for rule in file.expressions}
+        self._floors = {mode: Profile.named(getattr(file.profiles, mode)) for mode in Mode}
         self.rules = tuple(
             file.rules[rule.id].parameters if rule.id in file.rules else rule() for rule in RULES
         )
@@ -257,7 +258,7 @@ class Policy:
         return [(number, exemption) for number, exemption in numbered if not exemption.holds(today)]
 
     def _profile(self, mode: Mode, labels: Mapping[str, str]) -> Profile:
-        floor = Profile.named(getattr(self.file.profiles, mode))
+        floor = self._floors[mode]
         label = labels.get(NAMESPACE_LABELS[mode])
         if label is None:
             return floor

@@ -28,15 +28,15 @@ def words_of(container: Container) -> list[str]:
 
 
 def expanded(words: list[str], container: Container) -> Iterator[str]:
-    """The words, and every literal that Kubernetes substitutes for `$(NAME)` in them.
+    """The words, one a line, then every literal that Kubernetes substitutes for `$(NAME)` in them.
 
     References inside the literals are followed as well, each variable once.
     """
-    waiting, seen = list(words), set[str]()
+    waiting, seen = ["\n".join(words)], set[str]()
     while waiting:
-        word = waiting.pop()
-        yield word
-        for name in _REFERENCE.findall(word):
+        text = waiting.pop()
+        yield text
+        for name in _REFERENCE.findall(text) if "$(" in text else ():
             if name in seen:
                 continue
             seen.add(name)

@@ -135,8 +135,8 @@ class NoCodeHooks(Rule):
     def _check_commands(self, container: Container, title: str) -> Iterator[tuple[str, Violation]]:
         for pointer, words in commands(container):
             names: set[str] = set()
-            for word in expanded(words, container):
-                names.update(filter(_is_named, _NAMES.findall(word)))
+            for text in expanded(words, container):
+                names.update(filter(_is_named, _NAMES.findall(text)))
             for name in sorted(names.difference(self.allowed_variables)):
                 yield self._hook(
                     name,

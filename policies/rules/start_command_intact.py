@@ -129,8 +129,8 @@ class StartCommandIntact(Rule):
     def _check_commands(self, container: Container, title: str) -> Iterator[Violation]:
         for pointer, words in commands(container):
             matches: set[str] = set()
-            for word in expanded(words, container):
-                matches.update(_PROTECTED.findall(word))
+            for text in expanded(words, container):
+                matches.update(_PROTECTED.findall(text))
             if matches:
                 names = ", ".join(sorted(matches))
                 yield self.violation(
