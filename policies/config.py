@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from datetime import date
-from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -19,6 +18,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
+from policies.documents.patterns import matches_any
 from policies.expressions import OWN, Expressions, OwnRule, ProfileName
 from policies.model import (
     NAMESPACE_LABELS,
@@ -144,7 +144,7 @@ class Exemption(Configured):
 
 def _matches(value: str, patterns: tuple[str, ...]) -> bool:
     """`value` matches one of `patterns`, or there are none."""
-    return not patterns or any(fnmatchcase(value, pattern) for pattern in patterns)
+    return not patterns or matches_any(value, patterns)
 
 
 class PolicyFile(Configured):

@@ -125,7 +125,8 @@ def ports_of(workload: Workload) -> frozenset[int | str]:
 def _port_names(workload: Workload, ports: Collection[int]) -> Iterator[str]:
     """The names of these ports in all containers: a Service finds a name in any of them."""
     options = workload.cluster.options if workload.cluster else ()
-    for container in (*(one for pod in workload.pods for one in pod.containers), *options):
+    containers = [container for pod in workload.pods for container in pod.containers]
+    for container in (*containers, *options):
         for _, port in dict_items(container.raw.get("ports")):
             name = as_str(port.get("name"))
             if name and port.get("containerPort") in ports:

@@ -11,6 +11,7 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Any
 
+from policies.documents.patterns import matches_any
 from policies.documents.untyped import as_dict, as_str
 from policies.model import Facts, Injection, Signer
 from policies.ray.image import repository_of
@@ -145,9 +146,7 @@ def opts_out(holder: Pod | Workload) -> str:
 def is_opted_out(workload: Workload, facts: Facts) -> bool:
     """The object opts out, in a namespace where the administrator allows it."""
     patterns = facts.injection.opt_out_namespaces
-    return bool(opts_out(workload)) and any(
-        fnmatchcase(facts.namespace, pattern) for pattern in patterns
-    )
+    return bool(opts_out(workload)) and matches_any(facts.namespace, patterns)
 
 
 def is_completed_later(pod: Pod, workload: Workload, facts: Facts) -> bool:

@@ -4,16 +4,21 @@ from policies.documents.untyped import as_str
 from policies.injection.contract import TlsBy, tls_by
 from policies.model import Facts
 from policies.ray.auth import MODE, TOKEN_MODE, has_token_mode, mode_of
-from policies.ray.pod import Container, PodRole
+from policies.ray.pod import Container, Pod, PodRole
 from policies.ray.version import TOKEN_AUTH_SINCE, ray_version
 from policies.ray.workload import ClusterSpec, Workload
 
 _WITHOUT_RAY = (PodRole.SUBMITTER, PodRole.CLEANUP)
 
 
+def pods_that_speak_ray(workload: Workload) -> list[Pod]:
+    """The pods that serve Ray's ports or connect to them."""
+    return [pod for pod in workload.pods if pod.role not in _WITHOUT_RAY and pod.ray_container]
+
+
 def requires_token(workload: Workload, facts: Facts) -> bool:
     """Every Ray pod of the workload requires a token; false for a workload without such a pod."""
-    pods = (pod for pod in workload.pods if pod.role not in _WITHOUT_RAY)
+    pods = pods_that_speak_ray(workload)
     containers = [pod.ray_container for pod in pods if pod.ray_container]
     cluster = workload.cluster
     by_kuberay = cluster is not None and gets_token_mode(cluster, workload, facts)

@@ -1,17 +1,16 @@
 """What a container can run: its command, arguments, hooks and probes, with variables expanded."""
 
-import re
 from collections.abc import Iterator, Sequence
 
 from policies.documents.pointer import Pointer
 from policies.documents.untyped import as_str
 from policies.ray.pod import Container
+from policies.ray.ray_start import REFERENCE
 
-_REFERENCE = re.compile(r"\$\(([^()\s]+)\)")
 # No real value needs more. Without bounds, a few variables that name each other could grow without
 # end.
 _MAX_ROUNDS = 4
-_MAX_REFERENCES = 20
+_MAXREFERENCES = 20
 _MAX_LITERAL = 1000
 _MAX_TEXT = 10_000
 
@@ -36,7 +35,7 @@ def expanded(words: list[str], container: Container) -> Iterator[str]:
     while waiting:
         text = waiting.pop()
         yield text
-        for name in _REFERENCE.findall(text) if "$(" in text else ():
+        for name in REFERENCE.findall(text) if "$(" in text else ():
             if name in seen:
                 continue
             seen.add(name)
@@ -52,8 +51,8 @@ def substituted(text: str, containers: Sequence[Container]) -> str:
     for _ in range(_MAX_ROUNDS):
         if "$(" not in text:
             break
-        longer = _REFERENCE.sub(
-            lambda match: literal_of(match[1], containers) or match[0], text, _MAX_REFERENCES
+        longer = REFERENCE.sub(
+            lambda match: literal_of(match[1], containers) or match[0], text, _MAXREFERENCES
         )
         if longer == text or len(longer) > _MAX_TEXT:
             break

@@ -25,10 +25,11 @@ _PLACES: tuple[Place, ...] = (
 # Options of `ray` itself can come between the two words. Every repetition is bounded, because the
 # text is untrusted and an unbounded pattern could backtrack for a long time.
 RAY_START = re.compile(r"\bray(?:\s+-\S{1,40}(?:\s+[^-\s]\S{0,40})?){0,4}\s+start\b")
-_REFERENCE = re.compile(r"\$\(([^()\s]+)\)")
+# A variable whose value Kubernetes puts in.
+REFERENCE = re.compile(r"\$\(([^()\s]+)\)")
 # More references than a command has, each with text longer than a path to `ray`: the text that is
 # searched must not grow far beyond the size of the container.
-_MAX_REFERENCES, _MAX_SUBSTITUTED = 100, 64
+_MAXREFERENCES, _MAX_SUBSTITUTED = 100, 64
 # Longer than `ray`, four options with values, and `start`.
 _MAX_OVERLAP = 500
 
@@ -70,7 +71,7 @@ def _runs(words: list[str], container: Mapping[str, Any]) -> bool:
 
 def _runs_expanded(text: str, container: Mapping[str, Any]) -> bool:
     """Whether a text runs `ray start` with the literals that Kubernetes puts in for `$(NAME)`."""
-    names = {found[1] for found in islice(_REFERENCE.finditer(text), _MAX_REFERENCES)}
+    names = {found[1] for found in islice(REFERENCE.finditer(text), _MAXREFERENCES)}
     literals: dict[str, str] = {}
     for _, entry in dict_items(container.get("env")):
         name = as_str(entry.get("name"))
@@ -84,7 +85,7 @@ def _runs_expanded(text: str, container: Mapping[str, Any]) -> bool:
     def value(reference: re.Match[str]) -> str:
         return literals.get(reference[1], reference[0])[:_MAX_SUBSTITUTED]
 
-    return _says_ray_start(_REFERENCE.sub(value, text, count=_MAX_REFERENCES))
+    return _says_ray_start(REFERENCE.sub(value, text, count=_MAXREFERENCES))
 
 
 def _says_ray_start(text: str) -> bool:

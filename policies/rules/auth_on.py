@@ -7,7 +7,7 @@ from pydantic import Field
 
 from policies.cluster.isolation import Isolation, is_closed, isolation, open_rules
 from policies.documents.untyped import as_str
-from policies.injection.token_mode import gets_token_mode
+from policies.injection.token_mode import gets_token_mode, pods_that_speak_ray
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.ray.auth import (
     MODE,
@@ -25,7 +25,7 @@ from policies.ray.auth import (
     uses_kubernetes_tokens,
 )
 from policies.ray.image import repository_of
-from policies.ray.pod import Container, Pod, PodRole
+from policies.ray.pod import Container, Pod
 from policies.ray.version import (
     AGENT_AUTH_SINCE,
     HEAD_AUTH_SINCE,
@@ -88,7 +88,7 @@ class AuthOn(Rule):
         by_kuberay = cluster is not None and gets_token_mode(cluster, workload, facts)
         if names_a_token(workload):
             yield from self._check_sources(workload, by_kuberay)
-        pods = _pods_that_speak_ray(workload)
+        pods = pods_that_speak_ray(workload)
         if pods and not wrong_values:
             yield from self._check_pods(workload, pods, facts, by_kuberay)
 
@@ -234,12 +234,6 @@ class AuthOn(Rule):
             for container in cluster.head.pod.containers
         )
         return any(name in self.proxies for name in names)
-
-
-def _pods_that_speak_ray(workload: Workload) -> list[Pod]:
-    """The pods that serve Ray's ports or connect to them."""
-    without_ray = (PodRole.SUBMITTER, PodRole.CLEANUP)
-    return [pod for pod in workload.pods if pod.role not in without_ray and pod.ray_container]
 
 
 def _servers(pod: Pod) -> Iterator[Container]:

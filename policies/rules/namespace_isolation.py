@@ -1,11 +1,11 @@
 """Ray runs in namespaces that it does not share with other workloads."""
 
 from collections.abc import Iterator
-from fnmatch import fnmatchcase
 from typing import ClassVar
 
 from pydantic import Field
 
+from policies.documents.patterns import matches_any
 from policies.documents.pointer import ROOT
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.ray.workload import Workload
@@ -32,7 +32,7 @@ class NamespaceIsolation(Rule):
         patterns = ("default", "kube-*", *self.shared_namespaces)
         if workload.is_kuberay_pod:
             return
-        if any(fnmatchcase(name, pattern) for pattern in patterns):
+        if matches_any(name, patterns):
             message = f"the namespace {name} is shared with workloads other than Ray"
             remediation = (
                 "set namespace: ray-team, or a name for your team, after "

@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from fnmatch import fnmatchcase
 from typing import Any, ClassVar
 
 from pydantic import Field
 
+from policies.documents.patterns import matches_any
 from policies.documents.pointer import Pointer
 from policies.documents.untyped import as_dict, as_str, clipped, dict_items
 from policies.model import Facts, Profile, Rule, Severity, Violation
@@ -85,14 +85,13 @@ class NoCaKeyInPods(Rule):
 
         No `keys` means that all keys of the Secret are taken.
         """
-        if any(fnmatchcase(secret, pattern) for pattern in self.allowed_secrets):
+        if matches_any(secret, self.allowed_secrets):
             return False
         if any(_CA_KEY.fullmatch(key[:_LONGEST]) for key in keys):
             return True
         # `ca` is one of the words of its name: ca-tls, team-root-ca, ca.key-pair.
-        is_ca_secret = "ca" in re.split(r"[-._]", secret[:_LONGEST].lower()) or any(
-            fnmatchcase(secret, pattern) for pattern in self.secrets
-        )
+        words = re.split(r"[-._]", secret[:_LONGEST].lower())
+        is_ca_secret = "ca" in words or matches_any(secret, self.secrets)
         if not is_ca_secret or not keys:
             return is_ca_secret
         return not all(_CERTIFICATE.fullmatch(key[:_LONGEST]) for key in keys)

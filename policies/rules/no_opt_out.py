@@ -1,13 +1,13 @@
 """Only administrators turn RayWarden's protection off."""
 
 from collections.abc import Iterator
-from fnmatch import fnmatchcase
 from typing import ClassVar
 
 from pydantic import Field
 
 from policies.cluster.related_object import RelatedObject
 from policies.documents.metadata import labels_of
+from policies.documents.patterns import matches_any
 from policies.documents.pointer import ROOT, Pointer
 from policies.injection import contract
 from policies.model import NAMESPACE_LABELS, Facts, Profile, Rule, Severity, Violation
@@ -80,10 +80,10 @@ class NoOptOut(Rule):
                 yield self.unknown(message, place, remediation)
 
     def _may_weaken(self, facts: Facts) -> bool:
-        if any(fnmatchcase(facts.user, pattern) for pattern in self.admin_users):
+        if matches_any(facts.user, self.admin_users):
             return True
         for group in facts.groups:
-            if any(fnmatchcase(group, pattern) for pattern in self.admin_groups):
+            if matches_any(group, self.admin_groups):
                 return True
         return facts.namespace_state.rbac.is_admin(facts.user, facts.groups)
 

@@ -1,11 +1,11 @@
 """Ray containers stay within the baseline Pod Security Standard."""
 
 from collections.abc import Collection, Iterator, Mapping
-from fnmatch import fnmatchcase
 from typing import Any, ClassVar
 
 from pydantic import Field
 
+from policies.documents.patterns import matches_any
 from policies.documents.pointer import Pointer
 from policies.documents.untyped import as_dict, as_str, dict_items, str_items
 from policies.model import Facts, Profile, Rule, Severity, Violation
@@ -123,7 +123,7 @@ class NoPrivileged(Rule):
 
     def _sandboxes(self, workload: Workload, facts: Facts) -> Collection[Pointer]:
         """The containers that are exempt, because they run Ray sandboxes."""
-        if not _matches(facts.namespace, self.sandbox_namespaces):
+        if not matches_any(facts.namespace, self.sandbox_namespaces):
             return ()
         exempt = set[Pointer]()
         for pod in workload.pods:
@@ -135,7 +135,7 @@ class NoPrivileged(Rule):
         if pod.role not in (PodRole.HEAD, PodRole.WORKER) or pod.ray_container is None:
             return False
         repository = repository_of(pod.ray_container.image)
-        is_listed = not self.sandbox_images or _matches(repository, self.sandbox_images)
+        is_listed = not self.sandbox_images or matches_any(repository, self.sandbox_images)
         return is_listed and (self.sandbox_host_users or pod.spec.get("hostUsers") is False)
 
     def _advise(self, pod: Pod, sandboxes: Collection[Pointer]) -> Iterator[Violation]:
@@ -224,10 +224,6 @@ class NoPrivileged(Rule):
             if as_dict(context.get(field)).get("type") == "Unconfined":
                 message = f"{shown} is unconfined for {title}"
                 yield self.violation(message, pointer / field / "type", fix)
-
-
-def _matches(value: str, patterns: tuple[str, ...]) -> bool:
-    return any(fnmatchcase(value, pattern) for pattern in patterns)
 
 
 def _sandbox_containers(pod: Pod) -> Iterator[Container]:

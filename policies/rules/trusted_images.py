@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from policies.documents.patterns import matches_any
 from policies.documents.pointer import Pointer
 from policies.documents.untyped import as_dict, as_str, clipped
 from policies.model import Facts, Profile, Rule, Severity, Violation
@@ -28,7 +29,7 @@ class _Demands:
 
     def trusts(self, image: str) -> bool:
         repository = repository_of(image)
-        return not self.registries or _matches(repository, self.registries)
+        return not self.registries or matches_any(repository, self.registries)
 
 
 class TrustedImages(Rule):
@@ -82,7 +83,7 @@ class TrustedImages(Rule):
             if fnmatchcase(namespace, namespaces)
             for pattern in patterns
         ]
-        digest = self.require_digest or _matches(namespace, self.digest_namespaces)
+        digest = self.require_digest or matches_any(namespace, self.digest_namespaces)
         return _Demands(registries or self.registries, digest)
 
     def _check_image(
@@ -129,7 +130,3 @@ def _mounted_images(pod: Pod) -> Iterator[tuple[str, Pointer, str]]:
             place = pod.spec_pointer / "volumes" / index / "image" / "reference"
             title = f"volume {clipped(as_str(volume.get('name')))} of the {pod.title}"
             yield image, place, title
-
-
-def _matches(value: str, patterns: Collection[str]) -> bool:
-    return any(fnmatchcase(value, pattern) for pattern in patterns)
