@@ -141,7 +141,12 @@ class Policy:
         return self._pods.matches(labels)
 
     def isolates(self, direction: Direction) -> bool:
-        """True if its pods have only the traffic in `direction` that policies allow."""
+        """True if its pods have only the traffic in `direction` that policies allow.
+
+        An unreadable policy may isolate both directions.
+        """
+        if self.unreadable:
+            return True
         types = self._spec.get("policyTypes")
         if isinstance(types, list) and types:
             return direction in types

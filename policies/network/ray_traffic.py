@@ -7,11 +7,12 @@ Sources: Ray 2.60 `scripts.py` (`ray start`), `ray_constants.py`; KubeRay 1.7 `u
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from policies.documents.untyped import as_dict, dict_items
 from policies.network.ports import Ports, merged, missing_from
+from policies.ray.pod import PodRole
 from policies.ray.runtime_env import runtime_environments
 from policies.ray.workload import Group, Workload
 
@@ -27,6 +28,8 @@ _DEFAULTS = {
     "ray-client-server-port": 10001,
     "dashboard-agent-listen-port": 52365,
 }
+# Those that a worker has, too.
+_EVERYWHERE = ("dashboard-agent-listen-port",)
 # Ray chooses these at random unless the cluster sets them.
 _RANDOM = (
     "dashboard-agent-grpc-port",
@@ -35,6 +38,8 @@ _RANDOM = (
     "runtime-env-agent-port",
 )
 _WORKER_PORTS = range(10002, 20000)
+# Linux' default `net.ipv4.ip_local_port_range`.
+_EPHEMERAL = range(32768, 61000)
 _PORT = re.compile(r"[0-9]{1,5}")
 
 
@@ -44,8 +49,17 @@ def head_port(group: Group, parameter: str) -> int:
 
 
 def own_ports(group: Group) -> Ports:
-    """The ports of Ray itself in the pods of a group, as far as they are fixed."""
-    ports = [_span(head_port(group, parameter)) for parameter in _DEFAULTS]
+    """The ports of Ray itself in any pod of the cluster that this group configures."""
+    return _ports(group, _DEFAULTS)
+
+
+def listening_ports(group: Group) -> Ports:
+    """Those of Ray's own ports on which the pods of this group listen, as far as they are fixed."""
+    return _ports(group, _DEFAULTS if group.role is PodRole.HEAD else _EVERYWHERE)
+
+
+def _ports(group: Group, parameters: Iterable[str]) -> Ports:
+    ports = [_span(head_port(group, parameter)) for parameter in parameters]
     for parameter in _RANDOM:
         number = _number(group.start_params.get(parameter))
         if number:
@@ -53,6 +67,12 @@ def own_ports(group: Group) -> Ports:
     first = _number(group.start_params.get("min-worker-port")) or _WORKER_PORTS.start
     last = _number(group.start_params.get("max-worker-port")) or _WORKER_PORTS.stop - 1
     return merged([*ports, range(first, last + 1)])
+
+
+def random_ports(group: Group) -> Ports:
+    """The range from which Linux gives Ray the ports that it chooses at random; empty if none."""
+    chosen = [_number(group.start_params.get(parameter)) for parameter in _RANDOM]
+    return () if all(chosen) else (_EPHEMERAL,)
 
 
 def public_ports(workload: Workload, group: Group) -> Ports:

@@ -1,0 +1,154 @@
+"""What policies close although Ray needs it, and that RayWarden's own policies close none of it."""
+
+from typing import Any
+
+import pytest
+import yaml
+
+from policies.network.needs import Services, closed_needs, pods_of
+from policies.network.parties import AddressParty, Party, PodParty
+from policies.network.policy import Direction, Policy
+from policies.network.ports import common
+from policies.network.ray_traffic import listening_ports
+from policies.network.reachability import Policies
+from policies.network.written import Choices, Client, IsolationMode, policies_for
+from policies.ray.workload import Workload
+from tests.support.factory import Object, changed, ray_cluster
+
+SERVICES = Services(["kuberay-system"], ("raywarden-system", 8444))
+LABELED = changed(
+    ray_cluster(),
+    {
+        "/spec/headGroupSpec/template/metadata": {"labels": {"app": "ray-cluster-head"}},
+        "/spec/workerGroupSpecs/0/template/metadata": {"labels": {"app": "ray-cluster-worker"}},
+    },
+)
+MODES = [IsolationMode.MEMBERS, IsolationMode.DENY_INGRESS, IsolationMode.DENY_ALL]
+# The example policies of a guide (Alibaba Cloud, "Best practices for Ray security on ACK").
+GUIDE = """
+spec:
+  podSelector: {matchLabels: {app: ray-cluster-head}}
+  policyTypes: [Ingress]
+  ingress:
+    - {from: [{podSelector: {}}], ports: [{protocol: TCP, port: 6380}]}
+    - {from: [{podSelector: {}}], ports: [{protocol: TCP, port: 8265}]}
+    - {from: [{podSelector: {}}], ports: [{protocol: TCP, port: 10001}]}
+---
+spec:
+  podSelector: {matchLabels: {app: ray-cluster-head}}
+  policyTypes: [Egress]
+  egress:
+    - {to: [{podSelector: {matchLabels: {app: redis}}}], ports: [{protocol: TCP, port: 6379}]}
+    - to: [{podSelector: {matchLabels: {app: ray-cluster-worker}}}]
+---
+spec:
+  podSelector: {matchLabels: {app: ray-cluster-worker}}
+  policyTypes: [Ingress]
+  ingress: [{from: [{podSelector: {matchLabels: {app: ray-cluster-head}}}]}]
+---
+spec:
+  podSelector: {matchLabels: {app: ray-cluster-worker}}
+  policyTypes: [Egress]
+  egress: [{to: [{podSelector: {matchLabels: {app: ray-cluster-head}}}]}]
+"""
+
+
+def choices(mode: IsolationMode, **changes: Any) -> Choices:
+    return Choices(mode, ["kuberay-system"], ("raywarden-system", 8444), **changes)
+
+
+def closed(cluster: Object, *documents: Object) -> set[tuple[str, str]]:
+    """The pods and the need of each closed need."""
+    policies = Policies([Policy(document) for document in documents])
+    workload = Workload("RayCluster", cluster)
+    return {(each.pods, each.need.title) for each in closed_needs(workload, policies, SERVICES)}
+
+
+def written(cluster: Object, chosen: Choices) -> list[Object]:
+    workload = Workload("RayCluster", cluster)
+    return [policy.document for policy in policies_for(workload, chosen)]
+
+
+def test_the_policies_of_a_guide_close_what_ray_needs() -> None:
+    head, worker = "head", "worker group small"
+    assert closed(LABELED, *yaml.safe_load_all(GUIDE)) == {
+        (head, "DNS"),
+        (head, "enrollment"),
+        (head, "ingress from the worker group small"),
+        (worker, "DNS"),
+        (worker, "enrollment"),
+        (worker, "egress to the worker group small"),
+        (worker, "ingress from the worker group small"),
+    }
+
+
+AUTOSCALING = changed(ray_cluster(), {"/spec/enableInTreeAutoscaling": True})
+MOVED = changed(
+    ray_cluster(),
+    {"/spec/headGroupSpec/rayStartParams": {"port": "7000", "dashboard-port": "9999"}},
+)
+OF_A_SERVICE = changed(
+    ray_cluster(), {"/metadata/labels": {"ray.io/originated-from-crd": "RayService"}}
+)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("cluster", [ray_cluster(), AUTOSCALING, MOVED, OF_A_SERVICE])
+def test_what_raywarden_writes_closes_nothing_that_ray_needs(
+    cluster: Object, mode: IsolationMode
+) -> None:
+    assert closed(cluster, *written(cluster, choices(mode))) == set()
+
+
+STRANGERS: list[Party] = [
+    PodParty("", namespace_labels={}, chooses_labels=True),
+    PodParty("team-a", {"ray.io/cluster": "another"}),
+    PodParty("team-a", {"app": "notebook"}),
+    PodParty("team-b", {"ray.io/cluster": "demo"}),
+    AddressParty(),
+]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("cluster", [ray_cluster(), AUTOSCALING, MOVED, OF_A_SERVICE])
+@pytest.mark.parametrize("stranger", STRANGERS, ids=str)
+def test_no_stranger_reaches_rays_own_ports(
+    cluster: Object, mode: IsolationMode, stranger: Party
+) -> None:
+    policies = Policies([Policy(document) for document in written(cluster, choices(mode))])
+    for pods in pods_of(Workload("RayCluster", cluster)):
+        reach = policies.reach(pods.party, Direction.INGRESS, stranger)
+        assert common(reach.possibly, listening_ports(pods.group)) == ()
+
+
+def test_serve_and_metrics_stay_open_to_all_only_among_members() -> None:
+    stranger = STRANGERS[0]
+    for mode in MODES:
+        policies = Policies([Policy(each) for each in written(ray_cluster(), choices(mode))])
+        for pods in pods_of(Workload("RayCluster", ray_cluster())):
+            reach = policies.reach(pods.party, Direction.INGRESS, stranger).certainly
+            is_open = all(common(reach, (range(port, port + 1),)) for port in (8000, 8080))
+            assert is_open is (mode is IsolationMode.MEMBERS)
+
+
+def test_an_open_port_that_ray_uses_itself_stays_closed() -> None:
+    ports = [{"containerPort": port} for port in (8265, 6379, 10002, 8888)]
+    declared = changed(
+        ray_cluster(), {"/spec/headGroupSpec/template/spec/containers/0/ports": ports}
+    )
+    (policy, _) = written(declared, choices(IsolationMode.MEMBERS))
+    opened = [entry["port"] for entry in policy["spec"]["ingress"][1]["ports"]]
+    assert opened == [8000, 8080, 8888, 44217, 44227]
+
+
+def test_a_client_that_is_named_is_let_in() -> None:
+    notebook = Client({"podSelector": {"matchLabels": {"app": "notebook"}}}, "notebooks", (10001,))
+    chosen = choices(IsolationMode.DENY_INGRESS, allowed=[notebook])
+    policies = Policies([Policy(document) for document in written(ray_cluster(), chosen)])
+    head = next(pods_of(Workload("RayCluster", ray_cluster()))).party
+    reach = policies.reach(head, Direction.INGRESS, STRANGERS[2])
+    assert reach.certainly == (range(10001, 10002),)
+
+
+def test_off_writes_nothing() -> None:
+    assert written(ray_cluster(), choices(IsolationMode.OFF)) == []
