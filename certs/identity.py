@@ -16,6 +16,8 @@ Address = IPv4Address | IPv6Address
 
 _CLUSTER_LABEL = "ray.io/cluster"
 _NODE_TYPE_LABEL = "ray.io/node-type"
+# A pod with any of these claims to belong to a RayCluster.
+_CLAIM_LABELS = (_CLUSTER_LABEL, _NODE_TYPE_LABEL, "ray.io/group")
 _OPT_IN_CLUSTER_LABEL = "raywarden.io/cluster"
 _OPT_IN_ROLE_LABEL = "raywarden.io/role"
 # Ray's own processes and drivers connect to these. Each form is needed: a client that connects to
@@ -163,14 +165,20 @@ def membership(caller: TokenIdentity, pod: LivePod | None) -> Membership:
         )
     if pod.service_account != caller.service_account:
         raise NotAllowedError("the pod that this token is bound to runs as another service account")
-    # KubeRay's label comes first: the opt-in label must not bypass the check of the owner.
-    if _CLUSTER_LABEL in pod.labels:
+    # KubeRay's labels come first: the opt-in label must not bypass the check of the owner.
+    if any(label in pod.labels for label in _CLAIM_LABELS):
         return _kuberay_membership(pod)
     return _opted_in_membership(pod)
 
 
 def _kuberay_membership(pod: LivePod) -> Membership:
-    cluster, owner = pod.labels[_CLUSTER_LABEL], pod.owner
+    cluster, owner = pod.labels.get(_CLUSTER_LABEL, ""), pod.owner
+    if not cluster:
+        claims = ", ".join(label for label in _CLAIM_LABELS if label in pod.labels)
+        raise NotAllowedError(
+            f"the pod claims to belong to a RayCluster ({claims}), "
+            f"but the label {_CLUSTER_LABEL} does not name one"
+        )
     if owner is None or (owner.group, owner.kind, owner.name) != ("ray.io", "RayCluster", cluster):
         raise NotAllowedError(
             f"the pod has the label {_CLUSTER_LABEL}: {cluster} but is not owned by that RayCluster"

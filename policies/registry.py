@@ -20,6 +20,7 @@ from policies.rules.no_host_path import NoHostPath
 from policies.rules.no_literal_credentials import NoLiteralCredentials
 from policies.rules.no_open_ingress import NoOpenIngress
 from policies.rules.no_opt_out import NoOptOut
+from policies.rules.no_powerful_service_account import NoPowerfulServiceAccount
 from policies.rules.no_privilege_escalation import NoPrivilegeEscalation
 from policies.rules.no_privileged import NoPrivileged
 from policies.rules.no_public_head_service import NoPublicHeadService
@@ -29,6 +30,7 @@ from policies.rules.no_token_automount import NoTokenAutomount
 from policies.rules.one_job_one_cluster import OneJobOneCluster
 from policies.rules.operator_made_pods import OperatorMadePods
 from policies.rules.pinned_images import PinnedImages
+from policies.rules.protected_redis import ProtectedRedis
 from policies.rules.ray_version_floor import RayVersionFloor
 from policies.rules.reserved_names import ReservedNames
 from policies.rules.resource_limits import ResourceLimits
@@ -36,6 +38,7 @@ from policies.rules.safe_ray_start_params import SafeRayStartParams
 from policies.rules.start_command_intact import StartCommandIntact
 from policies.rules.tls_on import TlsOn
 from policies.rules.trusted_images import TrustedImages
+from policies.rules.volume_types import VolumeTypes
 
 # The rules of a list are enforced from that profile on. `trusted-images` has no effect until the
 # policy file lists registries for it.
@@ -70,6 +73,9 @@ RESTRICTED: tuple[type[Rule], ...] = (
     NoTokenAutomount,
     NamespaceIsolation,
     OneJobOneCluster,
+    VolumeTypes,
+    NoPowerfulServiceAccount,
+    ProtectedRedis,
 )
 RULES = BASELINE + RESTRICTED
 

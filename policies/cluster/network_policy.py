@@ -7,36 +7,59 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from policies.cluster.addresses import blocks_have_few_addresses
-from policies.cluster.selectors import Selector, selects
+from policies.cluster.addresses import MOST_RANGES, PublicAddresses
+from policies.cluster.selectors import Selector, can_match
 from policies.documents.metadata import controller_of, name_of
 from policies.documents.pointer import ROOT, Pointer
 from policies.documents.untyped import as_dict, as_str, dict_items, larger, str_items
-from policies.ray.workload import RAY_GROUP
+from policies.ray.membership import RAY_GROUP
 
 _INGRESS = ROOT / "spec" / "ingress"
 # Values and characters that are read of the ingress rules and of the pod selector. The watch
 # parses every policy in the cluster, and anyone with rights in a namespace can create one.
 _LARGEST = 65536
 _LARGEST_SELECTOR = 4096
-# Open rules and port ranges stay in memory for each policy; real policies have a few.
-_MOST_OPEN_RULES = 64
+# Rules and port ranges stay in memory for each policy; real policies have a few.
+_MOST_RULES = 64
 _MOST_PORT_RANGES = 64
 # Subtracting exceptions from address ranges is expensive; real policies have a few.
 _MOST_EXCEPTIONS = 32
-# The labels of an unknown namespace: only its name, which the API server sets as a label.
-_UNKNOWN_NAMESPACE = {"kubernetes.io/metadata.name": ""}
+# Ray listens on ports that it chooses when it starts: for its workers (`ray start`, the defaults of
+# --min-worker-port and --max-worker-port), and for the node manager, the object manager and the
+# runtime environment agent (Linux's ephemeral ports, which that agent serves in plain HTTP).
+_RANDOM_PORTS = (range(10002, 20000), range(32768, 61000))
+# A rule that lets everyone reach more than this many of them reaches Ray sooner or later. One that
+# opens a few means other software, such as a metrics port on 15090.
+_FEW_PORTS = 16
+# What namespaces of any owner have: their name, which the API server writes, and labels that say
+# how they are set up. A selector of one of these does not say whose namespace it is.
+_NAMESPACE_NAME = "kubernetes.io/metadata.name"
+_UNKNOWN_NAMESPACE = {_NAMESPACE_NAME: ""}
+_COMMON_LABELS = frozenset({"istio-injection", "istio.io/rev", "linkerd.io/inject"})
+_COMMON_PREFIXES = ("pod-security.kubernetes.io/", "raywarden.io/", "security.openshift.io/")
 
 Ports = tuple[range, ...]
 _ALL_PORTS: Ports = (range(65536),)
+# The spans of addresses that one request has time to add up.
+_MOST_SPANS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
 class OpenRule:
-    """An ingress rule that allows everyone in: its place in the object, and its TCP ports."""
+    """An ingress rule that allows everyone in, or public networks.
+
+    `pointer` is its place in the object, and `ports` its TCP ports. `networks`: the public
+    addresses that it allows in; None if it allows everyone in.
+    """
 
     pointer: Pointer
     ports: Ports
+    networks: PublicAddresses | None = None
+
+    @classmethod
+    def everything(cls, pointer: Pointer) -> "OpenRule":
+        """A rule that allows everyone to reach every port."""
+        return cls(pointer, _ALL_PORTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +67,7 @@ class NetworkPolicy:
     """The parts of a NetworkPolicy that decide who can reach its pods.
 
     `isolates`: its pods accept only the ingress traffic that policies allow.
-    `open`: its rules that allow everyone in, or large public networks.
+    `open`: its rules that allow everyone in, or public networks.
     `owner`: the name of the RayCluster that controls it; empty if no RayCluster does.
 
     A policy that is too large to read counts as one that isolates nothing and allows everyone in.
@@ -67,9 +90,9 @@ class NetworkPolicy:
         # Without types, Ingress is one of them. With types but without Ingress, the ingress rules
         # have no effect.
         isolates = "Ingress" in types if isinstance(types, list) and types else True
-        rules = _open_rules(spec.get("ingress")) if isolates else ()
+        rules = rules_of(spec.get("ingress"), _INGRESS) if isolates else ()
         if rules is None:
-            isolates, rules = False, (OpenRule(_INGRESS, _ALL_PORTS),)
+            isolates, rules = False, (OpenRule.everything(_INGRESS),)
         return cls(
             name=name_of(document),
             selector=Selector.of({} if selector_too_large else selector),
@@ -87,22 +110,47 @@ class NetworkPolicy:
         yield from self.selector.labels
         yield from (key for key, _, _ in self.selector.expressions)
 
-    def open_rules(self, *ports: int) -> Iterator[Pointer]:
-        """The places of the rules that allow everyone to reach one of `ports` (TCP)."""
-        return (rule.pointer for rule in self.open if _includes_any(rule.ports, ports))
 
+def opening_rules(rules: Iterable[OpenRule], ports: Collection[int]) -> list[OpenRule]:
+    """Those of `rules` that together allow everyone, or many public addresses, to reach `ports`.
 
-def allows_everyone(rule: Mapping[str, Any], ports: Collection[int]) -> bool:
-    """True if an ingress rule allows everyone to reach one of `ports` (TCP).
-
-    A large public network counts as everyone, and so does a rule that is too large to read.
+    `rules` are of all policies that select the same pods, because policies add up. `ports` are TCP.
     """
-    rules = _open_rules([rule])
-    return rules is None or any(_includes_any(rule.ports, ports) for rule in rules)
+    reaching = [rule for rule in rules if _reaches(rule.ports, ports)]
+    opening = [rule for rule in reaching if rule.networks is None]
+    limited = [rule.networks for rule in reaching if rule.networks is not None]
+    # A request has no time to sort that many, and no real namespace has them.
+    if sum(len(networks.spans) for networks in limited) > _MOST_SPANS:
+        return reaching
+    return opening if PublicAddresses.union(limited).are_few else reaching
 
 
-def _includes_any(ranges: Ports, ports: Collection[int]) -> bool:
-    return any(port in span for span in ranges for port in ports)
+def rules_of(ingress: Any, place: Pointer) -> tuple[OpenRule, ...] | None:
+    """The rules in a list that allow everyone in, or public networks; None if it is too large."""
+    if larger(ingress, _LARGEST):
+        return None
+    rules, spans = list[OpenRule](), 0
+    for index, rule in dict_items(ingress):
+        networks = _networks(rule.get("from"))
+        ports = _tcp_ports(rule.get("ports"))
+        if not ports or (networks is not None and not networks.spans):
+            continue
+        rules.append(OpenRule(place / index, ports, networks))
+        spans += len(networks.spans) if networks else 0
+        if len(rules) > _MOST_RULES or spans > MOST_RANGES:
+            return None
+    return tuple(rules)
+
+
+def _reaches(ranges: Ports, ports: Collection[int]) -> bool:
+    """True if TCP `ranges` include one of `ports`, or many of those that Ray chooses itself."""
+    if any(port in span for span in ranges for port in ports):
+        return True
+    return any(
+        min(span.stop, chosen.stop) - max(span.start, chosen.start) > _FEW_PORTS
+        for span in ranges
+        for chosen in _RANDOM_PORTS
+    )
 
 
 def _controlling_ray_cluster(document: Mapping[str, Any]) -> str:
@@ -112,49 +160,41 @@ def _controlling_ray_cluster(document: Mapping[str, Any]) -> str:
     return ""
 
 
-def _open_rules(ingress: Any) -> tuple[OpenRule, ...] | None:
-    """The rules that allow everyone in; None if there is too much to read or to keep."""
-    if larger(ingress, _LARGEST):
-        return None
-    open_rules: list[OpenRule] = []
-    for index, rule in dict_items(ingress):
-        if not _includes_everyone(rule.get("from")):
-            continue
-        ports = _tcp_ports(rule.get("ports"))
-        if ports:
-            open_rules.append(OpenRule(_INGRESS / index, ports))
-        if len(open_rules) > _MOST_OPEN_RULES:
-            return None
-    return tuple(open_rules)
+def _networks(peers: Any) -> PublicAddresses | None:
+    """The public addresses that the peers of an ingress rule allow in; None if that is everyone.
 
-
-def _includes_everyone(peers: Any) -> bool:
-    """True if the peers of an ingress rule include everyone, or large public networks.
-
-    A rule without peers allows everyone. The address ranges of one rule are counted together.
+    A rule without peers allows everyone.
     """
     if not peers:
-        return True
+        return None
     blocks = []
     for _, peer in dict_items(peers):
         if _is_everyone(peer):
-            return True
+            return None
         block = as_dict(peer.get("ipBlock"))
         if block:
             blocks.append(block)
-    if not blocks:
-        return False
     if _count_exceptions(blocks) > _MOST_EXCEPTIONS:
-        return True
-    return not blocks_have_few_addresses(map(_range, blocks))
+        return None
+    return PublicAddresses.of(map(_range, blocks))
 
 
 def _is_everyone(peer: Mapping[str, Any]) -> bool:
-    """True if a peer selects every pod of a namespace about which nothing is known."""
+    """True if a peer can select pods of a namespace about which nothing is known.
+
+    The owner of a namespace chooses the labels of its pods, so a `podSelector` keeps no one out. It
+    counts only if no label can satisfy it.
+    """
     namespaces, pods = peer.get("namespaceSelector"), peer.get("podSelector")
-    # Without a namespaceSelector, a peer selects only pods of the policy's own namespace, and
-    # `selects` is false.
-    return selects(namespaces, _UNKNOWN_NAMESPACE) and (pods is None or selects(pods, {}))
+    # Without a namespaceSelector, a peer selects only pods of the policy's own namespace.
+    if not isinstance(namespaces, dict):
+        return False
+    selector = Selector.of(namespaces).without(_says_nothing_of_its_owner)
+    return selector.matches(_UNKNOWN_NAMESPACE) and (pods is None or can_match(pods))
+
+
+def _says_nothing_of_its_owner(label: str) -> bool:
+    return label in _COMMON_LABELS or label.startswith(_COMMON_PREFIXES)
 
 
 def _count_exceptions(blocks: Iterable[Mapping[str, Any]]) -> int:

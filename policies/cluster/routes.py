@@ -1,11 +1,16 @@
 """The Services that Ingresses, Gateway API routes and OpenShift Routes lead to."""
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
+from policies.cluster.ingress.targets import (
+    NamedService,
+    UnreadableTarget,
+    forward_targets,
+    mirror_target,
+)
 from policies.cluster.related_object import RelatedObject
 from policies.documents.pointer import ROOT, Pointer
 from policies.documents.untyped import as_dict, as_str, dict_items
@@ -13,10 +18,9 @@ from policies.documents.untyped import as_dict, as_str, dict_items
 _DEFAULT_BACKEND = "nginx.ingress.kubernetes.io/default-backend"
 _MIRROR_TARGET = "nginx.ingress.kubernetes.io/mirror-target"
 _ALB_ACTIONS = "alb.ingress.kubernetes.io/actions."
-# Annotations are untrusted and up to 256 KiB long, so every repetition is bounded.
-_MIRROR_HOST = re.compile(r"//([a-z0-9-]{1,63})[a-z0-9.-]{0,253}(?::([0-9]{1,5}))?")
-_ALB_SERVICE = re.compile(r'"serviceName"\s{0,9}:\s{0,9}"([a-z0-9-]{1,63})"', re.IGNORECASE)
-_ALB_PORT = re.compile(r'"servicePort"\s{0,9}:\s{0,9}"?([0-9]{1,5})', re.IGNORECASE)
+_ANNOTATIONS = ROOT / "metadata" / "annotations"
+# The names of the core API group; Gateway API's own group is the default.
+_CORE = ("", "core")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,14 @@ def gateways(related_object: RelatedObject, namespace: str) -> Iterator[str]:
         yield f"{prefix}{as_str(parent.get('namespace')) or namespace}/{as_str(parent.get('name'))}"
 
 
+def is_mesh_route(related_object: RelatedObject) -> bool:
+    """A Gateway API route of a service mesh (GAMMA): it leads from Services, for pods inside."""
+    parents = [parent for _, parent in dict_items(related_object.spec.get("parentRefs"))]
+    return bool(parents) and all(
+        parent.get("kind") == "Service" and parent.get("group") in _CORE for parent in parents
+    )
+
+
 def _of_ingress(spec: Mapping[str, Any]) -> Iterator[Backend]:
     place = ROOT / "spec"
     # `backend` is what v1beta1 calls the default backend.
@@ -72,28 +84,36 @@ def _of_ingress(spec: Mapping[str, Any]) -> Iterator[Backend]:
 
 def _of_annotations(annotations: Mapping[str, Any]) -> Iterator[Backend]:
     """The Services that annotations of ingress-nginx and of the ALB controller name."""
-    place = ROOT / "metadata" / "annotations"
-    default = as_str(annotations.get(_DEFAULT_BACKEND))
+    default = as_str(annotations.get(_DEFAULT_BACKEND)).strip()
     if default:
-        yield Backend("", default, None, place / _DEFAULT_BACKEND)
-    mirror = _MIRROR_HOST.search(as_str(annotations.get(_MIRROR_TARGET)))
-    if mirror:
-        port = int(mirror[2]) if mirror[2] else None
-        yield Backend("", mirror[1], port, place / _MIRROR_TARGET)
-    for name, value in annotations.items():
-        if name.startswith(_ALB_ACTIONS):
-            yield from _of_alb_action(as_str(value), place / name)
+        yield Backend("", default, None, _ANNOTATIONS / _DEFAULT_BACKEND)
+    for name in annotations:
+        try:
+            for target in _targets(annotations, name):
+                pointer = _ANNOTATIONS / name
+                yield Backend(target.namespace, target.service, target.port, pointer)
+        except UnreadableTarget:
+            continue
 
 
-def _of_alb_action(action: str, pointer: Pointer) -> Iterator[Backend]:
-    """The Services in an action, which is JSON in the controller's own format.
+def unreadable_targets(ingress: RelatedObject) -> Iterator[str]:
+    """The annotations of an Ingress that lead to a place that cannot be known here."""
+    for name in ingress.annotations:
+        try:
+            for _ in _targets(ingress.annotations, name):
+                pass
+        except UnreadableTarget:
+            yield name
 
-    Services and ports can come in any order, so each Service is combined with every port.
-    """
-    ports: list[int | None] = [int(port) for port in _ALB_PORT.findall(action)]
-    for service in _ALB_SERVICE.findall(action):
-        for port in ports or [None]:
-            yield Backend("", service, port, pointer)
+
+def _targets(annotations: Mapping[str, Any], name: str) -> Iterator[NamedService]:
+    """The Services that an annotation leads to. Raises UnreadableTarget."""
+    if name == _MIRROR_TARGET:
+        target = mirror_target(as_str(annotations[name]))
+        if target:
+            yield target
+    elif name.startswith(_ALB_ACTIONS):
+        yield from forward_targets(as_str(annotations[name]))
 
 
 def _ingress_backend(backend: Mapping[str, Any], pointer: Pointer) -> Iterator[Backend]:

@@ -1,6 +1,6 @@
 """Label selectors, matched as Kubernetes does (apimachinery `labels.Selector`)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,14 @@ def selects(selector: Any, labels: Mapping[str, Any]) -> bool:
     An empty selector matches everything; a value that is not an object matches nothing.
     """
     return isinstance(selector, dict) and Selector.of(selector).matches(labels)
+
+
+def can_match(selector: Any) -> bool:
+    """True if some labels can satisfy a LabelSelector; a value that is not an object has none."""
+    if not isinstance(selector, dict):
+        return False
+    expressions = Selector.of(selector).expressions
+    return all(values or operator != "In" for _, operator, values in expressions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +46,12 @@ class Selector:
             values = frozenset(value for _, value in str_items(expression.get("values")))
             expressions.append((key, operator, values))
         return cls(as_dict(selector.get("matchLabels")), tuple(expressions))
+
+    def without(self, is_ignored: Callable[[str], bool]) -> "Selector":
+        """The selector without its requirements on the labels that `is_ignored` names."""
+        labels = {name: value for name, value in self.labels.items() if not is_ignored(name)}
+        kept = (term for term in self.expressions if not is_ignored(term[0]))
+        return Selector(labels, tuple(kept))
 
     def matches(self, labels: Mapping[str, Any]) -> bool:
         """True if `labels` satisfy the selector; an empty selector matches everything."""

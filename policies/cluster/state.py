@@ -7,14 +7,17 @@ from functools import cached_property
 from itertools import islice
 from typing import Any
 
-from policies.cluster.exposure import RAY_PORTS, is_public
+from policies.cluster.endpoints import LiveEndpoints
+from policies.cluster.exposure import RAY_PORTS, SERVE_PORTS, is_public
 from policies.cluster.network_policy import NetworkPolicy
-from policies.cluster.rbac import RbacGrants
+from policies.cluster.quota import LiveQuota
+from policies.cluster.rbac import NamespaceRbac, Power, RbacGrants, groups_of, user_name
 from policies.cluster.selectors import has_labels
-from policies.documents.metadata import name_of, namespace_of
-from policies.documents.untyped import as_dict, as_str, dict_items, larger, str_items
+from policies.documents.metadata import name_of
+from policies.documents.untyped import as_dict, as_str, dict_items, larger
 from policies.ray.kuberay import labels_of_pods
-from policies.ray.workload import RAY_CLUSTER_LABEL, Workload
+from policies.ray.membership import RAY_CLUSTER_LABEL
+from policies.ray.workload import TLS_LABEL, TLS_MANAGED, Group, Workload
 
 _NONE: Mapping[str, Any] = {}
 # Anyone with rights in a namespace can create these objects, and their views stay in memory, so
@@ -27,11 +30,22 @@ _MOST_PORTS = 256
 MAX_COMPARISONS = 20_000
 # The parameters of `ray start` that move RAY_PORTS.
 PORT_PARAMS = ("port", "dashboard-port", "ray-client-server-port", "dashboard-agent-listen-port")
+# Those that fix a port which Ray otherwise chooses at random, or which only some versions open
+# (`ray start` of Ray 2.52). Metrics and Ray Serve are missing: no code runs through them.
+MORE_PORT_PARAMS = (
+    "dashboard-agent-grpc-port",
+    "dashboard-grpc-port",
+    "runtime-env-agent-port",
+    "node-manager-port",
+    "object-manager-port",
+    "min-worker-port",
+    "max-worker-port",
+)
+# The ports of workers where their parameters do not say otherwise.
+_WORKER_PORTS = (10002, 19999)
 _PORT = re.compile(r"[0-9]{1,5}")
 # The names that KubeRay gives to the ports of its head Service.
 _PORT_NAMES = frozenset({"client", "dashboard", "gcs", "gcs-server", "redis"})
-# ACK's scheduler reads its ElasticQuotaTree only from this namespace.
-_TREE_NAMESPACE = "kube-system"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +54,7 @@ class LiveCluster:
 
     `pod_labels`: the labels of the pods of each group. `kuberay_tls`: KubeRay's own mTLS is
     enabled. `ports`: moved ports of Ray, and the names its author gave to Ray's ports.
+    `raywarden_tls`: RayWarden gives its pods TLS.
 
     A cluster that is `too_large` to read counts as having pods with any labels; only the labels
     that all of its pods share are known.
@@ -51,6 +66,7 @@ class LiveCluster:
     kuberay_tls: bool = False
     ports: frozenset[int | str] = frozenset()
     too_large: bool = False
+    raywarden_tls: bool = False
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> "LiveCluster":
@@ -58,33 +74,61 @@ class LiveCluster:
         workload = Workload("RayCluster", document)
         name, uid = workload.name, as_str(workload.metadata.get("uid"))
         kuberay_tls = workload.cluster is not None and workload.cluster.kuberay_tls
-        ports = frozenset(islice(_ports_of(workload), _MOST_PORTS))
+        ports = ports_of(workload)
+        managed = workload.labels.get(TLS_LABEL) == TLS_MANAGED
         groups = as_dict(document.get("spec")).get("workerGroupSpecs")
         if not isinstance(groups, list) or len(groups) < _MOST_GROUPS:
             labels = list(labels_of_pods(workload))
             if not larger(labels, _LARGEST_LABELS):
-                return cls(name, uid, tuple(labels), kuberay_tls, ports)
-        return cls(name, uid, ({RAY_CLUSTER_LABEL: name},), kuberay_tls, ports, too_large=True)
+                return cls(name, uid, tuple(labels), kuberay_tls, ports, raywarden_tls=managed)
+        known = ({RAY_CLUSTER_LABEL: name},)
+        return cls(name, uid, known, kuberay_tls, ports, too_large=True, raywarden_tls=managed)
 
     def has_pods_with(self, wanted: Mapping[str, Any]) -> bool:
         """True if the pods of at least one group have all of these labels."""
         return self.too_large or any(has_labels(wanted, labels) for labels in self.pod_labels)
 
 
-def _ports_of(workload: Workload) -> Iterator[int | str]:
+def moved_ports(group: Group) -> set[int]:
+    """The ports of Ray that the parameters of a group set."""
+    moved = set[int]()
+    for parameter in (*PORT_PARAMS, *MORE_PORT_PARAMS):
+        value = str(group.start_params.get(parameter, ""))
+        if _PORT.fullmatch(value):
+            moved.add(int(value))
+    return moved
+
+
+def _workers_in_place_of_serve(group: Group) -> Iterator[int]:
+    """The ports of Ray Serve that parameters of a group give to workers instead."""
+    params = group.start_params
+    listed = str(params.get("worker-port-list", ""))
+    first, last = (str(params.get(f"{end}-worker-port", "")) for end in ("min", "max"))
+    least = int(first) if _PORT.fullmatch(first) else _WORKER_PORTS[0]
+    most = int(last) if _PORT.fullmatch(last) else _WORKER_PORTS[1]
+    for port in SERVE_PORTS:
+        if least <= port <= most or str(port) in listed:
+            yield port
+
+
+def ports_of(workload: Workload) -> frozenset[int | str]:
     """The ports its author moved away from Ray's defaults, and the names given to Ray's ports."""
     groups = workload.cluster.groups if workload.cluster else ()
+    moved = set[int]()
     for group in islice(groups, _MOST_GROUPS):
-        moved = set[int]()
-        for parameter in PORT_PARAMS:
-            value = str(group.start_params.get(parameter, ""))
-            if _PORT.fullmatch(value):
-                moved.add(int(value))
-        yield from moved.difference(RAY_PORTS)
-        ray = group.pod.ray_container
-        for _, port in dict_items(ray.raw.get("ports") if ray else None):
+        moved |= moved_ports(group)
+        moved.update(_workers_in_place_of_serve(group))
+    names = islice(_port_names(workload, moved.union(RAY_PORTS)), _MOST_PORTS)
+    return frozenset(moved.difference(RAY_PORTS)).union(names)
+
+
+def _port_names(workload: Workload, ports: Collection[int]) -> Iterator[str]:
+    """The names of these ports in all containers: a Service finds a name in any of them."""
+    options = workload.cluster.options if workload.cluster else ()
+    for container in (*(one for pod in workload.pods for one in pod.containers), *options):
+        for _, port in dict_items(container.raw.get("ports")):
             name = as_str(port.get("name"))
-            if name and port.get("containerPort") in (*RAY_PORTS, *moved):
+            if name and port.get("containerPort") in ports:
                 yield name
 
 
@@ -152,8 +196,9 @@ class NamespaceState:
     """What RayWarden's caches hold of the namespace of an object; None means "unknown".
 
     `metadata`: the Namespace's own. `ray_clusters`, `services`: by name. `public_services`: those
-    of them that can be reached from outside the cluster. `quotas`: the names of the quotas that
-    limit the namespace.
+    of them that can be reached from outside the cluster. `endpoints`: those that Kubernetes did not
+    write for the selector of a Service, by name. `quotas`: those that limit the namespace. `rbac`:
+    what holds in all namespaces. `namespace_rbac`: what Roles and RoleBindings add for this one.
 
     The collections change when the caches change: use them at once, and do not keep them.
     """
@@ -162,9 +207,11 @@ class NamespaceState:
     ray_clusters: Mapping[str, LiveCluster] | None = None
     services: Mapping[str, LiveService] | None = None
     public_services: Collection[LiveService] | None = None
+    endpoints: Mapping[str, LiveEndpoints] | None = None
     network_policies: Collection[NetworkPolicy] | None = None
-    quotas: Collection[str] | None = None
+    quotas: Collection[LiveQuota] | None = None
     rbac: RbacGrants = field(default_factory=RbacGrants)
+    namespace_rbac: NamespaceRbac | None = None
 
     @property
     def labels(self) -> Mapping[str, Any]:
@@ -173,6 +220,23 @@ class NamespaceState:
         Empty if the namespace is unknown, so that the policy's own profiles apply.
         """
         return as_dict((self.metadata or _NONE).get("labels"))
+
+    def runs_kuberay(self, user: str) -> bool:
+        """True if RBAC allows a service account to run KubeRay here, or in all namespaces."""
+        if user in self.rbac.operators:
+            return True
+        return self.namespace_rbac is not None and self.namespace_rbac.runs_kuberay(user)
+
+    def powers_of(self, namespace: str, account: str) -> frozenset[Power]:
+        """What a service account of the namespace may do that leads beyond its own rights."""
+        user, groups = user_name(namespace, account), groups_of(namespace)
+        everywhere = self.rbac.powers
+        powers = {Power(verb_phrase, "") for verb_phrase in everywhere.get(user, ())}
+        for group in groups:
+            powers.update(Power(phrase, "", group) for phrase in everywhere.get(group, ()))
+        if self.namespace_rbac is not None:
+            powers.update(self.namespace_rbac.powers_of(user, groups))
+        return frozenset(powers)
 
 
 class RayClusterLookup:
@@ -183,6 +247,8 @@ class RayClusterLookup:
 
     def __init__(self, namespace_state: NamespaceState) -> None:
         self._clusters = (namespace_state.ray_clusters or {}).values()
+        # Without a RayCluster, other software owns these ports.
+        self.may_have_clusters = namespace_state.ray_clusters is None or bool(self._clusters)
         self._names: dict[str, str] = {}
         self._remaining = MAX_COMPARISONS
 
@@ -211,24 +277,3 @@ class RayClusterLookup:
             if self._remaining < 0 or cluster.has_pods_with(wanted):
                 return cluster.name
         return ""
-
-
-def namespaces_in_quota(document: Mapping[str, Any]) -> frozenset[str]:
-    """The namespaces that a quota object limits.
-
-    Its own; for ACK's ElasticQuotaTree, those that the leaves of the tree name. A tree outside
-    kube-system limits no namespace, because ACK does not read it.
-    """
-    namespace = namespace_of(document)
-    if document.get("kind") != "ElasticQuotaTree":
-        return frozenset({namespace})
-    if namespace != _TREE_NAMESPACE:
-        return frozenset()
-    limited, waiting = set[str](), [as_dict(as_dict(document.get("spec")).get("root"))]
-    while waiting:
-        node = waiting.pop()
-        children = [child for _, child in dict_items(node.get("children"))]
-        waiting += children
-        if not children:
-            limited |= {name for _, name in str_items(node.get("namespaces"))}
-    return frozenset(limited)

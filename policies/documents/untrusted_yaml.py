@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import yaml
 
-from policies.documents.yaml_scalars import key_text, scalar_value
+from policies.documents.yaml_scalars import MERGE_TAG, key_text, scalar_value
 
 # Far deeper than any manifest; what reads the result may recurse this far.
 _MAX_DEPTH = 100
@@ -124,7 +124,10 @@ class _Reader:
         """Process one event; True if it ended the document."""
         if isinstance(event, yaml.ScalarEvent):
             nodes = 1 + len(event.value) // _CHARACTERS_PER_NODE
-            self._add(scalar_value(event), event, nodes)
+            try:
+                self._add(scalar_value(event), event, nodes)
+            except ValueError as error:
+                raise _error(event, str(error)) from None
         elif isinstance(event, yaml.MappingStartEvent):
             self._start({}, event)
         elif isinstance(event, yaml.SequenceStartEvent):
@@ -207,7 +210,7 @@ class _PositionReader(_Reader):
             self.inside[id(top.value)][len(top.value)] = place, place
         elif top.key is None:
             top.key_place = place
-        elif top.key != "<<":
+        elif not top.is_merge:
             self.inside[id(top.value)][top.key] = top.key_place, place
         super()._place(value, event)
 
@@ -220,6 +223,7 @@ class _Open:
         self.event = event
         self.nodes_before = nodes_before
         self.key: str | None = None
+        self.is_merge = False
         self.key_place = Position(1, 1)
         self.merged: list[dict[str, Any]] = []
 
@@ -231,14 +235,15 @@ class _Open:
             )
             raise _error(event, message)
         self.key = key_text(value)
+        self.is_merge = _is_merge_key(event)
         if self.key in self.value:
             raise _error(event, f"duplicate key {self.key}")
 
     def put(self, value: Any, event: Any) -> None:
-        """Add `value` under the current key, or remember it for `merge` if the key is `<<`."""
+        """Add `value` under the current key, or remember it for `merge` if that is its key."""
         assert isinstance(self.value, dict) and self.key is not None
         key, self.key = self.key, None
-        if key != "<<":
+        if not self.is_merge:
             self.value[key] = value
             return
         for part in value if isinstance(value, list) else [value]:
@@ -255,6 +260,13 @@ class _Open:
             for name, item in part.items():
                 # Only mappings have merge keys.
                 self.value.setdefault(name, item)  # type: ignore[union-attr]  # a mapping
+
+
+def _is_merge_key(event: Any) -> bool:
+    """True for a plain `<<`; with quotes it is the name of a field (go-yaml `isMerge`)."""
+    if not isinstance(event, yaml.ScalarEvent) or event.value != "<<":
+        return False
+    return event.implicit[0] if event.tag is None else event.tag == MERGE_TAG
 
 
 def _position(mark: Any) -> Position:

@@ -1,7 +1,8 @@
 """Which pods need a token for the Kubernetes API, and which have one."""
 
-from policies.documents.untyped import as_dict
-from policies.injection.contract import API_TOKEN_DIRECTORY
+from policies.documents.untyped import as_dict, as_str, dict_items
+from policies.injection.contract import API_TOKEN_DIRECTORY, is_completed_later
+from policies.model import Facts
 from policies.ray.pod import Pod, PodRole
 from policies.ray.workload import Workload
 
@@ -31,3 +32,34 @@ def has_token(pod: Pod) -> bool:
         for container in pod.containers
         for _, mount in container.mounts
     )
+
+
+def can_use_api(pod: Pod, workload: Workload, facts: Facts) -> bool:
+    """The pod has a token for the Kubernetes API, or will have one when it starts."""
+    cluster = workload.cluster
+    # KubeRay then mounts a token whatever the field says (`configureTokenAuth`, KubeRay 1.7).
+    if cluster and as_dict(cluster.spec.get("authOptions")).get("enableK8sTokenAuth") is True:
+        return True
+    chosen = pod.spec.get("automountServiceAccountToken")
+    if chosen is not None:
+        return chosen is not False or projects_token(pod)
+    if workload.kind == "Pod":
+        return has_token(pod) or projects_token(pod)
+    # In pods without a RayCluster, the API server mounts a token before RayWarden sees them.
+    if cluster is None or pod.role is PodRole.SUBMITTER or needs_token(pod, workload):
+        return True
+    # RayWarden sets the field to false when KubeRay creates the RayCluster.
+    return not is_completed_later(pod, workload, facts) or projects_token(pod)
+
+
+def projects_token(pod: Pod) -> bool:
+    """A volume of the pod is a token for the API server, and for no other service."""
+    for _, volume in pod.volumes:
+        for _, source in dict_items(as_dict(volume.get("projected")).get("sources")):
+            token = source.get("serviceAccountToken")
+            if isinstance(token, dict):
+                audience = as_str(token.get("audience"))
+                # The API server's own audience is its issuer, usually kubernetes.default.svc.
+                if not audience or "kubernetes" in audience:
+                    return True
+    return False

@@ -14,11 +14,12 @@ from typing import Any
 from policies.documents.untyped import as_dict, as_str
 from policies.model import Facts, Injection, Signer
 from policies.ray.image import repository_of
+from policies.ray.membership import RAY_CLUSTER_LABEL, has_opted_in
 from policies.ray.pod import Container, Pod, PodRole
-from policies.ray.workload import OPT_IN_CLUSTER_LABEL, RAY_CLUSTER_LABEL, Workload
+from policies.ray.workload import TLS_LABEL, TLS_MANAGED, Workload
 
-MARKER_LABEL = "raywarden.io/tls"
-MANAGED = "managed"
+MARKER_LABEL = TLS_LABEL
+MANAGED = TLS_MANAGED
 SECRET_ANNOTATION = "raywarden.io/tls-secret"
 INJECTED_ANNOTATION = "raywarden.io/injected"
 OPT_OUT = "raywarden.io/inject"
@@ -83,9 +84,10 @@ def tls_by(workload: Workload) -> TlsBy:
 
 def _tls_by(workload: Workload) -> TlsBy:
     pods = [pod for pod in workload.pods if pod.role is not PodRole.SUBMITTER]
-    if workload.labels.get(MARKER_LABEL) == MANAGED:
+    # RayWarden adds nothing to pods that neither KubeRay nor an opt-in stands behind.
+    if workload.labels.get(MARKER_LABEL) == MANAGED and not workload.is_bare:
         return TlsBy.RAYWARDEN
-    if workload.cluster is None and any(map(_opted_in, pods)):
+    if workload.cluster is None and any(has_opted_in(pod.labels) for pod in pods):
         return TlsBy.RAYWARDEN
     if workload.cluster and workload.cluster.kuberay_tls:
         return TlsBy.KUBERAY
@@ -94,10 +96,6 @@ def _tls_by(workload: Workload) -> TlsBy:
     if pods and all(map(_set_up_by_hand, pods)):
         return TlsBy.AUTHOR
     return TlsBy.NONE
-
-
-def _opted_in(pod: Pod) -> bool:
-    return OPT_IN_CLUSTER_LABEL in pod.labels
 
 
 def _set_up_by_kuberay(pod: Pod) -> bool:

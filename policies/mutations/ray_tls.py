@@ -12,6 +12,8 @@ from policies.model import Facts, Mutation
 from policies.ray.pod import ENROLL_CONTAINER, Container, Pod, PodRole
 from policies.ray.workload import Workload
 
+_VARIABLES = frozenset(variable["name"] for variable in contract.VARIABLES)
+
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
@@ -85,7 +87,7 @@ def _inject(draft: Draft, workload: Workload, pod: Pod, facts: Facts) -> None:
     parts = _Parts.stored(before) if before else _Parts.fresh(pod, secret, facts)
     # A stored cluster without RayWarden's volumes was created in `marker` mode. Its pods get them.
     if parts.volumes:
-        _put_parts(draft, pod, parts)
+        _put_parts(draft, pod, parts, before)
 
 
 def _cluster_secret(workload: Workload, facts: Facts) -> str:
@@ -105,8 +107,8 @@ def _mark_template(draft: Draft, pod: Pod, secret: str) -> None:
         draft.set(pod.pointer / "metadata" / "annotations" / contract.SECRET_ANNOTATION, secret)
 
 
-def _put_parts(draft: Draft, pod: Pod, parts: _Parts) -> None:
-    for container in pod.ray_containers:
+def _put_parts(draft: Draft, pod: Pod, parts: _Parts, before: Pod | None) -> None:
+    for container in _incomplete(pod, before):
         present = container.variable_names
         missing = [
             dict(variable) for variable in contract.VARIABLES if variable["name"] not in present
@@ -118,6 +120,17 @@ def _put_parts(draft: Draft, pod: Pod, parts: _Parts) -> None:
     draft.insert(pod.spec_pointer / "volumes", _length(pod.spec.get("volumes")), volumes)
     if parts.init_container:
         _put_first(draft, pod, parts)
+
+
+def _incomplete(pod: Pod, before: Pod | None) -> Iterator[Container]:
+    """The Ray containers, without those that were stored as such without any of the variables.
+
+    A version of RayWarden that did not recognize them stored them so. They stay as they are,
+    because another spec would make KubeRay restart a cluster.
+    """
+    stored = before.ray_containers if before else ()
+    names = {container.name for container in stored if _VARIABLES.isdisjoint(container.variables)}
+    return (container for container in pod.ray_containers if container.name not in names)
 
 
 def _mount(draft: Draft, container: Container) -> None:

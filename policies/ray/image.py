@@ -1,4 +1,4 @@
-"""Image references: `registry:5000/team/ray:2.55.1-gpu@sha256:...`."""
+"""Image references: `registry:5000/team/ray:2.60.0-gpu@sha256:...`."""
 
 
 def repository_of(image: str) -> str:
@@ -21,7 +21,7 @@ def is_ray_image(image: str) -> bool:
 
 
 def tag_of(image: str) -> str:
-    """The tag, such as `2.55.1-gpu`; empty if there is no tag."""
+    """The tag, such as `2.60.0-gpu`; empty if there is no tag."""
     return image.partition("@")[0].rpartition("/")[2].partition(":")[2]
 
 

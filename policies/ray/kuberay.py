@@ -12,21 +12,24 @@ from typing import Any
 
 from policies.documents.metadata import annotations_of, labels_of
 from policies.documents.untyped import as_dict, as_str, dict_items
-from policies.ray.pod import PodRole
-from policies.ray.workload import (
+from policies.ray.membership import (
+    CLAIM_LABELS,
     GROUP_LABEL,
     NODE_TYPE_LABEL,
     ORIGIN_KIND_LABEL,
     RAY_CLUSTER_LABEL,
-    ClusterSpec,
-    Group,
-    Workload,
 )
+from policies.ray.pod import Container, PodRole
+from policies.ray.workload import ClusterSpec, Group, Workload
 
 # KubeRay ends the names of the objects it creates with five random characters.
 _RANDOM = "xxxxx"
 # The user that creates the pods of a dry run. In a cluster, RBAC decides who runs KubeRay.
 OPERATOR = "kuberay-operator (dry run)"
+_WAIT_FOR_GCS, _WAIT_FOR_ADDRESS = "wait-gcs-ready", "wait-for-tls-ip-san"
+# Init containers that get the image and security context of Ray's container, `wait-gcs-ready` its
+# variables and mounts as well (`DefaultWorkerPodTemplate`, `configureTLS`).
+_COPIES_OF_RAY = frozenset({_WAIT_FOR_GCS, _WAIT_FOR_ADDRESS})
 # KubeRay's own mTLS in a pod (`configureTLS`).
 _TLS_VOLUME = "ray-tls"
 _TLS_MOUNT = {"name": _TLS_VOLUME, "mountPath": "/etc/ray/tls", "readOnly": True}
@@ -37,6 +40,10 @@ _TLS_VARIABLES = {
     "RAY_TLS_CA_CERT": "/etc/ray/tls/ca.crt",
 }
 _ORIGIN_NAME_LABEL = "ray.io/originated-from-cr-name"
+_COLLECTOR_SIZE = {
+    "requests": {"cpu": "50m", "memory": "64Mi"},
+    "limits": {"cpu": "200m", "memory": "256Mi"},
+}
 
 
 def cluster_of(workload: Workload) -> dict[str, Any] | None:
@@ -94,8 +101,11 @@ def submitter_of(workload: Workload) -> dict[str, Any] | None:
         "image": head.image if head else "",
         "resources": size,
     }
-    labels = {ORIGIN_KIND_LABEL: "RayJob", _ORIGIN_NAME_LABEL: workload.name}
-    metadata = {"generateName": f"{workload.name}-", "labels": {**labels_of(template), **labels}}
+    # `operator-made-pods` refuses the claims in the RayJob itself. Their consequences for the pod
+    # would hide that.
+    kept = {name: value for name, value in labels_of(template).items() if name not in CLAIM_LABELS}
+    labels = {**kept, ORIGIN_KIND_LABEL: "RayJob", _ORIGIN_NAME_LABEL: workload.name}
+    metadata = {"generateName": f"{workload.name}-", "labels": labels}
     return _pod(template, metadata, as_dict(template.get("spec")) or {"containers": [container]})
 
 
@@ -106,6 +116,11 @@ def pods_of(cluster: Workload) -> Iterator[dict[str, Any]]:
     for group in cluster.cluster.groups:
         if group.pod.ray_container:
             yield _ray_pod(cluster, cluster.cluster, group)
+
+
+def is_copy_of_ray(container: Container) -> bool:
+    """KubeRay creates this container of a pod like Ray's."""
+    return container.list_name == "initContainers" and container.name in _COPIES_OF_RAY
 
 
 def labels_of_pods(workload: Workload) -> Iterator[dict[str, Any]]:
@@ -210,7 +225,7 @@ def _with_tls(container: Mapping[str, Any]) -> dict[str, Any]:
 def _wait_for_address(ray: Mapping[str, Any]) -> dict[str, Any]:
     copied = {field: ray[field] for field in ("image", "securityContext") if field in ray}
     return {
-        "name": "wait-for-tls-ip-san",
+        "name": _WAIT_FOR_ADDRESS,
         **copied,
         "volumeMounts": [dict(_TLS_MOUNT)],
         "resources": _size("50m", "64Mi"),
@@ -243,7 +258,7 @@ def _with_token_auth(
 def _wait_for_gcs(ray: Mapping[str, Any]) -> dict[str, Any]:
     fields = ("image", "env", "volumeMounts", "securityContext")
     copied = {field: ray[field] for field in fields if field in ray}
-    return {"name": "wait-gcs-ready", **copied, "resources": _size("200m", "256Mi")}
+    return {"name": _WAIT_FOR_GCS, **copied, "resources": _size("200m", "256Mi")}
 
 
 def _sidecars(cluster: ClusterSpec, group: Group, autoscaled: bool) -> Iterator[dict[str, Any]]:
@@ -255,10 +270,11 @@ def _sidecars(cluster: ClusterSpec, group: Group, autoscaled: bool) -> Iterator[
         "resources": _size("500m", "512Mi"),
     }
     for options in cluster.options:
+        stated = {name: value for name, value in options.raw.items() if value is not None}
         if options.name == "ray-history-collector":
-            yield dict(options.raw)
+            yield {"resources": _COLLECTOR_SIZE, **stated}
         elif autoscaled:
-            yield {**autoscaler, **options.raw}
+            yield {**autoscaler, **stated}
     if autoscaled and not cluster.spec.get("autoscalerOptions"):
         yield autoscaler
 

@@ -11,6 +11,8 @@ from typing import Any
 from policies.documents.metadata import metadata_of
 from policies.documents.pointer import Pointer
 from policies.documents.untyped import as_dict, as_str, clipped, dict_items
+from policies.ray.image import is_ray_image
+from policies.ray.ray_start import Commands, Place, commands_in, ray_starts
 
 # Containers that KubeRay adds and that connect to Ray.
 RAY_CONTAINER_NAMES = frozenset(
@@ -50,6 +52,24 @@ class Container:
         names = [entry.get("name") for entry in entries if isinstance(entry, dict)]
         return {name for name in names if isinstance(name, str)}
 
+    def variables_like(self, prefix: str) -> set[str]:
+        """The names in `env` that begin with `prefix`; fast if there are none."""
+        if prefix not in self._variable_text:
+            return set()
+        return {name for name in self.variable_names if name.startswith(prefix)}
+
+    @cached_property
+    def _variable_text(self) -> str:
+        return " ".join(self.variable_names)
+
+    @property
+    def literals(self) -> list[str]:
+        """The values in `env`; faster than `variables` where the names do not matter."""
+        env = self.raw.get("env")
+        entries = env if isinstance(env, list) else ()
+        values = [entry.get("value") for entry in entries if isinstance(entry, dict)]
+        return [value for value in values if isinstance(value, str)]
+
     @cached_property
     def variables(self) -> Mapping[str, list[tuple[int, Mapping[str, Any]]]]:
         """The entries of `env` by name, each with its index.
@@ -65,9 +85,24 @@ class Container:
                 entries[name] = [(index, entry)]
         return entries
 
+    @cached_property
+    def commands(self) -> Commands:
+        """Each list of words that the container can run, by its place."""
+        return commands_in(self.raw)
+
+    @cached_property
+    def ray_starts(self) -> tuple[Place, ...]:
+        """The places where the container visibly runs `ray start`."""
+        return ray_starts(self.commands, self.raw) if self.commands else ()
+
     @property
     def mounts(self) -> Iterator[tuple[int, Mapping[str, Any]]]:
         return dict_items(self.raw.get("volumeMounts"))
+
+    @cached_property
+    def mount_paths(self) -> str:
+        """The paths of `mounts`, one a line: most rules see there that none concerns them."""
+        return "\n".join(as_str(mount.get("mountPath")) for _, mount in self.mounts)
 
     @property
     def security_context(self) -> Mapping[str, Any]:
@@ -120,7 +155,11 @@ class Pod:
 
     @cached_property
     def ray_containers(self) -> tuple[Container, ...]:
-        """Every container that connects to Ray, and so needs its TLS variables and files."""
+        """Every container that connects to Ray, and so needs its TLS variables and files.
+
+        Others than the first are recognized by their name, by an image of Ray, or by running `ray
+        start`. RayWarden cannot change ephemeral containers.
+        """
         ray = self.ray_container
         if ray is None:
             return ()
@@ -133,6 +172,8 @@ class Pod:
                 container is ray
                 or container.name in RAY_CONTAINER_NAMES
                 or container.image == ray.image != ""
+                or is_ray_image(container.image)
+                or container.ray_starts
             )
         )
 

@@ -26,7 +26,10 @@ _MAX_NODES = 20_000
 
 @dataclass(frozen=True, slots=True)
 class RuntimeEnvironment:
-    """The YAML at `pointer` and the environments in it; `problem` says why it is unreadable."""
+    """The YAML at `pointer` and the environments in it; `problem` says why it is unreadable.
+
+    The first of the `parts` is the whole document.
+    """
 
     pointer: Pointer
     content: str
@@ -45,6 +48,22 @@ class RuntimeEnvironment:
             for name, value in as_dict(part.get("env_vars")).items():
                 if isinstance(value, str):
                     yield name, value
+
+    @property
+    def settings(self) -> Iterator[tuple[str, str]]:
+        """Each text in the document, at any depth, with the nearest name above it.
+
+        This includes `env_vars`, and the `args` and `user_config` of Serve applications.
+        """
+        waiting: list[tuple[Any, Any]] = [("", part) for part in self.parts[:1]]
+        while waiting:
+            name, value = waiting.pop()
+            if isinstance(value, str):
+                yield as_str(name), value
+            elif isinstance(value, dict):
+                waiting += reversed(value.items())
+            elif isinstance(value, list):
+                waiting += [(name, item) for item in reversed(value)]
 
 
 def runtime_environments(workload: Workload) -> Sequence[RuntimeEnvironment]:

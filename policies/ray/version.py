@@ -13,8 +13,13 @@ _VERSION = re.compile(VERSION)
 
 RayVersion = tuple[int, int, int]
 
+# The version that remedies and examples name.
+SUGGESTED = "2.60.0"
 # The first version with token authentication.
 TOKEN_AUTH_SINCE: RayVersion = (2, 52, 0)
+# The first version whose head requires the token that it finds, although RAY_AUTH_MODE is not set.
+# Its workers do not (Ray `_private/authentication/authentication_token_setup.py`, ray#66248).
+HEAD_AUTH_SINCE: RayVersion = (2, 59, 0)
 # The first version whose agent on port 52365 requires the token as well (Ray
 # `dashboard/http_server_agent.py`, confirmed by `make e2e`).
 AGENT_AUTH_SINCE: RayVersion = (2, 54, 0)

@@ -5,29 +5,28 @@ them stay raw.
 Source: KubeRay `ray-operator/apis/ray/v1` and `controllers/ray/common/pod.go`.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from policies.documents.metadata import ObjectView, labels_of
+from policies.documents.metadata import ObjectView
 from policies.documents.pointer import ROOT, Pointer
-from policies.documents.untyped import as_dict, as_str, dict_items, str_items
+from policies.documents.untyped import as_dict, as_str, dict_items
+from policies.ray.membership import (
+    RAY_CLUSTER_LABEL,
+    RAY_GROUP,
+    has_claims,
+    has_opted_in,
+    ray_pod,
+)
 from policies.ray.pod import Container, Pod, PodRole
 
-RAY_GROUP = "ray.io"
-RAY_CLUSTER_LABEL = "ray.io/cluster"
-NODE_TYPE_LABEL = "ray.io/node-type"
-GROUP_LABEL = "ray.io/group"
-ORIGIN_KIND_LABEL = "ray.io/originated-from-crd"
-OPT_IN_CLUSTER_LABEL = "raywarden.io/cluster"
-OPT_IN_ROLE_LABEL = "raywarden.io/role"
+# RayWarden's marker on the objects to which it gives TLS.
+TLS_LABEL = "raywarden.io/tls"
+TLS_MANAGED = "managed"
 # A selector that names a label with one of these prefixes selects Ray pods.
 LABEL_PREFIXES = ("ray.io/", "raywarden.io/")
-# Options of `ray` itself can come between the two words. Every repetition is bounded, because the
-# text is untrusted and an unbounded pattern could backtrack for a long time.
-RAY_START = re.compile(r"\bray(?:\s+-\S{1,40}(?:\s+[^-\s]\S{0,40})?){0,4}\s+start\b")
 
 # Where each kind has its RayClusterSpec.
 _CLUSTER_SPEC = {
@@ -178,17 +177,26 @@ class Workload(ObjectView):
 
         Labels can be forged; the rule `operator-made-pods` verifies the claim.
         """
-        return self.kind == "Pod" and (
-            RAY_CLUSTER_LABEL in self.labels or ORIGIN_KIND_LABEL in self.labels
-        )
+        return self.kind == "Pod" and (RAY_CLUSTER_LABEL in self.labels or self._is_submitter)
+
+    @cached_property
+    def is_bare(self) -> bool:
+        """True if neither KubeRay nor RayWarden's label of a cluster stands behind the pods.
+
+        KubeRay creates pods, and no templates of them except that of its clean-up Job.
+        """
+        if self.kind in _CLUSTER_SPEC:
+            return False
+        for pod in self.pods:
+            if self.kind == "Pod" and has_claims(pod.labels):
+                return False
+            if pod.role in (PodRole.SUBMITTER, PodRole.CLEANUP) or has_opted_in(pod.labels):
+                return False
+        return True
 
     @property
-    def is_bare(self) -> bool:
-        """True if the pods start Ray without KubeRay's or RayWarden's cluster label."""
-        return self.kind not in _CLUSTER_SPEC and not any(
-            RAY_CLUSTER_LABEL in pod.labels or OPT_IN_CLUSTER_LABEL in pod.labels
-            for pod in self.pods
-        )
+    def _is_submitter(self) -> bool:
+        return any(pod.role is PodRole.SUBMITTER for pod in self.pods)
 
     @cached_property
     def cluster(self) -> ClusterSpec | None:
@@ -247,39 +255,7 @@ class Workload(ObjectView):
             yield Pod(template, place, PodRole.SUBMITTER, "")
 
     def _bare_pods(self) -> Iterator[Pod]:
-        pointer = _BARE_TEMPLATE.get(self.kind, ROOT / "spec" / "template")
-        raw = as_dict(pointer.read(self.document))
-        labels = labels_of(raw)
-        # KubeRay's labels take precedence: users cannot override them in a pod KubeRay creates.
-        if RAY_CLUSTER_LABEL in labels or NODE_TYPE_LABEL in labels:
-            role = _role(labels.get(NODE_TYPE_LABEL), PodRole.HEAD, PodRole.WORKER, PodRole.CLEANUP)
-            yield Pod(raw, pointer, role, as_str(labels.get(GROUP_LABEL)))
-        elif OPT_IN_CLUSTER_LABEL in labels:
-            role = _role(
-                labels.get(OPT_IN_ROLE_LABEL), PodRole.HEAD, PodRole.WORKER, PodRole.CLIENT
-            )
-            yield Pod(raw, pointer, role, as_str(labels.get(OPT_IN_ROLE_LABEL)))
-        elif self.kind == "Pod" and ORIGIN_KIND_LABEL in labels and not starts_ray(raw):
-            yield Pod(raw, pointer, PodRole.SUBMITTER, "")
-        elif starts_ray(raw):
-            yield Pod(raw, pointer, PodRole.WORKER, "")
-
-
-def starts_ray(pod: Mapping[str, Any]) -> bool:
-    """True if a container of this pod or template visibly runs `ray start`."""
-    spec = as_dict(pod.get("spec"))
-    for list_name in ("containers", "initContainers"):
-        for _, container in dict_items(spec.get(list_name)):
-            for field in ("command", "args"):
-                words = [word for _, word in str_items(container.get(field))]
-                if RAY_START.search(" ".join(words)):
-                    return True
-    return False
-
-
-def _role(label: Any, *known: PodRole) -> PodRole:
-    """The role a label names.
-
-    A pod with any other label counts as a worker, because workers get every protection.
-    """
-    return next((role for role in known if role == label), PodRole.WORKER)
+        place = _BARE_TEMPLATE.get(self.kind, ROOT / "spec" / "template")
+        pod = ray_pod(self.kind, self.document, place)
+        if pod:
+            yield pod

@@ -6,38 +6,57 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from policies.cluster.isolation import Isolation, is_closed, isolation, open_rules
-from policies.documents.untyped import as_dict, as_str
-from policies.injection.contract import TlsBy, tls_by
+from policies.documents.untyped import as_str
+from policies.injection.token_mode import gets_token_mode
 from policies.model import Facts, Profile, Rule, Severity, Violation
+from policies.ray.auth import (
+    MODE,
+    TOKEN,
+    TOKEN_MODE,
+    TOKEN_PATH,
+    TokenSource,
+    has_token_mode,
+    mode_of,
+    names_a_token,
+    only_the_head_requires_a_token,
+    token_containers,
+    token_sources,
+    unprotected_sources,
+    uses_kubernetes_tokens,
+)
 from policies.ray.image import repository_of
 from policies.ray.pod import Container, Pod, PodRole
 from policies.ray.version import (
     AGENT_AUTH_SINCE,
+    HEAD_AUTH_SINCE,
     TOKEN_AUTH_SINCE,
     dotted,
-    ray_version,
     versions_of,
 )
 from policies.ray.workload import ClusterSpec, Workload
 
-_MODE = "RAY_AUTH_MODE"
-_TOKEN = "token"
 _OFF = frozenset({"", "disabled"})
 _LOOPBACK = ("127.0.0.1", "localhost")
+_SECRET = "valueFrom: {secretKeyRef: {name: SECRET, key: auth_token}}"
 _FIX_CLUSTER = "set authOptions: {mode: token} in the cluster's spec (Ray 2.52 or later)"
 _FIX_OWNER = "in the RayCluster of this pod, set authOptions: {mode: token} (Ray 2.52 or later)"
 _FIX_POD = (
     "add {name: RAY_AUTH_MODE, value: token} to env of the Ray containers, and RAY_AUTH_TOKEN with "
     "valueFrom.secretKeyRef (Ray 2.52 or later)"
 )
+_FIX_KUBERNETES_TOKENS = (
+    "put TLS in front of port 8265, and give the service accounts of the Ray pods no permissions "
+    "that Ray does not need"
+)
 
 
 class AuthOn(Rule):
     """Refuses Ray without authentication, by token or by a proxy in front of isolated pods.
 
-    Token authentication is on with `authOptions.mode: token`, or with RAY_AUTH_MODE set to exactly
-    `token` in the Ray containers. The profile `baseline` already refuses values that Ray silently
-    treats as off. A proxy counts if it runs beside the head, the head sets
+    Token authentication is on with `authOptions.mode: token`, or with RAY_AUTH_MODE set to `token`
+    in the Ray containers and RAY_AUTH_TOKEN from a Secret. The profile `baseline` already refuses
+    modes that Ray silently treats as off, and tokens that stand in the manifest or are a field of
+    the pod. A proxy counts if it runs beside the head, the head sets
     `dashboard-host: 127.0.0.1`, and NetworkPolicies isolate the pods, because the dashboard agent
     on port 52365 still listens on every address. Before Ray 2.54 that agent does not check the
     token, so these versions need such NetworkPolicies even if token authentication is on.
@@ -65,19 +84,37 @@ class AuthOn(Rule):
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
         wrong_values = list(self._check_values(workload))
         yield from wrong_values
-        cluster, pods = workload.cluster, _pods_that_speak_ray(workload)
-        if wrong_values or not pods:
-            return
-        # Every pod that serves Ray's ports must authenticate its callers.
-        without_token = [
-            pod for pod in pods if pod.ray_container and not _has_token_mode(pod.ray_container)
-        ]
-        if not without_token or (cluster and _gets_token_mode(cluster, workload, facts)):
+        cluster = workload.cluster
+        by_kuberay = cluster is not None and gets_token_mode(cluster, workload, facts)
+        if names_a_token(workload):
+            yield from self._check_sources(workload, by_kuberay)
+        pods = _pods_that_speak_ray(workload)
+        if pods and not wrong_values:
+            yield from self._check_pods(workload, pods, facts, by_kuberay)
+
+    def _check_pods(
+        self, workload: Workload, pods: list[Pod], facts: Facts, by_kuberay: bool
+    ) -> Iterator[Violation]:
+        """Every pod that serves Ray's ports must authenticate its callers."""
+        cluster = workload.cluster
+        without_token = [pod for pod in pods if not all(map(has_token_mode, _servers(pod)))]
+        if not without_token or by_kuberay:
+            yield from self._check_missing_tokens(workload, pods, by_kuberay)
+            yield from self._check_kubernetes_tokens(workload, pods)
             yield from self._check_agent(workload, facts)
+            return
+        place = cluster.pointer / "authOptions" if cluster else without_token[0].spec_pointer
+        if only_the_head_requires_a_token(pods) and any(
+            version >= HEAD_AUTH_SINCE for version, _ in versions_of(workload)
+        ):
+            message = (
+                f"from Ray {dotted(HEAD_AUTH_SINCE)} on, a head with a token but without {MODE} "
+                "requires the token, and workers do not send it: no worker can join"
+            )
+            yield self.violation(message, place, _token_fix(workload))
             return
         if cluster and self._is_proxied(cluster) and is_closed(workload, facts.namespace_state):
             return
-        place = cluster.pointer / "authOptions" if cluster else without_token[0].spec_pointer
         # A cluster and its pods get the same words, so that they count as one finding.
         titles = [f"the {pod.title}" for pod in without_token]
         if len(without_token) == len(pods):
@@ -123,7 +160,7 @@ class AuthOn(Rule):
     def _check_values(self, workload: Workload) -> Iterator[Violation]:
         """RAY_AUTH_MODE as the author wrote it, which overrides what KubeRay would write."""
         for container, title in workload.ray_containers:
-            entries = container.variables.get(_MODE, [])
+            entries = container.variables.get(MODE, [])
             for index, entry in entries:
                 message = _problem_with_mode(workload, entry, repeated=len(entries) > 1)
                 if message:
@@ -133,6 +170,61 @@ class AuthOn(Rule):
                         _mode_fix(workload),
                         profile=Profile.BASELINE,
                     )
+
+    def _check_sources(self, workload: Workload, by_kuberay: bool) -> Iterator[Violation]:
+        """Tokens that the author chose; KubeRay does not replace them."""
+        for container, title, pod in token_containers(workload):
+            if by_kuberay and TOKEN not in container.variable_names:
+                continue  # KubeRay's own token takes precedence over a file.
+            for source in unprotected_sources(container, pod):
+                why = "Ray accepts everyone who reads or guesses it"
+                if not source.public:
+                    why = "only a Secret protects a token"
+                yield self.violation(
+                    f"{title} takes its Ray token from {source.origin} ({source.name}); {why}",
+                    source.pointer,
+                    _source_fix(source, by_kuberay),
+                    profile=Profile.BASELINE if source.public else None,
+                )
+
+    def _check_missing_tokens(
+        self, workload: Workload, pods: list[Pod], by_kuberay: bool
+    ) -> Iterator[Violation]:
+        """Containers that require a token without a visible source."""
+        for pod in pods:
+            for container in _servers(pod):
+                if uses_kubernetes_tokens(container, workload.cluster):
+                    continue
+                # KubeRay adds the token unless the author has named it, even with an empty value.
+                if by_kuberay and TOKEN not in container.variable_names:
+                    continue
+                if not any(token_sources(container, pod)):
+                    yield self.violation(
+                        f"{pod.title_of(container)} requires a token but does not take it from a "
+                        "Secret, so Ray does not start or uses a token file of the image",
+                        container.pointer / "env",
+                        _source_fix(TokenSource(TOKEN, container.pointer), by_kuberay),
+                    )
+
+    def _check_kubernetes_tokens(self, workload: Workload, pods: list[Pod]) -> Iterator[Violation]:
+        """What else Kubernetes token authentication does; KubeRay `AddRayTokenVolume`."""
+        cluster = workload.cluster
+        if workload.is_kuberay_pod:
+            return
+        for pod in pods:
+            ray = pod.ray_container
+            if ray is None or not uses_kubernetes_tokens(ray, cluster):
+                continue
+            place = cluster.pointer / "authOptions" if cluster else pod.spec_pointer
+            yield self.violation(
+                "Ray checks its callers' Kubernetes tokens: users send them to port 8265 in clear "
+                "text, and every Ray pod gets an API token, whatever automountServiceAccountToken "
+                "says",
+                place,
+                _FIX_KUBERNETES_TOKENS,
+                advisory=True,
+            )
+            return
 
     def _is_proxied(self, cluster: ClusterSpec) -> bool:
         if cluster.head.start_params.get("dashboard-host") not in _LOOPBACK:
@@ -150,20 +242,36 @@ def _pods_that_speak_ray(workload: Workload) -> list[Pod]:
     return [pod for pod in workload.pods if pod.role not in without_ray and pod.ray_container]
 
 
+def _servers(pod: Pod) -> Iterator[Container]:
+    """The containers that serve Ray's ports: the Ray container, and others that run `ray start`."""
+    for container in pod.ray_containers:
+        if container is pod.ray_container or container.ray_starts:
+            yield container
+
+
 def _problem_with_mode(workload: Workload, entry: Mapping[str, Any], *, repeated: bool) -> str:
     """What is wrong with one RAY_AUTH_MODE; empty if nothing is."""
     value = as_str(entry.get("value"))
+    mode = value.lower()
     if entry.get("valueFrom") is not None:
-        return f"takes {_MODE} from elsewhere, so its value cannot be verified"
-    if value != _TOKEN and (value not in _OFF or repeated):
-        return f'sets {_MODE} to "{value}"; Ray authenticates only if it is exactly "{_TOKEN}"'
-    if value in _OFF and _mode(workload.cluster) == _TOKEN:
-        return f"sets {_MODE}, which turns off the token authentication that authOptions turns on"
+        return f"takes {MODE} from elsewhere, so its value cannot be verified"
+    if mode != TOKEN_MODE and (mode not in _OFF or repeated):
+        return f'sets {MODE} to "{value}"; Ray authenticates only if it is "{TOKEN_MODE}"'
+    if mode in _OFF and mode_of(workload.cluster) == TOKEN_MODE:
+        return f"sets {MODE}, which turns off the token authentication that authOptions turns on"
     return ""
 
 
-def _mode(cluster: ClusterSpec | None) -> str:
-    return as_str(as_dict(cluster.spec.get("authOptions")).get("mode")) if cluster else ""
+def _source_fix(source: TokenSource, by_kuberay: bool) -> str:
+    if by_kuberay and source.name == TOKEN:
+        return f"remove {TOKEN}; KubeRay sets it from a Secret"
+    if by_kuberay:
+        return f"remove {TOKEN} and {TOKEN_PATH}; KubeRay sets the token from a Secret"
+    if source.name == TOKEN_PATH:
+        return f"mount the file from a Secret, or set {TOKEN} with valueFrom.secretKeyRef"
+    if not source.origin:
+        return f"add {TOKEN} with valueFrom.secretKeyRef"
+    return f"set {_SECRET}{' instead of value' if source.literal else ''}"
 
 
 def _token_fix(workload: Workload) -> str:
@@ -175,27 +283,8 @@ def _token_fix(workload: Workload) -> str:
 
 def _mode_fix(workload: Workload) -> str:
     """What to do about a RAY_AUTH_MODE with a wrong value."""
-    if workload.cluster and _mode(workload.cluster) == _TOKEN:
-        return f"remove {_MODE}; authOptions is enough"
+    if workload.cluster and mode_of(workload.cluster) == TOKEN_MODE:
+        return f"remove {MODE}; authOptions is enough"
     if workload.cluster or workload.is_kuberay_pod:
-        return f"remove {_MODE}, and {_token_fix(workload)}"
-    return f"set value: {_TOKEN}"
-
-
-def _gets_token_mode(cluster: ClusterSpec, workload: Workload, facts: Facts) -> bool:
-    """The cluster sets token mode, or the mutation `auth-token` will set it on the RayCluster."""
-    if _mode(cluster) == _TOKEN:
-        return True
-    if workload.kind == "RayCluster" or cluster.spec.get("authOptions") is not None:
-        return False
-    if tls_by(workload) not in (TlsBy.NONE, TlsBy.RAYWARDEN):
-        return False
-    if facts.injection.auth != _TOKEN or facts.injection.ray_cluster != "full":
-        return False
-    version = ray_version(as_str(cluster.spec.get("rayVersion")))
-    return version is not None and version >= TOKEN_AUTH_SINCE
-
-
-def _has_token_mode(container: Container) -> bool:
-    values = [as_str(entry.get("value")) for _, entry in container.variables.get(_MODE, ())]
-    return values == [_TOKEN]
+        return f"remove {MODE}, and {_token_fix(workload)}"
+    return f"set value: {TOKEN_MODE}"

@@ -3,32 +3,42 @@
 from collections.abc import Iterator
 from typing import ClassVar
 
-from policies.cluster.exposure import RAY_PORTS
 from policies.cluster.isolation import (
     Isolation,
     PodIsolation,
     foreign_policies,
     isolation,
+    kuberay_policy,
     open_rules,
+    rules_opening_ray,
 )
 from policies.cluster.network_policy import NetworkPolicy
 from policies.cluster.related_object import RelatedObject
-from policies.cluster.state import MAX_COMPARISONS
 from policies.documents.pointer import ROOT, Pointer
+from policies.documents.untyped import clipped
 from policies.model import Facts, Profile, Rule, Severity, Violation
-from policies.ray.workload import LABEL_PREFIXES, Workload
+from policies.ray.workload import Workload
+
+_INSIDE = "set from: [{podSelector: {}}]"
+_OTHER_PODS = "change the podSelector so that it does not match Ray's pods"
+# More names do not help the reader, and each can have 253 characters.
+_MOST_NAMES = 5
 
 
 class NetworkPolicyPresent(Rule):
     """Refuses Ray pods without a NetworkPolicy, and NetworkPolicies that open Ray's ports to all.
 
-    `spec.networkPolicy` with mode DenyAll or DenyAllIngress protects the pods: KubeRay creates the
-    NetworkPolicies (version 1.7 or later, with its feature gate on). A NetworkPolicy of the
-    namespace that selects the pods protects them, too. NetworkPolicies add up, so a single policy
-    that allows everyone opens what the others close.
+    A NetworkPolicy of the namespace that selects the pods protects them. So does
+    `spec.networkPolicy` with mode DenyAll or DenyAllIngress, but only KubeRay 1.7 or later with the
+    feature gate `RayClusterNetworkPolicy` accepts it. NetworkPolicies add up, so one policy can
+    open what the others close: it counts as open if it lets everyone reach one of Ray's ports,
+    wherever the cluster moved them, or many of the ports that Ray chooses itself. Pods of any
+    namespace are everyone, whatever labels they need, because their owners choose these labels. So
+    are more public addresses than an IPv4 /15 or an IPv6 /40, in all policies together.
     Why: even with TLS and tokens, the dashboard agent (52365), metrics and Ray Serve use plain
-    HTTP. An attacker cannot exploit a port that they cannot reach.
-    Fix: set `networkPolicy: {mode: DenyAllIngress}` in the cluster's spec, or add a NetworkPolicy.
+    HTTP, and before Ray 2.54 the agent runs commands even without the token. An attacker cannot
+    exploit a port that they cannot reach.
+    Fix: create a NetworkPolicy that lets in only the clients of the pods.
     """
 
     id: ClassVar[str] = "network-policy-present"
@@ -43,7 +53,7 @@ class NetworkPolicyPresent(Rule):
         yield from self._check_isolation(workload, facts)
         for pointer in open_rules(workload):
             message = "a rule of spec.networkPolicy allows everyone to reach Ray's ports"
-            remediation = "set from: [{podSelector: {}}], or list ports other than Ray's"
+            remediation = f"{_INSIDE}, or list ports other than Ray's"
             yield self.violation(message, pointer, remediation)
         for name in foreign_policies(workload, facts.namespace_state):
             message = (
@@ -51,10 +61,13 @@ class NetworkPolicyPresent(Rule):
                 "its own under that name"
             )
             delete = f"run kubectl delete networkpolicy {name} --namespace={facts.namespace}"
-            yield self.violation(message, _place(workload), delete)
+            place = (
+                Pointer((*workload.cluster.pointer, "networkPolicy")) if workload.cluster else ROOT
+            )
+            yield self.violation(message, place, delete)
 
     def _check_isolation(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
-        place, remediation = _place(workload), _fix(workload)
+        place, remediation = _place(workload), _fix(workload, facts)
         groups = list(isolation(workload, facts.namespace_state))
         for group in groups:
             if group.isolation is Isolation.OPEN:
@@ -70,7 +83,10 @@ class NetworkPolicyPresent(Rule):
         # One message for both cases: on UPDATE, violations are compared by their message.
         message = f"NetworkPolicies do not restrict access to the {group.title}"
         if group.opened_by:
-            names = ", ".join(group.opened_by)
+            names = ", ".join(group.opened_by[:_MOST_NAMES])
+            more = len(group.opened_by) - _MOST_NAMES
+            if more > 0:
+                names = f"{names} and {more} more"
             remediation = f"in the NetworkPolicy {names}, allow only the clients of these pods"
         return self.violation(message, place, remediation)
 
@@ -80,43 +96,46 @@ class NetworkPolicyPresent(Rule):
         if related_object.kind != "NetworkPolicy":
             return
         policy = NetworkPolicy.of(related_object.document)
-        if _selects_ray(policy, facts):
-            for pointer in policy.open_rules(*RAY_PORTS):
-                message = "this NetworkPolicy allows everyone to reach Ray's ports"
-                remediation = (
-                    "set from: [{podSelector: {}}], or list ports other than Ray's, or change the "
-                    "podSelector so that it does not match Ray's pods"
+        for rule in rules_opening_ray(policy, facts.namespace_state):
+            message = "this NetworkPolicy allows everyone to reach Ray's ports"
+            remediation = f"{_INSIDE}, or list ports other than Ray's, or {_OTHER_PODS}"
+            if rule.networks is not None:
+                message = (
+                    "this NetworkPolicy and the others for the same pods allow large public "
+                    "networks to reach Ray's ports"
                 )
-                yield self.violation(message, pointer, remediation)
-
-
-def _selects_ray(policy: NetworkPolicy, facts: Facts) -> bool:
-    """The policy selects Ray's labels, or labels that pods of a live cluster carry."""
-    if any(name.startswith(LABEL_PREFIXES) for name in policy.selected_names):
-        return True
-    budget = MAX_COMPARISONS
-    for cluster in (facts.namespace_state.ray_clusters or {}).values():
-        budget -= len(cluster.pod_labels)
-        # With more pods than the time of a request allows to compare, assume that one matches.
-        if budget < 0 or cluster.too_large or any(map(policy.selects, cluster.pod_labels)):
-            return True
-    return False
+                remediation = f"{_INSIDE}, or list fewer public addresses, or {_OTHER_PODS}"
+            yield self.violation(message, rule.pointer, remediation)
 
 
 def _place(workload: Workload) -> Pointer:
-    return workload.cluster.pointer / "networkPolicy" if workload.cluster else ROOT
+    if workload.cluster and kuberay_policy(workload.cluster) is not None:
+        return workload.cluster.pointer / "networkPolicy"
+    return ROOT / "metadata" / "namespace"
 
 
-def _fix(workload: Workload) -> str:
-    if workload.cluster:
+def _fix(workload: Workload, facts: Facts) -> str:
+    """A NetworkPolicy for these pods, which each version of KubeRay leaves in place."""
+    if workload.cluster is None:
+        first = workload.pods[0].labels if workload.pods else {}
+        labels = ", ".join(f"{name}: {value}" for name, value in first.items())
         return (
-            "set networkPolicy: {mode: DenyAllIngress} (KubeRay 1.7 with its feature gate), or add "
-            "a NetworkPolicy that selects ray.io/cluster and allows these pods, KubeRay's operator "
-            "and your Ingress"
+            f"add a NetworkPolicy with podSelector: {{matchLabels: {{{labels}}}}} that allows only "
+            "the clients of these pods"
         )
-    first = workload.pods[0].labels if workload.pods else {}
-    labels = ", ".join(f"{name}: {value}" for name, value in first.items())
+    selector = "{matchExpressions: [{key: ray.io/cluster, operator: Exists}]}"
+    if workload.kind == "RayCluster":
+        selector = f"{{matchLabels: {{ray.io/cluster: {clipped(workload.name)}}}}}"
+    operator = _namespace_of_operator(facts)
     return (
-        f"add a NetworkPolicy with podSelector: {{matchLabels: {{{labels}}}}} that allows only the "
-        "clients of these pods"
+        f"create a NetworkPolicy in the namespace {facts.namespace} with podSelector: {selector} "
+        "and ingress: [{from: [{podSelector: {}}, {namespaceSelector: {matchLabels: "
+        f"{{kubernetes.io/metadata.name: {operator}}}}}}}]}}], which lets in this namespace and "
+        "KubeRay's operator; add your Ingress and Prometheus"
     )
+
+
+def _namespace_of_operator(facts: Facts) -> str:
+    """The namespace of the service account that runs KubeRay, as far as RBAC shows it."""
+    accounts = (user.split(":") for user in sorted(facts.namespace_state.rbac.operators))
+    return next((parts[2] for parts in accounts if len(parts) == 4), "KUBERAY-NAMESPACE")

@@ -1,23 +1,40 @@
 """Ray pods do not share namespaces or ports with the node."""
 
-from collections.abc import Iterator
-from typing import ClassVar
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
 
-from policies.documents.untyped import dict_items
+from policies.documents.pointer import Pointer
+from policies.documents.untyped import as_dict, as_str, dict_items
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.ray.pod import Container, Pod
 from policies.ray.workload import Workload
 
-_SHARED = ("hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace")
+# The last one shares nothing with the node, and the baseline Pod Security Standard allows it.
+_SHARED = {
+    "hostNetwork": Profile.BASELINE,
+    "hostPID": Profile.BASELINE,
+    "hostIPC": Profile.BASELINE,
+    "shareProcessNamespace": Profile.RESTRICTED,
+}
+# Where a container can name a host for the kubelet (Pod Security Standards, baseline since
+# Kubernetes 1.34: `hostProbesAndHostLifecycle`).
+_PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
+_HOOKS = ("postStart", "preStop")
+_HANDLERS = ("httpGet", "tcpSocket")
 
 
 class NoHostAccess(Rule):
-    """Refuses hostNetwork, hostPID, hostIPC, shareProcessNamespace and hostPort.
+    """Refuses hostNetwork, hostPID, hostIPC, shareProcessNamespace, hostPort and hosts of probes.
 
+    The hosts are those of `httpGet` and `tcpSocket` in probes and lifecycle hooks.
+    `shareProcessNamespace` concerns only the containers of one pod, so it counts under `restricted`
+    only.
     Why: with hostNetwork or hostPort, Ray listens on the node's own address, where no NetworkPolicy
     applies. In a shared process namespace, every container can read the environment, files and
-    memory of the others, including the TLS key.
-    Fix: remove the field. Clients reach Ray through its ClusterIP Service.
+    memory of the others, including the TLS key. The kubelet sends probes from the node, so a probe
+    with a host reaches what only nodes may reach.
+    Fix: remove the field. Clients reach Ray through its ClusterIP Service. A probe without a host
+    goes to the pod.
     """
 
     id: ClassVar[str] = "no-host-access"
@@ -26,12 +43,16 @@ class NoHostAccess(Rule):
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
         for pod in workload.pods:
-            for field in _SHARED:
+            for field, level in _SHARED.items():
                 if pod.spec.get(field) is True:
                     place = pod.spec_pointer / field
-                    yield self.violation(f"the {pod.title} sets {field}", place, f"remove {field}")
+                    message, remediation = f"the {pod.title} sets {field}", f"remove {field}"
+                    yield self.violation(message, place, remediation, profile=level)
             for container in pod.containers:
-                yield from self._check_ports(container, pod)
+                if "ports" in container.raw:
+                    yield from self._check_ports(container, pod)
+                if _names_a_host(container.raw):
+                    yield from self._check_probes(container, pod)
 
     def _check_ports(self, container: Container, pod: Pod) -> Iterator[Violation]:
         for index, port in dict_items(container.raw.get("ports")):
@@ -43,3 +64,39 @@ class NoHostAccess(Rule):
                     container.pointer / "ports" / index / "hostPort",
                     "remove hostPort; use a Service to reach the pod",
                 )
+
+    def _check_probes(self, container: Container, pod: Pod) -> Iterator[Violation]:
+        lifecycle = as_dict(container.raw.get("lifecycle"))
+        for name in _PROBES:
+            yield from self._check_host(container.raw.get(name), (name,), container, pod)
+        for name in _HOOKS:
+            yield from self._check_host(lifecycle.get(name), ("lifecycle", name), container, pod)
+
+    def _check_host(
+        self, handler: Any, path: tuple[str, ...], container: Container, pod: Pod
+    ) -> Iterator[Violation]:
+        for kind in _HANDLERS:
+            host = as_str(as_dict(as_dict(handler).get(kind)).get("host"))
+            if host:
+                yield self.violation(
+                    f"{path[-1]} of {pod.title_of(container)} names a host, which the kubelet "
+                    "contacts from the node",
+                    Pointer((*container.pointer, *path, kind, "host")),
+                    "remove host; the kubelet then uses the IP of the pod",
+                    evidence=host,
+                )
+
+
+def _names_a_host(raw: Mapping[str, Any]) -> bool:
+    """A probe or lifecycle hook may name a host; asked first, because it is fast."""
+    for name in _PROBES:
+        if name in raw and _has_host(raw[name]):
+            return True
+    return "lifecycle" in raw and any(map(_has_host, as_dict(raw["lifecycle"]).values()))
+
+
+def _has_host(handler: Any) -> bool:
+    if not isinstance(handler, dict):
+        return False
+    http, tcp = handler.get("httpGet"), handler.get("tcpSocket")
+    return "host" in as_dict(http) or "host" in as_dict(tcp)

@@ -1,15 +1,20 @@
 """Ray containers stay within the baseline Pod Security Standard."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from fnmatch import fnmatchcase
 from typing import Any, ClassVar
+
+from pydantic import Field
 
 from policies.documents.pointer import Pointer
 from policies.documents.untyped import as_dict, as_str, dict_items, str_items
 from policies.model import Facts, Profile, Rule, Severity, Violation
-from policies.ray.pod import Container, Pod
+from policies.ray.image import repository_of
+from policies.ray.kuberay import is_copy_of_ray
+from policies.ray.pod import Container, Pod, PodRole
 from policies.ray.workload import Workload
 
-# Pod Security Standards, baseline.
+# Pod Security Standards, baseline, as of Kubernetes 1.37 (k8s.io/pod-security-admission/policy).
 _CAPABILITIES = frozenset(
     {
         "AUDIT_WRITE",
@@ -38,7 +43,9 @@ _SYSCTLS = frozenset(
         "net.ipv4.tcp_keepalive_intvl",
         "net.ipv4.tcp_keepalive_probes",
         "net.ipv4.tcp_keepalive_time",
+        "net.ipv4.tcp_notsent_lowat",
         "net.ipv4.tcp_rmem",
+        "net.ipv4.tcp_slow_start_after_idle",
         "net.ipv4.tcp_syncookies",
         "net.ipv4.tcp_wmem",
     }
@@ -47,6 +54,17 @@ _SELINUX_TYPES = frozenset(
     {"", "container_t", "container_init_t", "container_kvm_t", "container_engine_t"}
 )
 _APPARMOR_ANNOTATION = "container.apparmor.security.beta.kubernetes.io/"
+_PROFILES = {"seccompProfile": "seccomp", "appArmorProfile": "AppArmor"}
+_SANDBOX_PARAMETERS = "sandboxNamespaces, sandboxImages and sandboxHostUsers of no-privileged"
+_FIX_PROFILE = "set type: RuntimeDefault"
+_FIX_PROFILE_OF_RAY = (
+    f"{_FIX_PROFILE}, or type: Localhost with a profile of your nodes; for Ray sandboxes only, ask "
+    f"an administrator for the exemption of the parameters {_SANDBOX_PARAMETERS}"
+)
+_SANDBOX_HINT = (
+    "set hostUsers: false if your nodes support user namespaces, or seccompProfile: {type: "
+    "Localhost} with a profile that allows what gVisor needs"
+)
 
 
 class NoPrivileged(Rule):
@@ -54,6 +72,13 @@ class NoPrivileged(Rule):
 
     The other settings are added capabilities, an unmasked /proc, unsafe sysctls, SELinux options,
     Windows host processes, and unconfined seccomp or AppArmor profiles.
+
+    Ray sandboxes (`ray.experimental.sandbox`, Ray 2.58 or later) run gVisor in the Ray container.
+    gVisor calls `pivot_root` and creates user namespaces. The default profiles forbid both, so
+    KubeRay's samples turn the profiles off. A Localhost profile that allows these calls is safer
+    and needs no exemption. Where that is not possible, `sandboxNamespaces` exempts the container
+    that runs Ray: its own two profiles may be Unconfined, and nothing else. Put `runsc` into the
+    image, because `sudo` does not work in pods that RayWarden protects.
     Why: Ray runs any code that is submitted to it. With these privileges, that code takes over the
     node.
     Fix: remove the field. Most uses (profiling, FUSE, GPU access) have a device plugin or a CSI
@@ -64,13 +89,71 @@ class NoPrivileged(Rule):
     profile: ClassVar[Profile] = Profile.BASELINE
     severity: ClassVar[Severity] = Severity.CRITICAL
 
+    sandbox_namespaces: tuple[str, ...] = Field(
+        (),
+        description="patterns of namespaces where the Ray container may run without seccomp and "
+        "AppArmor profiles, as Ray sandboxes do",
+    )
+    sandbox_images: tuple[str, ...] = Field(
+        (),
+        description="patterns of the repositories of such Ray containers; an empty list allows all",
+    )
+    sandbox_host_users: bool = Field(
+        True,
+        description="whether such pods may use the node's user namespace; set false if your nodes "
+        "support `hostUsers: false`",
+    )
+
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
+        sandboxes = self._sandboxes(workload, facts)
         for pod in workload.pods:
-            yield from self._check_pod(pod)
+            yield from self._check_pod(pod, sandboxes)
         for container, title in workload.containers:
             yield from self._check_container(container, title)
+            context = container.security_context
+            if as_str(context.get("procMount")) not in ("", "Default"):
+                yield self._unmasked(workload, container, title)
+            if not _PROFILES.keys().isdisjoint(context) and container.pointer not in sandboxes:
+                # Only the container that runs Ray, the first, and its copies can be exempt.
+                is_first = container.pointer[-2:] == ("containers", 0)
+                can_be_exempt = is_first or is_copy_of_ray(container)
+                fix = _FIX_PROFILE_OF_RAY if can_be_exempt else _FIX_PROFILE
+                pointer = container.pointer / "securityContext"
+                yield from self._unconfined(context, pointer, title, fix)
 
-    def _check_pod(self, pod: Pod) -> Iterator[Violation]:
+    def _sandboxes(self, workload: Workload, facts: Facts) -> Collection[Pointer]:
+        """The containers that are exempt, because they run Ray sandboxes."""
+        if not _matches(facts.namespace, self.sandbox_namespaces):
+            return ()
+        exempt = set[Pointer]()
+        for pod in workload.pods:
+            if self._may_run_sandboxes(pod):
+                exempt.update(container.pointer for container in _sandbox_containers(pod))
+        return exempt
+
+    def _may_run_sandboxes(self, pod: Pod) -> bool:
+        if pod.role not in (PodRole.HEAD, PodRole.WORKER) or pod.ray_container is None:
+            return False
+        repository = repository_of(pod.ray_container.image)
+        is_listed = not self.sandbox_images or _matches(repository, self.sandbox_images)
+        return is_listed and (self.sandbox_host_users or pod.spec.get("hostUsers") is False)
+
+    def _advise(self, pod: Pod, sandboxes: Collection[Pointer]) -> Iterator[Violation]:
+        """What is safer, for a pod that uses its exemption."""
+        ray = pod.ray_container
+        if ray is None or ray.pointer not in sandboxes or pod.spec.get("hostUsers") is False:
+            return
+        if as_dict(ray.security_context.get("seccompProfile")).get("type") == "Unconfined":
+            yield self.violation(
+                f"the {pod.title} runs Ray sandboxes without a seccomp profile in the user "
+                "namespace of the node",
+                pod.spec_pointer / "hostUsers",
+                _SANDBOX_HINT,
+                profile=Profile.RESTRICTED,
+                advisory=True,
+            )
+
+    def _check_pod(self, pod: Pod, sandboxes: Collection[Pointer]) -> Iterator[Violation]:
         context = pod.spec_pointer / "securityContext"
         title = f"the {pod.title}"
         for index, sysctl in dict_items(pod.security_context.get("sysctls")):
@@ -79,9 +162,16 @@ class NoPrivileged(Rule):
                 message = f"{title} sets the unsafe sysctl {name}"
                 yield self.violation(message, context / "sysctls" / index, f"remove {name}")
         yield from self._check_profiles(pod.security_context, context, title)
+        yield from self._unconfined(pod.security_context, context, title, _FIX_PROFILE)
+        if sandboxes:
+            yield from self._advise(pod, sandboxes)
         for key, value in pod.annotations.items():
             if key.startswith(_APPARMOR_ANNOTATION) and value == "unconfined":
                 container = key.removeprefix(_APPARMOR_ANNOTATION)
+                # The API server writes the annotation where the field is set.
+                exempt = pod.container(container)
+                if exempt and exempt.pointer in sandboxes:
+                    continue
                 message = f"AppArmor is unconfined for {container} of {title}"
                 place = pod.pointer / "metadata" / "annotations" / key
                 yield self.violation(message, place, f"remove {key}")
@@ -97,19 +187,24 @@ class NoPrivileged(Rule):
                 place = pointer / "capabilities" / "add" / index
                 message = f"{title} adds the capability {name}"
                 yield self.violation(message, place, f"remove {name} from add")
-        if as_str(context.get("procMount")) not in ("", "Default"):
-            place = pointer / "procMount"
-            yield self.violation(f"{title} unmasks /proc", place, "remove procMount")
         yield from self._check_profiles(context, pointer, title)
+
+    def _unmasked(self, workload: Workload, container: Container, title: str) -> Violation:
+        """Baseline allows it in a user namespace since Kubernetes 1.35; restricted never does."""
+        # The pointer of a container ends with its list and its index.
+        spec_pointer = container.pointer[:-2]
+        has_user_namespace = any(
+            pod.spec_pointer == spec_pointer and pod.spec.get("hostUsers") is False
+            for pod in workload.pods
+        )
+        level = Profile.RESTRICTED if has_user_namespace else self.profile
+        place = container.pointer / "securityContext" / "procMount"
+        return self.violation(f"{title} unmasks /proc", place, "remove procMount", profile=level)
 
     def _check_profiles(
         self, context: Mapping[str, Any], pointer: Pointer, title: str
     ) -> Iterator[Violation]:
         """The fields that the security context of a pod and of a container have in common."""
-        for field, shown in (("seccompProfile", "seccomp"), ("appArmorProfile", "AppArmor")):
-            if as_dict(context.get(field)).get("type") == "Unconfined":
-                message = f"{shown} is unconfined for {title}"
-                yield self.violation(message, pointer / field / "type", "set type: RuntimeDefault")
         if _overrides_selinux(as_dict(context.get("seLinuxOptions"))):
             yield self.violation(
                 f"{title} sets its own SELinux type, user or role",
@@ -120,6 +215,28 @@ class NoPrivileged(Rule):
             place = pointer / "windowsOptions" / "hostProcess"
             message = f"{title} runs as a Windows host process"
             yield self.violation(message, place, "remove hostProcess")
+
+    def _unconfined(
+        self, context: Mapping[str, Any], pointer: Pointer, title: str, fix: str
+    ) -> Iterator[Violation]:
+        """The profiles that the security context of a pod or of a container turns off."""
+        for field, shown in _PROFILES.items():
+            if as_dict(context.get(field)).get("type") == "Unconfined":
+                message = f"{shown} is unconfined for {title}"
+                yield self.violation(message, pointer / field / "type", fix)
+
+
+def _matches(value: str, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(value, pattern) for pattern in patterns)
+
+
+def _sandbox_containers(pod: Pod) -> Iterator[Container]:
+    """The container that runs Ray, and the init containers that KubeRay creates like it."""
+    ray = pod.ray_container
+    for container in pod.containers:
+        is_copy = ray and is_copy_of_ray(container) and container.image == ray.image
+        if container is ray or is_copy:
+            yield container
 
 
 def _overrides_selinux(options: Mapping[str, Any]) -> bool:

@@ -3,9 +3,13 @@
 from collections.abc import Iterator
 from typing import ClassVar
 
+from policies.cluster.roles import AUTH_DELEGATOR
+from policies.documents.pointer import Pointer
+from policies.documents.untyped import as_str, clipped
 from policies.injection.api_token import has_token, needs_token
 from policies.injection.contract import is_completed_later
 from policies.model import Facts, Profile, Rule, Severity, Violation
+from policies.ray.auth import uses_kubernetes_tokens
 from policies.ray.pod import Pod, PodRole
 from policies.ray.workload import Workload
 
@@ -15,7 +19,8 @@ class NoTokenAutomount(Rule):
 
     Only two kinds of pod need a token: the head of an autoscaling cluster, and pods in which Ray
     verifies the tokens of its users with the API server. RayWarden sets
-    `automountServiceAccountToken: false` itself if the author did not choose.
+    `automountServiceAccountToken: false` itself if the author did not choose. The rule also warns
+    if pods that verify tokens are not known to have the right to do so.
     Why: every job that runs on Ray can read the token and use all permissions of the service
     account.
     Fix: set `automountServiceAccountToken: false` in the template.
@@ -26,6 +31,7 @@ class NoTokenAutomount(Rule):
     severity: ClassVar[Severity] = Severity.MEDIUM
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
+        yield from self._check_reviewers(workload, facts)
         for pod in workload.pods:
             if not needs_token(pod, workload) and _gets_token(pod, workload, facts):
                 yield self.violation(
@@ -33,6 +39,43 @@ class NoTokenAutomount(Rule):
                     pod.spec_pointer / "automountServiceAccountToken",
                     "set automountServiceAccountToken: false in the pod spec",
                 )
+
+    def _check_reviewers(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
+        """Ray then refuses every caller, its own pods included (kuberay#4922, ray#64186)."""
+        accounts = dict(_token_reviewers(workload))
+        for account, place in accounts.items():
+            if not facts.namespace_state.rbac.may_review_tokens(facts.namespace, account):
+                yield self.unknown(
+                    "Ray checks its callers' Kubernetes tokens as the service account "
+                    f"{clipped(account)}, which is not known to have the right to create "
+                    "TokenReviews and SubjectAccessReviews",
+                    place,
+                    f"bind the ClusterRole {AUTH_DELEGATOR} to it with a ClusterRoleBinding (a "
+                    "RoleBinding has no effect), and grant it and the users the verb ray:write on "
+                    "rayclusters.ray.io in this namespace",
+                )
+
+
+def _token_reviewers(workload: Workload) -> Iterator[tuple[str, Pointer]]:
+    """The service accounts of the pods whose Ray checks tokens with the API server.
+
+    A pod that KubeRay creates was checked as part of its RayCluster.
+    """
+    cluster = workload.cluster
+    if workload.is_kuberay_pod:
+        return
+    for pod in workload.pods:
+        if pod.ray_container and uses_kubernetes_tokens(pod.ray_container, cluster):
+            account = as_str(pod.spec.get("serviceAccountName")) or "default"
+            # KubeRay's `GetHeadGroupServiceAccountName`, for the autoscaler.
+            if (
+                account == "default"
+                and pod.role is PodRole.HEAD
+                and cluster
+                and cluster.autoscaling
+            ):
+                account = workload.name
+            yield account, pod.spec_pointer / "serviceAccountName"
 
 
 def _gets_token(pod: Pod, workload: Workload, facts: Facts) -> bool:

@@ -5,18 +5,15 @@ from typing import Any, ClassVar, NamedTuple
 
 from pydantic import Field
 
+from policies.documents.metadata import controller_of
 from policies.documents.pointer import ROOT, Pointer
-from policies.documents.untyped import as_dict, as_str, dict_items
+from policies.documents.untyped import as_dict, as_str, clipped, dict_items
 from policies.model import Facts, Profile, Rule, Severity, Violation
-from policies.ray.workload import (
-    GROUP_LABEL,
-    NODE_TYPE_LABEL,
-    RAY_CLUSTER_LABEL,
-    RAY_GROUP,
-    Workload,
-)
+from policies.ray.membership import RAY_CLUSTER_LABEL, RAY_GROUP, claims_in, has_claims
+from policies.ray.pod import Pod, PodRole
+from policies.ray.workload import Workload
 
-_LABELS = (RAY_CLUSTER_LABEL, NODE_TYPE_LABEL, GROUP_LABEL)
+_CONTROLLERS = "system:serviceaccount:kube-system:"
 _OWNERS = ROOT / "metadata" / "ownerReferences"
 _FIX = (
     "let a RayCluster create its pods; for Ray without KubeRay, use the labels "
@@ -36,11 +33,18 @@ class _Owner(NamedTuple):
 class OperatorMadePods(Rule):
     """Refuses pods that claim to belong to a Ray cluster but that KubeRay did not create.
 
-    A pod claims this with the labels `ray.io/cluster`, `ray.io/node-type` and `ray.io/group`, or
-    with an owner reference to a RayCluster. Other users may not create, add or change these claims
-    in pods or in pod templates. RayWarden finds the operator in the RBAC of the cluster: it is the
-    service account that a ClusterRoleBinding allows to update `rayclusters/status` and to create
-    pods. An operator with RoleBindings only must be listed in `operators`.
+    A pod claims this with one of the labels `ray.io/cluster`, `ray.io/node-type` and
+    `ray.io/group`, or with an owner reference to a RayCluster. Other users may not create, add or
+    change these claims in pods or in pod templates. RayWarden finds the operator in the RBAC of the
+    cluster: it is the service account that may update `rayclusters/status` and create pods. A
+    ClusterRoleBinding makes it the operator of all namespaces. A RoleBinding, which KubeRay's chart
+    creates with `singleNamespaceInstall`, makes it the operator of that namespace only. Tenants who
+    may write such a RoleBinding gain nothing with it: RBAC lets them grant only rights that they
+    have themselves, the owner must still be a live RayCluster of the same namespace, and the pods
+    of a namespace may join its clusters anyway. The operator itself may write claims into one
+    template only: that of the Job that cleans up Redis for the RayCluster that owns the Job. The
+    template of a RayJob's submitter may not have claims, because KubeRay copies them to the
+    submitter's pod.
     Why: NetworkPolicies, Services and the certificate signer recognize the members of a cluster by
     these claims. A pod that forges them becomes a member.
     Fix: let a RayCluster create its pods.
@@ -68,48 +72,84 @@ class OperatorMadePods(Rule):
             place = Pointer(("metadata", "labels", RAY_CLUSTER_LABEL))
             yield from self._check_user(facts, place, "this pod")
         if facts.stored is None:
-            yield from self._check_owner(workload, owner, facts)
+            yield from self._check_owner(workload.labels, owner, facts)
 
     def _check_template(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
-        if workload.cluster is not None:
-            return
         for pod in workload.pods:
-            claims = _claims(workload.document, pod.pointer)
-            if RAY_CLUSTER_LABEL in claims and claims != _claims(facts.stored, pod.pointer):
-                place = pod.pointer / "metadata" / "labels" / RAY_CLUSTER_LABEL
+            if not has_claims(pod.labels):
+                continue
+            claims, labels = claims_in(pod.labels), pod.pointer / "metadata" / "labels"
+            if pod.role is PodRole.SUBMITTER:
+                yield from self._check_submitter(claims, labels)
+            # KubeRay replaces the claims in the groups of a cluster.
+            elif workload.cluster is None and claims != _claims(facts.stored, pod.pointer):
+                place = labels / next(iter(claims))
                 yield from self._check_user(facts, place, "the pod template")
+                if self._is_operator(facts):
+                    yield from self._check_owner_of_job(workload, pod, facts)
+
+    def _check_submitter(self, claims: Mapping[str, Any], labels: Pointer) -> Iterator[Violation]:
+        for name in claims:
+            yield self.violation(
+                f"the template of the submitter sets the label {name}, by which its pod would "
+                "belong to a Ray cluster",
+                labels / name,
+                f"remove {name}; to let the pod through a NetworkPolicy, use a label of your own",
+            )
+
+    def _check_owner_of_job(
+        self, workload: Workload, pod: Pod, facts: Facts
+    ) -> Iterator[Violation]:
+        """KubeRay puts claims into templates only in its clean-up Job.
+
+        Its users write the templates of its other Jobs.
+        """
+        if pod.role is PodRole.CLEANUP:
+            owner = controller_of(workload.document)
+            claimed = _Owner(owner.name, owner.uid) if owner else None
+            yield from self._check_owner(pod.labels, claimed, facts)
+            return
+        yield self.violation(
+            f"the pod template claims to belong to a Ray cluster, but this {workload.kind} is not "
+            "the Redis clean-up of that cluster",
+            pod.pointer / "metadata" / "labels",
+            _FIX,
+        )
+
+    def _is_operator(self, facts: Facts) -> bool:
+        return facts.user in self.operators or facts.namespace_state.runs_kuberay(facts.user)
 
     def _check_user(self, facts: Facts, place: Pointer, title: str) -> Iterator[Violation]:
         """The user of the request must be a KubeRay operator."""
-        rights = facts.namespace_state.rbac
-        if facts.user in rights.operators or facts.user in self.operators:
+        known = facts.namespace_state
+        if self._is_operator(facts):
             return
-        if not rights.complete:
+        if not known.rbac.complete:
             yield self.unknown(
                 f"{title} claims to belong to a Ray cluster, but RayWarden does not know which "
                 "account runs KubeRay",
                 place,
-                _FIX,
+                f"{_FIX}{_hint(facts.user)}",
             )
         elif facts.stored is None:
             yield self.violation(
                 f"{title} claims to belong to a Ray cluster, but KubeRay's operator did not create "
                 "it",
                 place,
-                _FIX,
+                f"{_FIX}{_hint(facts.user)}",
             )
         else:
             yield self.violation(
                 f"{title} changes the Ray cluster that it belongs to, but KubeRay's operator did "
                 "not request this",
                 place,
-                _FIX_UPDATE,
+                f"{_FIX_UPDATE}{_hint(facts.user)}",
             )
 
     def _check_owner(
-        self, workload: Workload, owner: _Owner | None, facts: Facts
+        self, labels: Mapping[str, Any], owner: _Owner | None, facts: Facts
     ) -> Iterator[Violation]:
-        cluster = as_str(workload.labels.get(RAY_CLUSTER_LABEL))
+        cluster = as_str(labels.get(RAY_CLUSTER_LABEL))
         if owner is None or owner.name != cluster:
             message = f"this pod has no owner reference to the RayCluster {cluster}"
             yield self.violation(message, _OWNERS, _FIX)
@@ -127,6 +167,16 @@ class OperatorMadePods(Rule):
             yield self.violation(message, _OWNERS, _FIX)
 
 
+def _hint(user: str) -> str:
+    """What helps if `user` does run KubeRay; empty for people and Kubernetes' own controllers."""
+    if not user.startswith("system:serviceaccount:") or user.startswith(_CONTROLLERS):
+        return ""
+    return (
+        f"; if {clipped(user)} runs KubeRay, an administrator must bind KubeRay's role to it in "
+        "this namespace, or list it in the parameter operators of operator-made-pods"
+    )
+
+
 def _adds_claims(stored: Mapping[str, Any], document: Mapping[str, Any]) -> bool:
     """The update changes the labels, or adds an owner.
 
@@ -139,8 +189,7 @@ def _adds_claims(stored: Mapping[str, Any], document: Mapping[str, Any]) -> bool
 
 
 def _claims(document: Mapping[str, Any] | None, pod: Pointer) -> dict[str, Any]:
-    labels = as_dict((pod / "metadata" / "labels").read(document))
-    return {name: labels[name] for name in _LABELS if name in labels}
+    return claims_in(as_dict((pod / "metadata" / "labels").read(document)))
 
 
 def _owner(document: Mapping[str, Any]) -> _Owner | None:

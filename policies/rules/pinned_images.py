@@ -1,5 +1,6 @@
 """Images are pinned to a version."""
 
+import re
 from collections.abc import Iterator
 from typing import ClassVar
 
@@ -7,16 +8,25 @@ from pydantic import Field
 
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.ray.image import digest_of, is_ray_image, tag_of
+from policies.ray.version import SUGGESTED
 from policies.ray.workload import Workload
+
+# The longest tag that a registry accepts. Longer ones are not searched for a date or commit.
+_LONGEST_TAG = 128
+_SEPARATORS = str.maketrans("._", "--")
+# `nightly-20261120` and `nightly.261120.a1b2c3-py310`, as Ray's own build names some of its images.
+_BUILD = re.compile(r"-(?:[0-9]{4}-[0-9]{2}-[0-9]{2}|(?=[a-f]{0,40}[0-9])[0-9a-f]{6,40})-")
 
 
 class PinnedImages(Rule):
     """Refuses images without a tag, and tags that change over time.
 
+    A tag changes over time if one of the words in `movingTags` is a part of it, as in `latest-gpu`.
+    It does not if it also contains a date or a commit, as in `nightly-20261120`.
     Why: `latest` can be a different image on every node and every day. The head and the workers of
     a cluster do not work together if their Ray versions differ, and the image that runs is not the
     image that was scanned.
-    Fix: use a version, such as `rayproject/ray:2.55.1`, or a digest.
+    Fix: use a version, such as `rayproject/ray:2.60.0`, or a digest.
     """
 
     id: ClassVar[str] = "pinned-images"
@@ -25,7 +35,7 @@ class PinnedImages(Rule):
 
     moving_tags: tuple[str, ...] = Field(
         ("latest", "nightly"),
-        description="tags that change over time; a missing tag is always refused",
+        description="words in tags that change over time; a missing tag is always refused",
     )
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
@@ -35,13 +45,34 @@ class PinnedImages(Rule):
             if not image or digest_of(image) or image == facts.signer.image:
                 continue
             tag = tag_of(image)
-            if tag and tag not in self.moving_tags:
+            moving = self._moving_word(tag)
+            if tag and not moving:
                 continue
             problem = f"whose tag {tag} changes over time" if tag else "which has no tag"
-            version = "2.55.1" if is_ray_image(image) else "VERSION"
+            version = SUGGESTED if is_ray_image(image) else "VERSION"
+            # Keep the variant, such as `-gpu`.
+            fixed = version + tag.removeprefix(moving) if tag.startswith(moving) else version
             yield self.violation(
                 f"{title} uses the image {image}, {problem}",
                 container.pointer / "image",
-                f"set image: {image.removesuffix(f':{tag}')}:{version}, with the version you need, "
+                f"set image: {image.removesuffix(f':{tag}')}:{fixed}, with the version you need, "
                 "or use its digest",
             )
+
+    def _moving_word(self, tag: str) -> str:
+        """The part of a tag that makes it change over time; empty if there is none."""
+        for word in self.moving_tags:
+            if word == tag or (word in tag and _is_part(word, tag) and not _names_a_build(tag)):
+                return word
+        return ""
+
+
+def _is_part(word: str, tag: str) -> bool:
+    """True if `word` stands in `tag` between separators or at an end."""
+    return f"-{word}-".translate(_SEPARATORS) in f"-{tag}-".translate(_SEPARATORS)
+
+
+def _names_a_build(tag: str) -> bool:
+    if len(tag) > _LONGEST_TAG:
+        return False
+    return _BUILD.search(f"-{tag}-".translate(_SEPARATORS)) is not None

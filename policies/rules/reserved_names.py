@@ -1,20 +1,33 @@
 """Authors do not use the names and directories of RayWarden."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from policies.documents.pointer import Pointer
-from policies.documents.untyped import as_dict, as_str
+from policies.documents.untyped import as_dict, as_str, dict_items
 from policies.injection import contract
 from policies.injection.contract import RESERVED_PREFIX, TLS_VOLUME, TOKEN_VOLUME, TlsBy
 from policies.model import Facts, Profile, Rule, Severity, Violation
+from policies.ray.membership import GROUP_LABEL, NODE_TYPE_LABEL, RAY_CLUSTER_LABEL
 from policies.ray.pod import ENROLL_CONTAINER, Container, Pod, PodRole
-from policies.ray.workload import GROUP_LABEL, NODE_TYPE_LABEL, RAY_CLUSTER_LABEL, Workload
+from policies.ray.workload import Workload
 
 _VOLUMES = frozenset({TLS_VOLUME, TOKEN_VOLUME})
 _ENV_PREFIX = "RAYWARDEN_"
 _RENAME = f"use a name that does not begin with {RESERVED_PREFIX}"
 _LABEL_PREFIX = "raywarden.io/"
+# Directories of the kernel. A link such as /proc/self/root leads to the container's root directory,
+# so a mount below it can cover the certificates (seen with runc 1.1.5).
+_KERNEL = frozenset({"proc", "sys", "dev"})
+# Files in /proc in which LXCFS shows a container its own limits.
+_OF_LXCFS = frozenset(
+    {"cpuinfo", "diskstats", "loadavg", "meminfo", "slabinfo", "stat", "swaps", "uptime"}
+)
+# Shared memory, message queues and huge pages are volumes that Kubernetes and Ray document.
+_MEMORY = ("shm", "mqueue", "hugepages")
+# Most mount paths have none of these, and every container has mounts.
+_HINT = re.compile(r"proc|sys|dev(?!/shm$)|\.\.", re.MULTILINE)
 _FROZEN = frozenset({RAY_CLUSTER_LABEL, NODE_TYPE_LABEL, GROUP_LABEL})
 
 
@@ -26,9 +39,12 @@ class ReservedNames(Rule):
     directory /etc/ray/tls and every directory above or below it is reserved as well. The labels by
     which RayWarden manages a pod cannot be changed later. A sidecar may mount RayWarden's volume
     only to connect to Ray: it must set all four TLS variables, and mount the volume exactly as
-    RayWarden does in Ray's own containers.
+    RayWarden does in Ray's own containers. No container may mount volumes at paths with `..` or in
+    /proc, /sys and /dev, except shared memory, huge pages, the files of LXCFS and, in /sys and
+    /dev, directories of the node that `no-host-path` allows.
     Why: another volume with RayWarden's name, or over its directory, gives Ray a certificate of the
     author's choice. A container that mounts RayWarden's volume can read the private key of the pod.
+    Links such as /proc/self/root lead a mount to another directory than its path says.
     Fix: use another name, or mount the volume in another directory.
     """
 
@@ -62,7 +78,9 @@ class ReservedNames(Rule):
                 yield self.violation(f"{title} has a reserved name", place, _RENAME)
             yield from self._check_env(container, title)
             speaks_ray = container.pointer in ray_containers or contract.uses_tls(container)
-            yield from self._check_mounts(container, title, managed and speaks_ray)
+            yield from self._check_mounts(container, title, managed and speaks_ray, workload)
+            if "volumeDevices" in container.raw:
+                yield from self._check_devices(container, title, managed and speaks_ray)
 
     def _check_frozen_labels(self, pod: Workload, before: Workload) -> Iterator[Violation]:
         """The labels by which RayWarden manages a pod stay as they were when it was created."""
@@ -97,8 +115,7 @@ class ReservedNames(Rule):
                 yield self.violation(message, pointer / name, f"remove {name}")
 
     def _check_env(self, container: Container, title: str) -> Iterator[Violation]:
-        names = [name for name in container.variable_names if name.startswith(_ENV_PREFIX)]
-        for name in sorted(names):
+        for name in sorted(container.variables_like(_ENV_PREFIX)):
             entries = container.variables[name]
             if len(entries) == 1 and contract.is_pod_ip(entries[0][1]):
                 continue
@@ -107,8 +124,9 @@ class ReservedNames(Rule):
             yield self.violation(message, place, f"remove {name}")
 
     def _check_mounts(
-        self, container: Container, title: str, uses_certificate: bool
+        self, container: Container, title: str, uses_certificate: bool, workload: Workload
     ) -> Iterator[Violation]:
+        may_lead_elsewhere = _HINT.search(container.mount_paths)
         for index, mount in container.mounts:
             name, path = as_str(mount.get("name")), as_str(mount.get("mountPath"))
             place = container.pointer / "volumeMounts" / index
@@ -123,3 +141,55 @@ class ReservedNames(Rule):
                     place,
                     f"set mountPath: /mnt/{name}, or another directory outside {directory}",
                 )
+            elif may_lead_elsewhere and ".." in path.split("/"):
+                yield self.violation(
+                    f"{title} mounts {name} at {path}, which can lead elsewhere through `..`",
+                    place,
+                    f"set mountPath: /mnt/{name}, or another path without `..`",
+                )
+            elif may_lead_elsewhere and _is_of_the_kernel(path, name, workload):
+                yield self.violation(
+                    f"{title} mounts {name} at {path}, which belongs to the kernel",
+                    place,
+                    f"set mountPath: /mnt/{name}, or another path outside /proc, /sys and /dev",
+                )
+
+    def _check_devices(
+        self, container: Container, title: str, uses_certificate: bool
+    ) -> Iterator[Violation]:
+        """A block device is a file that the author can fill, at a path that the author chooses."""
+        for index, device in dict_items(container.raw["volumeDevices"]):
+            name, path = as_str(device.get("name")), as_str(device.get("devicePath"))
+            covers = uses_certificate and contract.overlaps_tls_directory(path)
+            if covers or ".." in path.split("/") or contract.normal_path(path)[:1] == ("proc",):
+                yield self.violation(
+                    f"{title} places the device {name} at {path}, where it can hide other files",
+                    container.pointer / "volumeDevices" / index,
+                    f"set devicePath: /dev/{name}, or another path in /dev",
+                )
+
+
+def _is_of_the_kernel(path: str, volume: str, workload: Workload) -> bool:
+    """The mount path is in /proc, /sys or /dev, and no known use needs it there."""
+    parts = contract.normal_path(path)
+    if not parts or parts[0] not in _KERNEL:
+        return False
+    root, *rest = parts
+    if root == "proc":
+        return not (len(rest) == 1 and rest[0] in _OF_LXCFS)
+    if root == "dev" and rest and rest[0].startswith(_MEMORY):
+        return False
+    return volume not in _host_paths(workload)
+
+
+def _host_paths(workload: Workload) -> set[str]:
+    """The names of hostPath volumes, in any pod: `no-host-path` says which of them are allowed."""
+    names: set[str] | None = workload.memo.get("host_path_volumes")
+    if names is None:
+        names = workload.memo["host_path_volumes"] = {
+            as_str(volume.get("name"))
+            for pod in workload.pods
+            for _, volume in pod.volumes
+            if volume.get("hostPath") is not None
+        }
+    return names

@@ -1,26 +1,44 @@
-"""Ray containers have requests and limits."""
+"""Containers have requests and limits."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from pydantic import Field
 
-from policies.documents.untyped import as_dict
+from policies.documents.pointer import Pointer
+from policies.documents.untyped import as_dict, as_str
 from policies.model import Facts, Profile, Rule, Severity, Violation
-from policies.ray.pod import PodRole
-from policies.ray.workload import Workload
+from policies.ray.accelerators import (
+    accelerators_in,
+    gives_ray_gpus,
+    has_devices,
+    is_zero,
+    sizes_in,
+)
+from policies.ray.pod import ENROLL_CONTAINER, Container, Pod, PodRole
+from policies.ray.workload import ClusterSpec, Group, Workload
 
 _SIZES = {"cpu": "1", "memory": "4Gi"}
+_SIZES_OF_SIDECAR = {"cpu": "100m", "memory": "256Mi"}
+_VISIBLE_DEVICES = "NVIDIA_VISIBLE_DEVICES"
+# With these values NVIDIA's container toolkit gives the container no GPU.
+_NO_DEVICES = frozenset({"", "none", "void"})
 
 
 class ResourceLimits(Rule):
-    """Refuses Ray containers without requests and limits of CPU and memory.
+    """Refuses containers without requests and limits, and GPUs that no limit counts.
 
-    As in Kubernetes, a limit counts as the request if no request is set. Requests and limits of the
-    whole pod count for its containers. The containers that KubeRay adds have their own.
+    The rule checks CPU and memory of every container of a Ray pod, also of sidecars and init
+    containers. As in Kubernetes, a limit counts as the request if no request is set, and a size of
+    0 counts as missing. Requests and limits of the whole pod count for its containers. The
+    containers that KubeRay adds have their own, unless the author replaces them, for example in
+    `autoscalerOptions`.
+    A group that tells Ray of GPUs (`num-gpus`) needs a limit for them, such as `nvidia.com/gpu`.
+    `NVIDIA_VISIBLE_DEVICES` is refused: it gives a container GPUs that the scheduler has given to
+    others.
     Why: Ray sizes itself by its limits. Without them, every Ray process assumes that it has the
     whole node, and one job starves everything else on it.
-    Fix: set `resources` with `requests` and `limits` for `cpu` and `memory`.
+    Fix: set `resources` with `requests` and `limits` for `cpu`, `memory` and GPUs.
     """
 
     id: ClassVar[str] = "resource-limits"
@@ -33,45 +51,108 @@ class ResourceLimits(Rule):
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
         for pod in workload.pods:
-            of_pod = as_dict(pod.spec.get("resources"))
-            for container in pod.ray_containers:
-                own = as_dict(container.raw.get("resources"))
-                missing = self._missing(own, of_pod)
-                if not missing:
-                    continue
-                example = _completed(own, self.cpu_limit)
+            yield from self._check_pod(pod, workload)
+        if workload.cluster:
+            yield from self._check_options(workload.cluster)
+            for group in workload.cluster.groups:
+                yield from self._check_gpus(group)
+
+    def _check_pod(self, pod: Pod, workload: Workload) -> Iterator[Violation]:
+        of_pod = as_dict(pod.spec.get("resources"))
+        for container in pod.containers:
+            # Kubernetes allows no resources in ephemeral containers.
+            if container.list_name == "ephemeralContainers" or container.name == ENROLL_CONTAINER:
+                continue
+            own = as_dict(container.raw.get("resources"))
+            missing = self._missing(own, of_pod)
+            if missing:
+                example = self._completed(own, container in pod.ray_containers)
                 remediation = f"set resources: {example}, or other sizes that you need"
                 if pod.role is PodRole.SUBMITTER and workload.kind == "Pod":
                     remediation = (
                         f"in the RayJob, add a submitterPodTemplate with resources: {example}"
                     )
-                message = f"{pod.title_of(container)} has no {', '.join(missing)}"
-                yield self.violation(message, container.pointer / "resources", remediation)
+                place, title = container.pointer / "resources", pod.title_of(container)
+                yield self._incomplete(title, missing, place, remediation)
+            if _VISIBLE_DEVICES in container.variable_names:
+                yield from self._check_visible_devices(container, pod)
+
+    def _check_options(self, cluster: ClusterSpec) -> Iterator[Violation]:
+        """Resources that replace KubeRay's own (`mergeAutoscalerOverrides` in `pod.go`)."""
+        of_pod = as_dict(cluster.head.pod.spec.get("resources"))
+        for options in cluster.options:
+            is_used = options.name != "autoscaler" or cluster.autoscaling
+            own = options.raw.get("resources")
+            if not is_used or not isinstance(own, dict):
+                continue
+            missing = self._missing(own, of_pod)
+            if missing:
+                place, title = options.pointer / "resources", str(options.pointer[-1])
+                example = self._completed(own, is_ray=False)
+                remediation = f"set resources: {example}, or remove resources to get KubeRay's own"
+                yield self._incomplete(title, missing, place, remediation)
+
+    def _incomplete(
+        self, title: str, missing: list[str], place: Pointer, remediation: str
+    ) -> Violation:
+        return self.violation(f"{title} has no {', '.join(missing)}", place, remediation)
+
+    def _check_gpus(self, group: Group) -> Iterator[Violation]:
+        ray = group.pod.ray_container
+        if ray and gives_ray_gpus(group) and not has_devices(ray, group.pod):
+            yield self.violation(
+                f"the {group.title} tells Ray of GPUs, but its container has no limit for GPUs",
+                ray.pointer / "resources" / "limits",
+                "set nvidia.com/gpu: 1, or the number and the resource of your GPUs, or remove "
+                "num-gpus from the group",
+            )
+
+    def _check_visible_devices(self, container: Container, pod: Pod) -> Iterator[Violation]:
+        index, entry = container.variables[_VISIBLE_DEVICES][-1]
+        if not entry.get("valueFrom") and as_str(entry.get("value")) in _NO_DEVICES:
+            return
+        yield self.violation(
+            f"{pod.title_of(container)} sets {_VISIBLE_DEVICES}, which gives it GPUs that no limit "
+            "counts",
+            container.pointer / "env" / index,
+            f"remove {_VISIBLE_DEVICES}; a limit for nvidia.com/gpu gives the container its GPUs",
+        )
 
     def _missing(self, own: Mapping[str, Any], of_pod: Mapping[str, Any]) -> list[str]:
-        """What `own` and `of_pod` do not set together, such as "cpu limits"."""
-        existing: set[tuple[str, str]] = set()
-        for resources in (own, of_pod):
-            for part in ("requests", "limits"):
-                existing.update((part, name) for name in as_dict(resources.get(part)))
-        existing |= {("requests", name) for part, name in existing if part == "limits"}
-        required = [("requests", "cpu"), ("requests", "memory"), ("limits", "memory")]
-        if self.cpu_limit:
-            required.append(("limits", "cpu"))
-        return [f"{name} {part}" for part, name in required if (part, name) not in existing]
+        """What `own` and `of_pod` do not set together, such as "cpu limits", in a fixed order."""
+        requests, limits = as_dict(own.get("requests")), as_dict(own.get("limits"))
+        missing_requests, missing_limits = [], []
+        for name in _SIZES:
+            has_limit = not is_zero(limits.get(name))
+            # A request of 0 stays 0; only a missing one becomes the limit.
+            has_request = not is_zero(requests[name]) if name in requests else has_limit
+            if not has_request and not _has_request(of_pod, name):
+                missing_requests.append(f"{name} requests")
+            is_required = name != "cpu" or self.cpu_limit
+            if is_required and not has_limit and not sizes_in(of_pod, "limits").get(name):
+                missing_limits.append(f"{name} limits")
+        if requests:
+            devices = sorted(accelerators_in(own))
+            missing_limits += [f"{name} limits" for name in devices if is_zero(limits.get(name))]
+        return missing_requests + missing_limits
+
+    def _completed(self, resources: Mapping[str, Any], is_ray: bool) -> str:
+        """The existing `resources` with the missing sizes added, as YAML on one line."""
+        requests, limits = sizes_in(resources, "requests"), sizes_in(resources, "limits")
+        for name, default in (_SIZES if is_ray else _SIZES_OF_SIDECAR).items():
+            size = requests.get(name, limits.get(name, default))
+            requests.setdefault(name, size)
+            if name != "cpu" or self.cpu_limit:
+                limits.setdefault(name, size)
+        for name in sorted(accelerators_in(resources)):
+            limits.setdefault(name, requests.get(name))
+        return f"{{requests: {_inline(requests)}, limits: {_inline(limits)}}}"
 
 
-def _completed(resources: Mapping[str, Any], cpu_limit: bool) -> str:
-    """The existing `resources` with the missing sizes added, as YAML on one line."""
-    parts = {part: dict(as_dict(resources.get(part))) for part in ("requests", "limits")}
-    for name, default in _SIZES.items():
-        existing = [sizes[name] for sizes in parts.values() if name in sizes]
-        size = existing[0] if existing else default
-        parts["requests"].setdefault(name, size)
-        if name != "cpu" or cpu_limit:
-            parts["limits"].setdefault(name, size)
-    shown = [f"{part}: {_inline(sizes)}" for part, sizes in parts.items()]
-    return "{" + ", ".join(shown) + "}"
+def _has_request(resources: Mapping[str, Any], name: str) -> bool:
+    """True if the resources of a pod request `name`, also by a limit alone."""
+    requests, limits = sizes_in(resources, "requests"), sizes_in(resources, "limits")
+    return name in requests or name in limits
 
 
 def _inline(sizes: Mapping[str, Any]) -> str:

@@ -6,28 +6,44 @@ from typing import Any, ClassVar
 
 import orjson
 
-from policies.cluster.state import PORT_PARAMS
+from policies.cluster.state import MORE_PORT_PARAMS, PORT_PARAMS
 from policies.documents.pointer import Pointer
 from policies.documents.untyped import as_dict, as_str
 from policies.injection.contract import POD_IP_EXPANSION, TlsBy, tls_by
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.ray.pod import PodRole
+from policies.ray.system_config import harmful_settings, unquoted
 from policies.ray.workload import ClusterSpec, Group, Workload
 
-# The options of `ray start` that weaken Ray, and what each does.
+# The options of `ray start` (Ray 2.52 to 2.60) that weaken Ray, and what each does.
 _HARMFUL = {
-    "system-config": "turns TLS and authentication off inside Ray",
+    # The file names the Python module of a node provider.
+    "autoscaling-config": "loads code into Ray's autoscaler",
     "redis-password": "shows the password to everyone who can list processes",
     "ray-debugger-external": "opens the debugger to the network",
     "tracing-startup-hook": "runs code when Ray starts",
     "proxy-server-url": "connects the dashboard to another server",
 }
+# The hooks that Ray ships for `tracing-startup-hook` (Ray 2.52 to 2.60, `ray/util/tracing`).
+_RAYS_TRACING = frozenset(
+    {
+        "ray.util.tracing.setup_local_tmp_tracing:setup_tracing",
+        "ray.util.tracing.setup_tempo_tracing:setup_tracing",
+    }
+)
+_ADDRESS = "node-ip-address"
+_COUNTS = ("num-cpus", "num-gpus")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 # One word as bash reads it: characters that mean themselves, '...', and "..." without expansion.
 _BARE = r"[A-Za-z0-9_./:=,@%+\[\]-]"
 # A backslash is allowed only before a quote: KubeRay parses JSON in a value and writes it again
 # without the escapes.
 _WORD = re.compile(rf"""(?:{_BARE}|'[^'$`\\]*'|"(?:[^"$`\\!]|\\")*")*""")
+# Other names are refused because bash sets some variables itself, such as PWD to a directory that
+# the author chooses.
+_POD_IP = r"((?:[A-Za-z_]\w*)?POD_IP)"
+# `$NAME` and `${NAME}`, which the shell expands, and `$(NAME)`, which Kubernetes does.
+_REFERENCE = re.compile(rf"\$(?:{_POD_IP}|\{{{_POD_IP}\}}|\({_POD_IP}\))", re.ASCII)
 _SERVICE_NAME = re.compile(r"[a-z0-9.-]*")
 _REDIS = ("redisUsername", "redisPassword")
 _RESOURCE_NAME = re.compile(r"[^'$`\\\x00-\x1f]*")
@@ -42,6 +58,19 @@ _FIX_RESOURCES = (
 # Far above any real value; it bounds the time of the expressions above.
 _LONGEST = 8192
 _PORT = re.compile(r"[0-9]{1,5}")
+_PORT_PARAMS = frozenset((*PORT_PARAMS, *MORE_PORT_PARAMS))
+
+
+def _plain(name: str, value: str) -> str:
+    """What to write instead of a value that a shell would interpret."""
+    if name == _ADDRESS:
+        return f"remove {_ADDRESS}; Ray then uses the IP of the pod"
+    if value.lstrip("'\" ").startswith("{"):
+        # YAML removes one pair of quotes, and bash removes the other.
+        return f'set {name}: "\'{{\\"GPU\\": 4}}\'", with both pairs of quotes around your own JSON'
+    if name in _COUNTS:
+        return f'set {name}: "8", or another plain value'
+    return "write the value itself, with only letters, digits and ._/:=,@%+-"
 
 
 def _are_resources(value: str) -> bool:
@@ -62,7 +91,10 @@ class SafeRayStartParams(Rule):
     """Refuses `rayStartParams` that a shell would interpret or that turn protection off.
 
     A value must be a single word to bash: plain characters, or quoted text without `$` and
-    backquotes. The only expansion allowed is RayWarden's own `$(RAYWARDEN_POD_IP)`.
+    backquotes. The only expansion allowed is the pod IP: RayWarden's own `$(RAYWARDEN_POD_IP)`, and
+    in `node-ip-address` also a variable such as `$MY_POD_IP` that the container takes from
+    `status.podIP`. In `system-config` only the settings that turn a protection off or load code are
+    refused.
     Why: KubeRay pastes names and values without quotes into a bash command line. Kubernetes expands
     `$(NAME)` in it first, even inside quotes.
     Fix: set the plain value. Put JSON in single quotes inside the double quotes of YAML.
@@ -77,9 +109,10 @@ class SafeRayStartParams(Rule):
             is_managed = tls_by(workload) in (TlsBy.RAYWARDEN, TlsBy.NONE)
             for group in workload.cluster.groups:
                 for name, value in group.start_params.items():
-                    yield from self._check_param(group, name, value)
-                if is_managed:
-                    yield from self._check_address(group, facts)
+                    unsafe = list(self._check_param(group, name, value))
+                    yield from unsafe
+                    if name == _ADDRESS and is_managed and not unsafe:
+                        yield from self._check_address(group, facts)
                 yield from self._check_names(group)
             yield from self._check_pasted(workload.cluster)
         for container, title in workload.ray_containers:
@@ -92,8 +125,10 @@ class SafeRayStartParams(Rule):
     def _check_param(self, group: Group, name: str, value: Any) -> Iterator[Violation]:
         pointer = group.pointer / "rayStartParams" / name
         params = f"rayStartParams of the {group.title}"
-        harm = _HARMFUL.get(name.lower().replace("_", "-"))
-        if harm:
+        option = name.lower().replace("_", "-")
+        harm = _HARMFUL.get(option)
+        is_rays_own = option == "tracing-startup-hook" and unquoted(as_str(value)) in _RAYS_TRACING
+        if harm and not is_rays_own:
             instead = "; use gcsFaultToleranceOptions.redisPassword" if "password" in name else ""
             message = f"{params} set {name}, which {harm}"
             yield self.violation(message, pointer, f"remove {name}{instead}")
@@ -101,8 +136,26 @@ class SafeRayStartParams(Rule):
             message = f"{params} contain a name that is not an option of ray start"
             remediation = "use an option of `ray start` without its dashes, such as num-cpus"
             yield self.violation(message, pointer, remediation)
-        else:
-            yield from self._check_value(f"{name} in {params}", name, value, pointer)
+        elif name != _ADDRESS or not _is_pod_ip(as_str(value), group):
+            title = f"{name} in {params}"
+            unsafe = list(self._check_value(title, name, value, pointer))
+            yield from unsafe
+            if option == "system-config" and not unsafe:
+                yield from self._check_system_config(title, as_str(value), pointer)
+
+    def _check_system_config(self, title: str, value: str, pointer: Pointer) -> Iterator[Violation]:
+        settings = harmful_settings(value)
+        if settings is None:
+            yield self.violation(
+                f"{title} is not a JSON object, so its settings cannot be checked",
+                pointer,
+                f"use a JSON object in single quotes, or remove {pointer[-1]}",
+                evidence=value,
+            )
+            return
+        for name, harm in settings:
+            message = f"{title} sets {name}, which {harm}"
+            yield self.violation(message, pointer, f"remove {name} from the JSON")
 
     def _check_value(
         self, title: str, name: str, value: Any, pointer: Pointer
@@ -111,7 +164,7 @@ class SafeRayStartParams(Rule):
         if is_text and len(value) > _LONGEST:
             message = f"{title} is longer than {_LONGEST} characters"
             yield self.violation(message, pointer, "shorten the value", evidence=str(len(value)))
-        elif name in PORT_PARAMS and not _PORT.fullmatch(str(value)):
+        elif name in _PORT_PARAMS and not _PORT.fullmatch(str(value)):
             message = f"{title} is not a plain number"
             remediation = "use a plain port number"
             yield self.violation(message, pointer, remediation, evidence=str(value))
@@ -120,26 +173,19 @@ class SafeRayStartParams(Rule):
             yield self.violation(message, pointer, _FIX_RESOURCES, evidence=value)
         elif is_text and value != POD_IP_EXPANSION and not _WORD.fullmatch(value):
             message = f"{title} is not a single plain word to the shell"
-            remediation = f'set {name}: "8", or another plain value'
-            if "{" in value:
-                # YAML removes one pair of quotes, and bash removes the other.
-                remediation = (
-                    f'set {name}: "\'{{\\"GPU\\": 4}}\'", with both pairs of quotes around your '
-                    "own JSON"
-                )
-            yield self.violation(message, pointer, remediation, evidence=value)
+            yield self.violation(message, pointer, _plain(name, value), evidence=value)
 
     def _check_address(self, group: Group, facts: Facts) -> Iterator[Violation]:
-        address = as_str(group.start_params.get("node-ip-address"))
-        if address in ("", POD_IP_EXPANSION):
+        address = as_str(group.start_params.get(_ADDRESS))
+        if not address or _is_pod_ip(address, group):
             return
         service_suffix = f".{facts.namespace}.svc.{facts.injection.cluster_domain}"
         if group.role is PodRole.HEAD and address.endswith(service_suffix):
             return
         yield self.violation(
-            f"node-ip-address of the {group.title} is not an address in the pod's certificate",
-            group.pointer / "rayStartParams" / "node-ip-address",
-            f"remove node-ip-address; RayWarden sets it to {POD_IP_EXPANSION}",
+            f"{_ADDRESS} of the {group.title} is not an address in the pod's certificate",
+            group.pointer / "rayStartParams" / _ADDRESS,
+            f"remove {_ADDRESS}; RayWarden sets it to {POD_IP_EXPANSION}",
         )
 
     def _check_pasted(self, cluster: ClusterSpec) -> Iterator[Violation]:
@@ -184,3 +230,21 @@ class SafeRayStartParams(Rule):
                     group.pointer / "labels" / name,
                     "use only letters, digits, `-`, `_` and `.`",
                 )
+
+
+def _is_pod_ip(address: str, group: Group) -> bool:
+    """The address is RayWarden's expansion, or that of a variable that holds the pod IP.
+
+    Older samples of KubeRay set `node-ip-address: $MY_POD_IP`. The variable must come from the
+    downward API and be listed once, so that it cannot have another value.
+    """
+    if address == POD_IP_EXPANSION:
+        return True
+    reference, ray = _REFERENCE.fullmatch(address), group.pod.ray_container
+    if reference is None or ray is None:
+        return False
+    entries = ray.variables.get(reference[reference.lastindex or 0], [])
+    if len(entries) != 1 or entries[0][1].get("value"):
+        return False
+    field = as_dict(as_dict(entries[0][1].get("valueFrom")).get("fieldRef"))
+    return field.get("fieldPath") == "status.podIP"

@@ -9,8 +9,9 @@ from policies.injection import contract, enroll_container
 from policies.injection.contract import RAY_TLS_VARIABLES, TLS_VOLUME, TlsBy
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.ray.image import repository_of
+from policies.ray.membership import RAY_CLUSTER_LABEL
 from policies.ray.pod import ENROLL_CONTAINER, Container, Pod, PodRole
-from policies.ray.workload import RAY_CLUSTER_LABEL, Workload
+from policies.ray.workload import Workload
 
 # The API server stores or starts these as they are. Objects of other kinds become a RayCluster or
 # pods, which are checked then.
@@ -132,6 +133,14 @@ class TlsOn(Rule):
             yield from self._check_pod(pod, workload, facts)
 
     def _check_pod(self, pod: Pod, workload: Workload, facts: Facts) -> Iterator[Violation]:
+        if workload.cluster and pod.ray_container is None:
+            missing = "containers" if pod.raw else "template"
+            yield self._baseline(
+                f"the {pod.title} has no {missing}, so RayWarden cannot set up TLS for it",
+                pod.spec_pointer / "containers" if pod.raw else pod.pointer,
+                f"add {missing}, with Ray's container first",
+            )
+            return
         label, value = contract.MARKER_LABEL, contract.MANAGED
         if pod.labels.get(label) != value and workload.cluster:
             # Without the label on its template, RayWarden would not manage the pods.

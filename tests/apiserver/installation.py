@@ -157,7 +157,7 @@ class Installation:
 
     def _wait_answered(self, namespace: str, role: str) -> None:
         labels = {"ray.io/cluster": "x", "ray.io/node-type": role, "raywarden.io/tls": "managed"}
-        spec = {"serviceAccountName": "ray", "containers": [{"name": "ray", "image": "ray:2.55.1"}]}
+        spec = {"serviceAccountName": "ray", "containers": [{"name": "ray", "image": "ray:2.60.0"}]}
         owner = {
             "apiVersion": "ray.io/v1",
             "kind": "RayCluster",

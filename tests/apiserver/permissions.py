@@ -63,6 +63,9 @@ async def granted(ask: Callable[[], Coroutine[Any, Any, Any]]) -> None:
             await asyncio.sleep(0.02)
 
 
+_TLS_GOODBYE_SECONDS = 0.25
+
+
 def as_raywarden(
     control_plane: ControlPlane,
     namespace: str,
@@ -74,5 +77,8 @@ def as_raywarden(
     async def main() -> None:
         async with await KubeApi.connect(kubeconfig) as api:
             await conversation(api)
+        # aiohttp closes a session before its TLS connections have said goodbye ("Graceful Shutdown"
+        # in its documentation); a loop that ends earlier leaves their sockets open.
+        await asyncio.sleep(_TLS_GOODBYE_SECONDS)
 
     talk(main())

@@ -69,7 +69,7 @@ def test_dry_runs_prove_that_admission_works(
     )
     assert findings["kubernetes-api/version"]["status"] == "ok"
     assert findings["permissions/permissions"]["message"] == (
-        "the server has every permission it needs (31)"
+        "the server has every permission it needs (37)"
     )
     assert {id for id, finding in findings.items() if finding["status"] == "failed"} == {
         "installation/replicas-ready"
@@ -86,9 +86,9 @@ def test_dry_runs_prove_that_admission_works(
         and "operator-made-pods: this pod claims to belong to a Ray cluster" in refused["message"]
     )
     assert findings["admission/completes-ray-cluster"]["status"] == "ok"
-    assert findings["kuberay/operator-account"]["message"].endswith(
-        "system:serviceaccount:kuberay-system:kuberay-operator"
-    )
+    # Other tests may have left operators of single namespaces.
+    operators = findings["kuberay/operator-account"]["message"]
+    assert "system:serviceaccount:kuberay-system:kuberay-operator" in operators
     for kind in ("pods", "apis/ray.io/v1 rayclusters"):
         group, _, plural = kind.rpartition(" ")
         assert control_plane.get(f"/{group or 'api/v1'}/namespaces/{team}/{plural}")["items"] == []

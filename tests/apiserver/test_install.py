@@ -129,7 +129,7 @@ def make_opted_in(control_plane: ControlPlane, namespace: str) -> Object:
     labels = {"raywarden.io/cluster": "own", "raywarden.io/role": "head"}
     container = {
         "name": "ray",
-        "image": "rayproject/ray:2.55.1",
+        "image": "rayproject/ray:2.60.0",
         "command": ["ray", "start", "--head", "--block"],
     }
     spec = {"serviceAccountName": "ray", "containers": [container]}

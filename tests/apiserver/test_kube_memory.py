@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 
+from policies.cluster.network_policy import opening_rules
 from tests.apiserver.control_plane import ControlPlane
 from tests.apiserver.installation import define, define_ray_clusters
 from tests.apiserver.kuberay_operator import bind
@@ -21,6 +22,7 @@ from tests.apiserver.permissions import (
     without,
 )
 from tests.support.kube_conversation import following, until
+from tests.support.related_objects import quota_names
 from webhook.kube.adapters import KubeLive
 from webhook.kube.api import KubeApi
 from webhook.kube.memory import NAMESPACES
@@ -108,8 +110,9 @@ def test_the_state_of_a_namespace_holds_its_objects(
         assert (public.name, public.ports, public.selector) == ("outer", {80: 8265}, {"team": "a"})
         (policy,) = state.network_policies or ()
         assert policy.isolates and policy.selects({"team": "a"}) and not policy.selects({})
-        assert [str(pointer) for pointer in policy.open_rules(8265)] == ["/spec/ingress/0"]
-        assert sorted(state.quotas or ()) == ["compute", f"tree-{namespace}"]
+        opening = opening_rules(policy.open, [8265])
+        assert [str(rule.pointer) for rule in opening] == ["/spec/ingress/0"]
+        assert quota_names(state.quotas) == ["compute", f"tree-{namespace}"]
         assert (empty.ray_clusters, empty.services, empty.quotas) == ({}, {}, [])
         return True
 
@@ -125,7 +128,7 @@ def test_the_state_of_a_namespace_holds_its_objects(
             "clusterroles",
             {
                 f"{plural}.rbac.authorization.k8s.io"
-                for plural in ("clusterroles", "clusterrolebindings")
+                for plural in ("clusterroles", "clusterrolebindings", "roles", "rolebindings")
             },
         ),
     ],
@@ -164,13 +167,13 @@ def test_resources_that_may_not_be_listed_are_unknown(
     as_raywarden(control_plane, namespace, main)
 
 
-def test_only_cluster_wide_rights_identify_the_kuberay_operator(
+def test_a_role_binding_makes_an_operator_of_its_namespace_only(
     control_plane: ControlPlane, namespace: str
 ) -> None:
     grant(control_plane, namespace, CLUSTER_RULES, OWN_RULES)
     bind(control_plane, namespace, "Role", f"mine-{namespace}", "impostor")
     # A RoleBinding of a ClusterRole grants rights only in its namespace, and any administrator of
-    # that namespace may create it. So it must not identify the operator.
+    # that namespace may create it. So it must not identify the operator of another namespace.
     bind(control_plane, namespace, "ClusterRole", f"kuberay-{namespace}", "kuberay-operator")
     reference = {
         "apiGroup": "rbac.authorization.k8s.io",
@@ -185,8 +188,17 @@ def test_only_cluster_wide_rights_identify_the_kuberay_operator(
     )
 
     def check(live: KubeLive) -> bool:
-        rights = live.state_of(namespace).rbac
+        inside, outside = live.state_of(namespace), live.state_of("default")
+        rights = inside.rbac
         assert rights.complete and impostor not in rights.operators
+        assert not outside.runs_kuberay(impostor)
+        powers = {
+            (power.verb_phrase, power.namespace)
+            for power in inside.powers_of(namespace, "impostor")
+        }
+        assert powers <= {("create pods", namespace)}
+        if not (inside.runs_kuberay(impostor) and outside.runs_kuberay(operator) and powers):
+            return False
         assert "system:masters" in rights.admin_groups and not rights.admin_users & {
             operator,
             impostor,

@@ -38,7 +38,10 @@ def team(
 @pytest.fixture
 def cluster(control_plane: ControlPlane, team: str) -> Object:
     """A RayCluster that complies with `restricted`: its namespace has a quota and is isolated."""
-    quota = {"metadata": {"name": "ray"}, "spec": {"hard": {"pods": "100"}}}
+    quota = {
+        "metadata": {"name": "ray"},
+        "spec": {"hard": {"pods": "100", "limits.memory": "256Gi"}},
+    }
     if not control_plane.get(f"/api/v1/namespaces/{team}/resourcequotas/ray"):
         control_plane.make(f"/api/v1/namespaces/{team}/resourcequotas", quota)
         policy = {**related_objects.network_policy(), "metadata": {"name": "inside"}}
@@ -85,7 +88,10 @@ def test_a_cluster_is_denied_until_its_namespace_has_a_policy_and_a_quota(
     policy = {**related_objects.network_policy(), "metadata": {"name": "inside"}}
     control_plane.make(f"/apis/networking.k8s.io/v1/namespaces/{other}/networkpolicies", policy)
     until(lambda: findings() == {"namespace-quota"})
-    quota = {"metadata": {"name": "ray"}, "spec": {"hard": {"pods": "100"}}}
+    quota = {
+        "metadata": {"name": "ray"},
+        "spec": {"hard": {"pods": "100", "limits.memory": "256Gi"}},
+    }
     control_plane.make(f"/api/v1/namespaces/{other}/resourcequotas", quota)
     until(lambda: findings() == set())
     control_plane.delete(f"/api/v1/namespaces/{other}/resourcequotas/ray")
@@ -143,6 +149,9 @@ class TestMembership:
         assert "operator-made-pods" in refused_by(response)
         if kind == "jobs":
             job = {"metadata": {"generateName": "clean-up-"}, "spec": spec}
+            response = control_plane.post(f"{address}?dryRun=All", job, OPERATOR)
+            assert "operator-made-pods" in refused_by(response)
+            job["metadata"] |= {"ownerReferences": [owner(cluster)]}
             assert control_plane.post(f"{address}?dryRun=All", job, OPERATOR).is_success
 
 
@@ -181,6 +190,52 @@ class TestExposure:
         )
         control_plane.delete(f"{services(namespace)}/early")
         until(lambda: refused_by(control_plane.post(path, document, AUTHOR)) == set())
+
+    def test_an_internal_load_balancer_with_the_node_ports_that_it_gets(
+        self, control_plane: ControlPlane, cluster: Object
+    ) -> None:
+        """The API server allocates node ports before admission, so only a warning is possible."""
+        path = f"{services(cluster['metadata']['namespace'])}?dryRun=All"
+        azure = {"service.beta.kubernetes.io/azure-load-balancer-internal": "True"}
+        selector = {"ray.io/cluster": "demo"}
+        spec: Object = {"type": "LoadBalancer", "selector": selector, "ports": [{"port": 8265}]}
+        internal = {"metadata": {"name": "door", "annotations": azure}, "spec": spec}
+        response = control_plane.post(path, internal, AUTHOR)
+        assert response.is_success and response.json()["spec"]["ports"][0]["nodePort"]
+        assert "opens a port on every node" in response.headers["Warning"]
+        without = changed(internal, {"/spec/allocateLoadBalancerNodePorts": False})
+        assert "opens a port" not in control_plane.post(path, without, AUTHOR).headers.get(
+            "Warning", ""
+        )
+        asking = changed(without, {"/spec/ports/0/nodePort": 30265})
+        assert refused_by(control_plane.post(path, asking, AUTHOR)) == {"no-public-ray-service"}
+
+    def test_endpoints_by_hand_before_a_cluster_moves_its_port(
+        self, control_plane: ControlPlane, cluster: Object
+    ) -> None:
+        namespace = cluster["metadata"]["namespace"]
+        path = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"
+        by_hand = changed(related_objects.endpoint_slice(), {"/ports/0/port": 9999})
+        by_hand["metadata"].pop("namespace")
+        control_plane.make(path, by_hand, AUTHOR)
+        moved = changed(
+            factory.ray_cluster(),
+            {
+                "/metadata": {"name": "new"},
+                "/spec/headGroupSpec/rayStartParams": {"dashboard-port": "9999"},
+            },
+        )
+        clusters = f"/apis/ray.io/v1/namespaces/{namespace}/rayclusters?dryRun=All"
+        until(
+            lambda: (
+                refused_by(control_plane.post(clusters, moved, AUTHOR)) == {"no-public-ray-service"}
+            )
+        )
+        claims = {"endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io"}
+        hidden = control_plane.change(f"{path}/web-1", {"metadata": {"labels": claims}}, AUTHOR)
+        assert refused_by(hidden) == {"no-public-ray-service"}
+        control_plane.delete(f"{path}/web-1")
+        until(lambda: refused_by(control_plane.post(clusters, moved, AUTHOR)) == set())
 
     def test_an_ingress_to_another_service(
         self, control_plane: ControlPlane, cluster: Object

@@ -171,7 +171,6 @@ def test_22_a_debug_container_that_targets_another_remains() -> None:
         ({"hostNetwork": True}, {}, "no-host-access"),
         ({"hostPID": True}, {}, "no-host-access"),
         ({"hostIPC": True}, {}, "no-host-access"),
-        ({"shareProcessNamespace": True}, {}, "no-host-access"),
         ({}, {"ports": [{"containerPort": 6379, "hostPort": 6379}]}, "no-host-access"),
         ({}, {"securityContext": PRIVILEGED}, "no-privileged"),
         ({}, {"securityContext": {"procMount": "Unmasked"}}, "no-privileged"),
@@ -197,6 +196,13 @@ def test_35_host_namespaces_and_privileges(
     document["spec"] |= pod
     document["spec"]["containers"][0] |= fields
     assert refused(document) == {rule}
+
+
+def test_35_a_shared_process_namespace_remains() -> None:
+    """The containers of one pod see each other's files, as the Pod Security Standards allow."""
+    shared = changed(ray_cluster(), {f"{HEAD}/spec/shareProcessNamespace": True})
+    warned, refused_by_restricted = by_both(shared)
+    assert "no-host-access" in warned & refused_by_restricted
 
 
 def test_35_wrong_types_are_left_to_the_api_server() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.bypasses.admission import passes, refused, stored
+from tests.bypasses.admission import by_both, passes, refused, stored
 from tests.support import related_objects
 from tests.support.factory import Object, changed, ray_cluster
 from tests.support.related_objects import service
@@ -12,6 +12,7 @@ from tests.support.related_objects import service
 OPEN = {"no-open-ingress"}
 RAY = {"ray.io/cluster": "demo"}
 AUTH = "nginx.ingress.kubernetes.io/auth-url"
+INTERNAL_ALB = {"type": "Ingress", "name": "ray"}
 
 
 def named(document: Object, name: str) -> Object:
@@ -144,6 +145,14 @@ def test_15_a_route_before_its_service_remains() -> None:
     assert passes(hidden), "it selects existing pods of Ray without KubeRay"
 
 
+def test_15_a_dashboard_that_moves_to_serves_port_later_remains() -> None:
+    to_serve = ingress_to("demo-head-svc", 8000)
+    assert by_both(to_serve) == (OPEN, OPEN)
+    moved = changed(ray_cluster(), {"/spec/headGroupSpec/rayStartParams/dashboard-port": "8000"})
+    assert passes(moved)
+    assert refused(to_serve, None, moved) == OPEN
+
+
 @pytest.mark.parametrize(
     ("api_version", "kind", "spec"),
     [
@@ -161,6 +170,12 @@ def test_15_a_route_before_its_service_remains() -> None:
             "projectcontour.io/v1",
             "HTTPProxy",
             {"routes": [{"services": [{"name": "demo-head-svc", "port": 8265}]}]},
+        ),
+        # It makes an internal load balancer of AWS public.
+        (
+            "aga.k8s.aws/v1beta1",
+            "GlobalAccelerator",
+            {"listeners": [{"endpointGroups": [{"endpoints": [INTERNAL_ALB]}]}]},
         ),
     ],
 )

@@ -9,7 +9,7 @@ import pytest
 from policies.registry import RULES
 from tests.support.paths import REPOSITORY
 
-ROWS = range(1, 44)
+ROWS = range(1, 75)
 _NAME = re.compile(r"test_(\d\d)_\w+")
 _ROW = re.compile(r"^\| (\d+) \| (.+?) \| (.+?) \| (.+?) \|$", re.MULTILINE)
 
@@ -32,7 +32,7 @@ def row_of(name: str) -> int | None:
 def table() -> dict[int, tuple[str, str, str]]:
     """The rows of SECURITY.md: the bypass, what catches it, and what remains."""
     rows = _ROW.findall((REPOSITORY / "SECURITY.md").read_text())
-    assert [int(row[0]) for row in rows] == list(ROWS)
+    assert sorted(int(row[0]) for row in rows) == list(ROWS)
     return {int(number): (bypass, caught, remains) for number, bypass, caught, remains in rows}
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.bypasses.admission import passes, refused, stored, verdict
+from tests.bypasses.admission import by_both, passes, refused, stored, verdict
 from tests.support import factory, related_objects
 from tests.support.factory import Object, changed, ray_cluster, ray_service
 from tests.support.related_objects import service
@@ -72,10 +72,9 @@ def test_12_the_annotation_of_another_cloud_remains() -> None:
     foreign = {"service.beta.kubernetes.io/azure-load-balancer-internal": "true"}
     public = ray_cluster(headServiceAnnotations=foreign)
     public["spec"]["headGroupSpec"]["serviceType"] = "LoadBalancer"
-    assert passes(public)
-    assert passes(
-        changed(service(type="LoadBalancer", selector=RAY), {"/metadata/annotations": foreign})
-    )
+    assert refused(public) == set()
+    by_service = service(type="LoadBalancer", selector=RAY, allocateLoadBalancerNodePorts=False)
+    assert passes(changed(by_service, {"/metadata/annotations": foreign}))
 
 
 @pytest.mark.parametrize(
@@ -88,11 +87,12 @@ def test_12_the_annotation_of_another_cloud_remains() -> None:
     ],
 )
 def test_13_serve_service_and_gateway(change: Object) -> None:
-    assert refused(changed(ray_service(), change)) == HEAD_SERVICE
-    assert refused(changed(ray_service(), change), ray_service()) == HEAD_SERVICE
-    assert (
-        refused({**changed(ray_service(), change), "apiVersion": "ray.io/v1alpha1"}) == HEAD_SERVICE
-    )
+    """These lead to Ray Serve alone, as an Ingress to Serve does."""
+    public = changed(ray_service(), change)
+    old_version = {**public, "apiVersion": "ray.io/v1alpha1"}
+    for document, before in ((public, None), (public, ray_service()), (old_version, None)):
+        warned, denied = by_both(document, before)
+        assert warned >= HEAD_SERVICE and denied == HEAD_SERVICE
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,8 @@ def test_16_endpoints_created_by_hand(port: int) -> None:
     )
 
 
-def test_16_endpoints_to_gcs_and_a_service_made_public_later_remain() -> None:
-    """Redis uses 6379 as well, and a Service without a selector does not show its target."""
+def test_16_endpoints_to_gcs() -> None:
+    """Redis uses 6379 as well; where Ray is, no Service without a selector becomes public."""
     assert passes(changed(related_objects.endpoint_slice(), {"/ports/0/port": 6379}))
-    assert passes(service(type="LoadBalancer", selector=None), service(selector=None))
+    inner = service(selector=None)
+    assert refused(service(type="LoadBalancer", selector=None), inner) == PUBLIC

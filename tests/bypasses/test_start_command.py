@@ -7,6 +7,7 @@ from tests.bypasses.admission import (
     OVERWRITE,
     RAY,
     WORKER,
+    by_both,
     passes,
     refused,
     refused_with_derived,
@@ -98,7 +99,7 @@ def test_02_names_that_kubernetes_expands_remain() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["BASH_ENV", "ENV", "LD_PRELOAD", "LD_AUDIT", "PYTHONPATH", "PYTHONSTARTUP", "BASH_FUNC_ray%%"],
+    ["BASH_ENV", "LD_PRELOAD", "LD_AUDIT", "PYTHONPLATLIBDIR", "PYTHONSTARTUP", "BASH_FUNC_ray%%"],
 )
 def test_03_variables_that_run_code_before_ray(name: str) -> None:
     entry = {"name": name, "value": "/mnt/shared/mine"}
@@ -119,6 +120,18 @@ def test_03_variables_that_run_code_before_ray(name: str) -> None:
         == INTACT
     )
     assert refused(changed(factory.worker_pod(), {"/spec/initContainers/0/env/-": entry})) == INTACT
+
+
+def test_03_a_search_path_of_python_is_refused_under_restricted() -> None:
+    """Many images need it, and HOME has the same effect."""
+    document = changed(ray_cluster(), {f"{RAY}/env": [{"name": "PYTHONPATH", "value": "/app"}]})
+    warned, denied = by_both(document)
+    assert denied & INTACT == warned & INTACT == INTACT
+
+
+def test_03_variables_that_only_interactive_shells_read_are_allowed() -> None:
+    """`bash -c`, `bash -lc`, `bash --posix -c`, `sh -c` and `dash -c` ignore ENV."""
+    assert passes(changed(ray_cluster(), {f"{RAY}/env": [{"name": "ENV", "value": "production"}]}))
 
 
 def test_03_variables_added_by_an_update() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from policies.ray import workload
+from policies.ray import membership
 from tests.support import factory, registration, related_objects
 from tests.support.factory import Object, changed
 
@@ -48,7 +48,7 @@ class TestConditions:
     )
     def test_every_command_that_is_read_as_ray_start_is_sent(self, words: list[str]) -> None:
         pod = {"spec": {"containers": [{"name": "any", "command": words}]}}
-        assert workload.starts_ray(pod)
+        assert membership.starts_ray(pod)
         document = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "any"}, **pod}
         assert sent(document) == ["pods.raywarden.io"]
 

@@ -8,7 +8,7 @@ import kubernetes_validate
 import pytest
 
 from policies.cluster import related_object
-from policies.ray import workload
+from policies.ray import membership, workload
 from tests.support import registration
 from tests.support.deployed import base, only, overlays
 from tests.support.paths import DEPLOY
@@ -88,7 +88,7 @@ class TestServer:
         (enrollment,) = [r for r in rules if r["ports"] == [{"port": DEFAULTS.enrollment_port}]]
         assert "from" not in admission
         keys = {peer["podSelector"]["matchExpressions"][0]["key"] for peer in enrollment["from"]}
-        assert keys == {workload.RAY_CLUSTER_LABEL, workload.OPT_IN_CLUSTER_LABEL}
+        assert keys == {membership.RAY_CLUSTER_LABEL, membership.OPT_IN_CLUSTER_LABEL}
 
     def test_probes_request_the_paths_of_the_operations_port(self) -> None:
         # tests/webhook/server/test_server.py requests the same paths over a socket.

@@ -26,7 +26,7 @@ _words = st.sampled_from(
     [
         "", "1", "yes", "true", "ClusterIP", "LoadBalancer", "head", "managed", "raywarden-tls",
         "raywarden-enroll", "RAY_USE_TLS", "RAYWARDEN_POD_IP", "$(RAYWARDEN_POD_IP)", "*", "a b",
-        "/etc/ray/tls", "rayproject/ray:2.55.1", "'", "\u0000", "é", "2026-11-20T00:00:00Z",
+        "/etc/ray/tls", "rayproject/ray:2.60.0", "'", "\u0000", "é", "2026-11-20T00:00:00Z",
         "0.0.0.0/0", "demo-head-svc", "dashboard", "ray.io/cluster", "In",
     ]
 )  # fmt: skip

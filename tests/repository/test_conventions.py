@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from certs import identity
-from policies.ray import workload
+from policies.ray import membership
 from policies.ray.pod import PodRole
 from policies.registry import MUTATIONS, RULES
 from tests.support.paths import REPOSITORY, repository_files
@@ -88,9 +88,10 @@ def test_no_file_of_ours_holds_a_key_or_a_token() -> None:
 
 def test_admission_and_enrollment_speak_of_the_same_labels() -> None:
     """`policies` and `certs` must not know each other, so each has these words for itself."""
-    assert identity._CLUSTER_LABEL == workload.RAY_CLUSTER_LABEL
-    assert identity._NODE_TYPE_LABEL == workload.NODE_TYPE_LABEL
-    assert identity._OPT_IN_CLUSTER_LABEL == workload.OPT_IN_CLUSTER_LABEL
-    assert identity._OPT_IN_ROLE_LABEL == workload.OPT_IN_ROLE_LABEL
+    assert identity._CLUSTER_LABEL == membership.RAY_CLUSTER_LABEL
+    assert identity._NODE_TYPE_LABEL == membership.NODE_TYPE_LABEL
+    assert identity._CLAIM_LABELS == membership.CLAIM_LABELS
+    assert identity._OPT_IN_CLUSTER_LABEL == membership.OPT_IN_CLUSTER_LABEL
+    assert identity._OPT_IN_ROLE_LABEL == membership.OPT_IN_ROLE_LABEL
     roles = {str(role) for role in identity.Role}
     assert roles == {str(role) for role in (PodRole.HEAD, PodRole.WORKER, PodRole.CLIENT)}

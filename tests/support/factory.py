@@ -13,7 +13,7 @@ from policies.model import Facts, Injection, Signer
 from policies.ray.workload import Kind, Workload
 from tests.support import related_objects
 from tests.support.paths import EXAMPLES
-from tests.support.related_objects import cluster_role, namespace, network_policy
+from tests.support.related_objects import cluster_role, namespace, network_policy, quota
 from webhook.admission.reviewer import Reviewer
 from webhook.admission.wire import AdmissionRequest
 from webhook.manifests.state import ManifestNamespaces
@@ -29,7 +29,7 @@ SIGNER = Signer(
     port=8444,
     version="0.1.0",
 )
-IMAGE = "rayproject/ray:2.55.1"
+IMAGE = "rayproject/ray:2.60.0"
 OPERATOR = "system:serviceaccount:ray-system:kuberay-operator"
 _CLUSTER_UID = "0b7b9c1e-0000-4000-8000-000000000001"
 
@@ -57,7 +57,7 @@ def cluster_spec() -> Object:
         "rayStartParams": {},
     }
     return {
-        "rayVersion": "2.55.1",
+        "rayVersion": "2.60.0",
         "authOptions": {"mode": "token"},
         "headGroupSpec": {"rayStartParams": {}, "template": template("ray-head")},
         "workerGroupSpecs": [{**worker, "template": template("ray-worker")}],
@@ -154,8 +154,6 @@ def _pod(service_account: str, metadata: Object, *containers: Object) -> Object:
 
 def namespace_objects() -> list[Object]:
     """A compliant namespace in a cluster with KubeRay and an administrator."""
-    metadata = {"name": "ray", "namespace": "team-a"}
-    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata}
     live = ray_cluster()
     live["metadata"]["uid"] = _CLUSTER_UID
     account = {"kind": "ServiceAccount", "namespace": "ray-system", "name": "kuberay-operator"}
@@ -163,7 +161,7 @@ def namespace_objects() -> list[Object]:
     operator = cluster_role("kuberay-operator", [account], *rights)
     masters: Object = {"kind": "Group", "name": "system:masters"}
     administrator = cluster_role("cluster-admin", [masters], ("*", "*", "*"))
-    return [namespace(), quota, live, network_policy(), *operator, *administrator]
+    return [namespace(), quota(), live, network_policy(), *operator, *administrator]
 
 
 def with_own_tls(document: Object) -> Object:

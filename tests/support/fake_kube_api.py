@@ -169,11 +169,10 @@ class FakeKubeApi:
         return web.json_response(stored) if stored else _status(404, "not found")
 
     def _list(self, request: web.BaseRequest, target: Target, _body: Any) -> web.Response:
-        selector = request.query.get("labelSelector", "")
         items = [
             document
             for (plural, _, _), document in sorted(self.objects.items())
-            if target.contains(plural, document) and _selected(document, selector)
+            if target.contains(plural, document) and _selected(document, request.query)
         ]
         token = request.query.get("continue", "page 0+/=")
         start = int(token.removeprefix("page ").removesuffix("+/="))
@@ -224,6 +223,8 @@ class FakeKubeApi:
                     changed = self._changed
                     for event_version, event_type, plural, document in list(self._events):
                         if event_version > version and target.contains(plural, document):
+                            if not _selected(document, request.query):
+                                event_type = "DELETED"
                             await response.write(_event_line(event_type, document))
                             version = event_version
                     await changed.wait()
@@ -246,14 +247,16 @@ def _verb(request: web.BaseRequest, target: Target) -> str:
     return {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch"}[request.method]
 
 
-def _selected(document: Mapping[str, Any], selector: str) -> bool:
-    """Whether the labels match a selector of terms `name`, `!name` and `name in (value, ...)`."""
-    labels = document["metadata"].get("labels", {})
-    terms = filter(None, re.split(r",(?![^(]*\))", selector))
-    return all(_matches(term, labels) for term in terms)
+def _selected(document: Mapping[str, Any], query: Mapping[str, str]) -> bool:
+    """Whether the labels match: terms `name`, `!name`, `name!=value` and `name in (value, ...)`."""
+    terms = filter(None, re.split(r",(?![^(]*\))", query.get("labelSelector", "")))
+    return all(_matches(term, document["metadata"].get("labels", {})) for term in terms)
 
 
 def _matches(term: str, labels: Mapping[str, str]) -> bool:
+    name, unequal, value = term.partition("!=")
+    if unequal:
+        return labels.get(name) != value
     name, operator, values = term.partition(" in ")
     if operator:
         return labels.get(name) in [value.strip() for value in values.strip("()").split(",")]

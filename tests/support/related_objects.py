@@ -1,6 +1,9 @@
 """Minimal valid objects beside Ray: Services, routes, network policies, namespaces, RBAC."""
 
+from collections.abc import Collection
 from typing import Any
+
+from policies.cluster.quota import LiveQuota
 
 Object = dict[str, Any]
 
@@ -13,6 +16,12 @@ def service(**fields: Any) -> Object:
         "metadata": {"name": "web", "namespace": "team-a"},
         "spec": spec,
     }
+
+
+def quota() -> Object:
+    metadata = {"name": "ray", "namespace": "team-a"}
+    spec = {"hard": {"limits.memory": "256Gi"}}
+    return {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata, "spec": spec}
 
 
 def ingress() -> Object:
@@ -111,6 +120,17 @@ def cluster_role(
     return role, {**binding, "roleRef": reference, "subjects": users}
 
 
+def namespaced_role(
+    namespace: str, user: Object, *rules: tuple[str, str, str], kind: str = "Role"
+) -> list[Object]:
+    """A Role, or a ClusterRole, and its RoleBinding in a namespace."""
+    role, binding = cluster_role("r", [user], *rules)
+    metadata = {"name": "r", "namespace": namespace}
+    reference = {**binding["roleRef"], "kind": kind}
+    bound = {**binding, "kind": "RoleBinding", "metadata": metadata, "roleRef": reference}
+    return [{**role, "kind": kind, "metadata": metadata}, bound]
+
+
 RELATED_OBJECTS = {
     "service": service,
     "ingress": ingress,
@@ -121,3 +141,7 @@ RELATED_OBJECTS = {
     "endpointslice": endpoint_slice,
     "namespace": namespace,
 }
+
+
+def quota_names(quotas: Collection[LiveQuota] | None) -> list[str]:
+    return sorted(quota.name for quota in quotas or ())

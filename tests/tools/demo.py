@@ -21,8 +21,9 @@ from rich.table import Table
 from rich.text import Text
 
 from policies.documents.untyped import as_dict
+from policies.ray.membership import RAY_GROUP
 from policies.ray.pod import Pod
-from policies.ray.workload import RAY_GROUP, Kind, Workload
+from policies.ray.workload import Kind, Workload
 from tests.tools.demo_enrollment import enrollments
 from webhook import wiring
 from webhook.admission.wire import BadReviewError, parse

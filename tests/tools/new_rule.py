@@ -58,9 +58,8 @@ _REFUSED = """apiVersion: ray.io/v1
 kind: RayCluster
 metadata: {name: training, namespace: ml-team}
 spec:
-  rayVersion: 2.55.1
+  rayVersion: 2.60.0
   authOptions: {mode: token}
-  networkPolicy: {mode: DenyAllIngress}
   headGroupSpec:
     rayStartParams: {}
     template:
@@ -71,7 +70,7 @@ spec:
             hostnames: [models.example]
         containers:
           - name: ray-head
-            image: rayproject/ray:2.55.1
+            image: rayproject/ray:2.60.0
             resources:
               limits: {cpu: '2', memory: 8Gi}
 ---
@@ -80,6 +79,19 @@ kind: ResourceQuota
 metadata: {name: ray, namespace: ml-team}
 spec:
   hard: {requests.cpu: '64', requests.memory: 256Gi, pods: '20'}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: ray, namespace: ml-team}
+spec:
+  podSelector:
+    matchLabels: {ray.io/cluster: training}
+  policyTypes: [Ingress]
+  ingress:
+    - from:
+        - podSelector: {}
+        - namespaceSelector:
+            matchLabels: {kubernetes.io/metadata.name: kuberay-system}
 """
 _FIX = "/0/spec/headGroupSpec/template/spec/hostAliases: null\n"
 

@@ -12,8 +12,8 @@ from certs.rotation import PodCertificateStatus, pod_certificate_status
 from certs.seed import Generation, Seed
 from policies.documents.metadata import labels_of, name_of, namespace_of
 from policies.documents.untyped import as_dict, as_str, dict_items
+from policies.ray.membership import OPT_IN_CLUSTER_LABEL, RAY_CLUSTER_LABEL, has_opted_in
 from policies.ray.pod import ENROLL_CONTAINER
-from policies.ray.workload import OPT_IN_CLUSTER_LABEL, RAY_CLUSTER_LABEL
 from webhook.kube.objects import created_of, opted_in_cluster_of, ray_cluster_of
 
 
@@ -115,7 +115,7 @@ def _cluster_of(
     namespace, labels = namespace_of(pod), labels_of(pod)
     if RAY_CLUSTER_LABEL in labels:
         return clusters_by_name.get((namespace, as_str(labels[RAY_CLUSTER_LABEL])))
-    if OPT_IN_CLUSTER_LABEL in labels and namespace in namespaces_by_name:
+    if has_opted_in(labels) and namespace in namespaces_by_name:
         name = as_str(labels[OPT_IN_CLUSTER_LABEL])
         return opted_in_cluster_of(namespaces_by_name[namespace], name)
     return None

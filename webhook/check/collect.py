@@ -5,8 +5,9 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime
 from typing import TypedDict, TypeVar
 
-from policies.cluster.rbac import RbacBinding, RbacGrants, RbacRole
-from policies.documents.metadata import name_of
+from policies.cluster.rbac import RbacBinding, RbacGrants, operators_of_namespaces
+from policies.cluster.roles import RbacRole
+from policies.documents.metadata import name_of, namespace_of
 from policies.documents.untyped import as_dict, as_str, dict_items
 from webhook import __version__
 from webhook.check.access_reviews import server_permissions
@@ -32,7 +33,14 @@ from webhook.check.findings import can_i
 from webhook.check.registration import labels_by_namespace, names_of, webhooks_that_skip
 from webhook.kube.adapters import CONFIGURATIONS, PODS, KubeObjectLists, KubeSeedStore
 from webhook.kube.api import KubeApi
-from webhook.kube.memory import BINDINGS, RAY_CLUSTERS, ROLES, SERVICES
+from webhook.kube.memory import (
+    CLUSTER_ROLE_BINDINGS,
+    CLUSTER_ROLES,
+    RAY_CLUSTERS,
+    ROLE_BINDINGS,
+    ROLES,
+    SERVICES,
+)
 from webhook.kube.request import ForbiddenError, NotFoundError, RefusedError, Resource
 from webhook.ports import ConflictError, StoredSeed, UnavailableError
 
@@ -51,7 +59,7 @@ class _Objects(TypedDict):
     ray_kinds: frozenset[str] | Unavailable
     ray_pods: Objects | Unavailable
     operators: Objects | Unavailable
-    rbac: RbacGrants | Unavailable
+    kuberay_accounts: Mapping[str, frozenset[str]] | Unavailable
 
 
 class Inspection:
@@ -97,13 +105,13 @@ class Inspection:
         )
 
     async def _objects(self) -> _Objects:
-        ray_kinds, seed, namespaces, ray_pods, operators, rbac = await asyncio.gather(
+        ray_kinds, seed, namespaces, ray_pods, operators, accounts = await asyncio.gather(
             _answer(self._ray_kinds()),
             _answer(KubeSeedStore(self._api, self._namespace).load()),
             _answer(self._lists.namespaces()),
             _answer(self._lists.ray_pods()),
             _answer(self._lists.list_all(_DEPLOYMENTS, _OPERATOR)),
-            _answer(self._rbac()),
+            _answer(self._kuberay_accounts()),
         )
         return {
             "ray_kinds": ray_kinds,
@@ -111,7 +119,7 @@ class Inspection:
             "namespaces": namespaces,
             "ray_pods": ray_pods,
             "operators": operators,
-            "rbac": rbac,
+            "kuberay_accounts": accounts,
         }
 
     async def _server_version(self) -> Object | Unavailable:
@@ -188,12 +196,23 @@ class Inspection:
         except NotFoundError:
             return ()
 
-    async def _rbac(self) -> RbacGrants:
-        roles, bindings = await asyncio.gather(
-            self._lists.list_all(ROLES), self._lists.list_all(BINDINGS)
+    async def _kuberay_accounts(self) -> Mapping[str, frozenset[str]]:
+        cluster_roles, cluster_bindings, roles, bindings = await asyncio.gather(
+            self._lists.list_all(CLUSTER_ROLES),
+            self._lists.list_all(CLUSTER_ROLE_BINDINGS),
+            self._lists.list_all(ROLES),
+            self._lists.list_all(ROLE_BINDINGS),
         )
-        roles_by_name = {name_of(role): RbacRole.of(role) for role in roles}
-        return RbacGrants.of(roles_by_name, map(RbacBinding.of, bindings))
+        by_name = {name_of(role): RbacRole.of(role) for role in cluster_roles}
+        grants = RbacGrants.of(by_name, map(RbacBinding.of, cluster_bindings))
+        for role in roles:
+            by_name[f"{namespace_of(role)}/{name_of(role)}"] = RbacRole.of(role)
+        accounts = operators_of_namespaces(by_name, map(RbacBinding.of_accounts, bindings))
+        # Rights in all namespaces include those in single ones.
+        return {
+            **{user: frozenset(namespaces) for user, namespaces in accounts.items()},
+            **dict.fromkeys(grants.operators, frozenset()),
+        }
 
     async def _dry_runs(self, namespace: str) -> Mapping[str, DryRunAnswer | Unavailable]:
         return {

@@ -15,8 +15,9 @@ from policies.documents.pointer import ROOT
 from policies.documents.untyped import as_dict, as_str
 from policies.injection.contract import TlsBy, opts_out, own_secret, tls_by
 from policies.model import NAMESPACE_LABELS, Profile
+from policies.ray.membership import RAY_CLUSTER_LABEL, has_opted_in, ray_pod
 from policies.ray.pod import ENROLL_CONTAINER, Pod, PodRole
-from policies.ray.workload import NODE_TYPE_LABEL, OPT_IN_CLUSTER_LABEL, RAY_CLUSTER_LABEL, Workload
+from policies.ray.workload import Workload
 from webhook.check.facts import MUTATING, CheckFacts, Object, Objects, Unavailable, or_empty
 from webhook.check.findings import Finding, enumerated, failed, ok, or_ok, unknown, warning
 from webhook.check.installation import policy_of
@@ -177,11 +178,12 @@ def _must_enroll(pod: Object, managed_clusters: set[_Key]) -> bool:
     if "deletionTimestamp" in metadata_of(pod) or phase in _ENDED_PHASES:
         return False
     labels = labels_of(pod)
-    if RAY_CLUSTER_LABEL not in labels:
-        return OPT_IN_CLUSTER_LABEL in labels
-    # KubeRay's Redis cleanup pod joins no Ray cluster.
-    is_cleanup = labels.get(NODE_TYPE_LABEL) == PodRole.CLEANUP
-    return _cluster_of(pod) in managed_clusters and not is_cleanup
+    if has_opted_in(labels):
+        return True
+    view = ray_pod("Pod", pod, ROOT)
+    # KubeRay's Redis clean-up pod joins no Ray cluster.
+    is_clean_up = view is not None and view.role is PodRole.CLEANUP
+    return _cluster_of(pod) in managed_clusters and not is_clean_up
 
 
 def _enrolls(document: Object) -> bool:

@@ -10,8 +10,9 @@ from typing import Any
 from policies.documents.metadata import labels_of
 from policies.documents.untyped import as_dict, clipped, dict_items
 from policies.injection.contract import MANAGED, MARKER_LABEL
+from policies.ray.membership import NODE_TYPE_LABEL, RAY_CLUSTER_LABEL
 from policies.ray.pod import ENROLL_CONTAINER
-from policies.ray.workload import NODE_TYPE_LABEL, RAY_CLUSTER_LABEL
+from policies.ray.version import SUGGESTED
 from policies.rules.operator_made_pods import OperatorMadePods
 from webhook.check.facts import (
     MUTATING,
@@ -31,7 +32,7 @@ _DENIED = re.compile(
 _NOT_CALLED = re.compile(r'failed calling webhook "(?P<name>[^"]*)": (?P<answer>.*)', re.DOTALL)
 # Enough for the cause of an error. Other webhooks can answer with texts of any length.
 _MAX_QUOTED = 300
-_IMAGE = "rayproject/ray:2.55.1"
+_IMAGE = f"rayproject/ray:{SUGGESTED}"
 _SIZE = {"cpu": "100m", "memory": "128Mi"}
 # The pod must satisfy the restricted Pod Security Standard, quotas and LimitRanges: if one of them
 # rejected it first, the dry run would prove nothing.
@@ -74,7 +75,7 @@ BARE_CLUSTER: Mapping[str, Any] = {
     "kind": "RayCluster",
     "metadata": {"generateName": _NAME},
     "spec": {
-        "rayVersion": "2.55.1",
+        "rayVersion": SUGGESTED,
         "authOptions": {"mode": "token"},
         "headGroupSpec": {
             "rayStartParams": {},

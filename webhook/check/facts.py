@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
-from policies.cluster.rbac import RbacGrants
 from webhook.check.deployment import ServerDeployment, StoredPolicy
 from webhook.ports import StoredSeed
 
@@ -47,6 +46,8 @@ class CheckFacts:
     `permissions` maps each permission the server needs to whether it has it, and is None while the
     server's service account is unknown. `configurations` and `dry_runs` have the keys MUTATING and
     VALIDATING. `ray_objects` is by plural; a kind the API server does not serve has no objects.
+    `kuberay_accounts` are the users that RBAC allows to run KubeRay, each with the namespaces where
+    it does; none of them means all namespaces.
     The dry runs, in `dry_run_namespace`, are a pod that RayWarden must reject (VALIDATING) and a
     RayCluster that it must complete (MUTATING).
     """
@@ -66,7 +67,7 @@ class CheckFacts:
     ray_objects: Mapping[str, Objects | Unavailable]
     ray_pods: Objects | Unavailable
     operators: Objects | Unavailable
-    rbac: RbacGrants | Unavailable
+    kuberay_accounts: Mapping[str, frozenset[str]] | Unavailable
     dry_run_namespace: str
     dry_runs: Mapping[str, DryRunAnswer | Unavailable]
 

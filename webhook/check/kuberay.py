@@ -1,6 +1,6 @@
 """Checks that KubeRay is installed, recent enough, and recognized by RayWarden."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from policies.documents.metadata import name_of, namespace_of
 from policies.documents.untyped import as_dict, as_str, dict_items
@@ -96,10 +96,11 @@ def _operator_accounts(facts: CheckFacts) -> Iterator[Finding]:
     The rule knows the operators from RBAC and from the policy.
     """
     id = "operator-account"
-    if isinstance(facts.rbac, Unavailable):
-        yield unknown(id, "which service account KubeRay uses", facts.rbac)
+    accounts = facts.kuberay_accounts
+    if isinstance(accounts, Unavailable):
+        yield unknown(id, "which service account KubeRay uses", accounts)
         return
-    allowed = facts.rbac.operators | _operators_in_policy(facts)
+    allowed = {**accounts, **dict.fromkeys(_operators_in_policy(facts), frozenset[str]())}
     if not allowed:
         message = (
             "RBAC shows no account for KubeRay, so "
@@ -116,7 +117,15 @@ def _operator_accounts(facts: CheckFacts) -> Iterator[Finding]:
         )
         yield warning(id, message, _recognize(user))
     if not unrecognized:
-        yield ok(id, f"pods of Ray clusters may be created by {enumerated(sorted(allowed))}")
+        # Tenants may have such rights in their namespaces, so the others come first.
+        users = sorted(allowed, key=lambda user: (bool(allowed[user]), user))
+        titles = [_with_namespaces(user, allowed[user]) for user in users]
+        yield ok(id, f"pods of Ray clusters may be created by {enumerated(titles)}")
+
+
+def _with_namespaces(user: str, namespaces: Collection[str]) -> str:
+    """A user for a message, with the namespaces to which its rights are limited, if they are."""
+    return f"{user} (in {enumerated(sorted(namespaces))})" if namespaces else user
 
 
 def _operators_in_policy(facts: CheckFacts) -> set[str]:
@@ -130,7 +139,8 @@ def _operators_in_policy(facts: CheckFacts) -> set[str]:
 
 def _recognize(user: str) -> str:
     return (
-        "bind KubeRay's ClusterRole with a ClusterRoleBinding, or set in the policy "
+        "bind KubeRay's role with a ClusterRoleBinding, or with a RoleBinding in each namespace "
+        "that it watches, or set in the policy "
         f"rules: {{{OperatorMadePods.id}: {{parameters: {{operators: ['{user}']}}}}}}"
     )
 

@@ -8,14 +8,14 @@ from certs.seed import Seed, SeedError
 from policies.cluster.state import PORT_PARAMS
 from policies.documents.metadata import labels_of, namespace_of
 from policies.injection.contract import TlsBy, own_secret, tls_by
-from policies.ray.pod import PodRole
-from policies.ray.workload import (
+from policies.ray.membership import (
     NODE_TYPE_LABEL,
     OPT_IN_CLUSTER_LABEL,
     OPT_IN_ROLE_LABEL,
     RAY_CLUSTER_LABEL,
-    Workload,
 )
+from policies.ray.pod import PodRole
+from policies.ray.workload import Workload
 from webhook.check.facts import CheckFacts, Object, Unavailable, or_empty
 from webhook.kube.objects import opted_in_cluster_of, pod_of, ray_cluster_of
 from webhook.ports import StoredSeed

@@ -16,7 +16,7 @@ from webhook.admission.reviewer import Reviewer
 from webhook.admission.wire import BadReviewError
 from webhook.commands.output import OutputFormat
 from webhook.manifests.dry_run import ReviewedManifest, review_manifest
-from webhook.manifests.read import Manifest, UnreadableManifest, read
+from webhook.manifests.read import Manifest, SkippedFile, UnreadableManifest, read
 from webhook.manifests.report import as_json, as_text
 from webhook.manifests.state import ManifestNamespaces
 from webhook.policy.file import load_policy
@@ -32,6 +32,7 @@ class _Review:
     manifests: Sequence[Manifest]
     outcomes: Sequence[ReviewedManifest | UnreadableManifest | None]
     unreadable_sources: Sequence[UnreadableManifest]
+    skipped_files: int = 0
 
     @property
     def reviewed(self) -> list[ReviewedManifest]:
@@ -44,7 +45,7 @@ class _Review:
 
     @property
     def skipped(self) -> int:
-        return self.outcomes.count(None)
+        return self.skipped_files + self.outcomes.count(None)
 
     def exit_code(self, strict: bool) -> int:
         if self.unreadable:
@@ -111,16 +112,20 @@ def review_command(
 def _review(sources: Sequence[str], policy: Policy, namespace: str) -> _Review:
     manifests: list[Manifest] = []
     unreadable: list[UnreadableManifest] = []
+    skipped_files = 0
     for source in sources:
         for result in read(source):
-            if isinstance(result, Manifest):
-                manifests.append(result)
-            else:
-                unreadable.append(result)
+            match result:
+                case Manifest():
+                    manifests.append(result)
+                case UnreadableManifest():
+                    unreadable.append(result)
+                case SkippedFile():
+                    skipped_files += 1
     namespace_states = ManifestNamespaces((manifest.document for manifest in manifests), namespace)
     reviewer = wiring.offline_reviewer(from_environment(), policy, namespace_states)
     outcomes = [_outcome(reviewer, manifest, namespace) for manifest in manifests]
-    return _Review(manifests, outcomes, unreadable)
+    return _Review(manifests, outcomes, unreadable, skipped_files)
 
 
 def _outcome(

@@ -12,7 +12,7 @@ from policies.cluster.state import NamespaceState
 from policies.documents.metadata import metadata_of
 from policies.documents.untyped import as_dict, as_str, dict_items
 from policies.injection.contract import AUDIENCE
-from policies.ray.workload import OPT_IN_CLUSTER_LABEL, RAY_CLUSTER_LABEL
+from policies.ray.membership import CLAIM_LABELS, OPT_IN_CLUSTER_LABEL, RAY_CLUSTER_LABEL
 from webhook.kube.api import KubeApi, backoff
 from webhook.kube.memory import NAMESPACES, RAY_CLUSTERS, KubeMemory
 from webhook.kube.objects import caller_of, opted_in_cluster_of, pod_of, ray_cluster_of
@@ -29,6 +29,8 @@ CONFIGURATIONS = tuple(
     for plural in ("mutatingwebhookconfigurations", "validatingwebhookconfigurations")
 )
 SEED = "raywarden-seed"
+# Pods that opted in, as `policies.ray.membership.has_opted_in` says, in a label selector.
+_OPTED_IN = ",".join((OPT_IN_CLUSTER_LABEL, *(f"!{label}" for label in CLAIM_LABELS)))
 # Other controllers may write a configuration at the same time; five tries outlast any such race.
 _PATCH_ATTEMPTS = 5
 _PATCH_PAUSE_SECONDS = 0.05
@@ -132,9 +134,10 @@ class KubeObjectLists:
         return await self.list_all(NAMESPACES)
 
     async def ray_pods(self) -> Sequence[Mapping[str, Any]]:
-        # Label selectors have no "or", so list twice. A pod with both labels counts as KubeRay's.
+        # Label selectors have no "or", so list twice. A pod that claims to be KubeRay's counts as
+        # KubeRay's.
         kuberay_pods = await self.list_all(PODS, RAY_CLUSTER_LABEL)
-        opted_in_pods = await self.list_all(PODS, f"{OPT_IN_CLUSTER_LABEL},!{RAY_CLUSTER_LABEL}")
+        opted_in_pods = await self.list_all(PODS, _OPTED_IN)
         return [*kuberay_pods, *opted_in_pods]
 
     async def list_all(self, resource: Resource, labels: str = "") -> Sequence[Mapping[str, Any]]:

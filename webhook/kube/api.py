@@ -113,11 +113,12 @@ class KubeApi:
             query = {**query, "continue": next_page}
 
     async def watch(
-        self, resource: Resource, version: str, *, seconds: float = _WATCH_SECONDS
+        self, resource: Resource, version: str, *, seconds: float = _WATCH_SECONDS, labels: str = ""
     ) -> AsyncGenerator[Event, None]:
         """The events since `version` in all namespaces, with bookmarks, until the server ends them.
 
-        Raises ExpiredError if the server no longer has `version`.
+        They are filtered by the label selector `labels`: an object that no longer matches counts as
+        deleted. Raises ExpiredError if the server no longer has `version`.
         """
         query = {
             "watch": "true",
@@ -125,6 +126,8 @@ class KubeApi:
             "resourceVersion": version,
             "timeoutSeconds": str(math.ceil(seconds)),
         }
+        if labels:
+            query["labelSelector"] = labels
         request = Request("watch", "GET", resource, query=query)
         async with self._opened(
             request, _SECONDS, math.ceil(seconds) + _WATCH_GRACE_SECONDS

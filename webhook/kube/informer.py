@@ -37,6 +37,8 @@ _UNKNOWN_RESOURCE = "unknown to the API server"
 class Informer(Generic[S]):
     """The objects of `resource` in all namespaces, in a `store` that `new_store` makes empty.
 
+    `labels` is a label selector; an empty one selects all objects.
+
     `store` is None, and `synced` is not set, until the first list is complete. An object for which
     the store raises ValueError is ignored. While the API server is unavailable, the last known
     state stays; a resource that the API server does not know has no objects. `on_change` is called
@@ -49,6 +51,7 @@ class Informer(Generic[S]):
         resource: Resource,
         new_store: Callable[[], S],
         *,
+        labels: str = "",
         on_change: Callable[[], None] = lambda: None,
         resync_seconds: float = _RESYNC_SECONDS,
         retry_seconds: float = _MAX_PAUSE_SECONDS,
@@ -58,6 +61,7 @@ class Informer(Generic[S]):
         self.synced = asyncio.Event()
         self._api = api
         self._new_store = new_store
+        self._labels = labels
         self._on_change = on_change
         self._resync_seconds = resync_seconds
         self._retry_seconds = retry_seconds
@@ -87,7 +91,7 @@ class Informer(Generic[S]):
     async def _list(self) -> None:
         """Replace the whole store at once by a fresh list, so that no reader sees half of one."""
         fresh_store, version = self._new_store(), ""
-        async with aclosing(self._api.pages(self.resource)) as pages:
+        async with aclosing(self._api.pages(self.resource, labels=self._labels)) as pages:
             async for page in pages:
                 version = page.version
                 for document in page.items:
@@ -101,7 +105,10 @@ class Informer(Generic[S]):
         while (remaining := end - clock()) > 0:
             started, received_event = clock(), False
             events = self._api.watch(
-                self.resource, self._version, seconds=min(remaining, _WATCH_SECONDS)
+                self.resource,
+                self._version,
+                seconds=min(remaining, _WATCH_SECONDS),
+                labels=self._labels,
             )
             async with aclosing(events):
                 async for event in events:

@@ -6,14 +6,25 @@ from functools import partial
 from typing import Any, TypeVar
 
 from certs.identity import Cluster, Service
+from policies.cluster.endpoints import CONTROLLER, MANAGED_BY_LABEL, LiveEndpoints
 from policies.cluster.network_policy import NetworkPolicy
-from policies.cluster.rbac import RbacBinding, RbacGrants, RbacRole
+from policies.cluster.quota import LiveQuota
+from policies.cluster.rbac import NamespaceRbac, RbacBinding, RbacGrants
+from policies.cluster.roles import RbacRole
 from policies.cluster.state import NamespaceState
 from policies.documents.metadata import metadata_of
 from webhook.kube.api import KubeApi
 from webhook.kube.informer import Informer
 from webhook.kube.request import Resource
-from webhook.kube.store import ObjectStore, QuotaStore, RayClusterStore, ServiceStore, Store
+from webhook.kube.store import (
+    ObjectStore,
+    QuotaStore,
+    RayClusterStore,
+    RoleBindingStore,
+    RoleStore,
+    ServiceStore,
+    Store,
+)
 from webhook.ports import UnavailableError
 
 S = TypeVar("S", bound=Store)
@@ -21,9 +32,14 @@ S = TypeVar("S", bound=Store)
 NAMESPACES = Resource("", "v1", "namespaces")
 RAY_CLUSTERS = Resource("ray.io", "v1", "rayclusters")
 SERVICES = Resource("", "v1", "services")
+ENDPOINT_SLICES = Resource("discovery.k8s.io", "v1", "endpointslices")
+# Those of Kubernetes' own controller are many, and change with every pod.
+_NOT_OF_CONTROLLER = f"{MANAGED_BY_LABEL}!={CONTROLLER}"
 _NETWORK_POLICIES = Resource("networking.k8s.io", "v1", "networkpolicies")
-ROLES = Resource("rbac.authorization.k8s.io", "v1", "clusterroles")
-BINDINGS = Resource("rbac.authorization.k8s.io", "v1", "clusterrolebindings")
+CLUSTER_ROLES = Resource("rbac.authorization.k8s.io", "v1", "clusterroles")
+CLUSTER_ROLE_BINDINGS = Resource("rbac.authorization.k8s.io", "v1", "clusterrolebindings")
+ROLES = Resource("rbac.authorization.k8s.io", "v1", "roles")
+ROLE_BINDINGS = Resource("rbac.authorization.k8s.io", "v1", "rolebindings")
 # Only the first is part of Kubernetes; the others exist where their CRDs are installed.
 _QUOTAS = (
     Resource("", "v1", "resourcequotas"),
@@ -31,7 +47,16 @@ _QUOTAS = (
     Resource("scheduling.sigs.k8s.io", "v1beta1", "elasticquotas"),
     Resource("scheduling.x-k8s.io", "v1alpha1", "elasticquotas"),
 )
-WATCHED = (NAMESPACES, RAY_CLUSTERS, SERVICES, _NETWORK_POLICIES, *_QUOTAS, ROLES, BINDINGS)
+_RBAC = (CLUSTER_ROLES, CLUSTER_ROLE_BINDINGS, ROLES, ROLE_BINDINGS)
+WATCHED = (
+    NAMESPACES,
+    RAY_CLUSTERS,
+    SERVICES,
+    ENDPOINT_SLICES,
+    _NETWORK_POLICIES,
+    *_QUOTAS,
+    *_RBAC,
+)
 _NAMESPACE_FIELDS = ("name", "uid", "creationTimestamp", "labels", "annotations")
 
 
@@ -53,21 +78,33 @@ class KubeMemory:
         self._namespaces = informer(NAMESPACES, partial(ObjectStore, _namespace_metadata))
         self._clusters = informer(RAY_CLUSTERS, RayClusterStore)
         self._services = informer(SERVICES, ServiceStore)
+        self._endpoints = Informer(
+            api,
+            ENDPOINT_SLICES,
+            partial(ObjectStore, LiveEndpoints.of),
+            labels=_NOT_OF_CONTROLLER,
+            retry_seconds=retry_seconds,
+        )
         self._network_policies = informer(_NETWORK_POLICIES, partial(ObjectStore, NetworkPolicy.of))
         self._quotas = tuple(informer(resource, QuotaStore) for resource in _QUOTAS)
-        self._roles = informer(ROLES, partial(ObjectStore, RbacRole.of), self._update_rights)
-        self._bindings = informer(
-            BINDINGS, partial(ObjectStore, RbacBinding.of), self._update_rights
+        self._cluster_roles = informer(CLUSTER_ROLES, RoleStore, self._update_rights)
+        self._cluster_role_bindings = informer(
+            CLUSTER_ROLE_BINDINGS, partial(ObjectStore, RbacBinding.of), self._update_rights
         )
+        self._roles = informer(ROLES, RoleStore)
+        self._role_bindings = informer(ROLE_BINDINGS, RoleBindingStore)
         self._rights = RbacGrants()
         self._informers: tuple[Informer[Any], ...] = (
             self._namespaces,
             self._clusters,
             self._services,
+            self._endpoints,
             self._network_policies,
             *self._quotas,
+            self._cluster_roles,
+            self._cluster_role_bindings,
             self._roles,
-            self._bindings,
+            self._role_bindings,
         )
 
     @property
@@ -101,6 +138,7 @@ class KubeMemory:
         namespaces = self._namespaces.store
         clusters = self._clusters.store
         services = self._services.store
+        endpoints = self._endpoints.store
         policies = self._network_policies.store
         metadata = None if namespaces is None else namespaces.get("", namespace)
         ray_clusters = None if clusters is None else clusters.for_rules.within(namespace)
@@ -112,9 +150,11 @@ class KubeMemory:
             ray_clusters=ray_clusters,
             services=all_services,
             public_services=public_services,
+            endpoints=None if endpoints is None else endpoints.within(namespace),
             network_policies=network_policies,
             quotas=self._quotas_limiting(namespace),
             rbac=self._rights,
+            namespace_rbac=self._namespace_rbac(namespace),
         )
 
     def services(self, namespace: str) -> Iterable[Service]:
@@ -129,16 +169,30 @@ class KubeMemory:
             return ()
         return self._clusters.store.for_certs.values()
 
-    def _quotas_limiting(self, namespace: str) -> Collection[str] | None:
-        names: list[str] = []
+    def _quotas_limiting(self, namespace: str) -> Collection[LiveQuota] | None:
+        quotas: list[LiveQuota] = []
         for informer in self._quotas:
             if informer.store is None:
                 return None
-            names += informer.store.limiting(namespace)
-        return names
+            quotas += informer.store.limiting(namespace)
+        return quotas
+
+    def _namespace_rbac(self, namespace: str) -> NamespaceRbac | None:
+        bindings = self._role_bindings.store
+        if bindings is None or self._roles.store is None or self._cluster_roles.store is None:
+            return None
+        inside = bindings.inside.within(namespace).values()
+        about = (bindings.about.within(namespace).values(), bindings.about.within("").values())
+        return NamespaceRbac(self._role_named, inside, about)
+
+    def _role_named(self, name: str) -> RbacRole | None:
+        """A ClusterRole by its name, or a Role by `namespace/name`."""
+        namespace, _, own_name = name.rpartition("/")
+        roles = self._roles.store if namespace else self._cluster_roles.store
+        return roles.get(namespace, own_name) if roles else None
 
     def _update_rights(self) -> None:
-        roles, bindings = self._roles.store, self._bindings.store
+        roles, bindings = self._cluster_roles.store, self._cluster_role_bindings.store
         if roles is not None and bindings is not None:
             self._rights = RbacGrants.of(roles.within(""), bindings.values())
 

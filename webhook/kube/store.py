@@ -5,7 +5,10 @@ from types import MappingProxyType
 from typing import Any, Generic, Protocol, TypeVar
 
 from certs.identity import Cluster, Service
-from policies.cluster.state import LiveCluster, LiveService, namespaces_in_quota
+from policies.cluster.quota import LiveQuota, quotas_in
+from policies.cluster.rbac import RbacBinding
+from policies.cluster.roles import RbacRole
+from policies.cluster.state import LiveCluster, LiveService
 from webhook.kube.objects import ray_cluster_of, service_of
 
 T = TypeVar("T")
@@ -76,6 +79,46 @@ class ObjectStore(ByNamespace[T]):
         self.set(namespace, name, self._convert(document))
 
 
+class RoleStore(ByNamespace[RbacRole]):
+    """The roles that grant something that matters to RayWarden; most grant nothing of it."""
+
+    def put(self, namespace: str, name: str, document: Mapping[str, Any]) -> None:
+        role = RbacRole.of(document)
+        if role.powers or role.can_run_kuberay:
+            self.set(namespace, name, role)
+        else:
+            self.remove(namespace, name)
+
+
+class RoleBindingStore:
+    """The RoleBindings of service accounts.
+
+    `inside` has them by their own namespace, `about` by the namespaces of their service accounts.
+    """
+
+    def __init__(self) -> None:
+        self.inside = ByNamespace[RbacBinding]()
+        self.about = ByNamespace[RbacBinding]()
+
+    def put(self, namespace: str, name: str, document: Mapping[str, Any]) -> None:
+        self.remove(namespace, name)
+        binding = RbacBinding.of_accounts(document)
+        if not binding.users and not binding.groups:
+            return
+        self.inside.set(namespace, name, binding)
+        for account_namespace in binding.account_namespaces:
+            self.about.set(account_namespace, f"{namespace}/{name}", binding)
+
+    def remove(self, namespace: str, name: str) -> None:
+        binding = self.inside.get(namespace, name)
+        self.inside.remove(namespace, name)
+        for account_namespace in binding.account_namespaces if binding else ():
+            self.about.remove(account_namespace, f"{namespace}/{name}")
+
+    def __len__(self) -> int:
+        return len(self.inside)
+
+
 class RayClusterStore:
     """RayClusters, in the form that certificates need and in the form that rules need."""
 
@@ -128,26 +171,26 @@ class ServiceStore:
 
 
 class QuotaStore:
-    """The names of quotas by the namespaces they limit; one quota may limit many namespaces."""
+    """Quotas by the namespaces they limit; one quota may limit many namespaces."""
 
     def __init__(self) -> None:
-        self._names = ByNamespace[str]()
-        self._limited_namespaces: dict[tuple[str, str], frozenset[str]] = {}
+        self._quotas = ByNamespace[LiveQuota]()
+        self._limited_namespaces: dict[tuple[str, str], tuple[str, ...]] = {}
 
-    def limiting(self, namespace: str) -> Collection[str]:
-        """The names of the quotas that limit a namespace."""
-        return self._names.within(namespace).values()
+    def limiting(self, namespace: str) -> Collection[LiveQuota]:
+        """The quotas that limit a namespace."""
+        return self._quotas.within(namespace).values()
 
     def put(self, namespace: str, name: str, document: Mapping[str, Any]) -> None:
         self.remove(namespace, name)
-        limited_namespaces = namespaces_in_quota(document)
-        self._limited_namespaces[namespace, name] = limited_namespaces
-        for limited in limited_namespaces:
-            self._names.set(limited, f"{namespace}/{name}", name)
+        quotas = quotas_in(document)
+        self._limited_namespaces[namespace, name] = tuple(quotas)
+        for limited, quota in quotas.items():
+            self._quotas.set(limited, f"{namespace}/{name}", quota)
 
     def remove(self, namespace: str, name: str) -> None:
         for limited in self._limited_namespaces.pop((namespace, name), ()):
-            self._names.remove(limited, f"{namespace}/{name}")
+            self._quotas.remove(limited, f"{namespace}/{name}")
 
     def __len__(self) -> int:
         return len(self._limited_namespaces)

@@ -9,7 +9,7 @@ from policies.cluster.state import NamespaceState
 from policies.documents.metadata import metadata_of, name_of, namespace_of
 from policies.documents.untyped import as_str
 from webhook.kube.objects import opted_in_cluster_of, pod_of, ray_cluster_of, service_of
-from webhook.manifests.read import Manifest, read
+from webhook.manifests.read import Manifest, UnreadableManifest, read
 from webhook.manifests.state import ManifestNamespaces
 from webhook.settings import SetupError
 
@@ -53,9 +53,10 @@ class ManifestCluster:
         """
         documents = []
         for result in read(str(file)) if file else ():
-            if not isinstance(result, Manifest):
+            if isinstance(result, UnreadableManifest):
                 raise SetupError(f"{result.source}: {result.why}")
-            documents.append(result.document)
+            if isinstance(result, Manifest):
+                documents.append(result.document)
         try:
             cluster = cls(documents, new_token)
             if token_dir:

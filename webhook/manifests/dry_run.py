@@ -6,6 +6,7 @@ from typing import Any
 
 from policies import evaluate
 from policies.documents.metadata import name_of, namespace_of
+from policies.documents.pointer import Pointer
 from policies.model import Violation
 from policies.ray import kuberay
 from policies.ray.workload import Kind, Workload
@@ -56,6 +57,23 @@ class ReviewedManifest:
         return any(outcome.warned for outcome in (self.outcome, *self.derived))
 
 
+@dataclass(frozen=True, slots=True)
+class _Copy:
+    """A container that KubeRay copies from Ray's container, and the titles of both in messages."""
+
+    pointer: Pointer
+    title: str
+    title_of_ray: str
+
+    def contains(self, violation: Violation) -> bool:
+        return violation.pointer[: len(self.pointer)] == self.pointer
+
+    def cause(self, violation: Violation) -> tuple[str, str, str]:
+        """The rule, message and remediation of the same violation in Ray's container."""
+        message = violation.message.replace(self.title, self.title_of_ray)
+        return violation.rule, message, violation.remediation
+
+
 def review_manifest(
     reviewer: Reviewer, manifest: Manifest, namespace: str
 ) -> ReviewedManifest | None:
@@ -72,7 +90,8 @@ def review_manifest(
         (violation.rule, violation.message) for violation in (*outcome.denied, *outcome.warned)
     }
     derived = tuple(
-        _without_reported(descendant, reported) for descendant in _descendants(reviewer, outcome)
+        _without_reported(_without_copies(descendant), reported)
+        for descendant in _descendants(reviewer, outcome)
     )
     return ReviewedManifest(manifest, outcome, derived)
 
@@ -129,6 +148,46 @@ def _children(workload: Workload) -> Sequence[dict[str, Any]]:
         return list(kuberay.pods_of(workload))
     children = (kuberay.cluster_of(workload), kuberay.submitter_of(workload))
     return [document for document in children if document is not None]
+
+
+def _without_copies(outcome: ReviewedObject) -> ReviewedObject:
+    """The outcome without violations that a container has as a copy of Ray's container.
+
+    Authors cannot edit the copy. A violation that Ray's container does not have stays.
+    """
+    copies = _copies_in(Workload(outcome.kind, outcome.document))
+    return replace(
+        outcome,
+        denied=_violations_of_originals(outcome.denied, copies),
+        warned=_violations_of_originals(outcome.warned, copies),
+    )
+
+
+def _copies_in(workload: Workload) -> list[_Copy]:
+    return [
+        _Copy(container.pointer, pod.title_of(container), pod.title_of(pod.ray_container))
+        for pod in workload.pods
+        for container in pod.containers
+        if pod.ray_container and kuberay.is_copy_of_ray(container)
+    ]
+
+
+def _violations_of_originals(
+    violations: tuple[Violation, ...], copies: Sequence[_Copy]
+) -> tuple[Violation, ...]:
+    originals = {
+        (violation.rule, violation.message, violation.remediation)
+        for violation in violations
+        if _copied_cause(violation, copies) is None
+    }
+    return tuple(
+        violation for violation in violations if _copied_cause(violation, copies) not in originals
+    )
+
+
+def _copied_cause(violation: Violation, copies: Sequence[_Copy]) -> tuple[str, str, str] | None:
+    """The same violation in Ray's container; None if this one is not in a copy of it."""
+    return next((copy.cause(violation) for copy in copies if copy.contains(violation)), None)
 
 
 def _without_reported(outcome: ReviewedObject, reported: set[tuple[str, str]]) -> ReviewedObject:

@@ -1,7 +1,8 @@
 """Kubernetes objects from files, folders and pipes."""
 
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,11 @@ from typing import Any
 import orjson
 
 from policies.documents.untrusted_yaml import UntrustedYamlError, load_all
+from policies.documents.yaml_scalars import whole
 
 _SUFFIXES = frozenset({".yaml", ".yml", ".json"})
+# A number with a decimal point or an exponent; versions in strings match as well, which only costs.
+_DECIMALS = re.compile(rb"[0-9][.eE][-+0-9]")
 # Far above any real set of manifests. It keeps an endless pipe from filling the memory.
 _MAX_BYTES = 64 * 1024 * 1024
 
@@ -35,7 +39,17 @@ class UnreadableManifest:
     why: str
 
 
-def read(source: str) -> Iterator[Manifest | UnreadableManifest]:
+@dataclass(frozen=True, slots=True)
+class SkippedFile:
+    """A file in a folder that has no Kubernetes object, such as Helm values or a dashboard."""
+
+    source: str
+
+
+Result = Manifest | UnreadableManifest | SkippedFile
+
+
+def read(source: str) -> Iterator[Result]:
     """Every object in a file, in the manifests below a folder, or on standard input (`-`).
 
     Reads all documents of a stream, all items of a List, and the rest of a folder after a bad file.
@@ -44,32 +58,54 @@ def read(source: str) -> Iterator[Manifest | UnreadableManifest]:
     """
     is_empty = True
     for result in _read(source):
-        is_empty = False
+        is_empty = is_empty and isinstance(result, SkippedFile)
         yield result
     if is_empty:
         yield UnreadableManifest(source, "contains no Kubernetes object")
 
 
-def _read(source: str) -> Iterator[Manifest | UnreadableManifest]:
+def _read(source: str) -> Iterator[Result]:
     path = Path(source)
     if source == "-":
         yield from objects("stdin", sys.stdin.buffer.read(_MAX_BYTES + 1))
     elif path.is_dir():
         for file in sorted(path.rglob("*")):
             if file.suffix in _SUFFIXES and file.is_file():
-                yield from _file(file)
+                yield from _file(file, in_folder=True)
     else:
         yield from _file(path)
 
 
-def _file(path: Path) -> Iterator[Manifest | UnreadableManifest]:
+def _file(path: Path, *, in_folder: bool = False) -> Iterator[Result]:
     try:
         with path.open("rb") as stream:
             content = stream.read(_MAX_BYTES + 1)
     except OSError as error:
         yield UnreadableManifest(str(path), error.strerror or str(error))
         return
-    yield from objects(str(path), content)
+    results = list(objects(str(path), content))
+    has_objects = any(isinstance(result, Manifest) for result in results)
+    if in_folder and not has_objects and not _claims_an_object(content):
+        yield SkippedFile(str(path))
+        return
+    yield from results
+
+
+def _claims_an_object(content: bytes) -> bool:
+    """Whether a document looks like an object, perhaps a wrong one; true if it cannot be read."""
+    try:
+        return any(map(_looks_like_an_object, _documents(content)))
+    except UntrustedYamlError:
+        return True
+
+
+def _looks_like_an_object(document: Any) -> bool:
+    """Whether it has a kind, or what objects have beside it; a Helm chart has an apiVersion too."""
+    if isinstance(document, list):
+        return any(isinstance(item, dict) and "kind" in item for item in document)
+    if not isinstance(document, dict):
+        return False
+    return "kind" in document or ("apiVersion" in document and "metadata" in document)
 
 
 def objects(source: str, content: bytes) -> Iterator[Manifest | UnreadableManifest]:
@@ -93,7 +129,10 @@ def _documents(content: bytes) -> Iterator[Any]:
     if content.lstrip()[:1] == b"{":
         # JSON is also YAML, but the JSON parser is faster. What it rejects may be YAML in braces.
         try:
-            yield orjson.loads(content)
+            document = orjson.loads(content)
+            if _DECIMALS.search(content):
+                _make_whole(document)
+            yield document
             return
         except orjson.JSONDecodeError:
             pass
@@ -103,29 +142,60 @@ def _documents(content: bytes) -> Iterator[Any]:
         raise UntrustedYamlError("not UTF-8 text") from None
 
 
+def _make_whole(document: Any) -> None:
+    """Replace numbers such as 8265.0 by whole ones, as kubectl does before it sends an object."""
+    waiting = [document]
+    while waiting:
+        parent = waiting.pop()
+        for place, value in list(parent.items() if isinstance(parent, dict) else enumerate(parent)):
+            if isinstance(value, float):
+                parent[place] = whole(value)
+            elif isinstance(value, dict | list):
+                waiting.append(value)
+
+
 def _items(document: Any) -> Iterator[dict[str, Any]]:
     """The objects in a document; a List may contain Lists, to any depth."""
     waiting = [document]
+    if _is_skipped(document):
+        return
     while waiting:
         item = waiting.pop()
-        if _is_skipped(item):
-            continue
         if not _is_object(item):
             raise UntrustedYamlError("not a Kubernetes object: set apiVersion and kind")
-        if isinstance(item.get("items"), list) and item["kind"].endswith("List"):
-            waiting += reversed(item["items"])
+        # Like kubectl, whatever the kind: no object of Kubernetes has a field `items` of its own.
+        if isinstance(item.get("items"), list):
+            contained = [_with_kind(inner, item) for inner in item["items"]]
+            waiting += reversed([inner for inner in contained if inner is not None])
         else:
             yield item
 
 
-def _is_skipped(item: Any) -> bool:
+def _with_kind(item: Any, parent: Mapping[str, Any]) -> Any:
+    """An item of a list with the kind that the list implies, if it states none.
+
+    Source: `decodeToList` of Kubernetes' apimachinery, which also gives the items of a
+    RayClusterList the list's own apiVersion. The items of a plain List must state both.
+    """
+    kind = parent["kind"].removesuffix("List")
+    if not isinstance(item, dict) or not kind:
+        return item
+    implied = {"kind": kind, "apiVersion": parent["apiVersion"]}
+    # An item of another kind may be of another group, so its apiVersion is not implied.
+    if item.get("kind") not in (None, "", kind):
+        return item
+    return {**item, **{name: value for name, value in implied.items() if not item.get(name)}}
+
+
+def _is_skipped(document: Any) -> bool:
     """Whether this is an empty document or a mapping that does not claim to be an object."""
-    if item is None:
+    if document is None:
         return True
-    return isinstance(item, dict) and "kind" not in item and "apiVersion" not in item
+    return isinstance(document, dict) and "kind" not in document and "apiVersion" not in document
 
 
 def _is_object(item: Any) -> bool:
+    """Whether it states a kind; without one the API server would refuse it."""
     if not isinstance(item, dict):
         return False
-    return isinstance(item.get("kind"), str) and isinstance(item.get("apiVersion"), str)
+    return all(isinstance(item.get(name), str) and item[name] for name in ("kind", "apiVersion"))

@@ -5,19 +5,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from policies.cluster.clouds import QUOTA_KINDS
+from policies.cluster.endpoints import CONTROLLER, MANAGED_BY_LABEL, LiveEndpoints
 from policies.cluster.network_policy import NetworkPolicy
-from policies.cluster.rbac import RbacBinding, RbacGrants, RbacRole
-from policies.cluster.state import (
-    LiveCluster,
-    LiveService,
-    NamespaceState,
-    namespaces_in_quota,
-)
-from policies.documents.metadata import metadata_of, name_of, namespace_of
+from policies.cluster.quota import QUOTA_KINDS, LiveQuota, quotas_in
+from policies.cluster.rbac import NamespaceRbac, RbacBinding, RbacGrants
+from policies.cluster.roles import DEFAULT_ROLES, RbacRole
+from policies.cluster.state import LiveCluster, LiveService, NamespaceState
+from policies.documents.metadata import labels_of, metadata_of, name_of, namespace_of
 from policies.documents.untyped import as_dict
+from policies.injection.contract import TlsBy, opts_out, tls_by
 from policies.ray import kuberay
-from policies.ray.workload import RAY_GROUP, Kind, Workload
+from policies.ray.membership import RAY_GROUP
+from policies.ray.workload import Kind, Workload
 
 _RBAC = "rbac.authorization.k8s.io"
 
@@ -39,10 +38,12 @@ class ManifestNamespaces:
         self._clusters: dict[str, dict[str, LiveCluster]] = defaultdict(dict)
         self._services: dict[str, dict[str, LiveService]] = defaultdict(dict)
         self._public: dict[str, list[LiveService]] = defaultdict(list)
+        self._endpoints: dict[str, dict[str, LiveEndpoints]] = defaultdict(dict)
         self._policies: dict[str, list[NetworkPolicy]] = defaultdict(list)
-        self._quotas: dict[str, list[str]] = defaultdict(list)
-        self._roles: dict[str, RbacRole] = {}
+        self._quotas: dict[str, list[LiveQuota]] = defaultdict(list)
+        self._roles: dict[str, RbacRole] = dict(DEFAULT_ROLES)
         self._bindings: list[RbacBinding] = []
+        self._role_bindings: dict[str, list[RbacBinding]] = defaultdict(list)
         for document in map(_object_of, documents):
             self._add(Kind.of(document), document)
         grants = RbacGrants.of(self._roles, self._bindings)
@@ -57,7 +58,9 @@ class ManifestNamespaces:
         """What the manifests say about `namespace`."""
         missing = NamespaceState()
         if self._complete:
-            missing = NamespaceState(ray_clusters={}, services={}, network_policies=(), quotas=())
+            missing = NamespaceState(
+                ray_clusters={}, services={}, endpoints={}, network_policies=(), quotas=()
+            )
         services = self._services.get(namespace, missing.services)
         public_services = None
         if services is not None:
@@ -67,10 +70,18 @@ class ManifestNamespaces:
             ray_clusters=self._clusters.get(namespace, missing.ray_clusters),
             services=services,
             public_services=public_services,
+            endpoints=self._endpoints.get(namespace, missing.endpoints),
             network_policies=self._policies.get(namespace, missing.network_policies),
             quotas=self._quotas.get(namespace, missing.quotas),
             rbac=self._rights,
+            namespace_rbac=self._namespace_rbac(namespace),
         )
+
+    def _namespace_rbac(self, namespace: str) -> NamespaceRbac | None:
+        if not self._complete and not self._role_bindings:
+            return None
+        inside = self._role_bindings.get(namespace, ())
+        return NamespaceRbac(self._roles.get, inside, tuple(self._role_bindings.values()))
 
     def _add(self, kind: Kind, document: Mapping[str, Any]) -> None:
         name, namespace = name_of(document), namespace_of(document) or self._default
@@ -78,15 +89,17 @@ class ManifestNamespaces:
             case (group, _) if group == RAY_GROUP:
                 self._add_cluster(namespace, kind, document)
             case (group, _) if group == _RBAC:
-                self._add_rbac(kind, name, document)
+                self._add_rbac(kind, name, namespace, document)
             case ("", "Namespace"):
                 self._metadata[name] = metadata_of(document)
             case ("", "Service"):
                 self._add_service(namespace, LiveService.of(document))
+            case ("discovery.k8s.io", "EndpointSlice"):
+                self._add_endpoints(namespace, name, document)
             case ("networking.k8s.io", "NetworkPolicy"):
                 self._policies[namespace].append(NetworkPolicy.of(document))
             case quota if quota in QUOTA_KINDS:
-                self._add_quota(namespace, name, document)
+                self._add_quota(namespace, document)
 
     def _add_cluster(self, namespace: str, kind: Kind, document: Mapping[str, Any]) -> None:
         """Add the RayCluster that a manifest is, or that KubeRay creates from it."""
@@ -97,18 +110,31 @@ class ManifestNamespaces:
         ray_cluster = document if is_cluster else kuberay.cluster_of(workload)
         if ray_cluster:
             cluster = LiveCluster.of(ray_cluster)
+            if not self._complete and _will_get_tls(Workload("RayCluster", ray_cluster)):
+                cluster = replace(cluster, raywarden_tls=True)
             self._clusters[namespace][cluster.name] = cluster
 
-    def _add_quota(self, namespace: str, name: str, document: Mapping[str, Any]) -> None:
+    def _add_quota(self, namespace: str, document: Mapping[str, Any]) -> None:
         # Some quotas, such as an ElasticQuotaTree, name the namespaces that they limit.
-        for limited in namespaces_in_quota(document):
-            self._quotas[limited or namespace].append(name)
+        for limited, quota in quotas_in(document).items():
+            self._quotas[limited or namespace].append(quota)
 
-    def _add_rbac(self, kind: Kind, name: str, document: Mapping[str, Any]) -> None:
-        if kind.kind == "ClusterRole":
-            self._roles[name] = RbacRole.of(document)
-        elif kind.kind == "ClusterRoleBinding":
-            self._bindings.append(RbacBinding.of(document))
+    def _add_rbac(self, kind: Kind, name: str, namespace: str, document: Mapping[str, Any]) -> None:
+        match kind.kind:
+            case "ClusterRole":
+                self._roles[name] = RbacRole.of(document)
+            case "Role":
+                self._roles[f"{namespace}/{name}"] = RbacRole.of(document)
+            case "ClusterRoleBinding":
+                self._bindings.append(RbacBinding.of(document))
+            case "RoleBinding":
+                metadata = {**metadata_of(document), "namespace": namespace}
+                binding = RbacBinding.of_accounts({**document, "metadata": metadata})
+                self._role_bindings[namespace].append(binding)
+
+    def _add_endpoints(self, namespace: str, name: str, document: Mapping[str, Any]) -> None:
+        if labels_of(document).get(MANAGED_BY_LABEL) != CONTROLLER:
+            self._endpoints[namespace][name] = LiveEndpoints.of(document)
 
     def _add_service(self, namespace: str, service: LiveService) -> None:
         self._services[namespace][service.name] = service
@@ -122,3 +148,8 @@ def _object_of(document: Any) -> Mapping[str, Any]:
     if manifest.get("kind") != "AdmissionReview":
         return manifest
     return as_dict(as_dict(manifest.get("request")).get("object"))
+
+
+def _will_get_tls(ray_cluster: Workload) -> bool:
+    """Admission will give this RayCluster TLS."""
+    return tls_by(ray_cluster) is TlsBy.NONE and not opts_out(ray_cluster)

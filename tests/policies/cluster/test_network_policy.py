@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from policies.cluster.network_policy import NetworkPolicy, allows_everyone
+from policies.cluster.network_policy import NetworkPolicy, opening_rules, rules_of
+from policies.documents.pointer import ROOT
 
 DASHBOARD = 8265
 EVERYONE: dict[str, Any] = {}
@@ -21,7 +22,8 @@ def policy(*ingress: Any, metadata: dict[str, Any] | None = None, **spec: Any) -
 
 
 def open_at(network_policy: NetworkPolicy, *ports: int) -> list[str]:
-    return [str(pointer) for pointer in network_policy.open_rules(*(ports or (DASHBOARD,)))]
+    opening = opening_rules(network_policy.open, ports or (DASHBOARD,))
+    return [str(rule.pointer) for rule in opening]
 
 
 def blocks(*ranges: str, without: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -147,12 +149,15 @@ def test_peers_that_allow_everyone(rule: dict[str, Any]) -> None:
         {"from": [{"namespaceSelector": {"matchLabels": {"team": "a"}}}]},
         {
             "from": [
-                {"namespaceSelector": {}, "podSelector": {"matchLabels": {"app": "prometheus"}}}
+                {
+                    "namespaceSelector": {"matchLabels": {"team": "a"}},
+                    "podSelector": {"matchLabels": {"app": "prometheus"}},
+                }
             ]
         },
         blocks("10.0.0.0/8", "fd00::/8", "203.0.113.0/24"),
-        blocks("8.0.0.0/7", without=("8.0.0.0/8",)),
-        blocks("8.0.0.0/7", without=("8.0.0.0/9", "8.128.0.0/9", "8.0.0.0/9")),
+        blocks("8.0.0.0/14", without=("8.0.0.0/15",)),
+        blocks("8.0.0.0/14", without=("8.0.0.0/16", "8.1.0.0/16", "8.0.0.0/16")),
     ],
     ids=repr,
 )
@@ -160,11 +165,25 @@ def test_peers_that_allow_only_some(rule: dict[str, Any]) -> None:
     assert open_at(policy(rule)) == []
 
 
-def test_the_ranges_of_a_rule_are_counted_together() -> None:
-    assert open_at(policy(blocks("8.0.0.0/8"))) == []
-    assert open_at(policy(blocks("8.0.0.0/8", "9.0.0.0/8"))) == ["/spec/ingress/0"]
-    twice = blocks("8.0.0.0/7", without=("8.0.0.0/9", "8.0.0.0/9", "8.0.0.0/10"))
+def test_the_ranges_of_all_rules_are_counted_together() -> None:
+    assert open_at(policy(blocks("8.0.0.0/15"))) == []
+    assert open_at(policy(blocks("8.0.0.0/15", "9.0.0.0/15"))) == ["/spec/ingress/0"]
+    both = ["/spec/ingress/0", "/spec/ingress/1"]
+    assert open_at(policy(blocks("8.0.0.0/15"), blocks("9.0.0.0/15"))) == both
+    assert open_at(policy(blocks("8.0.0.0/15"), blocks("8.0.0.0/15"))) == []
+    other_port = {**blocks("9.0.0.0/15"), "ports": [{"port": 80}]}
+    assert open_at(policy(blocks("8.0.0.0/15"), other_port)) == []
+    twice = blocks("8.0.0.0/14", without=("8.0.0.0/16", "8.0.0.0/16", "8.0.0.0/17"))
     assert open_at(policy(twice)) == ["/spec/ingress/0"], "an address was subtracted twice"
+
+
+def test_a_policy_keeps_few_spans_of_addresses() -> None:
+    parts = range(90)
+    many = []
+    for index in range(12):
+        many.append(blocks(*(f"8.{index}.{part}.0/32" for part in parts)))
+    assert open_at(policy(*many)) == ["/spec/ingress"]
+    assert open_at(policy(*many[:11])) == []
 
 
 @pytest.mark.parametrize(
@@ -197,12 +216,30 @@ def test_an_empty_port_list_means_all_ports_and_one_matching_port_is_enough() ->
     assert open_at(policy({"ports": [{"port": 6379}]}), DASHBOARD, 10001) == []
 
 
-def test_a_single_rule_can_be_checked_without_a_policy() -> None:
-    assert allows_everyone({"ports": [{"port": DASHBOARD}]}, (1, DASHBOARD))
-    assert not allows_everyone({"ports": [{"port": DASHBOARD}]}, (1, 2))
-    assert not allows_everyone({"from": [{"podSelector": {}}]}, (DASHBOARD,))
-    too_large: dict[str, Any] = {"from": [{"podSelector": {}}] * 100_000}
-    assert allows_everyone(too_large, (DASHBOARD,))
+@pytest.mark.parametrize(
+    ("port", "is_open"),
+    [
+        ({"port": 30000, "endPort": 32784}, True),
+        ({"port": 30000, "endPort": 32783}, False),
+        ({"port": 60984, "endPort": 65535}, False),
+        ({"port": 10002, "endPort": 10018}, True),
+        ({"port": 10002, "endPort": 10017}, False),
+        ({"port": 10100, "endPort": 10200}, True),
+        ({"port": 20000, "endPort": 32767}, False),
+    ],
+)
+def test_many_ports_that_ray_chooses_itself_count_as_rays(
+    port: dict[str, Any], is_open: bool
+) -> None:
+    assert bool(open_at(policy({"ports": [port]}))) is is_open
+
+
+def test_a_list_of_rules_can_be_checked_without_a_policy() -> None:
+    place = ROOT / "rules"
+    (rule,) = rules_of([{"ports": [{"port": DASHBOARD}]}], place) or ()
+    assert (str(rule.pointer), rule.networks) == ("/rules/0", None)
+    assert rules_of([{"from": [{"podSelector": {}}]}], place) == ()
+    assert rules_of([{"from": [{"podSelector": {}}] * 100_000}], place) is None
 
 
 def test_adjacent_ports_are_merged_and_too_many_ranges_count_as_all_ports() -> None:

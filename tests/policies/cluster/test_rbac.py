@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from policies.cluster.rbac import RbacBinding, RbacGrants, RbacRole
+from policies.cluster.rbac import RbacBinding, RbacGrants
+from policies.cluster.roles import RbacRole
 
 RBAC = "rbac.authorization.k8s.io"
 OPERATOR = "system:serviceaccount:kuberay-system:kuberay-operator"
@@ -89,3 +90,32 @@ def test_a_binding_grants_only_the_cluster_role_that_it_names() -> None:
     assert not RbacGrants.of(roles, ineffective).is_admin("jane", ())
     unusual = bound({"kind": "ServiceAccount", "name": "a"}, {"kind": "Robot", "name": "b"}, {})
     assert RbacGrants.of(roles, [unusual]).admin_users == frozenset()
+
+
+def test_powers_are_what_leads_to_more_rights() -> None:
+    assert role(rule("core", "secrets pods", "get create")).powers == {
+        "read Secrets",
+        "create pods",
+    }
+    assert role(rule("* apps", "*", "create")).powers >= {"create pods", "run commands in pods"}
+    assert role(EVERYTHING, rule("core", "secrets", "get")).powers == {"do everything"}
+    assert role(rule("core", "secrets", "get", resourceNames=["mine"])).powers == frozenset()
+    assert role(rule("core", "secrets", "get", resourceNames=["cluster-admin"])).powers == set()
+    named = rule(RBAC, "clusterroles", "bind", resourceNames=["cluster-admin"])
+    assert role(named).powers == {"grant rights"}
+
+
+def test_powers_of_all_namespaces_are_known_by_user_and_group() -> None:
+    account = {"kind": "ServiceAccount", "name": "ray", "namespace": "team"}
+    group = {"kind": "Group", "name": "system:authenticated"}
+    roles = {"r": role(rule("core", "secrets", "get")), "s": role(rule("core", "pods", "create"))}
+    rights = RbacGrants.of(roles, [bound(account, group), bound(account, name="s")])
+    assert rights.powers["system:serviceaccount:team:ray"] == {"read Secrets", "create pods"}
+    assert rights.powers["system:authenticated"] == {"read Secrets"}
+
+
+def test_a_role_is_found_by_the_kind_and_namespace_of_its_binding() -> None:
+    metadata = {"name": "b", "namespace": "team"}
+    for kind, name in (("Role", "team/r"), ("ClusterRole", "r"), ("Robot", "")):
+        document = {"metadata": metadata, "roleRef": {"kind": kind, "name": "r"}}
+        assert RbacBinding.of(document).role == RbacBinding.of_accounts(document).role == name

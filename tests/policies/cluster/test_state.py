@@ -9,7 +9,6 @@ from policies.cluster.state import (
     LiveCluster,
     LiveService,
     NamespaceState,
-    namespaces_in_quota,
 )
 
 
@@ -90,25 +89,6 @@ def test_a_service_too_large_to_read_is_public_and_leads_to_ray(spec: dict[str, 
     assert all(large.ports[port] == port for port in RAY_PORTS)
     assert spec.get("selector", {}).items() >= large.selector.items()
     assert len(large.selector) <= 64
-
-
-def tree(namespace: str, **root: Any) -> frozenset[str]:
-    metadata = {"name": "t", "namespace": namespace}
-    return namespaces_in_quota(
-        {"kind": "ElasticQuotaTree", "metadata": metadata, "spec": {"root": root}}
-    )
-
-
-def test_a_quota_limits_its_own_namespace_and_a_tree_those_of_its_leaves() -> None:
-    for kind in ("ResourceQuota", "ElasticQuota", ""):
-        assert namespaces_in_quota({"kind": kind, "metadata": {"namespace": "ray"}}) == {"ray"}
-    leaves = [
-        {"namespaces": ["a", "b"]},
-        {"children": [{"namespaces": ["c", 7]}], "namespaces": ["not a leaf"]},
-    ]
-    assert tree("kube-system", children=leaves) == {"a", "b", "c"}
-    assert tree("kube-system") == frozenset()
-    assert tree("a", namespaces=["a"]) == frozenset(), "ACK does not read it there"
 
 
 def test_everything_is_unknown_by_default() -> None:

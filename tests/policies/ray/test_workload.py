@@ -9,6 +9,11 @@ from policies.ray.workload import Kind, Workload
 from tests.support import factory
 from tests.support.factory import changed, container
 
+JOB = {"apiVersion": "batch/v1", "kind": "Job", "name": "demo-redis-cleanup", "controller": True}
+CLEAN_UP = changed(
+    factory.head_pod(**{"ray.io/node-type": "redis-cleanup"}), {"/metadata/ownerReferences": [JOB]}
+)
+
 
 def view(document: dict[str, Any]) -> Workload:
     workload = Workload.of(Kind.of(document), document)
@@ -58,7 +63,8 @@ def test_a_job_on_an_existing_cluster_has_no_pods_of_its_own() -> None:
     [
         (factory.head_pod(), PodRole.HEAD),
         (factory.worker_pod(), PodRole.WORKER),
-        (factory.head_pod(**{"ray.io/node-type": "redis-cleanup"}), PodRole.CLEANUP),
+        (factory.head_pod(**{"ray.io/node-type": "redis-cleanup"}), PodRole.WORKER),
+        (CLEAN_UP, PodRole.CLEANUP),
         (factory.head_pod(**{"ray.io/node-type": "something else"}), PodRole.WORKER),
         (factory.head_pod(**{"ray.io/node-type": "submitter"}), PodRole.WORKER),
         (factory.submitter_pod(), PodRole.SUBMITTER),
@@ -125,6 +131,18 @@ def test_ray_containers_are_the_first_the_known_names_and_those_with_its_image()
         "fetch-model",
         "wait-gcs-ready",
     ]
+
+
+def test_other_containers_are_ray_containers_by_image_or_command() -> None:
+    sides = [
+        container("gpu", image="mirror.example/rayproject/ray-ml:2.60.0"),
+        container("start", image="mine:1", command=["ray", "start", "--head"]),
+        container("split", image="mine:1", command=["ray"], args=["start", "--head"]),
+        container("other", image="mine/ray:1", command=["ray", "status"]),
+    ]
+    pod = changed(factory.head_pod(), {"/spec/initContainers": sides})
+    names = [ray.name for ray in view(pod).pods[0].ray_containers]
+    assert names == ["ray-head", "autoscaler", "gpu", "start", "split"]
 
 
 def test_a_missing_image_does_not_make_a_container_a_ray_container() -> None:

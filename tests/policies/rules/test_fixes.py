@@ -31,7 +31,6 @@ _NOT_LITERAL = frozenset(
     [
         "namespace-quota",
         "one-job-one-cluster",
-        "operator-made-pods",
         "ray-version-floor",
         "trusted-images",
     ]

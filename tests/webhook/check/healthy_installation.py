@@ -18,7 +18,7 @@ DENIED = (
     'admission webhook "validate.raywarden.io" denied the request: '
     "operator-made-pods: this pod claims to be"
 )
-_OPERATOR_RULES = [
+OPERATOR_RULES = [
     {"apiGroups": [""], "resources": ["pods"], "verbs": ["create"]},
     {"apiGroups": ["ray.io"], "resources": ["rayclusters/status"], "verbs": ["update"]},
 ]
@@ -167,7 +167,7 @@ def install(fake: FakeKubeApi) -> None:
     for name in ("default", "team-a"):
         fake.put("namespaces", namespace(name))
     fake.put("deployments", operator())
-    fake.put("clusterroles", {"metadata": {"name": "kuberay-operator"}, "rules": _OPERATOR_RULES})
+    fake.put("clusterroles", {"metadata": {"name": "kuberay-operator"}, "rules": OPERATOR_RULES})
     fake.put("clusterrolebindings", binding())
     fake.put("rayclusters", ray_cluster())
     for document in (pod(), pod("w", "worker")):

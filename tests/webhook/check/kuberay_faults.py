@@ -14,6 +14,7 @@ from tests.webhook.check.faults import (
     without,
 )
 from tests.webhook.check.healthy_installation import (
+    OPERATOR_RULES,
     binding,
     namespace,
     operator,
@@ -38,6 +39,9 @@ OPTED_IN = changed(
     live_objects.opted_in_pod(), {"/metadata/creationTimestamp": "2026-11-20T08:01:00Z"}
 )
 NIGHTLY_JOB = {"kind": "RayJob", "name": "nightly", "controller": True}
+IN_TEAM_A = {"name": "kuberay-operator", "namespace": "team-a"}
+ROLE = {"metadata": IN_TEAM_A, "rules": OPERATOR_RULES}
+ROLE_BINDING = changed(binding(), {"/metadata": IN_TEAM_A, "/roleRef/kind": "Role"})
 ONLY_RAY_CLUSTERS = {"resources": [{"name": "rayclusters"}]}
 
 KUBERAY = {
@@ -80,6 +84,19 @@ KUBERAY = {
         put("clusterrolebindings", changed(binding(), {"/subjects/0/namespace": "else"})),
         "kuberay/operator-account",
         f"operators: ['{OPERATOR}']",
+    ),
+    "operator-of-one-namespace": ok(
+        both(
+            without("clusterrolebindings", "", "kuberay-operator"),
+            both(put("roles", ROLE), put("rolebindings", ROLE_BINDING)),
+        ),
+        "kuberay/operator-account",
+        f"{OPERATOR} (in team-a)",
+    ),
+    "roles-forbidden": unknown(
+        forbidden("list", "rolebindings"),
+        "kuberay/operator-account",
+        "you may not list rolebindings",
     ),
     "operator-in-the-policy": ok(
         both(

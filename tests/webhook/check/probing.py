@@ -8,7 +8,6 @@ from typing import Any
 import uvloop
 
 from certs.seed import Seed
-from policies.cluster.rbac import RbacGrants
 from tests.support import live_objects
 from tests.support.factory import Object, changed
 from tests.support.grpc_servers import Files
@@ -60,7 +59,7 @@ def facts(
         ray_objects={"rayclusters": [ray_cluster]},
         ray_pods=pods or [live_objects.pod()],
         operators=NOT_COLLECTED,
-        rbac=RbacGrants(),
+        kuberay_accounts={},
         dry_run_namespace="",
         dry_runs={},
     )

@@ -94,7 +94,9 @@ async def test_unusual_but_valid_objects_are_not_problems(fake: FakeKubeApi, api
         changed(ray_cluster("theirs", other="x"), {"/spec/tlsOptions": {"enabled": True}}),
     )
     fake.put("pods", changed(BARE_POD, {"/metadata/name": "ended", "/status/phase": "Succeeded"}))
-    fake.put("pods", changed(pod("cleanup", "redis-cleanup"), {"/spec/initContainers": []}))
+    job = {"apiVersion": "batch/v1", "kind": "Job", "name": "cleanup", "controller": True}
+    of_a_job = {"/spec/initContainers": [], "/metadata/ownerReferences": [job]}
+    fake.put("pods", changed(pod("cleanup", "redis-cleanup"), of_a_job))
     own_certificate = {
         "/metadata/annotations": {"raywarden.io/tls-secret": "mine"},
         "/metadata/name": "brought",

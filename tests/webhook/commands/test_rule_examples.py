@@ -87,6 +87,13 @@ def test_the_fixed_manifest_has_no_findings(rule: str, complete: bool) -> None:
 
 
 @_each
+def test_an_example_runs_with_every_version_of_kuberay(rule: str) -> None:
+    """KubeRay rejects `spec.networkPolicy` unless an alpha feature gate is on."""
+    example = Example.of(rule)
+    assert "networkPolicy:" not in example.refused + example.fixed
+
+
+@_each
 def test_the_difference_is_small(rule: str) -> None:
     assert 0 < len(changed_lines(rule)) <= _MOST_CHANGES
 

@@ -49,7 +49,7 @@ def names(page: Page) -> list[str]:
     return [item["metadata"]["name"] for item in page.items]
 
 
-async def watched(api: KubeApi, resource: Resource, version: int, **options: float) -> list[Event]:
+async def watched(api: KubeApi, resource: Resource, version: int, **options: Any) -> list[Event]:
     return [event async for event in api.watch(resource, str(version), **options)]
 
 

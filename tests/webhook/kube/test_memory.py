@@ -16,6 +16,7 @@ from tests.support.kube_conversation import (
     talk,
     until,
 )
+from tests.support.related_objects import quota_names
 from webhook.kube.adapters import KubeLive
 from webhook.kube.api import KubeApi
 from webhook.kube.memory import WATCHED, KubeMemory
@@ -70,6 +71,7 @@ async def test_state_is_unknown_before_the_first_list_and_empty_after(
         None,
     ) * 4
     assert (state.network_policies, state.quotas, state.rbac) == (None, None, RbacGrants())
+    assert state.endpoints is None
     fake.unknown = OPTIONAL
     async with following(api) as live:
         state = live.state_of("ray")
@@ -111,9 +113,9 @@ async def test_state_is_known_by_namespace(fake: FakeKubeApi, api: KubeApi) -> N
         assert state.services["inner"].ports == {80: 8265}
         assert [service.name for service in state.public_services or ()] == ["outer"]
         assert [policy.name for policy in state.network_policies or ()] == ["closed"]
-        assert list(state.quotas or ()) == ["compute"]
+        assert quota_names(state.quotas) == ["compute"]
         other = live.state_of("other")
-        assert (other.ray_clusters, other.services, list(other.quotas or ())) == ({}, {}, [])
+        assert (other.ray_clusters, other.services, quota_names(other.quotas)) == ({}, {}, [])
         assert [cluster.name for cluster in live.ray_clusters()] == ["c"]
     for plural in ("services", "rayclusters"):
         assert len(fake.requests("GET", plural)) <= 2, "a list and a watch"
@@ -168,7 +170,7 @@ async def test_a_quota_tree_limits_many_namespaces_and_may_change(
     async with following(api) as live:
 
         def quotas(*namespaces: str) -> list[list[str]]:
-            return [sorted(live.state_of(namespace).quotas or ()) for namespace in namespaces]
+            return [quota_names(live.state_of(namespace).quotas) for namespace in namespaces]
 
         assert quotas("a", "b", "c", "kube-system") == [["tree"], ["compute", "tree"], [], []]
         await watched(fake, "elasticquotatrees")
@@ -188,7 +190,7 @@ async def test_quota_crds_may_be_installed_and_removed_later(
     async with following(api) as live:
         assert live.state_of("ray").quotas == []
         fake.unknown = set()
-        await until(lambda: sorted(live.state_of("ray").quotas or ()) == ["acks", "theirs"])
+        await until(lambda: quota_names(live.state_of("ray").quotas) == ["acks", "theirs"])
         fake.unknown = OPTIONAL
         fake.forget()
         await until(lambda: live.state_of("ray").quotas == [])
@@ -226,6 +228,7 @@ async def test_a_missing_permission_leaves_its_resource_unknown_and_named(
         ("list", "networkpolicies"),
         ("list", "elasticquotatrees"),
         ("list", "clusterroles"),
+        ("list", "rolebindings"),
     }
     fake.put("networkpolicies", stored("closed"))
     fake.put("clusterrolebindings", binding())
@@ -233,17 +236,19 @@ async def test_a_missing_permission_leaves_its_resource_unknown_and_named(
     missing = set(live.resources)
     tasks = [asyncio.create_task(live.run()), asyncio.create_task(live.wait_synced(missing.remove))]
     try:
-        await until(lambda: len(missing) == 3)
+        await until(lambda: len(missing) == 4)
         await until(lambda: len(fake.requests("GET", "networkpolicies")) > 3)
         assert missing == {
             "networkpolicies.networking.k8s.io",
             "elasticquotatrees.scheduling.sigs.k8s.io",
             "clusterroles.rbac.authorization.k8s.io",
+            "rolebindings.rbac.authorization.k8s.io",
         }
         stale = {name for name, up_to_date in live.up_to_date().items() if not up_to_date}
         assert stale == missing
         state = live.state_of("ray")
         assert (state.network_policies, state.quotas, state.rbac) == (None, None, RbacGrants())
+        assert state.namespace_rbac is None
         assert (state.services, state.ray_clusters) == ({}, {})
         fake.forbidden = set()
         await asyncio.wait_for(tasks[1], 10)
@@ -272,7 +277,7 @@ def test_the_last_known_state_stays_while_the_api_server_is_unavailable(tmp_path
                 await until(lambda: not any(live.up_to_date().values()))
                 state = live.state_of("ray")
                 assert [service.name for service in state.public_services or ()] == ["s"]
-                assert state.quotas == ["tree"] and state.rbac.operators == {OPERATOR}
+                assert quota_names(state.quotas) == ["tree"] and state.rbac.operators == {OPERATOR}
 
     talk(main())
 

@@ -34,7 +34,7 @@ async def pages(api: KubeApi, resource: Resource, **options: Any) -> list[Page]:
     return [page async for page in api.pages(resource, **options)]
 
 
-async def watched(api: KubeApi, resource: Resource, version: int, **options: float) -> list[Event]:
+async def watched(api: KubeApi, resource: Resource, version: int, **options: Any) -> list[Event]:
     return [event async for event in api.watch(resource, str(version), **options)]
 
 

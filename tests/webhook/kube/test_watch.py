@@ -15,7 +15,7 @@ def pod(name: str, **more: Any) -> dict[str, Any]:
     return {"metadata": {"namespace": "ray", "name": name}, **more}
 
 
-async def watched(api: KubeApi, resource: Resource, version: int, **options: float) -> list[Event]:
+async def watched(api: KubeApi, resource: Resource, version: int, **options: Any) -> list[Event]:
     return [event async for event in api.watch(resource, str(version), **options)]
 
 

@@ -6,7 +6,11 @@ from typing import Any
 
 import pytest
 
+from policies.cluster.rbac import Power
 from policies.ray import kuberay
+from tests.support import factory
+from tests.support.factory import changed
+from tests.support.related_objects import quota_names
 from webhook.manifests.cluster import ManifestCluster
 from webhook.manifests.read import Manifest, read
 from webhook.manifests.state import ManifestNamespaces
@@ -81,8 +85,26 @@ def test_everything_in_the_manifests_is_known(written: str) -> None:
     assert set(state.services or ()) == {"inner", "outer"}
     assert [service.name for service in state.public_services or ()] == ["outer"]
     assert [policy.name for policy in state.network_policies or ()] == ["closed"]
-    assert sorted(state.quotas or ()) == ["compute", "tree"]
+    assert quota_names(state.quotas) == ["compute", "tree"]
     assert state.rbac.operators == {OPERATOR, kuberay.OPERATOR}
+
+
+@pytest.mark.parametrize("written", ["ray", ""], ids=["named", "by default"])
+def test_roles_and_their_bindings_are_known(written: str) -> None:
+    rules = [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]
+    bound = manifest(
+        f"{RBAC}/v1",
+        "RoleBinding",
+        "r",
+        written,
+        roleRef={"kind": "Role", "name": "r"},
+        subjects=[{"kind": "ServiceAccount", "name": "a", "namespace": "other"}],
+    )
+    role = manifest(f"{RBAC}/v1", "Role", "r", written, rules=rules)
+    known = ManifestNamespaces([role, bound], "ray")
+    assert known.state_of("other").powers_of("other", "a") == {Power("read Secrets", "ray")}
+    assert known.state_of("ray").powers_of("ray", "a") == frozenset()
+    assert ManifestNamespaces(()).state_of("ray").namespace_rbac is None
 
 
 def test_everything_else_is_unknown() -> None:
@@ -96,7 +118,7 @@ def test_everything_else_is_unknown() -> None:
         other.quotas,
     )
     assert parts == (None,) * 5
-    assert known.state_of("batch").quotas == ["tree"]
+    assert quota_names(known.state_of("batch").quotas) == ["tree"]
     assert known.state_of("kube-system").quotas is None
     rights = ManifestNamespaces(()).state_of("ray").rbac
     assert rights.operators == {kuberay.OPERATOR} and not rights.complete
@@ -117,5 +139,25 @@ def test_lists_in_lists_are_read(tmp_path: Path) -> None:
     for state in (cluster.state_of("ray"), ManifestNamespaces(documents).state_of("ray")):
         assert set(state.services or ()) == {"inner", "outer"}
         assert set(state.ray_clusters or ()) == {"c"}
-        assert sorted(state.quotas or ()) == ["compute", "tree"]
+        assert quota_names(state.quotas) == ["compute", "tree"]
         assert OPERATOR in state.rbac.operators
+
+
+@pytest.mark.parametrize(
+    ("change", "gets_tls"),
+    [
+        ({}, True),
+        ({"/metadata/labels": {"raywarden.io/tls": "managed"}}, True),
+        ({"/metadata/annotations": {"raywarden.io/inject": "false"}}, False),
+        ({"/spec/tlsOptions": {"enabled": True}}, False),
+    ],
+)
+def test_clusters_in_manifests_have_the_tls_that_admission_gives_them(
+    change: dict[str, Any], gets_tls: bool
+) -> None:
+    cluster = changed(factory.ray_cluster(), change)
+    known = ManifestNamespaces([cluster]).state_of("team-a").ray_clusters or {}
+    assert known["demo"].raywarden_tls is gets_tls
+    # Live objects say it themselves.
+    live = ManifestNamespaces([cluster], complete=True).state_of("team-a").ray_clusters or {}
+    assert live["demo"].raywarden_tls is ("/metadata/labels" in change)

@@ -1,0 +1,1 @@
+"""What each Ingress controller does with its annotations: one module per controller."""

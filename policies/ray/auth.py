@@ -1,0 +1,209 @@
+"""How Ray authenticates its callers: the mode, and where each container takes the token from.
+
+Sources: Ray 2.60 `src/ray/rpc/authentication/authentication_mode.cc`,
+`authentication_token_loader.cc` and `python/ray/_private/authentication/`; KubeRay 1.7
+`controllers/ray/common/pod.go` (`SetContainerTokenAuthEnvVars`).
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from policies.documents.pointer import Pointer
+from policies.documents.untyped import as_dict, as_str, dict_items
+from policies.ray.pod import Container, Pod, PodRole
+from policies.ray.workload import ClusterSpec, Workload
+
+MODE = "RAY_AUTH_MODE"
+TOKEN = "RAY_AUTH_TOKEN"
+TOKEN_PATH = "RAY_AUTH_TOKEN_PATH"
+KUBERNETES_TOKENS = "RAY_ENABLE_K8S_TOKEN_AUTH"
+TOKEN_MODE = "token"
+_VARIABLES = frozenset({TOKEN, TOKEN_PATH})
+
+# `$$(NAME)` is an escape; Kubernetes does not expand it.
+_REFERENCE = re.compile(r"(?<!\$)\$\(([^()\s]+)\)")
+# RayConfig reads a boolean in this way.
+_TRUE = ("true", "1")
+# Writes files from a vault. Kubernetes cannot show their content, as with a Secret.
+_SECRETS_STORE = "secrets-store.csi.k8s.io"
+_FIELDS = ("fieldRef", "resourceFieldRef")
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSource:
+    """A variable that says which token a container uses.
+
+    `origin` says where the token comes from if that is not a Secret. It is `public` if people can
+    read or guess the token in the object: it is `literal`, or a field of the pod.
+    """
+
+    name: str
+    pointer: Pointer
+    origin: str = ""
+    public: bool = False
+    literal: bool = False
+
+
+def mode_of(cluster: ClusterSpec | None) -> str:
+    """The mode for which KubeRay sets the variables; without one, KubeRay sets none."""
+    return as_str(as_dict(cluster.spec.get("authOptions")).get("mode")) if cluster else ""
+
+
+def has_token_mode(container: Container) -> bool:
+    """The container requires a token; Ray ignores the case of the value."""
+    entries = container.variables.get(MODE, ())
+    return [as_str(entry.get("value")).lower() for _, entry in entries] == [TOKEN_MODE]
+
+
+def uses_kubernetes_tokens(container: Container, cluster: ClusterSpec | None) -> bool:
+    """Ray asks the API server about each token, so no token of its own exists."""
+    entries = container.variables.get(KUBERNETES_TOKENS)
+    if entries:
+        return all(as_str(entry.get("value")).lower() in _TRUE for _, entry in entries)
+    options = as_dict(cluster.spec.get("authOptions")) if cluster else {}
+    return options.get("enableK8sTokenAuth") is True
+
+
+def names_a_token(workload: Workload) -> bool:
+    """The author chose a token for a container; most leave that to KubeRay."""
+    return any(_names_token(container) for container, _ in workload.ray_containers)
+
+
+def token_containers(workload: Workload) -> Iterator[tuple[Container, str, Pod]]:
+    """Each Ray container that names a token, with its title and the pod whose volumes it has.
+
+    With Kubernetes tokens, the API server decides which token is accepted.
+    """
+    cluster = workload.cluster
+    for pod in workload.pods:
+        for container in pod.ray_containers:
+            if _names_token(container) and not uses_kubernetes_tokens(container, cluster):
+                yield container, pod.title_of(container), pod
+    for options in cluster.options if cluster else ():
+        if cluster and _names_token(options) and not uses_kubernetes_tokens(options, cluster):
+            yield options, str(options.pointer[-1]), cluster.head.pod
+
+
+def token_sources(container: Container, pod: Pod) -> Iterator[TokenSource]:
+    """The variables that are set.
+
+    Ray uses the first that is not empty, and without any the file `~/.ray/auth_token`. If a name
+    occurs more than once, each entry counts, because an entry from an optional Secret that is
+    missing leaves the earlier value in place.
+    """
+    for index, entry in container.variables.get(TOKEN, ()):
+        if _is_set(entry):
+            yield _source_of_variable(container, index, entry)
+    for index, entry in container.variables.get(TOKEN_PATH, ()):
+        if _is_set(entry):
+            place = container.pointer / "env" / index
+            yield TokenSource(TOKEN_PATH, place, _origin_of_file(entry, container, pod))
+
+
+def unprotected_sources(container: Container, pod: Pod) -> Iterator[TokenSource]:
+    """The sources that are not a Secret."""
+    return (source for source in token_sources(container, pod) if source.origin)
+
+
+def only_the_head_requires_a_token(pods: Sequence[Pod]) -> bool:
+    """The head has a token but no mode, and another pod does not send a token.
+
+    From `HEAD_AUTH_SINCE` on, such a head turns authentication on. A token file in its image has
+    the same effect but cannot be seen.
+    """
+    heads = [pod for pod in pods if pod.role is PodRole.HEAD]
+    if not heads or not all(map(_finds_token, heads)):
+        return False
+    others = [pod.ray_container for pod in pods if pod.role is not PodRole.HEAD]
+    return not others or not all(ray is not None and has_token_mode(ray) for ray in others)
+
+
+def _finds_token(pod: Pod) -> bool:
+    ray = pod.ray_container
+    if ray is None or MODE in ray.variable_names:
+        return False
+    if any(token_sources(ray, pod)):
+        return True
+    paths = [as_str(mount.get("mountPath")) for _, mount in ray.mounts]
+    return any(".ray" in path and _is_token_file(_parts(path)) for path in paths)
+
+
+def _is_token_file(path: tuple[str, ...]) -> bool:
+    """The path is that of Ray's token file in some home directory, or of its directory."""
+    return path[-1:] == (".ray",) or path[-2:] == (".ray", "auth_token")
+
+
+def _names_token(container: Container) -> bool:
+    return not _VARIABLES.isdisjoint(container.variable_names)
+
+
+def _is_set(entry: Mapping[str, Any]) -> bool:
+    return entry.get("valueFrom") is not None or as_str(entry.get("value")) != ""
+
+
+def _source_of_variable(container: Container, index: int, entry: Mapping[str, Any]) -> TokenSource:
+    place = container.pointer / "env" / index
+    source = as_dict(entry.get("valueFrom"))
+    if not source:
+        if _contains_secret(as_str(entry.get("value")), index, container):
+            return TokenSource(TOKEN, place)
+        return TokenSource(TOKEN, place, "the manifest", public=True, literal=True)
+    if "secretKeyRef" in source:
+        optional = as_dict(source.get("secretKeyRef")).get("optional") is True
+        return TokenSource(TOKEN, place, "an optional Secret" if optional else "")
+    if any(field in source for field in _FIELDS):
+        return TokenSource(TOKEN, place, "a field of the pod", public=True)
+    return TokenSource(TOKEN, place, "a ConfigMap or a file")
+
+
+def _contains_secret(value: str, index: int, container: Container) -> bool:
+    """The value refers to an earlier variable that comes from a Secret.
+
+    Kubernetes leaves a reference to a later or missing variable as it is written.
+    """
+    for name in _REFERENCE.findall(value):
+        entries = container.variables.get(name, [])
+        if entries and all(
+            position < index and _is_required_secret(entry) for position, entry in entries
+        ):
+            return True
+    return False
+
+
+def _is_required_secret(entry: Mapping[str, Any]) -> bool:
+    reference = as_dict(entry.get("valueFrom")).get("secretKeyRef")
+    return isinstance(reference, dict) and reference.get("optional") is not True
+
+
+def _origin_of_file(entry: Mapping[str, Any], container: Container, pod: Pod) -> str:
+    value = as_str(entry.get("value"))
+    path = _parts(value)
+    if not value.startswith("/") or ".." in path or "$(" in value:
+        return "a file that cannot be verified"
+    nearest, volume = -1, ""
+    for _, mount in container.mounts:
+        directory = _parts(as_str(mount.get("mountPath")))
+        if path[: len(directory)] == directory and len(directory) > nearest:
+            nearest, volume = len(directory), as_str(mount.get("name"))
+    if nearest < 0:
+        return "a file of the image"
+    mounted = (raw for _, raw in pod.volumes if raw.get("name") == volume)
+    return "" if any(map(_is_secret, mounted)) else "a volume that is not a Secret"
+
+
+def _is_secret(volume: Mapping[str, Any]) -> bool:
+    if "secret" in volume:
+        return True
+    if as_dict(volume.get("csi")).get("driver") == _SECRETS_STORE:
+        return True
+    sources = [raw for _, raw in dict_items(as_dict(volume.get("projected")).get("sources"))]
+    return bool(sources) and all(
+        "secret" in source or "serviceAccountToken" in source for source in sources
+    )
+
+
+def _parts(path: str) -> tuple[str, ...]:
+    """The names in a path. The kubelet mounts a relative path below the root."""
+    return tuple(part for part in path.split("/") if part not in ("", "."))

@@ -1,0 +1,92 @@
+"""`ray start` in plain words: what a container can run, and where it runs that."""
+
+import re
+from collections.abc import Mapping
+from itertools import islice
+from typing import Any
+
+from policies.documents.untyped import as_str, dict_items
+
+# A path inside a container, and the words at each.
+Place = tuple[str, ...]
+Commands = Mapping[Place, list[str]]
+
+COMMAND: Place = ("command",)
+ARGS: Place = ("args",)
+_PLACES: tuple[Place, ...] = (
+    COMMAND,
+    ARGS,
+    ("lifecycle", "postStart", "exec", "command"),
+    ("lifecycle", "preStop", "exec", "command"),
+    ("livenessProbe", "exec", "command"),
+    ("readinessProbe", "exec", "command"),
+    ("startupProbe", "exec", "command"),
+)
+# Options of `ray` itself can come between the two words. Every repetition is bounded, because the
+# text is untrusted and an unbounded pattern could backtrack for a long time.
+RAY_START = re.compile(r"\bray(?:\s+-\S{1,40}(?:\s+[^-\s]\S{0,40})?){0,4}\s+start\b")
+_REFERENCE = re.compile(r"\$\(([^()\s]+)\)")
+# More references than a command has, each with text longer than a path to `ray`: the text that is
+# searched must not grow far beyond the size of the container.
+_MAX_REFERENCES, _MAX_SUBSTITUTED = 100, 64
+# Longer than `ray`, four options with values, and `start`.
+_MAX_OVERLAP = 500
+
+
+def commands_in(container: Mapping[str, Any]) -> Commands:
+    """Each list of words that a container can run: its command, arguments, hooks and probes."""
+    commands: dict[Place, list[str]] = {}
+    for place in _PLACES:
+        # Most containers have none of these fields.
+        if place[0] not in container:
+            continue
+        value: Any = container
+        for name in place:
+            value = value.get(name) if isinstance(value, dict) else None
+        words = [word for word in value if isinstance(word, str)] if isinstance(value, list) else []
+        if words:
+            commands[place] = words
+    return commands
+
+
+def ray_starts(commands: Commands, container: Mapping[str, Any]) -> tuple[Place, ...]:
+    """The places of `commands` where the container visibly runs `ray start`.
+
+    The arguments count also if they complete the command: `command: [ray]`, `args: [start]`.
+    """
+    starts = [place for place, words in commands.items() if _runs(words, container)]
+    in_two_parts = {COMMAND, ARGS} <= commands.keys() and {COMMAND, ARGS}.isdisjoint(starts)
+    if in_two_parts:
+        command, args = " ".join(commands[COMMAND]), " ".join(commands[ARGS])
+        if _runs([command[-_MAX_OVERLAP:], args[:_MAX_OVERLAP]], container):
+            starts.append(ARGS)
+    return tuple(starts)
+
+
+def _runs(words: list[str], container: Mapping[str, Any]) -> bool:
+    text = " ".join(words)
+    return _says_ray_start(text) or ("$(" in text and _runs_expanded(text, container))
+
+
+def _runs_expanded(text: str, container: Mapping[str, Any]) -> bool:
+    """Whether a text runs `ray start` with the literals that Kubernetes puts in for `$(NAME)`."""
+    names = {found[1] for found in islice(_REFERENCE.finditer(text), _MAX_REFERENCES)}
+    literals: dict[str, str] = {}
+    for _, entry in dict_items(container.get("env")):
+        name = as_str(entry.get("name"))
+        if name in names:
+            literals[name] = as_str(entry.get("value"))
+    if not any(literals.values()):
+        return False
+    if any(map(_says_ray_start, literals.values())):
+        return True
+
+    def value(reference: re.Match[str]) -> str:
+        return literals.get(reference[1], reference[0])[:_MAX_SUBSTITUTED]
+
+    return _says_ray_start(_REFERENCE.sub(value, text, count=_MAX_REFERENCES))
+
+
+def _says_ray_start(text: str) -> bool:
+    # The cheap test comes first: few commands contain the word.
+    return "start" in text and RAY_START.search(text) is not None

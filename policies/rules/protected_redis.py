@@ -1,0 +1,129 @@
+"""The Redis in which Ray keeps its state is protected by TLS and a password."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+from policies.documents.pointer import Pointer
+from policies.documents.untyped import as_dict, as_str, str_items
+from policies.model import Facts, Profile, Rule, Severity, Violation
+from policies.ray.pod import Container, PodRole
+from policies.ray.workload import ClusterSpec, Workload
+
+_VARIABLE = "RAY_REDIS_ADDRESS"
+_OPTIONS = "gcsFaultToleranceOptions"
+_TLS, _PLAIN = "rediss://", "redis://"
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_PASSWORD = "redisPassword: {valueFrom: {secretKeyRef: {name: redis, key: password}}}"
+_NO_TLS = "connects to Redis without TLS"
+_NO_PASSWORD = "connects to Redis without a password"
+# A host name has at most 253 characters. No real list of addresses is longer than this.
+_LONGEST = 1000
+
+
+class ProtectedRedis(Rule):
+    """Refuses a Redis without TLS, or without a password from a Secret, for the state of Ray.
+
+    With GCS fault tolerance, Ray keeps its state in a Redis: the one in
+    `gcsFaultToleranceOptions.redisAddress`, or in the variable RAY_REDIS_ADDRESS. Ray uses TLS only
+    if the address starts with `rediss://`. A Redis in the same pod (127.0.0.1) needs neither.
+    Why: Ray runs the functions that it finds there. Anyone who can write to this Redis, or into
+    the connection, runs code in the cluster, whatever protects Ray's own ports.
+    Fix: set an address with `rediss://`, and `redisPassword.valueFrom.secretKeyRef`.
+    """
+
+    id: ClassVar[str] = "protected-redis"
+    profile: ClassVar[Profile] = Profile.RESTRICTED
+    severity: ClassVar[Severity] = Severity.HIGH
+
+    def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
+        # A pod that KubeRay creates was checked as part of its RayCluster. Its clean-up Job only
+        # empties the Redis of a cluster that existed, and to refuse it would block the deletion.
+        if workload.is_kuberay_pod or any(pod.role is PodRole.CLEANUP for pod in workload.pods):
+            return
+        if workload.cluster:
+            yield from self._check_options(workload.cluster)
+        for container, title in workload.ray_containers:
+            if _VARIABLE not in container.variable_names:
+                continue
+            for index, entry in container.variables[_VARIABLE]:
+                place = container.pointer / "env" / index
+                yield from self._check_variable(workload, container, title, entry, place)
+
+    def _check_options(self, cluster: ClusterSpec) -> Iterator[Violation]:
+        options = as_dict(cluster.spec.get(_OPTIONS))
+        address = as_str(options.get("redisAddress"))
+        if options.get("backend") == "rocksdb" or not _is_outside(address):
+            return
+        place = Pointer((*cluster.pointer, _OPTIONS))
+        yield from self._check_tls("the head", "redisAddress", address, place / "redisAddress")
+        password = as_dict(options.get("redisPassword"))
+        source = as_dict(password.get("valueFrom"))
+        # The rule no-literal-credentials refuses a literal password.
+        if not source and not as_str(password.get("value")):
+            remediation = f"set {_PASSWORD}, and put the password into that Secret"
+            yield self.violation(f"the head {_NO_PASSWORD}", place / "redisPassword", remediation)
+        elif source and not as_dict(source.get("secretKeyRef")):
+            message = "the head takes the password of Redis from elsewhere than a Secret"
+            remediation = f"set {_PASSWORD}, and put the password into that Secret"
+            yield self.violation(message, place / "redisPassword", remediation)
+
+    def _check_variable(
+        self,
+        workload: Workload,
+        container: Container,
+        title: str,
+        entry: Mapping[str, Any],
+        place: Pointer,
+    ) -> Iterator[Violation]:
+        """RAY_REDIS_ADDRESS as the author wrote it; KubeRay writes none of its own then."""
+        address = as_str(entry.get("value"))
+        if entry.get("valueFrom") is not None:
+            address = f"$({_VARIABLE})"
+        if not _is_outside(address):
+            return
+        yield from self._check_tls(title, "value", address, place / "value")
+        if not _has_password(workload, container):
+            remediation = (
+                f"remove {_VARIABLE} from env, and add {_OPTIONS} with redisAddress and {_PASSWORD}"
+            )
+            yield self.violation(f"{title} {_NO_PASSWORD}", place, remediation)
+
+    def _check_tls(
+        self, title: str, field: str, address: str, place: Pointer
+    ) -> Iterator[Violation]:
+        parts = [part for part in address.split(",") if not part.startswith(_TLS)]
+        if any("$(" in part for part in parts):
+            message = f"{title} takes the address of Redis from a variable, so its TLS is unknown"
+            yield self.unknown(message, place, f"start the address with {_TLS}")
+        elif parts:
+            remediation = f"start the address with {_TLS}, and enable TLS in Redis"
+            if address.isprintable() and len(address) <= _LONGEST and '"' not in address:
+                hosts = [
+                    part.removeprefix(_TLS).removeprefix(_PLAIN) for part in address.split(",")
+                ]
+                fixed = ",".join(f"{_TLS}{host}" for host in hosts)
+                remediation = f'set {field}: "{fixed}", and enable TLS in Redis'
+            yield self.violation(f"{title} {_NO_TLS}", place, remediation)
+
+
+def _is_outside(address: str) -> bool:
+    """True if there is an address, and one of its parts is not in the pod itself."""
+    return bool(address) and not all(_host(part) in _LOOPBACK for part in address.split(","))
+
+
+def _host(address: str) -> str:
+    """The host of `host:port`, with or without a scheme, as Ray reads it (`get_address`)."""
+    host, _, _ = address.rpartition("://")[2].rpartition(":")
+    return host.strip("[]")
+
+
+def _has_password(workload: Workload, container: Container) -> bool:
+    """The author gives Ray a password in the command, which other rules judge."""
+    if workload.cluster:
+        names = workload.cluster.head.start_params
+        return any(name.replace("_", "-") == "redis-password" for name in names)
+    return any(
+        "--redis-password" in word
+        for field in ("command", "args")
+        for _, word in str_items(container.raw.get(field))
+    )
