@@ -15,8 +15,9 @@ from policies.network.ports import Ports, merged, missing_from, shown
 from policies.network.ray_traffic import SERVE_PORT, head_port, listening_ports, random_ports
 from policies.network.reachability import Policies
 from policies.ray.kuberay import labels_of_pods
+from policies.ray.membership import ORIGIN_KIND_LABEL
 from policies.ray.pod import PodRole
-from policies.ray.workload import ORIGIN_KIND_LABEL, Group, Workload
+from policies.ray.workload import Group, Workload
 
 # Where DNS answers: the pods of kube-dns or CoreDNS, those of OpenShift, or a node's address.
 _KUBE_DNS = PodParty("kube-system", {"k8s-app": "kube-dns"})

@@ -15,13 +15,8 @@ from policies.network.parties import NAMESPACE_NAME
 from policies.network.policy import Direction
 from policies.network.ports import Ports, merged, missing_from
 from policies.network.ray_traffic import SERVE_PORT, head_port, own_ports, public_ports
-from policies.ray.workload import (
-    NODE_TYPE_LABEL,
-    ORIGIN_KIND_LABEL,
-    RAY_CLUSTER_LABEL,
-    Group,
-    Workload,
-)
+from policies.ray.membership import NODE_TYPE_LABEL, ORIGIN_KIND_LABEL, RAY_CLUSTER_LABEL
+from policies.ray.workload import Group, Workload
 
 _ORIGIN_NAME_LABEL = "ray.io/originated-from-cr-name"
 _SUBMISSION_MODE_LABEL = "ray.io/job-submission-mode"
