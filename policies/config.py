@@ -18,18 +18,10 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
+from policies.configured import OFF, Configured, Injection, NetworkIsolation
 from policies.documents.patterns import matches_any
 from policies.expressions import OWN, Expressions, OwnRule, ProfileName
-from policies.model import (
-    NAMESPACE_LABELS,
-    OFF,
-    Configured,
-    Injection,
-    Mode,
-    Profile,
-    Rule,
-    Violation,
-)
+from policies.model import NAMESPACE_LABELS, Mode, Profile, Rule, Violation
 from policies.problems import PolicyError, Problem, problems_in, unknown_rule
 from policies.registry import RULES
 
@@ -172,6 +164,9 @@ class PolicyFile(Configured):
     inject: Injection = Field(
         Injection(), description="choices about the defaults that RayWarden writes"
     )
+    network_isolation: NetworkIsolation = Field(
+        NetworkIsolation(), description="the NetworkPolicies that RayWarden writes for RayClusters"
+    )
 
 
 def _own_rule_problems(file: PolicyFile) -> Iterator[Problem]:
@@ -195,6 +190,7 @@ class Policy:
     def __init__(self, file: PolicyFile) -> None:
         self.file = file
         self.inject = file.inject
+        self.network_isolation = file.network_isolation
         self.expressions = Expressions(file.expressions)
         self._own = {rule.id: rule for rule in file.expressions}
         self._floors = {mode: Profile.named(getattr(file.profiles, mode)) for mode in Mode}

@@ -7,8 +7,9 @@ from pydantic import AfterValidator, Field
 
 from policies.cel.expression import Activation, EvaluationError, Expression, ExpressionError
 from policies.cluster import related_object
+from policies.configured import OFF, Configured
 from policies.documents.pointer import ROOT
-from policies.model import OFF, Configured, Facts, Profile, Violation
+from policies.model import Facts, Profile, Violation
 from policies.problems import suggestion
 from policies.ray import workload
 

@@ -5,14 +5,11 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from enum import IntEnum, StrEnum
-from typing import Annotated, Any, ClassVar, Literal
-
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler
-from pydantic.alias_generators import to_camel
-from pydantic_core import CoreSchema, core_schema
+from typing import Any, ClassVar
 
 from policies.cluster.related_object import RelatedObject
 from policies.cluster.state import NamespaceState
+from policies.configured import Configured, Injection, NetworkIsolation
 from policies.documents.draft import Draft
 from policies.documents.pointer import Pointer
 from policies.documents.untyped import as_dict
@@ -82,74 +79,6 @@ class Violation:
         return f"{self.rule}: {self.message}{place}. Fix: {self.remediation}"
 
 
-class Configured(BaseModel):
-    """A frozen model that rejects unknown fields. Its names are camelCase in files."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True
-    )
-
-
-class _Off:
-    """Accepts false for `off`, because YAML reads an unquoted `off` as false."""
-
-    def __get_pydantic_core_schema__(
-        self, source: Any, handler: GetCoreSchemaHandler
-    ) -> CoreSchema:
-        texts = handler(source)
-        texts_or_false = core_schema.union_schema([texts, core_schema.literal_schema([False])])
-        return core_schema.no_info_before_validator_function(
-            lambda value: "off" if value is False else value,
-            texts,
-            json_schema_input_schema=texts_or_false,
-        )
-
-
-OFF = _Off()
-
-
-class NonRootImage(Configured):
-    """Images that are known to run as this numeric user, so that `runAsNonRoot` works for them."""
-
-    image: str = Field(
-        description="repository pattern, `*` matches anything", examples=["rayproject/*"]
-    )
-    uid: int = Field(gt=0, description="the numeric user of the image")
-
-
-class Injection(Configured):
-    """The `inject` part of the policy file: choices about the defaults that RayWarden writes."""
-
-    ray_cluster: Literal["full", "marker"] = Field(
-        "full",
-        description="`full` writes every default into RayClusters; `marker` writes only the label "
-        "and node-ip-address, and RayWarden adds the rest to each pod",
-    )
-    node_ip_address: Annotated[Literal["pod-ip", "fqdn", "off"], OFF] = Field(
-        "pod-ip",
-        description="the head's node-ip-address; `fqdn` is its service name where Ray can start "
-        "with it, else the pod IP",
-    )
-    auth: Annotated[Literal["off", "token"], OFF] = Field(
-        "off",
-        description="`token` asks KubeRay for token authentication (Ray 2.52 or later)",
-    )
-    non_root_images: tuple[NonRootImage, ...] = Field(
-        (NonRootImage(image="rayproject/*", uid=1000),),
-        description="images that are known to run as a numeric user",
-    )
-    opt_out_namespaces: tuple[str, ...] = Field(
-        (),
-        description="patterns of namespaces where RayWarden honors "
-        '`raywarden.io/inject: "false"` on a RayCluster',
-    )
-    cluster_domain: str = Field(
-        "cluster.local",
-        pattern=r"^[a-z0-9.-]+$",
-        description="the cluster's DNS domain; restart the server to change it",
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class Signer:
     """How a pod's init container gets its certificate.
@@ -183,6 +112,7 @@ class Facts:
     groups: Collection[str] = ()
     namespace_state: NamespaceState = field(default_factory=NamespaceState)
     injection: Injection = field(default_factory=Injection)
+    network_isolation: NetworkIsolation = field(default_factory=NetworkIsolation)
     contract_hash: str = ""
     request: Mapping[str, Any] = field(default_factory=dict)
     size: int | None = None

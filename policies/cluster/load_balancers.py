@@ -11,9 +11,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from policies.cluster.addresses import has_few_addresses
 from policies.cluster.clouds import CLOUD_NAMES, CloudName
 from policies.documents.untyped import as_str, str_items
+from policies.network.addresses import has_few_addresses
 
 _Object = Mapping[str, Any]
 _BETA = "service.beta.kubernetes.io/"

@@ -7,11 +7,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from policies.cluster.addresses import MOST_RANGES, PublicAddresses
-from policies.cluster.selectors import Selector, can_match
 from policies.documents.metadata import controller_of, name_of
 from policies.documents.pointer import ROOT, Pointer
+from policies.documents.selectors import Selector, can_match
 from policies.documents.untyped import as_dict, as_str, dict_items, larger, str_items
+from policies.network.addresses import MOST_RANGES, PublicAddresses
 from policies.ray.membership import RAY_GROUP
 
 _INGRESS = ROOT / "spec" / "ingress"

@@ -12,8 +12,8 @@ from policies.cluster.exposure import RAY_PORTS, SERVE_PORTS, is_public
 from policies.cluster.network_policy import NetworkPolicy
 from policies.cluster.quota import LiveQuota
 from policies.cluster.rbac import NamespaceRbac, Power, RbacGrants, groups_of, user_name
-from policies.cluster.selectors import has_labels
 from policies.documents.metadata import name_of
+from policies.documents.selectors import has_labels
 from policies.documents.untyped import as_dict, as_str, dict_items, larger
 from policies.ray.kuberay import labels_of_pods
 from policies.ray.membership import RAY_CLUSTER_LABEL

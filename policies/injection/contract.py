@@ -11,9 +11,10 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Any
 
+from policies.configured import Injection
 from policies.documents.patterns import matches_any
 from policies.documents.untyped import as_dict, as_str
-from policies.model import Facts, Injection, Signer
+from policies.model import Facts, Signer
 from policies.ray.image import repository_of
 from policies.ray.membership import RAY_CLUSTER_LABEL, has_opted_in
 from policies.ray.pod import Container, Pod, PodRole

@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from policies.configured import Injection
 from policies.documents.untyped import as_dict, as_str, dict_items, str_items
 from policies.injection import contract
-from policies.model import Facts, Injection
+from policies.model import Facts
 from policies.ray.image import repository_of
 from policies.ray.pod import ENROLL_CONTAINER, Pod
 

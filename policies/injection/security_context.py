@@ -4,10 +4,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from policies.configured import Injection
 from policies.documents.pointer import Pointer
 from policies.documents.untyped import as_dict, str_items
 from policies.injection.contract import is_completed_later, user_of
-from policies.model import Facts, Injection
+from policies.model import Facts
 from policies.ray.pod import ENROLL_CONTAINER, Container, Pod, PodRole
 from policies.ray.workload import Workload
 

@@ -16,10 +16,10 @@ from policies.cluster.endpoints import (
 )
 from policies.cluster.exposure import RAY_PORTS, exposures
 from policies.cluster.related_object import RelatedObject
-from policies.cluster.selectors import has_labels
 from policies.cluster.serve import SERVE_LABEL, is_serve_alone
 from policies.cluster.state import MAX_COMPARISONS, LiveService, RayClusterLookup, ports_of
 from policies.documents.pointer import ROOT
+from policies.documents.selectors import has_labels
 from policies.documents.untyped import clipped, dict_items, str_items
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.ray.kuberay import labels_of_pods

@@ -7,12 +7,9 @@ from policies.documents.pointer import Pointer
 from policies.documents.untyped import as_dict, as_str, str_items
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.ray.pod import Container, PodRole
+from policies.ray.redis import OPTIONS, PLAIN, TLS, VARIABLE, is_outside
 from policies.ray.workload import ClusterSpec, Workload
 
-_VARIABLE = "RAY_REDIS_ADDRESS"
-_OPTIONS = "gcsFaultToleranceOptions"
-_TLS, _PLAIN = "rediss://", "redis://"
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _PASSWORD = "redisPassword: {valueFrom: {secretKeyRef: {name: redis, key: password}}}"
 _NO_TLS = "connects to Redis without TLS"
 _NO_PASSWORD = "connects to Redis without a password"
@@ -43,18 +40,18 @@ class ProtectedRedis(Rule):
         if workload.cluster:
             yield from self._check_options(workload.cluster)
         for container, title in workload.ray_containers:
-            if _VARIABLE not in container.variable_names:
+            if VARIABLE not in container.variable_names:
                 continue
-            for index, entry in container.variables[_VARIABLE]:
+            for index, entry in container.variables[VARIABLE]:
                 place = container.pointer / "env" / index
                 yield from self._check_variable(workload, container, title, entry, place)
 
     def _check_options(self, cluster: ClusterSpec) -> Iterator[Violation]:
-        options = as_dict(cluster.spec.get(_OPTIONS))
+        options = as_dict(cluster.spec.get(OPTIONS))
         address = as_str(options.get("redisAddress"))
-        if options.get("backend") == "rocksdb" or not _is_outside(address):
+        if options.get("backend") == "rocksdb" or not is_outside(address):
             return
-        place = Pointer((*cluster.pointer, _OPTIONS))
+        place = Pointer((*cluster.pointer, OPTIONS))
         yield from self._check_tls("the head", "redisAddress", address, place / "redisAddress")
         password = as_dict(options.get("redisPassword"))
         source = as_dict(password.get("valueFrom"))
@@ -78,43 +75,30 @@ class ProtectedRedis(Rule):
         """RAY_REDIS_ADDRESS as the author wrote it; KubeRay writes none of its own then."""
         address = as_str(entry.get("value"))
         if entry.get("valueFrom") is not None:
-            address = f"$({_VARIABLE})"
-        if not _is_outside(address):
+            address = f"$({VARIABLE})"
+        if not is_outside(address):
             return
         yield from self._check_tls(title, "value", address, place / "value")
         if not _has_password(workload, container):
             remediation = (
-                f"remove {_VARIABLE} from env, and add {_OPTIONS} with redisAddress and {_PASSWORD}"
+                f"remove {VARIABLE} from env, and add {OPTIONS} with redisAddress and {_PASSWORD}"
             )
             yield self.violation(f"{title} {_NO_PASSWORD}", place, remediation)
 
     def _check_tls(
         self, title: str, field: str, address: str, place: Pointer
     ) -> Iterator[Violation]:
-        parts = [part for part in address.split(",") if not part.startswith(_TLS)]
+        parts = [part for part in address.split(",") if not part.startswith(TLS)]
         if any("$(" in part for part in parts):
             message = f"{title} takes the address of Redis from a variable, so its TLS is unknown"
-            yield self.unknown(message, place, f"start the address with {_TLS}")
+            yield self.unknown(message, place, f"start the address with {TLS}")
         elif parts:
-            remediation = f"start the address with {_TLS}, and enable TLS in Redis"
+            remediation = f"start the address with {TLS}, and enable TLS in Redis"
             if address.isprintable() and len(address) <= _LONGEST and '"' not in address:
-                hosts = [
-                    part.removeprefix(_TLS).removeprefix(_PLAIN) for part in address.split(",")
-                ]
-                fixed = ",".join(f"{_TLS}{host}" for host in hosts)
+                hosts = [part.removeprefix(TLS).removeprefix(PLAIN) for part in address.split(",")]
+                fixed = ",".join(f"{TLS}{host}" for host in hosts)
                 remediation = f'set {field}: "{fixed}", and enable TLS in Redis'
             yield self.violation(f"{title} {_NO_TLS}", place, remediation)
-
-
-def _is_outside(address: str) -> bool:
-    """True if there is an address, and one of its parts is not in the pod itself."""
-    return bool(address) and not all(_host(part) in _LOOPBACK for part in address.split(","))
-
-
-def _host(address: str) -> str:
-    """The host of `host:port`, with or without a scheme, as Ray reads it (`get_address`)."""
-    host, _, _ = address.rpartition("://")[2].rpartition(":")
-    return host.strip("[]")
 
 
 def _has_password(workload: Workload, container: Container) -> bool:

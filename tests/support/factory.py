@@ -8,8 +8,9 @@ from typing import Any
 import orjson
 
 from policies.config import Policy
+from policies.configured import Injection
 from policies.documents.untyped import as_dict, as_str
-from policies.model import Facts, Injection, Signer
+from policies.model import Facts, Signer
 from policies.ray.workload import Kind, Workload
 from tests.support import related_objects
 from tests.support.paths import EXAMPLES

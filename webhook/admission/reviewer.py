@@ -123,6 +123,7 @@ class Reviewer:
             today=self._today(),
             signer=signer,
             injection=policy.inject,
+            network_isolation=policy.network_isolation,
             contract_hash=self._hash_of(signer, policy.inject),
             before=before,
             stored=stored,

@@ -10,8 +10,8 @@ from cryptography import x509
 from certs.authority import serving_bundle as bundle_of
 from certs.profile import EXPIRY_WARNING
 from certs.seed import Seed, SeedError
-from policies.cluster.selectors import selects
 from policies.documents.metadata import labels_of, name_of
+from policies.documents.selectors import selects
 from policies.documents.untyped import as_dict, as_str, dict_items
 from webhook.check.deployment import ServerDeployment
 from webhook.check.facts import (

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-from policies.cluster.addresses import has_few_addresses
+from policies.network.addresses import has_few_addresses
 
 # What `strconv.ParseBool` accepts. It does not strip blanks.
 _BOOLEANS = {

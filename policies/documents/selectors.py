@@ -1,10 +1,13 @@
 """Label selectors, matched as Kubernetes does (apimachinery `labels.Selector`)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from policies.documents.untyped import as_dict, as_str, dict_items, str_items
+
+# A value that no selector lists: Kubernetes refuses it as a label.
+_ANY_OTHER = "/"
 
 
 def selects(selector: Any, labels: Mapping[str, Any]) -> bool:
@@ -54,6 +57,38 @@ class Selector:
         return has_labels(self.labels, labels) and all(
             _satisfies(*expression, labels) for expression in self.expressions
         )
+
+    @property
+    def is_satisfiable(self) -> bool:
+        """True unless the selector contradicts itself, so that no labels can satisfy it."""
+        return all(self._is_satisfiable(key) for key in self._keys)
+
+    def reads_other_than(self, name: str) -> bool:
+        """True if the answer depends on labels with another name than `name`."""
+        return any(key != name for key in self._keys)
+
+    @property
+    def _keys(self) -> frozenset[str]:
+        return frozenset(self.labels).union(key for key, _, _ in self.expressions)
+
+    def _is_satisfiable(self, key: str) -> bool:
+        """True if one value of the label, or its absence, satisfies all parts about it."""
+        parts = [part for part in self.expressions if part[0] == key]
+        candidates: set[str | None] = {None, _ANY_OTHER}
+        for _, _, values in parts:
+            candidates |= values
+        if key in self.labels:
+            candidates = {as_str(self.labels[key])}
+        choices: list[dict[str, str]] = [
+            {} if value is None else {key: value} for value in candidates
+        ]
+        return any(_satisfies_all(parts, labels) for labels in choices)
+
+
+def _satisfies_all(
+    parts: Iterable[tuple[str, str, frozenset[str]]], labels: Mapping[str, Any]
+) -> bool:
+    return all(_satisfies(*part, labels) for part in parts)
 
 
 def has_labels(wanted: Mapping[str, Any], labels: Mapping[str, Any]) -> bool:

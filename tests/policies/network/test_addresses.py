@@ -2,7 +2,7 @@
 
 import pytest
 
-from policies.cluster.addresses import PublicAddresses, has_few_addresses
+from policies.network.addresses import PublicAddresses, has_few_addresses
 
 OFFICE = "203.0.113.0/24"
 

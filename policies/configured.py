@@ -1,0 +1,188 @@
+"""The parts of the policy file that decisions read besides rules: injection and isolation."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchemaHandler
+from pydantic.alias_generators import to_camel
+from pydantic_core import CoreSchema, core_schema
+
+from policies.documents.patterns import matches_any
+from policies.network.allowance import Allowance, AllowanceError
+from policies.network.isolation import ClusterIsolation, IsolationMode
+
+
+class Configured(BaseModel):
+    """A frozen model that rejects unknown fields. Its names are camelCase in files."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True
+    )
+
+
+class _Off:
+    """Accepts false for `off`, because YAML reads an unquoted `off` as false."""
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        texts = handler(source)
+        texts_or_false = core_schema.union_schema([texts, core_schema.literal_schema([False])])
+        return core_schema.no_info_before_validator_function(
+            lambda value: "off" if value is False else value,
+            texts,
+            json_schema_input_schema=texts_or_false,
+        )
+
+
+OFF = _Off()
+
+
+class NonRootImage(Configured):
+    """Images that are known to run as this numeric user, so that `runAsNonRoot` works for them."""
+
+    image: str = Field(
+        description="repository pattern, `*` matches anything", examples=["rayproject/*"]
+    )
+    uid: int = Field(gt=0, description="the numeric user of the image")
+
+
+class Injection(Configured):
+    """The `inject` part of the policy file: choices about the defaults that RayWarden writes."""
+
+    ray_cluster: Literal["full", "marker"] = Field(
+        "full",
+        description="`full` writes every default into RayClusters; `marker` writes only the label "
+        "and node-ip-address, and RayWarden adds the rest to each pod",
+    )
+    node_ip_address: Annotated[Literal["pod-ip", "fqdn", "off"], OFF] = Field(
+        "pod-ip",
+        description="the head's node-ip-address; `fqdn` is its service name where Ray can start "
+        "with it, else the pod IP",
+    )
+    auth: Annotated[Literal["off", "token"], OFF] = Field(
+        "off",
+        description="`token` asks KubeRay for token authentication (Ray 2.52 or later)",
+    )
+    non_root_images: tuple[NonRootImage, ...] = Field(
+        (NonRootImage(image="rayproject/*", uid=1000),),
+        description="images that are known to run as a numeric user",
+    )
+    opt_out_namespaces: tuple[str, ...] = Field(
+        (),
+        description="patterns of namespaces where RayWarden honors "
+        '`raywarden.io/inject: "false"` on a RayCluster',
+    )
+    cluster_domain: str = Field(
+        "cluster.local",
+        pattern=r"^[a-z0-9.-]+$",
+        description="the cluster's DNS domain; restart the server to change it",
+    )
+
+
+def _ingress(text: str) -> str:
+    return _checked(text, Allowance.ingress)
+
+
+def _egress(text: str) -> str:
+    return _checked(text, Allowance.egress)
+
+
+def _checked(text: str, parse: Callable[[str], Allowance]) -> str:
+    try:
+        parse(text)
+    except AllowanceError as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
+Mode = Annotated[Literal["off", "members", "deny-ingress", "deny-all"], OFF]
+AllowFrom = Annotated[str, AfterValidator(_ingress), Field(max_length=300)]
+Egress = Annotated[str, AfterValidator(_egress), Field(max_length=300)]
+_ALLOW_FROM = (
+    "who may connect besides members, KubeRay's operator and the submitter: "
+    "`NAMESPACE[/LABEL=VALUE,...][:PORT,...]` or `CIDR[:PORT,...]`"
+)
+_EGRESS = (
+    "what pods may reach in the mode `deny-all` besides what they need: `api-server`, `internet`, "
+    "or as in `allowFrom`"
+)
+_EXAMPLE = ["notebooks/app=jupyter:10001,8265"]
+
+
+class NetworkIsolationOverride(Configured):
+    """Network isolation in some namespaces. The lists are added to those of all namespaces."""
+
+    namespaces: tuple[str, ...] = Field(
+        min_length=1, description="patterns of namespaces; `*` matches anything"
+    )
+    mode: Mode | None = Field(None, description="the mode there; that of all namespaces if unset")
+    allow_from: tuple[AllowFrom, ...] = Field((), description=_ALLOW_FROM, examples=[_EXAMPLE])
+    egress: tuple[Egress, ...] = Field((), description=_EGRESS, examples=[["internet"]])
+
+    def added_to(self, everywhere: ClusterIsolation) -> ClusterIsolation:
+        """What holds in these namespaces, where `everywhere` is for all."""
+        return replace(
+            everywhere,
+            mode=IsolationMode.named(self.mode) if self.mode else everywhere.mode,
+            allow_from=(*everywhere.allow_from, *map(Allowance.ingress, self.allow_from)),
+            egress=(*everywhere.egress, *map(Allowance.egress, self.egress)),
+        )
+
+
+class NetworkIsolation(Configured):
+    """The `networkIsolation` part of the policy file: the NetworkPolicies that RayWarden writes."""
+
+    mode: Mode = Field(
+        "members",
+        description="who can reach a RayCluster: `members` keeps Ray's own ports to its members, "
+        "KubeRay's operator and the submitter, and leaves Ray Serve and metrics open; "
+        "`deny-ingress` closes those, too; `deny-all` also closes what pods may reach; `off` "
+        "writes no NetworkPolicies",
+    )
+    allow_from: tuple[AllowFrom, ...] = Field((), description=_ALLOW_FROM, examples=[_EXAMPLE])
+    monitoring: tuple[AllowFrom, ...] = Field(
+        (),
+        description="who may read metrics in the modes `deny-ingress` and `deny-all`",
+        examples=[["monitoring/app.kubernetes.io/name=prometheus"]],
+    )
+    egress: tuple[Egress, ...] = Field((), description=_EGRESS, examples=[["internet"]])
+    authors_may_allow: bool = Field(
+        False,
+        description="whether a RayCluster's annotation `raywarden.io/allow-from` may name more",
+    )
+    namespaces: tuple[NetworkIsolationOverride, ...] = Field(
+        (), description="what differs in some namespaces; the first entry that matches counts"
+    )
+    when_missing: Literal["hold", "start"] = Field(
+        "hold",
+        description="what happens to new pods while their NetworkPolicies cannot be written: "
+        "`hold` keeps them waiting, `start` lets them start after `holdSeconds`",
+    )
+    hold_seconds: int = Field(
+        120, ge=1, le=3600, description="how long pods wait before `whenMissing: start` applies"
+    )
+
+    def of_namespace(self, namespace: str) -> ClusterIsolation:
+        """What the policy file says for the RayClusters of a namespace."""
+        for patterns, isolation in self._by_patterns:
+            if matches_any(namespace, patterns):
+                return isolation
+        return self._everywhere
+
+    @cached_property
+    def _everywhere(self) -> ClusterIsolation:
+        return ClusterIsolation(
+            mode=IsolationMode.named(self.mode),
+            allow_from=tuple(map(Allowance.ingress, self.allow_from)),
+            monitoring=tuple(map(Allowance.ingress, self.monitoring)),
+            egress=tuple(map(Allowance.egress, self.egress)),
+            authors_may_allow=self.authors_may_allow,
+        )
+
+    @cached_property
+    def _by_patterns(self) -> tuple[tuple[tuple[str, ...], ClusterIsolation], ...]:
+        everywhere = self._everywhere
+        return tuple((entry.namespaces, entry.added_to(everywhere)) for entry in self.namespaces)

@@ -1,0 +1,1 @@
+"""Who can reach whom: NetworkPolicies read, judged and written."""

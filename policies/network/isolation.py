@@ -1,0 +1,85 @@
+"""How much of a RayCluster's traffic NetworkPolicies close, and who decides it.
+
+The policy file decides. An annotation of the RayCluster can only choose a stricter mode.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from typing import Any
+
+from policies.documents.untyped import as_str
+from policies.network.allowance import Allowance, AllowanceError
+
+# On a RayCluster: its author's mode, or MANAGED. Its presence tells RayWarden to write
+# NetworkPolicies for the cluster; RayWarden adds it to each new RayCluster.
+ISOLATION_ANNOTATION = "raywarden.io/network-isolation"
+# As the policy file says.
+MANAGED = "managed"
+# On a RayCluster: who else may connect, separated by blanks, in the form of `Allowance`.
+ALLOW_FROM_ANNOTATION = "raywarden.io/allow-from"
+# Anyone who may create a RayCluster writes the annotation, and each entry becomes a rule.
+_MOST_ALLOWANCES = 20
+_LONGEST = 2000
+
+
+class IsolationMode(IntEnum):
+    """How much is closed; a higher mode closes all that a lower one does."""
+
+    # No NetworkPolicies.
+    OFF = 0
+    # Ray's own ports are for members, KubeRay's operator and the submitter; the rest stays open.
+    MEMBERS = 1
+    # All ports are.
+    DENY_INGRESS = 2
+    # All ports are, and the pods reach only what they need.
+    DENY_ALL = 3
+
+    @classmethod
+    def named(cls, name: str) -> "IsolationMode":
+        """The mode called `name`; raises KeyError for any other text."""
+        return _BY_NAME[name]
+
+    def __str__(self) -> str:
+        return self.name.lower().replace("_", "-")
+
+
+_BY_NAME = {str(mode): mode for mode in IsolationMode}
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterIsolation:
+    """The mode of a cluster, and the traffic that is let through besides what Ray needs.
+
+    `monitoring`: who may read metrics. `authors_may_allow`: the annotation of a cluster may add to
+    `allow_from`.
+    """
+
+    mode: IsolationMode
+    allow_from: tuple[Allowance, ...] = ()
+    monitoring: tuple[Allowance, ...] = ()
+    egress: tuple[Allowance, ...] = ()
+    authors_may_allow: bool = False
+
+    def of_cluster(self, annotations: Mapping[str, Any]) -> "ClusterIsolation":
+        """What holds for a RayCluster with these annotations; OFF if it is not managed.
+
+        Values that RayWarden does not understand change nothing.
+        """
+        if ISOLATION_ANNOTATION not in annotations:
+            return replace(self, mode=IsolationMode.OFF)
+        chosen = _BY_NAME.get(as_str(annotations[ISOLATION_ANNOTATION]), IsolationMode.OFF)
+        added = allowances_of(annotations) if self.authors_may_allow else ()
+        return replace(self, mode=max(self.mode, chosen), allow_from=(*self.allow_from, *added))
+
+
+def allowances_of(annotations: Mapping[str, Any]) -> tuple[Allowance, ...]:
+    """The allowances in a RayCluster's annotation; those that cannot be read are left out."""
+    text = as_str(annotations.get(ALLOW_FROM_ANNOTATION))
+    allowances = []
+    for word in text[:_LONGEST].split()[:_MOST_ALLOWANCES]:
+        try:
+            allowances.append(Allowance.ingress(word))
+        except AllowanceError:
+            continue
+    return tuple(allowances)

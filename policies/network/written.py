@@ -1,0 +1,236 @@
+"""The NetworkPolicies that close a Ray cluster: one for its pods, and one more for its head.
+
+Nothing here reads a clock or a cluster; the same cluster and the same choices give the same
+policies.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_network
+from typing import Any
+
+from policies.network.allowance import API_SERVER, INTERNET, Allowance
+from policies.network.infrastructure import OPERATOR_LABELS, SIGNER_LABELS, Infrastructure
+from policies.network.isolation import ClusterIsolation, IsolationMode
+from policies.network.parties import NAMESPACE_NAME
+from policies.network.policy import Direction
+from policies.network.ports import Ports, merged
+from policies.network.ray_traffic import HEAD_METRICS, ORIGIN_NAME_LABEL, SERVE_PORT, ClusterTraffic
+from policies.network.ray_traffic import port as only
+from policies.ray.membership import NODE_TYPE_LABEL, ORIGIN_KIND_LABEL, RAY_CLUSTER_LABEL
+
+_API_SERVER_PORTS: Ports = (range(443, 444), range(6443, 6444))
+_DNS_PORTS = (53, 5353)
+# All addresses, and those that are not on the Internet (RFC 1918, 6598, 3927 and 4193).
+_PRIVATE = ["10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16"]
+_INTERNET = (("0.0.0.0/0", _PRIVATE), ("::/0", ["fc00::/7", "fe80::/10"]))
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenRule:
+    """A rule of a policy, and why it is there."""
+
+    reason: str
+    rule: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenPolicy:
+    """A NetworkPolicy with the reasons of its rules; `egress` is None if it does not isolate it."""
+
+    name: str
+    namespace: str
+    selector: Mapping[str, Any]
+    ingress: Sequence[WrittenRule]
+    egress: Sequence[WrittenRule] | None = None
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """The `spec`, as the API server stores it."""
+        spec: dict[str, Any] = {
+            "podSelector": dict(self.selector),
+            "policyTypes": [str(Direction.INGRESS)],
+        }
+        if self.ingress:
+            spec["ingress"] = [dict(written.rule) for written in self.ingress]
+        if self.egress is not None:
+            spec["policyTypes"].append(str(Direction.EGRESS))
+            spec["egress"] = [dict(written.rule) for written in self.egress]
+        return spec
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyNames:
+    """The names of the two policies of a cluster.
+
+    The changing part comes last: no cluster's name makes one policy look like another's.
+    """
+
+    pods: str
+    head: str
+
+    @classmethod
+    def of(cls, cluster: str, prefix: str = "raywarden") -> "PolicyNames":
+        return cls(f"{prefix}-pods-{cluster}", f"{prefix}-head-{cluster}")
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """How the policies select the pods of a cluster, and its head."""
+
+    pods: Mapping[str, Any]
+    head: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, cluster: str) -> "Members":
+        """By the labels that KubeRay writes, and that the rule operator-made-pods protects."""
+        pods = {RAY_CLUSTER_LABEL: cluster}
+        return cls({"matchLabels": pods}, {"matchLabels": {**pods, NODE_TYPE_LABEL: "head"}})
+
+
+def policies_for(
+    traffic: ClusterTraffic,
+    isolation: ClusterIsolation,
+    infrastructure: Infrastructure,
+    names: PolicyNames,
+    members: Members,
+) -> Iterator[WrittenPolicy]:
+    """The policies of a RayCluster: one for all of its pods, and one for its head."""
+    if isolation.mode is IsolationMode.OFF:
+        return
+    namespace = traffic.namespace
+    ingress = list(_ingress(traffic, isolation, members))
+    egress = None
+    if isolation.mode is IsolationMode.DENY_ALL:
+        egress = list(_egress(traffic, isolation, infrastructure, members))
+    yield WrittenPolicy(names.pods, namespace, members.pods, ingress, egress)
+    head = list(_head_ingress(traffic, isolation, infrastructure))
+    if head:
+        yield WrittenPolicy(names.head, namespace, members.head, head)
+
+
+def _ingress(
+    traffic: ClusterTraffic, isolation: ClusterIsolation, members: Members
+) -> Iterator[WrittenRule]:
+    """What may reach every pod of the cluster."""
+    peer = {"podSelector": members.pods}
+    yield _rule(Direction.INGRESS, "the members of this cluster reach each other", peer)
+    metrics = merged(span for group in traffic.groups for span in group.metrics)
+    if isolation.mode is IsolationMode.MEMBERS:
+        public = merged(span for group in traffic.groups for span in group.public)
+        reason = "Ray Serve, metrics and the declared ports of containers are not Ray's own"
+        yield WrittenRule(reason, {"ports": _entries(merged([*public, *metrics]))})
+    for allowance in isolation.allow_from:
+        yield _allowed(Direction.INGRESS, allowance)
+    for allowance in isolation.monitoring:
+        yield _monitoring(allowance, metrics)
+
+
+def _head_ingress(
+    traffic: ClusterTraffic, isolation: ClusterIsolation, infrastructure: Infrastructure
+) -> Iterator[WrittenRule]:
+    """What may reach only the head: KubeRay's operator, submitters, and its own metrics."""
+    for namespace in infrastructure.operators:
+        operator = {
+            "namespaceSelector": {"matchLabels": {NAMESPACE_NAME: namespace}},
+            "podSelector": {"matchLabels": dict(OPERATOR_LABELS)},
+        }
+        serve = only(SERVE_PORT) if traffic.origin == "RayService" else ()
+        reason = "KubeRay's operator asks the dashboard for jobs and Serve applications"
+        yield _rule(Direction.INGRESS, reason, operator, merged([*traffic.dashboard, *serve]))
+    if traffic.takes_submitters:
+        submitter = {ORIGIN_KIND_LABEL: "RayJob"}
+        if traffic.origin == "RayJob":
+            submitter[ORIGIN_NAME_LABEL] = traffic.origin_name
+        peer = {"podSelector": {"matchLabels": submitter}}
+        reason = "the pod that submits a RayJob's job talks to the dashboard"
+        yield _rule(Direction.INGRESS, reason, peer, traffic.dashboard)
+    if isolation.mode is IsolationMode.MEMBERS:
+        reason = "the metrics of the dashboard and of the autoscaler"
+        yield WrittenRule(reason, {"ports": _entries(HEAD_METRICS)})
+    for allowance in isolation.monitoring:
+        if not allowance.ports:
+            yield _monitoring(allowance, HEAD_METRICS)
+
+
+def _egress(
+    traffic: ClusterTraffic,
+    isolation: ClusterIsolation,
+    infrastructure: Infrastructure,
+    members: Members,
+) -> Iterator[WrittenRule]:
+    """What the pods of the cluster may reach."""
+    peer = {"podSelector": members.pods}
+    yield _rule(Direction.EGRESS, "the members of this cluster reach each other", peer)
+    yield _dns()
+    if infrastructure.signer:
+        namespace, port = infrastructure.signer
+        signer = {
+            "namespaceSelector": {"matchLabels": {NAMESPACE_NAME: namespace}},
+            "podSelector": {"matchLabels": dict(SIGNER_LABELS)},
+        }
+        reason = "RayWarden's init container gets the pod's certificate"
+        yield _rule(Direction.EGRESS, reason, signer, only(port))
+    if traffic.redis:
+        reason = "GCS keeps its state in a Redis, whose addresses are unknown here"
+        yield WrittenRule(reason, {"ports": _entries(traffic.redis)})
+    asked = {allowance.name for allowance in isolation.egress}
+    if traffic.reaches_api_server or API_SERVER in asked:
+        yield from _to_api_server(infrastructure)
+    if INTERNET in asked:
+        yield _to_internet()
+    for allowance in isolation.egress:
+        if not allowance.name:
+            yield _allowed(Direction.EGRESS, allowance)
+
+
+def _dns() -> WrittenRule:
+    entries = [
+        {"protocol": protocol, "port": port} for port in _DNS_PORTS for protocol in ("UDP", "TCP")
+    ]
+    return WrittenRule("DNS, at any address: node-local caches use the node's", {"ports": entries})
+
+
+def _to_api_server(infrastructure: Infrastructure) -> Iterator[WrittenRule]:
+    reason = "the autoscaler and Kubernetes token authentication ask the API server"
+    if not infrastructure.api_server:
+        unknown = f"{reason}; its addresses are unknown here"
+        yield WrittenRule(unknown, {"ports": _entries(_API_SERVER_PORTS)})
+    for address, port in infrastructure.api_server:
+        peer = {"ipBlock": {"cidr": str(ip_network(address))}}
+        yield _rule(Direction.EGRESS, reason, peer, only(port))
+
+
+def _to_internet() -> WrittenRule:
+    blocks = [{"ipBlock": {"cidr": cidr, "except": private}} for cidr, private in _INTERNET]
+    return WrittenRule("the Internet, without private networks", {"to": blocks})
+
+
+def _allowed(direction: Direction, allowance: Allowance) -> WrittenRule:
+    word = "allowFrom" if direction is Direction.INGRESS else "egress"
+    return _rule(direction, f"{word}: {allowance.text}", allowance.peer(), allowance.ports)
+
+
+def _monitoring(allowance: Allowance, metrics: Ports) -> WrittenRule:
+    reason = f"monitoring: {allowance.text}"
+    return _rule(Direction.INGRESS, reason, allowance.peer(), allowance.ports or metrics)
+
+
+def _rule(
+    direction: Direction, reason: str, peer: Mapping[str, Any], ports: Ports = ()
+) -> WrittenRule:
+    rule: dict[str, Any] = {direction.peers_field: [dict(peer)]}
+    if ports:
+        rule["ports"] = _entries(ports)
+    return WrittenRule(reason, rule)
+
+
+def _entries(ports: Ports) -> list[dict[str, Any]]:
+    """The entries of a rule's `ports` for these TCP ports."""
+    entries = []
+    for span in ports:
+        entry: dict[str, Any] = {"protocol": "TCP", "port": span.start}
+        if len(span) > 1:
+            entry["endPort"] = span.stop - 1
+        entries.append(entry)
+    return entries
