@@ -151,7 +151,7 @@ def _of_members(group: GroupTraffic, traffic: ClusterTraffic) -> Iterator[Traffi
             (Direction.INGRESS, ours),
         ):
             way = Way(member.party, ports)
-            title = f"the {member.title}"
+            title = "other pods of its group" if member is group else f"the {member.title}"
             yield _need(title, consequence, direction, way, peer=rule, every_port=True)
 
 

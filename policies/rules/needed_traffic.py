@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, ClassVar
 
+from policies.cluster.pod_isolation import PlannedIsolation
 from policies.cluster.ray_backends import RayBackends
 from policies.cluster.related_object import RelatedObject
 from policies.cluster.routes import backends
@@ -61,10 +62,8 @@ class NeededTraffic(Rule):
         if workload.cluster is None:
             return
         planned = planned_isolation(workload, facts)
-        # What RayWarden writes closes nothing that is needed, except to clients.
         exposed = list(_ways_in(workload)) if planned.is_written else []
-        is_strict = planned.raywarden.mode > IsolationMode.MEMBERS
-        if not (facts.namespace_state.network_policies or exposed or is_strict):
+        if not exposed and not _may_close(planned, workload.name, facts):
             return
         made = cluster_of(workload)
         traffic = ClusterTraffic.of(Workload("RayCluster", made) if made else workload)
@@ -170,6 +169,17 @@ class NeededTraffic(Rule):
             f"this {kind} leads to"
         )
         yield self.violation(message, place, _allow(cluster.name, numbers[0], isolation))
+
+
+def _may_close(planned: PlannedIsolation, cluster: str, facts: Facts) -> bool:
+    """True if policies can close something that a cluster needs.
+
+    What RayWarden writes lets in all that is needed, except clients in modes stricter than members.
+    """
+    if planned.raywarden.mode > IsolationMode.MEMBERS:
+        return True
+    others = planned.others(cluster, facts.namespace_state)
+    return any(policy.isolates(Direction.EGRESS) or not planned.is_written for policy in others)
 
 
 def _ways_in(workload: Workload) -> Iterator[Pointer]:

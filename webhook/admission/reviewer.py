@@ -48,13 +48,13 @@ class Reviewer:
         signer: Callable[[], Signer],
         namespace_states: NamespaceStates,
         today: Callable[[], date],
-        kuberay: KubeRayOperator | None = None,
     ) -> None:
         self._policy = policy
         self._signer = signer
         self._namespace_states = namespace_states
         self._today = today
-        self._kuberay = kuberay
+        # Set by those who know which KubeRay creates the pods.
+        self.kuberay: KubeRayOperator | None = None
         # One entry for each pair of signer and policy in use; both change rarely. The other
         # entries serve reviews that are answered while one of the two changes.
         self._hash_of = lru_cache(maxsize=4)(contract_hash)
@@ -127,7 +127,7 @@ class Reviewer:
             signer=signer,
             injection=policy.inject,
             network_isolation=policy.network_isolation,
-            kuberay=self._kuberay,
+            kuberay=self.kuberay,
             contract_hash=self._hash_of(signer, policy.inject),
             before=before,
             stored=stored,

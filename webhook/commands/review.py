@@ -144,7 +144,8 @@ def _review(
                 case SkippedFile():
                     skipped_files += 1
     namespace_states = ManifestNamespaces((manifest.document for manifest in manifests), namespace)
-    reviewer = wiring.offline_reviewer(from_environment(), policy, namespace_states, kuberay)
+    reviewer = wiring.offline_reviewer(from_environment(), policy, namespace_states)
+    reviewer.kuberay = kuberay
     outcomes = [_outcome(reviewer, manifest, namespace) for manifest in manifests]
     return _Review(manifests, outcomes, unreadable, skipped_files)
 

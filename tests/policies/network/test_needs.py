@@ -85,8 +85,8 @@ def test_the_policies_of_a_guide_close_what_ray_needs() -> None:
         (head, "ingress from the worker group small"),
         (worker, "egress to DNS"),
         (worker, "egress to enrollment"),
-        (worker, "egress to the worker group small"),
-        (worker, "ingress from the worker group small"),
+        (worker, "egress to other pods of its group"),
+        (worker, "ingress from other pods of its group"),
     }
 
 
