@@ -39,8 +39,8 @@ def policy(name: str = "mine", **spec: Any) -> Object:
     return {**document, "spec": {"podSelector": {}, **spec}}
 
 
-def live(cluster: Object | None = None, **annotations: str) -> Object:
-    changes = {"/metadata/uid": "1", "/metadata/annotations": {**MANAGED, **annotations}}
+def live(cluster: Object | None = None, annotations: Object | None = None) -> Object:
+    changes = {"/metadata/uid": "1", "/metadata/annotations": {**MANAGED, **(annotations or {})}}
     return changed(cluster or ray_cluster(), changes)
 
 
@@ -128,8 +128,8 @@ ROUTE: Object = {
     ],
 )
 def test_an_ingress_to_a_closed_dashboard(isolation: Any, annotation: str, remedy: str) -> None:
-    annotations: dict[str, str] = {"raywarden.io/allow-from": annotation} if annotation else {}
-    found = warnings(ROUTE, live(**annotations), networkIsolation=isolation)
+    annotations: Object = {"raywarden.io/allow-from": annotation} if annotation else {}
+    found = warnings(ROUTE, live(annotations=annotations), networkIsolation=isolation)
     assert [remedy in violation.remediation for violation in found] == ([True] if remedy else [])
 
 
