@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import orjson
+
 from policies.configured import NetworkIsolation
 from policies.documents.metadata import annotations_of, metadata_of, name_of, namespace_of
 from policies.documents.untyped import as_dict
@@ -133,13 +135,10 @@ class ClusterJudge:
 
     def isolation_of(self, document: Object) -> ClusterIsolation:
         """How RayWarden isolates a RayCluster; OFF if it writes no policies for it."""
-        off = ClusterIsolation(IsolationMode.OFF)
         if self.isolation is None or has_kuberay_policy(document):
-            return off
-        everywhere = self.isolation.of_namespace(namespace_of(document))
-        if everywhere.mode is IsolationMode.OFF:
-            return off
-        return everywhere.of_cluster(annotations_of(document))
+            return ClusterIsolation(IsolationMode.OFF)
+        of_namespace = self.isolation.of_namespace(namespace_of(document))
+        return of_namespace.of_cluster(annotations_of(document))
 
     def _around(self, workload: Workload, namespace: str) -> Infrastructure:
         names = {name for name, scope in self.operators if not scope or namespace in scope}
@@ -185,4 +184,13 @@ def _opens(policy: TrafficPolicy, pod: PodParty, ports: Ports) -> bool:
 
 def _differs(stored: Mapping[str, Any], written: Mapping[str, Any]) -> bool:
     """Whether a stored policy does something else than the written one."""
-    return any((stored.get(name) or None) != (written.get(name) or None) for name in _COMPARED)
+    return any(
+        _comparable(stored.get(name)) != _comparable(written.get(name)) for name in _COMPARED
+    )
+
+
+def _comparable(value: Any) -> Any:
+    """The value of a field, where the order of rules and of policy types means nothing."""
+    if isinstance(value, list):
+        return sorted(orjson.dumps(item, option=orjson.OPT_SORT_KEYS) for item in value)
+    return value or []

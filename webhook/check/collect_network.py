@@ -9,7 +9,7 @@ from webhook.check.answers import answer_of
 from webhook.check.facts import NetworkFacts, Object, Objects, Unavailable
 from webhook.kube.adapters import PODS, KubeObjectLists
 from webhook.kube.api import KubeApi
-from webhook.kube.memory import ENDPOINT_SLICES, NETWORK_POLICIES
+from webhook.kube.memory import ENDPOINT_SLICES, NETWORK_POLICIES, SERVICES
 from webhook.kube.request import NotFoundError, Resource
 
 _DAEMON_SETS = Resource("apps", "v1", "daemonsets")
@@ -32,10 +32,11 @@ _OTHER_POLICIES = (
 
 async def network_facts(api: KubeApi, lists: KubeObjectLists) -> NetworkFacts:
     """The facts about the network, as far as the caller may read them."""
-    policies, daemon_sets, groups, api_server = await asyncio.gather(
+    policies, daemon_sets, groups, service, endpoints = await asyncio.gather(
         answer_of(lists.list_all(NETWORK_POLICIES)),
         answer_of(lists.list_all(_DAEMON_SETS)),
         answer_of(api.get_path("/apis")),
+        answer_of(api.get(SERVICES, "default", "kubernetes")),
         answer_of(api.get(ENDPOINT_SLICES, "default", "kubernetes")),
     )
     # RBAC refuses a resource that does not exist, too, so ask first which groups there are.
@@ -46,8 +47,7 @@ async def network_facts(api: KubeApi, lists: KubeObjectLists) -> NetworkFacts:
     for resource in _OTHER_POLICIES:
         if (resource.group, resource.version) in served:
             others[str(resource)] = await answer_of(_listed(lists, resource))
-    known = api_server if isinstance(api_server, Unavailable) else _addresses(api_server or {})
-    return NetworkFacts(policies, others, daemon_sets, known)
+    return NetworkFacts(policies, others, daemon_sets, _api_server(service, endpoints))
 
 
 async def pod_with(lists: KubeObjectLists, address: str) -> Object | None:
@@ -73,12 +73,22 @@ async def _listed(lists: KubeObjectLists, resource: Resource) -> Objects:
         return ()
 
 
-def _addresses(endpoints: Mapping[str, Any]) -> Sequence[tuple[str, int]]:
-    """The addresses and ports in an EndpointSlice."""
-    ports = [entry.get("port") for _, entry in dict_items(endpoints.get("ports"))]
-    numbers = [port for port in ports if isinstance(port, int)]
-    addresses: list[tuple[str, int]] = []
-    for _, endpoint in dict_items(endpoints.get("endpoints")):
+def _api_server(
+    service: Object | Unavailable | None, endpoints: Object | Unavailable | None
+) -> Sequence[tuple[str, int]] | Unavailable:
+    """The addresses and ports of the Service `kubernetes`, and those behind it."""
+    for answer in (service, endpoints):
+        if isinstance(answer, Unavailable):
+            return answer
+    spec = as_dict(as_dict(service).get("spec"))
+    addresses = [(as_str(spec.get("clusterIP")), number) for number in _ports(spec)]
+    addressed = as_dict(endpoints)
+    for _, endpoint in dict_items(addressed.get("endpoints")):
         for _, address in str_items(endpoint.get("addresses")):
-            addresses += [(address, number) for number in numbers]
-    return sorted(addresses)
+            addresses += [(address, number) for number in _ports(addressed)]
+    return sorted((address, number) for address, number in addresses if address)
+
+
+def _ports(document: Mapping[str, Any]) -> list[int]:
+    ports = [entry.get("port") for _, entry in dict_items(document.get("ports"))]
+    return [port for port in ports if isinstance(port, int)]

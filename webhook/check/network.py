@@ -68,15 +68,16 @@ def judged_clusters(
 
 def cluster_judge(facts: CheckFacts) -> ClusterJudge:
     """What judges the clusters here: the policy file, and what Ray works with."""
-    policy, deployment = policy_of(facts), facts.deployment
-    writes = isinstance(deployment, ServerDeployment) and deployment.writes_network_policies
-    known = facts.network.api_server
-    port = deployment.enrollment_port if isinstance(deployment, ServerDeployment) else 0
-    infrastructure = Infrastructure(
-        signer=(facts.namespace, port) if port else None,
-        api_server=() if isinstance(known, Unavailable) else known,
-    )
-    isolation = policy.file.network_isolation if policy and writes else None
+    policy, server = policy_of(facts), facts.deployment
+    if not isinstance(server, ServerDeployment):
+        return ClusterJudge(None, Infrastructure(), operator_namespaces(facts))
+    port = server.enrollment_port
+    signer = (facts.namespace, port) if port else None
+    api_server = tuple(or_empty(facts.network.api_server))
+    infrastructure = Infrastructure(signer=signer, api_server=api_server)
+    isolation = None
+    if policy and server.writes_network_policies:
+        isolation = policy.file.network_isolation
     return ClusterJudge(isolation, infrastructure, operator_namespaces(facts))
 
 

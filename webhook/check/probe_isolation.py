@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from policies.documents.metadata import labels_of, name_of, namespace_of
 from policies.network.parties import PodParty
@@ -125,13 +125,9 @@ async def _attempt(
     proven = bool(connected) or not has_control or await connects(METRICS_PORT)
     others = titles(number for number in testable if number not in closed)
     isolated = bool(stranger.entering.isolating(party, Direction.INGRESS))
-    return _Attempt(
-        connected=titles(connected),
-        closed=kept if proven else (),
-        unproven=() if proven else kept,
-        let_in=others if isolated else (),
-        without=() if isolated else others,
-    )
+    attempt = _Attempt(connected=titles(connected))
+    attempt = replace(attempt, closed=kept) if proven else replace(attempt, unproven=kept)
+    return replace(attempt, let_in=others) if isolated else replace(attempt, without=others)
 
 
 def _findings(title: str, attempts: Sequence[_Attempt]) -> Iterator[Finding]:

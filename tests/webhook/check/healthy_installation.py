@@ -25,6 +25,7 @@ DENIED = (
     'admission webhook "validate.raywarden.io" denied the request: '
     "operator-made-pods: this pod claims to be"
 )
+API_SERVER = (("192.0.2.1", 6443), ("198.51.100.1", 443))
 OPERATOR_RULES = [
     {"apiGroups": [""], "resources": ["pods"], "verbs": ["create"]},
     {"apiGroups": ["ray.io"], "resources": ["rayclusters/status"], "verbs": ["update"]},
@@ -129,7 +130,7 @@ def network_policies(
 ) -> list[Object]:
     """The NetworkPolicies that RayWarden writes for a RayCluster of this name."""
     traffic = ClusterTraffic.of(Workload("RayCluster", ray_cluster(name)))
-    infrastructure = Infrastructure(("kuberay",), (HOME, 8444), (("192.0.2.1", 6443),))
+    infrastructure = Infrastructure(("kuberay",), (HOME, 8444), API_SERVER)
     written = policies_for(
         traffic, ClusterIsolation(mode), infrastructure, PolicyNames.of(name), Members.of(name)
     )
@@ -216,6 +217,8 @@ def install(fake: FakeKubeApi) -> None:
     api_server = {"metadata": {"name": "kubernetes", "namespace": "default"}}
     endpoints = {"endpoints": [{"addresses": ["192.0.2.1"]}], "ports": [{"port": 6443}]}
     fake.put("endpointslices", {**api_server, **endpoints})
+    service = {"spec": {"clusterIP": "198.51.100.1", "ports": [{"port": 443}]}}
+    fake.put("services", {**api_server, **service})
     for document in (pod(), pod("w", "worker")):
         fake.put("pods", document)
     fake.dry_runs = {"pods": fails(403, DENIED), "rayclusters": completes}
