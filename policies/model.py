@@ -13,6 +13,7 @@ from policies.configured import Configured, Injection, NetworkIsolation
 from policies.documents.draft import Draft
 from policies.documents.pointer import Pointer
 from policies.documents.untyped import as_dict
+from policies.ray.operator import KubeRayOperator
 from policies.ray.pod import Pod, PodRole
 from policies.ray.workload import Workload
 
@@ -101,7 +102,8 @@ class Facts:
 
     `size` is the size of the review in bytes, or None if it did not come as text. `request` is the
     AdmissionRequest without its objects; only expressions read it. On UPDATE `stored` is the stored
-    object, and `before` is its view if it is a workload.
+    object, and `before` is its view if it is a workload. `kuberay` is the KubeRay that runs here;
+    None if it is unknown.
     """
 
     operation: str
@@ -113,6 +115,7 @@ class Facts:
     namespace_state: NamespaceState = field(default_factory=NamespaceState)
     injection: Injection = field(default_factory=Injection)
     network_isolation: NetworkIsolation = field(default_factory=NetworkIsolation)
+    kuberay: KubeRayOperator | None = None
     contract_hash: str = ""
     request: Mapping[str, Any] = field(default_factory=dict)
     size: int | None = None
@@ -144,6 +147,8 @@ class Rule(Configured):
     severity: ClassVar[Severity]
     # The lowest level of its findings, if some count at a lower level than `profile`.
     from_level: ClassVar[Profile | None] = None
+    # It warns, and never refuses.
+    only_warns: ClassVar[bool] = False
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
         """Every violation in `workload`. Pure."""
@@ -167,7 +172,8 @@ class Rule(Configured):
     ) -> Violation:
         """A violation of this rule, at the rule's profile unless `profile` is given."""
         level = self.profile if profile is None else profile
-        return Violation(self.id, message, pointer, remediation, level, advisory, evidence)
+        warns = advisory or self.only_warns
+        return Violation(self.id, message, pointer, remediation, level, warns, evidence)
 
     def unknown(self, message: str, pointer: Pointer, remediation: str) -> Violation:
         """A warning that a fact is missing, so that the author does not take silence for a pass."""

@@ -20,6 +20,7 @@ from certs.root import Root
 from certs.seed import SEED_BYTES
 from policies.config import Policy
 from policies.model import Signer
+from policies.ray.operator import KubeRayOperator
 from webhook import __version__
 from webhook.admission.reviewer import Reviewer
 from webhook.ca.root_files import load_root
@@ -60,11 +61,14 @@ _NO_CA = b"-----BEGIN CERTIFICATE-----\n(the signer's CA)\n-----END CERTIFICATE-
 
 
 def offline_reviewer(
-    settings: Settings, policy: Policy, namespace_states: NamespaceStates
+    settings: Settings,
+    policy: Policy,
+    namespace_states: NamespaceStates,
+    kuberay: KubeRayOperator | None = None,
 ) -> Reviewer:
     """A reviewer for the command line, which needs no cluster and no keys."""
     signer = _signer(settings, _NO_CA)
-    return Reviewer(lambda: policy, lambda: signer, namespace_states, _today)
+    return Reviewer(lambda: policy, lambda: signer, namespace_states, _today, kuberay)
 
 
 def policy_notes(policy: Policy) -> list[str]:

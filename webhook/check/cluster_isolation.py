@@ -14,10 +14,10 @@ from policies.injection.contract import TlsBy, tls_by
 from policies.network.infrastructure import Infrastructure
 from policies.network.isolation import ClusterIsolation, IsolationMode
 from policies.network.needs import Closed, closed_needs
-from policies.network.parties import AddressParty, PodParty
-from policies.network.policy import Direction, TrafficPolicy
-from policies.network.ports import Ports, common, merged, missing_from
-from policies.network.ray_traffic import HEAD_METRICS, ClusterTraffic, GroupTraffic
+from policies.network.openness import opening_rules
+from policies.network.policy import Direction, NetworkPolicy
+from policies.network.ports import missing_from
+from policies.network.ray_traffic import ClusterTraffic, GroupTraffic
 from policies.network.reachability import Policies
 from policies.network.written import Members, PolicyNames, policies_for
 from policies.ray.workload import Workload
@@ -27,12 +27,8 @@ from webhook.check.facts import Object, Objects
 # namespace can create policies; real namespaces have a few.
 MOST_POLICIES = 200
 _COMPARED = ("podSelector", "policyTypes", "ingress", "egress")
-# Anyone who may create pods in a namespace of their own: they choose the pods' labels.
-_STRANGERS = (
-    PodParty("", {}, namespace_labels={}, chooses_labels=True),
-    # Addresses that are unknown: only a rule for everyone includes them certainly.
-    AddressParty(),
-)
+# Where Ray chooses the ports of workers by default. Opening a few of these reaches other software.
+_WORKER_PORTS = (range(10002, 20000),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +65,7 @@ class NamespacePolicies:
 
     def __init__(self, documents: Objects) -> None:
         self.specs = {name_of(document): as_dict(document.get("spec")) for document in documents}
-        self.views = tuple(TrafficPolicy(document) for document in documents)
+        self.views = tuple(NetworkPolicy(document) for document in documents)
         self.policies = Policies(self.views)
 
     def opened_to_strangers(self, traffic: ClusterTraffic) -> tuple[str, ...] | None:
@@ -79,8 +75,9 @@ class NamespacePolicies:
             isolating = self.policies.isolating(group.party, Direction.INGRESS)
             if not isolating:
                 return None
-            own = _own_ports(group)
-            names |= {policy.name for policy in isolating if _opens(policy, group.party, own)}
+            opened = [(policy.name, rule) for policy in isolating for rule in policy.open]
+            opening = opening_rules((rule for _, rule in opened), _own_ports(group))
+            names |= {name for name, rule in opened if rule in opening}
         return tuple(sorted(names))
 
 
@@ -164,22 +161,10 @@ def living(documents: Objects) -> Iterator[Object]:
     return (item for item in documents if "deletionTimestamp" not in metadata_of(item))
 
 
-def _own_ports(group: GroupTraffic) -> Ports:
-    """Ray's own ports of a group: also where Ray chooses them, except for metrics."""
-    others = merged([*HEAD_METRICS, *group.metrics])
-    return missing_from(others, merged([*group.own, *group.random]))
-
-
-def _opens(policy: TrafficPolicy, pod: PodParty, ports: Ports) -> bool:
-    """Whether this policy alone lets strangers reach one of the ports."""
-    if policy.unreadable:
-        # It may open everything.
-        return True
-    alone = Policies((policy,))
-    return any(
-        common(alone.reach(pod, Direction.INGRESS, stranger).certainly, ports)
-        for stranger in _STRANGERS
-    )
+def _own_ports(group: GroupTraffic) -> list[int]:
+    """Ray's own ports of a group, as far as they are fixed."""
+    fixed = missing_from(_WORKER_PORTS, group.own)
+    return [number for span in fixed for number in span]
 
 
 def _differs(stored: Mapping[str, Any], written: Mapping[str, Any]) -> bool:

@@ -242,7 +242,7 @@ NEEDS = {
     "egress-closed": warning(
         put("networkpolicies", network_policy("no-egress", NO_EGRESS)),
         "network-isolation/needs",
-        "NetworkPolicies of team-a/demo (no-egress) close DNS (53) of the head",
+        "NetworkPolicies of team-a/demo (no-egress) close egress to DNS (53) of the head",
     ),
     "closed-by-kuberay": warning(
         both(
