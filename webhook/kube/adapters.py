@@ -140,12 +140,14 @@ class KubeObjectLists:
         opted_in_pods = await self.list_all(PODS, _OPTED_IN)
         return [*kuberay_pods, *opted_in_pods]
 
-    async def list_all(self, resource: Resource, labels: str = "") -> Sequence[Mapping[str, Any]]:
-        """The objects of a resource, filtered by the label selector `labels`.
+    async def list_all(
+        self, resource: Resource, labels: str = "", fields: str = ""
+    ) -> Sequence[Mapping[str, Any]]:
+        """The objects of a resource, filtered by the label selector `labels` and by `fields`.
 
         Raises NotFoundError if the API server does not know the resource.
         """
-        async with aclosing(self._api.pages(resource, labels=labels)) as pages:
+        async with aclosing(self._api.pages(resource, labels=labels, fields=fields)) as pages:
             items: list[Mapping[str, Any]] = []
             async for page in pages:
                 items += page.items

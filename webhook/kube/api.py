@@ -91,15 +91,23 @@ class KubeApi:
         return await self._read(Request("get", "GET", ApiPath(path)), seconds)
 
     async def pages(
-        self, resource: Resource, *, seconds: float = _LIST_SECONDS, labels: str = ""
+        self,
+        resource: Resource,
+        *,
+        seconds: float = _LIST_SECONDS,
+        labels: str = "",
+        fields: str = "",
     ) -> AsyncGenerator[Page, None]:
-        """The objects of all namespaces in pages of 50, filtered by the label selector `labels`.
+        """The objects of all namespaces in pages of 50.
 
-        `seconds` bounds each page.
+        They are filtered by the label selector `labels` and the field selector `fields`. `seconds`
+        bounds each page.
         """
         query = {"limit": str(_PAGE_SIZE)}
         if labels:
             query["labelSelector"] = labels
+        if fields:
+            query["fieldSelector"] = fields
         while True:
             document = await self._read(Request("list", "GET", resource, query=query), seconds)
             metadata, items = metadata_of(document), document.get("items")

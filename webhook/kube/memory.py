@@ -35,7 +35,7 @@ SERVICES = Resource("", "v1", "services")
 ENDPOINT_SLICES = Resource("discovery.k8s.io", "v1", "endpointslices")
 # Those of Kubernetes' own controller are many, and change with every pod.
 _NOT_OF_CONTROLLER = f"{MANAGED_BY_LABEL}!={CONTROLLER}"
-_NETWORK_POLICIES = Resource("networking.k8s.io", "v1", "networkpolicies")
+NETWORK_POLICIES = Resource("networking.k8s.io", "v1", "networkpolicies")
 CLUSTER_ROLES = Resource("rbac.authorization.k8s.io", "v1", "clusterroles")
 CLUSTER_ROLE_BINDINGS = Resource("rbac.authorization.k8s.io", "v1", "clusterrolebindings")
 ROLES = Resource("rbac.authorization.k8s.io", "v1", "roles")
@@ -53,7 +53,7 @@ WATCHED = (
     RAY_CLUSTERS,
     SERVICES,
     ENDPOINT_SLICES,
-    _NETWORK_POLICIES,
+    NETWORK_POLICIES,
     *_QUOTAS,
     *_RBAC,
 )
@@ -85,7 +85,7 @@ class KubeMemory:
             labels=_NOT_OF_CONTROLLER,
             retry_seconds=retry_seconds,
         )
-        self._network_policies = informer(_NETWORK_POLICIES, partial(ObjectStore, NetworkPolicy))
+        self._network_policies = informer(NETWORK_POLICIES, partial(ObjectStore, NetworkPolicy))
         self._quotas = tuple(informer(resource, QuotaStore) for resource in _QUOTAS)
         self._cluster_roles = informer(CLUSTER_ROLES, RoleStore, self._update_rights)
         self._cluster_role_bindings = informer(
