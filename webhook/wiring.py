@@ -43,16 +43,12 @@ from webhook.metrics.expiry import Lifetimes
 from webhook.metrics.registry import CaCache, Metrics, Watches
 from webhook.policy.file import parse_policy, read_policy
 from webhook.policy.watch import PolicyMetrics, PolicyWatch
-from webhook.ports import (
-    NamespaceStates,
-    SeedStore,
-    UnavailableError,
-)
+from webhook.ports import NamespaceStates, SeedStore, UnavailableError
 from webhook.server.observer import Observer
 from webhook.server.readiness import Readiness
 from webhook.server.reconciler import Reconciler
 from webhook.server.routes import admission_app, enrollment_app, operations_app
-from webhook.server.server import Dependencies, Server, open_listener
+from webhook.server.server import Dependencies, NoNetworkPolicies, Server, open_listener
 from webhook.settings import Settings, SetupError
 
 # Stands for the signer's CA in offline reviews, whose objects never become pods.
@@ -96,7 +92,9 @@ async def dev_server(
     )
     seeds = DirectorySeedStore(settings.seed_dir) if settings.seed_dir else MemorySeedStore()
     structlog.get_logger().warning("development mode")
-    return _server(settings, Dependencies(cluster, cluster, seeds), on_ca_change)
+    return _server(
+        settings, Dependencies(cluster, cluster, seeds, NoNetworkPolicies()), on_ca_change
+    )
 
 
 async def server(
@@ -116,6 +114,7 @@ async def server(
         live=live,
         namespace_states=live,
         seeds=_seeds(settings, api),
+        network_policies=NoNetworkPolicies(),
         configurations=configurations if writes_bundle else None,
         run_caches=partial(_run_caches, api, live),
         cached_resources=live.resources,
@@ -181,7 +180,7 @@ def _server(
         readiness, observer, on_ca_change, _now, _new_secret,
     )  # fmt: skip
     tasks = _tasks(settings, dependencies, readiness, reconciler, policy_watch)
-    signing = _signing(settings, dependencies, trust, domains)
+    signing = _signing(settings, dependencies, policy_watch, trust)
     apps = {
         "admission": admission_app(reviewer, observer, readiness, settings),
         "enrollment": enrollment_app(signing, observer, settings),
@@ -253,12 +252,14 @@ def _tasks(
 
 
 def _signing(
-    settings: Settings, dependencies: Dependencies, trust: Trust, domains: Domains
+    settings: Settings, dependencies: Dependencies, policy_watch: PolicyWatch, trust: Trust
 ) -> Signing:
     return Signing(
         dependencies.live,
+        dependencies.network_policies,
+        lambda: policy_watch.policy.network_isolation,
         lambda: trust.authorities,
-        domains,
+        trust.domains,
         _profile(settings),
         settings,
         _now,

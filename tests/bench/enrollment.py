@@ -25,12 +25,14 @@ from certs.authority import key_usage
 from certs.cache import Authorities
 from certs.identity import Domains
 from certs.profile import CertificateProfile
+from policies.configured import NetworkIsolation
 from tests.bench import load
 from tests.support import live_objects
 from tests.support.factory import Object
 from tests.support.live_server import RunningServer, metric, serving
 from webhook.enrollment.signing import Signing
 from webhook.manifests.cluster import ManifestCluster
+from webhook.server.server import NoNetworkPolicies
 from webhook.settings import Settings
 
 _PODS = 10_000
@@ -177,6 +179,8 @@ async def _without_http(csr: bytes) -> float:
     now, serial = (lambda: live_objects.NOW), (lambda: 7)
     signing = Signing(
         documents,
+        NoNetworkPolicies(),
+        NetworkIsolation,
         lambda: authorities,
         Domains(),
         CertificateProfile(),

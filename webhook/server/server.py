@@ -10,13 +10,26 @@ from fastapi import FastAPI
 
 from webhook.ca.serving_certificate import ServingCertificate
 from webhook.metrics.registry import LabeledCollector, Metrics
-from webhook.ports import LiveObjects, NamespaceStates, SeedStore, WebhookConfigurations
+from webhook.ports import (
+    LiveObjects,
+    NamespaceStates,
+    NetworkPolicies,
+    SeedStore,
+    WebhookConfigurations,
+)
 from webhook.server.listener import Listener, listener, open_port, serve
 from webhook.server.readiness import Readiness
 from webhook.settings import Settings, SetupError
 
 # A pod connects, enrolls and goes: its idle connection is of no further use.
 _KEEP_ALIVE_SECONDS = {"enrollment": 5}
+
+
+class NoNetworkPolicies:
+    """`ports.NetworkPolicies` of a server that writes none: no pod waits for one."""
+
+    def missing(self, namespace: str, cluster: str, uid: str) -> str:
+        return ""
 
 
 @dataclass(frozen=True)
@@ -31,6 +44,7 @@ class Dependencies:
     live: LiveObjects
     namespace_states: NamespaceStates
     seeds: SeedStore
+    network_policies: NetworkPolicies
     configurations: WebhookConfigurations | None = None
     run_caches: Callable[[Readiness], Awaitable[None]] | None = None
     cached_resources: tuple[str, ...] = ()

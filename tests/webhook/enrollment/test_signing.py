@@ -17,6 +17,7 @@ from certs.cache import Authorities
 from certs.csr import CsrError
 from certs.identity import Cluster, Domains, LivePod, NotAllowedError, Service, TokenIdentity
 from certs.profile import CertificateProfile
+from policies.configured import NetworkIsolation
 from tests.support import live_objects
 from tests.support.factory import Object, changed
 from webhook.enrollment.signing import (
@@ -29,6 +30,7 @@ from webhook.enrollment.signing import (
 from webhook.kube.objects import pod_of
 from webhook.manifests.cluster import ManifestCluster
 from webhook.ports import UnavailableError
+from webhook.server.server import NoNetworkPolicies
 from webhook.settings import Settings
 
 KEY = ec.generate_private_key(ec.SECP256R1())
@@ -77,6 +79,8 @@ def signing(
     authorities, profile = Authorities(live_objects.SEED), CertificateProfile(timedelta(days=days))
     return Signing(
         cluster or ScriptedCluster(),
+        NoNetworkPolicies(),
+        NetworkIsolation,
         lambda: authorities,
         Domains(),
         profile,
