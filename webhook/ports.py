@@ -24,6 +24,14 @@ class NamespaceStates(Protocol):
         ...
 
 
+class NetworkPolicies(Protocol):
+    """Whether the NetworkPolicies of RayClusters stand, from memory."""
+
+    def missing(self, namespace: str, cluster: str, uid: str) -> str:
+        """What the pods of a RayCluster must wait for; empty if its policies stand or it needs none."""
+        ...
+
+
 class LiveObjects(Protocol):
     """What enrollment reads from the API server. Every call may raise UnavailableError."""
 
