@@ -28,7 +28,7 @@ class NetworkPolicies(Protocol):
     """Whether the NetworkPolicies of RayClusters stand, from memory."""
 
     def missing(self, namespace: str, cluster: str, uid: str) -> str:
-        """What the pods of a RayCluster must wait for; empty if its policies stand or it needs none."""
+        """What pods of a RayCluster must wait for; empty if its policies stand or it needs none."""
         ...
 
 
