@@ -14,6 +14,7 @@ from policies.documents.untyped import as_dict, as_str, dict_items
 from policies.injection.contract import AUDIENCE
 from policies.ray.membership import CLAIM_LABELS, OPT_IN_CLUSTER_LABEL, RAY_CLUSTER_LABEL
 from webhook.kube.api import KubeApi, backoff
+from webhook.kube.isolation import KubeIsolation
 from webhook.kube.memory import NAMESPACES, RAY_CLUSTERS, KubeMemory
 from webhook.kube.objects import caller_of, opted_in_cluster_of, pod_of, ray_cluster_of
 from webhook.kube.request import InvalidError, NotFoundError, Resource
@@ -51,6 +52,11 @@ class KubeLive:
     def resources(self) -> tuple[str, ...]:
         """The resources that are kept in memory."""
         return self._memory.resources
+
+    @property
+    def isolation(self) -> KubeIsolation:
+        """What the isolation of RayClusters reads."""
+        return self._memory.isolation
 
     def up_to_date(self) -> Mapping[str, bool]:
         """Whether the cache of each of `resources` is up to date."""

@@ -40,6 +40,8 @@ class PolicyWatch:
         self._reported: date | None = None
         self._log = structlog.get_logger()
         self.policy = parse(self._last_seen, None)
+        # Called after each change of the policy.
+        self.on_change: Callable[[], None] = lambda: None
         self.up_to_date = True
         self.reloads = {_LOADED: 0, _REJECTED: 0}
 
@@ -84,6 +86,7 @@ class PolicyWatch:
         self._reported = None
         self.reloads[_LOADED] += 1
         self._log.info("policy loaded")
+        self.on_change()
 
     def _reject(self, seen: bytes | str, error: SetupError) -> None:
         if seen == self._last_seen:

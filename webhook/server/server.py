@@ -3,12 +3,13 @@
 import asyncio
 import os
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fastapi import FastAPI
 
 from webhook.ca.serving_certificate import ServingCertificate
+from webhook.isolation.assembly import IsolationAdapters
 from webhook.metrics.registry import LabeledCollector, Metrics
 from webhook.ports import LiveObjects, NamespaceStates, SeedStore, WebhookConfigurations
 from webhook.server.listener import Listener, listener, open_port, serve
@@ -19,11 +20,16 @@ from webhook.settings import Settings, SetupError
 _KEEP_ALIVE_SECONDS = {"enrollment": 5}
 
 
+Task = Callable[[], Awaitable[None]]
+
+
 @dataclass(frozen=True)
 class Dependencies:
     """The adapters that a server uses.
 
-    `run_caches` fills RayWarden's caches and keeps them up to date while it runs.
+    `isolation` is None if the server writes no NetworkPolicies.
+    `run_caches` fills RayWarden's caches and keeps them up to date while it runs; it also runs the
+    tasks that need its connection until they end.
     `cached_resources` names the resources that it must list before the server is ready, and
     `up_to_date` says which caches are up to date.
     """
@@ -32,7 +38,8 @@ class Dependencies:
     namespace_states: NamespaceStates
     seeds: SeedStore
     configurations: WebhookConfigurations | None = None
-    run_caches: Callable[[Readiness], Awaitable[None]] | None = None
+    isolation: IsolationAdapters | None = None
+    run_caches: Callable[[Readiness, Sequence[Task]], Awaitable[None]] | None = None
     cached_resources: tuple[str, ...] = ()
     up_to_date: Callable[[], Mapping[str, bool]] = dict
     collectors: tuple[LabeledCollector, ...] = ()
