@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from certs.identity import Cluster, LivePod, Service, TokenIdentity
 from policies.cluster.state import NamespaceState
-from policies.network.managed import ManagedCluster, StoredPolicy
+from policies.network.managed import ManagedCluster, StoredNetworkPolicy
 
 
 class UnavailableError(Exception):
@@ -61,7 +61,7 @@ class IsolationState(Protocol):
         """The RayCluster; None if RayWarden writes no policies for it."""
         ...
 
-    def policies_of(self, namespace: str, name: str) -> Sequence[StoredPolicy]:
+    def policies_of(self, namespace: str, name: str) -> Sequence[StoredNetworkPolicy]:
         """The stored policies with the names that RayWarden gives to those of this RayCluster."""
         ...
 
@@ -95,7 +95,7 @@ class PolicyWriter(Protocol):
         """Apply a NetworkPolicy, over changes of others; returns its resourceVersion."""
         ...
 
-    async def delete(self, policy: StoredPolicy) -> None:
+    async def delete(self, policy: StoredNetworkPolicy) -> None:
         """Delete a policy that has not changed since it was read, if it still exists."""
         ...
 

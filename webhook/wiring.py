@@ -1,10 +1,9 @@
 """Builds objects from settings: the only module that picks adapters and reads the clock."""
 
-import asyncio
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache, partial
@@ -30,7 +29,7 @@ from webhook.ca.serving_certificate import ServingCertificate, serving_certifica
 from webhook.ca.trust import Trust
 from webhook.check.collect import Inspection
 from webhook.enrollment.signing import Signing
-from webhook.isolation.assembly import IsolationAdapters, controller_for, infrastructure_of
+from webhook.isolation.assembly import IsolationAdapters, controller_for
 from webhook.isolation.controller import Controller
 from webhook.kube.adapters import (
     KubeLive,
@@ -46,13 +45,8 @@ from webhook.metrics.clock_skew import ClockSkew
 from webhook.metrics.expiry import Lifetimes
 from webhook.metrics.network_policies import NetworkPolicyMetrics
 from webhook.metrics.registry import CaCache, Metrics, Watches
-from webhook.policy.file import parse_policy, read_policy
 from webhook.policy.watch import PolicyMetrics, PolicyWatch
-from webhook.ports import (
-    NamespaceStates,
-    SeedStore,
-    UnavailableError,
-)
+from webhook.ports import NamespaceStates, SeedStore, UnavailableError
 from webhook.server.observer import Observer
 from webhook.server.readiness import Readiness
 from webhook.server.reconciler import Reconciler
@@ -117,13 +111,14 @@ async def server(
     # The caBundle is ours to write only if the serving certificate comes from the seed.
     writes_bundle = bool(settings.webhook_configuration) and settings.tls_cert_file is None
     configurations = KubeWebhookConfigurations(api, settings.webhook_configuration)
+    leases = KubeLeases(api, settings.namespace)
     dependencies = Dependencies(
         live=live,
         namespace_states=live,
         seeds=_seeds(settings, api),
         configurations=configurations if writes_bundle else None,
-        isolation=_isolation(settings, api, live),
-        run_caches=partial(_run_caches, api, live),
+        isolation=IsolationAdapters(live.isolation, KubePolicyWriter(api), leases),
+        run_caches=live.run_with,
         cached_resources=live.resources,
         up_to_date=live.up_to_date,
         collectors=(skew,),
@@ -162,34 +157,10 @@ def _seeds(settings: Settings, api: KubeApi) -> SeedStore:
     return KubeSeedStore(api, settings.namespace)
 
 
-def _isolation(settings: Settings, api: KubeApi, live: KubeLive) -> IsolationAdapters | None:
-    if not settings.write_network_policies:
-        return None
-    return IsolationAdapters(
-        live.isolation, KubePolicyWriter(api), KubeLeases(api, settings.namespace)
-    )
-
-
-async def _run_caches(
-    api: KubeApi, live: KubeLive, readiness: Readiness, tasks: Sequence[Task]
-) -> None:
-    """Follow the API server; each resource that has been listed meets a condition of readiness."""
-    async with api, asyncio.TaskGroup() as group:
-        group.create_task(live.run())
-        for task in tasks:
-            # A separate coroutine, because a task group takes no other awaitable.
-            group.create_task(_awaited(task))
-        await live.wait_synced(readiness.met)
-
-
-async def _awaited(task: Task) -> None:
-    await task()
-
-
 def _server(
     settings: Settings, dependencies: Dependencies, on_ca_change: Callable[[bytes], None]
 ) -> Server:
-    policy_watch = _policy_watch(settings)
+    policy_watch = PolicyWatch.of(settings, _today)
     root = load_root(settings, _now())
     cluster_domain = policy_watch.policy.inject.cluster_domain
     domains = Domains(cluster_domain, settings.trust_domain, short_names=root is None)
@@ -216,13 +187,9 @@ def _server(
         for name, app in apps.items()
     }
     return Server(
-        **listeners,
-        readiness=readiness,
-        settings=settings,
-        certificate=certificate,
-        metrics=metrics,
-        tasks=tasks,
-    )
+        **listeners, readiness=readiness, settings=settings, certificate=certificate,
+        metrics=metrics, tasks=tasks,
+    )  # fmt: skip
 
 
 def _metrics(
@@ -277,22 +244,18 @@ def _tasks(
     if dependencies.run_caches:
         readiness.expect(*dependencies.cached_resources)
         beside = (controller.run,) if controller else ()
-        tasks.append(partial(dependencies.run_caches, readiness, beside))
+        tasks.append(partial(dependencies.run_caches, readiness.met, beside))
     return tuple(tasks)
 
 
 def _controller(
     settings: Settings, adapters: IsolationAdapters | None, policy_watch: PolicyWatch
 ) -> Controller | None:
-    if adapters is None:
+    if adapters is None or not settings.write_network_policies:
         return None
+    identity = f"{socket.gethostname()}_{secrets.token_hex(4)}"
     controller = controller_for(
-        adapters,
-        lambda namespace: policy_watch.policy.network_isolation.of_namespace(namespace),
-        infrastructure_of(settings),
-        f"{socket.gethostname()}_{secrets.token_hex(4)}",
-        time.monotonic,
-        _now,
+        adapters, policy_watch.isolation_of, settings, identity, time.monotonic, _now
     )
     policy_watch.on_change = controller.examine
     return controller
@@ -302,26 +265,9 @@ def _signing(
     settings: Settings, dependencies: Dependencies, trust: Trust, domains: Domains
 ) -> Signing:
     return Signing(
-        dependencies.live,
-        lambda: trust.authorities,
-        domains,
-        _profile(settings),
-        settings,
-        _now,
-        time.monotonic,
-        random_serial_number,
-    )
-
-
-def _policy_watch(settings: Settings) -> PolicyWatch:
-    file = settings.policy_file
-
-    def parse(content: bytes, previous: Policy | None) -> Policy:
-        policy = parse_policy(file, content, previous)
-        # RayWarden must not manage RayClusters whose NetworkPolicies it does not write.
-        return policy if settings.write_network_policies else policy.without_isolation()
-
-    return PolicyWatch(partial(read_policy, file), parse, _today)
+        dependencies.live, lambda: trust.authorities, domains, _profile(settings), settings,
+        _now, time.monotonic, random_serial_number,
+    )  # fmt: skip
 
 
 def _signer(settings: Settings, ca: bytes) -> Signer:

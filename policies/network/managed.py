@@ -92,7 +92,7 @@ class ManagedCluster:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredPolicy:
+class StoredNetworkPolicy:
     """A stored NetworkPolicy with a name that RayWarden gives.
 
     `spec` has the fields that take effect; None if it is too large to read. `owners`: the uids of
@@ -109,7 +109,7 @@ class StoredPolicy:
     ended: bool
 
     @classmethod
-    def of(cls, document: Mapping[str, Any]) -> "StoredPolicy":
+    def of(cls, document: Mapping[str, Any]) -> "StoredNetworkPolicy":
         """The view of a NetworkPolicy object."""
         metadata, spec = metadata_of(document), as_dict(document.get("spec"))
         known = None if larger(spec, _LARGEST_POLICY) else _effective(spec)

@@ -9,8 +9,15 @@ from pathlib import Path
 import pytest
 import yaml
 
+from policies.network.isolation import ISOLATION_ANNOTATION
 from tests.apiserver.control_plane import AUDIT_LOG, ControlPlane
-from tests.apiserver.installation import Installation, define
+from tests.apiserver.installation import Installation, define, until
+from tests.apiserver.network_policies import (
+    allow_no_network_policies,
+    items,
+    make_managed,
+    policies_in,
+)
 from tests.apiserver.permissions import REGISTRATION
 from tests.apiserver.pods import enroll, make_cluster, make_pods
 from tests.apiserver.replica import Replica
@@ -112,6 +119,7 @@ def test_the_server_uses_every_right_and_needs_no_other(
     )
     for replica in pair:
         replica.wait_logged("seed adopted", generations=["20261101T000000Z", *stored["data"]])
+    write_network_policies(control_plane, installation)
     needed = {
         (
             right.verb,
@@ -123,6 +131,19 @@ def test_the_server_uses_every_right_and_needs_no_other(
         for right in permissions("raywarden")
     }
     assert set(used_rights(control_plane, installation.namespace)) == needed
+
+
+def write_network_policies(control_plane: ControlPlane, installation: Installation) -> None:
+    """Have the servers create and delete NetworkPolicies, and report that they cannot."""
+    closed, full = installation.team(unseen=""), installation.team(unseen="")
+    allow_no_network_policies(control_plane, full)
+    make_managed(control_plane, closed)
+    make_managed(control_plane, full)
+    until(lambda: len(items(control_plane, policies_in(closed))) == 2)
+    until(lambda: items(control_plane, f"/apis/events.k8s.io/v1/namespaces/{full}/events"))
+    unmanaged = {"metadata": {"annotations": {ISOLATION_ANNOTATION: None}}}
+    control_plane.patch(f"/apis/ray.io/v1/namespaces/{closed}/rayclusters/demo", unmanaged)
+    until(lambda: not items(control_plane, policies_in(closed)))
 
 
 def make_opted_in(control_plane: ControlPlane, namespace: str) -> Object:
@@ -147,7 +168,7 @@ def used_rights(
     A name or namespace is empty if RBAC does not restrict the right to it.
     """
     user = f"system:serviceaccount:{namespace}:raywarden"
-    named = ("raywarden", "raywarden-seed")
+    named = ("raywarden", "raywarden-network-policies", "raywarden-seed")
     for line in (control_plane.folder / AUDIT_LOG).read_text().splitlines():
         event = json.loads(line)
         target = event.get("objectRef")

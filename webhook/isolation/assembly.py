@@ -26,7 +26,7 @@ class IsolationAdapters:
 def controller_for(
     adapters: IsolationAdapters,
     isolation_of: Callable[[str], ClusterIsolation],
-    infrastructure: Infrastructure,
+    settings: Settings,
     identity: str,
     clock: Callable[[], float],
     now: Callable[[], datetime],
@@ -34,7 +34,7 @@ def controller_for(
     """A controller that is not started; see `WantedPolicies` and `Election` for the arguments."""
     return Controller(
         adapters.state,
-        WantedPolicies(adapters.state, isolation_of, infrastructure),
+        WantedPolicies(adapters.state, isolation_of, infrastructure_of(settings)),
         adapters.writer,
         Election(adapters.leases, identity, clock, now),
         Reports(adapters.writer, identity, clock, now),

@@ -8,7 +8,7 @@ import asyncio
 
 import structlog
 
-from policies.network.managed import StoredPolicy, application_of
+from policies.network.managed import StoredNetworkPolicy, application_of
 from policies.network.written import WrittenPolicy
 from webhook.isolation.lease import Election
 from webhook.isolation.queue import DirtyClusters
@@ -122,7 +122,7 @@ class Controller:
         self,
         key: ClusterKey,
         policy: WrittenPolicy,
-        stored: StoredPolicy | None,
+        stored: StoredNetworkPolicy | None,
         document: dict[str, object],
     ) -> None:
         before = stored.version if stored else ""
@@ -135,7 +135,7 @@ class Controller:
         asyncio.get_running_loop().call_later(_ECHO_SECONDS, self._echoed, key, place)
         self.reports.changed("repaired" if stored else "written", *place)
 
-    def _awaits_echo(self, policy: WrittenPolicy, stored: StoredPolicy | None) -> bool:
+    def _awaits_echo(self, policy: WrittenPolicy, stored: StoredNetworkPolicy | None) -> bool:
         """Whether the cache does not yet have what was just written."""
         before = self._outdated.get((policy.namespace, policy.name))
         return before is not None and before == (stored.version if stored else "")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from policies.documents.untyped import clipped
 from policies.network.infrastructure import Infrastructure
 from policies.network.isolation import ClusterIsolation, IsolationMode
-from policies.network.managed import ManagedCluster, StoredPolicy
+from policies.network.managed import ManagedCluster, StoredNetworkPolicy
 from policies.network.written import Members, PolicyNames, WrittenPolicy, policies_for
 from webhook.ports import ClusterKey, IsolationState
 
@@ -24,8 +24,8 @@ class Plan:
     """
 
     cluster: ManagedCluster | None = None
-    write: Sequence[tuple[WrittenPolicy, StoredPolicy | None]] = ()
-    delete: Sequence[StoredPolicy] = ()
+    write: Sequence[tuple[WrittenPolicy, StoredNetworkPolicy | None]] = ()
+    delete: Sequence[StoredNetworkPolicy] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class WantedPolicies:
 
     def _pairs(
         self, cluster: ManagedCluster
-    ) -> Sequence[tuple[WrittenPolicy, StoredPolicy | None]]:
+    ) -> Sequence[tuple[WrittenPolicy, StoredNetworkPolicy | None]]:
         """Each policy of a cluster, and what is stored under its name."""
         stored = self._state.policies_of(cluster.namespace, cluster.name)
         by_name = {policy.name: policy for policy in stored}
@@ -134,7 +134,7 @@ class NoNetworkPolicies:
 
 
 def _must_write(
-    policy: WrittenPolicy, stored: StoredPolicy | None, cluster: ManagedCluster
+    policy: WrittenPolicy, stored: StoredNetworkPolicy | None, cluster: ManagedCluster
 ) -> bool:
     if stored is None:
         # A namespace that is being deleted takes no new objects.

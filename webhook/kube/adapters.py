@@ -2,7 +2,7 @@
 
 import asyncio
 import base64
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
 from typing import Any, TypeVar
@@ -65,6 +65,18 @@ class KubeLive:
     async def run(self) -> None:
         """Follow the API server until cancelled."""
         await self._memory.run()
+
+    async def run_with(
+        self,
+        on_listed: Callable[[str], None],
+        tasks: Sequence[Callable[[], Coroutine[Any, Any, None]]],
+    ) -> None:
+        """Follow the API server beside `tasks`, then close the connection; see `wait_synced`."""
+        async with self._api, asyncio.TaskGroup() as group:
+            group.create_task(self.run())
+            for task in tasks:
+                group.create_task(task())
+            await self.wait_synced(on_listed)
 
     async def wait_synced(self, on_listed: Callable[[str], None] = lambda resource: None) -> None:
         """Wait until every resource has been listed once.

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from policies.cluster.rbac import RbacGrants
-from policies.network.managed import ManagedCluster, StoredPolicy, cluster_of
+from policies.network.managed import ManagedCluster, StoredNetworkPolicy, cluster_of
 from policies.network.written import PolicyNames
 from webhook.kube.informer import Informer
 from webhook.kube.network_store import EndpointStore, NetworkPolicyStore
@@ -72,7 +72,7 @@ class KubeIsolation:
         store = self._clusters.store
         return store.managed.get(namespace, name) if store else None
 
-    def policies_of(self, namespace: str, name: str) -> Sequence[StoredPolicy]:
+    def policies_of(self, namespace: str, name: str) -> Sequence[StoredNetworkPolicy]:
         store, names = self._policies.store, PolicyNames.of(name)
         if store is None:
             return ()

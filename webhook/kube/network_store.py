@@ -6,7 +6,7 @@ from typing import Any
 
 from policies.cluster.endpoints import LiveEndpoints
 from policies.cluster.network_policy import NetworkPolicy
-from policies.network.managed import StoredPolicy, cluster_of
+from policies.network.managed import StoredNetworkPolicy, cluster_of
 from webhook.kube.objects import addresses_of
 from webhook.kube.store import ByNamespace
 
@@ -25,14 +25,14 @@ class NetworkPolicyStore:
 
     def __init__(self) -> None:
         self.for_rules = ByNamespace[NetworkPolicy]()
-        self.written = ByNamespace[StoredPolicy]()
+        self.written = ByNamespace[StoredNetworkPolicy]()
         self.changed: set[tuple[str, str]] = set()
 
     def put(self, namespace: str, name: str, document: Mapping[str, Any]) -> None:
         self._note(namespace, name)
         self.for_rules.set(namespace, name, NetworkPolicy.of(document))
         if cluster_of(name):
-            self.written.set(namespace, name, StoredPolicy.of(document))
+            self.written.set(namespace, name, StoredNetworkPolicy.of(document))
         self._note(namespace, name)
 
     def remove(self, namespace: str, name: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from policies.documents.metadata import metadata_of, namespace_of
 from policies.documents.untyped import as_str
-from policies.network.managed import StoredPolicy
+from policies.network.managed import StoredNetworkPolicy
 from webhook.kube.api import KubeApi
 from webhook.kube.memory import NETWORK_POLICIES
 from webhook.kube.request import (
@@ -36,7 +36,7 @@ class KubePolicyWriter:
             )
         return as_str(metadata_of(stored).get("resourceVersion"))
 
-    async def delete(self, policy: StoredPolicy) -> None:
+    async def delete(self, policy: StoredNetworkPolicy) -> None:
         unchanged = {"uid": policy.uid, "resourceVersion": policy.version}
         async with _explained():
             try:

@@ -3,8 +3,9 @@
 import asyncio
 import os
 import ssl
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from fastapi import FastAPI
 
@@ -20,7 +21,8 @@ from webhook.settings import Settings, SetupError
 _KEEP_ALIVE_SECONDS = {"enrollment": 5}
 
 
-Task = Callable[[], Awaitable[None]]
+Task = Callable[[], Coroutine[Any, Any, None]]
+RunCaches = Callable[[Callable[[str], None], Sequence[Task]], Coroutine[Any, Any, None]]
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,8 @@ class Dependencies:
     """The adapters that a server uses.
 
     `isolation` is None if the server writes no NetworkPolicies.
-    `run_caches` fills RayWarden's caches and keeps them up to date while it runs; it also runs the
-    tasks that need its connection until they end.
+    `run_caches` fills RayWarden's caches and keeps them up to date while it runs, beside tasks that
+    use the same connection. It gives the name of each resource that has been listed.
     `cached_resources` names the resources that it must list before the server is ready, and
     `up_to_date` says which caches are up to date.
     """
@@ -39,7 +41,9 @@ class Dependencies:
     seeds: SeedStore
     configurations: WebhookConfigurations | None = None
     isolation: IsolationAdapters | None = None
-    run_caches: Callable[[Readiness, Sequence[Task]], Awaitable[None]] | None = None
+    run_caches: (
+        Callable[[Callable[[str], None], Sequence[Task]], Coroutine[Any, Any, None]] | None
+    ) = None
     cached_resources: tuple[str, ...] = ()
     up_to_date: Callable[[], Mapping[str, bool]] = dict
     collectors: tuple[LabeledCollector, ...] = ()
@@ -56,7 +60,7 @@ class Server:
     settings: Settings
     certificate: ServingCertificate
     metrics: Metrics
-    tasks: tuple[Callable[[], Awaitable[None]], ...]
+    tasks: tuple[Task, ...]
 
     @property
     def ca(self) -> bytes:
