@@ -144,6 +144,9 @@ def write_network_policies(control_plane: ControlPlane, installation: Installati
     unmanaged = {"metadata": {"annotations": {ISOLATION_ANNOTATION: None}}}
     control_plane.patch(f"/apis/ray.io/v1/namespaces/{closed}/rayclusters/demo", unmanaged)
     until(lambda: not items(control_plane, policies_in(closed)))
+    leases = f"/apis/coordination.k8s.io/v1/namespaces/{installation.namespace}/leases"
+    (created,) = items(control_plane, leases)
+    until(lambda: items(control_plane, leases)[0]["spec"] != created["spec"])
 
 
 def make_opted_in(control_plane: ControlPlane, namespace: str) -> Object:
@@ -177,10 +180,10 @@ def used_rights(
             if name not in named or event["verb"] == "create":
                 name = ""
             own = target.get("namespace") == namespace
-            yield (
-                event["verb"],
-                target.get("apiGroup", ""),
-                target["resource"],
-                name,
-                namespace if own else "",
-            )
+            verbs = [event["verb"]]
+            # To apply an object that does not exist yet needs both rights.
+            if event.get("responseStatus", {}).get("code") == 201 and verbs == ["patch"]:
+                verbs.append("create")
+            group = target.get("apiGroup", "")
+            for verb in verbs:
+                yield verb, group, target["resource"], name, namespace if own else ""
