@@ -64,11 +64,10 @@ class DirtyClusters:
         """The policies were written."""
         self._failures.pop(key, None)
         now = asyncio.get_running_loop().time()
-        count, last = self._writes.get(key, (0, now))
-        count = count + 1 if now - last < _QUIET_SECONDS else 1
-        self._writes = {
-            other: known for other, known in self._writes.items() if now - known[1] < _QUIET_SECONDS
-        }
+        self._forget_quiet(now)
+        # Taken out and put in again: the one written least recently stays first.
+        count, _ = self._writes.pop(key, (0, now))
+        count += 1
         self._writes[key] = (count, now)
         excess = count - _WRITES_AT_ONCE
         self._end(key, _pause(excess, _LONGEST_WRITE_PAUSE_SECONDS) if excess > 0 else 0)
@@ -78,6 +77,13 @@ class DirtyClusters:
         self._failures[key] = self._failures.get(key, 0) + 1
         self._again.add(key)
         self._end(key, _pause(self._failures[key], _LONGEST_ERROR_PAUSE_SECONDS))
+
+    def _forget_quiet(self, now: float) -> None:
+        while self._writes:
+            oldest = next(iter(self._writes))
+            if now - self._writes[oldest][1] < _QUIET_SECONDS:
+                return
+            del self._writes[oldest]
 
     def _end(self, key: ClusterKey, pause: float) -> None:
         self._running.discard(key)

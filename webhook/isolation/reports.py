@@ -1,7 +1,7 @@
 """What people see of the written NetworkPolicies: log lines, Events and figures for metrics."""
 
 import hashlib
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
@@ -43,6 +43,8 @@ class Reports:
         self._clock = clock
         self._now = now
         self._problems: dict[ClusterKey, NotWrittenError] = {}
+        # How many clusters have a problem of each reason.
+        self._reasons = Counter[str]()
         # By uid and reason: the Event, and when it was last written.
         self._events: dict[tuple[str, str], tuple[dict[str, Any], float]] = {}
         self._written_at = deque[float](maxlen=_EVENTS_A_MINUTE)
@@ -62,7 +64,9 @@ class Reports:
 
     def succeeded(self, key: ClusterKey) -> None:
         """Nothing of a cluster failed."""
-        self._problems.pop(key, None)
+        problem = self._problems.pop(key, None)
+        if problem:
+            self._reasons[problem.reason] -= 1
 
     def problem_of(self, key: ClusterKey) -> str:
         """Why policies of a cluster could not be written; empty if they could be."""
@@ -75,10 +79,11 @@ class Reports:
         """Something could not be written."""
         self.errors[error.reason] += 1
         # Without a right, or without an API server, all clusters have the same problem.
-        reasons = {problem.reason for problem in self._problems.values()}
-        is_known = error.reason in reasons and error.reason != "refused"
+        is_known = self._reasons[error.reason] > 0 and error.reason != "refused"
         repeated = self.problem_of(key) == str(error)
+        self.succeeded(key)
         self._problems[key] = error
+        self._reasons[error.reason] += 1
         if not is_known and not repeated and error.reason != "conflict":
             namespace, name = key
             self._log.error(
