@@ -30,7 +30,7 @@ from webhook.ca.trust import Trust
 from webhook.check.collect import Inspection
 from webhook.enrollment.signing import Signing
 from webhook.isolation.assembly import IsolationAdapters, controller_for
-from webhook.isolation.controller import Controller
+from webhook.isolation.controller import IsolationController
 from webhook.kube.adapters import (
     KubeLive,
     KubeObjectLists,
@@ -199,7 +199,7 @@ def _metrics(
     root: Root | None,
     trust: Trust,
     certificate: ServingCertificate,
-    controller: Controller | None,
+    controller: IsolationController | None,
 ) -> Metrics:
     network_policies = (NetworkPolicyMetrics(controller),) if controller else ()
     clusters, profile = dependencies.live.ray_clusters, _profile(settings)
@@ -235,7 +235,7 @@ def _tasks(
     readiness: Readiness,
     reconciler: Reconciler,
     policy_watch: PolicyWatch,
-    controller: Controller | None,
+    controller: IsolationController | None,
 ) -> tuple[Task, ...]:
     tasks: list[Task] = [
         partial(reconciler.run, settings.resync_seconds),
@@ -250,7 +250,7 @@ def _tasks(
 
 def _controller(
     settings: Settings, adapters: IsolationAdapters | None, policy_watch: PolicyWatch
-) -> Controller | None:
+) -> IsolationController | None:
     if adapters is None or not settings.write_network_policies:
         return None
     identity = f"{socket.gethostname()}_{secrets.token_hex(4)}"

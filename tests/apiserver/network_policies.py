@@ -1,14 +1,22 @@
 """Managed RayClusters and their NetworkPolicies in an API server."""
 
+import json
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
+import yaml
+
 from policies.network.isolation import ISOLATION_ANNOTATION, MANAGED
-from tests.apiserver.control_plane import ControlPlane
-from tests.apiserver.installation import until
+from tests.apiserver.control_plane import AUDIT_LOG, ControlPlane
+from tests.apiserver.installation import Installation, until
 from tests.apiserver.pods import cluster_of
+from tests.apiserver.replica import Replica, serving
 from tests.support.factory import Object, changed
 
+PODS, HEAD = "raywarden-pods-demo", "raywarden-head-demo"
 _QUOTAS = "resourcequotas"
+_LEADER = "raywarden_network_policy_leader"
 
 
 def managed_cluster(name: str = "demo", **annotations: str) -> Object:
@@ -51,3 +59,59 @@ def allow_no_network_policies(control_plane: ControlPlane, namespace: str) -> No
     control_plane.patch(f"{path}/none/status", status)
     policy = {"metadata": {"name": "x"}, "spec": {"podSelector": {}}}
     until(lambda: control_plane.post(f"{policies_in(namespace)}?dryRun=All", policy).is_error)
+
+
+class Isolating:
+    """Two servers that write NetworkPolicies by a policy file, behind registered webhooks."""
+
+    def __init__(self, installation: Installation, stack: ExitStack, policy_file: Path) -> None:
+        self.installation = installation
+        self.control_plane = installation.control_plane
+        self._stack = stack
+        self._policy_file = policy_file
+        self.set_mode("members")
+        self.replicas = [self.start(), self.start()]
+        installation.register(*self.replicas)
+        for replica in self.replicas:
+            replica.wait_ready()
+        installation.wait_effective()
+
+    def start(self) -> Replica:
+        settings = {"POLICY_FILE": str(self._policy_file)}
+        return self._stack.enter_context(serving(self.installation, **settings))
+
+    def set_mode(self, mode: str, **isolation: Any) -> None:
+        text = yaml.safe_dump({"networkIsolation": {"mode": mode, **isolation}})
+        self._policy_file.write_text(text)
+
+    def leader(self) -> Replica:
+        """The replica that writes."""
+        leader = until(self._leader)
+        assert leader
+        return leader
+
+    def _leader(self) -> Replica | None:
+        running = [replica for replica in self.replicas if replica.process.poll() is None]
+        leaders = [replica for replica in running if replica.metric(_LEADER)]
+        return leaders[0] if len(leaders) == 1 else None
+
+    def policies(self, namespace: str) -> dict[str, Object]:
+        return stored_policies(self.control_plane, namespace)
+
+    def wait_closed(self, namespace: str, seconds: float = 20) -> dict[str, Object]:
+        """Wait until both policies of the cluster exist; returns them."""
+        until(lambda: self.policies(namespace).keys() >= {PODS, HEAD}, seconds)
+        return self.policies(namespace)
+
+    def writes(self) -> list[str]:
+        """The verb and name of each write of a NetworkPolicy by the servers, in the audit log."""
+        user = f"system:serviceaccount:{self.installation.namespace}:raywarden"
+        found = []
+        for line in (self.control_plane.folder / AUDIT_LOG).read_text().splitlines():
+            event = json.loads(line)
+            target = event.get("objectRef", {})
+            if event["user"]["username"] != user or target.get("resource") != "networkpolicies":
+                continue
+            if event["verb"] not in ("list", "watch"):
+                found.append(f"{event['verb']} {target['namespace']}/{target['name']}")
+        return found

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from policies.network.infrastructure import Infrastructure
 from policies.network.isolation import ClusterIsolation
-from webhook.isolation.controller import Controller
+from webhook.isolation.controller import IsolationController
 from webhook.isolation.lease import Election
 from webhook.isolation.reports import Reports
 from webhook.isolation.wanted import WantedPolicies
@@ -30,9 +30,9 @@ def controller_for(
     identity: str,
     clock: Callable[[], float],
     now: Callable[[], datetime],
-) -> Controller:
+) -> IsolationController:
     """A controller that is not started; see `WantedPolicies` and `Election` for the arguments."""
-    return Controller(
+    return IsolationController(
         adapters.state,
         WantedPolicies(adapters.state, isolation_of, infrastructure_of(settings)),
         adapters.writer,

@@ -29,7 +29,7 @@ _SYNC_SECONDS = 0.1
 _PolicyKey = tuple[str, str]
 
 
-class Controller:
+class IsolationController:
     """Writes NetworkPolicies while this replica is the one that writes."""
 
     def __init__(

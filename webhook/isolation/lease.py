@@ -120,12 +120,14 @@ class Election:
         renews = before.get("holderIdentity") == self._identity
         transitions = before.get("leaseTransitions")
         count = transitions if isinstance(transitions, int) else 0
+        if before and not renews:
+            count += 1
         return {
             "holderIdentity": self._identity,
             "leaseDurationSeconds": LEASE_SECONDS,
             "acquireTime": before.get("acquireTime") if renews else now,
             "renewTime": now,
-            "leaseTransitions": count if renews or not before else count + 1,
+            "leaseTransitions": count,
         }
 
     def _report(self, problem: str) -> None:

@@ -1,6 +1,6 @@
 """What the isolation of RayClusters reads of RayWarden's cache, and what has changed in it."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from policies.cluster.rbac import RbacGrants
@@ -86,7 +86,11 @@ class KubeIsolation:
             return False
         views = policies.for_rules.within(namespace).values()
         theirs = [view for view in views if view.owner == name]
-        return all(any(view.selects(pods) for view in theirs) for pods in cluster.pod_labels)
+
+        def is_selected(pods: Mapping[str, Any]) -> bool:
+            return any(view.selects(pods) for view in theirs)
+
+        return all(map(is_selected, cluster.pod_labels))
 
     def operators(self, namespace: str) -> Sequence[str]:
         users, store = set[str](), self._role_bindings.store

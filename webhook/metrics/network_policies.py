@@ -5,7 +5,7 @@ from types import MappingProxyType
 
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from webhook.isolation.controller import Controller
+from webhook.isolation.controller import IsolationController
 from webhook.isolation.reports import CHANGES
 from webhook.metrics.registry import Label, LabeledCollector
 from webhook.ports import NotWrittenError
@@ -23,7 +23,7 @@ class NetworkPolicyMetrics(LabeledCollector):
         }
     )
 
-    def __init__(self, controller: Controller) -> None:
+    def __init__(self, controller: IsolationController) -> None:
         self._controller = controller
 
     def collect(self) -> Iterator[Metric]:

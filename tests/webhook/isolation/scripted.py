@@ -10,7 +10,7 @@ from policies.network.isolation import ISOLATION_ANNOTATION, MANAGED, ClusterIso
 from policies.network.isolation import IsolationMode as Mode
 from policies.network.managed import ManagedCluster, StoredNetworkPolicy, cluster_of
 from tests.support.factory import Object, changed, ray_cluster
-from webhook.isolation.controller import Controller
+from webhook.isolation.controller import IsolationController
 from webhook.isolation.lease import Election
 from webhook.isolation.reports import Reports
 from webhook.isolation.wanted import WantedPolicies
@@ -184,7 +184,7 @@ class Scripted:
         self.wanted = WantedPolicies(self.state, lambda namespace: self.isolation, infrastructure)
         self.reports = Reports(self.writer, identity, self.clock, lambda: NOW)
         self.election = Election(self.leases, identity, self.clock, lambda: NOW)
-        self.controller = Controller(
+        self.controller = IsolationController(
             self.state, self.wanted, self.writer, self.election, self.reports
         )
 
