@@ -110,7 +110,7 @@ class Reports:
         try:
             await self._writer.record(event)
         except NotWrittenError as failure:
-            self._log.debug("event not written", reason=str(failure))
+            self._log.warning("event not written", reason=str(failure))
 
     def _again(self, event: Mapping[str, Any]) -> dict[str, Any]:
         series = event.get("series")
