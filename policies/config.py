@@ -18,7 +18,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
-from policies.configured import OFF, Configured, Injection, NetworkIsolation
+from policies.configured import OFF, Configured, Injection, NetworkIsolation, OwnNetworkPolicies
 from policies.documents.patterns import matches_any
 from policies.expressions import OWN, Expressions, OwnRule, ProfileName
 from policies.model import NAMESPACE_LABELS, Mode, Profile, Rule, Violation
@@ -217,6 +217,10 @@ class Policy:
         if problems:
             raise PolicyError(*problems)
         return cls(file)
+
+    def without_isolation(self) -> "Policy":
+        """The same policy where RayWarden writes no NetworkPolicies."""
+        return Policy(self.file.model_copy(update={"network_isolation": OwnNetworkPolicies()}))
 
     def modes(self, violation: Violation, labels: Mapping[str, str]) -> list[Mode]:
         """The modes in which the violation counts in a namespace with these labels.

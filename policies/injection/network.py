@@ -42,9 +42,8 @@ def _planned_isolation(workload: Workload, facts: Facts) -> PlannedIsolation:
     is_cluster = workload.kind == "RayCluster"
     # KubeRay copies annotations of some kinds only.
     annotations = workload.annotations if is_cluster or copies_metadata(workload) else {}
-    # RayWarden adds the annotation to each new RayCluster, also to one that KubeRay creates.
-    is_new = not is_cluster or facts.stored is None
-    if is_new:
+    # KubeRay creates a RayCluster from other kinds, and RayWarden adds the annotation to that.
+    if not is_cluster:
         annotations = {ISOLATION_ANNOTATION: MANAGED, **annotations}
     in_file = facts.network_isolation.of_namespace(facts.namespace)
     return PlannedIsolation(in_file.of_cluster(annotations))

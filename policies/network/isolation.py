@@ -88,7 +88,7 @@ class ClusterIsolation:
     """The mode of a cluster, and the traffic that is let through besides what Ray needs.
 
     `monitoring`: who may read metrics. `authors_may_allow`: the annotation of a cluster may add to
-    `allow_from`.
+    `allow_from`. `is_final`: annotations change nothing.
     """
 
     mode: IsolationMode
@@ -96,13 +96,14 @@ class ClusterIsolation:
     monitoring: tuple[Allowance, ...] = ()
     egress: tuple[Allowance, ...] = ()
     authors_may_allow: bool = False
+    is_final: bool = False
 
     def of_cluster(self, annotations: Mapping[str, Any]) -> "ClusterIsolation":
         """What holds for a RayCluster with these annotations; OFF if it is not managed.
 
         Values that RayWarden does not understand change nothing.
         """
-        if ISOLATION_ANNOTATION not in annotations:
+        if self.is_final or ISOLATION_ANNOTATION not in annotations:
             return replace(self, mode=IsolationMode.OFF)
         chosen = chosen_mode(annotations) or IsolationMode.OFF
         added = allowances_of(annotations) if self.authors_may_allow else ()

@@ -23,7 +23,7 @@ from policies.network.ray_ports import (
     span_of,
 )
 from policies.ray.kuberay import labels_of_pods
-from policies.ray.membership import ORIGIN_KIND_LABEL
+from policies.ray.membership import ORIGIN_KIND_LABEL, ORIGIN_NAME_LABEL
 from policies.ray.pod import PodRole
 from policies.ray.redis import OPTIONS, VARIABLE, ports_outside
 from policies.ray.runtime_env import runtime_environments
@@ -34,7 +34,6 @@ SERVE_PORT = 8000
 METRICS_PORT = 8080
 # Where the dashboard and the autoscaler of the head serve their metrics.
 HEAD_METRICS: Ports = (range(44217, 44218), range(44227, 44228))
-ORIGIN_NAME_LABEL = "ray.io/originated-from-cr-name"
 _SUBMISSION_MODE_LABEL = "ray.io/job-submission-mode"
 # Linux' default `net.ipv4.ip_local_port_range`.
 EPHEMERAL: Ports = (range(32768, 61000),)

@@ -12,8 +12,6 @@ from policies.documents.pointer import ROOT, Pointer
 from policies.documents.untyped import as_str
 from policies.injection import contract
 from policies.model import NAMESPACE_LABELS, Facts, Profile, Rule, Severity, Violation
-from policies.network.addresses import has_few_addresses
-from policies.network.allowance import EVERYWHERE, Allowance
 from policies.network.isolation import (
     ALLOW_FROM_ANNOTATION,
     ISOLATION_ANNOTATION,
@@ -30,8 +28,6 @@ from policies.ray.workload import Workload
 _ANNOTATIONS = ROOT / "metadata" / "annotations"
 # KubeRay copies the annotations of a RayJob and of a RayService to their RayClusters.
 _ISOLATED = frozenset({"RayCluster", "RayJob", "RayService", "RayCronJob"})
-# Networks of pods and nodes are parts of these.
-_WIDEST_BITS = 8
 
 
 class NoOptOut(Rule):
@@ -45,8 +41,7 @@ class NoOptOut(Rule):
     The annotation `raywarden.io/network-isolation` of a RayCluster, RayJob or RayService can only
     choose a stricter mode than `networkIsolation` of the policy file. Only a cluster administrator
     may remove it from a RayCluster. `raywarden.io/allow-from` is accepted where
-    `networkIsolation.authorsMayAllow` is set; the profile `restricted` refuses entries that let
-    everyone in.
+    `networkIsolation.authorsMayAllow` is set.
     Why: the rules protect other users from the author of a manifest, so an author may not switch
     them off.
     Fix: remove the label or annotation, or ask the administrator.
@@ -161,14 +156,6 @@ class NoOptOut(Rule):
                 f"blanks: {reason}",
                 evidence=entry,
             )
-        for allowance in filter(_lets_everyone_in, entries.allowances):
-            yield self.violation(
-                f"{ALLOW_FROM_ANNOTATION} lets everyone connect",
-                place,
-                "name the namespaces or smaller networks that need access",
-                profile=Profile.RESTRICTED,
-                evidence=allowance.text,
-            )
 
     def _without_effect(self, annotation: str) -> Violation:
         return self.violation(
@@ -209,14 +196,6 @@ class NoOptOut(Rule):
             if matches_any(group, self.admin_groups):
                 return True
         return facts.namespace_state.rbac.is_admin(facts.user, facts.groups)
-
-
-def _lets_everyone_in(allowance: Allowance) -> bool:
-    """Pods of every namespace, many public addresses, or a whole private network (10.0.0.0/8)."""
-    if not allowance.cidr:
-        return allowance.namespace == EVERYWHERE
-    bits = int(allowance.cidr.rpartition("/")[2])
-    return bits <= _WIDEST_BITS or not has_few_addresses([allowance.cidr])
 
 
 def _strictness(level: object) -> int:

@@ -31,8 +31,8 @@ from tests.support import live_objects
 from tests.support.factory import Object
 from tests.support.live_server import RunningServer, metric, serving
 from webhook.enrollment.signing import Signing
+from webhook.isolation.wanted import NoNetworkPolicies
 from webhook.manifests.cluster import ManifestCluster
-from webhook.server.server import NoNetworkPolicies
 from webhook.settings import Settings
 
 _PODS = 10_000

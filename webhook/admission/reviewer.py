@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
+from urllib.parse import urlsplit
 
 from policies import evaluate
 from policies.config import Policy
@@ -14,8 +15,10 @@ from policies.injection.contract import contract_hash
 from policies.model import Facts, Signer, Violation
 from policies.ray.operator import KubeRayOperator
 from policies.ray.workload import Workload
+from webhook import __version__
 from webhook.admission.wire import AdmissionRequest, AdmissionResponse
 from webhook.ports import NamespaceStates
+from webhook.settings import Settings
 
 # The author of an object chooses how many violations it has and how long their messages are.
 # People do not read beyond these limits, and without them an attacker could make the response,
@@ -174,3 +177,15 @@ def _audit(verdict: Verdict) -> dict[str, str]:
     if exemptions:
         annotations["exempted"] = "; ".join(dict.fromkeys(exemptions))
     return annotations
+
+
+def signer_of(settings: Settings, ca: bytes) -> Signer:
+    """How pods reach the enrollment server, which has the CA `ca` (PEM)."""
+    return Signer(
+        image=settings.enroll_image,
+        url=settings.signer_url,
+        ca=ca.decode(),
+        namespace=settings.namespace,
+        port=urlsplit(settings.signer_url).port or 443,
+        version=__version__,
+    )

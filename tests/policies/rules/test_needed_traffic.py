@@ -21,13 +21,20 @@ def warnings(document: Object, *others: Object, rule: str = RULE, **policy: Any)
     """The warnings of a rule about an object that is created in the namespace team-b."""
     placed = [_in_team_b(other) for other in others]
     reviewer = factory.reviewer(policy, *placed)
-    verdict = reviewer.verdict(factory.request(_in_team_b(document)))
+    verdict = reviewer.verdict(factory.request(_in_team_b(_as_mutated(document))))
     assert verdict.failed == ()
     return [violation for violation in verdict.warned if violation.rule == rule]
 
 
 def messages(document: Object, *others: Object, **policy: Any) -> set[str]:
     return {violation.message for violation in warnings(document, *others, **policy)}
+
+
+def _as_mutated(document: Object) -> Object:
+    """A new RayCluster with the annotation that RayWarden adds."""
+    if document["kind"] != "RayCluster" or "annotations" in document["metadata"]:
+        return document
+    return changed(document, {"/metadata/annotations": MANAGED})
 
 
 def _in_team_b(document: Object) -> Object:
@@ -161,7 +168,8 @@ def test_kuberays_own_policy_needs_a_kuberay_that_knows_it(
 ) -> None:
     reviewer = factory.reviewer()
     reviewer.kuberay = KubeRayOperator.of(version, gates)
-    sent = factory.request(_in_team_b(ray_cluster(networkPolicy={"mode": "DenyAll"})))
+    cluster = _as_mutated(ray_cluster(networkPolicy={"mode": "DenyAll"}))
+    sent = factory.request(_in_team_b(cluster))
     found = [v for v in reviewer.verdict(sent).warned if v.rule == PRESENT]
     assert [message in v.message and v.advisory for v in found] == ([True] if message else [])
 

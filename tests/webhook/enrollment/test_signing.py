@@ -27,10 +27,10 @@ from webhook.enrollment.signing import (
     TooOftenError,
     UnauthenticatedError,
 )
+from webhook.isolation.wanted import NoNetworkPolicies
 from webhook.kube.objects import pod_of
 from webhook.manifests.cluster import ManifestCluster
 from webhook.ports import UnavailableError
-from webhook.server.server import NoNetworkPolicies
 from webhook.settings import Settings
 
 KEY = ec.generate_private_key(ec.SECP256R1())
