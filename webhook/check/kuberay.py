@@ -100,7 +100,9 @@ def _operator_accounts(facts: CheckFacts) -> Iterator[Finding]:
     if isinstance(accounts, Unavailable):
         yield unknown(id, "which service account KubeRay uses", accounts)
         return
-    allowed = {**accounts, **dict.fromkeys(_operators_in_policy(facts), frozenset[str]())}
+    policy = policy_of(facts)
+    listed = policy.operators if policy else ()
+    allowed = {**accounts, **dict.fromkeys(listed, frozenset[str]())}
     if not allowed:
         message = (
             "RBAC shows no account for KubeRay, so "
@@ -126,15 +128,6 @@ def _operator_accounts(facts: CheckFacts) -> Iterator[Finding]:
 def _with_namespaces(user: str, namespaces: Collection[str]) -> str:
     """A user for a message, with the namespaces to which its rights are limited, if they are."""
     return f"{user} (in {enumerated(sorted(namespaces))})" if namespaces else user
-
-
-def _operators_in_policy(facts: CheckFacts) -> set[str]:
-    policy = policy_of(facts)
-    users: set[str] = set()
-    for rule in policy.rules if policy else ():
-        if isinstance(rule, OperatorMadePods):
-            users.update(rule.operators)
-    return users
 
 
 def _recognize(user: str) -> str:
