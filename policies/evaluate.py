@@ -11,10 +11,9 @@ from policies.config import Policy
 from policies.deletion import only_ends_something
 from policies.documents.draft import Draft, Operation
 from policies.documents.pointer import ROOT
-from policies.injection.contract import MANAGED, MARKER_LABEL, TlsBy, is_opted_out, tls_by
 from policies.injection.hint import write_hint
+from policies.injection.targets import is_target, target_of
 from policies.model import Facts, Mode, Mutation, Profile, Rule, Violation
-from policies.ray.pod import PodRole
 from policies.ray.workload import Kind, Workload
 from policies.registry import MUTATIONS
 from policies.size import MAX_CHARACTERS, MAX_CONTAINERS, MAX_GROUPS, exceeded_limit, max_values_of
@@ -77,12 +76,12 @@ class Verdict:
 
 def mutate(kind: Kind, document: Mapping[str, Any], facts: Facts) -> Mutated:
     """Write every missing default into a copy of the object. `document` stays as it is."""
-    workload = Workload.of(kind, document)
-    if workload is None:
+    subject = target_of(kind, document)
+    if subject is None:
         return Mutated(document)
-    if too_many := exceeded_limit(workload, facts.size):
+    if too_many := exceeded_limit(subject, facts.size):
         return Mutated(document, warnings=(_unchanged(f"it has too many {too_many}"),))
-    mutations = _mutations_for(workload, facts)
+    mutations = _mutations_for(subject, facts)
     if not mutations:
         return Mutated(document)
     draft = Draft(document)
@@ -93,7 +92,7 @@ def mutate(kind: Kind, document: Mapping[str, Any], facts: Facts) -> Mutated:
         operations_before = len(draft.operations)
         try:
             with draft.all_or_nothing():
-                warnings += mutation.mutate(draft, workload, facts)
+                warnings += _mutate_subject(mutation, draft, subject, facts)
         except Exception as error:
             failed.append(Failure.of(mutation.id, error))
         if len(draft.operations) > operations_before:
@@ -109,29 +108,18 @@ def _unchanged(reason: object) -> str:
     return f"RayWarden left this unchanged: {reason}"
 
 
-def _mutations_for(workload: Workload, facts: Facts) -> Sequence[Mutation]:
-    if _gets_tls(workload, facts):
+def _mutations_for(subject: Workload | RelatedObject, facts: Facts) -> Sequence[Mutation]:
+    if is_target(subject, facts):
         return MUTATIONS
-    return _FOR_EVERY_CLUSTER if workload.kind == "RayCluster" else ()
+    return _FOR_EVERY_CLUSTER if subject.kind == "RayCluster" else ()
 
 
-def _gets_tls(workload: Workload, facts: Facts) -> bool:
-    """New RayClusters whose TLS no other party provides, stored managed ones, and their new pods.
-
-    A cluster that predates RayWarden is left unchanged: with TLS in only some of its pods, the
-    pods could not talk to each other.
-    """
-    if workload.kind == "RayCluster" and facts.operation == "UPDATE":
-        return facts.before is not None and facts.before.labels.get(MARKER_LABEL) == MANAGED
-    if facts.operation != "CREATE":
-        return False
-    if is_opted_out(workload, facts):
-        return False
-    if workload.kind == "RayCluster":
-        return tls_by(workload) in (TlsBy.NONE, TlsBy.RAYWARDEN)
-    if workload.kind != "Pod":
-        return False
-    return tls_by(workload) is TlsBy.RAYWARDEN or workload.pods[0].role is PodRole.SUBMITTER
+def _mutate_subject(
+    mutation: Mutation, draft: Draft, subject: Workload | RelatedObject, facts: Facts
+) -> Iterator[str]:
+    if isinstance(subject, RelatedObject):
+        return mutation.mutate_related_object(draft, subject, facts)
+    return mutation.mutate(draft, subject, facts)
 
 
 def validate(kind: Kind, document: Mapping[str, Any], policy: Policy, facts: Facts) -> Verdict:

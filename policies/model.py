@@ -1,6 +1,5 @@
 """The types that rules and mutations share: violation, facts, rule, mutation."""
 
-from abc import abstractmethod
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -121,6 +120,13 @@ class Facts:
     size: int | None = None
     before: Workload | None = None
     stored: Mapping[str, Any] | None = None
+    # User names of KubeRay operators that the policy file lists.
+    operators: Collection[str] = ()
+
+    @property
+    def is_from_operator(self) -> bool:
+        """A KubeRay operator made the request: RBAC or the policy file says so."""
+        return self.user in self.operators or self.namespace_state.runs_kuberay(self.user)
 
     def only_marks(self, workload: Workload) -> bool:
         """`workload` is a new RayCluster that only gets the marker; its pods get the rest."""
@@ -183,15 +189,14 @@ class Rule(Configured):
 class Mutation(Configured):
     """A default that RayWarden writes where the author chose nothing.
 
-    `roles` are the roles of the pods it applies to. With `needs_tls` it applies only to
-    objects that get TLS from RayWarden.
+    `roles` are the roles of the pods it applies to. A mutation changes workloads, related objects,
+    or both. With `needs_tls` it applies only to objects that get TLS from RayWarden.
     """
 
     id: ClassVar[str]
     needs_tls: ClassVar[bool] = True
     roles: ClassVar[frozenset[PodRole]] = frozenset({PodRole.HEAD, PodRole.WORKER, PodRole.CLIENT})
 
-    @abstractmethod
     def mutate(self, draft: Draft, workload: Workload, facts: Facts) -> Iterator[str]:
         """Write the default through `draft`, and yield warnings for the author.
 
@@ -199,6 +204,13 @@ class Mutation(Configured):
         `draft`. A second run must change nothing. On UPDATE a mutation only restores what
         `facts.before` already had, so that RayWarden never changes the spec that KubeRay hashes.
         """
+        return iter(())
+
+    def mutate_related_object(
+        self, draft: Draft, related_object: RelatedObject, facts: Facts
+    ) -> Iterator[str]:
+        """The same for a related object. Only Jobs that are created come here."""
+        return iter(())
 
     def pods(self, workload: Workload) -> Iterator[Pod]:
         """The pods that this mutation applies to, without those that have no Ray container."""

@@ -8,6 +8,7 @@ from policies.mutations.node_ip_address import NodeIpAddress
 from policies.mutations.pod_security import PodSecurity
 from policies.mutations.ray_tls import RayTls
 from policies.mutations.service_type import ServiceType
+from policies.mutations.submitter_labels import SubmitterLabels
 from policies.mutations.token_automount import TokenAutomount
 from policies.rules.auth_on import AuthOn
 from policies.rules.dedicated_service_account import DedicatedServiceAccount
@@ -90,6 +91,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     AuthToken(),
     EnrollEgress(),
     ManagedIsolation(),
+    SubmitterLabels(),
     # Last, because it inserts a container at the start of a list. That moves the other containers,
     # and the pointers of the view would no longer match.
     RayTls(),

@@ -1,7 +1,7 @@
 """The objects that can expose Ray workloads: those that lead to pods, isolate them, or reach them.
 
 NetworkPolicies let the submitter of a RayJob reach the dashboard, so every object that creates pods
-with its labels counts.
+with its labels counts, and the Job whose pods RayWarden gives them.
 """
 
 from collections.abc import Mapping
@@ -40,7 +40,7 @@ class RelatedObject(ObjectView):
 
     @classmethod
     def of(cls, kind: Kind, document: Mapping[str, Any]) -> "RelatedObject | None":
-        """The view of `document`; None for a kind or a template that no rule checks."""
+        """The view of `document`; None for a kind or a template that RayWarden leaves alone."""
         group_kind = (kind.group, kind.kind)
         if group_kind in _GROUP_KINDS or (
             group_kind in TEMPLATE_KINDS and _creates_submitters(kind.kind, document)
@@ -50,5 +50,7 @@ class RelatedObject(ObjectView):
 
 
 def _creates_submitters(kind: str, document: Mapping[str, Any]) -> bool:
+    if kind == "Job" and submitter_labels_in(labels_of(document)):
+        return True
     template = as_dict(template_place(kind).read(document))
     return bool(submitter_labels_in(labels_of(template)))

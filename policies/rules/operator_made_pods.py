@@ -179,7 +179,7 @@ class OperatorMadePods(Rule):
             elif workload.cluster is None and claims != _claims(facts.stored, pod.pointer):
                 place = labels / next(iter(claims))
                 yield from self._check_user(facts, place, "the pod template", _MEMBER)
-                if self._is_operator(facts):
+                if facts.is_from_operator:
                     yield from self._check_owner_of_job(workload, pod, facts)
 
     def _check_submitter(self, claims: Mapping[str, Any], labels: Pointer) -> Iterator[Violation]:
@@ -221,14 +221,11 @@ class OperatorMadePods(Rule):
             _FIX,
         )
 
-    def _is_operator(self, facts: Facts) -> bool:
-        return facts.user in self.operators or facts.namespace_state.runs_kuberay(facts.user)
-
     def _check_user(
         self, facts: Facts, place: Pointer, title: str, claim: _Claim
     ) -> Iterator[Violation]:
         """The user of the request must be a KubeRay operator."""
-        if self._is_operator(facts):
+        if facts.is_from_operator:
             return
         hint = _hint(facts.user)
         if not facts.namespace_state.rbac.complete:

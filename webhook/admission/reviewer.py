@@ -134,6 +134,7 @@ class Reviewer:
             contract_hash=self._hash_of(signer, policy.inject),
             before=before,
             stored=stored,
+            operators=policy.operators,
             size=request.size,
             # Only the policy's own CEL expressions read the request, so it is built only for them.
             request=request.without_objects if policy.expressions else {},

@@ -113,7 +113,9 @@ def _operator_accounts(facts: CheckFacts) -> Iterator[Finding]:
     if isinstance(accounts, Unavailable):
         yield unknown(id, "which service account KubeRay uses", accounts)
         return
-    allowed = {**accounts, **dict.fromkeys(_operators_in_policy(facts), frozenset[str]())}
+    policy = policy_of(facts)
+    listed = policy.operators if policy else ()
+    allowed = {**accounts, **dict.fromkeys(listed, frozenset[str]())}
     if not allowed:
         message = (
             "RBAC shows no account for KubeRay, so "
@@ -157,18 +159,11 @@ def kuberay_writes_policies(facts: CheckFacts) -> bool:
 def operator_namespaces(facts: CheckFacts) -> Sequence[tuple[str, frozenset[str]]]:
     """The namespaces of KubeRay's operators, each with those that it works in; none means all."""
     accounts = {} if isinstance(facts.kuberay_accounts, Unavailable) else facts.kuberay_accounts
-    users = {**dict.fromkeys(_operators_in_policy(facts), frozenset[str]()), **accounts}
+    policy = policy_of(facts)
+    listed = policy.operators if policy else ()
+    users = {**dict.fromkeys(listed, frozenset[str]()), **accounts}
     namespaced = ((user.split(":"), scope) for user, scope in sorted(users.items()))
     return [(parts[2], scope) for parts, scope in namespaced if len(parts) == _ACCOUNT_PARTS]
-
-
-def _operators_in_policy(facts: CheckFacts) -> set[str]:
-    policy = policy_of(facts)
-    users: set[str] = set()
-    for rule in policy.rules if policy else ():
-        if isinstance(rule, OperatorMadePods):
-            users.update(rule.operators)
-    return users
 
 
 def _recognize(user: str) -> str:
