@@ -92,6 +92,19 @@ class Members:
         pods = {RAY_CLUSTER_LABEL: cluster}
         return cls({"matchLabels": pods}, {"matchLabels": {**pods, NODE_TYPE_LABEL: "head"}})
 
+    @classmethod
+    def labeled(cls, labels: Mapping[str, str]) -> "Members":
+        """By labels of the author; all Ray pods of the namespace if there are none.
+
+        The protected label is required, too: it keeps other pods with the author's labels out.
+        """
+        any_cluster = [{"key": RAY_CLUSTER_LABEL, "operator": "Exists"}]
+        pods = {"matchLabels": dict(labels)} if labels else {}
+        head = {"matchLabels": {**labels, NODE_TYPE_LABEL: "head"}}
+        return cls(
+            {**pods, "matchExpressions": any_cluster}, {**head, "matchExpressions": any_cluster}
+        )
+
 
 def policies_for(
     traffic: ClusterTraffic,

@@ -171,8 +171,10 @@ class FakeKubeApi:
     def _list(self, request: web.BaseRequest, target: Target, _body: Any) -> web.Response:
         items = [
             document
-            for (plural, _, _), document in sorted(self.objects.items())
-            if target.contains(plural, document) and _selected(document, request.query)
+            for (plural, namespace, _), document in sorted(self.objects.items())
+            if target.contains(plural, document)
+            and target.namespace in ("", namespace)
+            and _selected(document, request.query)
         ]
         token = request.query.get("continue", "page 0+/=")
         start = int(token.removeprefix("page ").removesuffix("+/="))

@@ -42,6 +42,7 @@ from webhook.kube.memory import (
     SERVICES,
 )
 from webhook.kube.request import ForbiddenError, NotFoundError, RefusedError, Resource
+from webhook.network_policy.live import LiveCluster
 from webhook.ports import ConflictError, StoredSeed, UnavailableError
 
 T = TypeVar("T")
@@ -103,6 +104,23 @@ class Inspection:
             dry_runs=await self._dry_runs(dry_run_namespace),
             **objects,
         )
+
+    @property
+    def live(self) -> LiveCluster:
+        """The cluster as the commands about network isolation read it."""
+        return LiveCluster(self._api)
+
+    async def installed_policy(self) -> StoredPolicy | Unavailable | None:
+        """The server's policy file; None if it has the default policy.
+
+        Raises NotFoundError if the server is not installed.
+        """
+        answer = await _answer(self._deployment())
+        if answer is None:
+            raise NotFoundError(f"there is no Deployment {DEPLOYMENT} in {self._namespace}")
+        if isinstance(answer, Unavailable):
+            return answer
+        return await _answer(self._policy(answer))
 
     async def _objects(self) -> _Objects:
         ray_kinds, seed, namespaces, ray_pods, operators, accounts = await asyncio.gather(

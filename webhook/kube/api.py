@@ -91,17 +91,24 @@ class KubeApi:
         return await self._read(Request("get", "GET", ApiPath(path)), seconds)
 
     async def pages(
-        self, resource: Resource, *, seconds: float = _LIST_SECONDS, labels: str = ""
+        self,
+        resource: Resource,
+        *,
+        namespace: str = "",
+        seconds: float = _LIST_SECONDS,
+        labels: str = "",
     ) -> AsyncGenerator[Page, None]:
-        """The objects of all namespaces in pages of 50, filtered by the label selector `labels`.
+        """The objects of a namespace in pages of 50, filtered by the label selector `labels`.
 
-        `seconds` bounds each page.
+        An empty `namespace` means all of them. `seconds` bounds each page.
         """
         query = {"limit": str(_PAGE_SIZE)}
         if labels:
             query["labelSelector"] = labels
         while True:
-            document = await self._read(Request("list", "GET", resource, query=query), seconds)
+            document = await self._read(
+                Request("list", "GET", resource, namespace, query=query), seconds
+            )
             metadata, items = metadata_of(document), document.get("items")
             if not isinstance(items, list):
                 raise UnavailableError(f"list {resource}: the answer is not a list")
