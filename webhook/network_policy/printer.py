@@ -6,15 +6,13 @@ from dataclasses import dataclass, field, replace
 
 from policies.network.infrastructure import Infrastructure
 from policies.network.isolation import ISOLATION_ANNOTATION, IsolationMode
-from policies.network.written import PolicyNames, policies_for
+from policies.network.written import policies_for
 from webhook import __version__
 from webhook.network_policy.choices import Choices
 from webhook.network_policy.document import document
 from webhook.network_policy.targets import NoTarget, Target
 
 _PRINTED, _NOTHING_PRINTED, _UNREADABLE = 0, 1, 2
-# The server's own policies begin with `raywarden-`, and KubeRay's with the name of the cluster.
-_PREFIX = "ray"
 _IS_MANAGED = (
     "RayWarden writes policies for this RayCluster. NetworkPolicies add up, so these can only "
     "open more"
@@ -64,7 +62,7 @@ class Printer:
             self._note(f"{target}: --egress has no effect in the mode {isolation.mode}")
         made_for = f"{target}, mode {isolation.mode}, printed by RayWarden {__version__}:"
         header = [made_for, self.command, *(f"Note: {text}." for text in notes)]
-        names = PolicyNames.of(target.name, prefix=_PREFIX)
+        names = target.policy_names
         traffic, members = target.traffic, target.members
         for policy in policies_for(traffic, isolation, infrastructure, names, members):
             print(document(policy, header), end="")

@@ -1,5 +1,6 @@
 """The Ray clusters in manifests, and how NetworkPolicies select their pods."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -8,11 +9,21 @@ from typing import Any
 from policies.documents.metadata import labels_of
 from policies.documents.untyped import as_dict, as_str, printable
 from policies.network.ray_traffic import ClusterTraffic
-from policies.network.written import Members
+from policies.network.written import Members, PolicyNames
 from policies.ray.kuberay import cluster_of, submitter_of
 from policies.ray.workload import Kind, Workload
 from webhook.network_policy.opt_in import opt_in_clusters
 
+OPT_IN = "Ray cluster"
+# Objects of two kinds can have the same name.
+_PREFIXES = {
+    "RayCluster": "ray",
+    "RayJob": "ray-job",
+    "RayService": "ray-service",
+    "RayCronJob": "ray-cron-job",
+    OPT_IN: "opt-in",
+}
+_NOT_IN_NAMES = re.compile(r"[^a-z0-9.-]")
 # Labels that no author chose to tell clusters apart: those of Ray and KubeRay, and of tools.
 _RAY_PREFIXES = ("ray.io/", "raywarden.io/")
 _OF_TOOLS = frozenset(
@@ -47,6 +58,13 @@ class Target:
     @property
     def namespace(self) -> str:
         return self.traffic.namespace
+
+    @property
+    def policy_names(self) -> PolicyNames:
+        """Names that neither RayWarden's server nor KubeRay gives to its own policies."""
+        # The name of an opt-in cluster is the value of a label, which can have other characters.
+        name = _NOT_IN_NAMES.sub("-", self.name.lower())
+        return PolicyNames.of(name, prefix=_PREFIXES[self.kind])
 
     def __str__(self) -> str:
         place = f"{self.namespace}/{self.name}" if self.namespace else self.name
@@ -89,9 +107,7 @@ def targets_in(
         if isinstance(cluster, Workload):
             yield NoTarget(_title(cluster.document), _why_not(cluster))
             continue
-        yield Target(
-            "Ray cluster", cluster.name, cluster.traffic, cluster.members, {}, has_operator=False
-        )
+        yield Target(OPT_IN, cluster.name, cluster.traffic, cluster.members, {}, has_operator=False)
 
 
 def target_of_cluster(cluster: Workload, notes: Sequence[str] = ()) -> Target:
