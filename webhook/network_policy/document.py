@@ -48,7 +48,8 @@ def _rules(direction: Direction, rules: Sequence[WrittenRule]) -> Iterator[str]:
 
 def _comment(text: str, margin: str) -> str:
     """Lines of comment; no text, whatever it holds, can end the comment."""
-    lines = wrap(printable(text, _LONGEST_COMMENT), _WIDTH, break_on_hyphens=False)
+    text = printable(text, _LONGEST_COMMENT)
+    lines = wrap(text, _WIDTH, break_long_words=False, break_on_hyphens=False)
     return "".join(f"{margin}# {line}\n" for line in lines)
 
 

@@ -138,7 +138,7 @@ def test_a_cluster_that_moves_its_ports_over_those_for_others_opens_none() -> No
 
 
 def test_a_port_for_others_that_another_group_uses_itself_stays_closed() -> None:
-    ports = [{"containerPort": port} for port in (9999, 9998)]
+    ports = [{"containerPort": port} for port in (9999, 9990)]
     cluster = changed(
         ray_cluster(),
         {
@@ -147,7 +147,7 @@ def test_a_port_for_others_that_another_group_uses_itself_stays_closed() -> None
         },
     )
     pods, _ = write(traffic_of(cluster), ClusterIsolation(IsolationMode.MEMBERS))
-    assert [entry["port"] for entry in pods.ingress[1].rule["ports"]] == [8000, 8080, 9998]
+    assert [entry["port"] for entry in pods.ingress[1].rule["ports"]] == [8000, 8080, 9990]
 
 
 def test_the_internet_is_without_private_networks_and_with_ports_if_named() -> None:
