@@ -1,4 +1,4 @@
-"""`raywarden network-policy` with a real API server: what it prints is taken and stored as it is."""
+"""`raywarden network-policy` with a real API server: what it prints is stored as it is."""
 
 import subprocess
 import sys
@@ -42,7 +42,7 @@ def run(*arguments: str, stdin: str = "") -> str:
 
 
 def placed(document: Object, namespace: str) -> Object:
-    options = {"/metadata/namespace": namespace}
+    options: Object = {"/metadata/namespace": namespace}
     spec = {"RayCluster": "/spec", "RayCronJob": "/spec/jobTemplate/rayClusterSpec"}
     if document["kind"] in spec:
         options |= {f"{spec[document['kind']]}/enableInTreeAutoscaling": True}

@@ -45,7 +45,8 @@ def network_policy_command(
     allow_from: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="WHO", help="Who else may connect: NAMESPACE[/LABEL=VALUE][:PORT] or a CIDR."
+            metavar="WHO",
+            help="Who else may connect: NAMESPACE, NAMESPACE/LABEL=VALUE or CIDR, and :PORT,PORT.",
         ),
     ] = None,
     monitoring: Annotated[
@@ -97,8 +98,9 @@ def network_policy_command(
 ) -> None:
     """Print NetworkPolicies that close Ray clusters, for kubectl apply -f -.
 
-    They let in members, KubeRay's operator, the submitter of a RayJob, and those you name. Exit
-    codes: 0 if some were printed, 1 if none, 2 if something could not be read.
+    They let in members, KubeRay's operator, the submitter of a RayJob, and those you name.
+
+    Exit codes: 0 if something was printed or adopted, 1 if nothing was, 2 if something failed.
     """
     settings = from_environment()
     if kubeconfig:

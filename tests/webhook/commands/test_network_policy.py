@@ -63,6 +63,13 @@ def test_by_default_nobody_but_members_and_the_operator_gets_in(cluster: str) ->
     assert [document["spec"]["policyTypes"] for document in documents] == [["Ingress"]] * 2
 
 
+def test_the_help_names_every_option() -> None:
+    ended = run("--help")
+    assert ended.exit_code == 0
+    for option in ("--allow-from", "--monitoring", "--egress", "--adopt", "--operator-namespace"):
+        assert option in ended.stdout
+
+
 # What the six samples of "Add Network Policy ... Support to RayCluster" do: which options say so.
 def test_sample_deny_ingress(cluster: str) -> None:
     assert ports(printed(cluster, "--mode", "deny-ingress"), WORKER, NOBODY) == ()

@@ -44,7 +44,7 @@ def install(fake: FakeKubeApi) -> None:
         "metadata": {"name": "kuberay"},
         "rules": [
             {"apiGroups": ["ray.io"], "resources": ["rayclusters/status"], "verbs": ["update"]},
-            {"apiGroups": [""], "resources": ["pods"], "verbs": ["*"]},
+            {"apiGroups": [""], "resources": ["pods"], "verbs": ["create"]},
         ],
     }
     account = {"kind": "ServiceAccount", "name": "operator", "namespace": "ops"}
@@ -201,7 +201,7 @@ async def test_a_change_in_between_is_no_error_and_no_choice_is_overwritten(
             fake.put("rayclusters", changed(ray_cluster(), changes))
             return await fake.serve(request)
 
-        fake.faults = [fake.serve] * reads + [race]
+        fake.faults = [*(fake.serve for _ in range(reads)), race]
         code, _, errors = await run(fake, "--adopt", "team-a/demo")
         assert (code, errors) == (0, "") and not fake.faults
         assert annotations(fake) == {ANNOTATION: expected}
