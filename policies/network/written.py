@@ -25,10 +25,9 @@ _DNS_PORTS = (53, 5353)
 # All addresses, without those that are not on the Internet. Networks choose addresses in the last
 # block to translate IPv6 to any IPv4 address, also to private ones (RFC 8215).
 _NOT_PUBLIC = (*map(ip_network, PRIVATE), ip_network("64:ff9b:1::/48"))
-_INTERNET = tuple(
-    (f"{everything}", [str(network) for network in _NOT_PUBLIC if network.version == version])
-    for everything, version in (("0.0.0.0/0", 4), ("::/0", 6))
-)
+_NOT_PUBLIC_4 = [str(network) for network in _NOT_PUBLIC if network.version == 4]
+_NOT_PUBLIC_6 = [str(network) for network in _NOT_PUBLIC if network.version == 6]
+_INTERNET = (("0.0.0.0/0", _NOT_PUBLIC_4), ("::/0", _NOT_PUBLIC_6))
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ from webhook.kube.memory import (
     SERVICES,
 )
 from webhook.kube.request import ForbiddenError, NotFoundError, RefusedError, Resource
-from webhook.network_policy.live import LiveCluster
+from webhook.network_policy.live import ClusterReader
 from webhook.ports import ConflictError, StoredSeed, UnavailableError
 
 T = TypeVar("T")
@@ -106,9 +106,9 @@ class Inspection:
         )
 
     @property
-    def live(self) -> LiveCluster:
+    def live(self) -> ClusterReader:
         """The cluster as the commands about network isolation read it."""
-        return LiveCluster(self._api)
+        return ClusterReader(self._api)
 
     async def installed_policy(self) -> StoredPolicy | Unavailable | None:
         """The server's policy file; None if it has the default policy.

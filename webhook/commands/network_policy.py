@@ -14,7 +14,7 @@ from webhook import wiring
 from webhook.commands.network_policy_adopt import adopt
 from webhook.manifests.read import Manifest, UnreadableManifest, read
 from webhook.network_policy.choices import ASSUMED_OPERATOR, USUAL_OPERATOR, Choices, ModeChoice
-from webhook.network_policy.live import LiveCluster, explained
+from webhook.network_policy.live import ClusterReader, explained
 from webhook.network_policy.printer import Printer
 from webhook.network_policy.targets import targets_in
 from webhook.policy.file import load_policy
@@ -165,7 +165,7 @@ async def _print_live(
 
 
 async def _print_cluster(
-    live: LiveCluster, printer: Printer, usual: Infrastructure, source: str
+    live: ClusterReader, printer: Printer, usual: Infrastructure, source: str
 ) -> None:
     namespace, _, name = source.partition("/")
     targets = await live.targets(namespace, name)

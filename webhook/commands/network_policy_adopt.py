@@ -14,7 +14,7 @@ from webhook.check.deployment import StoredPolicy
 from webhook.kube.request import InvalidError, NotFoundError
 from webhook.network_policy.adoption import Adoption, NotAdopted, adoption_of
 from webhook.network_policy.choices import USUAL_OPERATOR, Choices
-from webhook.network_policy.live import LiveCluster, Object, explained, known
+from webhook.network_policy.live import ClusterReader, Object, explained, known
 from webhook.network_policy.lost_access import lost_access
 from webhook.policy.file import parse_policy
 from webhook.ports import ConflictError, UnavailableError
@@ -73,7 +73,7 @@ async def _installed_policy(inspection: Inspection, settings: Settings) -> Netwo
     return NetworkIsolation()
 
 
-async def _clusters(live: LiveCluster, patterns: Sequence[str]) -> list[Object]:
+async def _clusters(live: ClusterReader, patterns: Sequence[str]) -> list[Object]:
     """The RayClusters that are meant; raises SetupError if there is none for a pattern."""
     clusters: list[Object] = []
     for pattern in patterns:
@@ -93,7 +93,7 @@ async def _clusters(live: LiveCluster, patterns: Sequence[str]) -> list[Object]:
 
 async def _plan(
     settings: Settings,
-    live: LiveCluster,
+    live: ClusterReader,
     clusters: Sequence[Object],
     configured: NetworkIsolation,
     choices: Choices,
@@ -120,7 +120,7 @@ async def _plan(
     return plan
 
 
-async def _annotate(live: LiveCluster, cluster: Object) -> None:
+async def _annotate(live: ClusterReader, cluster: Object) -> None:
     metadata = cluster["metadata"]
     for _ in range(_ATTEMPTS):
         try:

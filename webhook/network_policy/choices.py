@@ -13,7 +13,7 @@ from policies.network.isolation import (
     ClusterIsolation,
     IsolationMode,
 )
-from webhook.network_policy.targets import Target
+from webhook.network_policy.targets import PolicyTarget
 from webhook.settings import SetupError
 
 # Where KubeRay's documentation installs the operator.
@@ -48,7 +48,7 @@ class Choices:
     policy_file: str = ""
     configured: NetworkIsolation | None = field(default=None, repr=False)
 
-    def isolation_of(self, target: Target) -> ClusterIsolation:
+    def isolation_of(self, target: PolicyTarget) -> ClusterIsolation:
         """What holds for a cluster; raises SetupError."""
         # Without a policy file, the author of the manifest is the one who decides.
         everywhere = ClusterIsolation(IsolationMode.DENY_INGRESS, authors_may_allow=True)

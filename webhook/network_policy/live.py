@@ -25,7 +25,7 @@ from webhook.kube.memory import (
 )
 from webhook.kube.request import ForbiddenError, NotFoundError, Resource
 from webhook.network_policy.choices import ASSUMED_OPERATOR
-from webhook.network_policy.targets import NoTarget, Target, target_of_cluster, targets_in
+from webhook.network_policy.targets import NoTarget, PolicyTarget, target_of_cluster, targets_in
 from webhook.ports import UnavailableError
 
 T = TypeVar("T")
@@ -44,8 +44,8 @@ _KINDS = {"ingresses": "Ingress", "httproutes": "HTTPRoute", "routes": "Route"}
 Object = Mapping[str, Any]
 
 
-class LiveCluster:
-    """Reads over the caller's connection. Every call may raise UnavailableError."""
+class ClusterReader:
+    """Reads with the caller's rights. Every call may raise UnavailableError."""
 
     def __init__(self, api: KubeApi) -> None:
         self._api = api
@@ -62,7 +62,7 @@ class LiveCluster:
         clusters = await self._list(RAY_CLUSTERS, within)
         return [each for each in clusters if fnmatchcase(_key(each), pattern)]
 
-    async def targets(self, namespace: str, name: str) -> list[Target | NoTarget]:
+    async def targets(self, namespace: str, name: str) -> list[PolicyTarget | NoTarget]:
         """The RayCluster of this name, or those of the RayJob or RayService of this name."""
         cluster = await self.ray_cluster(namespace, name)
         if cluster is not None:
@@ -153,13 +153,13 @@ class LiveCluster:
         operations: list[Object] = [version, addition]
         await self._api.patch(RAY_CLUSTERS, namespace_of(cluster), name_of(cluster), operations)
 
-    async def _targets_of(self, kind: str, owner: Object) -> list[Target | NoTarget]:
+    async def _targets_of(self, kind: str, owner: Object) -> list[PolicyTarget | NoTarget]:
         """The clusters that KubeRay has made of a RayJob or RayService, as they are now."""
         note = (
             f"the {kind} has this RayCluster now, and KubeRay chooses another name for the next "
             "one: print the policies again then, or print those of its manifest"
         )
-        targets: list[Target | NoTarget] = []
+        targets: list[PolicyTarget | NoTarget] = []
         for name in _cluster_names(as_dict(owner.get("status"))):
             cluster = await self.ray_cluster(namespace_of(owner), name)
             if cluster is not None:

@@ -10,7 +10,7 @@ from policies.network.written import policies_for
 from webhook import __version__
 from webhook.network_policy.choices import Choices
 from webhook.network_policy.document import document
-from webhook.network_policy.targets import NoTarget, Target
+from webhook.network_policy.targets import NoTarget, PolicyTarget
 
 _PRINTED, _NOTHING_PRINTED, _UNREADABLE = 0, 1, 2
 _IS_MANAGED = (
@@ -41,7 +41,10 @@ class Printer:
         print(f"raywarden: {text}", file=sys.stderr)
 
     def add(
-        self, target: Target | NoTarget, infrastructure: Infrastructure, notes: Sequence[str] = ()
+        self,
+        target: PolicyTarget | NoTarget,
+        infrastructure: Infrastructure,
+        notes: Sequence[str] = (),
     ) -> None:
         """Print the policies of a target; `notes` are about the infrastructure."""
         if isinstance(target, NoTarget):

@@ -40,7 +40,7 @@ _USUAL = ("app.kubernetes.io/instance", "app", "app.kubernetes.io/name")
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class PolicyTarget:
     """A Ray cluster for which policies are printed.
 
     `notes` say what its author must know. `annotations` are those of the RayCluster.
@@ -81,7 +81,7 @@ class NoTarget:
 
 def targets_in(
     documents: Sequence[Mapping[str, Any]], namespace: str = ""
-) -> Iterator[Target | NoTarget]:
+) -> Iterator[PolicyTarget | NoTarget]:
     """The clusters of all manifests; `namespace` is that of manifests that name none."""
     placed = [_placed(document, namespace) for document in documents]
     workloads = [(document, Workload.of(Kind.of(document), document)) for document in placed]
@@ -107,14 +107,16 @@ def targets_in(
         if isinstance(cluster, Workload):
             yield NoTarget(_title(cluster.document), _why_not(cluster))
             continue
-        yield Target(OPT_IN, cluster.name, cluster.traffic, cluster.members, {}, has_operator=False)
+        yield PolicyTarget(
+            OPT_IN, cluster.name, cluster.traffic, cluster.members, {}, has_operator=False
+        )
 
 
-def target_of_cluster(cluster: Workload, notes: Sequence[str] = ()) -> Target:
+def target_of_cluster(cluster: Workload, notes: Sequence[str] = ()) -> PolicyTarget:
     """The RayCluster, by the labels that KubeRay gives to its pods."""
     name, traffic = cluster.name, ClusterTraffic.of(cluster)
     members = Members.of(name)
-    return Target("RayCluster", name, traffic, members, cluster.annotations, tuple(notes))
+    return PolicyTarget("RayCluster", name, traffic, members, cluster.annotations, tuple(notes))
 
 
 def shared_labels(workload: Workload) -> dict[str, str]:
@@ -142,7 +144,7 @@ def _is_common(name: str) -> bool:
 
 def _target_of_owner(
     workload: Workload, used: Mapping[tuple[str, str, str], int]
-) -> Target | NoTarget:
+) -> PolicyTarget | NoTarget:
     """The RayCluster of a RayJob, RayService or RayCronJob, whose name is not known yet."""
     document = cluster_of(workload)
     if document is None:
@@ -156,7 +158,7 @@ def _target_of_owner(
         if used[(_namespace(workload), name, value)] == 1
     }
     chosen = _most_telling(ours, workload.name)
-    return Target(
+    return PolicyTarget(
         workload.kind,
         workload.name,
         _traffic_of_owner(workload, cluster),

@@ -14,7 +14,7 @@ from tests.support.factory import (
     ray_service,
     template,
 )
-from webhook.network_policy.targets import NoTarget, Target, targets_in
+from webhook.network_policy.targets import NoTarget, PolicyTarget, targets_in
 
 _TEMPLATES = {
     "RayJob": "/spec/rayClusterSpec",
@@ -24,10 +24,10 @@ _TEMPLATES = {
 _IN_CLUSTER = [{"key": "ray.io/cluster", "operator": "Exists"}]
 
 
-def target(*documents: Object, namespace: str = "") -> Target:
+def target(*documents: Object, namespace: str = "") -> PolicyTarget:
     """The only target of the first document."""
     first = next(iter(targets_in(documents, namespace)))
-    assert isinstance(first, Target)
+    assert isinstance(first, PolicyTarget)
     return first
 
 
@@ -123,7 +123,7 @@ def test_what_opted_in_is_one_cluster_with_the_ports_of_its_commands() -> None:
     head = opted_in("head", "head", ["sh", "-c", "ray start --head --port=7000 --block"])
     worker = opted_in("worker", "worker", ["ray", "start", "--node-manager-port", "7001"])
     (found,) = targets_in([head, {**worker, "kind": "StatefulSet"}])
-    assert isinstance(found, Target)
+    assert isinstance(found, PolicyTarget)
     assert found.policy_names.pods == "opt-in-pods-my-ray"
     assert found.members.pods == {"matchLabels": {"raywarden.io/cluster": "My_Ray"}}
     assert not found.has_operator and not found.traffic.takes_submitters
@@ -134,7 +134,7 @@ def test_what_opted_in_is_one_cluster_with_the_ports_of_its_commands() -> None:
 
 def test_workers_that_opted_in_have_no_head_among_their_policies() -> None:
     (found,) = targets_in([opted_in("worker", "worker", ["ray", "start"])])
-    assert isinstance(found, Target)
+    assert isinstance(found, PolicyTarget)
     assert [group.role for group in found.traffic.groups] == ["worker"]
 
 
