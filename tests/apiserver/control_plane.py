@@ -3,7 +3,7 @@
 import ssl
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -82,13 +82,18 @@ class ControlPlane:
 
     def apply(self, *documents: Mapping[str, Any]) -> None:
         """Run `kubectl apply` as the admin."""
-        self._kubectl("apply", documents)
+        self.apply_text(yaml.safe_dump_all(documents))
+
+    def apply_text(self, manifests: str) -> None:
+        """Run `kubectl apply -f -` as the admin on these manifests."""
+        self._kubectl("apply", manifests)
 
     def take_away(self, *documents: Mapping[str, Any]) -> None:
         """Run `kubectl delete` as the admin, for objects that may not exist."""
-        self._kubectl("delete", documents, "--ignore-not-found", "--wait=false")
+        manifests = yaml.safe_dump_all(documents)
+        self._kubectl("delete", manifests, "--ignore-not-found", "--wait=false")
 
-    def _kubectl(self, verb: str, documents: Sequence[Mapping[str, Any]], *options: str) -> None:
+    def _kubectl(self, verb: str, manifests: str, *options: str) -> None:
         # A separate cache: the API server of the next test run is another one at the same address.
         command = [
             self._kubectl_program,
@@ -99,7 +104,7 @@ class ControlPlane:
         ]
         process = subprocess.run(
             [*command, f"--kubeconfig={self.admin_kubeconfig}"],
-            input=yaml.safe_dump_all(documents),
+            input=manifests,
             capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
         assert process.returncode == 0, process.stderr

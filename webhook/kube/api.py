@@ -94,22 +94,21 @@ class KubeApi:
         self,
         resource: Resource,
         *,
+        namespace: str = "",
         seconds: float = _LIST_SECONDS,
         labels: str = "",
         fields: str = "",
     ) -> AsyncGenerator[Page, None]:
-        """The objects of all namespaces in pages of 50.
+        """The objects of a namespace, or of all, by label and field selector, in pages of 50.
 
-        They are filtered by the label selector `labels` and the field selector `fields`. `seconds`
-        bounds each page.
+        `seconds` bounds each page.
         """
-        query = {"limit": str(_PAGE_SIZE)}
-        if labels:
-            query["labelSelector"] = labels
-        if fields:
-            query["fieldSelector"] = fields
+        selectors = {"labelSelector": labels, "fieldSelector": fields}
+        chosen = {name: selector for name, selector in selectors.items() if selector}
+        query = {"limit": str(_PAGE_SIZE), **chosen}
         while True:
-            document = await self._read(Request("list", "GET", resource, query=query), seconds)
+            request = Request("list", "GET", resource, namespace, query=query)
+            document = await self._read(request, seconds)
             metadata, items = metadata_of(document), document.get("items")
             if not isinstance(items, list):
                 raise UnavailableError(f"list {resource}: the answer is not a list")

@@ -172,6 +172,7 @@ def test_programs_get_json(tmp_path: Path) -> None:
         "pod-security",
         "node-ip-address",
         "token-automount",
+        "managed-isolation",
         "ray-tls",
     ]
     assert reviewed["violations"][0]["rule"] == "no-public-head-service"
