@@ -1,6 +1,6 @@
 """The interface to an API server that the kubelet and KubeRay need here."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 from tests.support.factory import Object
@@ -20,7 +20,11 @@ SETTINGS = {
 class Api(Protocol):
     """An API server that calls RayWarden's webhooks for every object."""
 
-    def make_cluster(self, name: str) -> Object:
+    @property
+    def signer_namespace(self) -> str:
+        """The namespace of RayWarden's server."""
+
+    def make_cluster(self, name: str, labels: Mapping[str, str]) -> Object:
         """Store a RayCluster."""
 
     def make_pod(self, pod: Object) -> Object:
@@ -29,8 +33,26 @@ class Api(Protocol):
     def place(self, pod: Object) -> str:
         """Give a stored pod an address and report it, as CNI and kubelet do."""
 
+    def refusal(self, pod: Object) -> str:
+        """Try to create a pod as a user with all rights; returns why that is refused, or ""."""
+
     def delete_pod(self, pod: Object) -> None:
         """Delete a pod."""
+
+    def make_namespace(self, name: str) -> None:
+        """Create a namespace."""
+
+    def namespaces(self) -> Mapping[str, Mapping[str, str]]:
+        """The labels of all namespaces by name."""
+
+    def network_policies(self) -> Sequence[Object]:
+        """The NetworkPolicies of all namespaces."""
+
+    def write_policies(self, policies: Sequence[Object]) -> None:
+        """Store NetworkPolicies as an administrator."""
+
+    def delete_policies(self, policies: Sequence[Object]) -> None:
+        """Delete NetworkPolicies as an administrator."""
 
     def token(self, pod: Object, audience: str) -> str:
         """A token bound to the pod; an empty audience means that of the API server itself."""

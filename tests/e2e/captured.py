@@ -3,6 +3,7 @@
 import copy
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from tests.support.factory import Object, changed, ray_cluster
@@ -30,11 +31,11 @@ def head_service(cluster: str) -> Object:
     return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
 
 
-def ray_cluster_of(name: str) -> Object:
-    """A RayCluster as its author writes it."""
+def ray_cluster_of(name: str, labels: Mapping[str, str] | None = None) -> Object:
+    """A RayCluster as its author writes it, or with labels that KubeRay gives to a RayJob's."""
     account = "template/spec/serviceAccountName"
     changes: dict[str, Any] = {
-        "/metadata": {"name": name, "namespace": NAMESPACE},
+        "/metadata": {"name": name, "namespace": NAMESPACE, "labels": dict(labels or {})},
         f"/spec/headGroupSpec/{account}": ACCOUNT,
         f"/spec/workerGroupSpecs/0/{account}": ACCOUNT,
     }

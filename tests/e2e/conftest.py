@@ -17,7 +17,7 @@ from tests.e2e.images import Images
 from tests.e2e.intruder import Intruder
 from tests.e2e.kubelet import Kubelet
 from tests.e2e.name_server import NameServer
-from tests.e2e.network import GATEWAY, Network, is_private
+from tests.e2e.network import DNS_ADDRESS, SIGNER_ADDRESS, Network, is_private
 from tests.e2e.ray_cluster import RayCluster
 from tests.e2e.real import real
 
@@ -37,6 +37,13 @@ PODS = {
     ("fqdn", "worker"): 1,
     ("off", "head"): 1,
     ("off", "worker"): 1,
+    ("members", "head"): 1,
+    ("members", "worker"): 4,
+    ("deny-ingress", "head"): 1,
+    ("deny-ingress", "worker"): 4,
+    ("deny-all", "head"): 1,
+    ("deny-all", "worker"): 4,
+    ("guide", "head"): 1,
     ("burst", "worker"): 1 + 8 + BURST,
 }
 
@@ -75,8 +82,8 @@ def network() -> Iterator[Network]:
 
 @pytest.fixture(scope="session")
 def names(network: Network) -> Iterator[NameServer]:
-    with NameServer(GATEWAY) as server:
-        server.records[f"{SIGNER}.cluster.local"] = GATEWAY
+    with NameServer(DNS_ADDRESS) as server:
+        server.records[f"{SIGNER}.cluster.local"] = SIGNER_ADDRESS
         yield server
 
 
@@ -106,8 +113,8 @@ def kubelet(api: Api, network: Network, images: Images) -> Iterator[Kubelet]:
 def cluster_of(api: Api, kubelet: Kubelet, names: NameServer) -> Callable[..., RayCluster]:
     """A function that stores a RayCluster with a name; its pods are not started yet."""
 
-    def make(name: str, token: bool = True) -> RayCluster:
-        return RayCluster(kubelet, names, api.make_cluster(name), token)
+    def make(name: str, token: bool = True, **labels: str) -> RayCluster:
+        return RayCluster(kubelet, names, api.make_cluster(name, labels), token)
 
     return make
 

@@ -6,6 +6,7 @@ restarts, priorities and sidecars: `autoscaler` would need a complete control pl
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from tests.e2e.api import Api
 from tests.e2e.container import Mount, Plan
 from tests.e2e.environment import Secrets, command_of, variables
 from tests.e2e.images import Images
-from tests.e2e.network import GATEWAY, Network
+from tests.e2e.network import DNS_ADDRESS, Network
 from tests.e2e.running import Running
 from tests.e2e.volumes import make_volume
 from tests.support.factory import Object
@@ -61,6 +62,8 @@ class Kubelet:
     secrets: Secrets
     folder: Path
     pods: list[RunningPod] = field(default_factory=list)
+    # Told of each pod before its first container starts, as a network plugin is.
+    on_pod: Callable[[], None] = lambda: None
 
     def prepare(self, pod: Object, address: str) -> RunningPod:
         """Create the network and the volumes of a pod, without starting a container."""
@@ -69,6 +72,7 @@ class Kubelet:
         for volume in pod["spec"].get("volumes", ()):
             make_volume(volume, running.volume(volume["name"]), pod, address, self.api)
         self.pods.append(running)
+        self.on_pod()
         return running
 
     def run_init_containers(self, running: RunningPod, only: str = "") -> None:
@@ -143,7 +147,7 @@ def _files(pod: Object, address: str) -> dict[str, str]:
     return {
         "etc/hostname": f"{name}\n",
         "etc/hosts": f"127.0.0.1 localhost\n::1 localhost ip6-localhost\n{address} {name}\n",
-        "etc/resolv.conf": f"search {search}\nnameserver {GATEWAY}\noptions ndots:5\n",
+        "etc/resolv.conf": f"search {search}\nnameserver {DNS_ADDRESS}\noptions ndots:5\n",
     }
 
 

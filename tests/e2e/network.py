@@ -7,7 +7,9 @@ from itertools import count
 from pathlib import Path
 from typing import Self
 
-GATEWAY = "10.244.0.1"
+# The node, and two pods of other namespaces: their programs run on the node, but NetworkPolicies
+# treat traffic to the node otherwise.
+GATEWAY, DNS_ADDRESS, SIGNER_ADDRESS = "10.244.0.1", "10.244.0.2", "10.244.0.3"
 _NETWORK = "10.244.0"
 _BRIDGE = "pods"
 
@@ -27,7 +29,7 @@ def is_private() -> bool:
 
 def addresses() -> Iterator[str]:
     """Every address that a pod can have."""
-    return (f"{_NETWORK}.{number}" for number in range(2, 255))
+    return (f"{_NETWORK}.{number}" for number in range(4, 255))
 
 
 @dataclass
@@ -41,7 +43,8 @@ class Network:
         run("mount", "-t", "tmpfs", "tmpfs", "/run")
         run("ip", "link", "set", "lo", "up")
         run("ip", "link", "add", _BRIDGE, "type", "bridge")
-        run("ip", "address", "add", f"{GATEWAY}/24", "dev", _BRIDGE)
+        for address in (GATEWAY, DNS_ADDRESS, SIGNER_ADDRESS):
+            run("ip", "address", "add", f"{address}/24", "dev", _BRIDGE)
         run("ip", "link", "set", _BRIDGE, "up")
         return self
 
@@ -59,7 +62,10 @@ class Network:
         run("ip", "-netns", name, "address", "add", f"{address}/24", "dev", "eth0")
         run("ip", "-netns", name, "link", "set", "eth0", "up")
         run("ip", "-netns", name, "route", "add", "default", "via", GATEWAY)
-        return Path("/run/netns") / name
+        place = Path("/run/netns") / name
+        # Linux limits the rate of ICMP, by which a firewall says that a port is closed.
+        run("nsenter", f"--net={place}", "sysctl", "-q", "-w", "net.ipv4.icmp_ratemask=0")
+        return place
 
     def detach(self, namespace: Path) -> None:
         """Delete a namespace whose processes have ended."""

@@ -1,7 +1,7 @@
 """A real API server (from `KUBEBUILDER_ASSETS`) with RayWarden installed."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,8 @@ from tests.e2e.captured import ACCOUNT, NAMESPACE, head_service, ray_cluster_of
 from tests.e2e.network import addresses
 from tests.support.factory import Object
 
+_POLICIES = "/apis/networking.k8s.io/v1/networkpolicies"
+
 
 @dataclass(frozen=True)
 class Real:
@@ -33,13 +35,17 @@ class Real:
     def _control_plane(self) -> ControlPlane:
         return self.installation.control_plane
 
-    def make_cluster(self, name: str) -> Object:
+    @property
+    def signer_namespace(self) -> str:
+        return self.installation.namespace
+
+    def make_cluster(self, name: str, labels: Mapping[str, str]) -> Object:
         path = f"/apis/ray.io/v1/namespaces/{NAMESPACE}/rayclusters"
         stored = self._control_plane.get(f"{path}/{name}")
         if stored:
             return stored
         self._control_plane.make(f"/api/v1/namespaces/{NAMESPACE}/services", head_service(name))
-        return self._control_plane.make(path, ray_cluster_of(name))
+        return self._control_plane.make(path, ray_cluster_of(name, labels))
 
     def make_pod(self, pod: Object) -> Object:
         return self._control_plane.make(f"/api/v1/namespaces/{NAMESPACE}/pods", pod, OPERATOR)
@@ -49,8 +55,30 @@ class Real:
         give_address(self._control_plane, pod, address)
         return address
 
+    def refusal(self, pod: Object) -> str:
+        namespace = pod["metadata"]["namespace"]
+        response = self._control_plane.post(f"/api/v1/namespaces/{namespace}/pods?dryRun=All", pod)
+        return "" if response.is_success else str(response.json()["message"])
+
     def delete_pod(self, pod: Object) -> None:
         self._control_plane.delete(place_of(pod))
+
+    def make_namespace(self, name: str) -> None:
+        self._control_plane.make("/api/v1/namespaces", {"metadata": {"name": name}})
+
+    def namespaces(self) -> Mapping[str, Mapping[str, str]]:
+        items = self._control_plane.get("/api/v1/namespaces")["items"]
+        return {item["metadata"]["name"]: item["metadata"]["labels"] for item in items}
+
+    def network_policies(self) -> Sequence[Object]:
+        policies: Sequence[Object] = self._control_plane.get(_POLICIES)["items"]
+        return policies
+
+    def write_policies(self, policies: Sequence[Object]) -> None:
+        self._control_plane.apply(*policies)
+
+    def delete_policies(self, policies: Sequence[Object]) -> None:
+        self._control_plane.take_away(*policies)
 
     def token(self, pod: Object, audience: str) -> str:
         # An empty audience means the API server, which no program in these pods calls.

@@ -1,0 +1,266 @@
+"""Real Ray works behind RayWarden's NetworkPolicies, and nobody else reaches it."""
+
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pytest
+
+from policies.network.allowance import Allowance
+from policies.network.isolation import ClusterIsolation, IsolationMode
+from policies.network.ports import merged, missing_from, shown
+from policies.network.ray_traffic import HEAD_METRICS as HEAD_METRICS_PORTS
+from policies.network.ray_traffic import ClusterTraffic
+from policies.ray.workload import Workload
+from tests.apiserver.installation import until
+from tests.e2e.api import ENROLLMENT_PORT, Api
+from tests.e2e.captured import NAMESPACE
+from tests.e2e.dialing import CLOSED, OPEN, Target, dialed, listening, with_result
+from tests.e2e.firewall import NO_NFT, Firewall, firewall_of, has_nft
+from tests.e2e.intruder import launched
+from tests.e2e.isolation import OPERATORS, bare_pod, close, pod_with
+from tests.e2e.kubelet import Kubelet, RunningPod
+from tests.e2e.network import GATEWAY, SIGNER_ADDRESS
+from tests.e2e.ray_cluster import PROGRAMS, RayCluster
+from tests.support.factory import Object
+
+pytestmark = pytest.mark.skipif(not has_nft(), reason=NO_NFT)
+
+Say = Callable[[str], None]
+
+DASHBOARD, SERVE, METRICS, HEAD_METRICS = 8265, 8000, 8080, (44217, 44227)
+# As `programs.application` answers.
+ANSWER = "served by Ray"
+VISITORS, MONITORING = "visitors", "monitoring"
+NOTEBOOK, PROMETHEUS = {"app": "notebook"}, {"app": "prometheus"}
+MODES = [IsolationMode.MEMBERS, IsolationMode.DENY_INGRESS, IsolationMode.DENY_ALL]
+
+
+@dataclass(frozen=True)
+class Closed:
+    """A cluster of a RayJob with its policies, and pods outside it."""
+
+    mode: IsolationMode
+    cluster: RayCluster
+    strangers: Mapping[str, RunningPod]
+    notebook: RunningPod
+    prometheus: RunningPod
+    operator: RunningPod
+
+    @property
+    def title(self) -> str:
+        return f"mode {self.mode}"
+
+    def listening(self) -> set[Target]:
+        """Every TCP port of every pod of the cluster on which something listens for others."""
+        return {(pod.address, port) for pod in self.cluster.pods for port in listening(pod.network)}
+
+    def public(self) -> set[Target]:
+        """The ports that the mode leaves open to everybody."""
+        if self.mode is not IsolationMode.MEMBERS:
+            return set()
+        return self.serve() | self.metrics()
+
+    def serve(self) -> set[Target]:
+        return {(pod.address, SERVE) for pod in self.cluster.pods}
+
+    def metrics(self) -> set[Target]:
+        everywhere = {(pod.address, METRICS) for pod in self.cluster.pods}
+        return everywhere | {(self.head.address, port) for port in HEAD_METRICS}
+
+    @property
+    def head(self) -> RunningPod:
+        return self.cluster.its_head
+
+
+@pytest.fixture(scope="module")
+def firewall(api: Api, kubelet: Kubelet) -> Iterator[Firewall]:
+    for namespace in (OPERATORS, VISITORS, MONITORING):
+        api.make_namespace(namespace)
+    with firewall_of(api, kubelet) as firewall:
+        yield firewall
+
+
+@pytest.fixture(scope="module")
+def outside(firewall: Firewall, kubelet: Kubelet) -> Iterator[Mapping[str, RunningPod]]:
+    """Pods outside the clusters under test."""
+    pods = {
+        "a pod of another namespace": bare_pod(kubelet, "passer-by", VISITORS),
+        "a pod of the same namespace": bare_pod(kubelet, "colleague", app="web"),
+        "a member of another RayCluster": bare_pod(kubelet, "rival", **labels_of_head("rival")),
+        "the submitter of another RayJob": bare_pod(kubelet, "other", **labels_of_job("rival")),
+        "a submitter's labels in another namespace": bare_pod(
+            kubelet, "far", VISITORS, **labels_of_job("members")
+        ),
+        "the operator's labels in another namespace": bare_pod(
+            kubelet, "pretender", VISITORS, **{"app.kubernetes.io/component": "kuberay-operator"}
+        ),
+        "another pod of the operator's namespace": bare_pod(kubelet, "beside", OPERATORS),
+        "notebook": bare_pod(kubelet, "notebook", VISITORS, **NOTEBOOK),
+        "prometheus": bare_pod(kubelet, "prometheus", MONITORING, **PROMETHEUS),
+        "operator": bare_pod(
+            kubelet, "operator", OPERATORS, **{"app.kubernetes.io/component": "kuberay-operator"}
+        ),
+    }
+    yield pods
+    for pod in pods.values():
+        kubelet.stop(pod)
+
+
+@pytest.fixture(scope="module", params=MODES, ids=str)
+def closed(
+    request: pytest.FixtureRequest,
+    api: Api,
+    outside: Mapping[str, RunningPod],
+    cluster_of: Callable[..., RayCluster],
+) -> Iterator[Closed]:
+    """A running cluster of a RayJob in each mode: a head and two workers."""
+    mode = request.param
+    cluster = cluster_of(
+        str(mode), **{**labels_of_job(str(mode)), "ray.io/job-submission-mode": "K8sJobMode"}
+    )
+    isolation = ClusterIsolation(
+        mode,
+        allow_from=(Allowance.ingress(f"{VISITORS}/app=notebook:{SERVE}"),),
+        monitoring=(Allowance.ingress(f"{MONITORING}/app=prometheus"),),
+    )
+    close(api, cluster.stored, isolation)
+    cluster.start_head()
+    cluster.add_workers(2)
+    strangers = dict(outside)
+    others = [strangers.pop(name) for name in ("notebook", "prometheus", "operator")]
+    yield Closed(mode, cluster, strangers, *others)
+    cluster.stop()
+
+
+def labels_of_head(cluster: str) -> Mapping[str, str]:
+    return {"ray.io/cluster": cluster, "ray.io/node-type": "head"}
+
+
+def labels_of_job(name: str) -> Mapping[str, str]:
+    return {"ray.io/originated-from-crd": "RayJob", "ray.io/originated-from-cr-name": name}
+
+
+def opened(pod: RunningPod, targets: set[Target]) -> set[Target]:
+    """The targets that a pod reaches; the firewall closes all others."""
+    results = dialed(pod.network, targets)
+    assert set(results.values()) <= {OPEN, CLOSED}, results
+    return with_result(results, OPEN)
+
+
+def test_ray_works_and_workers_come_and_go(closed: Closed, say: Say) -> None:
+    cluster = closed.cluster
+    cluster.lose(cluster.workers[0])
+    cluster.add_workers(1)
+    cluster.drive("everything", *(worker.address for worker in cluster.workers))
+    say(f"{closed.title}: tasks, objects and actors work between all pods; a worker was replaced")
+
+
+def test_serve_answers_on_every_node(closed: Closed, say: Say) -> None:
+    head, pods = closed.head, str(len(closed.cluster.pods))
+    result = head.ray.execute("python", str(PROGRAMS / "application.py"), pods, seconds=120)
+    assert result.code == 0 and "ALL OK" in result.text, result.text[-3000:]
+    assert until(lambda: closed.serve() <= closed.listening())
+    with urllib.request.urlopen(f"http://{head.address}:{SERVE}/", timeout=30) as answer:
+        assert answer.read().decode() == ANSWER
+    say(f"{closed.title}: an application of Ray Serve answers, with replicas in all pods")
+
+
+def test_the_submitter_of_the_rayjob_submits_its_job(
+    closed: Closed, kubelet: Kubelet, say: Say
+) -> None:
+    """As KubeRay's submitter does, with its labels, the token, and the name of the head."""
+    cluster = closed.cluster
+    secret: Object = {"secretKeyRef": {"name": cluster.name, "key": "auth_token"}}
+    variables: list[Object] = [
+        {"name": "RAY_AUTH_MODE", "value": "token"},
+        {"name": "RAY_AUTH_TOKEN", "valueFrom": secret},
+    ]
+    labels = labels_of_job(cluster.name)
+    pod = launched(kubelet, pod_with(f"{cluster.name}-job", NAMESPACE, labels, *variables))
+    until(lambda: pod.ray.execute("true").code == 0)
+    address = f"http://{cluster.service}:{DASHBOARD}"
+    command = ("ray", "job", "submit", "--address", address, "--", "echo", "it ran")
+    result = pod.ray.execute(*command, seconds=120)
+    assert result.code == 0 and "it ran" in result.text, result.text[-3000:]
+    assert opened(pod, closed.listening()) == closed.public() | {(closed.head.address, DASHBOARD)}
+    say(f"{closed.title}: a submitter pod ran a job through the dashboard, and reaches no more")
+    kubelet.stop(pod)
+
+
+def test_nobody_else_reaches_what_ray_listens_on(
+    closed: Closed, firewall: Firewall, say: Say
+) -> None:
+    """With the policies as well as without them, of which the same strangers profit."""
+    with ray_client(closed):
+        everything = closed.listening()
+        assert {(closed.head.address, port) for port in (6379, 10001, DASHBOARD)} < everything
+        assert closed.public() <= everything
+        for name, stranger in closed.strangers.items():
+            assert opened(stranger, everything) == closed.public(), name
+        with firewall.suspended():
+            for name, stranger in closed.strangers.items():
+                assert with_result(dialed(stranger.network, everything), OPEN) == everything, name
+        firewall.update()
+    say(
+        f"{closed.title}: {', '.join(closed.strangers)} reach {len(closed.public())} "
+        f"of the {len(everything)} ports that {len(closed.cluster.pods)} pods listen on; "
+        "without the policies they reach all of them"
+    )
+
+
+@contextmanager
+def ray_client(closed: Closed) -> Iterator[None]:
+    """Keep a connection of Ray Client from a worker: Ray starts a server for each of them."""
+    worker, target = closed.cluster.workers[0], f"{closed.cluster.service}:10001"
+    with worker.ray.open("python", str(PROGRAMS / "client.py"), target, "stay") as process:
+        assert process.stdout and process.stdin
+        assert any("a task ran" in line for line in process.stdout)
+        yield
+        process.stdin.close()
+
+
+def test_raywarden_knows_every_port(closed: Closed, say: Say) -> None:
+    """What pods listen on while Ray works, and what RayWarden expects them to listen on."""
+    traffic = ClusterTraffic.of(Workload("RayCluster", closed.cluster.stored))
+    head, workers = traffic.groups
+    with ray_client(closed):
+        for pod in closed.cluster.pods:
+            group = head if pod is closed.head else workers
+            expected = merged([*group.own, *group.random, *group.metrics, *group.public])
+            if pod is closed.head:
+                expected = merged([*expected, *HEAD_METRICS_PORTS])
+            found = merged(range(port, port + 1) for port in listening(pod.network))
+            print(group.title, shown(found))
+            assert missing_from(expected, found) == ()
+    say(f"{closed.title}: RayWarden knows every port that head and workers listen on")
+
+
+def test_those_who_are_named_reach_what_they_are_named_for(closed: Closed, say: Say) -> None:
+    everything, public = closed.listening(), closed.public()
+    assert opened(closed.notebook, everything) == public | closed.serve()
+    assert opened(closed.prometheus, everything) == public | closed.metrics()
+    assert opened(closed.operator, everything) == public | {(closed.head.address, DASHBOARD)}
+    say(
+        f"{closed.title}: allowFrom reaches Serve, monitoring the metrics, "
+        "and KubeRay's operator the dashboard, each of them no more"
+    )
+
+
+def test_the_node_and_port_forward_reach_every_pod(closed: Closed, say: Say) -> None:
+    """The kubelet probes from the node, and forwards ports within the pod."""
+    for pod in closed.cluster.pods:
+        targets = {(pod.address, port) for port in listening(pod.network)}
+        assert with_result(dialed(None, targets), OPEN) == targets
+    forwarded = ("127.0.0.1", DASHBOARD)
+    assert dialed(closed.head.network, {forwarded}) == {forwarded: OPEN}
+    say(f"{closed.title}: kubectl port-forward and the kubelet's probes work")
+
+
+def test_only_deny_all_closes_what_the_pods_reach(closed: Closed, say: Say) -> None:
+    signer, node = (SIGNER_ADDRESS, ENROLLMENT_PORT), (GATEWAY, ENROLLMENT_PORT)
+    expected = {signer} if closed.mode is IsolationMode.DENY_ALL else {signer, node}
+    for pod in closed.cluster.pods:
+        assert opened(pod, {signer, node}) == expected
+    say(f"{closed.title}: the pods reach {len(expected)} of enrollment and another server")
