@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from policies.network.ray_ports import FIXED_PORTS
 from policies.ray.pod import PodRole
 from webhook.check.dial import DialResult, Port, dial_grpc, dial_http
 from webhook.check.facts import CheckFacts, Object, Unavailable
@@ -14,7 +15,6 @@ from webhook.check.probe_cluster import (
     AGENT,
     CLIENT,
     DASHBOARD,
-    DEFAULT_PORTS,
     GCS,
     ProbedCluster,
     find_cluster,
@@ -134,7 +134,7 @@ class Target:
     def _port(self, document: Object, number: int) -> ProbedPort:
         pod = pod_of(document)
         address = str(pod.addresses[0])
-        numbers = " ".join(map(str, DEFAULT_PORTS.values()))
+        numbers = " ".join(map(str, FIXED_PORTS.values()))
         how_to_reach = (
             "run this command inside the cluster; "
             f"or run kubectl -n {self.namespace} port-forward pod/{pod.name} {numbers}, and beside "

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from certs.identity import Cluster
 from certs.seed import Seed, SeedError
-from policies.cluster.state import PORT_PARAMS
 from policies.documents.metadata import labels_of, namespace_of
 from policies.injection.contract import TlsBy, own_secret, tls_by
+from policies.network.ray_ports import FIXED_PORTS
 from policies.ray.membership import (
     NODE_TYPE_LABEL,
     OPT_IN_CLUSTER_LABEL,
@@ -21,9 +21,7 @@ from webhook.kube.objects import opted_in_cluster_of, pod_of, ray_cluster_of
 from webhook.ports import StoredSeed
 from webhook.settings import SetupError
 
-GCS, DASHBOARD, CLIENT, AGENT = PORT_PARAMS
-# The defaults of `ray start`, by the parameters that change them.
-DEFAULT_PORTS = {GCS: 6379, CLIENT: 10001, DASHBOARD: 8265, AGENT: 52365}
+GCS, CLIENT, DASHBOARD, AGENT = FIXED_PORTS
 _MAX_PORT = 65535
 # Longer texts are not ports, and Python refuses to read numbers of thousands of digits.
 _MAX_DIGITS = 5
@@ -52,7 +50,7 @@ class ProbedCluster:
                 continue
             if 0 < int(text) <= _MAX_PORT:
                 return int(text)
-        return DEFAULT_PORTS[parameter]
+        return FIXED_PORTS[parameter]
 
 
 def find_cluster(facts: CheckFacts, namespace: str, name: str) -> ProbedCluster | Unavailable:

@@ -7,12 +7,12 @@ from typing import Any, TypeVar
 
 from certs.identity import Cluster, Service
 from policies.cluster.endpoints import CONTROLLER, MANAGED_BY_LABEL, LiveEndpoints
-from policies.cluster.network_policy import NetworkPolicy
 from policies.cluster.quota import LiveQuota
 from policies.cluster.rbac import NamespaceRbac, RbacBinding, RbacGrants
 from policies.cluster.roles import RbacRole
 from policies.cluster.state import NamespaceState
 from policies.documents.metadata import metadata_of
+from policies.network.policy import NetworkPolicy
 from webhook.kube.api import KubeApi
 from webhook.kube.informer import Informer
 from webhook.kube.request import Resource
@@ -85,7 +85,7 @@ class KubeMemory:
             labels=_NOT_OF_CONTROLLER,
             retry_seconds=retry_seconds,
         )
-        self._network_policies = informer(_NETWORK_POLICIES, partial(ObjectStore, NetworkPolicy.of))
+        self._network_policies = informer(_NETWORK_POLICIES, partial(ObjectStore, NetworkPolicy))
         self._quotas = tuple(informer(resource, QuotaStore) for resource in _QUOTAS)
         self._cluster_roles = informer(CLUSTER_ROLES, RoleStore, self._update_rights)
         self._cluster_role_bindings = informer(

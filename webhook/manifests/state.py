@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 from policies.cluster.endpoints import CONTROLLER, MANAGED_BY_LABEL, LiveEndpoints
-from policies.cluster.network_policy import NetworkPolicy
 from policies.cluster.quota import QUOTA_KINDS, LiveQuota, quotas_in
 from policies.cluster.rbac import NamespaceRbac, RbacBinding, RbacGrants
 from policies.cluster.roles import DEFAULT_ROLES, RbacRole
@@ -14,6 +13,7 @@ from policies.cluster.state import LiveCluster, LiveService, NamespaceState
 from policies.documents.metadata import labels_of, metadata_of, name_of, namespace_of
 from policies.documents.untyped import as_dict
 from policies.injection.contract import TlsBy, opts_out, tls_by
+from policies.network.policy import NetworkPolicy
 from policies.ray import kuberay
 from policies.ray.membership import RAY_GROUP
 from policies.ray.workload import Kind, Workload
@@ -97,7 +97,7 @@ class ManifestNamespaces:
             case ("discovery.k8s.io", "EndpointSlice"):
                 self._add_endpoints(namespace, name, document)
             case ("networking.k8s.io", "NetworkPolicy"):
-                self._policies[namespace].append(NetworkPolicy.of(document))
+                self._policies[namespace].append(NetworkPolicy(document))
             case quota if quota in QUOTA_KINDS:
                 self._add_quota(namespace, document)
 

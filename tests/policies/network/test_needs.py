@@ -10,7 +10,7 @@ from policies.network.infrastructure import Infrastructure
 from policies.network.isolation import ClusterIsolation, IsolationMode
 from policies.network.needs import closed_needs
 from policies.network.parties import AddressParty, Party, PodParty
-from policies.network.policy import Direction, TrafficPolicy
+from policies.network.policy import Direction, NetworkPolicy
 from policies.network.ports import common
 from policies.network.ray_traffic import ClusterTraffic
 from policies.network.reachability import Policies
@@ -62,7 +62,7 @@ def traffic_of(cluster: Object) -> ClusterTraffic:
 
 def closed(cluster: Object, *specs: Object) -> set[tuple[str, str]]:
     """The pods and the need of each closed need."""
-    policies = Policies([TrafficPolicy(document) for document in specs])
+    policies = Policies([NetworkPolicy(document) for document in specs])
     needs = closed_needs(traffic_of(cluster), policies, INFRASTRUCTURE)
     return {(each.pods, each.need.title) for each in needs}
 
@@ -123,7 +123,7 @@ STRANGERS: list[Party] = [
 def test_no_stranger_reaches_rays_own_ports(
     cluster: Object, mode: IsolationMode, stranger: Party
 ) -> None:
-    policies = Policies([TrafficPolicy(document) for document in written(cluster, mode)])
+    policies = Policies([NetworkPolicy(document) for document in written(cluster, mode)])
     for group in traffic_of(cluster).groups:
         reach = policies.reach(group.party, Direction.INGRESS, stranger)
         assert common(reach.possibly, group.own) == ()
@@ -132,7 +132,7 @@ def test_no_stranger_reaches_rays_own_ports(
 def test_serve_and_metrics_stay_open_to_all_only_among_members() -> None:
     stranger = STRANGERS[0]
     for mode in MODES:
-        policies = Policies([TrafficPolicy(each) for each in written(ray_cluster(), mode)])
+        policies = Policies([NetworkPolicy(each) for each in written(ray_cluster(), mode)])
         for group in traffic_of(ray_cluster()).groups:
             reach = policies.reach(group.party, Direction.INGRESS, stranger).certainly
             is_open = all(common(reach, (range(port, port + 1),)) for port in (8000, 8080))
@@ -152,7 +152,7 @@ def test_an_open_port_that_ray_uses_itself_stays_closed() -> None:
 def test_a_client_that_is_named_is_let_in() -> None:
     allowed = (Allowance.ingress("./app=notebook:10001"),)
     documents = written(ray_cluster(), IsolationMode.DENY_INGRESS, allow_from=allowed)
-    policies = Policies([TrafficPolicy(document) for document in documents])
+    policies = Policies([NetworkPolicy(document) for document in documents])
     head = traffic_of(ray_cluster()).groups[0].party
     reach = policies.reach(head, Direction.INGRESS, STRANGERS[2])
     assert reach.certainly == (range(10001, 10002),)
