@@ -1,7 +1,7 @@
 """The interface to an API server that the kubelet and KubeRay need here."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from tests.support.factory import Object
 
@@ -24,8 +24,22 @@ class Api(Protocol):
     def signer_namespace(self) -> str:
         """The namespace of RayWarden's server."""
 
-    def make_cluster(self, name: str, labels: Mapping[str, str]) -> Object:
-        """Store a RayCluster."""
+    @property
+    def root_ca(self) -> str:
+        """The CA of the API server in PEM; empty for a double, which no pod can call."""
+
+    @property
+    def port(self) -> int:
+        """The port of the API server on 127.0.0.1; 0 for a double."""
+
+    def make_cluster(self, name: str, changes: Mapping[str, Any]) -> Object:
+        """Store a RayCluster that differs in `changes` (by pointer) from that of `captured`."""
+
+    def replicas(self, cluster: Object) -> int:
+        """How many workers a stored RayCluster asks for now."""
+
+    def report_running(self, pod: Object) -> None:
+        """Report that the containers of a pod run, as the kubelet does."""
 
     def make_pod(self, pod: Object) -> Object:
         """Store a pod as KubeRay's operator."""

@@ -6,8 +6,10 @@
 
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import pytest
 
@@ -113,8 +115,13 @@ def kubelet(api: Api, network: Network, images: Images) -> Iterator[Kubelet]:
 def cluster_of(api: Api, kubelet: Kubelet, names: NameServer) -> Callable[..., RayCluster]:
     """A function that stores a RayCluster with a name; its pods are not started yet."""
 
-    def make(name: str, token: bool = True, **labels: str) -> RayCluster:
-        return RayCluster(kubelet, names, api.make_cluster(name, labels), token)
+    def make(
+        name: str,
+        token: bool = True,
+        changes: Mapping[str, Any] = MappingProxyType({}),
+        autoscaling: bool = False,
+    ) -> RayCluster:
+        return RayCluster(kubelet, names, api.make_cluster(name, changes), token, autoscaling)
 
     return make
 

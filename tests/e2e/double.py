@@ -47,8 +47,16 @@ class Double:
     def signer_namespace(self) -> str:
         return "raywarden-system"
 
-    def make_cluster(self, name: str, labels: Mapping[str, str]) -> Object:
-        cluster = ray_cluster_of(name, labels)
+    @property
+    def root_ca(self) -> str:
+        return ""
+
+    @property
+    def port(self) -> int:
+        return 0
+
+    def make_cluster(self, name: str, changes: Mapping[str, Any]) -> Object:
+        cluster = ray_cluster_of(name, changes)
         return self._admit({**cluster, "metadata": {**cluster["metadata"], **_metadata(name)}})
 
     def make_pod(self, pod: Object) -> Object:
@@ -69,6 +77,12 @@ class Double:
     def refusal(self, pod: Object) -> str:
         verdict = self._send("/validate", pod, user="kubernetes-admin")
         return "" if verdict["allowed"] else str(verdict["status"]["message"])
+
+    def replicas(self, cluster: Object) -> int:
+        return int(cluster["spec"]["workerGroupSpecs"][0]["replicas"])
+
+    def report_running(self, pod: Object) -> None:
+        """Do nothing: nobody asks."""
 
     def delete_pod(self, pod: Object) -> None:
         """Do nothing: no test uses the pod after this."""

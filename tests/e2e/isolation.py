@@ -8,8 +8,9 @@ from policies.network.ray_traffic import ClusterTraffic
 from policies.network.written import Members, PolicyNames, policies_for
 from policies.ray.workload import Workload
 from tests.e2e.api import ENROLLMENT_PORT, Api
-from tests.e2e.captured import NAMESPACE
+from tests.e2e.captured import ACCOUNT, NAMESPACE
 from tests.e2e.kubelet import Kubelet, RunningPod
+from tests.e2e.network import API_SERVER_ADDRESS
 from tests.support.factory import IMAGE, Object
 
 OPERATORS = "kuberay-system"
@@ -19,10 +20,11 @@ def close(api: Api, cluster: Object, isolation: ClusterIsolation) -> None:
     """Store the NetworkPolicies that RayWarden writes for a cluster."""
     name = cluster["metadata"]["name"]
     signer = (api.signer_namespace, ENROLLMENT_PORT)
+    api_server = [(API_SERVER_ADDRESS, 443)] if api.port else []
     policies = policies_for(
         ClusterTraffic.of(Workload("RayCluster", cluster)),
         isolation,
-        Infrastructure([OPERATORS], signer),
+        Infrastructure([OPERATORS], signer, api_server),
         PolicyNames.of(name),
         Members.of(name),
     )
@@ -52,7 +54,7 @@ def pod_with(name: str, namespace: str, labels: Mapping[str, str], *environment:
         "kind": "Pod",
         "metadata": {"name": name, "namespace": namespace, "labels": dict(labels)},
         "spec": {
-            "serviceAccountName": "default",
+            "serviceAccountName": ACCOUNT,
             "containers": [{**container, "command": ["sleep", "infinity"]}],
         },
     }

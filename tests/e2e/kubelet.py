@@ -2,7 +2,7 @@
 
 It supports users, capabilities, `no_new_privs`, read-only roots, volumes with sizes and modes,
 tokens, `$(VAR)` and the downward API. It does not support seccomp, limits of CPU and memory,
-restarts, priorities and sidecars: `autoscaler` would need a complete control plane.
+restarts and priorities.
 """
 
 import time
@@ -37,6 +37,7 @@ class RunningPod:
     folder: Path
     moments: dict[str, float] = field(default_factory=dict)
     main: Running | None = None
+    others: list[Running] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -88,6 +89,17 @@ class Kubelet:
             )
             running.moments[container["name"]] = time.monotonic()
 
+    def add_container(self, running: RunningPod, name: str) -> Running:
+        """Start one of the containers of a prepared pod, which ends with the pod."""
+        spec = running.pod["spec"]
+        (container,) = [
+            container
+            for container in (*spec.get("initContainers", ()), *spec["containers"])
+            if container["name"] == name
+        ]
+        running.others.append(self._run(running, container))
+        return running.others[-1]
+
     def start(self, pod: Object, address: str) -> RunningPod:
         """Prepare and launch a pod."""
         return self.launch(self.prepare(pod, address))
@@ -101,8 +113,8 @@ class Kubelet:
     def stop(self, running: RunningPod) -> None:
         """Kill the container of a pod and delete its network."""
         self.pods.remove(running)
-        if running.main:
-            running.main.kill()
+        for container in filter(None, [running.main, *running.others]):
+            container.kill()
         self.network.detach(running.network)
 
     def _run(self, running: RunningPod, container: Object) -> Running:

@@ -7,9 +7,10 @@ from itertools import count
 from pathlib import Path
 from typing import Self
 
-# The node, and two pods of other namespaces: their programs run on the node, but NetworkPolicies
-# treat traffic to the node otherwise.
-GATEWAY, DNS_ADDRESS, SIGNER_ADDRESS = "10.244.0.1", "10.244.0.2", "10.244.0.3"
+# The node, two pods of other namespaces, and the API server. The programs of all four run on the
+# node, but NetworkPolicies tell them apart.
+GATEWAY = "10.244.0.1"
+DNS_ADDRESS, SIGNER_ADDRESS, API_SERVER_ADDRESS = "10.244.0.2", "10.244.0.3", "10.244.0.4"
 _NETWORK = "10.244.0"
 _BRIDGE = "pods"
 
@@ -29,7 +30,7 @@ def is_private() -> bool:
 
 def addresses() -> Iterator[str]:
     """Every address that a pod can have."""
-    return (f"{_NETWORK}.{number}" for number in range(4, 255))
+    return (f"{_NETWORK}.{number}" for number in range(5, 255))
 
 
 @dataclass
@@ -43,7 +44,7 @@ class Network:
         run("mount", "-t", "tmpfs", "tmpfs", "/run")
         run("ip", "link", "set", "lo", "up")
         run("ip", "link", "add", _BRIDGE, "type", "bridge")
-        for address in (GATEWAY, DNS_ADDRESS, SIGNER_ADDRESS):
+        for address in (GATEWAY, DNS_ADDRESS, SIGNER_ADDRESS, API_SERVER_ADDRESS):
             run("ip", "address", "add", f"{address}/24", "dev", _BRIDGE)
         run("ip", "link", "set", _BRIDGE, "up")
         return self
@@ -66,6 +67,15 @@ class Network:
         # Linux limits the rate of ICMP, by which a firewall says that a port is closed.
         run("nsenter", f"--net={place}", "sysctl", "-q", "-w", "net.ipv4.icmp_ratemask=0")
         return place
+
+    def forward(self, address: str, port: int, local_port: int) -> None:
+        """Forward an address of the bridge to a port on the loopback address; needs nft."""
+        run("sysctl", "-q", "-w", f"net.ipv4.conf.{_BRIDGE}.route_localnet=1")
+        run("nft", "add table ip forwarding")
+        chain = "{ type nat hook prerouting priority -100; }"
+        run("nft", f"add chain ip forwarding start {chain}")
+        target = f"dnat to 127.0.0.1:{local_port}"
+        run("nft", f"add rule ip forwarding start ip daddr {address} tcp dport {port} {target}")
 
     def detach(self, namespace: Path) -> None:
         """Delete a namespace whose processes have ended."""

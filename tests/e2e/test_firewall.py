@@ -147,11 +147,12 @@ def test_an_ingress_rule_opens_what_it_says(name: str, pods: Mapping[str, Networ
 
 POLICIES: dict[str, tuple[list[str], Mapping[str, tuple[int, ...]]]] = {
     "none": ([], ALL),
-    "another pod": (["{podSelector: {matchLabels: {app: other}}}"], NONE | ALL),
+    "another pod": (["{podSelector: {matchLabels: {app: other}}}"], ALL),
     "egress alone": (["{podSelector: {}, policyTypes: [Egress]}"], {"bank": PORTS, "lab": PORTS}),
     "egress rules imply the type": (
         [
-            "{podSelector: {matchLabels: {app: web}}, ingress: [{}], egress: [{ports: [{port: 80}]}]}"
+            "{podSelector: {matchLabels: {app: web}}, ingress: [{}],"
+            " egress: [{ports: [{port: 80}]}]}"
         ],
         {"same": (80,), "bank": PORTS, "lab": PORTS},
     ),

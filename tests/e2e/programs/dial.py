@@ -7,7 +7,7 @@ there was no answer.
 import asyncio
 import sys
 
-_SECONDS = 4
+_SECONDS = 15
 
 
 async def dial(target: str) -> str:

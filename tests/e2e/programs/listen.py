@@ -1,4 +1,4 @@
-"""Listens on TCP ports until its input ends: `listen.py PORT...`; prints `ready` before it waits."""
+"""Listens on TCP ports until its input ends: `listen.py PORT...`; prints `ready` first."""
 
 import socket
 import sys
