@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.apiserver.control_plane import HOST
 from tests.e2e.api import Api
 from tests.e2e.container import Mount, Plan
 from tests.e2e.environment import Secrets, command_of, variables
@@ -22,6 +23,8 @@ from tests.support.factory import Object
 
 # KubeRay's own init container waits for the head, which takes some seconds to start.
 _INIT_SECONDS = 90
+# By name, which the certificate of the API server has.
+_API_SERVER = {"KUBERNETES_SERVICE_HOST": HOST, "KUBERNETES_SERVICE_PORT_HTTPS": "443"}
 
 
 @dataclass
@@ -148,7 +151,7 @@ class Kubelet:
             rights=_rights(context, user, group),
             user=user,
             group=group,
-            environment={**image.environment, **known},
+            environment={**image.environment, **_API_SERVER, **known},
             command=list(command_of(container, known)),
         )
 

@@ -13,6 +13,7 @@ from policies.network.ports import merged, missing_from, shown
 from policies.network.ray_traffic import HEAD_METRICS as HEAD_METRICS_PORTS
 from policies.network.ray_traffic import ClusterTraffic
 from policies.ray.workload import Workload
+from tests.apiserver.control_plane import HOST
 from tests.apiserver.installation import until
 from tests.e2e.api import ENROLLMENT_PORT, Api
 from tests.e2e.captured import NAMESPACE
@@ -79,7 +80,7 @@ class Closed:
 def firewall(api: Api, kubelet: Kubelet, network: Network, names: NameServer) -> Iterator[Firewall]:
     if api.port:
         network.forward(API_SERVER_ADDRESS, 443, api.port)
-        names.records["kubernetes.default.svc.cluster.local"] = API_SERVER_ADDRESS
+        names.records[f"{HOST}.svc.cluster.local"] = API_SERVER_ADDRESS
     for namespace in (OPERATORS, VISITORS, MONITORING):
         api.make_namespace(namespace)
     with firewall_of(api, kubelet) as firewall:
@@ -173,7 +174,11 @@ def test_the_autoscaler_adds_a_worker(closed: Closed, api: Api, say: Say) -> Non
         pytest.skip("the autoscaler needs a real API server")
     wanted = len(cluster.workers) + 1
     driver = cluster.its_head.ray.open("python", str(PROGRAMS / "driver.py"), "spread", str(wanted))
-    until(lambda: api.replicas(cluster.stored) == wanted, 60)
+    try:
+        until(lambda: api.replicas(cluster.stored) == wanted, 40)
+    finally:
+        for running in closed.head.others:
+            print(running.ended, running.log.read_text()[-6000:])
     cluster.add_workers(1)
     output, _ = driver.communicate(timeout=120)
     assert "ALL OK" in output, output
