@@ -218,6 +218,11 @@ class Policy:
             raise PolicyError(*problems)
         return cls(file)
 
+    def without_isolation(self) -> "Policy":
+        """The same policy where RayWarden writes no NetworkPolicies."""
+        off = NetworkIsolation(mode="off")
+        return Policy(self.file.model_copy(update={"network_isolation": off}))
+
     def modes(self, violation: Violation, labels: Mapping[str, str]) -> list[Mode]:
         """The modes in which the violation counts in a namespace with these labels.
 

@@ -6,7 +6,7 @@ No other module of the server reads the environment.
 import os
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, ip_address
 from pathlib import Path
 from typing import Any, Literal
 
@@ -109,6 +109,11 @@ class Settings(BaseSettings):
     )
     enroll_image: str = Field(
         "raywarden:latest", min_length=1, description="image of the injected init container"
+    )
+    write_network_policies: bool = Field(
+        True,
+        description="whether RayWarden writes NetworkPolicies for RayClusters; if false, "
+        "`networkIsolation.mode` of the policy file counts as `off` everywhere",
     )
     root_cert_file: Path | None = Field(
         None,
@@ -241,6 +246,16 @@ def from_environment(*, strict: bool = False) -> Settings:
     if problems:
         raise SetupError("\n".join(problems))
     return settings
+
+
+def api_server_service(environment: Mapping[str, str] = os.environ) -> tuple[str, int] | None:
+    """The address and port of the Service `kubernetes`, which Kubernetes gives to every pod."""
+    address = environment.get("KUBERNETES_SERVICE_HOST", "")
+    port = environment.get("KUBERNETES_SERVICE_PORT", "")
+    try:
+        return str(ip_address(address)), int(port)
+    except ValueError:
+        return None
 
 
 def unknown_variables(environment: Mapping[str, str] = os.environ) -> Iterator[str]:

@@ -1,9 +1,9 @@
 """Builds objects from settings: the only module that picks adapters and reads the clock."""
 
-import asyncio
 import secrets
+import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache, partial
@@ -29,6 +29,8 @@ from webhook.ca.serving_certificate import ServingCertificate, serving_certifica
 from webhook.ca.trust import Trust
 from webhook.check.collect import Inspection
 from webhook.enrollment.signing import Signing
+from webhook.isolation.assembly import IsolationAdapters, controller_for
+from webhook.isolation.controller import Controller
 from webhook.kube.adapters import (
     KubeLive,
     KubeObjectLists,
@@ -36,23 +38,20 @@ from webhook.kube.adapters import (
     KubeWebhookConfigurations,
 )
 from webhook.kube.api import KubeApi
+from webhook.kube.policy_writer import KubeLeases, KubePolicyWriter
 from webhook.manifests import report
 from webhook.manifests.cluster import ManifestCluster
 from webhook.metrics.clock_skew import ClockSkew
 from webhook.metrics.expiry import Lifetimes
+from webhook.metrics.network_policies import NetworkPolicyMetrics
 from webhook.metrics.registry import CaCache, Metrics, Watches
-from webhook.policy.file import parse_policy, read_policy
 from webhook.policy.watch import PolicyMetrics, PolicyWatch
-from webhook.ports import (
-    NamespaceStates,
-    SeedStore,
-    UnavailableError,
-)
+from webhook.ports import NamespaceStates, SeedStore, UnavailableError
 from webhook.server.observer import Observer
 from webhook.server.readiness import Readiness
 from webhook.server.reconciler import Reconciler
 from webhook.server.routes import admission_app, enrollment_app, operations_app
-from webhook.server.server import Dependencies, Server, open_listener
+from webhook.server.server import Dependencies, Server, Task, open_listener
 from webhook.settings import Settings, SetupError
 
 # Stands for the signer's CA in offline reviews, whose objects never become pods.
@@ -112,12 +111,14 @@ async def server(
     # The caBundle is ours to write only if the serving certificate comes from the seed.
     writes_bundle = bool(settings.webhook_configuration) and settings.tls_cert_file is None
     configurations = KubeWebhookConfigurations(api, settings.webhook_configuration)
+    leases = KubeLeases(api, settings.namespace)
     dependencies = Dependencies(
         live=live,
         namespace_states=live,
         seeds=_seeds(settings, api),
         configurations=configurations if writes_bundle else None,
-        run_caches=partial(_run_caches, api, live),
+        isolation=IsolationAdapters(live.isolation, KubePolicyWriter(api), leases),
+        run_caches=live.run_with,
         cached_resources=live.resources,
         up_to_date=live.up_to_date,
         collectors=(skew,),
@@ -156,23 +157,17 @@ def _seeds(settings: Settings, api: KubeApi) -> SeedStore:
     return KubeSeedStore(api, settings.namespace)
 
 
-async def _run_caches(api: KubeApi, live: KubeLive, readiness: Readiness) -> None:
-    """Follow the API server; each resource that has been listed meets a condition of readiness."""
-    async with api, asyncio.TaskGroup() as group:
-        group.create_task(live.run())
-        await live.wait_synced(readiness.met)
-
-
 def _server(
     settings: Settings, dependencies: Dependencies, on_ca_change: Callable[[bytes], None]
 ) -> Server:
-    policy_watch = _policy_watch(settings.policy_file)
+    policy_watch = PolicyWatch.of(settings, _today)
     root = load_root(settings, _now())
     cluster_domain = policy_watch.policy.inject.cluster_domain
     domains = Domains(cluster_domain, settings.trust_domain, short_names=root is None)
     trust = Trust(root, domains, settings.ca_cache_size)
     certificate = serving_certificate(settings, trust, _now())
-    metrics = _metrics(settings, dependencies, policy_watch, root, trust, certificate)
+    controller = _controller(settings, dependencies.isolation, policy_watch)
+    metrics = _metrics(settings, dependencies, policy_watch, root, trust, certificate, controller)
     observer = Observer(metrics, time.perf_counter)
     readiness = Readiness(lambda ready: metrics.ready.set(ready))
     reviewer = _reviewer(settings, dependencies, policy_watch, certificate)
@@ -180,7 +175,7 @@ def _server(
         dependencies.seeds, trust, certificate, dependencies.configurations,
         readiness, observer, on_ca_change, _now, _new_secret,
     )  # fmt: skip
-    tasks = _tasks(settings, dependencies, readiness, reconciler, policy_watch)
+    tasks = _tasks(settings, dependencies, readiness, reconciler, policy_watch, controller)
     signing = _signing(settings, dependencies, trust, domains)
     apps = {
         "admission": admission_app(reviewer, observer, readiness, settings),
@@ -192,13 +187,9 @@ def _server(
         for name, app in apps.items()
     }
     return Server(
-        **listeners,
-        readiness=readiness,
-        settings=settings,
-        certificate=certificate,
-        metrics=metrics,
-        tasks=tasks,
-    )
+        **listeners, readiness=readiness, settings=settings, certificate=certificate,
+        metrics=metrics, tasks=tasks,
+    )  # fmt: skip
 
 
 def _metrics(
@@ -208,13 +199,16 @@ def _metrics(
     root: Root | None,
     trust: Trust,
     certificate: ServingCertificate,
+    controller: Controller | None,
 ) -> Metrics:
+    network_policies = (NetworkPolicyMetrics(controller),) if controller else ()
     clusters, profile = dependencies.live.ray_clusters, _profile(settings)
     return Metrics(
         CaCache(trust),
         Lifetimes(clusters, profile, root, lambda: certificate.ends, _now),
         PolicyMetrics(policy_watch, _today),
         Watches(dependencies.cached_resources, dependencies.up_to_date),
+        *network_policies,
         *dependencies.collectors,
     )
 
@@ -241,34 +235,39 @@ def _tasks(
     readiness: Readiness,
     reconciler: Reconciler,
     policy_watch: PolicyWatch,
-) -> tuple[Callable[[], Awaitable[None]], ...]:
-    tasks: list[Callable[[], Awaitable[None]]] = [
+    controller: Controller | None,
+) -> tuple[Task, ...]:
+    tasks: list[Task] = [
         partial(reconciler.run, settings.resync_seconds),
         partial(policy_watch.run, settings.resync_seconds),
     ]
     if dependencies.run_caches:
         readiness.expect(*dependencies.cached_resources)
-        tasks.append(partial(dependencies.run_caches, readiness))
+        beside = (controller.run,) if controller else ()
+        tasks.append(partial(dependencies.run_caches, readiness.met, beside))
     return tuple(tasks)
+
+
+def _controller(
+    settings: Settings, adapters: IsolationAdapters | None, policy_watch: PolicyWatch
+) -> Controller | None:
+    if adapters is None or not settings.write_network_policies:
+        return None
+    identity = f"{socket.gethostname()}_{secrets.token_hex(4)}"
+    controller = controller_for(
+        adapters, policy_watch.isolation_of, settings, identity, time.monotonic, _now
+    )
+    policy_watch.on_change = controller.examine
+    return controller
 
 
 def _signing(
     settings: Settings, dependencies: Dependencies, trust: Trust, domains: Domains
 ) -> Signing:
     return Signing(
-        dependencies.live,
-        lambda: trust.authorities,
-        domains,
-        _profile(settings),
-        settings,
-        _now,
-        time.monotonic,
-        random_serial_number,
-    )
-
-
-def _policy_watch(file: Path | None) -> PolicyWatch:
-    return PolicyWatch(partial(read_policy, file), partial(parse_policy, file), _today)
+        dependencies.live, lambda: trust.authorities, domains, _profile(settings), settings,
+        _now, time.monotonic, random_serial_number,
+    )  # fmt: skip
 
 
 def _signer(settings: Settings, ca: bytes) -> Signer:

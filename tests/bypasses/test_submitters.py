@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from policies.network.parties import PodParty
-from policies.network.policy import Direction, TrafficPolicy
+from policies.network.policy import Direction, NetworkPolicy
 from policies.network.reachability import Policies
 from tests.bypasses.admission import RESTRICTED, passes, refused, refused_with_derived, verdict
 from tests.bypasses.test_members import allowed_by_review, cluster_owner, job, owner, pod_of_a_job
@@ -230,7 +230,7 @@ def test_44_labels_of_another_namespace_open_nothing() -> None:
     submitters = {"podSelector": {"matchLabels": VICTIM}}
     spec = {"podSelector": members["podSelector"], "ingress": [{"from": [members, submitters]}]}
     metadata = {"name": "demo", "namespace": "team-a"}
-    policies = Policies([TrafficPolicy({"metadata": metadata, "spec": spec})])
+    policies = Policies([NetworkPolicy({"metadata": metadata, "spec": spec})])
     head = PodParty("team-a", {"ray.io/cluster": "demo"})
     for labels in (VICTIM, {"ray.io/cluster": "demo"}):
         for namespace, is_open in (("team-a", True), ("team-b", False)):

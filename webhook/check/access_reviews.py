@@ -23,7 +23,13 @@ async def server_permissions(
     Raises ForbiddenError if the caller may not create SubjectAccessReviews.
     """
     account = deployment.service_account
-    needed = list(permissions(deployment.configuration, own_seed=not deployment.own_seed))
+    needed = list(
+        permissions(
+            deployment.configuration,
+            own_seed=not deployment.own_seed,
+            network_policies=deployment.writes_network_policies,
+        )
+    )
     limit = asyncio.Semaphore(_MAX_CONCURRENT)
 
     async def is_allowed(permission: Permission) -> bool:

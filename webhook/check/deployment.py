@@ -11,6 +11,8 @@ from webhook.settings import defaults
 DEPLOYMENT = CONTAINER = "raywarden"
 # The setting is at most 3650, so a number with more digits is not valid.
 _MAX_DAYS_DIGITS = 4
+# How a setting can say no (pydantic, `bool`).
+_FALSE = frozenset({"0", "off", "f", "false", "n", "no"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,12 @@ class ServerDeployment:
     def own_seed(self) -> str:
         """The folder of a mounted seed."""
         return self.settings.get("RAYWARDEN_SEED_DIR", "")
+
+    @property
+    def writes_network_policies(self) -> bool:
+        """Whether the server writes NetworkPolicies for RayClusters."""
+        written = self.settings.get("RAYWARDEN_WRITE_NETWORK_POLICIES", "")
+        return written.lower() not in _FALSE
 
     @property
     def certificate_days(self) -> int:
