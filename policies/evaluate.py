@@ -1,7 +1,7 @@
 """The two loops: every mutation in order over one draft, every rule over one object."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
@@ -13,7 +13,7 @@ from policies.documents.draft import Draft, Operation
 from policies.documents.pointer import ROOT
 from policies.injection.contract import MANAGED, MARKER_LABEL, TlsBy, is_opted_out, tls_by
 from policies.injection.hint import write_hint
-from policies.model import Facts, Mode, Profile, Rule, Violation
+from policies.model import Facts, Mode, Mutation, Profile, Rule, Violation
 from policies.ray.pod import PodRole
 from policies.ray.workload import Kind, Workload
 from policies.registry import MUTATIONS
@@ -21,6 +21,7 @@ from policies.size import MAX_CHARACTERS, MAX_CONTAINERS, MAX_GROUPS, exceeded_l
 
 # More than anyone reads, and few enough that one object cannot fill the server's memory.
 _MAX_FINDINGS = 500
+_FOR_EVERY_CLUSTER = tuple(mutation for mutation in MUTATIONS if not mutation.needs_tls)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +82,14 @@ def mutate(kind: Kind, document: Mapping[str, Any], facts: Facts) -> Mutated:
         return Mutated(document)
     if too_many := exceeded_limit(workload, facts.size):
         return Mutated(document, warnings=(_unchanged(f"it has too many {too_many}"),))
-    if not _is_to_be_mutated(workload, facts):
+    mutations = _mutations_for(workload, facts)
+    if not mutations:
         return Mutated(document)
     draft = Draft(document)
     warnings: list[str] = []
     changed: list[str] = []
     failed: list[Failure] = []
-    for mutation in MUTATIONS:
+    for mutation in mutations:
         operations_before = len(draft.operations)
         try:
             with draft.all_or_nothing():
@@ -107,7 +109,13 @@ def _unchanged(reason: object) -> str:
     return f"RayWarden left this unchanged: {reason}"
 
 
-def _is_to_be_mutated(workload: Workload, facts: Facts) -> bool:
+def _mutations_for(workload: Workload, facts: Facts) -> Sequence[Mutation]:
+    if _gets_tls(workload, facts):
+        return MUTATIONS
+    return _FOR_EVERY_CLUSTER if workload.kind == "RayCluster" else ()
+
+
+def _gets_tls(workload: Workload, facts: Facts) -> bool:
     """New RayClusters whose TLS no other party provides, stored managed ones, and their new pods.
 
     A cluster that predates RayWarden is left unchanged: with TLS in only some of its pods, the

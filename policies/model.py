@@ -180,10 +180,12 @@ class Rule(Configured):
 class Mutation(Configured):
     """A default that RayWarden writes where the author chose nothing.
 
-    `roles` are the roles of the pods it applies to.
+    `roles` are the roles of the pods it applies to. With `needs_tls` it applies only to
+    objects that get TLS from RayWarden.
     """
 
     id: ClassVar[str]
+    needs_tls: ClassVar[bool] = True
     roles: ClassVar[frozenset[PodRole]] = frozenset({PodRole.HEAD, PodRole.WORKER, PodRole.CLIENT})
 
     @abstractmethod

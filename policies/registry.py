@@ -3,6 +3,7 @@
 from policies.model import Mutation, Rule
 from policies.mutations.auth_token import AuthToken
 from policies.mutations.enroll_egress import EnrollEgress
+from policies.mutations.managed_isolation import ManagedIsolation
 from policies.mutations.node_ip_address import NodeIpAddress
 from policies.mutations.pod_security import PodSecurity
 from policies.mutations.ray_tls import RayTls
@@ -86,6 +87,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     TokenAutomount(),
     AuthToken(),
     EnrollEgress(),
+    ManagedIsolation(),
     # Last, because it inserts a container at the start of a list. That moves the other containers,
     # and the pointers of the view would no longer match.
     RayTls(),

@@ -31,6 +31,7 @@ from webhook.check.collect import Inspection
 from webhook.enrollment.signing import Signing
 from webhook.isolation.assembly import IsolationAdapters, controller_for
 from webhook.isolation.controller import Controller
+from webhook.isolation.wanted import NoNetworkPolicies
 from webhook.kube.adapters import (
     KubeLive,
     KubeObjectLists,
@@ -46,7 +47,7 @@ from webhook.metrics.expiry import Lifetimes
 from webhook.metrics.network_policies import NetworkPolicyMetrics
 from webhook.metrics.registry import CaCache, Metrics, Watches
 from webhook.policy.watch import PolicyMetrics, PolicyWatch
-from webhook.ports import NamespaceStates, SeedStore, UnavailableError
+from webhook.ports import NamespaceStates, NetworkPolicies, SeedStore, UnavailableError
 from webhook.server.observer import Observer
 from webhook.server.readiness import Readiness
 from webhook.server.reconciler import Reconciler
@@ -176,7 +177,8 @@ def _server(
         readiness, observer, on_ca_change, _now, _new_secret,
     )  # fmt: skip
     tasks = _tasks(settings, dependencies, readiness, reconciler, policy_watch, controller)
-    signing = _signing(settings, dependencies, trust, domains)
+    written = controller.wanted if controller else NoNetworkPolicies()
+    signing = _signing(settings, dependencies, written, policy_watch, trust)
     apps = {
         "admission": admission_app(reviewer, observer, readiness, settings),
         "enrollment": enrollment_app(signing, observer, settings),
@@ -262,11 +264,16 @@ def _controller(
 
 
 def _signing(
-    settings: Settings, dependencies: Dependencies, trust: Trust, domains: Domains
+    settings: Settings,
+    dependencies: Dependencies,
+    policies: NetworkPolicies,
+    policy_watch: PolicyWatch,
+    trust: Trust,
 ) -> Signing:
     return Signing(
-        dependencies.live, lambda: trust.authorities, domains, _profile(settings), settings,
-        _now, time.monotonic, random_serial_number,
+        dependencies.live, policies, lambda: policy_watch.policy.network_isolation,
+        lambda: trust.authorities, trust.domains, _profile(settings), settings, _now,
+        time.monotonic, random_serial_number,
     )  # fmt: skip
 
 

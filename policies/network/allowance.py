@@ -24,7 +24,8 @@ _LABEL = re.compile(
 )
 _PORT = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 _ADDRESS = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:./]+)\]|(?P<ipv4>[0-9]+\.[0-9./]+))(?P<rest>.*)")
-_EVERYWHERE, _HERE = "*", "."
+# The namespaces that are not names: all of them, and the cluster's own.
+EVERYWHERE, _HERE = "*", "."
 _FORMS = "write NAMESPACE, NAMESPACE/LABEL=VALUE or CIDR, and :PORT,PORT after it"
 
 
@@ -87,7 +88,7 @@ class Allowance:
         if self.namespace == _HERE:
             return {"podSelector": pods}
         names = {"kubernetes.io/metadata.name": self.namespace}
-        everywhere = self.namespace == _EVERYWHERE
+        everywhere = self.namespace == EVERYWHERE
         peer: dict[str, object] = {
             "namespaceSelector": {} if everywhere else {"matchLabels": names}
         }

@@ -53,6 +53,7 @@ _OUTCOMES = (
     "bad_request",
     "rate_limited",
     "retry_later",
+    "held",
     "unavailable",
 )
 _STATUSES = ("400", "404", "405", "408", "413", "415", "500", "503")
@@ -165,7 +166,11 @@ class Metrics:
         self.enrollment_duration = self._histogram(
             "enrollment_duration_seconds",
             "Seconds from an enrollment request to its answer, "
-            "including the wait for the pod's address.",
+            "including the wait for the pod's address and its NetworkPolicies.",
+        )
+        self.open_starts = self._counter(
+            "open_pod_starts",
+            "Certificates for pods whose NetworkPolicies were missing (`whenMissing: start`).",
         )
 
     def _declare_reconciler(self) -> None:

@@ -12,7 +12,12 @@ from fastapi import FastAPI
 from webhook.ca.serving_certificate import ServingCertificate
 from webhook.isolation.assembly import IsolationAdapters
 from webhook.metrics.registry import LabeledCollector, Metrics
-from webhook.ports import LiveObjects, NamespaceStates, SeedStore, WebhookConfigurations
+from webhook.ports import (
+    LiveObjects,
+    NamespaceStates,
+    SeedStore,
+    WebhookConfigurations,
+)
 from webhook.server.listener import Listener, listener, open_port, serve
 from webhook.server.readiness import Readiness
 from webhook.settings import Settings, SetupError
