@@ -1,6 +1,7 @@
 """The interface to an API server that the kubelet and KubeRay need here."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from tests.support.factory import Object
@@ -61,6 +62,9 @@ class Api(Protocol):
 
     def network_policies(self) -> Sequence[Object]:
         """The NetworkPolicies of all namespaces."""
+
+    def no_rights_to_write(self) -> AbstractContextManager[None]:
+        """Take away RayWarden's rights to write NetworkPolicies within the block."""
 
     def write_policies(self, policies: Sequence[Object]) -> None:
         """Store NetworkPolicies as an administrator."""

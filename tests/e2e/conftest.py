@@ -46,6 +46,7 @@ PODS = {
     ("deny-all", "head"): 1,
     ("deny-all", "worker"): 4,
     ("guide", "head"): 1,
+    ("held", "head"): 1,
     ("burst", "worker"): 1 + 8 + BURST,
 }
 

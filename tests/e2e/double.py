@@ -4,7 +4,7 @@ import base64
 import secrets
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import chain
@@ -95,6 +95,9 @@ class Double:
 
     def network_policies(self) -> Sequence[Object]:
         return list(self.policies.values())
+
+    def no_rights_to_write(self) -> AbstractContextManager[None]:
+        raise NotImplementedError
 
     def write_policies(self, policies: Sequence[Object]) -> None:
         self.policies |= {policy["metadata"]["name"]: policy for policy in policies}

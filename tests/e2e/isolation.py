@@ -1,44 +1,47 @@
 """The NetworkPolicies of a cluster, and pods that stand for those who do and do not use it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from policies.network.infrastructure import Infrastructure
 from policies.network.isolation import ClusterIsolation
 from policies.network.ray_traffic import ClusterTraffic
 from policies.network.written import Members, PolicyNames, policies_for
 from policies.ray.workload import Workload
+from tests.apiserver.installation import until
 from tests.e2e.api import ENROLLMENT_PORT, Api
 from tests.e2e.captured import ACCOUNT, NAMESPACE
 from tests.e2e.kubelet import Kubelet, RunningPod
-from tests.e2e.network import API_SERVER_ADDRESS
 from tests.support.factory import IMAGE, Object
 
 OPERATORS = "kuberay-system"
 
 
 def close(api: Api, cluster: Object, isolation: ClusterIsolation) -> None:
-    """Store the NetworkPolicies that RayWarden writes for a cluster."""
-    name = cluster["metadata"]["name"]
-    signer = (api.signer_namespace, ENROLLMENT_PORT)
-    api_server = [(API_SERVER_ADDRESS, 443)] if api.port else []
+    """Wait until RayWarden has written the NetworkPolicies of a cluster.
+
+    A double of the API server has no writer, so it gets what RayWarden would write.
+    """
+    names = PolicyNames.of(cluster["metadata"]["name"])
+    if not api.port:
+        api.write_policies(list(_written(api, cluster, isolation, names)))
+    wanted = {names.pods, names.head}
+    until(lambda: wanted <= {each["metadata"]["name"] for each in api.network_policies()})
+
+
+def _written(
+    api: Api, cluster: Object, isolation: ClusterIsolation, names: PolicyNames
+) -> Iterator[Object]:
     policies = policies_for(
         ClusterTraffic.of(Workload("RayCluster", cluster)),
         isolation,
-        Infrastructure([OPERATORS], signer, api_server),
-        PolicyNames.of(name),
-        Members.of(name),
+        Infrastructure([OPERATORS], (api.signer_namespace, ENROLLMENT_PORT)),
+        names,
+        Members.of(cluster["metadata"]["name"]),
     )
-    api.write_policies(
-        [
-            {
-                "apiVersion": "networking.k8s.io/v1",
-                "kind": "NetworkPolicy",
-                "metadata": {"name": policy.name, "namespace": policy.namespace},
-                "spec": policy.spec,
-            }
-            for policy in policies
-        ]
-    )
+    for policy in policies:
+        metadata = {"name": policy.name, "namespace": policy.namespace}
+        kind = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy"}
+        yield {**kind, "metadata": metadata, "spec": policy.spec}
 
 
 def bare_pod(kubelet: Kubelet, name: str, namespace: str = NAMESPACE, **labels: str) -> RunningPod:

@@ -97,6 +97,20 @@ class Real:
         policies: Sequence[Object] = self._control_plane.get(_POLICIES)["items"]
         return policies
 
+    @contextmanager
+    def no_rights_to_write(self) -> Iterator[None]:
+        rights = [
+            document
+            for document in self.installation.shipped()
+            if document["metadata"]["name"] == "raywarden-network-policies"
+            and document["kind"] == "ClusterRoleBinding"
+        ]
+        self._control_plane.take_away(*rights)
+        try:
+            yield
+        finally:
+            self._control_plane.apply(*rights)
+
     def write_policies(self, policies: Sequence[Object]) -> None:
         self._control_plane.apply(*policies)
 

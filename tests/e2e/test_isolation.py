@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import pytest
 
 from policies.network.allowance import Allowance
-from policies.network.isolation import ClusterIsolation, IsolationMode
+from policies.network.isolation import ISOLATION_ANNOTATION, ClusterIsolation, IsolationMode
 from policies.network.ports import merged, missing_from, shown
 from policies.network.ray_traffic import HEAD_METRICS as HEAD_METRICS_PORTS
 from policies.network.ray_traffic import ClusterTraffic
+from policies.ray.pod import ENROLL_CONTAINER
 from policies.ray.workload import Workload
 from tests.apiserver.control_plane import HOST
 from tests.apiserver.installation import until
@@ -36,6 +37,7 @@ DASHBOARD, SERVE, METRICS, HEAD_METRICS = 8265, 8000, 8080, (44217, 44227)
 ANSWER = "served by Ray"
 VISITORS, MONITORING = "visitors", "monitoring"
 NOTEBOOK, PROMETHEUS = {"app": "notebook"}, {"app": "prometheus"}
+ALLOW_FROM, MONITORED_BY = [f"{VISITORS}/app=notebook:{SERVE}"], [f"{MONITORING}/app=prometheus"]
 MODES = [IsolationMode.MEMBERS, IsolationMode.DENY_INGRESS, IsolationMode.DENY_ALL]
 
 
@@ -83,8 +85,10 @@ def firewall(api: Api, kubelet: Kubelet, network: Network, names: NameServer) ->
         names.records[f"{HOST}.svc.cluster.local"] = API_SERVER_ADDRESS
     for namespace in (OPERATORS, VISITORS, MONITORING):
         api.make_namespace(namespace)
+    api.adopt_policy({"networkIsolation": {"allowFrom": ALLOW_FROM, "monitoring": MONITORED_BY}})
     with firewall_of(api, kubelet) as firewall:
         yield firewall
+    api.adopt_policy({})
 
 
 @pytest.fixture(scope="module")
@@ -123,17 +127,20 @@ def closed(
     """A running cluster of a RayJob in each mode: a head and two workers."""
     mode = request.param
     labels = {**labels_of_job(str(mode)), "ray.io/job-submission-mode": "K8sJobMode"}
+    # The default of the policy file needs no annotation.
+    strict = {} if mode is IsolationMode.MEMBERS else {ISOLATION_ANNOTATION: str(mode)}
     workers = {"groupName": "cpu", "replicas": 2, "minReplicas": 2, "maxReplicas": 3}
     changes = {
         "/metadata/labels": labels,
+        "/metadata/annotations": strict,
         "/spec/enableInTreeAutoscaling": True,
         **{f"/spec/workerGroupSpecs/0/{name}": value for name, value in workers.items()},
     }
     cluster = cluster_of(str(mode), changes=changes, autoscaling=bool(api.port))
     isolation = ClusterIsolation(
         mode,
-        allow_from=(Allowance.ingress(f"{VISITORS}/app=notebook:{SERVE}"),),
-        monitoring=(Allowance.ingress(f"{MONITORING}/app=prometheus"),),
+        allow_from=tuple(map(Allowance.ingress, ALLOW_FROM)),
+        monitoring=tuple(map(Allowance.ingress, MONITORED_BY)),
     )
     close(api, cluster.stored, isolation)
     cluster.start_head()
@@ -294,6 +301,24 @@ def test_only_deny_all_closes_what_the_pods_reach(closed: Closed, say: Say) -> N
     for pod in closed.cluster.pods:
         assert opened(pod, {signer, node}) == expected
     say(f"{closed.title}: the pods reach {len(expected)} of enrollment and another server")
+
+
+def test_pods_wait_until_their_policies_stand(
+    api: Api, kubelet: Kubelet, cluster_of: Callable[..., RayCluster], say: Say
+) -> None:
+    """Until RayWarden may write policies, the init container holds the pod."""
+    if not api.port:
+        pytest.skip("a double of the API server has no rights to take away")
+    with api.no_rights_to_write():
+        pod = cluster_of("held").pod("head")
+        running = kubelet.prepare(pod, api.place(pod))
+        enroll = kubelet.add_container(running, ENROLL_CONTAINER)
+        until(lambda: "NetworkPolicy" in enroll.log.read_text(), 30)
+        assert not enroll.ended
+        waiting = enroll.log.read_text()
+    assert enroll.wait(60).code == 0, enroll.log.read_text()
+    kubelet.stop(running)
+    say(f"without rights to write policies a pod waits; it starts when they stand: {waiting}")
 
 
 @pytest.mark.parametrize("claimed", [labels_of_head("training"), labels_of_job("training")])
