@@ -147,6 +147,8 @@ class Rule(Configured):
     severity: ClassVar[Severity]
     # The lowest level of its findings, if some count at a lower level than `profile`.
     from_level: ClassVar[Profile | None] = None
+    # It warns, and never refuses.
+    only_warns: ClassVar[bool] = False
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
         """Every violation in `workload`. Pure."""
@@ -170,7 +172,8 @@ class Rule(Configured):
     ) -> Violation:
         """A violation of this rule, at the rule's profile unless `profile` is given."""
         level = self.profile if profile is None else profile
-        return Violation(self.id, message, pointer, remediation, level, advisory, evidence)
+        warns = advisory or self.only_warns
+        return Violation(self.id, message, pointer, remediation, level, warns, evidence)
 
     def unknown(self, message: str, pointer: Pointer, remediation: str) -> Violation:
         """A warning that a fact is missing, so that the author does not take silence for a pass."""

@@ -13,6 +13,7 @@ from policies.rules.auth_on import AuthOn
 from policies.rules.dedicated_service_account import DedicatedServiceAccount
 from policies.rules.namespace_isolation import NamespaceIsolation
 from policies.rules.namespace_quota import NamespaceQuota
+from policies.rules.needed_traffic import NeededTraffic
 from policies.rules.network_policy_present import NetworkPolicyPresent
 from policies.rules.no_ca_key_in_pods import NoCaKeyInPods
 from policies.rules.no_code_hooks import NoCodeHooks
@@ -77,6 +78,7 @@ RESTRICTED: tuple[type[Rule], ...] = (
     VolumeTypes,
     NoPowerfulServiceAccount,
     ProtectedRedis,
+    NeededTraffic,
 )
 RULES = BASELINE + RESTRICTED
 

@@ -66,12 +66,12 @@ class PlannedIsolation:
             return (as_str(self.kuberay.get("mode")) or _CLOSED[0]) in _CLOSED
         return self.is_written
 
-    def others(self, workload: Workload, known: NamespaceState) -> Iterable[NetworkPolicy]:
+    def others(self, cluster: str, known: NamespaceState) -> Iterable[NetworkPolicy]:
         """The policies of the namespace that the planned ones do not replace."""
         policies = known.network_policies or ()
         if not self.is_written:
             return policies
-        names = PolicyNames.of(workload.name)
+        names = PolicyNames.of(cluster)
         return [policy for policy in policies if policy.name not in (names.pods, names.head)]
 
 
@@ -97,7 +97,7 @@ def isolation(
     # A request has no time to match that many, so the answer is unknown.
     too_many = len(labeled_pods) * len(known.network_policies or ()) > MAX_COMPARISONS
     unknown = too_many or (known.network_policies is None and not planned.isolates)
-    others = [] if unknown else planned.others(workload, known)
+    others = [] if unknown else planned.others(workload.name, known)
     allowed = _allowed(planned.raywarden) if planned.is_written else []
     kuberays = _kuberay_rules(workload.cluster, planned)
     limited = [rule for rule in chain(*kuberays) if rule.strangers is not None]

@@ -107,8 +107,8 @@ def _isolation_of(workload: Workload) -> Mapping[str, str]:
 
 def _workers_in_place_of_serve(group: Group) -> Iterator[int]:
     """The ports of Ray Serve that parameters of a group give to workers instead."""
-    ports = worker_ports(group)
-    return (port for port in SERVE_PORTS if any(port in span for span in ports))
+    for span in worker_ports(group):
+        yield from (port for port in SERVE_PORTS if port in span)
 
 
 def ports_of(workload: Workload) -> frozenset[int | str]:

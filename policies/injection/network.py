@@ -70,6 +70,14 @@ def written_policies(
     return [NetworkPolicy(_document(policy.name, policy.spec)) for policy in written]
 
 
+def policies_around(
+    traffic: ClusterTraffic, isolation: ClusterIsolation, facts: Facts
+) -> list[NetworkPolicy]:
+    """The policies of the namespace, and those that RayWarden writes for a RayCluster."""
+    others = PlannedIsolation(isolation).others(traffic.name, facts.namespace_state)
+    return [*others, *written_policies(traffic, isolation, facts)]
+
+
 def infrastructure(facts: Facts) -> Infrastructure:
     """What clusters work with, as far as RBAC and RayWarden's own settings show it."""
     signer = (facts.signer.namespace, facts.signer.port)

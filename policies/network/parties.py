@@ -74,12 +74,19 @@ class AddressParty:
 
 @dataclass(frozen=True, slots=True)
 class Outsiders:
-    """The clients of a cluster: some pods or addresses besides its members, unknown which.
+    """The clients of a cluster: some pods or addresses besides those that work with it.
 
-    `member_label` is the label by which policies select members.
+    `insiders`: the labels by which policies select the others; an empty value is any value.
     """
 
-    member_label: str
+    insiders: Mapping[str, str]
+
+    def are_not(self, pods: Selector) -> bool:
+        """True if the selector is for insiders."""
+        return any(
+            pods.reads(name) if not value else pods.labels.get(name) == value
+            for name, value in self.insiders.items()
+        )
 
 
 Party = PodParty | AddressParty | Outsiders

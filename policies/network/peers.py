@@ -89,10 +89,8 @@ class Peer:
 
     def _lets_in(self, outsiders: Outsiders) -> Certainty:
         """Whether the peer can be a client, which nobody but its owner knows for certain."""
-        within = self.namespaces is None and self.block is None
-        if within and self.pods and self.pods.reads(outsiders.member_label):
-            return Certainty.NO
-        return Certainty.UNKNOWN
+        is_for_insiders = self.pods is not None and outsiders.are_not(self.pods)
+        return Certainty.NO if is_for_insiders else Certainty.UNKNOWN
 
 
 def _selector(value: Any) -> Selector | None:

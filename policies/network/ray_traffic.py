@@ -9,6 +9,7 @@ Sources: Ray 2.60 `scripts.py` (`ray start`), `ray_constants.py`; KubeRay 1.7 `u
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from policies.documents.metadata import annotations_of
 from policies.documents.untyped import as_dict, as_str, dict_items
 from policies.network.parties import PodParty
 from policies.network.ports import PortNames, Ports, merged, missing_from
@@ -45,7 +46,8 @@ class GroupTraffic:
 
     `party`: the pods as NetworkPolicies see them. `own`: Ray's own ports on which they listen, as
     far as they are fixed. `random`: the range from which Linux gives Ray the others. `metrics` and
-    `public`: the ports that are for others. The head has HEAD_METRICS besides.
+    `public`: the ports that are for others. The head has HEAD_METRICS besides. `is_scraped`: its
+    author expects a Prometheus: a port named `metrics`, or the annotation prometheus.io/scrape.
     """
 
     title: str
@@ -55,6 +57,7 @@ class GroupTraffic:
     random: Ports
     metrics: Ports
     public: Ports
+    is_scraped: bool = False
 
     @property
     def parts(self) -> int:
@@ -125,6 +128,7 @@ def _groups(workload: Workload, groups: Iterable[Group], namespace: str) -> Iter
             random=_random_ports(group),
             metrics=missing_from(own_ports(group), port(_metrics_port(group))),
             public=_public_ports(group, serve),
+            is_scraped=_is_scraped(group),
         )
 
 
@@ -155,6 +159,13 @@ def _declared(group: Group) -> Iterator[tuple[str, int]]:
             number = number_of(entry.get("containerPort"))
             if number and entry.get("protocol") in (None, "", "TCP"):
                 yield as_str(entry.get("name")), number
+
+
+def _is_scraped(group: Group) -> bool:
+    annotations = annotations_of(as_dict(group.raw.get("template")))
+    if as_str(annotations.get("prometheus.io/scrape")) == "true":
+        return True
+    return any(name == "metrics" for name, _ in _declared(group))
 
 
 def _port_names(group: Group) -> PortNames:

@@ -124,7 +124,7 @@ class NetworkPolicyPresent(Rule):
         message = f"NetworkPolicies do not restrict access to the {group.title}"
         if group.opened_by:
             names = _listed(group.opened_by)
-            remediation = f"in the NetworkPolicy {names}, allow only the clients of these pods"
+            remediation = f"in the NetworkPolicy {names}, let only clients reach Ray's ports"
         elif group.allowed:
             remediation = _fix_allowances(group.allowed, workload)
         else:
