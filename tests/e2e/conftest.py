@@ -15,6 +15,7 @@ import pytest
 
 from tests.e2e.api import SIGNER, Api
 from tests.e2e.double import double
+from tests.e2e.firewall import NO_NFT, has_nft
 from tests.e2e.images import Images
 from tests.e2e.intruder import Intruder
 from tests.e2e.kubelet import Kubelet
@@ -65,6 +66,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatu
     terminalreporter.section("results")
     for line in _summary:
         terminalreporter.line(line)
+    if not has_nft():
+        terminalreporter.line(f"NOT RUN: network isolation {NO_NFT}")
     if exitstatus == 0:
         terminalreporter.line("ALL OK")
 
