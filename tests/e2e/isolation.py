@@ -61,3 +61,11 @@ def pod_with(name: str, namespace: str, labels: Mapping[str, str], *environment:
             "containers": [{**container, "command": ["sleep", "infinity"]}],
         },
     }
+
+
+def labels_of_head(cluster: str) -> Mapping[str, str]:
+    return {"ray.io/cluster": cluster, "ray.io/node-type": "head"}
+
+
+def labels_of_job(name: str) -> Mapping[str, str]:
+    return {"ray.io/originated-from-crd": "RayJob", "ray.io/originated-from-cr-name": name}

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -66,9 +67,9 @@ def reached(
 ) -> dict[str, tuple[int, ...]]:
     """The ports of a pod that each client reaches under these policies; all others are closed."""
     with Firewall(lambda: list(pods.values()), lambda: policies, lambda: NAMESPACES):
-        return {
-            client: ports for client in CLIENTS if (ports := ports_from(pods[client], pods[of]))
-        }
+        with ThreadPoolExecutor(len(CLIENTS)) as pool:
+            each = pool.map(lambda client: ports_from(pods[client], pods[of]), CLIENTS)
+        return {client: ports for client, ports in zip(CLIENTS, each, strict=True) if ports}
 
 
 def ports_from(client: NetworkPod, server: NetworkPod) -> tuple[int, ...]:

@@ -3,25 +3,27 @@
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import pytest
 
 from policies.network.allowance import Allowance
 from policies.network.isolation import ISOLATION_ANNOTATION, ClusterIsolation, IsolationMode
-from policies.network.ports import Ports, merged, missing_from
-from policies.network.ray_traffic import HEAD_METRICS as HEAD_METRICS_PORTS
-from policies.network.ray_traffic import ClusterTraffic
-from policies.ray.pod import ENROLL_CONTAINER
-from policies.ray.workload import Workload
 from tests.apiserver.control_plane import HOST
 from tests.apiserver.installation import until
 from tests.e2e.api import ENROLLMENT_PORT, Api
 from tests.e2e.captured import NAMESPACE
-from tests.e2e.dialing import CLOSED, OPEN, Target, dialed, listening, with_result
+from tests.e2e.closed_cluster import DASHBOARD, SERVE, Closed, opened, unknown_ports
+from tests.e2e.dialing import OPEN, dialed, listening, with_result
 from tests.e2e.firewall import NO_NFT, Firewall, firewall_of, has_nft
 from tests.e2e.intruder import launched
-from tests.e2e.isolation import OPERATORS, bare_pod, close, pod_with
+from tests.e2e.isolation import (
+    OPERATORS,
+    bare_pod,
+    close,
+    labels_of_head,
+    labels_of_job,
+    pod_with,
+)
 from tests.e2e.kubelet import Kubelet, RunningPod
 from tests.e2e.name_server import NameServer
 from tests.e2e.network import API_SERVER_ADDRESS, GATEWAY, SIGNER_ADDRESS, Network
@@ -32,50 +34,12 @@ pytestmark = pytest.mark.skipif(not has_nft(), reason=NO_NFT)
 
 Say = Callable[[str], None]
 
-DASHBOARD, SERVE, METRICS, HEAD_METRICS = 8265, 8000, 8080, (44217, 44227)
 # As `programs.application` answers.
 ANSWER = "served by Ray"
 VISITORS, MONITORING = "visitors", "monitoring"
 NOTEBOOK, PROMETHEUS = {"app": "notebook"}, {"app": "prometheus"}
 ALLOW_FROM, MONITORED_BY = [f"{VISITORS}/app=notebook:{SERVE}"], [f"{MONITORING}/app=prometheus"]
 MODES = [IsolationMode.MEMBERS, IsolationMode.DENY_INGRESS, IsolationMode.DENY_ALL]
-
-
-@dataclass(frozen=True)
-class Closed:
-    """A cluster of a RayJob with its policies, and pods outside it."""
-
-    mode: IsolationMode
-    cluster: RayCluster
-    strangers: Mapping[str, RunningPod]
-    notebook: RunningPod
-    prometheus: RunningPod
-    operator: RunningPod
-
-    @property
-    def title(self) -> str:
-        return f"mode {self.mode}"
-
-    def listening(self) -> set[Target]:
-        """Every TCP port of every pod of the cluster on which something listens for others."""
-        return {(pod.address, port) for pod in self.cluster.pods for port in listening(pod.network)}
-
-    def public(self) -> set[Target]:
-        """The ports that the mode leaves open to everybody."""
-        if self.mode is not IsolationMode.MEMBERS:
-            return set()
-        return self.serve() | self.metrics()
-
-    def serve(self) -> set[Target]:
-        return {(pod.address, SERVE) for pod in self.cluster.pods}
-
-    def metrics(self) -> set[Target]:
-        everywhere = {(pod.address, METRICS) for pod in self.cluster.pods}
-        return everywhere | {(self.head.address, port) for port in HEAD_METRICS}
-
-    @property
-    def head(self) -> RunningPod:
-        return self.cluster.its_head
 
 
 @pytest.fixture(scope="module")
@@ -99,9 +63,6 @@ def outside(firewall: Firewall, kubelet: Kubelet) -> Iterator[Mapping[str, Runni
         "a pod of the same namespace": bare_pod(kubelet, "colleague", app="web"),
         "a member of another RayCluster": bare_pod(kubelet, "rival", **labels_of_head("rival")),
         "the submitter of another RayJob": bare_pod(kubelet, "other", **labels_of_job("rival")),
-        "a submitter's labels in another namespace": bare_pod(
-            kubelet, "far", VISITORS, **labels_of_job("members")
-        ),
         "the operator's labels in another namespace": bare_pod(
             kubelet, "pretender", VISITORS, **{"app.kubernetes.io/component": "kuberay-operator"}
         ),
@@ -121,6 +82,7 @@ def outside(firewall: Firewall, kubelet: Kubelet) -> Iterator[Mapping[str, Runni
 def closed(
     request: pytest.FixtureRequest,
     api: Api,
+    kubelet: Kubelet,
     outside: Mapping[str, RunningPod],
     cluster_of: Callable[..., RayCluster],
 ) -> Iterator[Closed]:
@@ -145,25 +107,12 @@ def closed(
     close(api, cluster.stored, isolation)
     cluster.start_head()
     cluster.add_workers(2)
-    strangers = dict(outside)
+    far = bare_pod(kubelet, f"far-{mode}", VISITORS, **labels_of_job(str(mode)))
+    strangers = {**outside, "its submitter's labels in another namespace": far}
     others = [strangers.pop(name) for name in ("notebook", "prometheus", "operator")]
     yield Closed(mode, cluster, strangers, *others)
     cluster.stop()
-
-
-def labels_of_head(cluster: str) -> Mapping[str, str]:
-    return {"ray.io/cluster": cluster, "ray.io/node-type": "head"}
-
-
-def labels_of_job(name: str) -> Mapping[str, str]:
-    return {"ray.io/originated-from-crd": "RayJob", "ray.io/originated-from-cr-name": name}
-
-
-def opened(pod: RunningPod, targets: set[Target]) -> set[Target]:
-    """The targets that a pod reaches; the firewall closes all others."""
-    results = dialed(pod.network, targets)
-    assert set(results.values()) <= {OPEN, CLOSED}, results
-    return with_result(results, OPEN)
+    kubelet.stop(far)
 
 
 def test_ray_works_and_workers_come_and_go(closed: Closed, say: Say) -> None:
@@ -192,21 +141,27 @@ def test_the_autoscaler_adds_a_worker(closed: Closed, api: Api, say: Say) -> Non
     say(f"{closed.title}: Ray's autoscaler asked the API server for a worker, which joined")
 
 
-def test_serve_answers_on_every_node(closed: Closed, say: Say) -> None:
+@pytest.fixture(scope="module")
+def serving(closed: Closed) -> Closed:
+    """The cluster with an application of Ray Serve, which has a replica in each pod."""
     head, pods = closed.head, str(len(closed.cluster.pods))
     result = head.ray.execute("python", str(PROGRAMS / "application.py"), pods, seconds=120)
     assert result.code == 0 and "ALL OK" in result.text, result.text[-3000:]
-    assert until(lambda: closed.serve() <= closed.listening())
-    with urllib.request.urlopen(f"http://{head.address}:{SERVE}/", timeout=30) as answer:
+    until(lambda: closed.serve() <= closed.listening())
+    return closed
+
+
+def test_serve_answers(serving: Closed, say: Say) -> None:
+    with urllib.request.urlopen(f"http://{serving.head.address}:{SERVE}/", timeout=30) as answer:
         assert answer.read().decode() == ANSWER
-    say(f"{closed.title}: an application of Ray Serve answers, with replicas in all pods")
+    say(f"{serving.title}: an application of Ray Serve answers, with replicas in all pods")
 
 
 def test_the_submitter_of_the_rayjob_submits_its_job(
-    closed: Closed, kubelet: Kubelet, say: Say
+    serving: Closed, kubelet: Kubelet, say: Say
 ) -> None:
     """As KubeRay's submitter does, with its labels, the token, and the name of the head."""
-    cluster = closed.cluster
+    closed, cluster = serving, serving.cluster
     secret: Object = {"secretKeyRef": {"name": cluster.name, "key": "auth_token"}}
     variables: list[Object] = [
         {"name": "RAY_AUTH_MODE", "value": "token"},
@@ -225,9 +180,10 @@ def test_the_submitter_of_the_rayjob_submits_its_job(
 
 
 def test_nobody_else_reaches_what_ray_listens_on(
-    closed: Closed, firewall: Firewall, say: Say
+    serving: Closed, firewall: Firewall, say: Say
 ) -> None:
-    """With the policies as well as without them, of which the same strangers profit."""
+    """The same strangers reach everything when nothing is enforced."""
+    closed = serving
     with ray_client(closed):
         everything = closed.listening()
         assert {(closed.head.address, port) for port in (6379, 10001, DASHBOARD)} < everything
@@ -248,20 +204,6 @@ def test_nobody_else_reaches_what_ray_listens_on(
     )
 
 
-def unknown_ports(closed: Closed) -> Mapping[str, Ports]:
-    """Ports that pods listen on and that RayWarden does not expect, by pod."""
-    traffic = ClusterTraffic.of(Workload("RayCluster", closed.cluster.stored))
-    head, workers = traffic.groups
-    unknown = {}
-    for pod in closed.cluster.pods:
-        group, more = (head, HEAD_METRICS_PORTS) if pod is closed.head else (workers, ())
-        expected = merged([*group.own, *group.random, *group.metrics, *group.public, *more])
-        found = merged(range(port, port + 1) for port in listening(pod.network))
-        if missing := missing_from(expected, found):
-            unknown[pod.name] = missing
-    return unknown
-
-
 @contextmanager
 def ray_client(closed: Closed) -> Iterator[None]:
     """Keep a connection of Ray Client from a worker: Ray starts a server for each of them."""
@@ -277,7 +219,8 @@ def ray_client(closed: Closed) -> Iterator[None]:
     raise AssertionError("Ray Client could not connect")
 
 
-def test_those_who_are_named_reach_what_they_are_named_for(closed: Closed, say: Say) -> None:
+def test_those_who_are_named_reach_what_they_are_named_for(serving: Closed, say: Say) -> None:
+    closed = serving
     everything, public = closed.listening(), closed.public()
     assert opened(closed.notebook, everything) == public | closed.serve()
     assert opened(closed.prometheus, everything) == public | closed.metrics()
@@ -304,24 +247,6 @@ def test_only_deny_all_closes_what_the_pods_reach(closed: Closed, say: Say) -> N
     for pod in closed.cluster.pods:
         assert opened(pod, {signer, node}) == expected
     say(f"{closed.title}: the pods reach {len(expected)} of enrollment and another server")
-
-
-def test_pods_wait_until_their_policies_stand(
-    api: Api, kubelet: Kubelet, cluster_of: Callable[..., RayCluster], say: Say
-) -> None:
-    """Until RayWarden may write policies, the init container holds the pod."""
-    if not api.port:
-        pytest.skip("a double of the API server has no rights to take away")
-    with api.no_rights_to_write():
-        pod = cluster_of("held").pod("head")
-        running = kubelet.prepare(pod, api.place(pod))
-        enroll = kubelet.add_container(running, ENROLL_CONTAINER)
-        until(lambda: "NetworkPolicy" in enroll.log.read_text(), 30)
-        assert not enroll.ended
-        waiting = enroll.log.read_text()
-    assert enroll.wait(60).code == 0, enroll.log.read_text()
-    kubelet.stop(running)
-    say(f"without rights to write policies a pod waits; it starts when they stand: {waiting}")
 
 
 @pytest.mark.parametrize("claimed", [labels_of_head("training"), labels_of_job("training")])
