@@ -16,10 +16,12 @@ from tests.apiserver.pki import Pki, signing_keys
 from tests.support.deployed import NO_KUBECTL, kubectl
 from tests.support.kube_conversation import write_kubeconfig
 
+# The name by which pods reach an API server.
+HOST = "kubernetes.default"
 AUDIT_LOG = "audit.log"
 # A start takes some seconds; a busy machine may need much longer.
 _START_SECONDS = 60
-_ISSUER = "https://kubernetes.default.svc.cluster.local"
+ISSUER = "https://kubernetes.default.svc.cluster.local"
 
 
 class ControlPlane:
@@ -116,6 +118,11 @@ class ControlPlane:
         assert document or response.status_code == 404, response.text
         return document
 
+    @property
+    def port(self) -> int:
+        """The port on 127.0.0.1."""
+        return int(self.server.rpartition(":")[2])
+
     def token(self, namespace: str, account: str, **spec: Any) -> str:
         """A service account token, requested as the kubelet does."""
         path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token"
@@ -197,7 +204,7 @@ def _etcd_flags(folder: Path, client: str) -> dict[str, Any]:
 
 
 def _api_server_flags(folder: Path, pki: Pki, etcd: str, port: int) -> dict[str, Any]:
-    certificate, key = pki.certify("server")
+    certificate, key = pki.certify("server", host=HOST)
     signing_key, public_key = signing_keys(folder)
     return {
         "etcd_servers": etcd,
@@ -211,10 +218,10 @@ def _api_server_flags(folder: Path, pki: Pki, etcd: str, port: int) -> dict[str,
         "tls_cert_file": certificate,
         "tls_private_key_file": key,
         "cert_dir": folder,
-        "service_account_issuer": _ISSUER,
+        "service_account_issuer": ISSUER,
         "service_account_signing_key_file": signing_key,
         "service_account_key_file": public_key,
-        "api_audiences": _ISSUER,
+        "api_audiences": ISSUER,
         "audit_policy_file": _audit_policy(folder),
         "audit_log_path": folder / AUDIT_LOG,
     }
