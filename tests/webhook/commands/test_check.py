@@ -108,6 +108,7 @@ async def test_programs_get_json(fake: FakeKubeApi, api: KubeApi) -> None:
         "certificates",
         "kuberay",
         "coverage",
+        "network-isolation",
     ]
     (finding,) = report["sections"][5]["findings"]
     assert finding == {
