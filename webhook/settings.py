@@ -46,7 +46,7 @@ class Settings(BaseSettings):
         8444,
         ge=0,
         le=65535,
-        description="HTTPS port of `/v1/certificates`; 0 chooses a free port",
+        description="HTTPS port of `/v1/certificates` and `/v1/bundles`; 0 chooses a free port",
     )
     operations_port: int = Field(
         8080,
@@ -153,6 +153,21 @@ class Settings(BaseSettings):
     max_enrollment_bytes: int = Field(
         32 * 1024, gt=0, description="largest enrollment request; larger ones get 413"
     )
+    client_certificates: bool = Field(
+        False,
+        description="issue certificates to people who use `raywarden connect`; "
+        "`deploy/components/connect` sets it and grants the rights",
+    )
+    # At most a week: nothing takes a certificate back before it expires.
+    client_certificate_hours: float = Field(
+        8.0,
+        gt=0,
+        le=168,
+        description="longest validity of a person's certificate, which is also the default",
+    )
+    client_certificates_per_minute: int = Field(
+        10, gt=0, description="certificates that one person can request per minute"
+    )
     # At most a minute: generations become active five minutes after they are added, and by then
     # every replica must have read them.
     resync_seconds: float = Field(
@@ -241,6 +256,11 @@ def from_environment(*, strict: bool = False) -> Settings:
     if problems:
         raise SetupError("\n".join(problems))
     return settings
+
+
+def process_environment() -> dict[str, str]:
+    """A copy of the whole environment, for a program that RayWarden starts."""
+    return dict(os.environ)
 
 
 def unknown_variables(environment: Mapping[str, str] = os.environ) -> Iterator[str]:

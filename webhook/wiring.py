@@ -22,12 +22,14 @@ from policies.config import Policy
 from policies.model import Signer
 from webhook import __version__
 from webhook.admission.reviewer import Reviewer
+from webhook.ca.bundles import Bundles
 from webhook.ca.root_files import load_root
 from webhook.ca.rotation import Rotation
 from webhook.ca.seed_store import DirectorySeedStore, MemorySeedStore
 from webhook.ca.serving_certificate import ServingCertificate, serving_certificate
 from webhook.ca.trust import Trust
 from webhook.check.collect import Inspection
+from webhook.client_certificates.signer import client_signer
 from webhook.enrollment.signing import Signing
 from webhook.kube.adapters import (
     KubeLive,
@@ -36,6 +38,7 @@ from webhook.kube.adapters import (
     KubeWebhookConfigurations,
 )
 from webhook.kube.api import KubeApi
+from webhook.kube.client_requests import KubeClientRequests
 from webhook.manifests import report
 from webhook.manifests.cluster import ManifestCluster
 from webhook.metrics.clock_skew import ClockSkew
@@ -43,11 +46,7 @@ from webhook.metrics.expiry import Lifetimes
 from webhook.metrics.registry import CaCache, Metrics, Watches
 from webhook.policy.file import parse_policy, read_policy
 from webhook.policy.watch import PolicyMetrics, PolicyWatch
-from webhook.ports import (
-    NamespaceStates,
-    SeedStore,
-    UnavailableError,
-)
+from webhook.ports import NamespaceStates, SeedStore, UnavailableError
 from webhook.server.observer import Observer
 from webhook.server.readiness import Readiness
 from webhook.server.reconciler import Reconciler
@@ -117,6 +116,7 @@ async def server(
         namespace_states=live,
         seeds=_seeds(settings, api),
         configurations=configurations if writes_bundle else None,
+        client_requests=KubeClientRequests(api, _now) if settings.client_certificates else None,
         run_caches=partial(_run_caches, api, live),
         cached_resources=live.resources,
         up_to_date=live.up_to_date,
@@ -181,10 +181,17 @@ def _server(
         readiness, observer, on_ca_change, _now, _new_secret,
     )  # fmt: skip
     tasks = _tasks(settings, dependencies, readiness, reconciler, policy_watch)
+    if dependencies.client_requests:
+        signer = client_signer(
+            settings, dependencies.client_requests, lambda: trust.authorities, domains, observer,
+            _now, time.monotonic, random_serial_number,
+        )  # fmt: skip
+        tasks = (*tasks, partial(signer.run, readiness.wait))
     signing = _signing(settings, dependencies, trust, domains)
+    bundles = Bundles(dependencies.live, lambda: trust.authorities)
     apps = {
         "admission": admission_app(reviewer, observer, readiness, settings),
-        "enrollment": enrollment_app(signing, observer, settings),
+        "enrollment": enrollment_app(signing, bundles, observer, settings),
         "operations": operations_app(readiness, observer),
     }
     listeners = {
@@ -256,15 +263,9 @@ def _signing(
     settings: Settings, dependencies: Dependencies, trust: Trust, domains: Domains
 ) -> Signing:
     return Signing(
-        dependencies.live,
-        lambda: trust.authorities,
-        domains,
-        _profile(settings),
-        settings,
-        _now,
-        time.monotonic,
-        random_serial_number,
-    )
+        dependencies.live, lambda: trust.authorities, domains, _profile(settings), settings,
+        _now, time.monotonic, random_serial_number,
+    )  # fmt: skip
 
 
 def _policy_watch(file: Path | None) -> PolicyWatch:

@@ -23,7 +23,13 @@ async def server_permissions(
     Raises ForbiddenError if the caller may not create SubjectAccessReviews.
     """
     account = deployment.service_account
-    needed = list(permissions(deployment.configuration, own_seed=not deployment.own_seed))
+    needed = list(
+        permissions(
+            deployment.configuration,
+            own_seed=not deployment.own_seed,
+            clients=deployment.signs_for_clients,
+        )
+    )
     limit = asyncio.Semaphore(_MAX_CONCURRENT)
 
     async def is_allowed(permission: Permission) -> bool:
@@ -44,11 +50,13 @@ def _title(permission: Permission, namespace: str) -> str:
 
 
 def _access_review(permission: Permission, namespace: str, account: str) -> Mapping[str, Any]:
+    resource, _, subresource = permission.resource.plural.partition("/")
     attributes = {
         "verb": permission.verb,
         "group": permission.resource.group,
         "version": permission.resource.version,
-        "resource": permission.resource.plural,
+        "resource": resource,
+        "subresource": subresource,
         "namespace": namespace if permission.ours else "",
         "name": permission.name,
     }

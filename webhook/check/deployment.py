@@ -91,6 +91,12 @@ class ServerDeployment:
         return self.settings.get("RAYWARDEN_SEED_DIR", "")
 
     @property
+    def signs_for_clients(self) -> bool:
+        """Whether the server issues certificates to people, for `raywarden connect`."""
+        value = self.settings.get("RAYWARDEN_CLIENT_CERTIFICATES", "")
+        return value.lower() in ("true", "1", "yes", "on", "y", "t")
+
+    @property
     def certificate_days(self) -> int:
         days = self.settings.get("RAYWARDEN_CERTIFICATE_DAYS", "")
         if days.isascii() and days.isdecimal() and len(days) <= _MAX_DAYS_DIGITS:

@@ -7,7 +7,6 @@ second.
 
 import asyncio
 import math
-import random
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,7 +18,16 @@ from policies.documents.metadata import metadata_of
 from policies.documents.untyped import as_str
 from webhook.kube import response as answers
 from webhook.kube.config import client
-from webhook.kube.request import ApiPath, BusyError, NotFoundError, Request, Resource, refusal
+from webhook.kube.request import (
+    ApiPath,
+    BusyError,
+    NotFoundError,
+    Request,
+    Resource,
+    backoff,
+    refusal,
+    selectors,
+)
 from webhook.kube.response import DryRunResult, Event, Page
 from webhook.ports import UnavailableError
 
@@ -58,12 +66,14 @@ class KubeApi:
         cls,
         kubeconfig: Path | None = None,
         on_response_date: Callable[[str], None] = lambda date: None,
+        *,
+        context: str = "",
     ) -> Self:
         """A client configured by `webhook.kube.config`; sends nothing to the API server yet.
 
         Calls `on_response_date` with the `Date` header of each answer, "" if it has none.
         """
-        return cls(await client(kubeconfig), on_response_date)
+        return cls(await client(kubeconfig, context), on_response_date)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -91,17 +101,23 @@ class KubeApi:
         return await self._read(Request("get", "GET", ApiPath(path)), seconds)
 
     async def pages(
-        self, resource: Resource, *, seconds: float = _LIST_SECONDS, labels: str = ""
+        self,
+        resource: Resource,
+        namespace: str = "",
+        *,
+        seconds: float = _LIST_SECONDS,
+        labels: str = "",
+        fields: str = "",
     ) -> AsyncGenerator[Page, None]:
-        """The objects of all namespaces in pages of 50, filtered by the label selector `labels`.
+        """The objects of a namespace, or of all, in pages of 50.
 
-        `seconds` bounds each page.
+        They are filtered by the label selector `labels` and the field selector `fields`. `seconds`
+        bounds each page.
         """
-        query = {"limit": str(_PAGE_SIZE)}
-        if labels:
-            query["labelSelector"] = labels
+        query = {"limit": str(_PAGE_SIZE), **selectors(labels, fields)}
         while True:
-            document = await self._read(Request("list", "GET", resource, query=query), seconds)
+            request = Request("list", "GET", resource, namespace, query=query)
+            document = await self._read(request, seconds)
             metadata, items = metadata_of(document), document.get("items")
             if not isinstance(items, list):
                 raise UnavailableError(f"list {resource}: the answer is not a list")
@@ -113,21 +129,27 @@ class KubeApi:
             query = {**query, "continue": next_page}
 
     async def watch(
-        self, resource: Resource, version: str, *, seconds: float = _WATCH_SECONDS, labels: str = ""
+        self,
+        resource: Resource,
+        version: str,
+        *,
+        seconds: float = _WATCH_SECONDS,
+        labels: str = "",
+        fields: str = "",
     ) -> AsyncGenerator[Event, None]:
         """The events since `version` in all namespaces, with bookmarks, until the server ends them.
 
-        They are filtered by the label selector `labels`: an object that no longer matches counts as
-        deleted. Raises ExpiredError if the server no longer has `version`.
+        They are filtered by the label selector `labels` and the field selector `fields`: an object
+        that no longer matches counts as deleted. Raises ExpiredError if the server no longer has
+        `version`.
         """
         query = {
             "watch": "true",
             "allowWatchBookmarks": "true",
             "resourceVersion": version,
             "timeoutSeconds": str(math.ceil(seconds)),
+            **selectors(labels, fields),
         }
-        if labels:
-            query["labelSelector"] = labels
         request = Request("watch", "GET", resource, query=query)
         async with self._opened(
             request, _SECONDS, math.ceil(seconds) + _WATCH_GRACE_SECONDS
@@ -148,9 +170,10 @@ class KubeApi:
         document: Mapping[str, Any],
         *,
         seconds: float = _SECONDS,
-    ) -> None:
-        """Store a new object; raises ConflictError if it exists already."""
-        await self._once(Request("create", "POST", resource, namespace, body=document), seconds)
+    ) -> Mapping[str, Any]:
+        """Store a new object; returns what is stored. Raises ConflictError if it exists already."""
+        request = Request("create", "POST", resource, namespace, body=document)
+        return await self._once(request, seconds)
 
     async def dry_run(
         self,
@@ -181,11 +204,13 @@ class KubeApi:
         document: Mapping[str, Any],
         *,
         seconds: float = _SECONDS,
-    ) -> None:
-        """Replace an object; raises ConflictError if its resourceVersion has changed."""
-        await self._once(
-            Request("update", "PUT", resource, namespace, name, body=document), seconds
-        )
+    ) -> Mapping[str, Any]:
+        """Replace an object; returns what is stored.
+
+        Raises ConflictError if its resourceVersion has changed.
+        """
+        request = Request("update", "PUT", resource, namespace, name, body=document)
+        return await self._once(request, seconds)
 
     async def patch(
         self,
@@ -202,6 +227,14 @@ class KubeApi:
             "patch", "PATCH", resource, namespace, name, body=body, content_type=content_type
         )
         await self._once(request, seconds)
+
+    async def delete(
+        self, resource: Resource, namespace: str, name: str, preconditions: Mapping[str, str]
+    ) -> None:
+        """Delete an object; raises ConflictError if its uid or resourceVersion are others."""
+        options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions}
+        request = Request("delete", "DELETE", resource, namespace, name, body=options)
+        await self._once(request, _SECONDS)
 
     async def _read(self, request: Request, seconds: float) -> Mapping[str, Any]:
         clock = asyncio.get_running_loop().time
@@ -261,13 +294,3 @@ class KubeApi:
         answer = await self._client.call_api(method, url, headers, body, _request_timeout=timeout)
         response: aiohttp.ClientResponse = answer.response
         return response
-
-
-def backoff(attempt: int, first: float, most: float = math.inf) -> float:
-    """Seconds to wait after an attempt (the first is 1): doubled each time, with jitter.
-
-    `first` is the pause after the first attempt, `most` the longest.
-    """
-    # 2**20 times the first pause is beyond any use; a larger exponent would overflow in the end.
-    doublings = min(attempt - 1, 20)
-    return min(most, math.ldexp(first, doublings)) * random.uniform(0.5, 1.0)

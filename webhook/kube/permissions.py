@@ -4,6 +4,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from webhook.kube.adapters import CONFIGURATIONS, PODS, SECRETS, SEED, TOKEN_REVIEWS
+from webhook.kube.client_requests import (
+    ACCESS_REVIEWS,
+    APPROVAL,
+    EVENTS,
+    REQUESTS,
+    SIGNER,
+    SIGNERS,
+    STATUS,
+)
 from webhook.kube.memory import NAMESPACES, RAY_CLUSTERS, WATCHED
 from webhook.kube.request import Resource
 
@@ -25,11 +34,14 @@ class Permission:
         return f"{permission} {self.name}" if self.name else permission
 
 
-def permissions(configuration: str, own_seed: bool = True) -> Iterator[Permission]:
+def permissions(
+    configuration: str, own_seed: bool = True, *, clients: bool = False
+) -> Iterator[Permission]:
     """Every permission that the server needs.
 
     `configuration` is the name of RayWarden's webhook configurations, empty if it does not write
     their caBundle. `own_seed` is whether the seed is in the Secret; otherwise it is mounted.
+    `clients` is whether RayWarden signs certificates for people (`deploy/components/connect`).
     """
     # The rules decide from memory, which is filled before any request: list once, then watch.
     for resource in WATCHED:
@@ -48,3 +60,18 @@ def permissions(configuration: str, own_seed: bool = True) -> Iterator[Permissio
         yield Permission("create", SECRETS, ours=True)
         yield Permission("get", SECRETS, ours=True, name=SEED)
         yield Permission("update", SECRETS, ours=True, name=SEED)
+    if clients:
+        yield from client_permissions()
+
+
+def client_permissions() -> Iterator[Permission]:
+    """What the signer of people's certificates needs besides."""
+    for verb in ("get", "list", "watch"):
+        yield Permission(verb, REQUESTS)
+    for subresource in (APPROVAL, STATUS):
+        yield Permission("update", subresource)
+    # The API server asks for these when a request for this signer is approved or signed.
+    for verb in ("approve", "sign"):
+        yield Permission(verb, SIGNERS, name=SIGNER)
+    yield Permission("create", ACCESS_REVIEWS)
+    yield Permission("create", EVENTS)

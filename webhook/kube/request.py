@@ -1,5 +1,7 @@
 """Requests to the Kubernetes API, and the exceptions for the answers that refuse them."""
 
+import math
+import random
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -57,7 +59,10 @@ class BusyError(UnavailableError):
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """A resource of the API; the core group is ""."""
+    """A resource of the API, or one of its subresources as RBAC names it, such as `pods/status`.
+
+    The core group is "".
+    """
 
     group: str
     version: str
@@ -75,9 +80,8 @@ class Resource:
         segments.append(self.version)
         if namespace:
             segments += ["namespaces", namespace]
-        segments.append(self.plural)
-        if name:
-            segments.append(name)
+        plural, _, subresource = self.plural.partition("/")
+        segments += filter(None, (plural, name, subresource))
         return "/" + "/".join(map(_segment, segments))
 
 
@@ -144,6 +148,22 @@ def refusal(request: Request, status: int, retry_after: str, content: bytes) -> 
     exceptions = {404: NotFoundError, 410: ExpiredError, 422: InvalidError}
     exception = exceptions.get(status, UnavailableError)
     return exception(f"{request}: the API server answered {status}")
+
+
+def selectors(labels: str, fields: str) -> dict[str, str]:
+    """The query of a label selector and a field selector, either of which may be empty."""
+    query = {"labelSelector": labels, "fieldSelector": fields}
+    return {name: selector for name, selector in query.items() if selector}
+
+
+def backoff(attempt: int, first: float, most: float = math.inf) -> float:
+    """Seconds to wait after an attempt (the first is 1): doubled each time, with jitter.
+
+    `first` is the pause after the first attempt, `most` the longest.
+    """
+    # 2**20 times the first pause is beyond any use; a larger exponent would overflow in the end.
+    doublings = min(attempt - 1, 20)
+    return min(most, math.ldexp(first, doublings)) * random.uniform(0.5, 1.0)
 
 
 def _message(content: bytes) -> str:

@@ -55,7 +55,8 @@ _OUTCOMES = (
     "retry_later",
     "unavailable",
 )
-_STATUSES = ("400", "404", "405", "408", "413", "415", "500", "503")
+_CLIENT_OUTCOMES = ("issued", "denied", "failed", "delayed", "crashed")
+_STATUSES = ("400", "404", "405", "408", "413", "415", "429", "500", "503")
 _OPERATIONS = ("CREATE", "UPDATE", "DELETE", "CONNECT")
 _RULE_IDS = tuple(rule.id for rule in RULES)
 _MUTATION_IDS = tuple(mutation.id for mutation in MUTATIONS)
@@ -166,6 +167,12 @@ class Metrics:
             "enrollment_duration_seconds",
             "Seconds from an enrollment request to its answer, "
             "including the wait for the pod's address.",
+        )
+
+        self.client_certificates = self._counter(
+            "client_certificates",
+            "People's requests for a certificate, by outcome; delayed ones are tried again.",
+            Label("outcome", _CLIENT_OUTCOMES),
         )
 
     def _declare_reconciler(self) -> None:

@@ -10,7 +10,13 @@ from fastapi import FastAPI
 
 from webhook.ca.serving_certificate import ServingCertificate
 from webhook.metrics.registry import LabeledCollector, Metrics
-from webhook.ports import LiveObjects, NamespaceStates, SeedStore, WebhookConfigurations
+from webhook.ports import (
+    ClientRequests,
+    LiveObjects,
+    NamespaceStates,
+    SeedStore,
+    WebhookConfigurations,
+)
 from webhook.server.listener import Listener, listener, open_port, serve
 from webhook.server.readiness import Readiness
 from webhook.settings import Settings, SetupError
@@ -24,6 +30,7 @@ class Dependencies:
     """The adapters that a server uses.
 
     `run_caches` fills RayWarden's caches and keeps them up to date while it runs.
+    `client_requests` is None if RayWarden issues no certificates to people.
     `cached_resources` names the resources that it must list before the server is ready, and
     `up_to_date` says which caches are up to date.
     """
@@ -32,6 +39,7 @@ class Dependencies:
     namespace_states: NamespaceStates
     seeds: SeedStore
     configurations: WebhookConfigurations | None = None
+    client_requests: ClientRequests | None = None
     run_caches: Callable[[Readiness], Awaitable[None]] | None = None
     cached_resources: tuple[str, ...] = ()
     up_to_date: Callable[[], Mapping[str, bool]] = dict
