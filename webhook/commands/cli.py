@@ -1,4 +1,4 @@
-"""The command line: `raywarden serve | review | check | rules | ca | enroll`."""
+"""The command line: `raywarden serve | review | check | connect | rules | ca | enroll`."""
 
 import sys
 from typing import Annotated
@@ -9,6 +9,7 @@ from webhook import __version__
 from webhook.agent.command import enroll_command
 from webhook.commands import ca, rules
 from webhook.commands.check import check_command
+from webhook.commands.connect import connect_command
 from webhook.commands.review import review_command
 from webhook.commands.serve import serve_command
 from webhook.settings import SetupError, unknown_variables
@@ -24,6 +25,7 @@ app = typer.Typer(
 app.command("serve")(serve_command)
 app.command("review")(review_command)
 app.command("check")(check_command)
+app.command("connect")(connect_command)
 app.command("enroll")(enroll_command)
 app.add_typer(ca.app)
 app.add_typer(rules.app)

@@ -201,7 +201,7 @@ def _address(peer: str) -> Address | None:
 
 
 def payer(peer: str) -> str:
-    """The key that requests of an address are charged to: an IPv4 address, or an IPv6 network of 64 bits.
+    """What requests of an address are charged to: an IPv4 address, or an IPv6 network of 64 bits.
 
     Any machine with one IPv6 address can usually use the whole /64, so addresses in it are not
     told apart.

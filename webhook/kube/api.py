@@ -8,7 +8,7 @@ second.
 import asyncio
 import math
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -17,7 +17,7 @@ import aiohttp
 from policies.documents.metadata import metadata_of
 from policies.documents.untyped import as_str
 from webhook.kube import response as answers
-from webhook.kube.config import client
+from webhook.kube.config import MOST_CONNECTIONS, client
 from webhook.kube.request import (
     ApiPath,
     BusyError,
@@ -29,6 +29,7 @@ from webhook.kube.request import (
     selectors,
 )
 from webhook.kube.response import DryRunResult, Event, Page
+from webhook.kube.transport import send, websocket
 from webhook.ports import UnavailableError
 
 if TYPE_CHECKING:
@@ -68,12 +69,13 @@ class KubeApi:
         on_response_date: Callable[[str], None] = lambda date: None,
         *,
         context: str = "",
+        connections: int = MOST_CONNECTIONS,
     ) -> Self:
         """A client configured by `webhook.kube.config`; sends nothing to the API server yet.
 
         Calls `on_response_date` with the `Date` header of each answer, "" if it has none.
         """
-        return cls(await client(kubeconfig, context), on_response_date)
+        return cls(await client(kubeconfig, context, connections), on_response_date)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -236,6 +238,12 @@ class KubeApi:
         request = Request("delete", "DELETE", resource, namespace, name, body=options)
         await self._once(request, _SECONDS)
 
+    def websocket(
+        self, request: Request, protocol: str
+    ) -> AbstractAsyncContextManager[aiohttp.ClientWebSocketResponse]:
+        """A WebSocket that speaks the subprotocol `protocol`."""
+        return websocket(self._client, request, protocol)
+
     async def _read(self, request: Request, seconds: float) -> Mapping[str, Any]:
         clock = asyncio.get_running_loop().time
         deadline, attempt = clock() + seconds, 1
@@ -260,7 +268,7 @@ class KubeApi:
         """The answer to a request before its body is read; `answer_seconds` bounds the header."""
         try:
             async with asyncio.timeout(answer_seconds):
-                response = await self._send(request, aiohttp.ClientTimeout(total=total_seconds))
+                response = await send(self._client, request, total_seconds)
             async with response:
                 self._on_response_date(response.headers.get("Date", ""))
                 if response.status >= 400:
@@ -272,25 +280,3 @@ class KubeApi:
             raise UnavailableError(f"{request}: no answer from the API server in time") from None
         except (aiohttp.ClientError, OSError) as error:
             raise BusyError(f"{request}: {answers.network_problem(error)}") from None
-
-    async def _send(
-        self, request: Request, timeout: aiohttp.ClientTimeout
-    ) -> aiohttp.ClientResponse:
-        from kubernetes.aio.config import ConfigException
-
-        try:
-            method, url, headers, body, _ = await self._client.param_serialize(
-                request.method,
-                request.resource.path(request.namespace, request.name),
-                query_params=list(request.query.items()),
-                header_params={"Accept": "application/json", "Content-Type": request.content_type},
-                body=request.body,
-                auth_settings=["BearerToken"],
-            )
-        except (ConfigException, OSError):
-            raise UnavailableError(
-                "the service account's token cannot be read: check that it is still mounted"
-            ) from None
-        answer = await self._client.call_api(method, url, headers, body, _request_timeout=timeout)
-        response: aiohttp.ClientResponse = answer.response
-        return response

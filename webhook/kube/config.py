@@ -11,10 +11,16 @@ if TYPE_CHECKING:
     from kubernetes.aio.client.configuration import Configuration
 
 
-async def client(kubeconfig: Path | None, context: str = "") -> "ApiClient":
+MOST_CONNECTIONS = 100
+
+
+async def client(
+    kubeconfig: Path | None, context: str = "", connections: int = MOST_CONNECTIONS
+) -> "ApiClient":
     """A client for `kubeconfig`; for None, with the pod's service account or the user's kubeconfig.
 
-    A `context` is one of a kubeconfig, so with one the service account is not used.
+    A `context` is one of a kubeconfig, so with one the service account is not used. `connections`
+    is how many may be open at once; 0 sets no limit.
 
     Raises UnavailableError if no usable configuration exists.
     """
@@ -27,6 +33,7 @@ async def client(kubeconfig: Path | None, context: str = "") -> "ApiClient":
     # Python 3.13 and later reject certificates without key identifiers by default. Many API servers
     # have such a certificate, and every other Kubernetes client (in Go) accepts it.
     configuration.disable_strict_ssl_verification = True
+    configuration.connection_pool_maxsize = connections
     try:
         api_client = ApiClient(configuration)
     except (OSError, ValueError) as error:

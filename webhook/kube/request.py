@@ -18,6 +18,10 @@ from webhook.ports import ConflictError, UnavailableError
 _RBAC_REFUSAL = re.compile(r" cannot \w+ (resource|path) ")
 
 
+# The API server calls those so who present no credentials, if it lets them in at all.
+_ANONYMOUS = 'User "system:anonymous"'
+
+
 class NotFoundError(UnavailableError):
     """The object does not exist, or the API server does not know the resource."""
 
@@ -28,6 +32,10 @@ class ForbiddenError(UnavailableError):
     def __init__(self, message: str, right: str) -> None:
         super().__init__(message)
         self.permission = right
+
+
+class UnauthorizedError(UnavailableError):
+    """The API server does not know who the caller is."""
 
 
 class RefusedError(UnavailableError):
@@ -128,6 +136,8 @@ def refusal(request: Request, status: int, retry_after: str, content: bytes) -> 
     It never quotes the answer, which may itself quote the request, and with it a secret. A dry run
     is the exception: its answer is the result, and its request contains no secret.
     """
+    if status == 403 and _ANONYMOUS in _message(content):
+        return UnauthorizedError(f"{request}: the API server takes the caller for nobody (403)")
     if status == 403 and _RBAC_REFUSAL.search(_message(content)):
         return ForbiddenError(
             f"the service account may not {request}: grant it with RBAC (deploy/base shows how)",
@@ -142,7 +152,7 @@ def refusal(request: Request, status: int, retry_after: str, content: bytes) -> 
             f"{request}: refused (403), but not by RBAC: check quotas and admission webhooks"
         )
     if status == 401:
-        return UnavailableError(f"{request}: the API server rejected the credentials (401)")
+        return UnauthorizedError(f"{request}: the API server rejected the credentials (401)")
     if status == 429 or status >= 500:
         return BusyError(f"{request}: the API server answered {status}", _seconds(retry_after))
     exceptions = {404: NotFoundError, 410: ExpiredError, 422: InvalidError}
