@@ -15,7 +15,6 @@ import uvloop
 from webhook.connect.problems import ConnectError
 from webhook.connect.program import STOPS
 from webhook.connect.session import ConnectOptions, connect
-from webhook.server.observer import set_up_logging
 from webhook.settings import process_environment
 
 _DURATION = re.compile(r"([0-9]{1,6})([smhd])")
@@ -59,7 +58,6 @@ def connect_command(
     environment = process_environment()
     program = [] if print_only else (command or [environment.get("SHELL", "/bin/sh")])
     options = ConnectOptions(namespace, name, program, _duration(ttl), kubeconfig, context)
-    set_up_logging("error")
     sys.exit(_run(connect(options, environment)))
 
 

@@ -44,16 +44,13 @@ class PodForward:
     async def listening(self, port: int) -> AsyncIterator[int]:
         """Forward a port of the pod; gives the local port, the same number where it is free."""
 
-        async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            task = asyncio.current_task()
-            assert task
-            self._connections.add(task)
-            try:
-                if len(self._connections) <= _MAX_CONNECTIONS:
-                    await self._serve(port, reader, writer)
-            finally:
-                self._connections.discard(task)
+        def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            if len(self._connections) >= _MAX_CONNECTIONS:
                 writer.close()
+                return
+            task = asyncio.create_task(self._serve(port, reader, writer))
+            self._connections.add(task)
+            task.add_done_callback(self._connections.discard)
 
         try:
             server = await asyncio.start_server(accept, LOOPBACK, port)
@@ -92,6 +89,8 @@ class PodForward:
             self._say(f"the head {self._pod} is gone: end this, and connect again")
         except UnavailableError as error:
             self._say(f"a connection to port {port} failed: {error}")
+        finally:
+            writer.close()
 
     @asynccontextmanager
     async def _stream(self, port: int) -> AsyncIterator[PodStream]:
