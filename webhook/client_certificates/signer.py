@@ -10,7 +10,7 @@ from certs.cache import Authorities
 from certs.client import ClusterName
 from certs.identity import Domains
 from webhook.client_certificates.decision import ClientRefusal
-from webhook.client_certificates.signing import ClientCertificate, ClientSigning, Decision
+from webhook.client_certificates.signing import ClientCertificate, ClientDecision, ClientSigning
 from webhook.enrollment.rate_limit import RateLimit
 from webhook.ports import ClientRequest, ClientRequests, ConflictError, UnavailableError
 from webhook.settings import Settings
@@ -133,7 +133,7 @@ class ClientSigner:
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LAST_PAUSE_SECONDS)
 
-    async def _report(self, request: ClientRequest, decision: Decision) -> None:
+    async def _report(self, request: ClientRequest, decision: ClientDecision) -> None:
         certificate, refusal = decision.certificate, decision.refusal
         if refusal:
             self._observer.client_certificate_refused(request, decision.cluster, refusal)

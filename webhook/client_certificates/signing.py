@@ -33,7 +33,7 @@ class ClientCertificate:
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class ClientDecision:
     """What was written into a request; one of `certificate` and `refusal` is there.
 
     `cluster` is None if the request names none.
@@ -63,7 +63,7 @@ class ClientSigning:
         self._now = now
         self._new_serial = new_serial
 
-    async def answer(self, request: ClientRequest) -> Decision:
+    async def answer(self, request: ClientRequest) -> ClientDecision:
         """Decide about a request that is not decided, and write the decision into it.
 
         An approval by somebody else does not count: the requester must be allowed to connect.
@@ -82,7 +82,9 @@ class ClientSigning:
             return await self._refuse(request, name, refusal)
         return await self._issue(request, asked, cluster)
 
-    async def _issue(self, request: ClientRequest, asked: Wanted, cluster: Cluster) -> Decision:
+    async def _issue(
+        self, request: ClientRequest, asked: Wanted, cluster: Cluster
+    ) -> ClientDecision:
         certificate = self._sign(asked, cluster)
         if certificate is None:
             refusal = ClientRefusal(
@@ -97,7 +99,7 @@ class ClientSigning:
                 request, f"{user} may connect to {asked.cluster}"
             )
         await self._requests.issue(request, certificate.certificates)
-        return Decision(asked.cluster, certificate=certificate)
+        return ClientDecision(asked.cluster, certificate=certificate)
 
     def _sign(self, asked: Wanted, cluster: Cluster) -> ClientCertificate | None:
         """A certificate that can be used as a client only; None if the CA has expired."""
@@ -112,10 +114,10 @@ class ClientSigning:
 
     async def _refuse(
         self, request: ClientRequest, name: ClusterName | None, refusal: ClientRefusal
-    ) -> Decision:
+    ) -> ClientDecision:
         # The API server keeps an approval: an approved request can only fail.
         if refusal.outcome is Outcome.DENIED and not request.approved:
             await self._requests.deny(request, refusal.reason, refusal.message)
         else:
             await self._requests.fail(request, refusal.reason, refusal.message)
-        return Decision(name, refusal=refusal)
+        return ClientDecision(name, refusal=refusal)

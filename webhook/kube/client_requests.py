@@ -175,15 +175,11 @@ def request_of(document: Mapping[str, Any]) -> ClientRequest:
     status = as_dict(document.get("status"))
     conditions = {as_str(entry.get("type")) for _, entry in dict_items(status.get("conditions"))}
     lifetime = spec.get("expirationSeconds")
-    extra = {
-        key: tuple(text for _, text in str_items(values))
-        for key, values in as_dict(spec.get("extra")).items()
-    }
     requester = Requester(
         name=as_str(spec.get("username")),
         uid=as_str(spec.get("uid")),
-        groups=tuple(group for _, group in str_items(spec.get("groups"))),
-        extra=extra,
+        groups=_texts(spec.get("groups")),
+        extra={key: _texts(values) for key, values in as_dict(spec.get("extra")).items()},
     )
     return ClientRequest(
         name=name_of(document),
@@ -192,7 +188,7 @@ def request_of(document: Mapping[str, Any]) -> ClientRequest:
         created=created_of(document),
         requester=requester,
         csr=_decoded(as_str(spec.get("request"))),
-        usages=tuple(usage for _, usage in str_items(spec.get("usages"))),
+        usages=_texts(spec.get("usages")),
         lifetime=lifetime if isinstance(lifetime, int) else None,
         approved="Approved" in conditions,
         decided=bool(conditions & {"Denied", "Failed"}) or bool(status.get("certificate")),
@@ -207,6 +203,10 @@ def without_our_tls(ray_cluster: Mapping[str, Any]) -> str:
         return f"has no certificates from RayWarden (TLS by {manager})"
     secret = own_secret(workload)
     return f"brings its own certificates (Secret {secret})" if secret else ""
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    return tuple(text for _, text in str_items(value))
 
 
 def _decoded(text: str) -> bytes:

@@ -20,13 +20,13 @@ from tests.webhook.client_certificates.fake_requests import (
     request,
 )
 from webhook.client_certificates.decision import Wanted, not_allowed, wanted
-from webhook.client_certificates.signing import ClientSigning, Decision
+from webhook.client_certificates.signing import ClientDecision, ClientSigning
 from webhook.ports import ClientRequest
 
 EIGHT_HOURS = timedelta(hours=8)
 
 
-def answered(fake: FakeRequests, asked: ClientRequest) -> Decision:
+def answered(fake: FakeRequests, asked: ClientRequest) -> ClientDecision:
     signing = ClientSigning(
         fake, lambda: AUTHORITIES, Domains(), EIGHT_HOURS, lambda: live_objects.NOW, lambda: 7
     )
