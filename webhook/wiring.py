@@ -111,12 +111,13 @@ async def server(
     # The caBundle is ours to write only if the serving certificate comes from the seed.
     writes_bundle = bool(settings.webhook_configuration) and settings.tls_cert_file is None
     configurations = KubeWebhookConfigurations(api, settings.webhook_configuration)
+    client_requests = KubeClientRequests(api, _now) if settings.client_certificates else None
     dependencies = Dependencies(
         live=live,
         namespace_states=live,
         seeds=_seeds(settings, api),
         configurations=configurations if writes_bundle else None,
-        client_requests=KubeClientRequests(api, _now) if settings.client_certificates else None,
+        client_requests=client_requests,
         run_caches=partial(_run_caches, api, live),
         cached_resources=live.resources,
         up_to_date=live.up_to_date,
