@@ -171,8 +171,10 @@ class FakeKubeApi:
     def _list(self, request: web.BaseRequest, target: Target, _body: Any) -> web.Response:
         items = [
             document
-            for (plural, _, _), document in sorted(self.objects.items())
-            if target.contains(plural, document) and _selected(document, request.query)
+            for (plural, namespace, _), document in sorted(self.objects.items())
+            if target.namespace in ("", namespace)
+            and target.contains(plural, document)
+            and _selected(document, request.query)
         ]
         token = request.query.get("continue", "page 0+/=")
         start = int(token.removeprefix("page ").removesuffix("+/="))
@@ -248,7 +250,7 @@ def _verb(request: web.BaseRequest, target: Target) -> str:
 
 
 def _selected(document: Mapping[str, Any], query: Mapping[str, str]) -> bool:
-    """Whether the labels match: terms `name`, `!name`, `name!=value` and `name in (value, ...)`."""
+    """Whether the labels match: `name`, `!name`, `name=value`, `name!=value`, `name in (value)`."""
     terms = filter(None, re.split(r",(?![^(]*\))", query.get("labelSelector", "")))
     return all(_matches(term, document["metadata"].get("labels", {})) for term in terms)
 
@@ -257,6 +259,9 @@ def _matches(term: str, labels: Mapping[str, str]) -> bool:
     name, unequal, value = term.partition("!=")
     if unequal:
         return labels.get(name) != value
+    name, equal, value = term.partition("=")
+    if equal:
+        return labels.get(name) == value
     name, operator, values = term.partition(" in ")
     if operator:
         return labels.get(name) in [value.strip() for value in values.strip("()").split(",")]
