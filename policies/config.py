@@ -18,12 +18,13 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
-from policies.configured import OFF, Configured, Injection, NetworkIsolation
+from policies.configured import OFF, Configured, Injection, NetworkIsolation, OwnNetworkPolicies
 from policies.documents.patterns import matches_any
 from policies.expressions import OWN, Expressions, OwnRule, ProfileName
 from policies.model import NAMESPACE_LABELS, Mode, Profile, Rule, Violation
 from policies.problems import PolicyError, Problem, problems_in, unknown_rule
 from policies.registry import RULES
+from policies.rules.operator_made_pods import OperatorMadePods
 
 RULE_IDS = tuple(rule.id for rule in RULES)
 _DAY = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
@@ -197,6 +198,8 @@ class Policy:
         self.rules = tuple(
             file.rules[rule.id].parameters if rule.id in file.rules else rule() for rule in RULES
         )
+        lists = (rule.operators for rule in self.rules if isinstance(rule, OperatorMadePods))
+        self.operators = next(lists)
 
     @classmethod
     def parse(cls, document: Any) -> "Policy":
@@ -217,6 +220,10 @@ class Policy:
         if problems:
             raise PolicyError(*problems)
         return cls(file)
+
+    def without_isolation(self) -> "Policy":
+        """The same policy where RayWarden writes no NetworkPolicies."""
+        return Policy(self.file.model_copy(update={"network_isolation": OwnNetworkPolicies()}))
 
     def modes(self, violation: Violation, labels: Mapping[str, str]) -> list[Mode]:
         """The modes in which the violation counts in a namespace with these labels.

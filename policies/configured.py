@@ -186,3 +186,10 @@ class NetworkIsolation(Configured):
     def _by_patterns(self) -> tuple[tuple[tuple[str, ...], ClusterIsolation], ...]:
         everywhere = self._everywhere
         return tuple((entry.namespaces, entry.added_to(everywhere)) for entry in self.namespaces)
+
+
+class OwnNetworkPolicies(NetworkIsolation):
+    """Where administrators write their own NetworkPolicies, RayWarden writes none."""
+
+    def of_namespace(self, namespace: str) -> ClusterIsolation:
+        return ClusterIsolation(IsolationMode.OFF, is_final=True)

@@ -7,16 +7,9 @@ from policies.cluster.related_object import RelatedObject
 from policies.documents.metadata import annotations_of, controller_of, labels_of, metadata_of
 from policies.documents.untyped import as_str
 from policies.model import Facts
-from policies.ray.membership import RAY_CLUSTER_LABEL
+from policies.ray.membership import JOB_CONTROLLERS, RAY_CLUSTER_LABEL
 from policies.ray.pod import PodRole
 from policies.ray.workload import Workload
-
-# The job controller's user name depends on the flag --use-service-account-credentials of
-# kube-controller-manager.
-_JOB_CONTROLLERS = (
-    "system:serviceaccount:kube-system:job-controller",
-    "system:kube-controller-manager",
-)
 
 
 def only_ends_something(subject: Workload | RelatedObject, facts: Facts) -> bool:
@@ -49,7 +42,7 @@ def _is_clean_up(workload: Workload, facts: Facts) -> bool:
     if known is not None and live is None:
         return False
     if workload.kind == "Pod":
-        return facts.user in _JOB_CONTROLLERS
+        return facts.user in JOB_CONTROLLERS
     is_current = live is None or not live.uid or (owner is not None and owner.uid == live.uid)
     return is_current and facts.user in facts.namespace_state.rbac.operators
 

@@ -1,7 +1,7 @@
 """The two loops: every mutation in order over one draft, every rule over one object."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
@@ -11,16 +11,16 @@ from policies.config import Policy
 from policies.deletion import only_ends_something
 from policies.documents.draft import Draft, Operation
 from policies.documents.pointer import ROOT
-from policies.injection.contract import MANAGED, MARKER_LABEL, TlsBy, is_opted_out, tls_by
 from policies.injection.hint import write_hint
-from policies.model import Facts, Mode, Profile, Rule, Violation
-from policies.ray.pod import PodRole
+from policies.injection.targets import is_target, target_of
+from policies.model import Facts, Mode, Mutation, Profile, Rule, Violation
 from policies.ray.workload import Kind, Workload
 from policies.registry import MUTATIONS
 from policies.size import MAX_CHARACTERS, MAX_CONTAINERS, MAX_GROUPS, exceeded_limit, max_values_of
 
 # More than anyone reads, and few enough that one object cannot fill the server's memory.
 _MAX_FINDINGS = 500
+_FOR_EVERY_CLUSTER = tuple(mutation for mutation in MUTATIONS if not mutation.needs_tls)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,22 +76,23 @@ class Verdict:
 
 def mutate(kind: Kind, document: Mapping[str, Any], facts: Facts) -> Mutated:
     """Write every missing default into a copy of the object. `document` stays as it is."""
-    workload = Workload.of(kind, document)
-    if workload is None:
+    subject = target_of(kind, document)
+    if subject is None:
         return Mutated(document)
-    if too_many := exceeded_limit(workload, facts.size):
+    if too_many := exceeded_limit(subject, facts.size):
         return Mutated(document, warnings=(_unchanged(f"it has too many {too_many}"),))
-    if not _is_to_be_mutated(workload, facts):
+    mutations = _mutations_for(subject, facts)
+    if not mutations:
         return Mutated(document)
     draft = Draft(document)
     warnings: list[str] = []
     changed: list[str] = []
     failed: list[Failure] = []
-    for mutation in MUTATIONS:
+    for mutation in mutations:
         operations_before = len(draft.operations)
         try:
             with draft.all_or_nothing():
-                warnings += mutation.mutate(draft, workload, facts)
+                warnings += _mutate_subject(mutation, draft, subject, facts)
         except Exception as error:
             failed.append(Failure.of(mutation.id, error))
         if len(draft.operations) > operations_before:
@@ -107,23 +108,18 @@ def _unchanged(reason: object) -> str:
     return f"RayWarden left this unchanged: {reason}"
 
 
-def _is_to_be_mutated(workload: Workload, facts: Facts) -> bool:
-    """New RayClusters whose TLS no other party provides, stored managed ones, and their new pods.
+def _mutations_for(subject: Workload | RelatedObject, facts: Facts) -> Sequence[Mutation]:
+    if is_target(subject, facts):
+        return MUTATIONS
+    return _FOR_EVERY_CLUSTER if subject.kind == "RayCluster" else ()
 
-    A cluster that predates RayWarden is left unchanged: with TLS in only some of its pods, the
-    pods could not talk to each other.
-    """
-    if workload.kind == "RayCluster" and facts.operation == "UPDATE":
-        return facts.before is not None and facts.before.labels.get(MARKER_LABEL) == MANAGED
-    if facts.operation != "CREATE":
-        return False
-    if is_opted_out(workload, facts):
-        return False
-    if workload.kind == "RayCluster":
-        return tls_by(workload) in (TlsBy.NONE, TlsBy.RAYWARDEN)
-    if workload.kind != "Pod":
-        return False
-    return tls_by(workload) is TlsBy.RAYWARDEN or workload.pods[0].role is PodRole.SUBMITTER
+
+def _mutate_subject(
+    mutation: Mutation, draft: Draft, subject: Workload | RelatedObject, facts: Facts
+) -> Iterator[str]:
+    if isinstance(subject, RelatedObject):
+        return mutation.mutate_related_object(draft, subject, facts)
+    return mutation.mutate(draft, subject, facts)
 
 
 def validate(kind: Kind, document: Mapping[str, Any], policy: Policy, facts: Facts) -> Verdict:

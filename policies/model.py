@@ -1,6 +1,5 @@
 """The types that rules and mutations share: violation, facts, rule, mutation."""
 
-from abc import abstractmethod
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -13,6 +12,7 @@ from policies.configured import Configured, Injection, NetworkIsolation
 from policies.documents.draft import Draft
 from policies.documents.pointer import Pointer
 from policies.documents.untyped import as_dict
+from policies.ray.operator import KubeRayOperator
 from policies.ray.pod import Pod, PodRole
 from policies.ray.workload import Workload
 
@@ -101,7 +101,8 @@ class Facts:
 
     `size` is the size of the review in bytes, or None if it did not come as text. `request` is the
     AdmissionRequest without its objects; only expressions read it. On UPDATE `stored` is the stored
-    object, and `before` is its view if it is a workload.
+    object, and `before` is its view if it is a workload. `kuberay` is the KubeRay that runs here;
+    None if it is unknown.
     """
 
     operation: str
@@ -113,11 +114,19 @@ class Facts:
     namespace_state: NamespaceState = field(default_factory=NamespaceState)
     injection: Injection = field(default_factory=Injection)
     network_isolation: NetworkIsolation = field(default_factory=NetworkIsolation)
+    kuberay: KubeRayOperator | None = None
     contract_hash: str = ""
     request: Mapping[str, Any] = field(default_factory=dict)
     size: int | None = None
     before: Workload | None = None
     stored: Mapping[str, Any] | None = None
+    # User names of KubeRay operators that the policy file lists.
+    operators: Collection[str] = ()
+
+    @property
+    def is_from_operator(self) -> bool:
+        """A KubeRay operator made the request: RBAC or the policy file says so."""
+        return self.user in self.operators or self.namespace_state.runs_kuberay(self.user)
 
     def only_marks(self, workload: Workload) -> bool:
         """`workload` is a new RayCluster that only gets the marker; its pods get the rest."""
@@ -144,6 +153,8 @@ class Rule(Configured):
     severity: ClassVar[Severity]
     # The lowest level of its findings, if some count at a lower level than `profile`.
     from_level: ClassVar[Profile | None] = None
+    # It warns, and never refuses.
+    only_warns: ClassVar[bool] = False
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
         """Every violation in `workload`. Pure."""
@@ -167,7 +178,8 @@ class Rule(Configured):
     ) -> Violation:
         """A violation of this rule, at the rule's profile unless `profile` is given."""
         level = self.profile if profile is None else profile
-        return Violation(self.id, message, pointer, remediation, level, advisory, evidence)
+        warns = advisory or self.only_warns
+        return Violation(self.id, message, pointer, remediation, level, warns, evidence)
 
     def unknown(self, message: str, pointer: Pointer, remediation: str) -> Violation:
         """A warning that a fact is missing, so that the author does not take silence for a pass."""
@@ -177,13 +189,14 @@ class Rule(Configured):
 class Mutation(Configured):
     """A default that RayWarden writes where the author chose nothing.
 
-    `roles` are the roles of the pods it applies to.
+    `roles` are the roles of the pods it applies to. A mutation changes workloads, related objects,
+    or both. With `needs_tls` it applies only to objects that get TLS from RayWarden.
     """
 
     id: ClassVar[str]
+    needs_tls: ClassVar[bool] = True
     roles: ClassVar[frozenset[PodRole]] = frozenset({PodRole.HEAD, PodRole.WORKER, PodRole.CLIENT})
 
-    @abstractmethod
     def mutate(self, draft: Draft, workload: Workload, facts: Facts) -> Iterator[str]:
         """Write the default through `draft`, and yield warnings for the author.
 
@@ -191,6 +204,13 @@ class Mutation(Configured):
         `draft`. A second run must change nothing. On UPDATE a mutation only restores what
         `facts.before` already had, so that RayWarden never changes the spec that KubeRay hashes.
         """
+        return iter(())
+
+    def mutate_related_object(
+        self, draft: Draft, related_object: RelatedObject, facts: Facts
+    ) -> Iterator[str]:
+        """The same for a related object. Only Jobs that are created come here."""
+        return iter(())
 
     def pods(self, workload: Workload) -> Iterator[Pod]:
         """The pods that this mutation applies to, without those that have no Ray container."""

@@ -3,15 +3,18 @@
 from policies.model import Mutation, Rule
 from policies.mutations.auth_token import AuthToken
 from policies.mutations.enroll_egress import EnrollEgress
+from policies.mutations.managed_isolation import ManagedIsolation
 from policies.mutations.node_ip_address import NodeIpAddress
 from policies.mutations.pod_security import PodSecurity
 from policies.mutations.ray_tls import RayTls
 from policies.mutations.service_type import ServiceType
+from policies.mutations.submitter_labels import SubmitterLabels
 from policies.mutations.token_automount import TokenAutomount
 from policies.rules.auth_on import AuthOn
 from policies.rules.dedicated_service_account import DedicatedServiceAccount
 from policies.rules.namespace_isolation import NamespaceIsolation
 from policies.rules.namespace_quota import NamespaceQuota
+from policies.rules.needed_traffic import NeededTraffic
 from policies.rules.network_policy_present import NetworkPolicyPresent
 from policies.rules.no_ca_key_in_pods import NoCaKeyInPods
 from policies.rules.no_code_hooks import NoCodeHooks
@@ -76,6 +79,7 @@ RESTRICTED: tuple[type[Rule], ...] = (
     VolumeTypes,
     NoPowerfulServiceAccount,
     ProtectedRedis,
+    NeededTraffic,
 )
 RULES = BASELINE + RESTRICTED
 
@@ -86,6 +90,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     TokenAutomount(),
     AuthToken(),
     EnrollEgress(),
+    ManagedIsolation(),
+    SubmitterLabels(),
     # Last, because it inserts a container at the start of a list. That moves the other containers,
     # and the pointers of the view would no longer match.
     RayTls(),

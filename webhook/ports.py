@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from certs.client import ClusterName
 from certs.identity import Cluster, LivePod, Service, TokenIdentity
 from policies.cluster.state import NamespaceState
+from policies.network.managed import ManagedCluster, StoredNetworkPolicy
 
 
 class UnavailableError(Exception):
@@ -23,6 +24,101 @@ class NamespaceStates(Protocol):
 
     def state_of(self, namespace: str) -> NamespaceState:
         """The state of `namespace`, at a cost that does not grow with the size of the cluster."""
+        ...
+
+
+class NetworkPolicies(Protocol):
+    """Whether the NetworkPolicies of RayClusters stand, from memory."""
+
+    def missing(self, namespace: str, cluster: str, uid: str) -> str:
+        """What pods of a RayCluster must wait for; empty if its policies stand or it needs none."""
+        ...
+
+
+# A RayCluster's namespace and name.
+ClusterKey = tuple[str, str]
+
+
+class IsolationState(Protocol):
+    """What decides which NetworkPolicies RayClusters have, from memory."""
+
+    @property
+    def synced(self) -> bool:
+        """Whether everything that is read here has been listed."""
+        ...
+
+    def on_change(self, callback: Callable[[ClusterKey | None], None]) -> None:
+        """Call `callback` with each RayCluster that may need other policies; None means all."""
+        ...
+
+    def keys(self) -> Iterable[ClusterKey]:
+        """The managed RayClusters, and those that policies with RayWarden's names belong to."""
+        ...
+
+    def uid_of(self, namespace: str, name: str) -> str:
+        """The uid of a RayCluster; empty if it is not in the cache."""
+        ...
+
+    def managed(self, namespace: str, name: str) -> ManagedCluster | None:
+        """The RayCluster; None if RayWarden writes no policies for it."""
+        ...
+
+    def policies_of(self, namespace: str, name: str) -> Sequence[StoredNetworkPolicy]:
+        """The stored policies with the names that RayWarden gives to those of this RayCluster."""
+        ...
+
+    def kuberay_isolates(self, namespace: str, name: str) -> bool:
+        """Whether policies that the RayCluster controls select the pods of all its groups."""
+        ...
+
+    def operators(self, namespace: str) -> Sequence[str]:
+        """The namespaces of the KubeRay operators that work in `namespace`, as RBAC shows them."""
+        ...
+
+    def api_server(self) -> Sequence[tuple[str, int]]:
+        """The addresses and ports of the API server's endpoints."""
+        ...
+
+
+class NotWrittenError(UnavailableError):
+    """A NetworkPolicy could not be written; `reason` is a word for metrics."""
+
+    REASONS = ("conflict", "defect", "forbidden", "refused", "unavailable")
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class PolicyWriter(Protocol):
+    """Writes NetworkPolicies. Every call may raise NotWrittenError."""
+
+    async def apply(self, document: Mapping[str, Any]) -> str:
+        """Apply a NetworkPolicy, over changes of others; returns its resourceVersion."""
+        ...
+
+    async def delete(self, policy: StoredNetworkPolicy) -> None:
+        """Delete a policy that has not changed since it was read, if it still exists."""
+        ...
+
+    async def record(self, event: Mapping[str, Any]) -> None:
+        """Store an Event, or count it once more if it exists."""
+        ...
+
+
+class Leases(Protocol):
+    """The Lease by which replicas agree on one. Every call may raise UnavailableError."""
+
+    async def load(self) -> Mapping[str, Any] | None:
+        """The Lease; None if it does not exist."""
+        ...
+
+    async def create(self, spec: Mapping[str, Any]) -> None:
+        """Create the Lease; raises ConflictError if it exists already."""
+        ...
+
+    async def replace(self, lease: Mapping[str, Any], spec: Mapping[str, Any]) -> None:
+        """Give `lease` another spec; raises ConflictError if it has changed since it was read."""
         ...
 
 

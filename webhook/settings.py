@@ -110,6 +110,11 @@ class Settings(BaseSettings):
     enroll_image: str = Field(
         "raywarden:latest", min_length=1, description="image of the injected init container"
     )
+    write_network_policies: bool = Field(
+        True,
+        description="whether RayWarden writes NetworkPolicies for RayClusters; if false, "
+        "`networkIsolation.mode` of the policy file counts as `off` everywhere",
+    )
     root_cert_file: Path | None = Field(
         None,
         description="your organization's CA (PEM, followed by the CAs above it), which "
@@ -256,11 +261,6 @@ def from_environment(*, strict: bool = False) -> Settings:
     if problems:
         raise SetupError("\n".join(problems))
     return settings
-
-
-def process_environment() -> dict[str, str]:
-    """A copy of the whole environment, for a program that RayWarden starts."""
-    return dict(os.environ)
 
 
 def unknown_variables(environment: Mapping[str, str] = os.environ) -> Iterator[str]:

@@ -1,15 +1,14 @@
 """Builds objects from settings: the only module that picks adapters and reads the clock."""
 
-import asyncio
 import secrets
+import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache, partial
 from ipaddress import IPv4Address
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import structlog
 from cryptography.x509 import random_serial_number
@@ -19,9 +18,7 @@ from certs.profile import CertificateProfile
 from certs.root import Root
 from certs.seed import SEED_BYTES
 from policies.config import Policy
-from policies.model import Signer
-from webhook import __version__
-from webhook.admission.reviewer import Reviewer
+from webhook.admission.reviewer import Reviewer, signer_of
 from webhook.ca.bundles import Bundles
 from webhook.ca.root_files import load_root
 from webhook.ca.rotation import Rotation
@@ -31,6 +28,9 @@ from webhook.ca.trust import Trust
 from webhook.check.collect import Inspection
 from webhook.client_certificates.signer import client_signer
 from webhook.enrollment.signing import Signing
+from webhook.isolation.assembly import IsolationAdapters, controller_for
+from webhook.isolation.controller import IsolationController
+from webhook.isolation.wanted import NoNetworkPolicies
 from webhook.kube.adapters import (
     KubeLive,
     KubeObjectLists,
@@ -39,19 +39,20 @@ from webhook.kube.adapters import (
 )
 from webhook.kube.api import KubeApi
 from webhook.kube.client_requests import KubeClientRequests
+from webhook.kube.policy_writer import KubeLeases, KubePolicyWriter
 from webhook.manifests import report
 from webhook.manifests.cluster import ManifestCluster
 from webhook.metrics.clock_skew import ClockSkew
 from webhook.metrics.expiry import Lifetimes
+from webhook.metrics.network_policies import NetworkPolicyMetrics
 from webhook.metrics.registry import CaCache, Metrics, Watches
-from webhook.policy.file import parse_policy, read_policy
 from webhook.policy.watch import PolicyMetrics, PolicyWatch
 from webhook.ports import NamespaceStates, SeedStore, UnavailableError
 from webhook.server.observer import Observer
 from webhook.server.readiness import Readiness
 from webhook.server.reconciler import Reconciler
 from webhook.server.routes import admission_app, enrollment_app, operations_app
-from webhook.server.server import Dependencies, Server, open_listener
+from webhook.server.server import Dependencies, Server, Task, open_listener
 from webhook.settings import Settings, SetupError
 
 # Stands for the signer's CA in offline reviews, whose objects never become pods.
@@ -62,7 +63,7 @@ def offline_reviewer(
     settings: Settings, policy: Policy, namespace_states: NamespaceStates
 ) -> Reviewer:
     """A reviewer for the command line, which needs no cluster and no keys."""
-    signer = _signer(settings, _NO_CA)
+    signer = signer_of(settings, _NO_CA)
     return Reviewer(lambda: policy, lambda: signer, namespace_states, _today)
 
 
@@ -111,14 +112,15 @@ async def server(
     # The caBundle is ours to write only if the serving certificate comes from the seed.
     writes_bundle = bool(settings.webhook_configuration) and settings.tls_cert_file is None
     configurations = KubeWebhookConfigurations(api, settings.webhook_configuration)
-    client_requests = KubeClientRequests(api, _now) if settings.client_certificates else None
+    leases = KubeLeases(api, settings.namespace)
     dependencies = Dependencies(
         live=live,
         namespace_states=live,
         seeds=_seeds(settings, api),
         configurations=configurations if writes_bundle else None,
-        client_requests=client_requests,
-        run_caches=partial(_run_caches, api, live),
+        client_requests=KubeClientRequests(api, _now),
+        isolation=IsolationAdapters(live.isolation, KubePolicyWriter(api), leases),
+        run_caches=live.run_with,
         cached_resources=live.resources,
         up_to_date=live.up_to_date,
         collectors=(skew,),
@@ -157,23 +159,17 @@ def _seeds(settings: Settings, api: KubeApi) -> SeedStore:
     return KubeSeedStore(api, settings.namespace)
 
 
-async def _run_caches(api: KubeApi, live: KubeLive, readiness: Readiness) -> None:
-    """Follow the API server; each resource that has been listed meets a condition of readiness."""
-    async with api, asyncio.TaskGroup() as group:
-        group.create_task(live.run())
-        await live.wait_synced(readiness.met)
-
-
 def _server(
     settings: Settings, dependencies: Dependencies, on_ca_change: Callable[[bytes], None]
 ) -> Server:
-    policy_watch = _policy_watch(settings.policy_file)
+    policy_watch = PolicyWatch.of(settings, _today)
     root = load_root(settings, _now())
     cluster_domain = policy_watch.policy.inject.cluster_domain
     domains = Domains(cluster_domain, settings.trust_domain, short_names=root is None)
     trust = Trust(root, domains, settings.ca_cache_size)
     certificate = serving_certificate(settings, trust, _now())
-    metrics = _metrics(settings, dependencies, policy_watch, root, trust, certificate)
+    controller = _controller(settings, dependencies.isolation, policy_watch)
+    metrics = _metrics(settings, dependencies, policy_watch, root, trust, certificate, controller)
     observer = Observer(metrics, time.perf_counter)
     readiness = Readiness(lambda ready: metrics.ready.set(ready))
     reviewer = _reviewer(settings, dependencies, policy_watch, certificate)
@@ -181,14 +177,15 @@ def _server(
         dependencies.seeds, trust, certificate, dependencies.configurations,
         readiness, observer, on_ca_change, _now, _new_secret,
     )  # fmt: skip
-    tasks = _tasks(settings, dependencies, readiness, reconciler, policy_watch)
-    if dependencies.client_requests:
+    beside: list[Task] = [controller.run] if controller else []
+    if settings.client_certificates and dependencies.client_requests:
         signer = client_signer(
-            settings, dependencies.client_requests, lambda: trust.authorities, domains, observer,
-            _now, time.monotonic, random_serial_number,
+            settings, dependencies.client_requests, lambda: trust.authorities, trust.domains,
+            observer, _now, time.monotonic, random_serial_number,
         )  # fmt: skip
-        tasks = (*tasks, partial(signer.run, readiness.wait))
-    signing = _signing(settings, dependencies, trust, domains)
+        beside.append(partial(signer.run, readiness.wait))
+    tasks = _tasks(settings, dependencies, readiness, reconciler, policy_watch, beside)
+    signing = _signing(settings, dependencies, policy_watch, trust, controller)
     bundles = Bundles(dependencies.live, lambda: trust.authorities)
     apps = {
         "admission": admission_app(reviewer, observer, readiness, settings),
@@ -200,13 +197,9 @@ def _server(
         for name, app in apps.items()
     }
     return Server(
-        **listeners,
-        readiness=readiness,
-        settings=settings,
-        certificate=certificate,
-        metrics=metrics,
-        tasks=tasks,
-    )
+        **listeners, readiness=readiness, settings=settings, certificate=certificate,
+        metrics=metrics, tasks=tasks,
+    )  # fmt: skip
 
 
 def _metrics(
@@ -216,13 +209,16 @@ def _metrics(
     root: Root | None,
     trust: Trust,
     certificate: ServingCertificate,
+    controller: IsolationController | None,
 ) -> Metrics:
+    network_policies = (NetworkPolicyMetrics(controller),) if controller else ()
     clusters, profile = dependencies.live.ray_clusters, _profile(settings)
     return Metrics(
         CaCache(trust),
         Lifetimes(clusters, profile, root, lambda: certificate.ends, _now),
         PolicyMetrics(policy_watch, _today),
         Watches(dependencies.cached_resources, dependencies.up_to_date),
+        *network_policies,
         *dependencies.collectors,
     )
 
@@ -234,7 +230,7 @@ def _reviewer(
     certificate: ServingCertificate,
 ) -> Reviewer:
     # A signer for each CA; during a rotation, two or three are in use.
-    signer = lru_cache(maxsize=4)(partial(_signer, settings))
+    signer = lru_cache(maxsize=4)(partial(signer_of, settings))
     return Reviewer(
         lambda: policy_watch.policy,
         lambda: signer(certificate.pod_ca(_now())),
@@ -249,39 +245,43 @@ def _tasks(
     readiness: Readiness,
     reconciler: Reconciler,
     policy_watch: PolicyWatch,
-) -> tuple[Callable[[], Awaitable[None]], ...]:
-    tasks: list[Callable[[], Awaitable[None]]] = [
+    beside: Sequence[Task],
+) -> tuple[Task, ...]:
+    tasks: list[Task] = [
         partial(reconciler.run, settings.resync_seconds),
         partial(policy_watch.run, settings.resync_seconds),
     ]
     if dependencies.run_caches:
         readiness.expect(*dependencies.cached_resources)
-        tasks.append(partial(dependencies.run_caches, readiness))
+        tasks.append(partial(dependencies.run_caches, readiness.met, beside))
     return tuple(tasks)
 
 
+def _controller(
+    settings: Settings, adapters: IsolationAdapters | None, policy_watch: PolicyWatch
+) -> IsolationController | None:
+    if adapters is None or not settings.write_network_policies:
+        return None
+    identity = f"{socket.gethostname()}_{secrets.token_hex(4)}"
+    controller = controller_for(
+        adapters, policy_watch.isolation_of, settings, identity, time.monotonic, _now
+    )
+    policy_watch.on_change = controller.examine
+    return controller
+
+
 def _signing(
-    settings: Settings, dependencies: Dependencies, trust: Trust, domains: Domains
+    settings: Settings,
+    dependencies: Dependencies,
+    policy_watch: PolicyWatch,
+    trust: Trust,
+    controller: IsolationController | None,
 ) -> Signing:
     return Signing(
-        dependencies.live, lambda: trust.authorities, domains, _profile(settings), settings,
-        _now, time.monotonic, random_serial_number,
+        dependencies.live, controller.wanted if controller else NoNetworkPolicies(),
+        lambda: policy_watch.policy.network_isolation, lambda: trust.authorities, trust.domains,
+        _profile(settings), settings, _now, time.monotonic, random_serial_number,
     )  # fmt: skip
-
-
-def _policy_watch(file: Path | None) -> PolicyWatch:
-    return PolicyWatch(partial(read_policy, file), partial(parse_policy, file), _today)
-
-
-def _signer(settings: Settings, ca: bytes) -> Signer:
-    return Signer(
-        image=settings.enroll_image,
-        url=settings.signer_url,
-        ca=ca.decode(),
-        namespace=settings.namespace,
-        port=urlsplit(settings.signer_url).port or 443,
-        version=__version__,
-    )
 
 
 def _profile(settings: Settings) -> CertificateProfile:

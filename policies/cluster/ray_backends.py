@@ -7,7 +7,7 @@ from policies.cluster.add_ons import add_on_behind
 from policies.cluster.exposure import SERVE_PORTS
 from policies.cluster.routes import Backend
 from policies.cluster.serve import is_serve_alone
-from policies.cluster.state import LiveService, NamespaceState, RayClusterLookup
+from policies.cluster.state import LiveCluster, LiveService, NamespaceState, RayClusterLookup
 from policies.ray.membership import RAY_CLUSTER_LABEL
 from policies.ray.workload import LABEL_PREFIXES
 
@@ -80,6 +80,28 @@ class RayBackends:
             return True
         is_near = backend.namespace in ("", self._namespace)
         return is_near and backend.port in SERVE_PORTS and bool(_HEAD.fullmatch(backend.service))
+
+    def cluster_behind(self, backend: Backend) -> LiveCluster | None:
+        """The live RayCluster that a backend leads to, as far as it is known."""
+        service = self._known_service(backend)
+        if service is not None:
+            return self.cluster_of(service)
+        name = _HEAD.fullmatch(backend.service)
+        return self._clusters.get(name[1]) if name and not backend.namespace else None
+
+    def cluster_of(self, service: LiveService) -> LiveCluster | None:
+        """The live RayCluster whose pods a Service selects, as far as it is known."""
+        if not service.selector:
+            return None
+        return self._clusters.get(self._lookup.cluster_with(service.selector))
+
+    def ports_behind(self, backend: Backend) -> Collection[int | str]:
+        """The ports of the pods that a backend leads to; empty if they are unknown."""
+        service = self._known_service(backend)
+        target = _target_port(backend, service)
+        if target is not None:
+            return (target,)
+        return tuple(service.ports.values()) if service else ()
 
     def may_be_a_sidecar(self, backend: Backend) -> bool:
         """The route names a port that is none of Ray's, so a proxy beside Ray may listen there."""

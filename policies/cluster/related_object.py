@@ -1,11 +1,16 @@
-"""The objects that can expose Ray workloads: those that lead to pods or isolate them."""
+"""The objects that can expose Ray workloads: those that lead to pods, isolate them, or reach them.
+
+NetworkPolicies let the submitter of a RayJob reach the dashboard, so every object that creates pods
+with its labels counts, and the Job whose pods RayWarden gives them.
+"""
 
 from collections.abc import Mapping
 from typing import Any
 
-from policies.documents.metadata import ObjectView
+from policies.documents.metadata import ObjectView, labels_of
 from policies.documents.untyped import as_dict
-from policies.ray.workload import Kind
+from policies.ray.membership import submitter_labels_in
+from policies.ray.workload import TEMPLATE_KINDS, Kind, template_place
 
 _GROUP_KINDS = frozenset(
     {
@@ -35,5 +40,17 @@ class RelatedObject(ObjectView):
 
     @classmethod
     def of(cls, kind: Kind, document: Mapping[str, Any]) -> "RelatedObject | None":
-        """The view of `document`; None for a kind that no rule checks."""
-        return cls(kind.kind, document) if (kind.group, kind.kind) in _GROUP_KINDS else None
+        """The view of `document`; None for a kind or a template that RayWarden leaves alone."""
+        group_kind = (kind.group, kind.kind)
+        if group_kind in _GROUP_KINDS or (
+            group_kind in TEMPLATE_KINDS and _creates_submitters(kind.kind, document)
+        ):
+            return cls(kind.kind, document)
+        return None
+
+
+def _creates_submitters(kind: str, document: Mapping[str, Any]) -> bool:
+    if kind == "Job" and submitter_labels_in(labels_of(document)):
+        return True
+    template = as_dict(template_place(kind).read(document))
+    return bool(submitter_labels_in(labels_of(template)))

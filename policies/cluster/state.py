@@ -1,6 +1,5 @@
 """What RayWarden knows of the cluster around an object. "Unknown" is never taken for "none"."""
 
-import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -9,13 +8,15 @@ from typing import Any
 
 from policies.cluster.endpoints import LiveEndpoints
 from policies.cluster.exposure import RAY_PORTS, SERVE_PORTS, is_public
-from policies.cluster.network_policy import NetworkPolicy
 from policies.cluster.quota import LiveQuota
 from policies.cluster.rbac import NamespaceRbac, Power, RbacGrants, groups_of, user_name
 from policies.documents.metadata import name_of
 from policies.documents.selectors import has_labels
 from policies.documents.untyped import as_dict, as_str, dict_items, larger
-from policies.ray.kuberay import labels_of_pods
+from policies.network.isolation import ALLOW_FROM_ANNOTATION, ISOLATION_ANNOTATION
+from policies.network.policy import NetworkPolicy
+from policies.network.ray_ports import moved_ports, worker_ports
+from policies.network.ray_traffic import ClusterTraffic
 from policies.ray.membership import RAY_CLUSTER_LABEL
 from policies.ray.workload import TLS_LABEL, TLS_MANAGED, Group, Workload
 
@@ -28,22 +29,10 @@ _MOST_LABELS = 64
 _MOST_PORTS = 256
 # The most objects of a namespace that one request has time to compare.
 MAX_COMPARISONS = 20_000
-# The parameters of `ray start` that move RAY_PORTS.
-PORT_PARAMS = ("port", "dashboard-port", "ray-client-server-port", "dashboard-agent-listen-port")
-# Those that fix a port which Ray otherwise chooses at random, or which only some versions open
-# (`ray start` of Ray 2.52). Metrics and Ray Serve are missing: no code runs through them.
-MORE_PORT_PARAMS = (
-    "dashboard-agent-grpc-port",
-    "dashboard-grpc-port",
-    "runtime-env-agent-port",
-    "node-manager-port",
-    "object-manager-port",
-    "min-worker-port",
-    "max-worker-port",
-)
-# The ports of workers where their parameters do not say otherwise.
-_WORKER_PORTS = (10002, 19999)
-_PORT = re.compile(r"[0-9]{1,5}")
+# Ranges, numbers and names of ports in the view of a RayCluster.
+_LARGEST_TRAFFIC = 4096
+# The longest annotation of a RayCluster that is kept.
+_LONGEST_ANNOTATION = 2000
 # The names that KubeRay gives to the ports of its head Service.
 _PORT_NAMES = frozenset({"client", "dashboard", "gcs", "gcs-server", "redis"})
 
@@ -54,10 +43,11 @@ class LiveCluster:
 
     `pod_labels`: the labels of the pods of each group. `kuberay_tls`: KubeRay's own mTLS is
     enabled. `ports`: moved ports of Ray, and the names its author gave to Ray's ports.
-    `raywarden_tls`: RayWarden gives its pods TLS.
+    `raywarden_tls`: RayWarden gives its pods TLS. `traffic`: what it listens on, and whom it needs.
+    `isolation`: its annotations about network isolation.
 
     A cluster that is `too_large` to read counts as having pods with any labels; only the labels
-    that all of its pods share are known.
+    that all of its pods share are known, and its `traffic` is None.
     """
 
     name: str
@@ -67,48 +57,58 @@ class LiveCluster:
     ports: frozenset[int | str] = frozenset()
     too_large: bool = False
     raywarden_tls: bool = False
+    traffic: ClusterTraffic | None = None
+    isolation: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> "LiveCluster":
         """The view of a RayCluster object."""
         workload = Workload("RayCluster", document)
-        name, uid = workload.name, as_str(workload.metadata.get("uid"))
-        kuberay_tls = workload.cluster is not None and workload.cluster.kuberay_tls
-        ports = ports_of(workload)
-        managed = workload.labels.get(TLS_LABEL) == TLS_MANAGED
-        groups = as_dict(document.get("spec")).get("workerGroupSpecs")
-        if not isinstance(groups, list) or len(groups) < _MOST_GROUPS:
-            labels = list(labels_of_pods(workload))
-            if not larger(labels, _LARGEST_LABELS):
-                return cls(name, uid, tuple(labels), kuberay_tls, ports, raywarden_tls=managed)
-        known = ({RAY_CLUSTER_LABEL: name},)
-        return cls(name, uid, known, kuberay_tls, ports, too_large=True, raywarden_tls=managed)
+        traffic = _traffic_of(workload)
+        labels: tuple[Mapping[str, Any], ...] = ({RAY_CLUSTER_LABEL: workload.name},)
+        if traffic:
+            labels = tuple(group.party.labels for group in traffic.groups)
+        return cls(
+            name=workload.name,
+            uid=as_str(workload.metadata.get("uid")),
+            pod_labels=labels,
+            kuberay_tls=workload.cluster is not None and workload.cluster.kuberay_tls,
+            ports=ports_of(workload),
+            too_large=traffic is None,
+            raywarden_tls=workload.labels.get(TLS_LABEL) == TLS_MANAGED,
+            traffic=traffic,
+            isolation=_isolation_of(workload),
+        )
 
     def has_pods_with(self, wanted: Mapping[str, Any]) -> bool:
         """True if the pods of at least one group have all of these labels."""
         return self.too_large or any(has_labels(wanted, labels) for labels in self.pod_labels)
 
 
-def moved_ports(group: Group) -> set[int]:
-    """The ports of Ray that the parameters of a group set."""
-    moved = set[int]()
-    for parameter in (*PORT_PARAMS, *MORE_PORT_PARAMS):
-        value = str(group.start_params.get(parameter, ""))
-        if _PORT.fullmatch(value):
-            moved.add(int(value))
-    return moved
+def _traffic_of(workload: Workload) -> ClusterTraffic | None:
+    """The traffic of a RayCluster; None if its view would take too much memory."""
+    groups = as_dict(workload.document.get("spec")).get("workerGroupSpecs")
+    if isinstance(groups, list) and len(groups) >= _MOST_GROUPS:
+        return None
+    traffic = ClusterTraffic.of(workload)
+    labels = [group.party.labels for group in traffic.groups]
+    size = sum(group.parts for group in traffic.groups)
+    return None if larger(labels, _LARGEST_LABELS) or size > _LARGEST_TRAFFIC else traffic
+
+
+def _isolation_of(workload: Workload) -> Mapping[str, str]:
+    annotations = workload.annotations
+    return {
+        name: as_str(annotations[name])[:_LONGEST_ANNOTATION]
+        for name in (ISOLATION_ANNOTATION, ALLOW_FROM_ANNOTATION)
+        if name in annotations
+    }
 
 
 def _workers_in_place_of_serve(group: Group) -> Iterator[int]:
     """The ports of Ray Serve that parameters of a group give to workers instead."""
-    params = group.start_params
-    listed = str(params.get("worker-port-list", ""))
-    first, last = (str(params.get(f"{end}-worker-port", "")) for end in ("min", "max"))
-    least = int(first) if _PORT.fullmatch(first) else _WORKER_PORTS[0]
-    most = int(last) if _PORT.fullmatch(last) else _WORKER_PORTS[1]
-    for port in SERVE_PORTS:
-        if least <= port <= most or str(port) in listed:
-            yield port
+    for span in worker_ports(group):
+        yield from (port for port in SERVE_PORTS if port in span)
 
 
 def ports_of(workload: Workload) -> frozenset[int | str]:
@@ -213,6 +213,12 @@ class NamespaceState:
     quotas: Collection[LiveQuota] | None = None
     rbac: RbacGrants = field(default_factory=RbacGrants)
     namespace_rbac: NamespaceRbac | None = None
+
+    @property
+    def operator_namespaces(self) -> tuple[str, ...]:
+        """The namespaces of the service accounts that run KubeRay everywhere, by RBAC."""
+        accounts = (user.split(":") for user in self.rbac.operators)
+        return tuple(sorted({parts[2] for parts in accounts if len(parts) == 4}))
 
     @property
     def labels(self) -> Mapping[str, Any]:

@@ -18,14 +18,6 @@ def selects(selector: Any, labels: Mapping[str, Any]) -> bool:
     return isinstance(selector, dict) and Selector.of(selector).matches(labels)
 
 
-def can_match(selector: Any) -> bool:
-    """True if some labels can satisfy a LabelSelector; a value that is not an object has none."""
-    if not isinstance(selector, dict):
-        return False
-    expressions = Selector.of(selector).expressions
-    return all(values or operator != "In" for _, operator, values in expressions)
-
-
 @dataclass(frozen=True, slots=True)
 class Selector:
     """A parsed LabelSelector, to be matched against many sets of labels.
@@ -61,14 +53,24 @@ class Selector:
     @property
     def is_satisfiable(self) -> bool:
         """True unless the selector contradicts itself, so that no labels can satisfy it."""
-        return all(self._is_satisfiable(key) for key in self._keys)
+        return all(self._is_satisfiable(key) for key in self.names)
 
     def reads_other_than(self, name: str) -> bool:
         """True if the answer depends on labels with another name than `name`."""
-        return any(key != name for key in self._keys)
+        return any(key != name for key in self.names)
+
+    def reads(self, name: str) -> bool:
+        """True if the answer depends on the label `name`."""
+        return name in self.names
 
     @property
-    def _keys(self) -> frozenset[str]:
+    def parts(self) -> int:
+        """The number of its labels, expressions and their values."""
+        return len(self.labels) + sum(1 + len(values) for _, _, values in self.expressions)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of the labels that it reads."""
         return frozenset(self.labels).union(key for key, _, _ in self.expressions)
 
     def _is_satisfiable(self, key: str) -> bool:

@@ -24,6 +24,7 @@ _LABEL = re.compile(
 )
 _PORT = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 _ADDRESS = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:./]+)\]|(?P<ipv4>[0-9]+\.[0-9./]+))(?P<rest>.*)")
+# The namespaces that are not names: all of them, and the cluster's own.
 _EVERYWHERE, _HERE = "*", "."
 _FORMS = "write NAMESPACE, NAMESPACE/LABEL=VALUE or CIDR, and :PORT,PORT after it"
 

@@ -19,8 +19,8 @@ MANAGED = "managed"
 # On a RayCluster: who else may connect, separated by blanks, in the form of `Allowance`.
 ALLOW_FROM_ANNOTATION = "raywarden.io/allow-from"
 # Anyone who may create a RayCluster writes the annotation, and each entry becomes a rule.
-_MOST_ALLOWANCES = 20
-_LONGEST = 2000
+MOST_ALLOWANCES = 20
+LONGEST_ALLOW_FROM = 2000
 
 
 class IsolationMode(IntEnum):
@@ -47,12 +47,48 @@ class IsolationMode(IntEnum):
 _BY_NAME = {str(mode): mode for mode in IsolationMode}
 
 
+def chosen_mode(annotations: Mapping[str, Any]) -> IsolationMode | None:
+    """The mode that a cluster's author chose; None if they chose none, or one that is unknown."""
+    return _BY_NAME.get(as_str(annotations.get(ISOLATION_ANNOTATION)))
+
+
+@dataclass(frozen=True, slots=True)
+class AllowFrom:
+    """The entries of a cluster's annotation `raywarden.io/allow-from`.
+
+    `unreadable`: entries that are no allowances, with the reasons. No entry of an annotation that
+    `is_too_large` is read.
+    """
+
+    allowances: tuple[Allowance, ...] = ()
+    unreadable: tuple[tuple[str, str], ...] = ()
+    is_too_large: bool = False
+
+    @classmethod
+    def of(cls, annotations: Mapping[str, Any]) -> "AllowFrom":
+        text = as_str(annotations.get(ALLOW_FROM_ANNOTATION))
+        # A part of the text could end in a part of an entry, which would allow something else.
+        if len(text) > LONGEST_ALLOW_FROM:
+            return cls(is_too_large=True)
+        words = text.split()
+        if len(words) > MOST_ALLOWANCES:
+            return cls(is_too_large=True)
+        allowances: list[Allowance] = []
+        unreadable: list[tuple[str, str]] = []
+        for word in words:
+            try:
+                allowances.append(Allowance.ingress(word))
+            except AllowanceError as error:
+                unreadable.append((word, str(error)))
+        return cls(tuple(allowances), tuple(unreadable))
+
+
 @dataclass(frozen=True, slots=True)
 class ClusterIsolation:
     """The mode of a cluster, and the traffic that is let through besides what Ray needs.
 
     `monitoring`: who may read metrics. `authors_may_allow`: the annotation of a cluster may add to
-    `allow_from`.
+    `allow_from`. `is_final`: annotations change nothing.
     """
 
     mode: IsolationMode
@@ -60,26 +96,20 @@ class ClusterIsolation:
     monitoring: tuple[Allowance, ...] = ()
     egress: tuple[Allowance, ...] = ()
     authors_may_allow: bool = False
+    is_final: bool = False
 
     def of_cluster(self, annotations: Mapping[str, Any]) -> "ClusterIsolation":
         """What holds for a RayCluster with these annotations; OFF if it is not managed.
 
         Values that RayWarden does not understand change nothing.
         """
-        if ISOLATION_ANNOTATION not in annotations:
+        if self.is_final or ISOLATION_ANNOTATION not in annotations:
             return replace(self, mode=IsolationMode.OFF)
-        chosen = _BY_NAME.get(as_str(annotations[ISOLATION_ANNOTATION]), IsolationMode.OFF)
+        chosen = chosen_mode(annotations) or IsolationMode.OFF
         added = allowances_of(annotations) if self.authors_may_allow else ()
         return replace(self, mode=max(self.mode, chosen), allow_from=(*self.allow_from, *added))
 
 
 def allowances_of(annotations: Mapping[str, Any]) -> tuple[Allowance, ...]:
     """The allowances in a RayCluster's annotation; those that cannot be read are left out."""
-    text = as_str(annotations.get(ALLOW_FROM_ANNOTATION))
-    allowances = []
-    for word in text[:_LONGEST].split()[:_MOST_ALLOWANCES]:
-        try:
-            allowances.append(Allowance.ingress(word))
-        except AllowanceError:
-            continue
-    return tuple(allowances)
+    return AllowFrom.of(annotations).allowances

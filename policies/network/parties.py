@@ -15,6 +15,10 @@ from policies.network.ports import PortNames
 
 # The label that the API server sets on every namespace.
 NAMESPACE_NAME = "kubernetes.io/metadata.name"
+# Labels of namespaces of any owner, which say how they are set up. A selector of one of these does
+# not say whose namespace it is.
+_COMMON_LABELS = frozenset({"istio-injection", "istio.io/rev", "linkerd.io/inject"})
+_COMMON_PREFIXES = ("pod-security.kubernetes.io/", "raywarden.io/", "security.openshift.io/")
 
 AnyNetwork = IPv4Network | IPv6Network
 
@@ -34,7 +38,7 @@ class PodParty:
     `namespace_labels`: None if only the namespace's name is known.
     `port_names`: the names that the pods' containers give to ports; None if they are unknown.
     `chooses_labels`: the labels are the choice of an attacker, so any selector can be satisfied
-    that does not contradict itself.
+    that does not contradict itself. The common labels of namespaces keep no such pod out.
     """
 
     namespace: str
@@ -53,6 +57,8 @@ class PodParty:
         """Whether the pods are in a namespace that a peer selects; None selects `own` alone."""
         if namespaces is None:
             return Certainty.YES if self.namespace == own else Certainty.NO
+        if self.chooses_labels:
+            namespaces = namespaces.without(_says_nothing_of_its_owner)
         labels = {**(self.namespace_labels or {}), NAMESPACE_NAME: self.namespace}
         if self.namespace_labels is None and namespaces.reads_other_than(NAMESPACE_NAME):
             return Certainty.UNKNOWN
@@ -66,4 +72,28 @@ class AddressParty:
     networks: tuple[AnyNetwork, ...] = ()
 
 
-Party = PodParty | AddressParty
+@dataclass(frozen=True, slots=True)
+class Outsiders:
+    """The clients of a cluster: some pods or addresses besides those that work with it.
+
+    `insiders`: the labels by which policies select the others; an empty value is any value.
+    """
+
+    insiders: Mapping[str, str]
+
+    def are_not(self, pods: Selector) -> bool:
+        """True if the selector is for insiders."""
+        return any(
+            pods.reads(name) if not value else pods.labels.get(name) == value
+            for name, value in self.insiders.items()
+        )
+
+
+Party = PodParty | AddressParty | Outsiders
+
+# The pods of any tenant: of a namespace about which nothing is known, which no label can be.
+STRANGER = PodParty("/", namespace_labels={}, chooses_labels=True)
+
+
+def _says_nothing_of_its_owner(label: str) -> bool:
+    return label in _COMMON_LABELS or label.startswith(_COMMON_PREFIXES)

@@ -6,48 +6,37 @@ author's own containers are for others.
 Sources: Ray 2.60 `scripts.py` (`ray start`), `ray_constants.py`; KubeRay 1.7 `utils/constant.go`.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from policies.documents.metadata import annotations_of
 from policies.documents.untyped import as_dict, as_str, dict_items
 from policies.network.parties import PodParty
 from policies.network.ports import PortNames, Ports, merged, missing_from
+from policies.network.ray_ports import (
+    RANDOM_PORTS,
+    head_port,
+    moved_port,
+    number_of,
+    own_ports,
+    ports_on,
+    span_of,
+)
 from policies.ray.kuberay import labels_of_pods
-from policies.ray.membership import ORIGIN_KIND_LABEL
+from policies.ray.membership import ORIGIN_KIND_LABEL, ORIGIN_NAME_LABEL
 from policies.ray.pod import PodRole
 from policies.ray.redis import OPTIONS, VARIABLE, ports_outside
 from policies.ray.runtime_env import runtime_environments
 from policies.ray.workload import ClusterSpec, Group, Workload
 
-DASHBOARD_PORT = 8265
 SERVE_PORT = 8000
 # The port on which each node serves its metrics: KubeRay sets `metrics-export-port` to 8080.
 METRICS_PORT = 8080
 # Where the dashboard and the autoscaler of the head serve their metrics.
 HEAD_METRICS: Ports = (range(44217, 44218), range(44227, 44228))
-ORIGIN_NAME_LABEL = "ray.io/originated-from-cr-name"
 _SUBMISSION_MODE_LABEL = "ray.io/job-submission-mode"
-_DEFAULTS = {
-    "port": 6379,
-    "dashboard-port": DASHBOARD_PORT,
-    "ray-client-server-port": 10001,
-    "dashboard-agent-listen-port": 52365,
-}
-# Those that a worker has, too.
-_EVERYWHERE = ("dashboard-agent-listen-port",)
-# Ray chooses these at random unless the cluster sets them.
-_RANDOM = (
-    "dashboard-agent-grpc-port",
-    "node-manager-port",
-    "object-manager-port",
-    "runtime-env-agent-port",
-)
-_WORKER_PORTS = range(10002, 20000)
 # Linux' default `net.ipv4.ip_local_port_range`.
 EPHEMERAL: Ports = (range(32768, 61000),)
-_PORT = re.compile(r"[0-9]{1,5}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +45,8 @@ class GroupTraffic:
 
     `party`: the pods as NetworkPolicies see them. `own`: Ray's own ports on which they listen, as
     far as they are fixed. `random`: the range from which Linux gives Ray the others. `metrics` and
-    `public`: the ports that are for others. The head has HEAD_METRICS besides.
+    `public`: the ports that are for others. The head has HEAD_METRICS besides. `is_scraped`: its
+    author expects a Prometheus: a port named `metrics`, or the annotation prometheus.io/scrape.
     """
 
     title: str
@@ -66,6 +56,13 @@ class GroupTraffic:
     random: Ports
     metrics: Ports
     public: Ports
+    is_scraped: bool = False
+
+    @property
+    def parts(self) -> int:
+        """The number of ranges, numbers and names of ports."""
+        ranges = len(self.own) + len(self.random) + len(self.metrics) + len(self.public)
+        return ranges + sum(1 + len(numbers) for numbers in (self.party.port_names or {}).values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,54 +111,34 @@ class ClusterTraffic:
         return self.groups[0] if self.groups else None
 
 
-def head_port(group: Group, parameter: str) -> int:
-    """The port of the head that `ray start --PARAMETER` moves, or Ray's default."""
-    return _number(group.start_params.get(parameter)) or _DEFAULTS[parameter]
-
-
-def own_ports(group: Group) -> Ports:
-    """The ports of Ray itself in any pod of the cluster that this group configures."""
-    return _ports(group, _DEFAULTS)
-
-
 def port(number: int) -> Ports:
     """The set of one port."""
     return (range(number, number + 1),)
 
 
 def _groups(workload: Workload, groups: Iterable[Group], namespace: str) -> Iterator[GroupTraffic]:
-    serve = merged(_span(number) for number in _serve_ports(workload) if number)
+    serve = merged(span_of(number) for number in _serve_ports(workload) if number)
     for group, labels in zip(groups, labels_of_pods(workload), strict=True):
         yield GroupTraffic(
             title=group.title,
             role=group.role,
             party=PodParty(namespace, labels, None, _port_names(group)),
-            own=_ports(group, _DEFAULTS if group.role is PodRole.HEAD else _EVERYWHERE),
+            own=ports_on(group),
             random=_random_ports(group),
             metrics=missing_from(own_ports(group), port(_metrics_port(group))),
             public=_public_ports(group, serve),
+            is_scraped=_is_scraped(group),
         )
-
-
-def _ports(group: Group, parameters: Iterable[str]) -> Ports:
-    ports = [_span(head_port(group, parameter)) for parameter in parameters]
-    for parameter in _RANDOM:
-        number = _number(group.start_params.get(parameter))
-        if number:
-            ports.append(_span(number))
-    first = _number(group.start_params.get("min-worker-port")) or _WORKER_PORTS.start
-    last = _number(group.start_params.get("max-worker-port")) or _WORKER_PORTS.stop - 1
-    return merged([*ports, range(first, last + 1)])
 
 
 def _random_ports(group: Group) -> Ports:
     """The range from which Linux gives Ray the ports that it chooses at random; empty if none."""
-    chosen = [_number(group.start_params.get(parameter)) for parameter in _RANDOM]
+    chosen = [moved_port(group, parameter) for parameter in RANDOM_PORTS]
     return () if all(chosen) else EPHEMERAL
 
 
 def _metrics_port(group: Group) -> int:
-    return _number(group.start_params.get("metrics-export-port")) or METRICS_PORT
+    return moved_port(group, "metrics-export-port") or METRICS_PORT
 
 
 def _public_ports(group: Group, serve: Ports) -> Ports:
@@ -169,7 +146,7 @@ def _public_ports(group: Group, serve: Ports) -> Ports:
 
     A declared port in the range of random ports can be Ray's, so it does not count.
     """
-    declared = [_span(number) for _, number in _declared(group)]
+    declared = [span_of(number) for _, number in _declared(group)]
     ports = missing_from(EPHEMERAL, merged([*serve, *declared]))
     return missing_from(own_ports(group), ports)
 
@@ -178,9 +155,16 @@ def _declared(group: Group) -> Iterator[tuple[str, int]]:
     """The name and number of each TCP port that the containers of a group declare."""
     for container in group.pod.containers:
         for _, entry in dict_items(container.raw.get("ports")):
-            number = _number(entry.get("containerPort"))
+            number = number_of(entry.get("containerPort"))
             if number and entry.get("protocol") in (None, "", "TCP"):
                 yield as_str(entry.get("name")), number
+
+
+def _is_scraped(group: Group) -> bool:
+    annotations = annotations_of(as_dict(group.raw.get("template")))
+    if as_str(annotations.get("prometheus.io/scrape")) == "true":
+        return True
+    return any(name == "metrics" for name, _ in _declared(group))
 
 
 def _port_names(group: Group) -> PortNames:
@@ -196,8 +180,8 @@ def _dashboard(head: Group) -> Ports:
     ray = head.pod.ray_container
     entries = dict_items(ray.raw.get("ports") if ray else None)
     named = [entry.get("containerPort") for _, entry in entries if entry.get("name") == "dashboard"]
-    numbers = [number for number in map(_number, named) if number]
-    return merged(map(_span, [head_port(head, "dashboard-port"), *numbers]))
+    numbers = [number for number in map(number_of, named) if number]
+    return merged(map(span_of, [head_port(head, "dashboard-port"), *numbers]))
 
 
 def _reaches_api_server(spec: ClusterSpec | None) -> bool:
@@ -215,7 +199,7 @@ def _redis(workload: Workload, spec: ClusterSpec | None) -> Ports:
     for container, _ in workload.ray_containers:
         if VARIABLE in container.variable_names:
             addresses += [as_str(entry.get("value")) for _, entry in container.variables[VARIABLE]]
-    return merged(_span(number) for text in addresses for number in ports_outside(text) if number)
+    return merged(span_of(number) for text in addresses for number in ports_outside(text) if number)
 
 
 def _serve_ports(workload: Workload) -> Iterator[int]:
@@ -224,17 +208,6 @@ def _serve_ports(workload: Workload) -> Iterator[int]:
         # The first part is the document itself.
         config = environment.parts[0] if environment.parts else {}
         if environment.field == "serveConfigV2":
-            yield _number(as_dict(config.get("http_options")).get("port"))
-            yield _number(as_dict(config.get("grpc_options")).get("port"))
+            yield number_of(as_dict(config.get("http_options")).get("port"))
+            yield number_of(as_dict(config.get("grpc_options")).get("port"))
     yield SERVE_PORT
-
-
-def _span(number: int) -> range:
-    return range(number, number + 1)
-
-
-def _number(value: Any) -> int:
-    """A port as a number or a text; 0 if `value` is not a port."""
-    text = str(value) if isinstance(value, int | str) else ""
-    number = int(text) if _PORT.fullmatch(text) else 0
-    return number if number < 65536 else 0

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from policies.network.parties import Certainty, Party, PodParty
-from policies.network.policy import Direction, PolicyRule, TrafficPolicy
+from policies.network.policy import Direction, NetworkPolicy, PolicyRule
 from policies.network.ports import ALL_PORTS, PolicyPort, PortNames, Ports, common, merged
 
 
@@ -33,10 +33,10 @@ OPEN = Reach(ALL_PORTS, ALL_PORTS)
 class Policies:
     """The NetworkPolicies of one namespace."""
 
-    def __init__(self, policies: Collection[TrafficPolicy]) -> None:
+    def __init__(self, policies: Collection[NetworkPolicy]) -> None:
         self._policies = policies
 
-    def isolating(self, pod: PodParty, direction: Direction) -> list[TrafficPolicy]:
+    def isolating(self, pod: PodParty, direction: Direction) -> list[NetworkPolicy]:
         """The policies that isolate this pod in `direction`."""
         return [
             policy
@@ -58,7 +58,7 @@ class Policies:
         certainly: list[range] = []
         possibly: list[range] = []
         for policy in isolating:
-            if policy.unreadable:
+            if not policy.is_readable(direction):
                 possibly += ALL_PORTS
             for rule in policy.rules(direction):
                 answer = rule.includes(other, pod.namespace)
@@ -72,7 +72,7 @@ class Policies:
 
     def admitting(
         self, pod: PodParty, party: Party, protocol: str = "TCP"
-    ) -> Iterator[tuple[TrafficPolicy, PolicyRule, Ports]]:
+    ) -> Iterator[tuple[NetworkPolicy, PolicyRule, Ports]]:
         """The ingress rules that may let a party reach the pod, with the ports they open."""
         for policy in self.isolating(pod, Direction.INGRESS):
             for rule in policy.rules(Direction.INGRESS):

@@ -15,9 +15,19 @@ from policies.network.isolation import ClusterIsolation, IsolationMode
 from policies.network.parties import NAMESPACE_NAME
 from policies.network.policy import Direction
 from policies.network.ports import Ports, merged
-from policies.network.ray_traffic import HEAD_METRICS, ORIGIN_NAME_LABEL, SERVE_PORT, ClusterTraffic
+from policies.network.ray_ports import DASHBOARD_PORT
+from policies.network.ray_traffic import (
+    HEAD_METRICS,
+    SERVE_PORT,
+    ClusterTraffic,
+)
 from policies.network.ray_traffic import port as only
-from policies.ray.membership import NODE_TYPE_LABEL, ORIGIN_KIND_LABEL, RAY_CLUSTER_LABEL
+from policies.ray.membership import (
+    NODE_TYPE_LABEL,
+    ORIGIN_KIND_LABEL,
+    ORIGIN_NAME_LABEL,
+    RAY_CLUSTER_LABEL,
+)
 
 _API_SERVER_PORTS: Ports = (range(443, 444), range(6443, 6444))
 _DNS_PORTS = (53, 5353)
@@ -119,11 +129,14 @@ def _ingress(
     if isolation.mode is IsolationMode.MEMBERS:
         public = merged(span for group in traffic.groups for span in group.public)
         reason = "Ray Serve, metrics and the declared ports of containers are not Ray's own"
-        yield WrittenRule(reason, {"ports": _entries(merged([*public, *metrics]))})
+        # A rule without ports would open them all.
+        if public or metrics:
+            yield WrittenRule(reason, {"ports": _entries(merged([*public, *metrics]))})
     for allowance in isolation.allow_from:
         yield _allowed(Direction.INGRESS, allowance)
     for allowance in isolation.monitoring:
-        yield _monitoring(allowance, metrics)
+        if allowance.ports or metrics:
+            yield _monitoring(allowance, metrics)
 
 
 def _head_ingress(
@@ -136,15 +149,16 @@ def _head_ingress(
             "podSelector": {"matchLabels": dict(OPERATOR_LABELS)},
         }
         serve = only(SERVE_PORT) if traffic.origin == "RayService" else ()
+        dashboard = traffic.dashboard or only(DASHBOARD_PORT)
         reason = "KubeRay's operator asks the dashboard for jobs and Serve applications"
-        yield _rule(Direction.INGRESS, reason, operator, merged([*traffic.dashboard, *serve]))
+        yield _rule(Direction.INGRESS, reason, operator, merged([*dashboard, *serve]))
     if traffic.takes_submitters:
         submitter = {ORIGIN_KIND_LABEL: "RayJob"}
         if traffic.origin == "RayJob":
             submitter[ORIGIN_NAME_LABEL] = traffic.origin_name
         peer = {"podSelector": {"matchLabels": submitter}}
         reason = "the pod that submits a RayJob's job talks to the dashboard"
-        yield _rule(Direction.INGRESS, reason, peer, traffic.dashboard)
+        yield _rule(Direction.INGRESS, reason, peer, traffic.dashboard or only(DASHBOARD_PORT))
     if isolation.mode is IsolationMode.MEMBERS:
         reason = "the metrics of the dashboard and of the autoscaler"
         yield WrittenRule(reason, {"ports": _entries(HEAD_METRICS)})

@@ -10,13 +10,15 @@ Source: `ray-operator/controllers/ray/common/pod.go`, `rayjob_controller.go`,
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from policies.documents.metadata import annotations_of, labels_of
+from policies.documents.metadata import annotations_of, controller_of, labels_of
 from policies.documents.untyped import as_dict, as_str, dict_items
 from policies.ray.membership import (
     CLAIM_LABELS,
     GROUP_LABEL,
+    JOB_CONTROLLERS,
     NODE_TYPE_LABEL,
     ORIGIN_KIND_LABEL,
+    ORIGIN_NAME_LABEL,
     RAY_CLUSTER_LABEL,
 )
 from policies.ray.pod import Container, PodRole
@@ -39,7 +41,6 @@ _TLS_VARIABLES = {
     "RAY_TLS_SERVER_KEY": "/etc/ray/tls/tls.key",
     "RAY_TLS_CA_CERT": "/etc/ray/tls/ca.crt",
 }
-_ORIGIN_NAME_LABEL = "ray.io/originated-from-cr-name"
 _COLLECTOR_SIZE = {
     "requests": {"cpu": "50m", "memory": "64Mi"},
     "limits": {"cpu": "200m", "memory": "256Mi"},
@@ -57,7 +58,7 @@ def cluster_of(workload: Workload) -> dict[str, Any] | None:
     labels = {
         **copied.labels,
         ORIGIN_KIND_LABEL: workload.kind,
-        _ORIGIN_NAME_LABEL: workload.name,
+        ORIGIN_NAME_LABEL: workload.name,
     }
     metadata: dict[str, Any] = {
         "name": f"{workload.name}-{_RANDOM}",
@@ -104,9 +105,20 @@ def submitter_of(workload: Workload) -> dict[str, Any] | None:
     # `operator-made-pods` refuses the claims in the RayJob itself. Their consequences for the pod
     # would hide that.
     kept = {name: value for name, value in labels_of(template).items() if name not in CLAIM_LABELS}
-    labels = {**kept, ORIGIN_KIND_LABEL: "RayJob", _ORIGIN_NAME_LABEL: workload.name}
-    metadata = {"generateName": f"{workload.name}-", "labels": labels}
+    labels = {**kept, ORIGIN_KIND_LABEL: "RayJob", ORIGIN_NAME_LABEL: workload.name}
+    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": workload.name, "uid": ""}
+    metadata = {
+        "generateName": f"{workload.name}-",
+        "labels": labels,
+        "ownerReferences": [{**owner, "controller": True}],
+    }
     return _pod(template, metadata, as_dict(template.get("spec")) or {"containers": [container]})
+
+
+def creator_of(document: Mapping[str, Any]) -> str:
+    """The user that creates an object in a dry run: KubeRay, or Kubernetes from KubeRay's Job."""
+    owner = controller_of(document)
+    return JOB_CONTROLLERS[0] if owner is not None and owner.kind == "Job" else OPERATOR
 
 
 def pods_of(cluster: Workload) -> Iterator[dict[str, Any]]:

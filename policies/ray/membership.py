@@ -1,14 +1,17 @@
 """What makes a pod Ray's: labels that claim it, the owner that proves it, or `ray start` in it.
 
+Two kinds of pods have labels that NetworkPolicies let in: the members of a RayCluster, and the
+submitter, which submits the job of a RayJob.
+
 Mutations, rules and commands ask here. The match conditions of `deploy/base` and the signer
 (`certs.identity`) cannot; tests hold them to the same answers.
 Source: KubeRay 1.3 to 1.7, `labelPod`, `getSubmitterTemplate` and `buildRedisCleanupJob`.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-from policies.documents.metadata import controller_of, labels_of
+from policies.documents.metadata import controller_of, labels_of, metadata_of
 from policies.documents.pointer import Pointer
 from policies.documents.untyped import as_dict, as_str, dict_items
 from policies.ray.pod import Pod, PodRole
@@ -19,6 +22,7 @@ RAY_CLUSTER_LABEL = "ray.io/cluster"
 NODE_TYPE_LABEL = "ray.io/node-type"
 GROUP_LABEL = "ray.io/group"
 ORIGIN_KIND_LABEL = "ray.io/originated-from-crd"
+ORIGIN_NAME_LABEL = "ray.io/originated-from-cr-name"
 OPT_IN_CLUSTER_LABEL = "raywarden.io/cluster"
 OPT_IN_ROLE_LABEL = "raywarden.io/role"
 # NetworkPolicies, Services and KubeRay recognize the pods of a RayCluster by these labels. KubeRay
@@ -26,6 +30,32 @@ OPT_IN_ROLE_LABEL = "raywarden.io/role"
 # submitter it keeps what the author wrote.
 CLAIM_LABELS = (RAY_CLUSTER_LABEL, NODE_TYPE_LABEL, GROUP_LABEL)
 _CLAIMS = frozenset(CLAIM_LABELS)
+# KubeRay writes these into the template of a submitter from 1.7 on; before, only into its Job.
+SUBMITTER_LABELS = (ORIGIN_KIND_LABEL, ORIGIN_NAME_LABEL)
+# The job controller's user name depends on the flag --use-service-account-credentials of
+# kube-controller-manager.
+JOB_CONTROLLERS = (
+    "system:serviceaccount:kube-system:job-controller",
+    "system:kube-controller-manager",
+)
+
+
+class ClusterOwner(NamedTuple):
+    """The RayCluster that a pod names in its owner references."""
+
+    name: str
+    uid: str
+
+
+def cluster_owner_of(document: Mapping[str, Any]) -> ClusterOwner | None:
+    """The first RayCluster among the owners of a pod, which need not be its controller."""
+    # A malformed apiVersion such as ray.io/v1/x claims a cluster too.
+    for _, owner in dict_items(metadata_of(document).get("ownerReferences")):
+        if owner.get("kind") == "RayCluster" and as_str(owner.get("apiVersion")).startswith(
+            f"{RAY_GROUP}/"
+        ):
+            return ClusterOwner(as_str(owner.get("name")), as_str(owner.get("uid")))
+    return None
 
 
 def claims_in(labels: Mapping[str, Any]) -> dict[str, Any]:
@@ -36,6 +66,29 @@ def claims_in(labels: Mapping[str, Any]) -> dict[str, Any]:
 def has_claims(labels: Mapping[str, Any]) -> bool:
     """True if a pod with these labels claims to belong to a RayCluster."""
     return not _CLAIMS.isdisjoint(labels)
+
+
+def submitter_labels_in(labels: Mapping[str, Any]) -> dict[str, Any]:
+    """The labels by which a pod claims to submit the job of a RayJob; empty if it does not."""
+    if labels.get(ORIGIN_KIND_LABEL) != "RayJob":
+        return {}
+    return {name: labels[name] for name in SUBMITTER_LABELS if name in labels}
+
+
+def is_submitter_job(kind: str, document: Mapping[str, Any], labels: Mapping[str, Any]) -> bool:
+    """The object is the Job that the RayJob named by these labels controls."""
+    owner = controller_of(document)
+    if kind != "Job" or owner is None or (owner.group, owner.kind) != (RAY_GROUP, "RayJob"):
+        return False
+    return owner.name == labels.get(ORIGIN_NAME_LABEL)
+
+
+def is_submitter_pod(document: Mapping[str, Any]) -> bool:
+    """The pod is controlled by a Job with the name of its RayJob, as KubeRay names it."""
+    owner = controller_of(document)
+    if owner is None or (owner.group, owner.kind) != ("batch", "Job"):
+        return False
+    return owner.name == labels_of(document).get(ORIGIN_NAME_LABEL)
 
 
 def has_opted_in(labels: Mapping[str, Any]) -> bool:
@@ -66,7 +119,7 @@ def ray_pod(kind: str, document: Mapping[str, Any], place: Pointer) -> Pod | Non
         return Pod(raw, place, role, as_str(role_label))
     if starts_ray(raw):
         return Pod(raw, place, PodRole.WORKER, "")
-    if kind == "Pod" and ORIGIN_KIND_LABEL in labels:
+    if kind == "Pod" and submitter_labels_in(labels):
         return Pod(raw, place, PodRole.SUBMITTER, "")
     return None
 

@@ -47,7 +47,7 @@ _OPTIONS = {
 _BARE_TEMPLATE = {"Pod": ROOT, "CronJob": ROOT / "spec" / "jobTemplate" / "spec" / "template"}
 # Kinds that create pods from a template. They are workloads if the template has the label of a Ray
 # cluster, or starts Ray without one.
-_TEMPLATE_KINDS = {
+TEMPLATE_KINDS = {
     ("", "ReplicationController"),
     ("apps", "Deployment"),
     ("apps", "StatefulSet"),
@@ -57,7 +57,12 @@ _TEMPLATE_KINDS = {
     ("batch", "Job"),
 }
 # The name of every kind that can be a workload.
-WORKLOAD_KINDS = frozenset({"Pod", *_CLUSTER_SPEC, *(kind for _, kind in _TEMPLATE_KINDS)})
+WORKLOAD_KINDS = frozenset({"Pod", *_CLUSTER_SPEC, *(kind for _, kind in TEMPLATE_KINDS)})
+
+
+def template_place(kind: str) -> Pointer:
+    """Where a Pod, or a kind that creates pods from a template, has the pod or the template."""
+    return _BARE_TEMPLATE.get(kind, ROOT / "spec" / "template")
 
 
 @dataclass(frozen=True)
@@ -158,7 +163,7 @@ class Workload(ObjectView):
         if kind.group == RAY_GROUP and kind.kind in _CLUSTER_SPEC:
             return cls(kind.kind, document)
         workload = cls(kind.kind, document)
-        if (kind.group, kind.kind) == ("", "Pod") or (kind.group, kind.kind) in _TEMPLATE_KINDS:
+        if (kind.group, kind.kind) == ("", "Pod") or (kind.group, kind.kind) in TEMPLATE_KINDS:
             return workload if workload.pods else None
         return None
 
@@ -255,7 +260,6 @@ class Workload(ObjectView):
             yield Pod(template, place, PodRole.SUBMITTER, "")
 
     def _bare_pods(self) -> Iterator[Pod]:
-        place = _BARE_TEMPLATE.get(self.kind, ROOT / "spec" / "template")
-        pod = ray_pod(self.kind, self.document, place)
+        pod = ray_pod(self.kind, self.document, template_place(self.kind))
         if pod:
             yield pod

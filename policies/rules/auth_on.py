@@ -5,8 +5,9 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from policies.cluster.isolation import Isolation, is_closed, isolation, open_rules
+from policies.cluster.pod_isolation import Isolation, is_closed, isolation, open_rules
 from policies.documents.untyped import as_str
+from policies.injection.network import planned_isolation
 from policies.injection.token_mode import gets_token_mode, pods_that_speak_ray
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.ray.auth import (
@@ -113,7 +114,7 @@ class AuthOn(Rule):
             )
             yield self.violation(message, place, _token_fix(workload))
             return
-        if cluster and self._is_proxied(cluster) and is_closed(workload, facts.namespace_state):
+        if cluster and self._is_proxied(cluster) and _is_closed(workload, facts):
             return
         # A cluster and its pods get the same words, so that they count as one finding.
         titles = [f"the {pod.title}" for pod in without_token]
@@ -141,12 +142,13 @@ class AuthOn(Rule):
         # NetworkPolicy after the pod.
         if workload.is_kuberay_pod and facts.stored is None:
             return
-        if is_closed(workload, facts.namespace_state):
+        if _is_closed(workload, facts):
             return
         version, place = older
-        groups = isolation(workload, facts.namespace_state)
+        planned = planned_isolation(workload, facts)
+        groups = isolation(workload, facts.namespace_state, planned)
         is_open = any(group.isolation is Isolation.OPEN for group in groups) or any(
-            open_rules(workload)
+            open_rules(workload, planned)
         )
         report = self.violation if is_open else self.unknown
         yield report(
@@ -234,6 +236,11 @@ class AuthOn(Rule):
             for container in cluster.head.pod.containers
         )
         return any(name in self.proxies for name in names)
+
+
+def _is_closed(workload: Workload, facts: Facts) -> bool:
+    """NetworkPolicies isolate all pods of the workload, or will as soon as it is admitted."""
+    return is_closed(workload, facts.namespace_state, planned_isolation(workload, facts))
 
 
 def _servers(pod: Pod) -> Iterator[Container]:

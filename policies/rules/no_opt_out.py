@@ -9,22 +9,42 @@ from policies.cluster.related_object import RelatedObject
 from policies.documents.metadata import labels_of
 from policies.documents.patterns import matches_any
 from policies.documents.pointer import ROOT, Pointer
+from policies.documents.untyped import as_str
 from policies.injection import contract
 from policies.model import NAMESPACE_LABELS, Facts, Profile, Rule, Severity, Violation
+from policies.network.isolation import (
+    ALLOW_FROM_ANNOTATION,
+    ISOLATION_ANNOTATION,
+    LONGEST_ALLOW_FROM,
+    MANAGED,
+    MOST_ALLOWANCES,
+    AllowFrom,
+    IsolationMode,
+    chosen_mode,
+)
 from policies.ray.pod import Pod
 from policies.ray.workload import Workload
 
+_ANNOTATIONS = ROOT / "metadata" / "annotations"
+# KubeRay copies the annotations of a RayJob and of a RayService to their RayClusters.
+_ISOLATED = frozenset({"RayCluster", "RayJob", "RayService", "RayCronJob"})
+
 
 class NoOptOut(Rule):
-    """Refuses `raywarden.io/inject: "false"` where it is not allowed, and weaker namespace labels.
+    """Refuses opting out where it is not allowed, weaker namespace labels, and open networks.
 
-    The administrator allows opting out in `inject.optOutNamespaces` of the policy file. Only a
-    whole RayCluster can opt out, because a cluster with TLS in some of its pods does not work.
-    Only a cluster administrator, by RBAC or by the lists here, may weaken or remove the labels
-    `raywarden.io/enforce`, `raywarden.io/warn` and `raywarden.io/audit` of a namespace.
+    The administrator allows opting out (`raywarden.io/inject: "false"`) in
+    `inject.optOutNamespaces` of the policy file. Only a whole RayCluster can opt out, because a
+    cluster with TLS in some of its pods does not work. Only a cluster administrator, by RBAC or by
+    the lists here, may weaken or remove the labels `raywarden.io/enforce`, `raywarden.io/warn` and
+    `raywarden.io/audit` of a namespace.
+    The annotation `raywarden.io/network-isolation` of a RayCluster, RayJob or RayService can only
+    choose a stricter mode than `networkIsolation` of the policy file. Only a cluster administrator
+    may remove it from a RayCluster. `raywarden.io/allow-from` is accepted where
+    `networkIsolation.authorsMayAllow` is set.
     Why: the rules protect other users from the author of a manifest, so an author may not switch
     them off.
-    Fix: remove the label, or ask the administrator.
+    Fix: remove the label or annotation, or ask the administrator.
     """
 
     id: ClassVar[str] = "no-opt-out"
@@ -56,6 +76,96 @@ class NoOptOut(Rule):
                 f"remove {contract.OPT_OUT}, or ask the administrator to add the namespace to "
                 "inject.optOutNamespaces",
             )
+        if workload.kind in _ISOLATED:
+            yield from self._mode(workload, facts)
+            yield from self._allow_from(workload, facts)
+
+    def _mode(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
+        """The annotation that chooses the mode of network isolation."""
+        before = facts.before.annotations if facts.before else {}
+        if ISOLATION_ANNOTATION not in workload.annotations:
+            if workload.kind == "RayCluster" and ISOLATION_ANNOTATION in before:
+                yield from self._removed(str(chosen_mode(before) or MANAGED), facts)
+            return
+        value = as_str(workload.annotations[ISOLATION_ANNOTATION])
+        chosen = chosen_mode(workload.annotations)
+        if not chosen and value != MANAGED:
+            problem = "has an unknown mode" if chosen is None else "turns network isolation off"
+            yield self.violation(
+                f"the annotation {ISOLATION_ANNOTATION} {problem}",
+                _ANNOTATIONS / ISOLATION_ANNOTATION,
+                f"set {ISOLATION_ANNOTATION}: {MANAGED}, or write members, deny-ingress or "
+                "deny-all, which can be stricter than the policy file",
+                evidence=value,
+            )
+        elif workload.kind == "RayCronJob":
+            yield self._without_effect(ISOLATION_ANNOTATION)
+        elif chosen:
+            yield from self._weaker(chosen, facts)
+
+    def _weaker(self, chosen: IsolationMode, facts: Facts) -> Iterator[Violation]:
+        expected = facts.network_isolation.of_namespace(facts.namespace).mode
+        if chosen < expected:
+            yield self.violation(
+                f"the mode {chosen} has no effect: the policy file requires {expected}",
+                _ANNOTATIONS / ISOLATION_ANNOTATION,
+                f"set {ISOLATION_ANNOTATION}: {expected}",
+                advisory=True,
+            )
+
+    def _removed(self, mode: str, facts: Facts) -> Iterator[Violation]:
+        if not self._may_weaken(facts):
+            yield self.violation(
+                f"this update removes {ISOLATION_ANNOTATION}, which keeps the cluster's "
+                "NetworkPolicies",
+                _ANNOTATIONS / ISOLATION_ANNOTATION,
+                f"set {ISOLATION_ANNOTATION}: {mode}; only an administrator may remove it",
+            )
+
+    def _allow_from(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
+        """The annotation that lets more clients connect."""
+        if ALLOW_FROM_ANNOTATION not in workload.annotations:
+            return
+        place = _ANNOTATIONS / ALLOW_FROM_ANNOTATION
+        if not facts.network_isolation.authors_may_allow:
+            yield self.violation(
+                f"{ALLOW_FROM_ANNOTATION} is not allowed by the policy file",
+                place,
+                f"remove {ALLOW_FROM_ANNOTATION}, or ask the administrator to write its entries "
+                "into networkIsolation.allowFrom or to set networkIsolation.authorsMayAllow",
+            )
+            return
+        yield from self._entries(AllowFrom.of(workload.annotations), place)
+        if workload.kind == "RayCronJob":
+            yield self._without_effect(ALLOW_FROM_ANNOTATION)
+
+    def _entries(self, entries: AllowFrom, place: Pointer) -> Iterator[Violation]:
+        if entries.is_too_large:
+            yield self.violation(
+                f"{ALLOW_FROM_ANNOTATION} has more than {MOST_ALLOWANCES} entries or "
+                f"{LONGEST_ALLOW_FROM} characters",
+                place,
+                "name whole namespaces or networks, or ask the administrator to write them into "
+                "networkIsolation.allowFrom",
+            )
+        for entry, reason in entries.unreadable:
+            yield self.violation(
+                f"{ALLOW_FROM_ANNOTATION} has an entry that cannot be read",
+                place,
+                f"write NAMESPACE[/LABEL=VALUE,...][:PORT,...] or CIDR[:PORT,...], separated by "
+                f"blanks: {reason}",
+                evidence=entry,
+            )
+
+    def _without_effect(self, annotation: str) -> Violation:
+        return self.violation(
+            f"{annotation} has no effect here: KubeRay does not copy the annotations of a "
+            "RayCronJob to its clusters",
+            _ANNOTATIONS / annotation,
+            f"remove {annotation}, or ask the administrator to change networkIsolation of this "
+            "namespace",
+            advisory=True,
+        )
 
     def check_related_object(
         self, related_object: RelatedObject, facts: Facts

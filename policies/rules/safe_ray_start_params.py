@@ -6,11 +6,11 @@ from typing import Any, ClassVar
 
 import orjson
 
-from policies.cluster.state import MORE_PORT_PARAMS, PORT_PARAMS
 from policies.documents.pointer import Pointer
 from policies.documents.untyped import as_dict, as_str
 from policies.injection.contract import POD_IP_EXPANSION, TlsBy, tls_by
 from policies.model import Facts, Profile, Rule, Severity, Violation
+from policies.network.ray_ports import PORT_PARAMETERS
 from policies.ray.pod import PodRole
 from policies.ray.system_config import harmful_settings, unquoted
 from policies.ray.workload import ClusterSpec, Group, Workload
@@ -58,7 +58,7 @@ _FIX_RESOURCES = (
 # Far above any real value; it bounds the time of the expressions above.
 _LONGEST = 8192
 _PORT = re.compile(r"[0-9]{1,5}")
-_PORT_PARAMS = frozenset((*PORT_PARAMS, *MORE_PORT_PARAMS))
+_PORT_PARAMS = frozenset(PORT_PARAMETERS)
 
 
 def _plain(name: str, value: str) -> str:

@@ -18,8 +18,11 @@ RBAC = "/apis/rbac.authorization.k8s.io/v1"
 Rules = Sequence[Mapping[str, Sequence[str]]]
 
 # The shipped rules: for all namespaces, and for RayWarden's own namespace.
-CLUSTER_RULES: Rules = only(base(), "ClusterRole")["rules"]
-OWN_RULES: Rules = only(base(), "Role")["rules"]
+_ROLES = ("raywarden", "raywarden-network-policies")
+CLUSTER_RULES: Rules = [
+    rule for name in _ROLES for rule in only(base(), "ClusterRole", name)["rules"]
+]
+OWN_RULES: Rules = [rule for name in _ROLES for rule in only(base(), "Role", name)["rules"]]
 
 
 def watched(rules: Rules) -> set[str]:

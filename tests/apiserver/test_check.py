@@ -9,12 +9,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from policies.network.infrastructure import Infrastructure
+from policies.network.isolation import (
+    ISOLATION_ANNOTATION,
+    MANAGED,
+    ClusterIsolation,
+    IsolationMode,
+)
+from policies.network.ray_traffic import ClusterTraffic
+from policies.network.written import Members, PolicyNames, policies_for
+from policies.ray.workload import Workload
 from tests.apiserver.control_plane import ControlPlane
 from tests.apiserver.free_ports import free_port
 from tests.apiserver.installation import Installation, until
 from tests.apiserver.permissions import RBAC, REGISTRATION
+from tests.apiserver.pods import cluster_of
 from tests.apiserver.replica import Replica
+from tests.support.paths import DEPLOY
 from tests.support.secrecy import leaked
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.xdist_group("apiserver")]
@@ -178,3 +191,77 @@ def test_a_webhook_that_cannot_be_called_differs_from_one_that_is_not_called(
         assert refuses().startswith("failed: ")
     finally:
         control_plane.patch(VALIDATING, {"webhooks": before})
+
+
+def test_stored_policies_are_those_that_were_written(
+    control_plane: ControlPlane, installation: Installation
+) -> None:
+    """The API server fills in defaults, which must not count as a change."""
+    # Without webhooks the cluster gets no annotation, like one that existed before RayWarden.
+    namespace = installation.team(unseen="")
+    clusters = f"/apis/ray.io/v1/namespaces/{namespace}/rayclusters"
+    document = control_plane.make(clusters, cluster_of("old"))
+    _, findings = check(control_plane.admin_kubeconfig, installation, namespace)
+    existing = findings["network-isolation/clusters"]
+    assert existing["status"] == "warning" and f"{namespace}/old" in existing["message"]
+    traffic = ClusterTraffic.of(Workload("RayCluster", document))
+    written = policies_for(
+        traffic,
+        ClusterIsolation(IsolationMode.MEMBERS),
+        Infrastructure(operators=("kuberay-system",)),
+        PolicyNames.of("old"),
+        Members.of("old"),
+    )
+    for policy in written:
+        control_plane.make(
+            f"/apis/networking.k8s.io/v1/namespaces/{namespace}/networkpolicies",
+            {"metadata": {"name": policy.name}, "spec": policy.spec},
+        )
+    control_plane.patch(
+        f"{clusters}/old", {"metadata": {"annotations": {ISOLATION_ANNOTATION: MANAGED}}}
+    )
+    _, findings = check(control_plane.admin_kubeconfig, installation, namespace)
+    assert f"{namespace}/old" not in findings["network-isolation/clusters"]["message"]
+    assert findings["network-isolation/written"]["status"] == "ok"
+
+
+def test_the_probe_runs_in_a_restricted_namespace(
+    control_plane: ControlPlane, installation: Installation
+) -> None:
+    label = "pod-security.kubernetes.io/enforce"
+    documents = list(yaml.safe_load_all((DEPLOY / "probe.yaml").read_text()))
+    (probe_namespace,) = (each for each in documents if each["kind"] == "Namespace")
+    assert probe_namespace["metadata"]["labels"] == {label: "restricted"}
+    (role,) = (each for each in documents if each["kind"] == "ClusterRole")
+    assert {verb for rule in role["rules"] for verb in rule["verbs"]} == {"list"}
+    (pod,) = (each for each in documents if each["kind"] == "Pod")
+    assert "labels" not in pod["metadata"]
+    namespace = installation.team(**{label: "restricted"})
+    metadata = {"name": "stranger", "namespace": namespace}
+    spec = {**pod["spec"], "serviceAccountName": "ray"}
+    path = f"/api/v1/namespaces/{namespace}/pods?dryRun=All"
+    admitted = control_plane.post(path, {**pod, "metadata": metadata, "spec": spec})
+    assert admitted.is_success, admitted.text
+    privileged = {**spec, "hostNetwork": True}
+    refused = control_plane.post(path, {**pod, "metadata": metadata, "spec": privileged})
+    assert refused.status_code == 403 and "violates PodSecurity" in refused.text
+
+
+def test_the_probe_can_read_what_it_needs(
+    control_plane: ControlPlane, installation: Installation
+) -> None:
+    namespace = installation.team()
+    documents = yaml.safe_load_all((DEPLOY / "probe.yaml").read_text())
+    (role,) = (each for each in documents if each["kind"] == "ClusterRole")
+    name = f"probe-{namespace}"
+    control_plane.make(f"{RBAC}/clusterroles", {**role, "metadata": {"name": name}})
+    subject = {"kind": "ServiceAccount", "namespace": namespace, "name": "ray"}
+    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name}
+    binding = {"metadata": {"name": name}, "roleRef": reference, "subjects": [subject]}
+    control_plane.make(f"{RBAC}/clusterrolebindings", binding)
+    control_plane.make(f"/apis/ray.io/v1/namespaces/{namespace}/rayclusters", cluster_of("probed"))
+    kubeconfig = control_plane.kubeconfig(name, control_plane.token(namespace, "ray"))
+    _, findings = check(kubeconfig, installation, namespace, "--probe", f"{namespace}/probed")
+    assert findings[f"probe {namespace}/probed/head"]["message"] == (
+        "no running head pod has an address"
+    )

@@ -9,8 +9,15 @@ from pathlib import Path
 import pytest
 import yaml
 
+from policies.network.isolation import ISOLATION_ANNOTATION
 from tests.apiserver.control_plane import AUDIT_LOG, ControlPlane
-from tests.apiserver.installation import Installation, define
+from tests.apiserver.installation import Installation, define, until
+from tests.apiserver.network_policies import (
+    allow_no_network_policies,
+    items,
+    make_managed,
+    policies_in,
+)
 from tests.apiserver.permissions import REGISTRATION
 from tests.apiserver.pods import enroll, make_cluster, make_pods
 from tests.apiserver.replica import Replica
@@ -112,6 +119,7 @@ def test_the_server_uses_every_right_and_needs_no_other(
     )
     for replica in pair:
         replica.wait_logged("seed adopted", generations=["20261101T000000Z", *stored["data"]])
+    write_network_policies(control_plane, installation)
     needed = {
         (
             right.verb,
@@ -123,6 +131,22 @@ def test_the_server_uses_every_right_and_needs_no_other(
         for right in permissions("raywarden")
     }
     assert set(used_rights(control_plane, installation.namespace)) == needed
+
+
+def write_network_policies(control_plane: ControlPlane, installation: Installation) -> None:
+    """Have the servers create and delete NetworkPolicies, and report that they cannot."""
+    closed, full = installation.team(unseen=""), installation.team(unseen="")
+    allow_no_network_policies(control_plane, full)
+    make_managed(control_plane, closed)
+    make_managed(control_plane, full)
+    until(lambda: len(items(control_plane, policies_in(closed))) == 2)
+    until(lambda: items(control_plane, f"/apis/events.k8s.io/v1/namespaces/{full}/events"))
+    unmanaged = {"metadata": {"annotations": {ISOLATION_ANNOTATION: None}}}
+    control_plane.patch(f"/apis/ray.io/v1/namespaces/{closed}/rayclusters/demo", unmanaged)
+    until(lambda: not items(control_plane, policies_in(closed)))
+    leases = f"/apis/coordination.k8s.io/v1/namespaces/{installation.namespace}/leases"
+    (created,) = items(control_plane, leases)
+    until(lambda: items(control_plane, leases)[0]["spec"] != created["spec"])
 
 
 def make_opted_in(control_plane: ControlPlane, namespace: str) -> Object:
@@ -147,7 +171,7 @@ def used_rights(
     A name or namespace is empty if RBAC does not restrict the right to it.
     """
     user = f"system:serviceaccount:{namespace}:raywarden"
-    named = ("raywarden", "raywarden-seed")
+    named = ("raywarden", "raywarden-network-policies", "raywarden-seed")
     for line in (control_plane.folder / AUDIT_LOG).read_text().splitlines():
         event = json.loads(line)
         target = event.get("objectRef")
@@ -156,10 +180,10 @@ def used_rights(
             if name not in named or event["verb"] == "create":
                 name = ""
             own = target.get("namespace") == namespace
-            yield (
-                event["verb"],
-                target.get("apiGroup", ""),
-                target["resource"],
-                name,
-                namespace if own else "",
-            )
+            verbs = [event["verb"]]
+            # To apply an object that does not exist yet needs both rights.
+            if event.get("responseStatus", {}).get("code") == 201 and verbs == ["patch"]:
+                verbs.append("create")
+            group = target.get("apiGroup", "")
+            for verb in verbs:
+                yield verb, group, target["resource"], name, namespace if own else ""

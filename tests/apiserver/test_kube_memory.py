@@ -7,7 +7,8 @@ from uuid import uuid4
 
 import pytest
 
-from policies.cluster.network_policy import opening_rules
+from policies.network.openness import opening_rules
+from policies.network.policy import Direction
 from tests.apiserver.control_plane import ControlPlane
 from tests.apiserver.installation import define, define_ray_clusters
 from tests.apiserver.kuberay_operator import bind
@@ -109,7 +110,11 @@ def test_the_state_of_a_namespace_holds_its_objects(
         (public,) = state.public_services or ()
         assert (public.name, public.ports, public.selector) == ("outer", {80: 8265}, {"team": "a"})
         (policy,) = state.network_policies or ()
-        assert policy.isolates and policy.selects({"team": "a"}) and not policy.selects({})
+        assert (
+            policy.isolates(Direction.INGRESS)
+            and policy.selects({"team": "a"})
+            and not policy.selects({})
+        )
         opening = opening_rules(policy.open, [8265])
         assert [str(rule.pointer) for rule in opening] == ["/spec/ingress/0"]
         assert quota_names(state.quotas) == ["compute", f"tree-{namespace}"]

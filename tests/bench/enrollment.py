@@ -25,11 +25,13 @@ from certs.authority import key_usage
 from certs.cache import Authorities
 from certs.identity import Domains
 from certs.profile import CertificateProfile
+from policies.configured import NetworkIsolation
 from tests.bench import load
 from tests.support import live_objects
 from tests.support.factory import Object
 from tests.support.live_server import RunningServer, metric, serving
 from webhook.enrollment.signing import Signing
+from webhook.isolation.wanted import NoNetworkPolicies
 from webhook.manifests.cluster import ManifestCluster
 from webhook.settings import Settings
 
@@ -177,6 +179,8 @@ async def _without_http(csr: bytes) -> float:
     now, serial = (lambda: live_objects.NOW), (lambda: 7)
     signing = Signing(
         documents,
+        NoNetworkPolicies(),
+        NetworkIsolation,
         lambda: authorities,
         Domains(),
         CertificateProfile(),

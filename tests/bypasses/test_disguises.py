@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 from policies.documents.pointer import ROOT, Pointer
 from policies.documents.untrusted_yaml import load_all
+from policies.model import Violation
 from policies.ray.kuberay import copies_metadata
 from policies.ray.workload import Workload
 from policies.registry import RULES
 from tests.bypasses import disguises
-from tests.policies.rules.test_rules import ALL, Admit, Fixture, admitted, load
+from tests.policies.rules.test_rules import ALL, ONLY_WARNING, Admit, Fixture, admitted, load
 from tests.support import factory, registration
 from tests.support.factory import Object
 from webhook.admission.reviewer import Reviewer
@@ -75,7 +76,13 @@ def contains_any(text: str, parts: list[str]) -> bool:
 
 
 def refusing(admit: Admit, document: Object) -> set[str]:
-    return {violation.rule for violation in admit(document)[1].denied}
+    verdict = admit(document)[1]
+    return {violation.rule for violation in verdict.denied} | _only_warning(verdict.warned)
+
+
+def _only_warning(warned: tuple[Violation, ...]) -> set[str]:
+    """The rules that warn because they never refuse."""
+    return {violation.rule for violation in warned} & ONLY_WARNING
 
 
 def denied_fixtures() -> st.SearchStrategy[str]:
@@ -156,7 +163,8 @@ def test_an_example_in_a_list_is_refused(rule: str) -> None:
 
 def refused_by(reviewed: list[ReviewedManifest]) -> set[str]:
     outcomes = [outcome for item in reviewed for outcome in (item.outcome, *item.derived)]
-    return {violation.rule for outcome in outcomes for violation in outcome.denied}
+    rules = {violation.rule for outcome in outcomes for violation in outcome.denied}
+    return rules.union(*(_only_warning(outcome.warned) for outcome in outcomes))
 
 
 @pytest.mark.parametrize("rule", _RULES)

@@ -258,12 +258,6 @@ def test_45_templates_without_a_claim_are_allowed(labels: Object) -> None:
         assert passes(controller(kind, {"metadata": {"labels": labels}, "spec": spec}))
 
 
-def test_44_the_label_of_a_submitter_on_a_pod_of_ones_own_remains() -> None:
-    """KubeRay's NetworkPolicy for the cluster of a RayJob lets pods with these labels in."""
-    labels = {"ray.io/originated-from-crd": "RayJob", "ray.io/originated-from-cr-name": "victim"}
-    assert passes(pod_of_a_job(labels), user="author")
-
-
 def test_44_review_and_webhook_agree() -> None:
     """`review` judges the RayJob, its Job's pod, and its cluster like the webhook."""
     template = factory.template("ray-job-submitter")

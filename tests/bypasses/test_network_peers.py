@@ -165,7 +165,7 @@ def test_63_a_label_of_the_author_that_many_namespaces_have_remains() -> None:
 def test_63_the_remedy_works_with_every_version_of_kuberay() -> None:
     """KubeRay 1.6 does not know spec.networkPolicy, and 1.7 refuses it without its gate."""
     other = changed(ray_cluster(), {"/metadata/namespace": "team-b"})
-    reviewer = factory.reviewer(RESTRICTED)
+    reviewer = factory.reviewer({**RESTRICTED, "networkIsolation": {"mode": "off"}})
     (open_head, *_) = (
         violation
         for violation in reviewer.verdict(factory.request(other)).denied

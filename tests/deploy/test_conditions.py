@@ -129,6 +129,16 @@ class TestConditions:
         many = changed(stored, {"/metadata/annotations": names})
         assert sent(many, many) == ["pods.raywarden.io"]
 
+    def test_only_jobs_that_submit_for_a_rayjob_are_sent_to_be_mutated(self) -> None:
+        label = "/metadata/labels/ray.io~1originated-from-crd"
+        job = related_objects.submitter_job()
+        assert registration.called("mutate", factory.request(job)) == ["jobs.raywarden.io"]
+        changes: list[Object] = [{"/metadata/labels": None}, {label: None}, {label: "RayService"}]
+        for change in changes:
+            assert not registration.called("mutate", factory.request(changed(job, change)))
+        update = factory.request(job, "UPDATE", job)
+        assert not registration.called("mutate", update)
+
     def test_endpoint_slices_of_controllers_are_not_sent(self) -> None:
         endpoint_slice = related_objects.endpoint_slice()
         controller = "system:serviceaccount:kube-system:endpointslice-controller"

@@ -1,6 +1,7 @@
 """The manifests agree with the code: paths, ports, kinds, rights, variables and registration."""
 
 from collections.abc import Iterator, Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -107,10 +108,15 @@ class TestServer:
         assert probe["periodSeconds"] * probe["failureThreshold"] < DEFAULTS.drain_seconds
 
 
+ROLES = ("raywarden", "raywarden-network-policies")
+
+
 class TestRights:
     def test_the_roles_grant_exactly_what_the_code_needs(self) -> None:
-        everywhere = {("", *right) for right in granted(only(base(), "ClusterRole"))}
-        own_namespace = {("ours", *right) for right in granted(only(base(), "Role"))}
+        everywhere, own_namespace = set(), set()
+        for name in ROLES:
+            everywhere |= {("", *right) for right in granted(only(base(), "ClusterRole", name))}
+            own_namespace |= {("ours", *right) for right in granted(only(base(), "Role", name))}
         needed = {
             (
                 "ours" if right.ours else "",
@@ -144,14 +150,11 @@ class TestRights:
 
     def test_the_roles_are_bound_only_to_the_service_account_of_raywarden(self) -> None:
         subject = {"kind": "ServiceAccount", "name": "raywarden", "namespace": "raywarden-system"}
-        for kind in ("ClusterRole", "Role"):
-            binding = only(base(), f"{kind}Binding")
+        for kind, name in product(("ClusterRole", "Role"), ROLES):
+            binding = only(base(), f"{kind}Binding", name)
             assert binding["subjects"] == [subject]
-            assert binding["roleRef"] == {
-                "apiGroup": "rbac.authorization.k8s.io",
-                "kind": kind,
-                "name": "raywarden",
-            }
+            group = "rbac.authorization.k8s.io"
+            assert binding["roleRef"] == {"apiGroup": group, "kind": kind, "name": name}
 
 
 def granted(role: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:

@@ -56,6 +56,9 @@ NOT_FAILURES = {
     "raywarden_ca_cache_evictions",
     "raywarden_ca_cache_size",
     "raywarden_ray_clusters",
+    "raywarden_network_policy_changes",
+    # raywarden_ray_clusters_missing_network_policies reports what a missing leader causes.
+    "raywarden_network_policy_leader",
     # raywarden_policy_last_reload_successful reports a rejected policy for as long as it lasts.
     "raywarden_policy_reloads",
     # `raywarden review` and the log report expired exemptions, and what they exempted is denied,

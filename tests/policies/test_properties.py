@@ -113,6 +113,8 @@ def breakable(document: Object) -> list[tuple[str | int, ...]]:
     return [place for place in places(document) if place not in (("kind",), ("apiVersion",))]
 
 
+# An author, and KubeRay's operator, whose Jobs are mutated.
+_users = st.sampled_from(["", factory.OPERATOR])
 _PLACES = {name: breakable(document) for name, document in _rich.items()}
 
 
@@ -156,9 +158,11 @@ def answer(decision: Decision) -> Any:
 
 
 @settings(max_examples=400)
-@given(broken_objects(), st.sampled_from(_reviewers))
-def test_a_broken_object_is_reviewed_like_any_other(document: Object, reviewer: Reviewer) -> None:
-    check(reviewer, factory.request(document))
+@given(broken_objects(), st.sampled_from(_reviewers), _users)
+def test_a_broken_object_is_reviewed_like_any_other(
+    document: Object, reviewer: Reviewer, user: str
+) -> None:
+    check(reviewer, factory.request(document, user=user))
 
 
 @settings(max_examples=300)
@@ -169,9 +173,9 @@ def test_an_update_between_broken_objects_is_reviewed_like_any_other(
     check(reviewer, factory.request(new, "UPDATE", old))
 
 
-@given(broken_objects())
-def test_no_field_the_author_wrote_is_lost(document: Object) -> None:
-    after = _reviewers[0].mutated(factory.request(document)).document
+@given(broken_objects(), _users)
+def test_no_field_the_author_wrote_is_lost(document: Object, user: str) -> None:
+    after = _reviewers[0].mutated(factory.request(document, user=user)).document
     assert not list(lost_values(document, after))
 
 

@@ -38,7 +38,8 @@ def test_ids_are_unique() -> None:
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
 def test_every_rule_says_what_why_and_what_to_write(rule: Any) -> None:
     first, *rest = (rule.__doc__ or "").splitlines()
-    assert first.endswith(".") and first.startswith("Refuses ")
+    assert first.endswith(".")
+    assert first.startswith("Warns of " if rule.only_warns else "Refuses ")
     assert any(line.strip().startswith("Why: ") for line in rest)
     assert any(line.strip().startswith("Fix: ") for line in rest)
     assert all(field.description for field in rule.model_fields.values())

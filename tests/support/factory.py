@@ -11,6 +11,7 @@ from policies.config import Policy
 from policies.configured import Injection
 from policies.documents.untyped import as_dict, as_str
 from policies.model import Facts, Signer
+from policies.ray.membership import JOB_CONTROLLERS
 from policies.ray.workload import Kind, Workload
 from tests.support import related_objects
 from tests.support.paths import EXAMPLES
@@ -32,6 +33,7 @@ SIGNER = Signer(
 )
 IMAGE = "rayproject/ray:2.60.0"
 OPERATOR = "system:serviceaccount:ray-system:kuberay-operator"
+_CREATORS = {"ray.io/cluster": OPERATOR, "ray.io/originated-from-crd": JOB_CONTROLLERS[0]}
 _CLUSTER_UID = "0b7b9c1e-0000-4000-8000-000000000001"
 
 
@@ -95,21 +97,19 @@ def ray_cron_job(**fields: Any) -> Object:
     return _ray_object("RayCronJob", "cron", {"schedule": "0 3 * * *", "jobTemplate": job})
 
 
+def _owner(version: str, kind: str, name: str) -> Object:
+    owner = {"apiVersion": version, "kind": kind, "name": name}
+    return {**owner, "uid": _CLUSTER_UID, "controller": True}
+
+
 def head_pod(**labels: str) -> Object:
     """A head pod as KubeRay creates it for a cluster with RayWarden's TLS."""
-    owner = {
-        "apiVersion": "ray.io/v1",
-        "kind": "RayCluster",
-        "name": "demo",
-        "uid": _CLUSTER_UID,
-        "controller": True,
-    }
     kuberay = {"ray.io/cluster": "demo", "ray.io/node-type": "head", "ray.io/group": "headgroup"}
     metadata = {
         "generateName": "demo-head-",
         "namespace": "team-a",
         "labels": {**kuberay, "raywarden.io/tls": "managed", **labels},
-        "ownerReferences": [owner],
+        "ownerReferences": [_owner("ray.io/v1", "RayCluster", "demo")],
     }
     return _pod("ray", metadata, token_container("ray-head"), token_container("autoscaler"))
 
@@ -137,7 +137,8 @@ def token_container(name: str) -> Object:
 
 def submitter_pod() -> Object:
     labels = {"ray.io/originated-from-crd": "RayJob", "ray.io/originated-from-cr-name": "job"}
-    metadata = {"generateName": "job-", "namespace": "team-a", "labels": labels}
+    metadata: Object = {"generateName": "job-", "namespace": "team-a", "labels": labels}
+    metadata |= {"ownerReferences": [_owner("batch/v1", "Job", "job")]}
     return _pod("ray", metadata, container("ray-job-submitter"))
 
 
@@ -241,8 +242,8 @@ def review(
 ) -> Object:
     """The AdmissionReview that the API server would send for an object.
 
-    Unless `user` is given, KubeRay's operator creates pods of RayClusters, and an author creates
-    everything else.
+    Unless `user` is given, KubeRay's operator creates pods of RayClusters, Kubernetes those of
+    submitters, and an author creates everything else.
     """
     kind = Kind.of(document)
     metadata = as_dict(document.get("metadata"))
@@ -265,8 +266,8 @@ def review(
 
 
 def _usual_user(kind: Kind, metadata: Mapping[str, Any]) -> str:
-    is_ray_pod = kind.kind == "Pod" and "ray.io/cluster" in as_dict(metadata.get("labels"))
-    return OPERATOR if is_ray_pod else "author"
+    labels = as_dict(metadata.get("labels")) if kind.kind == "Pod" else {}
+    return next((user for label, user in _CREATORS.items() if label in labels), "author")
 
 
 def examples() -> dict[str, Object]:

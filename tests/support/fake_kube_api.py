@@ -171,10 +171,8 @@ class FakeKubeApi:
     def _list(self, request: web.BaseRequest, target: Target, _body: Any) -> web.Response:
         items = [
             document
-            for (plural, namespace, _), document in sorted(self.objects.items())
-            if target.namespace in ("", namespace)
-            and target.contains(plural, document)
-            and _selected(document, request.query)
+            for (plural, _, _), document in sorted(self.objects.items())
+            if target.contains(plural, document) and _selected(document, request.query)
         ]
         token = request.query.get("continue", "page 0+/=")
         start = int(token.removeprefix("page ").removesuffix("+/="))
@@ -256,12 +254,9 @@ def _selected(document: Mapping[str, Any], query: Mapping[str, str]) -> bool:
 
 
 def _matches(term: str, labels: Mapping[str, str]) -> bool:
-    name, unequal, value = term.partition("!=")
-    if unequal:
-        return labels.get(name) != value
     name, equal, value = term.partition("=")
     if equal:
-        return labels.get(name) == value
+        return (labels.get(name.rstrip("!")) == value) is not name.endswith("!")
     name, operator, values = term.partition(" in ")
     if operator:
         return labels.get(name) in [value.strip() for value in values.strip("()").split(",")]

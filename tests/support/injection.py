@@ -9,6 +9,7 @@ import jsonpatch
 from policies.config import Policy
 from policies.evaluate import Mutated, mutate, validate
 from policies.model import Facts
+from policies.ray.membership import SUBMITTER_LABELS
 from policies.ray.workload import Kind
 from tests.support.factory import Object, facts
 
@@ -19,6 +20,7 @@ TLS = {
     "RAY_TLS_CA_CERT": "/etc/ray/tls/ca.crt",
 }
 OLD = "UPDATE"
+_REPLACED = ("raywarden.io/tls", "raywarden.io/injected", *SUBMITTER_LABELS)
 
 
 def mutated(document: Object, own_facts: Facts | None = None) -> Mutated:
@@ -62,11 +64,12 @@ def only(pod: Object, name: str, field: str = "containers") -> Object:
 def lost_values(before: Any, after: Any) -> Iterator[Any]:
     """Values of `before` that are missing at the same place of `after`.
 
-    RayWarden's own labels and its init container are left out: a mutation may replace them.
+    RayWarden's own labels, those of a submitter, and RayWarden's init container are left out: a
+    mutation may replace them.
     """
     if isinstance(before, dict) and isinstance(after, dict):
         for name, value in before.items():
-            if value is not None and name not in ("raywarden.io/tls", "raywarden.io/injected"):
+            if value is not None and name not in _REPLACED:
                 yield from lost_values(value, after.get(name))
     elif isinstance(before, list) and isinstance(after, list):
         for value in before:

@@ -101,6 +101,23 @@ def namespace() -> Object:
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team-a", "labels": {}}}
 
 
+def submitter_job() -> Object:
+    """The Job that KubeRay 1.3 to 1.6 creates for a RayJob: its pod template has no labels."""
+    origin = {"ray.io/originated-from-crd": "RayJob", "ray.io/originated-from-cr-name": "job"}
+    rayjob = {"apiVersion": "ray.io/v1", "kind": "RayJob", "name": "job", "uid": "a"}
+    metadata = {
+        "name": "job",
+        "namespace": "team-a",
+        "labels": {**origin, "app.kubernetes.io/created-by": "kuberay-operator"},
+        "ownerReferences": [{**rayjob, "controller": True, "blockOwnerDeletion": True}],
+    }
+    container = {"name": "ray-job-submitter", "image": "rayproject/ray:2.60.0"}
+    pod = {"containers": [container], "restartPolicy": "Never"}
+    template = {"metadata": {"creationTimestamp": None}, "spec": pod}
+    spec = {"backoffLimit": 2, "template": template}
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
+
+
 def cluster_role(
     name: str, users: list[Object], *rules: tuple[str, str, str]
 ) -> tuple[Object, Object]:
@@ -140,6 +157,7 @@ RELATED_OBJECTS = {
     "networkpolicy": network_policy,
     "endpointslice": endpoint_slice,
     "namespace": namespace,
+    "submitter-job": submitter_job,
 }
 
 

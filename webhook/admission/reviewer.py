@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
+from urllib.parse import urlsplit
 
 from policies import evaluate
 from policies.config import Policy
@@ -12,9 +13,12 @@ from policies.documents.untyped import one_line
 from policies.evaluate import Failure, Mutated, Verdict
 from policies.injection.contract import contract_hash
 from policies.model import Facts, Signer, Violation
+from policies.ray.operator import KubeRayOperator
 from policies.ray.workload import Workload
+from webhook import __version__
 from webhook.admission.wire import AdmissionRequest, AdmissionResponse
 from webhook.ports import NamespaceStates
+from webhook.settings import Settings
 
 # The author of an object chooses how many violations it has and how long their messages are.
 # People do not read beyond these limits, and without them an attacker could make the response,
@@ -52,6 +56,8 @@ class Reviewer:
         self._signer = signer
         self._namespace_states = namespace_states
         self._today = today
+        # Set by those who know which KubeRay creates the pods.
+        self.kuberay: KubeRayOperator | None = None
         # One entry for each pair of signer and policy in use; both change rarely. The other
         # entries serve reviews that are answered while one of the two changes.
         self._hash_of = lru_cache(maxsize=4)(contract_hash)
@@ -124,9 +130,11 @@ class Reviewer:
             signer=signer,
             injection=policy.inject,
             network_isolation=policy.network_isolation,
+            kuberay=self.kuberay,
             contract_hash=self._hash_of(signer, policy.inject),
             before=before,
             stored=stored,
+            operators=policy.operators,
             size=request.size,
             # Only the policy's own CEL expressions read the request, so it is built only for them.
             request=request.without_objects if policy.expressions else {},
@@ -170,3 +178,15 @@ def _audit(verdict: Verdict) -> dict[str, str]:
     if exemptions:
         annotations["exempted"] = "; ".join(dict.fromkeys(exemptions))
     return annotations
+
+
+def signer_of(settings: Settings, ca: bytes) -> Signer:
+    """How pods reach the enrollment server, which has the CA `ca` (PEM)."""
+    return Signer(
+        image=settings.enroll_image,
+        url=settings.signer_url,
+        ca=ca.decode(),
+        namespace=settings.namespace,
+        port=urlsplit(settings.signer_url).port or 443,
+        version=__version__,
+    )

@@ -49,7 +49,9 @@ def enroll_command(
     directory: Directory = Path("/etc/ray/tls"),
     key_mode: Mode = KeyMode.OWNER,
     # After that the kubelet restarts the init container, and the pod's status shows the reason.
-    deadline: Deadline = 120,
+    # Longer than `networkIsolation.holdSeconds`, so that a pod which is let start needs no restart:
+    # KubeRay would delete a pod that is never restarted.
+    deadline: Deadline = 300,
     termination_log: TerminationLog = Path("/dev/termination-log"),
 ) -> None:
     """Create a private key in this pod, obtain a certificate for it, and write both for Ray.
@@ -71,7 +73,7 @@ def enroll_command(
             key_mode=int(key_mode, 8),
             deadline=deadline,
         )
-        not_after = enroll(enrollment, runtime)
+        not_after = enroll(enrollment, runtime, _log)
     except EnrollError as error:
         _report_failure(termination_log, str(error))
         raise typer.Exit(1) from None
@@ -92,14 +94,18 @@ def _ip_address(text: str) -> IPv4Address | IPv6Address:
         raise EnrollError(f"RAYWARDEN_POD_IP is not an IP address: {text!r}") from None
 
 
+def _log(line: str) -> None:
+    print(f"raywarden enroll: {line}", file=sys.stderr, flush=True)
+
+
 def _report_failure(termination_log: Path, reason: str) -> None:
     """Write the reason to stderr and to the pod's status, where `kubectl describe pod` shows it."""
-    print(f"raywarden enroll: {reason}", file=sys.stderr)
+    _log(reason)
     if termination_log.exists():
         try:
             termination_log.write_text(reason + "\n")
         except OSError as error:
-            print(f"raywarden enroll: {termination_log}: {error.strerror}", file=sys.stderr)
+            _log(f"{termination_log}: {error.strerror}")
 
 
 def main() -> None:

@@ -22,6 +22,8 @@ from webhook.agent.signer_client import EnrollError, SignerClient, TryAgainError
 _RESPONSE_SECONDS = 20.0
 # The pause between two attempts doubles from the first to the last.
 _FIRST_PAUSE_SECONDS, _LAST_PAUSE_SECONDS = 0.25, 10.0
+# The log repeats what the pod waits for once a minute, and shows another reason after five seconds.
+_REPEAT_SECONDS, _CHANGE_SECONDS = 60.0, 5.0
 # Reaches the last pause; some thousand doublings would overflow a float.
 _MAX_DOUBLINGS = 10
 
@@ -56,11 +58,30 @@ class Enrollment:
     deadline: float
 
 
-def enroll(enrollment: Enrollment, runtime: Runtime) -> datetime:
+class _Log:
+    """Says why there is no certificate yet: at once the first time, and then rarely."""
+
+    def __init__(self, say: Callable[[str], None], clock: Callable[[], float]) -> None:
+        self._say = say
+        self._clock = clock
+        self._last, self._said_at = "", 0.0
+
+    def waiting(self, reason: str) -> None:
+        """The pod waits, for this reason."""
+        silent = self._clock() - self._said_at
+        pause = _REPEAT_SECONDS if reason == self._last else _CHANGE_SECONDS
+        if not self._last or silent >= pause:
+            self._last, self._said_at = reason, self._clock()
+            self._say(f"no certificate yet: {reason}")
+
+
+def enroll(enrollment: Enrollment, runtime: Runtime, say: Callable[[str], None]) -> datetime:
     """Write `tls.key`, `tls.crt` and `ca.crt` into the directory; returns the certificate's end.
 
-    Nothing is written before the certificate has been verified. Raises EnrollError.
+    Nothing is written before the certificate has been verified. `say` gets lines for the log while
+    the pod waits. Raises EnrollError.
     """
+    log = _Log(say, runtime.clock)
     signer = SignerClient(enrollment.url, enrollment.ca, enrollment.token_file)
     if not enrollment.directory.is_dir():
         raise EnrollError(f"{enrollment.directory} is not a folder")
@@ -77,6 +98,7 @@ def enroll(enrollment: Enrollment, runtime: Runtime) -> datetime:
             if failure.from_server:
                 # Keep it: the last attempt may only have been cut short by the deadline.
                 server_reason = str(failure)
+            log.waiting(str(failure))
             pause = max(_pause(attempt, runtime.chance()), failure.after)
             if runtime.clock() - started + pause > enrollment.deadline:
                 reason = server_reason or failure

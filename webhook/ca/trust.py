@@ -15,7 +15,7 @@ class Trust:
     def __init__(self, root: Root | None, domains: Domains, cache_size: int) -> None:
         self._root = root
         self.seed: Seed | None = None
-        self._domains = domains
+        self.domains = domains
         self._cache_size = cache_size
 
     def adopt(self, seed: Seed) -> bool:
@@ -26,7 +26,7 @@ class Trust:
         if seed == self.seed:
             return False
         self.seed = seed
-        self._authorities = Authorities(seed, self._root, self._domains, self._cache_size)
+        self._authorities = Authorities(seed, self._root, self.domains, self._cache_size)
         self._serving = serving_authority(seed.serving)
         self._serving_bundle = serving_bundle(seed)
         self._serving_cas = tuple(

@@ -28,6 +28,7 @@ async def server_permissions(
             deployment.configuration,
             own_seed=not deployment.own_seed,
             clients=deployment.signs_for_clients,
+            network_policies=deployment.writes_network_policies,
         )
     )
     limit = asyncio.Semaphore(_MAX_CONCURRENT)

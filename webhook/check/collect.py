@@ -1,9 +1,9 @@
 """Collects the facts for `raywarden check` with the caller's permissions; changes nothing."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import TypedDict, TypeVar
+from typing import TypedDict
 
 from policies.cluster.rbac import RbacBinding, RbacGrants, operators_of_namespaces
 from policies.cluster.roles import RbacRole
@@ -11,6 +11,8 @@ from policies.documents.metadata import name_of, namespace_of
 from policies.documents.untyped import as_dict, as_str, dict_items
 from webhook import __version__
 from webhook.check.access_reviews import server_permissions
+from webhook.check.answers import answer_of, forbidden
+from webhook.check.collect_network import network_facts, pod_with
 from webhook.check.coverage import ray_namespaces
 from webhook.check.deployment import (
     DEPLOYMENT,
@@ -29,7 +31,6 @@ from webhook.check.facts import (
     Objects,
     Unavailable,
 )
-from webhook.check.findings import can_i
 from webhook.check.registration import labels_by_namespace, names_of, webhooks_that_skip
 from webhook.kube.adapters import CONFIGURATIONS, PODS, KubeObjectLists, KubeSeedStore
 from webhook.kube.api import KubeApi
@@ -42,9 +43,7 @@ from webhook.kube.memory import (
     SERVICES,
 )
 from webhook.kube.request import ForbiddenError, NotFoundError, RefusedError, Resource
-from webhook.ports import ConflictError, StoredSeed, UnavailableError
-
-T = TypeVar("T")
+from webhook.ports import StoredSeed
 
 _CONFIG_MAPS = Resource("", "v1", "configmaps")
 _DEPLOYMENTS = Resource("apps", "v1", "deployments")
@@ -78,10 +77,10 @@ class Inspection:
         is missing is `Unavailable` in the facts. Raises UnavailableError if there is no API server.
         """
         server_version = await self._server_version()
-        answer = await _answer(self._deployment())
+        answer = await answer_of(self._deployment())
         deployment = answer if isinstance(answer, ServerDeployment) else None
         objects = await self._objects()
-        ray_objects = {kind: await _answer(self._ray_objects(kind)) for kind in RAY_KINDS}
+        ray_objects = {kind: await answer_of(self._ray_objects(kind)) for kind in RAY_KINDS}
         configurations = await self._configurations(deployment)
         dry_run_namespace = dry_run_in or _dry_run_namespace(
             (*ray_objects.values(), objects["ray_pods"]),
@@ -95,23 +94,28 @@ class Inspection:
             server_version=server_version,
             deployment=answer,
             services=await self._services(deployment),
-            policy=await _answer(self._policy(deployment)),
-            permissions=await _answer(self._permissions(deployment)),
+            policy=await answer_of(self._policy(deployment)),
+            permissions=await answer_of(self._permissions(deployment)),
             configurations=configurations,
             ray_objects=ray_objects,
             dry_run_namespace=dry_run_namespace,
             dry_runs=await self._dry_runs(dry_run_namespace),
+            network=await network_facts(self._api, self._lists),
             **objects,
         )
 
+    async def pod_at(self, address: str) -> Object | Unavailable | None:
+        """The pod that alone has this address; None if there is none, as on a node's network."""
+        return await answer_of(pod_with(self._lists, address))
+
     async def _objects(self) -> _Objects:
         ray_kinds, seed, namespaces, ray_pods, operators, accounts = await asyncio.gather(
-            _answer(self._ray_kinds()),
-            _answer(KubeSeedStore(self._api, self._namespace).load()),
-            _answer(self._lists.namespaces()),
-            _answer(self._lists.ray_pods()),
-            _answer(self._lists.list_all(_DEPLOYMENTS, _OPERATOR)),
-            _answer(self._kuberay_accounts()),
+            answer_of(self._ray_kinds()),
+            answer_of(KubeSeedStore(self._api, self._namespace).load()),
+            answer_of(self._lists.namespaces()),
+            answer_of(self._lists.ray_pods()),
+            answer_of(self._lists.list_all(_DEPLOYMENTS, _OPERATOR)),
+            answer_of(self._kuberay_accounts()),
         )
         return {
             "ray_kinds": ray_kinds,
@@ -123,11 +127,11 @@ class Inspection:
         }
 
     async def _server_version(self) -> Object | Unavailable:
-        # Not `_answer`: without an API server there is nothing to check, so other errors end it.
+        # Not `answer_of`: without an API server there is nothing to check, so other errors end it.
         try:
             return await self._api.get_path("/version")
         except ForbiddenError as error:
-            return _forbidden(error)
+            return forbidden(error)
 
     async def _deployment(self) -> ServerDeployment | None:
         document = await self._api.get(_DEPLOYMENTS, self._namespace, DEPLOYMENT)
@@ -145,7 +149,7 @@ class Inspection:
     ) -> Mapping[str, Object | Unavailable | None]:
         admission = deployment.admission_service if deployment else DEPLOYMENT
         return {
-            name: await _answer(self._api.get(SERVICES, self._namespace, name))
+            name: await answer_of(self._api.get(SERVICES, self._namespace, name))
             for name in (admission, f"{DEPLOYMENT}-enroll")
         }
 
@@ -154,7 +158,9 @@ class Inspection:
     ) -> Mapping[str, Object | Unavailable | None]:
         # The setting is empty if the server writes no caBundle; they have the default name then.
         name = (deployment.configuration if deployment else "") or DEPLOYMENT
-        answers = [await _answer(self._api.get(resource, "", name)) for resource in CONFIGURATIONS]
+        answers = [
+            await answer_of(self._api.get(resource, "", name)) for resource in CONFIGURATIONS
+        ]
         return dict(zip((MUTATING, VALIDATING), answers, strict=True))
 
     async def _policy(
@@ -216,8 +222,8 @@ class Inspection:
 
     async def _dry_runs(self, namespace: str) -> Mapping[str, DryRunAnswer | Unavailable]:
         return {
-            VALIDATING: await _answer(self._dry_run(PODS, namespace, FORGED_POD)),
-            MUTATING: await _answer(self._dry_run(RAY_CLUSTERS, namespace, BARE_CLUSTER)),
+            VALIDATING: await answer_of(self._dry_run(PODS, namespace, FORGED_POD)),
+            MUTATING: await answer_of(self._dry_run(RAY_CLUSTERS, namespace, BARE_CLUSTER)),
         }
 
     async def _dry_run(
@@ -233,24 +239,6 @@ class Inspection:
                 "choose an existing namespace with --namespace; RayClusters need KubeRay",
             )
         return DryRunAnswer(answer.document, warnings=answer.warnings)
-
-
-async def _answer(request: Awaitable[T]) -> T | Unavailable:
-    try:
-        return await request
-    except ForbiddenError as error:
-        return _forbidden(error)
-    except (UnavailableError, ConflictError) as error:
-        remediation = "try again; kubectl get --raw /readyz?verbose shows the API server's state"
-        return Unavailable(str(error), remediation)
-
-
-def _forbidden(error: ForbiddenError) -> Unavailable:
-    remediation = (
-        f"ask an administrator for this permission (verify with {can_i(error.permission)}), "
-        "or run the command as an administrator"
-    )
-    return Unavailable(f"you may not {error.permission}", remediation)
 
 
 def _dry_run_namespace(

@@ -11,6 +11,9 @@ from webhook.settings import defaults
 DEPLOYMENT = CONTAINER = "raywarden"
 # The setting is at most 3650, so a number with more digits is not valid.
 _MAX_DAYS_DIGITS = 4
+# How a setting can say no (pydantic, `bool`).
+_FALSE = frozenset({"0", "off", "f", "false", "n", "no"})
+_TRUE = frozenset({"1", "on", "t", "true", "y", "yes"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,13 @@ class ServerDeployment:
         return self.settings.get("RAYWARDEN_ADMISSION_SERVICE") or defaults()["admission_service"]
 
     @property
+    def enrollment_port(self) -> int:
+        """The port of the enrollment server; 0 if the setting is not a number."""
+        default: int = defaults()["enrollment_port"]
+        text = self.settings.get("RAYWARDEN_ENROLLMENT_PORT", str(default))
+        return int(text) if text.isascii() and text.isdecimal() and len(text) <= 5 else 0
+
+    @property
     def configuration(self) -> str:
         """The name of the webhook configurations; empty if the server writes no caBundle."""
         if self.own_certificate:
@@ -94,7 +104,13 @@ class ServerDeployment:
     def signs_for_clients(self) -> bool:
         """Whether the server issues certificates to people, for `raywarden connect`."""
         value = self.settings.get("RAYWARDEN_CLIENT_CERTIFICATES", "")
-        return value.lower() in ("true", "1", "yes", "on", "y", "t")
+        return value.lower() in _TRUE
+
+    @property
+    def writes_network_policies(self) -> bool:
+        """Whether the server writes NetworkPolicies for RayClusters."""
+        written = self.settings.get("RAYWARDEN_WRITE_NETWORK_POLICIES", "")
+        return written.lower() not in _FALSE
 
     @property
     def certificate_days(self) -> int:

@@ -8,6 +8,9 @@ import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeVar
+
+T = TypeVar("T")
 
 # A server in the same network answers within milliseconds. A probe dials many ports, so it must not
 # wait much longer for a server that hangs.
@@ -21,12 +24,14 @@ _MAX_FRAME_BYTES = 16_384
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})[ \r\n]")
 # Only the status line matters. An attacker must not make the command read more.
 _MAX_RESPONSE_BYTES = 4096
+_ANY_PORT = 9
 
 
 class Answer(StrEnum):
     """The outcome of a dial."""
 
     UNREACHABLE = "it cannot be reached"
+    CONNECTED = "it accepts the connection"
     SILENT = "it accepts the connection, but sends nothing"
     CLOSED = "it closes the connection without a TLS answer"
     REFUSED = "it speaks TLS, but rejects the client"
@@ -110,6 +115,33 @@ async def dial_http(port: Port, path: str, seconds: float = _TIMEOUT_SECONDS) ->
         return DialResult(Answer.OTHER if response else Answer.CLOSED)
 
     return await _dial(port, talk, seconds)
+
+
+async def dial_tcp(port: Port, seconds: float = _TIMEOUT_SECONDS) -> DialResult:
+    """Whether a port accepts a connection."""
+
+    async def talk(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> DialResult:
+        return DialResult(Answer.CONNECTED)
+
+    return await _dial(port, talk, seconds)
+
+
+def local_address(remote: str) -> str:
+    """The address from which this process connects to `remote`; empty if there is no route."""
+    family = socket.AF_INET6 if ":" in remote else socket.AF_INET
+    # A datagram socket sends nothing when it connects: the kernel only chooses a route.
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((remote, _ANY_PORT))
+        except OSError:
+            return ""
+        return str(probe.getsockname()[0])
+
+
+async def within(limit: asyncio.Semaphore, dial: Awaitable[T]) -> T:
+    """The result of a dial that waits for its turn."""
+    async with limit:
+        return await dial
 
 
 async def _dial(port: Port, talk: _Talk, seconds: float) -> DialResult:

@@ -39,6 +39,21 @@ class DryRunAnswer:
     warnings: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class NetworkFacts:
+    """What decides which traffic reaches Ray.
+
+    `policies` are the NetworkPolicies. `other_policies` are policies that RayWarden does not read,
+    by resource; a resource that the API server does not serve is missing. `daemon_sets` show which
+    network the cluster has. `api_server` are the addresses and ports of the API server.
+    """
+
+    policies: Objects | Unavailable
+    other_policies: Mapping[str, Objects | Unavailable]
+    daemon_sets: Objects | Unavailable
+    api_server: Sequence[tuple[str, int]] | Unavailable
+
+
 @dataclass(frozen=True)
 class CheckFacts:
     """Every answer of a cluster, or the reason why it is unavailable; None means "does not exist".
@@ -70,6 +85,7 @@ class CheckFacts:
     kuberay_accounts: Mapping[str, frozenset[str]] | Unavailable
     dry_run_namespace: str
     dry_runs: Mapping[str, DryRunAnswer | Unavailable]
+    network: NetworkFacts
 
 
 def or_empty(values: Sequence[T] | Unavailable | None) -> Sequence[T]:

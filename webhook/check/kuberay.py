@@ -1,9 +1,9 @@
 """Checks that KubeRay is installed, recent enough, and recognized by RayWarden."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 from policies.documents.metadata import name_of, namespace_of
-from policies.documents.untyped import as_dict, as_str, dict_items
+from policies.documents.untyped import as_dict, as_str, dict_items, str_items
 from policies.ray.image import tag_of
 from policies.ray.version import ray_version
 from policies.rules.operator_made_pods import OperatorMadePods
@@ -21,6 +21,11 @@ from webhook.check.installation import policy_of
 
 # The first release with `spec.authOptions` (release notes of KubeRay v1.5.1).
 _TOKENS_SINCE = (1, 5, 1)
+# The first release with `spec.networkPolicy`, and how its operator is told to accept it.
+_NETWORK_POLICIES_SINCE = (1, 7, 0)
+_GATES, _NETWORK_POLICY_GATE = "--feature-gates", "RayClusterNetworkPolicy=true"
+# system:serviceaccount:NAMESPACE:NAME
+_ACCOUNT_PARTS = 4
 _INSTALL = (
     "install the KubeRay operator; without it RayWarden protects only pods with the label "
     "raywarden.io/cluster"
@@ -70,12 +75,10 @@ def _operator(document: Object) -> Finding:
         message = f"{title} has no ready replica, so no Ray pods are created"
         remediation = f"run kubectl -n {namespace} describe deployment {name}"
         return warning("operator", message, remediation)
-    containers = dict_items(pod_spec_of(document).get("containers"))
-    images = [as_str(container.get("image")) for _, container in containers]
-    versions = [ray_version(tag_of(image)) for image in images]
-    version = next((known for known in versions if known), None)
+    version = _version_of(document)
     if version is None:
-        message = f"{title} uses {enumerated(images)}, which does not show its version"
+        images = enumerated(_images(document))
+        message = f"{title} uses {images}, which does not show its version"
         return ok("operator", message)
     number = ".".join(map(str, version))
     if version < _TOKENS_SINCE:
@@ -90,6 +93,16 @@ def _operator(document: Object) -> Finding:
     return ok("operator", f"{title} is version {number}")
 
 
+def _version_of(operator: Object) -> tuple[int, int, int] | None:
+    versions = [ray_version(tag_of(image)) for image in _images(operator)]
+    return next((known for known in versions if known), None)
+
+
+def _images(operator: Object) -> list[str]:
+    containers = dict_items(pod_spec_of(operator).get("containers"))
+    return [as_str(container.get("image")) for _, container in containers]
+
+
 def _operator_accounts(facts: CheckFacts) -> Iterator[Finding]:
     """Whether `operator-made-pods` accepts the pods of every operator that runs.
 
@@ -100,7 +113,9 @@ def _operator_accounts(facts: CheckFacts) -> Iterator[Finding]:
     if isinstance(accounts, Unavailable):
         yield unknown(id, "which service account KubeRay uses", accounts)
         return
-    allowed = {**accounts, **dict.fromkeys(_operators_in_policy(facts), frozenset[str]())}
+    policy = policy_of(facts)
+    listed = policy.operators if policy else ()
+    allowed = {**accounts, **dict.fromkeys(listed, frozenset[str]())}
     if not allowed:
         message = (
             "RBAC shows no account for KubeRay, so "
@@ -128,13 +143,27 @@ def _with_namespaces(user: str, namespaces: Collection[str]) -> str:
     return f"{user} (in {enumerated(sorted(namespaces))})" if namespaces else user
 
 
-def _operators_in_policy(facts: CheckFacts) -> set[str]:
+def kuberay_writes_policies(facts: CheckFacts) -> bool:
+    """True if an operator runs that accepts `spec.networkPolicy`, with its alpha feature gate."""
+    for operator in or_empty(facts.operators):
+        containers = [item for _, item in dict_items(pod_spec_of(operator).get("containers"))]
+        arguments = [text for item in containers for _, text in str_items(item.get("args"))]
+        gates = ",".join(text for text in arguments if text.startswith(_GATES))
+        version = _version_of(operator)
+        is_recent = version is None or version >= _NETWORK_POLICIES_SINCE
+        if is_recent and _NETWORK_POLICY_GATE in gates:
+            return True
+    return False
+
+
+def operator_namespaces(facts: CheckFacts) -> Sequence[tuple[str, frozenset[str]]]:
+    """The namespaces of KubeRay's operators, each with those that it works in; none means all."""
+    accounts = {} if isinstance(facts.kuberay_accounts, Unavailable) else facts.kuberay_accounts
     policy = policy_of(facts)
-    users: set[str] = set()
-    for rule in policy.rules if policy else ():
-        if isinstance(rule, OperatorMadePods):
-            users.update(rule.operators)
-    return users
+    listed = policy.operators if policy else ()
+    users = {**dict.fromkeys(listed, frozenset[str]()), **accounts}
+    namespaced = ((user.split(":"), scope) for user, scope in sorted(users.items()))
+    return [(parts[2], scope) for parts, scope in namespaced if len(parts) == _ACCOUNT_PARTS]
 
 
 def _recognize(user: str) -> str:

@@ -1,12 +1,12 @@
 """Probes a running Ray cluster: dials its ports like an intruder and like a member."""
 
 import asyncio
-from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
+from policies.network.ray_ports import FIXED_PORTS
 from policies.ray.pod import PodRole
-from webhook.check.dial import DialResult, Port, dial_grpc, dial_http
+from webhook.check.dial import DialResult, Port, dial_grpc, dial_http, within
 from webhook.check.facts import CheckFacts, Object, Unavailable
 from webhook.check.findings import Finding, Section, failed, ok, unknown
 from webhook.check.probe_clients import probe_clients
@@ -14,17 +14,19 @@ from webhook.check.probe_cluster import (
     AGENT,
     CLIENT,
     DASHBOARD,
-    DEFAULT_PORTS,
     GCS,
     ProbedCluster,
     find_cluster,
     seed_of,
 )
+from webhook.check.probe_isolation import (
+    ProbedIsolation,
+    probe_isolation,
+    stranger_of,
+)
 from webhook.check.probe_verdict import ProbedPort, grpc_findings, http_finding, merge_ok
 from webhook.kube.objects import pod_of
 from webhook.settings import SetupError
-
-T = TypeVar("T")
 
 # Enough for all dials of a head at once; bounds the open connections to workers.
 _MAX_CONCURRENT = 16
@@ -51,21 +53,34 @@ class Target:
             raise SetupError(f"{cluster} is not NAMESPACE/CLUSTER")
         return cls(namespace, name, address, all_pods)
 
-    async def section(self, facts: CheckFacts) -> Section:
-        """The findings of the probe; raises SetupError if there is no such cluster."""
+    def head_address(self, facts: CheckFacts) -> str:
+        """The address of a head pod; empty if none is known, or if another address is dialed."""
+        probed = None if self.address else find_cluster(facts, self.namespace, self.name)
+        heads = probed.with_role(PodRole.HEAD) if isinstance(probed, ProbedCluster) else ()
+        return next((str(pod_of(head).addresses[0]) for head in heads), "")
+
+    async def section(self, facts: CheckFacts, caller: Object | Unavailable | None) -> Section:
+        """The findings of the probe; raises SetupError if there is no such cluster.
+
+        `caller` is the pod that this command runs in; None if it runs elsewhere.
+        """
         title = f"probe {self.namespace}/{self.name}"
         probed = find_cluster(facts, self.namespace, self.name)
         if isinstance(probed, Unavailable):
             return Section(title, (unknown("pods", "the pods of the cluster", probed),))
-        return Section(title, tuple(await self._findings(facts, probed)))
+        return Section(title, tuple(await self._findings(facts, probed, caller)))
 
-    async def _findings(self, facts: CheckFacts, probed: ProbedCluster) -> list[Finding]:
+    async def _findings(
+        self, facts: CheckFacts, probed: ProbedCluster, caller: Object | Unavailable | None
+    ) -> list[Finding]:
         heads = probed.with_role(PodRole.HEAD)
         if not heads:
             remediation = f"run kubectl -n {self.namespace} describe raycluster {self.name}"
             return [failed("head", "no running head pod has an address", remediation)]
         limit = asyncio.Semaphore(_MAX_CONCURRENT)
-        findings: list[Finding] = []
+        isolation = await self._isolation(facts, probed, caller, limit)
+        findings = list(isolation.findings)
+        probed = replace(probed, closed=isolation.closed)
         for head in heads:
             # gRPC and HTTP ports of a head are dialed at the same time.
             grpc, http = await asyncio.gather(
@@ -77,6 +92,25 @@ class Target:
             findings += await self._workers(probed, limit)
         return findings
 
+    async def _isolation(
+        self,
+        facts: CheckFacts,
+        probed: ProbedCluster,
+        caller: Object | Unavailable | None,
+        limit: asyncio.Semaphore,
+    ) -> ProbedIsolation:
+        """Dials Ray's own ports as the pod that this command runs in, which is a stranger."""
+        # A forwarded port does not meet NetworkPolicies.
+        if probed.workload is None or self.address:
+            return ProbedIsolation()
+        stranger = stranger_of(facts, caller, self.namespace)
+        if isinstance(stranger, Unavailable):
+            subject = "whether the network enforces NetworkPolicies"
+            return ProbedIsolation((unknown("isolation", subject, stranger),))
+        workers = probed.with_role(PodRole.WORKER)[:_MAX_WORKERS]
+        pods = [*probed.with_role(PodRole.HEAD), *workers]
+        return await probe_isolation(stranger, probed, pods, limit)
+
     async def _grpc_ports(
         self, facts: CheckFacts, probed: ProbedCluster, head: Object, limit: asyncio.Semaphore
     ) -> list[Finding]:
@@ -85,11 +119,12 @@ class Target:
         no_member = seed if isinstance(seed, Unavailable) else None
         known_seed = None if isinstance(seed, Unavailable) else seed
         contexts = probe_clients(probed.cluster, pod_of(head), known_seed, facts.now)
-        ports = [self._port(head, probed.port(name, PodRole.HEAD)) for name in (GCS, CLIENT)]
+        numbers = [probed.port(name, PodRole.HEAD) for name in (GCS, CLIENT)]
+        ports = [self._port(head, number) for number in numbers if not probed.closes(head, number)]
 
         async def dial(port: ProbedPort) -> Sequence[DialResult]:
             dials = [dial_grpc(port.port, context) for context in contexts.values()]
-            return await asyncio.gather(*(_within(limit, dial) for dial in dials))
+            return await asyncio.gather(*(within(limit, dial) for dial in dials))
 
         results = await asyncio.gather(*map(dial, ports))
         findings: list[Finding] = []
@@ -103,21 +138,25 @@ class Target:
     ) -> list[Finding]:
         """Asks the dashboard and the agent of the head for jobs, without a token."""
 
+        numbers = {parameter: probed.port(parameter, PodRole.HEAD) for parameter in _PATHS}
+        dialed = [name for name, number in numbers.items() if not probed.closes(head, number)]
+
         async def finding(parameter: str) -> Finding:
-            port = self._port(head, probed.port(parameter, PodRole.HEAD))
+            port = self._port(head, numbers[parameter])
             path = _PATHS[parameter]
-            result = await _within(limit, dial_http(port.port, path))
+            result = await within(limit, dial_http(port.port, path))
             return http_finding(port, path, result, is_agent=parameter == AGENT)
 
-        return await asyncio.gather(*map(finding, _PATHS))
+        return await asyncio.gather(*map(finding, dialed))
 
     async def _workers(self, probed: ProbedCluster, limit: asyncio.Semaphore) -> list[Finding]:
         """Asks the agents of workers for jobs, without a token."""
-        workers = probed.with_role(PodRole.WORKER)
-        dialed = workers if self.all_pods else workers[:_MAX_WORKERS]
         number, path = probed.port(AGENT, PodRole.WORKER), _PATHS[AGENT]
+        all_workers = probed.with_role(PodRole.WORKER)
+        workers = [worker for worker in all_workers if not probed.closes(worker, number)]
+        dialed = workers if self.all_pods else workers[:_MAX_WORKERS]
         ports = [self._port(worker, number) for worker in dialed]
-        dials = [_within(limit, dial_http(port.port, path)) for port in ports]
+        dials = [within(limit, dial_http(port.port, path)) for port in ports]
         results = await asyncio.gather(*dials)
         each = [
             http_finding(port, path, result, is_agent=True)
@@ -134,15 +173,10 @@ class Target:
     def _port(self, document: Object, number: int) -> ProbedPort:
         pod = pod_of(document)
         address = str(pod.addresses[0])
-        numbers = " ".join(map(str, DEFAULT_PORTS.values()))
+        numbers = " ".join(map(str, FIXED_PORTS.values()))
         how_to_reach = (
             "run this command inside the cluster; "
             f"or run kubectl -n {self.namespace} port-forward pod/{pod.name} {numbers}, and beside "
             f"it raywarden check --probe {self.namespace}/{self.name} --address 127.0.0.1"
         )
         return ProbedPort(pod.name, Port(self.address or address, number, address), how_to_reach)
-
-
-async def _within(limit: asyncio.Semaphore, dial: Awaitable[T]) -> T:
-    async with limit:
-        return await dial

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from certs.identity import Cluster
 from certs.seed import Seed, SeedError
-from policies.cluster.state import PORT_PARAMS
-from policies.documents.metadata import labels_of, namespace_of
+from policies.documents.metadata import labels_of, name_of, namespace_of
 from policies.injection.contract import TlsBy, own_secret, tls_by
+from policies.network.ray_ports import FIXED_PORTS
 from policies.ray.membership import (
     NODE_TYPE_LABEL,
     OPT_IN_CLUSTER_LABEL,
@@ -21,9 +21,7 @@ from webhook.kube.objects import opted_in_cluster_of, pod_of, ray_cluster_of
 from webhook.ports import StoredSeed
 from webhook.settings import SetupError
 
-GCS, DASHBOARD, CLIENT, AGENT = PORT_PARAMS
-# The defaults of `ray start`, by the parameters that change them.
-DEFAULT_PORTS = {GCS: 6379, CLIENT: 10001, DASHBOARD: 8265, AGENT: 52365}
+GCS, CLIENT, DASHBOARD, AGENT = FIXED_PORTS
 _MAX_PORT = 65535
 # Longer texts are not ports, and Python refuses to read numbers of thousands of digits.
 _MAX_DIGITS = 5
@@ -31,11 +29,15 @@ _MAX_DIGITS = 5
 
 @dataclass(frozen=True, slots=True)
 class ProbedCluster:
-    """A cluster's running pods and its RayCluster; `workload` is None for Ray without KubeRay."""
+    """A cluster's running pods and its RayCluster; `workload` is None for Ray without KubeRay.
+
+    `closed` are the ports that the network was found to close for the probe, as `POD:PORT`.
+    """
 
     cluster: Cluster
     workload: Workload | None
     pods: Sequence[Object]
+    closed: frozenset[str] = frozenset()
 
     def with_role(self, role: PodRole) -> list[Object]:
         label = NODE_TYPE_LABEL if self.workload else OPT_IN_ROLE_LABEL
@@ -52,7 +54,17 @@ class ProbedCluster:
                 continue
             if 0 < int(text) <= _MAX_PORT:
                 return int(text)
-        return DEFAULT_PORTS[parameter]
+        return FIXED_PORTS[parameter]
+
+    def closes(self, pod: Object, number: int) -> bool:
+        """Whether the network closes a port of a pod for the probe."""
+        return f"{name_of(pod)}:{number}" in self.closed
+
+    def own_ports(self, pod: Object) -> list[int]:
+        """The ports of a pod through which code runs, as far as they are fixed."""
+        if pod in self.with_role(PodRole.HEAD):
+            return [self.port(parameter, PodRole.HEAD) for parameter in FIXED_PORTS]
+        return [self.port(AGENT, PodRole.WORKER)]
 
 
 def find_cluster(facts: CheckFacts, namespace: str, name: str) -> ProbedCluster | Unavailable:

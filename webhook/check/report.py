@@ -14,6 +14,7 @@ from webhook.check.facts import CheckFacts
 from webhook.check.findings import Finding, Section, Status, count
 from webhook.check.installation import installation, kubernetes_api, permissions
 from webhook.check.kuberay import kuberay
+from webhook.check.network import network
 from webhook.check.registration import registration
 
 # In the order in which an operator should fix problems.
@@ -26,6 +27,7 @@ SECTIONS: tuple[tuple[str, Callable[[CheckFacts], Iterator[Finding]]], ...] = (
     ("certificates", certificates),
     ("kuberay", kuberay),
     ("coverage", coverage),
+    ("network-isolation", network),
 )
 _MARKS = {
     Status.OK: ("√", "green"),

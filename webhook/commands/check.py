@@ -10,6 +10,7 @@ from rich.console import Console
 
 from webhook import wiring
 from webhook.check import report
+from webhook.check.dial import local_address
 from webhook.check.findings import Section, Status, count
 from webhook.check.probe import Target
 from webhook.commands.output import OutputFormat
@@ -36,7 +37,8 @@ def check_command(
         str,
         typer.Option(
             metavar="NAMESPACE/CLUSTER",
-            help="Dial the pods of a running cluster: is TLS on, and which clients do they accept?",
+            help="Dial the pods of a running cluster: is TLS on, which clients do they accept, "
+            "and are NetworkPolicies enforced?",
         ),
     ] = "",
     address: Annotated[
@@ -82,9 +84,11 @@ async def _check(settings: Settings, namespace: str, target: Target | None) -> l
             facts = await inspection.facts(namespace)
         except UnavailableError as error:
             raise SetupError(str(error)) from None
+        address = local_address(target.head_address(facts)) if target else ""
+        caller = await inspection.pod_at(address) if address else None
     sections = report.run_checks(facts)
     if target:
-        sections.append(await target.section(facts))
+        sections.append(await target.section(facts, caller))
     return sections
 
 

@@ -15,7 +15,7 @@ import uvloop
 from webhook.connect.problems import ConnectError
 from webhook.connect.program import STOPS
 from webhook.connect.session import ConnectOptions, connect
-from webhook.settings import process_environment
+from webhook.environment import process_environment
 
 _DURATION = re.compile(r"([0-9]{1,6})([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}

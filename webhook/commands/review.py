@@ -11,11 +11,13 @@ import typer
 import yaml
 
 from policies.config import Policy
+from policies.ray.operator import KubeRayOperator
 from webhook import wiring
 from webhook.admission.reviewer import Reviewer
 from webhook.admission.wire import BadReviewError
 from webhook.commands.output import OutputFormat
 from webhook.manifests.dry_run import ReviewedManifest, review_manifest
+from webhook.manifests.other_policies import notes_on_other_policies
 from webhook.manifests.read import Manifest, SkippedFile, UnreadableManifest, read
 from webhook.manifests.report import as_json, as_text
 from webhook.manifests.state import ManifestNamespaces
@@ -86,6 +88,12 @@ def review_command(
             help="With --patch: print also the objects that KubeRay creates from them.",
         ),
     ] = False,
+    kuberay: Annotated[
+        str, typer.Option(help="Version of the KubeRay that will run the manifests, such as 1.6.")
+    ] = "",
+    kuberay_feature_gates: Annotated[
+        str, typer.Option(help="Value of that operator's option --feature-gates.")
+    ] = "",
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 1 also for warnings.")
     ] = False,
@@ -97,8 +105,9 @@ def review_command(
     if include_derived and not patch:
         raise SetupError("--include-derived needs --patch")
     in_force = load_policy(policy)
-    notes = wiring.policy_notes(in_force)
-    review = _review(sources, in_force, namespace)
+    review = _review(sources, in_force, namespace, _operator(kuberay, kuberay_feature_gates))
+    documents = (manifest.document for manifest in review.manifests)
+    notes = [*wiring.policy_notes(in_force), *notes_on_other_policies(documents)]
     if patch:
         _print_patched(review, include_derived)
     if output is OutputFormat.TEXT:
@@ -109,7 +118,19 @@ def review_command(
     raise typer.Exit(review.exit_code(strict))
 
 
-def _review(sources: Sequence[str], policy: Policy, namespace: str) -> _Review:
+def _operator(version: str, gates: str) -> KubeRayOperator | None:
+    """What is known of KubeRay. Raises SetupError."""
+    operator = KubeRayOperator.of(version, gates)
+    if version and operator is None:
+        raise SetupError(f"--kuberay {version!r} is not a version: write 1.6 or 1.6.0")
+    if gates and operator is None:
+        raise SetupError("--kuberay-feature-gates needs --kuberay")
+    return operator
+
+
+def _review(
+    sources: Sequence[str], policy: Policy, namespace: str, kuberay: KubeRayOperator | None
+) -> _Review:
     manifests: list[Manifest] = []
     unreadable: list[UnreadableManifest] = []
     skipped_files = 0
@@ -124,6 +145,7 @@ def _review(sources: Sequence[str], policy: Policy, namespace: str) -> _Review:
                     skipped_files += 1
     namespace_states = ManifestNamespaces((manifest.document for manifest in manifests), namespace)
     reviewer = wiring.offline_reviewer(from_environment(), policy, namespace_states)
+    reviewer.kuberay = kuberay
     outcomes = [_outcome(reviewer, manifest, namespace) for manifest in manifests]
     return _Review(manifests, outcomes, unreadable, skipped_files)
 

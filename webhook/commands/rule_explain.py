@@ -22,8 +22,9 @@ def explain(rule: type[Rule], example: Example, settings: Settings) -> Iterator[
     yield Text()
     yield Text(_refused_title(rule, example), "bold")
     for manifest in example.review(example.refused, settings):
-        if not manifest.allowed:
-            yield Text(f"{manifest.outcome.kind} {manifest.outcome.place}: DENIED")
+        if not manifest.allowed or (rule.only_warns and manifest.warned):
+            result = "WARNED" if manifest.allowed else "DENIED"
+            yield Text(f"{manifest.outcome.kind} {manifest.outcome.place}: {result}")
             yield from map(Text, findings(manifest))
     yield Text()
     yield Text("Fixed:", "bold")
@@ -32,6 +33,8 @@ def explain(rule: type[Rule], example: Example, settings: Settings) -> Iterator[
 
 def _refused_title(rule: type[Rule], example: Example) -> str:
     policy = example.policy
+    if rule.only_warns:
+        return "Allowed, with warnings:"
     if not policy and rule.profile is Profile.RESTRICTED:
         policy = "profiles: {enforce: restricted}"
     return f"Refused, with {policy} in the policy file:" if policy else "Refused:"

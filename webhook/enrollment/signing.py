@@ -27,8 +27,10 @@ from certs.identity import (
     membership,
 )
 from certs.profile import CertificateProfile, PublicKey, usages
+from policies.configured import NetworkIsolation
+from webhook.enrollment.hold import HeldError, Hold
 from webhook.enrollment.rate_limit import RateLimit
-from webhook.ports import LiveObjects
+from webhook.ports import LiveObjects, NetworkPolicies
 from webhook.settings import Settings
 
 # While the API server does not know the pod's address, look again after this pause, which doubles
@@ -37,6 +39,9 @@ _FIRST_PAUSE_SECONDS, _LAST_PAUSE_SECONDS = 0.05, 1.0
 # Every refused request has cost the API server a token review. All callers behind one address
 # share this budget, which also bounds how many requests one address can have open.
 _REFUSALS_PER_MINUTE = 600
+# Held requests of one pod. RayWarden's init container sends 12; they must not use up the pod's own
+# limit, or it would have to wait longer than its policies.
+_HELD_PER_MINUTE = 60
 
 
 class UnauthenticatedError(Exception):
@@ -57,13 +62,17 @@ class TooOftenError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """A certificate: the PEM `chain` the pod presents, and the PEM `bundle` of CAs it trusts."""
+    """A certificate: the PEM `chain` the pod presents, and the PEM `bundle` of CAs it trusts.
+
+    `missing`: what is missing of the NetworkPolicies of its cluster; empty if they stand.
+    """
 
     identity: Identity
     chain: bytes
     bundle: bytes
     not_after: datetime
     serial: int
+    missing: str = ""
 
 
 class Signing:
@@ -72,6 +81,8 @@ class Signing:
     def __init__(
         self,
         live: LiveObjects,
+        policies: NetworkPolicies,
+        isolation: Callable[[], NetworkIsolation],
         authorities: Callable[[], Authorities],
         domains: Domains,
         profile: CertificateProfile,
@@ -81,6 +92,7 @@ class Signing:
         new_serial: Callable[[], int],
     ) -> None:
         self._live = live
+        self._hold = Hold(policies, isolation, clock)
         self._authorities = authorities
         self._domains = domains
         self._profile = profile
@@ -92,14 +104,15 @@ class Signing:
         self._open_requests = 0
         self._max_open_requests = settings.max_enrollments
         self._pod_limit = RateLimit(settings.enrollments_per_minute, 60, clock)
+        self._held_limit = RateLimit(_HELD_PER_MINUTE, 60, clock)
         self._refusal_limit = RateLimit(_REFUSALS_PER_MINUTE, 60, clock)
 
     async def sign(self, token: str, request: bytes, peer: str) -> Issued:
         """A certificate for the pod that `token` is bound to, and the public key in `request`.
 
         `request` is a CSR (PKCS #10, PEM), `peer` the IP address the request comes from. Raises
-        UnauthenticatedError, TooOftenError, CsrError, NotAllowedError, NotYetError and
-        UnavailableError.
+        UnauthenticatedError, TooOftenError, CsrError, NotAllowedError, NotYetError, HeldError
+        and UnavailableError.
         """
         if self._open_requests >= self._max_open_requests:
             raise NotYetError("too many pods are enrolling at once")
@@ -114,7 +127,8 @@ class Signing:
             # reach the parser.
             key = csr.public_key(request)
             identity = await self._identity(caller, peer)
-            return self._issue(key, identity)
+            missing = await self._release(caller, identity)
+            return self._issue(key, identity, missing)
         except (UnauthenticatedError, TooOftenError, csr.CsrError, NotAllowedError):
             refused = True
             raise
@@ -123,7 +137,16 @@ class Signing:
             if not refused:
                 self._refusal_limit.refund(charged)
 
-    def _issue(self, key: PublicKey, identity: Identity) -> Issued:
+    async def _release(self, caller: TokenIdentity, identity: Identity) -> str:
+        """Wait for the NetworkPolicies of the caller's cluster, as `Hold.release`."""
+        try:
+            return await self._hold.release(identity.cluster)
+        except HeldError:
+            _charge(self._held_limit, caller.pod_uid)
+            self._pod_limit.refund(caller.pod_uid)
+            raise
+
+    def _issue(self, key: PublicKey, identity: Identity, missing: str) -> Issued:
         trust = self._authorities().of(identity.cluster)
         ca_ends = trust.authority.certificate.not_valid_after_utc
         now, serial = self._now(), self._new_serial()
@@ -136,7 +159,8 @@ class Signing:
             key, identity.names, usages(identity.role), validity, serial
         )
         chain = certificate.public_bytes(Encoding.PEM) + trust.chain
-        return Issued(identity, chain, trust.bundle, certificate.not_valid_after_utc, serial)
+        ends = certificate.not_valid_after_utc
+        return Issued(identity, chain, trust.bundle, ends, serial, missing)
 
     async def _identity(self, caller: TokenIdentity, peer: str) -> Identity:
         """Who the caller is, according to the live objects; raises NotAllowedError."""

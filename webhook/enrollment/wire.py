@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from certs.csr import CsrError
 from certs.identity import NotAllowedError
+from webhook.enrollment.hold import HeldError
 from webhook.enrollment.signing import Issued, NotYetError, TooOftenError, UnauthenticatedError
 from webhook.ports import UnavailableError
 
@@ -55,6 +56,7 @@ REFUSALS = (
     CsrError,
     TooOftenError,
     NotYetError,
+    HeldError,
     UnavailableError,
 )
 
@@ -78,6 +80,8 @@ def refusal(error: Exception) -> Refusal:
             return Refusal("bad_csr", 422, reason, reason)
         case TooOftenError():
             return Refusal("rate_limited", 429, reason, reason, {"Retry-After": str(error.seconds)})
+        case HeldError():
+            return Refusal("held", 503, reason, reason, {"Retry-After": "5"})
         case NotYetError():
             return Refusal("retry_later", 503, reason, reason, {"Retry-After": "1"})
         case _:

@@ -2,7 +2,7 @@
 
 import asyncio
 import base64
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
 from typing import Any, TypeVar
@@ -14,6 +14,7 @@ from policies.documents.untyped import as_dict, as_str, dict_items
 from policies.injection.contract import AUDIENCE
 from policies.ray.membership import CLAIM_LABELS, OPT_IN_CLUSTER_LABEL, RAY_CLUSTER_LABEL
 from webhook.kube.api import KubeApi
+from webhook.kube.isolation import KubeIsolation
 from webhook.kube.memory import NAMESPACES, RAY_CLUSTERS, KubeMemory
 from webhook.kube.objects import caller_of, opted_in_cluster_of, pod_of, ray_cluster_of
 from webhook.kube.request import InvalidError, NotFoundError, Resource, backoff
@@ -52,6 +53,11 @@ class KubeLive:
         """The resources that are kept in memory."""
         return self._memory.resources
 
+    @property
+    def isolation(self) -> KubeIsolation:
+        """What the isolation of RayClusters reads."""
+        return self._memory.isolation
+
     def up_to_date(self) -> Mapping[str, bool]:
         """Whether the cache of each of `resources` is up to date."""
         return self._memory.up_to_date()
@@ -59,6 +65,18 @@ class KubeLive:
     async def run(self) -> None:
         """Follow the API server until cancelled."""
         await self._memory.run()
+
+    async def run_with(
+        self,
+        on_listed: Callable[[str], None],
+        tasks: Sequence[Callable[[], Coroutine[Any, Any, None]]],
+    ) -> None:
+        """Follow the API server beside `tasks`, then close the connection; see `wait_synced`."""
+        async with self._api, asyncio.TaskGroup() as group:
+            group.create_task(self.run())
+            for task in tasks:
+                group.create_task(task())
+            await self.wait_synced(on_listed)
 
     async def wait_synced(self, on_listed: Callable[[str], None] = lambda resource: None) -> None:
         """Wait until every resource has been listed once.
@@ -143,12 +161,14 @@ class KubeObjectLists:
         opted_in_pods = await self.list_all(PODS, _OPTED_IN)
         return [*kuberay_pods, *opted_in_pods]
 
-    async def list_all(self, resource: Resource, labels: str = "") -> Sequence[Mapping[str, Any]]:
-        """The objects of a resource, filtered by the label selector `labels`.
+    async def list_all(
+        self, resource: Resource, labels: str = "", fields: str = ""
+    ) -> Sequence[Mapping[str, Any]]:
+        """The objects of a resource, filtered by the label selector `labels` and by `fields`.
 
         Raises NotFoundError if the API server does not know the resource.
         """
-        async with aclosing(self._api.pages(resource, labels=labels)) as pages:
+        async with aclosing(self._api.pages(resource, labels=labels, fields=fields)) as pages:
             items: list[Mapping[str, Any]] = []
             async for page in pages:
                 items += page.items

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import aiohttp
 
-from policies.documents.metadata import metadata_of
+from policies.documents.metadata import metadata_of, name_of
 from policies.documents.untyped import as_str
 from webhook.kube import response as answers
 from webhook.kube.config import MOST_CONNECTIONS, client
@@ -229,6 +229,17 @@ class KubeApi:
             "patch", "PATCH", resource, namespace, name, body=body, content_type=content_type
         )
         await self._once(request, seconds)
+
+    async def apply(
+        self, resource: Resource, namespace: str, document: Mapping[str, Any], *, manager: str
+    ) -> Mapping[str, Any]:
+        """Apply an object on the server, over the changes of others; returns what is stored."""
+        query = {"fieldManager": manager, "force": "true"}
+        content_type = "application/apply-patch+yaml"
+        request = Request(
+            "patch", "PATCH", resource, namespace, name_of(document), query, document, content_type
+        )
+        return await self._once(request, _SECONDS)
 
     async def delete(
         self, resource: Resource, namespace: str, name: str, preconditions: Mapping[str, str]

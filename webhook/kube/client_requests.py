@@ -18,6 +18,7 @@ from webhook.kube.api import KubeApi
 from webhook.kube.informer import Informer
 from webhook.kube.memory import NAMESPACES, RAY_CLUSTERS
 from webhook.kube.objects import created_of, opted_in_cluster_of, ray_cluster_of
+from webhook.kube.policy_writer import EVENTS
 from webhook.kube.request import Resource
 from webhook.ports import ClientRequest, ConflictError, Requester
 
@@ -27,7 +28,6 @@ APPROVAL = Resource(_GROUP, "v1", "certificatesigningrequests/approval")
 STATUS = Resource(_GROUP, "v1", "certificatesigningrequests/status")
 SIGNERS = Resource(_GROUP, "v1", "signers")
 ACCESS_REVIEWS = Resource("authorization.k8s.io", "v1", "subjectaccessreviews")
-EVENTS = Resource("events.k8s.io", "v1", "events")
 SIGNER = "raywarden.io/ray-client"
 # The verb that lets a user connect to a RayCluster.
 CONNECT_VERB = "connect"

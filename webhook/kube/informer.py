@@ -99,6 +99,8 @@ class Informer(Generic[S]):
                 version = page.version
                 for document in page.items:
                     self._put(fresh_store, document)
+                    # Requests are answered in the same loop, and an object can be large.
+                    await asyncio.sleep(0)
         self._replace_store(fresh_store, version)
 
     async def _watch(self) -> None:

@@ -6,8 +6,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from certs.identity import Cluster, Service
-from policies.cluster.endpoints import CONTROLLER, MANAGED_BY_LABEL, LiveEndpoints
-from policies.cluster.network_policy import NetworkPolicy
+from policies.cluster.endpoints import CONTROLLER, MANAGED_BY_LABEL
 from policies.cluster.quota import LiveQuota
 from policies.cluster.rbac import NamespaceRbac, RbacBinding, RbacGrants
 from policies.cluster.roles import RbacRole
@@ -15,6 +14,8 @@ from policies.cluster.state import NamespaceState
 from policies.documents.metadata import metadata_of
 from webhook.kube.api import KubeApi
 from webhook.kube.informer import Informer
+from webhook.kube.isolation import KubeIsolation
+from webhook.kube.network_store import EndpointStore, NetworkPolicyStore
 from webhook.kube.request import Resource
 from webhook.kube.store import (
     ObjectStore,
@@ -35,7 +36,7 @@ SERVICES = Resource("", "v1", "services")
 ENDPOINT_SLICES = Resource("discovery.k8s.io", "v1", "endpointslices")
 # Those of Kubernetes' own controller are many, and change with every pod.
 _NOT_OF_CONTROLLER = f"{MANAGED_BY_LABEL}!={CONTROLLER}"
-_NETWORK_POLICIES = Resource("networking.k8s.io", "v1", "networkpolicies")
+NETWORK_POLICIES = Resource("networking.k8s.io", "v1", "networkpolicies")
 CLUSTER_ROLES = Resource("rbac.authorization.k8s.io", "v1", "clusterroles")
 CLUSTER_ROLE_BINDINGS = Resource("rbac.authorization.k8s.io", "v1", "clusterrolebindings")
 ROLES = Resource("rbac.authorization.k8s.io", "v1", "roles")
@@ -53,7 +54,7 @@ WATCHED = (
     RAY_CLUSTERS,
     SERVICES,
     ENDPOINT_SLICES,
-    _NETWORK_POLICIES,
+    NETWORK_POLICIES,
     *_QUOTAS,
     *_RBAC,
 )
@@ -76,24 +77,42 @@ class KubeMemory:
             )
 
         self._namespaces = informer(NAMESPACES, partial(ObjectStore, _namespace_metadata))
-        self._clusters = informer(RAY_CLUSTERS, RayClusterStore)
+        self._clusters = informer(
+            RAY_CLUSTERS,
+            lambda: RayClusterStore(self._clusters.store),
+            lambda: self.isolation.clusters_changed(),
+        )
         self._services = informer(SERVICES, ServiceStore)
         self._endpoints = Informer(
             api,
             ENDPOINT_SLICES,
-            partial(ObjectStore, LiveEndpoints.of),
+            EndpointStore,
             labels=_NOT_OF_CONTROLLER,
+            on_change=lambda: self.isolation.api_server_changed(),
             retry_seconds=retry_seconds,
         )
-        self._network_policies = informer(_NETWORK_POLICIES, partial(ObjectStore, NetworkPolicy.of))
+        self._network_policies = informer(
+            NETWORK_POLICIES, NetworkPolicyStore, lambda: self.isolation.policies_changed()
+        )
         self._quotas = tuple(informer(resource, QuotaStore) for resource in _QUOTAS)
         self._cluster_roles = informer(CLUSTER_ROLES, RoleStore, self._update_rights)
         self._cluster_role_bindings = informer(
             CLUSTER_ROLE_BINDINGS, partial(ObjectStore, RbacBinding.of), self._update_rights
         )
-        self._roles = informer(ROLES, RoleStore)
-        self._role_bindings = informer(ROLE_BINDINGS, RoleBindingStore)
+        self._roles = informer(ROLES, RoleStore, lambda: self.isolation.roles_changed())
+        self._role_bindings = informer(
+            ROLE_BINDINGS, RoleBindingStore, lambda: self.isolation.roles_changed()
+        )
         self._rights = RbacGrants()
+        self.isolation = KubeIsolation(
+            self._clusters,
+            self._network_policies,
+            self._endpoints,
+            self._roles,
+            self._role_bindings,
+            self._cluster_roles,
+            lambda: self._rights,
+        )
         self._informers: tuple[Informer[Any], ...] = (
             self._namespaces,
             self._clusters,
@@ -144,7 +163,9 @@ class KubeMemory:
         ray_clusters = None if clusters is None else clusters.for_rules.within(namespace)
         all_services = None if services is None else services.for_rules.within(namespace)
         public_services = None if services is None else services.public.within(namespace).values()
-        network_policies = None if policies is None else policies.within(namespace).values()
+        network_policies = (
+            None if policies is None else policies.for_rules.within(namespace).values()
+        )
         return NamespaceState(
             metadata=metadata,
             ray_clusters=ray_clusters,
@@ -200,6 +221,7 @@ class KubeMemory:
         roles, bindings = self._cluster_roles.store, self._cluster_role_bindings.store
         if roles is not None and bindings is not None:
             self._rights = RbacGrants.of(roles.within(""), bindings.values())
+            self.isolation.operators_changed()
 
 
 def _namespace_metadata(document: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -100,6 +100,20 @@ def service_of(document: Mapping[str, Any]) -> Service:
     return Service(name_of(document), selector if len(selector) <= _MAX_SELECTOR_LABELS else {})
 
 
+def addresses_of(document: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
+    """The addresses of an EndpointSlice, each with each of its TCP ports."""
+    ports = [entry.get("port") for _, entry in dict_items(document.get("ports"))]
+    for _, endpoint in dict_items(document.get("endpoints")):
+        for _, text in str_items(endpoint.get("addresses")):
+            try:
+                address = str(ip_address(text))
+            except ValueError:
+                continue
+            for port in ports:
+                if isinstance(port, int):
+                    yield address, port
+
+
 def created_of(document: Mapping[str, Any]) -> datetime:
     """The creationTimestamp of a live object; raises ValueError if it has none."""
     return datetime.fromisoformat(as_str(metadata_of(document).get("creationTimestamp")))

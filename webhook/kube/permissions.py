@@ -7,14 +7,16 @@ from webhook.kube.adapters import CONFIGURATIONS, PODS, SECRETS, SEED, TOKEN_REV
 from webhook.kube.client_requests import (
     ACCESS_REVIEWS,
     APPROVAL,
-    EVENTS,
     REQUESTS,
     SIGNER,
     SIGNERS,
     STATUS,
 )
-from webhook.kube.memory import NAMESPACES, RAY_CLUSTERS, WATCHED
+from webhook.kube.memory import NAMESPACES, NETWORK_POLICIES, RAY_CLUSTERS, WATCHED
+from webhook.kube.policy_writer import EVENTS, LEASE, LEASES
 from webhook.kube.request import Resource
+
+_APPLY = ("create", "patch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +37,17 @@ class Permission:
 
 
 def permissions(
-    configuration: str, own_seed: bool = True, *, clients: bool = False
+    configuration: str,
+    own_seed: bool = True,
+    network_policies: bool = True,
+    *,
+    clients: bool = False,
 ) -> Iterator[Permission]:
     """Every permission that the server needs.
 
     `configuration` is the name of RayWarden's webhook configurations, empty if it does not write
     their caBundle. `own_seed` is whether the seed is in the Secret; otherwise it is mounted.
+    `network_policies` is whether it writes NetworkPolicies.
     `clients` is whether RayWarden signs certificates for people (`deploy/components/connect`).
     """
     # The rules decide from memory, which is filled before any request: list once, then watch.
@@ -60,8 +67,22 @@ def permissions(
         yield Permission("create", SECRETS, ours=True)
         yield Permission("get", SECRETS, ours=True, name=SEED)
         yield Permission("update", SECRETS, ours=True, name=SEED)
+    if network_policies:
+        yield from _of_network_policies()
     if clients:
         yield from client_permissions()
+
+
+def _of_network_policies() -> Iterator[Permission]:
+    # To apply an object that does not exist yet needs both. A policy that is not wanted any more is
+    # deleted.
+    for resource, verbs in ((NETWORK_POLICIES, ("create", "patch", "delete")), (EVENTS, _APPLY)):
+        for verb in verbs:
+            yield Permission(verb, resource)
+    # The Lease of the replica that writes. RBAC cannot restrict "create" to a name.
+    yield Permission("create", LEASES, ours=True)
+    yield Permission("get", LEASES, ours=True, name=LEASE)
+    yield Permission("update", LEASES, ours=True, name=LEASE)
 
 
 def client_permissions() -> Iterator[Permission]:

@@ -4,11 +4,15 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Generic, Protocol, TypeVar
 
+import orjson
+
 from certs.identity import Cluster, Service
 from policies.cluster.quota import LiveQuota, quotas_in
 from policies.cluster.rbac import RbacBinding
 from policies.cluster.roles import RbacRole
 from policies.cluster.state import LiveCluster, LiveService
+from policies.documents.metadata import metadata_of
+from policies.network.managed import ManagedCluster
 from webhook.kube.objects import ray_cluster_of, service_of
 
 T = TypeVar("T")
@@ -80,10 +84,24 @@ class ObjectStore(ByNamespace[T]):
 
 
 class RoleStore(ByNamespace[RbacRole]):
-    """The roles that grant something that matters to RayWarden; most grant nothing of it."""
+    """The roles that grant something that matters to RayWarden; most grant nothing of it.
+
+    `changed`: the namespaces where one has changed, until they are taken out.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.changed: set[str] = set()
+
+    def remove(self, namespace: str, name: str) -> None:
+        if self.get(namespace, name):
+            self.changed.add(namespace)
+        super().remove(namespace, name)
 
     def put(self, namespace: str, name: str, document: Mapping[str, Any]) -> None:
         role = RbacRole.of(document)
+        if role != self.get(namespace, name):
+            self.changed.add(namespace)
         if role.powers or role.can_run_kuberay:
             self.set(namespace, name, role)
         else:
@@ -94,9 +112,11 @@ class RoleBindingStore:
     """The RoleBindings of service accounts.
 
     `inside` has them by their own namespace, `about` by the namespaces of their service accounts.
+    `changed`: the namespaces where one has changed, until they are taken out.
     """
 
     def __init__(self) -> None:
+        self.changed: set[str] = set()
         self.inside = ByNamespace[RbacBinding]()
         self.about = ByNamespace[RbacBinding]()
 
@@ -105,6 +125,7 @@ class RoleBindingStore:
         binding = RbacBinding.of_accounts(document)
         if not binding.users and not binding.groups:
             return
+        self.changed.add(namespace)
         self.inside.set(namespace, name, binding)
         for account_namespace in binding.account_namespaces:
             self.about.set(account_namespace, f"{namespace}/{name}", binding)
@@ -112,6 +133,8 @@ class RoleBindingStore:
     def remove(self, namespace: str, name: str) -> None:
         binding = self.inside.get(namespace, name)
         self.inside.remove(namespace, name)
+        if binding:
+            self.changed.add(namespace)
         for account_namespace in binding.account_namespaces if binding else ():
             self.about.remove(account_namespace, f"{namespace}/{name}")
 
@@ -120,21 +143,58 @@ class RoleBindingStore:
 
 
 class RayClusterStore:
-    """RayClusters, in the form that certificates need and in the form that rules need."""
+    """RayClusters, in the forms that certificates, rules and NetworkPolicies need.
 
-    def __init__(self) -> None:
+    `managed` has those for which RayWarden writes NetworkPolicies. `changed`: those whose view
+    there has changed, until they are taken out. `previous` is the store that this one replaces.
+    """
+
+    def __init__(self, previous: "RayClusterStore | None" = None) -> None:
         self.for_certs = ByNamespace[Cluster]()
         self.for_rules = ByNamespace[LiveCluster]()
+        self.managed = ByNamespace[ManagedCluster]()
+        self.changed: set[tuple[str, str]] = set()
+        self._versions = ByNamespace[int]()
+        self._previous = previous
+        if previous:
+            previous._previous = None
 
     def put(self, namespace: str, name: str, document: Mapping[str, Any]) -> None:
         # Convert both before storing either: a malformed object must not be stored by half.
         for_certs, for_rules = ray_cluster_of(document), LiveCluster.of(document)
+        managed = self._managed(namespace, name, document)
+        if managed is not self.managed.get(namespace, name) or not self.for_rules.get(
+            namespace, name
+        ):
+            self.changed.add((namespace, name))
         self.for_certs.set(namespace, name, for_certs)
         self.for_rules.set(namespace, name, for_rules)
+        if managed:
+            self.managed.set(namespace, name, managed)
+            self._versions.set(namespace, name, _version_of(document))
+        else:
+            self._forget(namespace, name)
 
     def remove(self, namespace: str, name: str) -> None:
+        if self.for_certs.get(namespace, name):
+            self.changed.add((namespace, name))
         self.for_certs.remove(namespace, name)
         self.for_rules.remove(namespace, name)
+        self._forget(namespace, name)
+
+    def _managed(
+        self, namespace: str, name: str, document: Mapping[str, Any]
+    ) -> ManagedCluster | None:
+        """The view of a managed cluster, made once: its status changes every few seconds."""
+        for store in (self, self._previous):
+            known = store.managed.get(namespace, name) if store else None
+            if store and known and store._versions.get(namespace, name) == _version_of(document):
+                return known
+        return ManagedCluster.of(document)
+
+    def _forget(self, namespace: str, name: str) -> None:
+        self.managed.remove(namespace, name)
+        self._versions.remove(namespace, name)
 
     def __len__(self) -> int:
         return len(self.for_certs)
@@ -168,6 +228,17 @@ class ServiceStore:
 
     def __len__(self) -> int:
         return len(self.for_certs)
+
+
+def _version_of(document: Mapping[str, Any]) -> int:
+    """Another number for each content that a view is made from.
+
+    The API server counts the changes of the spec of an object that has a separate status.
+    """
+    metadata = metadata_of(document)
+    generation = metadata.get("generation") or metadata.get("resourceVersion")
+    read = [metadata.get(name) for name in ("uid", "labels", "annotations", "deletionTimestamp")]
+    return hash(orjson.dumps([generation, *read]))
 
 
 class QuotaStore:

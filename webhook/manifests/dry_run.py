@@ -135,9 +135,9 @@ def _admit(reviewer: Reviewer, request: AdmissionRequest) -> ReviewedObject:
 
 
 def _descendants(reviewer: Reviewer, outcome: ReviewedObject) -> Iterator[ReviewedObject]:
-    """The objects KubeRay creates from an admitted object, admitted as the operator's own."""
+    """The objects KubeRay creates from an admitted object, admitted as its own."""
     for document in _children(Workload(outcome.kind, outcome.document)):
-        request = _request(document, outcome.namespace, kuberay.OPERATOR)
+        request = _request(document, outcome.namespace, kuberay.creator_of(document))
         child = _admit(reviewer, request)
         yield child
         yield from _descendants(reviewer, child)

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 from policies.cluster.endpoints import CONTROLLER, MANAGED_BY_LABEL, LiveEndpoints
-from policies.cluster.network_policy import NetworkPolicy
 from policies.cluster.quota import QUOTA_KINDS, LiveQuota, quotas_in
 from policies.cluster.rbac import NamespaceRbac, RbacBinding, RbacGrants
 from policies.cluster.roles import DEFAULT_ROLES, RbacRole
@@ -14,6 +13,8 @@ from policies.cluster.state import LiveCluster, LiveService, NamespaceState
 from policies.documents.metadata import labels_of, metadata_of, name_of, namespace_of
 from policies.documents.untyped import as_dict
 from policies.injection.contract import TlsBy, opts_out, tls_by
+from policies.network.isolation import ISOLATION_ANNOTATION, MANAGED
+from policies.network.policy import NetworkPolicy
 from policies.ray import kuberay
 from policies.ray.membership import RAY_GROUP
 from policies.ray.workload import Kind, Workload
@@ -97,7 +98,7 @@ class ManifestNamespaces:
             case ("discovery.k8s.io", "EndpointSlice"):
                 self._add_endpoints(namespace, name, document)
             case ("networking.k8s.io", "NetworkPolicy"):
-                self._policies[namespace].append(NetworkPolicy.of(document))
+                self._policies[namespace].append(NetworkPolicy(document))
             case quota if quota in QUOTA_KINDS:
                 self._add_quota(namespace, document)
 
@@ -110,8 +111,12 @@ class ManifestNamespaces:
         ray_cluster = document if is_cluster else kuberay.cluster_of(workload)
         if ray_cluster:
             cluster = LiveCluster.of(ray_cluster)
-            if not self._complete and _will_get_tls(Workload("RayCluster", ray_cluster)):
+            view = Workload("RayCluster", ray_cluster)
+            if not self._complete and _will_get_tls(view):
                 cluster = replace(cluster, raywarden_tls=True)
+            if not self._complete and _will_be_isolated(view):
+                isolation = {ISOLATION_ANNOTATION: MANAGED, **cluster.isolation}
+                cluster = replace(cluster, isolation=isolation)
             self._clusters[namespace][cluster.name] = cluster
 
     def _add_quota(self, namespace: str, document: Mapping[str, Any]) -> None:
@@ -153,3 +158,9 @@ def _object_of(document: Any) -> Mapping[str, Any]:
 def _will_get_tls(ray_cluster: Workload) -> bool:
     """Admission will give this RayCluster TLS."""
     return tls_by(ray_cluster) is TlsBy.NONE and not opts_out(ray_cluster)
+
+
+def _will_be_isolated(ray_cluster: Workload) -> bool:
+    """Admission will tell RayWarden to write NetworkPolicies for this RayCluster."""
+    has_own = ray_cluster.cluster is not None and "networkPolicy" in ray_cluster.cluster.spec
+    return not has_own and not opts_out(ray_cluster)

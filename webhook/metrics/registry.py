@@ -53,6 +53,7 @@ _OUTCOMES = (
     "bad_request",
     "rate_limited",
     "retry_later",
+    "held",
     "unavailable",
 )
 _CLIENT_OUTCOMES = ("issued", "denied", "failed", "delayed", "crashed")
@@ -166,7 +167,11 @@ class Metrics:
         self.enrollment_duration = self._histogram(
             "enrollment_duration_seconds",
             "Seconds from an enrollment request to its answer, "
-            "including the wait for the pod's address.",
+            "including the wait for the pod's address and its NetworkPolicies.",
+        )
+        self.open_starts = self._counter(
+            "open_pod_starts",
+            "Certificates for pods whose NetworkPolicies were missing (`whenMissing: start`).",
         )
 
         self.client_certificates = self._counter(

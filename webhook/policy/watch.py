@@ -3,14 +3,18 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from datetime import date
+from functools import partial
 from types import MappingProxyType
+from typing import Self
 
 import structlog
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from policies.config import Policy
+from policies.network.isolation import ClusterIsolation
 from webhook.metrics.registry import Label, LabeledCollector
-from webhook.settings import SetupError
+from webhook.policy.file import parse_policy, read_policy
+from webhook.settings import Settings, SetupError
 
 _LOADED, _REJECTED = "loaded", "rejected"
 _ACTIVE, _EXPIRED = "active", "expired"
@@ -40,8 +44,26 @@ class PolicyWatch:
         self._reported: date | None = None
         self._log = structlog.get_logger()
         self.policy = parse(self._last_seen, None)
+        # Called after each change of the policy.
+        self.on_change: Callable[[], None] = lambda: None
         self.up_to_date = True
         self.reloads = {_LOADED: 0, _REJECTED: 0}
+
+    @classmethod
+    def of(cls, settings: Settings, today: Callable[[], date]) -> Self:
+        """The policy file of the settings, or the default policy."""
+        file = settings.policy_file
+
+        def parse(content: bytes, running: Policy | None) -> Policy:
+            policy = parse_policy(file, content, running)
+            # RayWarden must not manage RayClusters whose NetworkPolicies it does not write.
+            return policy if settings.write_network_policies else policy.without_isolation()
+
+        return cls(partial(read_policy, file), parse, today)
+
+    def isolation_of(self, namespace: str) -> ClusterIsolation:
+        """What the active policy says for the RayClusters of a namespace."""
+        return self.policy.network_isolation.of_namespace(namespace)
 
     async def run(self, period: float) -> None:
         """Check the file every `period` seconds until cancelled."""
@@ -84,6 +106,7 @@ class PolicyWatch:
         self._reported = None
         self.reloads[_LOADED] += 1
         self._log.info("policy loaded")
+        self.on_change()
 
     def _reject(self, seen: bytes | str, error: SetupError) -> None:
         if seen == self._last_seen:

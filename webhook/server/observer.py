@@ -95,10 +95,23 @@ class Observer:
             not_after=issued.not_after.isoformat(),
             milliseconds=round(seconds * 1000, 3),
         )
+        if issued.missing:
+            self.metrics.open_starts.inc()
+            self._log.warning(
+                "pod starts without its NetworkPolicies",
+                namespace=identity.cluster.namespace,
+                pod=identity.pod,
+                cluster=identity.cluster.name,
+                missing=issued.missing,
+            )
 
     def refused(self, refusal: Refusal, peer: str, seconds: float) -> None:
         """An enrollment from the address `peer` was refused after `seconds`."""
         self._count_enrollment(refusal.outcome, seconds)
+        if refusal.outcome == "held":
+            # Thousands of pods can wait, each with an address of its own: a limit for all of them.
+            self._warn("enrollment held", "", reason=refusal.reason)
+            return
         self._warn(
             "enrollment refused",
             peer,

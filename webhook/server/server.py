@@ -3,12 +3,14 @@
 import asyncio
 import os
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from fastapi import FastAPI
 
 from webhook.ca.serving_certificate import ServingCertificate
+from webhook.isolation.assembly import IsolationAdapters
 from webhook.metrics.registry import LabeledCollector, Metrics
 from webhook.ports import (
     ClientRequests,
@@ -25,12 +27,18 @@ from webhook.settings import Settings, SetupError
 _KEEP_ALIVE_SECONDS = {"enrollment": 5}
 
 
+Task = Callable[[], Coroutine[Any, Any, None]]
+RunCaches = Callable[[Callable[[str], None], Sequence[Task]], Coroutine[Any, Any, None]]
+
+
 @dataclass(frozen=True)
 class Dependencies:
     """The adapters that a server uses.
 
-    `run_caches` fills RayWarden's caches and keeps them up to date while it runs.
     `client_requests` is None if RayWarden issues no certificates to people.
+    `isolation` is None if the server writes no NetworkPolicies.
+    `run_caches` fills RayWarden's caches and keeps them up to date while it runs, beside tasks that
+    use the same connection. It gives the name of each resource that has been listed.
     `cached_resources` names the resources that it must list before the server is ready, and
     `up_to_date` says which caches are up to date.
     """
@@ -40,7 +48,10 @@ class Dependencies:
     seeds: SeedStore
     configurations: WebhookConfigurations | None = None
     client_requests: ClientRequests | None = None
-    run_caches: Callable[[Readiness], Awaitable[None]] | None = None
+    isolation: IsolationAdapters | None = None
+    run_caches: (
+        Callable[[Callable[[str], None], Sequence[Task]], Coroutine[Any, Any, None]] | None
+    ) = None
     cached_resources: tuple[str, ...] = ()
     up_to_date: Callable[[], Mapping[str, bool]] = dict
     collectors: tuple[LabeledCollector, ...] = ()
@@ -57,7 +68,7 @@ class Server:
     settings: Settings
     certificate: ServingCertificate
     metrics: Metrics
-    tasks: tuple[Callable[[], Awaitable[None]], ...]
+    tasks: tuple[Task, ...]
 
     @property
     def ca(self) -> bytes:

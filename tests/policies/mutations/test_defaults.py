@@ -219,7 +219,8 @@ class TestHint:
         hint = after(factory.ray_cluster())["metadata"]["annotations"]["raywarden.io/injected"]
         assert hint == (
             '{"version":"0.1.0","hash":"0123456789ab","mutations":'
-            '["pod-security","node-ip-address","service-type","token-automount","ray-tls"]}'
+            '["pod-security","node-ip-address","service-type","token-automount",'
+            '"managed-isolation","ray-tls"]}'
         )
 
     def test_a_reinvocation_adds_to_it(self) -> None:

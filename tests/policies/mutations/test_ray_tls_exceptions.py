@@ -54,7 +54,7 @@ class TestOwnCertificate:
 class TestUnchanged:
     def test_kuberays_own_mtls(self) -> None:
         cluster = factory.ray_cluster(tlsOptions={"enabled": True})
-        assert mutated(cluster).operations == []
+        assert mutated(cluster).mutations == ("managed-isolation",)
         assert denials(cluster) == []
 
     def test_pods_of_kuberays_own_mtls(self) -> None:
@@ -76,7 +76,7 @@ class TestUnchanged:
 
     def test_tls_set_up_by_hand(self) -> None:
         cluster = factory.with_own_tls(factory.ray_cluster())
-        assert mutated(cluster).operations == []
+        assert mutated(cluster).mutations == ("managed-isolation",)
         assert denials(cluster) == []
 
     @pytest.mark.parametrize("kind", ["rayjob", "rayservice", "raycronjob"])

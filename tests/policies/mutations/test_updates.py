@@ -17,9 +17,9 @@ class TestMarkerMode:
 
     marker = facts(rayCluster="marker")
 
-    def test_the_cluster_gets_only_marker_and_address(self) -> None:
+    def test_the_cluster_gets_only_its_markers_and_address(self) -> None:
         result = mutated(factory.ray_cluster(), self.marker)
-        assert result.mutations == ("node-ip-address", "ray-tls")
+        assert result.mutations == ("node-ip-address", "managed-isolation", "ray-tls")
         template = template_of(result.document)  # type: ignore[arg-type]  # read-only
         assert template["metadata"]["labels"] == {"raywarden.io/tls": "managed"}
         assert template["spec"] == factory.template("ray-head")["spec"]
@@ -112,7 +112,7 @@ class TestTlsStays:
     stored = after(factory.ray_cluster())
 
     def test_an_update_that_bypassed_the_mutation_is_denied(self) -> None:
-        assert denials(factory.ray_cluster(), facts(OLD, self.stored)) == ["tls-on"]
+        assert denials(factory.ray_cluster(), facts(OLD, self.stored)) == ["no-opt-out", "tls-on"]
 
     def test_removing_the_marker_is_denied(self) -> None:
         assert denials(
@@ -126,7 +126,10 @@ class TestTlsStays:
     def test_replacing_it_with_tls_by_hand_is_denied(self) -> None:
         by_hand = changed(
             factory.with_own_tls(factory.ray_cluster()),
-            {"/metadata/labels/raywarden.io~1tls": None},
+            {
+                "/metadata/labels/raywarden.io~1tls": None,
+                "/metadata/annotations": self.stored["metadata"]["annotations"],
+            },
         )
         assert denials(by_hand, facts(OLD, self.stored)) == ["tls-on"]
 

@@ -1,5 +1,6 @@
 """How the init container's program tries again, and when it gives up."""
 
+import inspect
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -8,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from policies.configured import NetworkIsolation
 from tests.support import live_objects
 from tests.support.init_container import PodVolumes, problem, signer
 from tests.support.live_server import RunningServer, serving
+from webhook.agent.command import enroll_command
 from webhook.agent.enroll import Enrollment, Runtime, enroll
 from webhook.agent.signer_client import EnrollError
 
@@ -105,6 +108,49 @@ def test_a_long_deadline_allows_thousands_of_attempts(
     token.write_text("t")
     ca, address = server.ca_file.read_text(), IPv4Address("127.0.0.1")
     enrollment = Enrollment("https://localhost:1", ca, address, token, tmp_path, 0o400, 7_000)
+    said: list[str] = []
     with pytest.raises(EnrollError, match="no certificate within 7000 s"):
-        enroll(enrollment, runtime)
+        enroll(enrollment, runtime, said.append)
     assert len(elapsed) > 1_100
+    assert set(said) == {"no certificate yet: https://localhost:1: Connection refused"}
+    assert 100 < len(said) < 120
+
+
+HELD = "this pod waits for the NetworkPolicies of RayCluster demo: raywarden-pods-demo is missing"
+
+
+def test_its_log_says_at_once_what_it_waits_for(place: PodVolumes) -> None:
+    statuses = {1: 503, 2: 503, 3: 503}
+
+    def answer(number: int) -> tuple[int, dict[str, str], bytes]:
+        return statuses.get(number, 403), {"Retry-After": "0"}, problem(HELD)
+
+    with signer(answer) as (url, ca, tokens):
+        code, output = place.enroll(url, ca)
+    assert (code, len(tokens)) == (1, 4)
+    lines = [
+        f"raywarden enroll: no certificate yet: 503: {HELD}",
+        f"raywarden enroll: refused (403): {HELD}",
+    ]
+    assert output.splitlines() == lines
+
+
+def test_it_waits_as_long_as_the_default_hold(tmp_path: Path) -> None:
+    elapsed: list[float] = []
+    runtime = Runtime(lambda: datetime.now(UTC), lambda: sum(elapsed), elapsed.append, lambda: 0.0)
+    token = tmp_path / "token"
+    token.write_text("t")
+    address = IPv4Address("127.0.0.1")
+    default = inspect.signature(enroll_command).parameters["deadline"].default
+    held = NetworkIsolation().hold_seconds
+
+    def answer(number: int) -> tuple[int, dict[str, str], bytes]:
+        if sum(elapsed) < held:
+            return 503, {"Retry-After": "5"}, problem(HELD)
+        return 403, {}, problem("issued")
+
+    with signer(answer) as (url, ca, _):
+        enrollment = Enrollment(url, ca, address, token, tmp_path, 0o400, default)
+        with pytest.raises(EnrollError, match="issued"):
+            enroll(enrollment, runtime, lambda line: None)
+    assert held <= sum(elapsed) < held + 10

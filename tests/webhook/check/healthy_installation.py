@@ -1,12 +1,19 @@
 """A healthy installation on a fake API server. Tests put faults into it."""
 
 import base64
+from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
 
 from certs.authority import serving_authority
 from policies.injection.contract import MANAGED, MARKER_LABEL
+from policies.network.infrastructure import Infrastructure
+from policies.network.isolation import ISOLATION_ANNOTATION, ClusterIsolation, IsolationMode
+from policies.network.isolation import MANAGED as ISOLATION_MANAGED
+from policies.network.ray_traffic import ClusterTraffic
+from policies.network.written import Members, PolicyNames, policies_for
+from policies.ray.workload import Workload
 from tests.support import live_objects
 from tests.support.factory import Object, changed
 from tests.support.fake_kube_api import FakeKubeApi, fails
@@ -18,6 +25,7 @@ DENIED = (
     'admission webhook "validate.raywarden.io" denied the request: '
     "operator-made-pods: this pod claims to be"
 )
+API_SERVER = (("192.0.2.1", 6443), ("198.51.100.1", 443))
 OPERATOR_RULES = [
     {"apiGroups": [""], "resources": ["pods"], "verbs": ["create"]},
     {"apiGroups": ["ray.io"], "resources": ["rayclusters/status"], "verbs": ["update"]},
@@ -109,9 +117,41 @@ def namespace(name: str, **labels: str) -> Object:
 
 
 def ray_cluster(name: str = "demo", **labels: str) -> Object:
-    return changed(
-        live_objects.ray_cluster(name), {"/metadata/labels": labels or {MARKER_LABEL: MANAGED}}
+    changes = {
+        "/metadata/labels": labels or {MARKER_LABEL: MANAGED},
+        "/metadata/annotations": {ISOLATION_ANNOTATION: ISOLATION_MANAGED},
+        "/spec": {"headGroupSpec": {"template": {}}},
+    }
+    return changed(live_objects.ray_cluster(name), changes)
+
+
+def network_policies(
+    name: str = "demo", mode: IsolationMode = IsolationMode.MEMBERS
+) -> list[Object]:
+    """The NetworkPolicies that RayWarden writes for a RayCluster of this name."""
+    traffic = ClusterTraffic.of(Workload("RayCluster", ray_cluster(name)))
+    infrastructure = Infrastructure(("kuberay",), (HOME, 8444), API_SERVER)
+    written = policies_for(
+        traffic, ClusterIsolation(mode), infrastructure, PolicyNames.of(name), Members.of(name)
     )
+    return [network_policy(policy.name, policy.spec) for policy in written]
+
+
+def network_policy(name: str, spec: Mapping[str, Any], namespace: str = "team-a") -> Object:
+    return {"metadata": {"name": name, "namespace": namespace}, "spec": spec}
+
+
+def daemon_set(name: str, *containers: Object) -> Object:
+    """A part of the network in kube-system."""
+    pod = {"containers": list(containers) or [{"name": name}]}
+    metadata = {"name": name, "namespace": "kube-system"}
+    return {"metadata": metadata, "spec": {"template": {"spec": pod}}}
+
+
+def groups(*more: str) -> Object:
+    """The groups that the API server serves, each with one version."""
+    versions = [("apps", "v1"), *(tuple(text.split("/")) for text in more)]
+    return {"groups": [{"name": name, "versions": [{"version": v}]} for name, v in versions]}
 
 
 def pod(*arguments: str) -> Object:
@@ -152,6 +192,7 @@ def install(fake: FakeKubeApi) -> None:
     kinds = [{"name": f"ray{kind}s"} for kind in ("cluster", "job", "service", "cronjob")]
     fake.paths = {
         "/version": {"major": "1", "minor": "36+", "gitVersion": "v1.36.2"},
+        "/apis": groups(),
         "/apis/ray.io/v1": {
             "kind": "APIResourceList",
             "resources": [*kinds, {"name": "rayclusters/status"}],
@@ -170,6 +211,14 @@ def install(fake: FakeKubeApi) -> None:
     fake.put("clusterroles", {"metadata": {"name": "kuberay-operator"}, "rules": OPERATOR_RULES})
     fake.put("clusterrolebindings", binding())
     fake.put("rayclusters", ray_cluster())
+    for document in network_policies():
+        fake.put("networkpolicies", document)
+    fake.put("daemonsets", daemon_set("cilium"))
+    api_server = {"metadata": {"name": "kubernetes", "namespace": "default"}}
+    endpoints = {"endpoints": [{"addresses": ["192.0.2.1"]}], "ports": [{"port": 6443}]}
+    fake.put("endpointslices", {**api_server, **endpoints})
+    service = {"spec": {"clusterIP": "198.51.100.1", "ports": [{"port": 443}]}}
+    fake.put("services", {**api_server, **service})
     for document in (pod(), pod("w", "worker")):
         fake.put("pods", document)
     fake.dry_runs = {"pods": fails(403, DENIED), "rayclusters": completes}

@@ -12,7 +12,7 @@ from tests.support import live_objects
 from tests.support.factory import Object, changed
 from tests.support.grpc_servers import Files
 from tests.support.kube_conversation import free_port
-from webhook.check.facts import CheckFacts, Unavailable
+from webhook.check.facts import CheckFacts, NetworkFacts, Unavailable
 from webhook.check.findings import Finding
 from webhook.check.probe import Target
 from webhook.kube.objects import ray_cluster_of
@@ -62,14 +62,20 @@ def facts(
         kuberay_accounts={},
         dry_run_namespace="",
         dry_runs={},
+        network=NetworkFacts([], {}, [], []),
     )
 
 
 async def probe(
-    facts: CheckFacts, name: str = "demo", *, address: str = "", all_pods: bool = False
+    facts: CheckFacts,
+    name: str = "demo",
+    *,
+    address: str = "",
+    all_pods: bool = False,
+    caller: Object | None = None,
 ) -> dict[str, list[Finding]]:
-    """The findings of a probe, by id."""
-    section = await Target.of(f"team-a/{name}", address, all_pods).section(facts)
+    """The findings of a probe that runs in the pod `caller`, by id."""
+    section = await Target.of(f"team-a/{name}", address, all_pods).section(facts, caller)
     assert section.title == f"probe team-a/{name}"
     findings: dict[str, list[Finding]] = {}
     for finding in section.findings:

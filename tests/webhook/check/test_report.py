@@ -15,8 +15,15 @@ from tests.webhook.check import (
     healthy_installation,
     installation_faults,
     kuberay_faults,
+    network_faults,
 )
-from tests.webhook.check.healthy_installation import HOME, namespace, pod, ray_cluster
+from tests.webhook.check.healthy_installation import (
+    HOME,
+    namespace,
+    network_policies,
+    pod,
+    ray_cluster,
+)
 from tests.webhook.check.kuberay_faults import BARE_POD
 from webhook.check.collect import Inspection
 from webhook.check.dry_run import BARE_CLUSTER, FORGED_POD
@@ -28,7 +35,9 @@ from webhook.manifests.read import Manifest
 
 OK, UNKNOWN, WARNING, FAILED = Status.OK, Status.UNKNOWN, Status.WARNING, Status.FAILED
 Findings = Mapping[str, list[Finding]]
-CASES = installation_faults.CASES | admission_faults.CASES | kuberay_faults.CASES
+CASES = (
+    installation_faults.CASES | admission_faults.CASES | kuberay_faults.CASES | network_faults.CASES
+)
 
 
 async def check(api: KubeApi, namespace: str = "", now: datetime = live_objects.NOW) -> Findings:
@@ -55,7 +64,7 @@ async def test_a_healthy_installation_has_no_problems(fake: FakeKubeApi, api: Ku
     before = dict(fake.objects)
     findings = await check(api)
     assert problems(findings) == []
-    assert len(findings) == 31
+    assert len(findings) == 36
     assert fake.objects == before
     writes = [
         request
@@ -93,6 +102,8 @@ async def test_unusual_but_valid_objects_are_not_problems(fake: FakeKubeApi, api
         "rayclusters",
         changed(ray_cluster("theirs", other="x"), {"/spec/tlsOptions": {"enabled": True}}),
     )
+    for document in network_policies("theirs"):
+        fake.put("networkpolicies", document)
     fake.put("pods", changed(BARE_POD, {"/metadata/name": "ended", "/status/phase": "Succeeded"}))
     job = {"apiVersion": "batch/v1", "kind": "Job", "name": "cleanup", "controller": True}
     of_a_job = {"/spec/initContainers": [], "/metadata/ownerReferences": [job]}

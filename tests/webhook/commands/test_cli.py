@@ -242,3 +242,31 @@ def test_rules_are_listed() -> None:
 def test_the_version_is_the_version_of_the_package() -> None:
     version = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
     assert run("--version").stdout == f"raywarden {version}\n"
+
+
+def test_other_kinds_of_network_policy_are_said_to_be_unknown(tmp_path: Path) -> None:
+    cilium = {
+        "apiVersion": "cilium.io/v2",
+        "kind": "CiliumNetworkPolicy",
+        "metadata": {"name": "a"},
+        "spec": {"endpointSelector": {}, "ingress": [{}]},
+    }
+    calico = {**cilium, "apiVersion": "projectcalico.org/v3", "kind": "NetworkPolicy"}
+    file = write(tmp_path, "a.yaml", cilium, calico, related_objects.network_policy())
+    notes = [line for line in run("review", file).stderr.splitlines() if line.startswith("note:")]
+    assert [note.partition(":")[2].partition(":")[0] for note in notes] == [
+        " CiliumNetworkPolicy (cilium.io)",
+        " NetworkPolicy (projectcalico.org)",
+    ]
+
+
+def test_a_review_for_a_version_of_kuberay(tmp_path: Path) -> None:
+    cluster = factory.ray_cluster(networkPolicy={"mode": "DenyAll"})
+    file = write(tmp_path, "a.yaml", cluster)
+    assert "ignores it" in run("review", file, "--kuberay", "1.6").stdout
+    gate = ("--kuberay-feature-gates", "RayClusterNetworkPolicy=true")
+    for arguments in ((), ("--kuberay", "1.7", *gate)):
+        assert "spec.networkPolicy" not in run("review", file, *arguments).stdout
+    for wrong in (("--kuberay", "new"), gate):
+        ended = run("review", file, *wrong)
+        assert ended.returncode == 2 and "--kuberay" in ended.stderr

@@ -17,6 +17,7 @@ from certs.cache import Authorities
 from certs.csr import CsrError
 from certs.identity import Cluster, Domains, LivePod, NotAllowedError, Service, TokenIdentity
 from certs.profile import CertificateProfile
+from policies.configured import NetworkIsolation
 from tests.support import live_objects
 from tests.support.factory import Object, changed
 from webhook.enrollment.signing import (
@@ -26,6 +27,7 @@ from webhook.enrollment.signing import (
     TooOftenError,
     UnauthenticatedError,
 )
+from webhook.isolation.wanted import NoNetworkPolicies
 from webhook.kube.objects import pod_of
 from webhook.manifests.cluster import ManifestCluster
 from webhook.ports import UnavailableError
@@ -77,6 +79,8 @@ def signing(
     authorities, profile = Authorities(live_objects.SEED), CertificateProfile(timedelta(days=days))
     return Signing(
         cluster or ScriptedCluster(),
+        NoNetworkPolicies(),
+        NetworkIsolation,
         lambda: authorities,
         Domains(),
         profile,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from policies.cluster.rbac import RbacGrants
+from policies.network.policy import Direction
 from tests.support.fake_kube_api import FakeKubeApi
 from tests.support.kube_conversation import (
     conversation,
@@ -149,7 +150,7 @@ async def test_deleted_policies_and_clusters_are_forgotten(fake: FakeKubeApi, ap
     fake.put("rayclusters", stored("c"))
     async with following(api) as live:
         (policy,) = live.state_of("ray").network_policies or ()
-        assert policy.isolates and policy.selects({"any": "pod"})
+        assert policy.isolates(Direction.INGRESS) and policy.selects({"any": "pod"})
         await watched(fake, "networkpolicies", "rayclusters")
         fake.delete("networkpolicies", "ray", "closed")
         fake.delete("rayclusters", "ray", "c")

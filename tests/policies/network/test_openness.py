@@ -1,11 +1,13 @@
-"""Which traffic a NetworkPolicy allows. Source: the API reference of networking/v1."""
+"""Whom a NetworkPolicy lets in, of strangers. Source: the API reference of networking/v1."""
 
 from typing import Any
 
 import pytest
 
-from policies.cluster.network_policy import NetworkPolicy, opening_rules, rules_of
 from policies.documents.pointer import ROOT
+from policies.network.openness import opening_rules
+from policies.network.policy import Direction, NetworkPolicy, rules_of
+from policies.network.ports import ALL_PORTS
 
 DASHBOARD = 8265
 EVERYONE: dict[str, Any] = {}
@@ -13,7 +15,7 @@ NAMED = {"key": "kubernetes.io/metadata.name", "operator": "Exists"}
 
 
 def policy(*ingress: Any, metadata: dict[str, Any] | None = None, **spec: Any) -> NetworkPolicy:
-    return NetworkPolicy.of(
+    return NetworkPolicy(
         {
             "metadata": {"name": "p", **(metadata or {})},
             "spec": {"podSelector": {}, "ingress": list(ingress), **spec},
@@ -47,7 +49,7 @@ def blocks(*ranges: str, without: tuple[str, ...] = ()) -> dict[str, Any]:
 def test_a_policy_isolates_ingress_unless_its_types_omit_it(
     spec: dict[str, Any], isolates: bool
 ) -> None:
-    assert policy(**spec).isolates is isolates
+    assert policy(**spec).isolates(Direction.INGRESS) is isolates
 
 
 def test_ingress_rules_of_an_egress_policy_have_no_effect() -> None:
@@ -58,7 +60,7 @@ def test_ingress_rules_of_an_egress_policy_have_no_effect() -> None:
 def test_an_empty_selector_selects_every_pod(selector: Any) -> None:
     selecting = policy(podSelector=selector)
     assert selecting.selects({}) and selecting.selects({"a": "b"})
-    assert NetworkPolicy.of({"spec": {}}).selects({"a": "b"})
+    assert NetworkPolicy({"spec": {}}).selects({"a": "b"})
 
 
 @pytest.mark.parametrize(
@@ -138,7 +140,7 @@ def test_null_equals_the_empty_value_and_not_a_missing_label() -> None:
 )
 def test_peers_that_allow_everyone(rule: dict[str, Any]) -> None:
     opening = policy({"from": [{"podSelector": {}}]}, rule)
-    assert opening.isolates and open_at(opening) == ["/spec/ingress/1"]
+    assert opening.isolates(Direction.INGRESS) and open_at(opening) == ["/spec/ingress/1"]
 
 
 @pytest.mark.parametrize(
@@ -236,17 +238,18 @@ def test_many_ports_that_ray_chooses_itself_count_as_rays(
 
 def test_a_list_of_rules_can_be_checked_without_a_policy() -> None:
     place = ROOT / "rules"
-    (rule,) = rules_of([{"ports": [{"port": DASHBOARD}]}], place) or ()
-    assert (str(rule.pointer), rule.networks) == ("/rules/0", None)
-    assert rules_of([{"from": [{"podSelector": {}}]}], place) == ()
-    assert rules_of([{"from": [{"podSelector": {}}] * 100_000}], place) is None
+    (rule,) = rules_of([{"ports": [{"port": DASHBOARD}]}], Direction.INGRESS, place) or ()
+    assert (str(rule.pointer), rule.strangers) == ("/rules/0", None)
+    (rule,) = rules_of([{"from": [{"podSelector": {}}]}], Direction.INGRESS, place) or ()
+    assert not rule.is_open
+    assert rules_of([{"from": [{"podSelector": {}}] * 100_000}], Direction.INGRESS, place) is None
 
 
 def test_adjacent_ports_are_merged_and_too_many_ranges_count_as_all_ports() -> None:
     (rule,) = policy({"ports": [{"port": 1 + index} for index in range(1000)]}).open
-    assert rule.ports == (range(1, 1001),)
+    assert rule.tcp == (range(1, 1001),)
     (rule,) = policy({"ports": [{"port": 1 + 2 * index} for index in range(100)]}).open
-    assert rule.ports == (range(65536),)
+    assert rule.tcp == ALL_PORTS
 
 
 def test_the_owner_is_the_ray_cluster_that_controls_the_policy() -> None:
@@ -263,26 +266,34 @@ def test_the_owner_is_the_ray_cluster_that_controls_the_policy() -> None:
         [{"ports": [{"port": 1}]}] * 65,
         [{"from": [{"podSelector": {"matchLabels": {"a": "b"}}}] * 100_000}],
         [{"from": [{"podSelector": {"matchLabels": {"a": "b" * 100_000}}}]}],
+        [{"from": [{"podSelector": {"matchLabels": {f"{n}": "" for n in range(5000)}}}]}],
     ],
-    ids=["rules", "open rules", "peers", "characters"],
+    ids=["rules", "open rules", "peers", "characters", "labels"],
 )
-def test_a_policy_too_large_to_read_isolates_nothing_and_uses_little_memory(ingress: Any) -> None:
+def test_a_policy_too_large_to_read_counts_as_open_and_uses_little_memory(ingress: Any) -> None:
     large = policy(*ingress, podSelector={"matchLabels": {"app": "web"}})
-    assert not large.isolates and open_at(large) == ["/spec/ingress"] and len(large.open) == 1
+    assert not large.is_readable(Direction.INGRESS) and large.rules(Direction.INGRESS) == ()
+    assert open_at(large) == ["/spec/ingress"] and large.parts == 0
     assert large.selects({"app": "web"}) and not large.selects({"app": "ray"})
 
 
-def test_a_selector_too_large_to_read_isolates_nothing_and_its_open_rules_apply_to_every_pod() -> (
-    None
-):
+def test_a_selector_too_large_to_read_selects_every_pod_and_lets_everyone_in() -> None:
     labels = {f"label-{index}": "x" for index in range(1000)}
-    large = policy(EVERYONE, podSelector={"matchLabels": labels})
-    assert not large.isolates and large.selects({}) and open_at(large) == ["/spec/ingress/0"]
+    large = policy({"from": [{"podSelector": {}}]}, podSelector={"matchLabels": labels})
+    assert large.selects({}) and not large.is_readable(Direction.INGRESS)
+    assert open_at(large) == ["/spec/ingress"]
 
 
 @pytest.mark.parametrize(
-    "spec", [None, 7, {"ingress": "x"}, {"ingress": [None, 7, {"from": "x", "ports": 7}]}]
+    ("spec", "opened"),
+    [
+        (None, []),
+        (7, []),
+        ({"ingress": "x"}, []),
+        ({"ingress": [None, 7, {"from": [7], "ports": 7}]}, ["/spec/ingress/2"]),
+        ({"ingress": [{"from": [{"podSelector": 7}], "ports": [7]}]}, []),
+    ],
 )
-def test_a_malformed_policy_is_no_error(spec: Any) -> None:
-    malformed = NetworkPolicy.of({"spec": spec})
-    assert malformed.selects({}) and open_at(malformed) == []
+def test_a_malformed_policy_is_no_error(spec: Any, opened: list[str]) -> None:
+    malformed = NetworkPolicy({"spec": spec})
+    assert malformed.selects({}) and open_at(malformed) == opened

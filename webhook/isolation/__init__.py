@@ -1,0 +1,1 @@
+"""Network isolation of RayClusters: which NetworkPolicies they have, and who writes them."""
