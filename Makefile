@@ -57,7 +57,7 @@ docs: $(INSTALLED) ## Rewrite the generated parts of the documentation.
 $(E2E_INSTALLED): tests/e2e/requirements.lock
 	test -x $(E2E)/bin/python || $(PYTHON) -m venv $(E2E)
 	$(E2E)/bin/python -m pip install --quiet --disable-pip-version-check \
-		$(if $(RAY),'ray[default]==$(RAY)',--require-hashes -r tests/e2e/requirements.lock)
+		$(if $(RAY),'ray[default,serve]==$(RAY)',--require-hashes -r tests/e2e/requirements.lock)
 	touch $@
 
 e2e: $(INSTALLED) $(E2E_INSTALLED) ## Test real Ray clusters, as root (RAY=2.52.1 selects a version).

@@ -17,7 +17,7 @@ _MOST_IPV6 = 2**88
 # 100.64.0.0/10 is what clouds and VPNs use behind NAT; 198.18.0.0/15 and 240.0.0.0/4 serve as pod
 # networks. 6to4 (2002::/16) and Teredo (2001::/32) are missing here: anyone can have an address
 # in them. So is 64:ff9b:1::/48, where networks translate addresses of the IPv4 Internet.
-_PRIVATE = (
+PRIVATE = (
     "0.0.0.0/8",
     "10.0.0.0/8",
     "100.64.0.0/10",
@@ -164,4 +164,4 @@ def _without(span: _Span, excluded: Iterable[_Span]) -> Iterator[_Span]:
         yield begin, end
 
 
-_PRIVATE_SPANS = tuple(_merged(map(_span, _PRIVATE)))
+_PRIVATE_SPANS = tuple(_merged(map(_span, PRIVATE)))

@@ -2,7 +2,7 @@
 
     NAMESPACE[/LABEL=VALUE,...][:PORT,...]   pods; `*` is every namespace, `.` the cluster's own
     ADDRESS[/BITS][:PORT,...]                addresses; IPv6 in brackets: `[fd00::/8]:8265`
-    api-server, dns, internet                for egress only
+    internet[:PORT,...], api-server, dns     for egress only
 
 A port can be a range: `20000-20010`. Without ports, all are meant.
 """
@@ -10,22 +10,28 @@ A port can be a range: `20000-20010`. Without ports, all are meant.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import ip_network
+from ipaddress import IPv6Network, ip_network
 
 from policies.network.ports import Ports, merged
 
 # The names of what pods reach outside the pod network.
 API_SERVER, DNS, INTERNET = "api-server", "dns", "internet"
 _NAMED = frozenset({API_SERVER, DNS, INTERNET})
-_NAMESPACE = re.compile(r"\*|\.|[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-_LABEL = re.compile(
-    r"([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
-    r"=([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?"
-)
+# A part of a DNS name, and what names and values of labels look like.
+_DNS_PART = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_WORD = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
+_LABEL = re.compile(rf"((?:{_DNS_PART}(?:\.{_DNS_PART})*/)?{_WORD})=((?:{_WORD})?)")
+_NAMESPACE = re.compile(rf"\*|\.|{_DNS_PART}")
 _PORT = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 _ADDRESS = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:./]+)\]|(?P<ipv4>[0-9]+\.[0-9./]+))(?P<rest>.*)")
 # The namespaces that are not names: all of them, and the cluster's own.
 _EVERYWHERE, _HERE = "*", "."
+# As long as the policy file allows. It bounds the time that parsing takes.
+_LONGEST = 300
+# Of the part of a label's name before the slash.
+_LONGEST_PREFIX = 253
+# IPv4 addresses written as IPv6: the API server refuses them.
+_MAPPED = IPv6Network("::ffff:0:0/96")
 _FORMS = "write NAMESPACE, NAMESPACE/LABEL=VALUE or CIDR, and :PORT,PORT after it"
 
 
@@ -59,13 +65,17 @@ class Allowance:
     def egress(cls, text: str) -> "Allowance":
         """What may be reached; raises AllowanceError."""
         text = text.strip()
-        if text in _NAMED:
-            return cls(text, name=text)
+        if len(text) > _LONGEST:
+            raise AllowanceError(f"longer than {_LONGEST} characters")
         address = _ADDRESS.fullmatch(text)
         if address:
             cidr = _cidr(address["ipv6"] or address["ipv4"])
             return cls(text, cidr=cidr, ports=_ports_after(address["rest"]))
         peer, colon, ports = text.partition(":")
+        if peer in _NAMED:
+            if colon and peer != INTERNET:
+                raise AllowanceError(f"{peer} has ports of its own: write it without")
+            return cls(text, name=peer, ports=_ports_after(f"{colon}{ports}"))
         namespace, slash, labels = peer.partition("/")
         if not _NAMESPACE.fullmatch(namespace):
             raise AllowanceError(f"{namespace!r} is not the name of a namespace: {_FORMS}")
@@ -99,19 +109,24 @@ class Allowance:
 
 def _cidr(text: str) -> str:
     try:
-        return str(ip_network(text, strict=False))
+        network = ip_network(text, strict=False)
     except ValueError:
         raise AllowanceError(f"{text!r} is not an address or a CIDR") from None
+    if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
+        raise AllowanceError(f"{text!r} is an IPv4 address: write it as one, without brackets")
+    return str(network)
 
 
 def _labels(text: str) -> tuple[tuple[str, str], ...]:
-    labels = []
+    labels: dict[str, str] = {}
     for label in text.split(","):
-        if not _LABEL.fullmatch(label):
+        match = _LABEL.fullmatch(label)
+        if not match or len(match[1].rpartition("/")[0]) > _LONGEST_PREFIX:
             raise AllowanceError(f"{label!r} is not a label: write NAME=VALUE")
-        name, _, value = label.partition("=")
-        labels.append((name, value))
-    return tuple(labels)
+        if match[1] in labels:
+            raise AllowanceError(f"{match[1]} is there twice; no pod has two values of a label")
+        labels[match[1]] = match[2]
+    return tuple(labels.items())
 
 
 def _ports_after(text: str) -> Ports:

@@ -4,23 +4,20 @@ Nothing here reads a clock or a cluster; the same cluster and the same choices g
 policies.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import Any
 
+from policies.network.addresses import PRIVATE
 from policies.network.allowance import API_SERVER, INTERNET, Allowance
 from policies.network.infrastructure import OPERATOR_LABELS, SIGNER_LABELS, Infrastructure
 from policies.network.isolation import ClusterIsolation, IsolationMode
 from policies.network.parties import NAMESPACE_NAME
 from policies.network.policy import Direction
-from policies.network.ports import Ports, merged
+from policies.network.ports import Ports, merged, missing_from
 from policies.network.ray_ports import DASHBOARD_PORT
-from policies.network.ray_traffic import (
-    HEAD_METRICS,
-    SERVE_PORT,
-    ClusterTraffic,
-)
+from policies.network.ray_traffic import HEAD_METRICS, SERVE_PORT, ClusterTraffic
 from policies.network.ray_traffic import port as only
 from policies.ray.membership import (
     NODE_TYPE_LABEL,
@@ -31,9 +28,12 @@ from policies.ray.membership import (
 
 _API_SERVER_PORTS: Ports = (range(443, 444), range(6443, 6444))
 _DNS_PORTS = (53, 5353)
-# All addresses, and those that are not on the Internet (RFC 1918, 6598, 3927 and 4193).
-_PRIVATE = ["10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16"]
-_INTERNET = (("0.0.0.0/0", _PRIVATE), ("::/0", ["fc00::/7", "fe80::/10"]))
+# All addresses, without those that are not on the Internet. Networks choose addresses in the last
+# block to translate IPv6 to any IPv4 address, also to private ones (RFC 8215).
+_NOT_PUBLIC = (*map(ip_network, PRIVATE), ip_network("64:ff9b:1::/48"))
+_NOT_PUBLIC_4 = [str(network) for network in _NOT_PUBLIC if network.version == 4]
+_NOT_PUBLIC_6 = [str(network) for network in _NOT_PUBLIC if network.version == 6]
+_INTERNET = (("0.0.0.0/0", _NOT_PUBLIC_4), ("::/0", _NOT_PUBLIC_6))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +97,19 @@ class Members:
         pods = {RAY_CLUSTER_LABEL: cluster}
         return cls({"matchLabels": pods}, {"matchLabels": {**pods, NODE_TYPE_LABEL: "head"}})
 
+    @classmethod
+    def labeled(cls, labels: Mapping[str, str]) -> "Members":
+        """By labels of the author; all Ray pods of the namespace if there are none.
+
+        The protected label is required, too: it keeps other pods with the author's labels out.
+        """
+        any_cluster = [{"key": RAY_CLUSTER_LABEL, "operator": "Exists"}]
+        pods = {"matchLabels": dict(labels)} if labels else {}
+        head = {"matchLabels": {**labels, NODE_TYPE_LABEL: "head"}}
+        return cls(
+            {**pods, "matchExpressions": any_cluster}, {**head, "matchExpressions": any_cluster}
+        )
+
 
 def policies_for(
     traffic: ClusterTraffic,
@@ -125,24 +138,24 @@ def _ingress(
     """What may reach every pod of the cluster."""
     peer = {"podSelector": members.pods}
     yield _rule(Direction.INGRESS, "the members of this cluster reach each other", peer)
-    metrics = merged(span for group in traffic.groups for span in group.metrics)
+    # One group's port for others can be Ray's own in another group, and a policy is for all groups.
+    metrics = _others(traffic, (span for group in traffic.groups for span in group.metrics))
     if isolation.mode is IsolationMode.MEMBERS:
-        public = merged(span for group in traffic.groups for span in group.public)
+        public = _others(traffic, (span for group in traffic.groups for span in group.public))
         reason = "Ray Serve, metrics and the declared ports of containers are not Ray's own"
-        # A rule without ports would open them all.
-        if public or metrics:
-            yield WrittenRule(reason, {"ports": _entries(merged([*public, *metrics]))})
+        yield from _to_everyone(reason, merged([*public, *metrics]))
     for allowance in isolation.allow_from:
         yield _allowed(Direction.INGRESS, allowance)
     for allowance in isolation.monitoring:
-        if allowance.ports or metrics:
-            yield _monitoring(allowance, metrics)
+        yield from _monitoring(allowance, allowance.ports or metrics)
 
 
 def _head_ingress(
     traffic: ClusterTraffic, isolation: ClusterIsolation, infrastructure: Infrastructure
 ) -> Iterator[WrittenRule]:
     """What may reach only the head: KubeRay's operator, submitters, and its own metrics."""
+    if not traffic.dashboard:
+        return
     for namespace in infrastructure.operators:
         operator = {
             "namespaceSelector": {"matchLabels": {NAMESPACE_NAME: namespace}},
@@ -154,17 +167,22 @@ def _head_ingress(
         yield _rule(Direction.INGRESS, reason, operator, merged([*dashboard, *serve]))
     if traffic.takes_submitters:
         submitter = {ORIGIN_KIND_LABEL: "RayJob"}
-        if traffic.origin == "RayJob":
+        if traffic.origin == "RayJob" and traffic.origin_name:
             submitter[ORIGIN_NAME_LABEL] = traffic.origin_name
         peer = {"podSelector": {"matchLabels": submitter}}
         reason = "the pod that submits a RayJob's job talks to the dashboard"
         yield _rule(Direction.INGRESS, reason, peer, traffic.dashboard or only(DASHBOARD_PORT))
+    metrics = _others(traffic, HEAD_METRICS)
     if isolation.mode is IsolationMode.MEMBERS:
-        reason = "the metrics of the dashboard and of the autoscaler"
-        yield WrittenRule(reason, {"ports": _entries(HEAD_METRICS)})
+        yield from _to_everyone("the metrics of the dashboard and of the autoscaler", metrics)
     for allowance in isolation.monitoring:
         if not allowance.ports:
-            yield _monitoring(allowance, HEAD_METRICS)
+            yield from _monitoring(allowance, metrics)
+
+
+def _others(traffic: ClusterTraffic, ports: Iterable[range]) -> Ports:
+    """Those of `ports` that are not Ray's own in any pod of the cluster."""
+    return missing_from(traffic.own, merged(ports))
 
 
 def _egress(
@@ -191,10 +209,10 @@ def _egress(
     asked = {allowance.name for allowance in isolation.egress}
     if traffic.reaches_api_server or API_SERVER in asked:
         yield from _to_api_server(infrastructure)
-    if INTERNET in asked:
-        yield _to_internet()
     for allowance in isolation.egress:
-        if not allowance.name:
+        if allowance.name == INTERNET:
+            yield _to_internet(allowance.ports)
+        elif not allowance.name:
             yield _allowed(Direction.EGRESS, allowance)
 
 
@@ -215,9 +233,10 @@ def _to_api_server(infrastructure: Infrastructure) -> Iterator[WrittenRule]:
         yield _rule(Direction.EGRESS, reason, peer, only(port))
 
 
-def _to_internet() -> WrittenRule:
+def _to_internet(ports: Ports) -> WrittenRule:
     blocks = [{"ipBlock": {"cidr": cidr, "except": private}} for cidr, private in _INTERNET]
-    return WrittenRule("the Internet, without private networks", {"to": blocks})
+    reason = "egress: the Internet, without private networks"
+    return WrittenRule(reason, {"to": blocks} | _ports_field(ports))
 
 
 def _allowed(direction: Direction, allowance: Allowance) -> WrittenRule:
@@ -225,18 +244,26 @@ def _allowed(direction: Direction, allowance: Allowance) -> WrittenRule:
     return _rule(direction, f"{word}: {allowance.text}", allowance.peer(), allowance.ports)
 
 
-def _monitoring(allowance: Allowance, metrics: Ports) -> WrittenRule:
-    reason = f"monitoring: {allowance.text}"
-    return _rule(Direction.INGRESS, reason, allowance.peer(), allowance.ports or metrics)
+def _monitoring(allowance: Allowance, ports: Ports) -> Iterator[WrittenRule]:
+    # A rule without ports is for all ports.
+    if ports:
+        yield _rule(Direction.INGRESS, f"monitoring: {allowance.text}", allowance.peer(), ports)
+
+
+def _to_everyone(reason: str, ports: Ports) -> Iterator[WrittenRule]:
+    if ports:
+        yield WrittenRule(reason, _ports_field(ports))
 
 
 def _rule(
     direction: Direction, reason: str, peer: Mapping[str, Any], ports: Ports = ()
 ) -> WrittenRule:
-    rule: dict[str, Any] = {direction.peers_field: [dict(peer)]}
-    if ports:
-        rule["ports"] = _entries(ports)
-    return WrittenRule(reason, rule)
+    return WrittenRule(reason, {direction.peers_field: [dict(peer)]} | _ports_field(ports))
+
+
+def _ports_field(ports: Ports) -> dict[str, Any]:
+    """The `ports` of a rule; nothing for no ports, as the API server stores it."""
+    return {"ports": _entries(ports)} if ports else {}
 
 
 def _entries(ports: Ports) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 import ssl
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -16,10 +16,12 @@ from tests.apiserver.pki import Pki, signing_keys
 from tests.support.deployed import NO_KUBECTL, kubectl
 from tests.support.kube_conversation import write_kubeconfig
 
+# The name by which pods reach an API server.
+HOST = "kubernetes.default"
 AUDIT_LOG = "audit.log"
 # A start takes some seconds; a busy machine may need much longer.
 _START_SECONDS = 60
-_ISSUER = "https://kubernetes.default.svc.cluster.local"
+ISSUER = "https://kubernetes.default.svc.cluster.local"
 
 
 class ControlPlane:
@@ -82,13 +84,18 @@ class ControlPlane:
 
     def apply(self, *documents: Mapping[str, Any]) -> None:
         """Run `kubectl apply` as the admin."""
-        self._kubectl("apply", documents)
+        self.apply_text(yaml.safe_dump_all(documents))
+
+    def apply_text(self, manifests: str) -> None:
+        """Run `kubectl apply -f -` as the admin on these manifests."""
+        self._kubectl("apply", manifests)
 
     def take_away(self, *documents: Mapping[str, Any]) -> None:
         """Run `kubectl delete` as the admin, for objects that may not exist."""
-        self._kubectl("delete", documents, "--ignore-not-found", "--wait=false")
+        manifests = yaml.safe_dump_all(documents)
+        self._kubectl("delete", manifests, "--ignore-not-found", "--wait=false")
 
-    def _kubectl(self, verb: str, documents: Sequence[Mapping[str, Any]], *options: str) -> None:
+    def _kubectl(self, verb: str, manifests: str, *options: str) -> None:
         # A separate cache: the API server of the next test run is another one at the same address.
         command = [
             self._kubectl_program,
@@ -99,7 +106,7 @@ class ControlPlane:
         ]
         process = subprocess.run(
             [*command, f"--kubeconfig={self.admin_kubeconfig}"],
-            input=yaml.safe_dump_all(documents),
+            input=manifests,
             capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
         assert process.returncode == 0, process.stderr
@@ -110,6 +117,11 @@ class ControlPlane:
         document: dict[str, Any] = response.json() if response.is_success else {}
         assert document or response.status_code == 404, response.text
         return document
+
+    @property
+    def port(self) -> int:
+        """The port on 127.0.0.1."""
+        return int(self.server.rpartition(":")[2])
 
     def token(self, namespace: str, account: str, **spec: Any) -> str:
         """A service account token, requested as the kubelet does."""
@@ -192,7 +204,7 @@ def _etcd_flags(folder: Path, client: str) -> dict[str, Any]:
 
 
 def _api_server_flags(folder: Path, pki: Pki, etcd: str, port: int) -> dict[str, Any]:
-    certificate, key = pki.certify("server")
+    certificate, key = pki.certify("server", host=HOST)
     signing_key, public_key = signing_keys(folder)
     return {
         "etcd_servers": etcd,
@@ -206,10 +218,10 @@ def _api_server_flags(folder: Path, pki: Pki, etcd: str, port: int) -> dict[str,
         "tls_cert_file": certificate,
         "tls_private_key_file": key,
         "cert_dir": folder,
-        "service_account_issuer": _ISSUER,
+        "service_account_issuer": ISSUER,
         "service_account_signing_key_file": signing_key,
         "service_account_key_file": public_key,
-        "api_audiences": _ISSUER,
+        "api_audiences": ISSUER,
         "audit_policy_file": _audit_policy(folder),
         "audit_log_path": folder / AUDIT_LOG,
     }

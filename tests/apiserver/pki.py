@@ -34,14 +34,17 @@ class Pki:
         self.ca.write_bytes(certificate.public_bytes(Encoding.PEM))
 
     def certify(
-        self, name: str, organization: str = "", address: str = "127.0.0.1"
+        self, name: str, organization: str = "", address: str = "127.0.0.1", host: str = ""
     ) -> tuple[Path, Path]:
         """Issue a certificate for client and server; returns its file and that of its key."""
         key = ec.generate_private_key(ec.SECP256R1())
         attributes = [x509.NameAttribute(NameOID.COMMON_NAME, name)]
         if organization:
             attributes.append(x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization))
-        names = x509.SubjectAlternativeName([x509.IPAddress(ip_address(address))])
+        alternatives: list[x509.GeneralName] = [x509.IPAddress(ip_address(address))]
+        if host:
+            alternatives.append(x509.DNSName(host))
+        names = x509.SubjectAlternativeName(alternatives)
         builder = self._builder(x509.Name(attributes), key.public_key()).add_extension(
             names, critical=False
         )

@@ -174,7 +174,8 @@ def test_a_cluster_that_kuberay_makes_is_refused(rule: str, kind: str) -> None:
         if is_a_new(name, "raycluster") and not names_an_object(name):
             document, _ = admitted(fixture(name))
             holder = disguises.from_kuberay(kind, document)
-            if copies_metadata(Workload(kind, holder)) or "labels" not in document["metadata"]:
+            copied = not {"labels", "annotations"}.isdisjoint(document["metadata"])
+            if copies_metadata(Workload(kind, holder)) or not copied:
                 assert rule in refusing_with_derived(name, holder), name
 
 

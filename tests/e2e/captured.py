@@ -3,6 +3,7 @@
 import copy
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from tests.support.factory import Object, changed, ray_cluster
@@ -30,15 +31,15 @@ def head_service(cluster: str) -> Object:
     return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
 
 
-def ray_cluster_of(name: str) -> Object:
-    """A RayCluster as its author writes it."""
+def ray_cluster_of(name: str, more: Mapping[str, Any] | None = None) -> Object:
+    """A RayCluster as its author writes it, with more changes by pointer."""
     account = "template/spec/serviceAccountName"
     changes: dict[str, Any] = {
         "/metadata": {"name": name, "namespace": NAMESPACE},
         f"/spec/headGroupSpec/{account}": ACCOUNT,
         f"/spec/workerGroupSpecs/0/{account}": ACCOUNT,
     }
-    return changed(ray_cluster(), changes)
+    return changed(ray_cluster(), {**changes, **(more or {})})
 
 
 def pod_of(cluster: Object, role: str, *, token: bool = True) -> Object:
@@ -78,15 +79,16 @@ def without_token(pod: Object) -> Object:
     return result
 
 
-def fitted(pod: Object) -> Object:
+def fitted(pod: Object, *, autoscaling: bool = False) -> Object:
     """The pod with the size of a real node adapted to this machine; nothing else changes.
 
-    Ray starts `--num-cpus` worker processes in advance, `--memory` exceeds this machine, and
-    `--no-monitor` needs the autoscaler's container, which does not run here.
+    Ray starts `--num-cpus` worker processes in advance, and `--memory` exceeds this machine.
+    `--no-monitor` needs the autoscaler's container, which does not run unless `autoscaling`.
     """
     result = copy.deepcopy(pod)
     ray = result["spec"]["containers"][0]
-    ray["args"] = [word.replace(" --no-monitor", "") for word in ray["args"]]
+    if not autoscaling:
+        ray["args"] = [word.replace(" --no-monitor", "") for word in ray["args"]]
     words = [re.sub(r"--num-cpus=[1-9]\d*", "--num-cpus=2", word) for word in ray["args"]]
     ray["args"] = [re.sub(r"--memory=\d+", f"--memory={2**30}", word) for word in words]
     return result

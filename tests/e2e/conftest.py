@@ -6,18 +6,21 @@
 
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import pytest
 
 from tests.e2e.api import SIGNER, Api
 from tests.e2e.double import double
+from tests.e2e.firewall import NO_NFT, has_nft
 from tests.e2e.images import Images
 from tests.e2e.intruder import Intruder
 from tests.e2e.kubelet import Kubelet
 from tests.e2e.name_server import NameServer
-from tests.e2e.network import GATEWAY, Network, is_private
+from tests.e2e.network import DNS_ADDRESS, SIGNER_ADDRESS, Network, is_private
 from tests.e2e.ray_cluster import RayCluster
 from tests.e2e.real import real
 
@@ -37,6 +40,14 @@ PODS = {
     ("fqdn", "worker"): 1,
     ("off", "head"): 1,
     ("off", "worker"): 1,
+    ("members", "head"): 1,
+    ("members", "worker"): 4,
+    ("deny-ingress", "head"): 1,
+    ("deny-ingress", "worker"): 4,
+    ("deny-all", "head"): 1,
+    ("deny-all", "worker"): 4,
+    ("guide", "head"): 1,
+    ("held", "head"): 1,
     ("burst", "worker"): 1 + 8 + BURST,
 }
 
@@ -55,6 +66,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatu
     terminalreporter.section("results")
     for line in _summary:
         terminalreporter.line(line)
+    if not has_nft():
+        terminalreporter.line(f"NOT RUN: network isolation {NO_NFT}")
     if exitstatus == 0:
         terminalreporter.line("ALL OK")
 
@@ -75,8 +88,8 @@ def network() -> Iterator[Network]:
 
 @pytest.fixture(scope="session")
 def names(network: Network) -> Iterator[NameServer]:
-    with NameServer(GATEWAY) as server:
-        server.records[f"{SIGNER}.cluster.local"] = GATEWAY
+    with NameServer(DNS_ADDRESS) as server:
+        server.records[f"{SIGNER}.cluster.local"] = SIGNER_ADDRESS
         yield server
 
 
@@ -106,8 +119,13 @@ def kubelet(api: Api, network: Network, images: Images) -> Iterator[Kubelet]:
 def cluster_of(api: Api, kubelet: Kubelet, names: NameServer) -> Callable[..., RayCluster]:
     """A function that stores a RayCluster with a name; its pods are not started yet."""
 
-    def make(name: str, token: bool = True) -> RayCluster:
-        return RayCluster(kubelet, names, api.make_cluster(name), token)
+    def make(
+        name: str,
+        token: bool = True,
+        changes: Mapping[str, Any] = MappingProxyType({}),
+        autoscaling: bool = False,
+    ) -> RayCluster:
+        return RayCluster(kubelet, names, api.make_cluster(name, changes), token, autoscaling)
 
     return make
 

@@ -3,9 +3,9 @@
 import base64
 import secrets
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
@@ -27,6 +27,7 @@ from tests.support.factory import Object
 from tests.support.live_server import RunningServer, serving
 
 _DEV_CLUSTER = Path("deploy/dev-cluster.yaml")
+_NAMESPACES = ("kube-system", "raywarden-system")
 _CREATED = "2026-11-20T09:00:00Z"
 _GENERATION = "20260101T000000Z"
 
@@ -39,9 +40,24 @@ class Double:
     folder: Path
     free: Iterator[str]
     future: dict[tuple[str, str], list[Object]]
+    policies: dict[str, Object] = field(default_factory=dict)
+    namespace_names: set[str] = field(default_factory=lambda: {NAMESPACE, *_NAMESPACES})
 
-    def make_cluster(self, name: str) -> Object:
-        return self._admit({**ray_cluster_of(name), "metadata": _metadata(name)})
+    @property
+    def signer_namespace(self) -> str:
+        return "raywarden-system"
+
+    @property
+    def root_ca(self) -> str:
+        return ""
+
+    @property
+    def port(self) -> int:
+        return 0
+
+    def make_cluster(self, name: str, changes: Mapping[str, Any]) -> Object:
+        cluster = ray_cluster_of(name, changes)
+        return self._admit({**cluster, "metadata": {**cluster["metadata"], **_metadata(name)}})
 
     def make_pod(self, pod: Object) -> Object:
         labels = pod["metadata"]["labels"]
@@ -58,8 +74,37 @@ class Double:
         address: str = pod["status"]["podIP"]
         return address
 
+    def refusal(self, pod: Object) -> str:
+        verdict = self._send("/validate", pod, user="kubernetes-admin")
+        return "" if verdict["allowed"] else str(verdict["status"]["message"])
+
+    def replicas(self, cluster: Object) -> int:
+        return int(cluster["spec"]["workerGroupSpecs"][0]["replicas"])
+
+    def report_running(self, pod: Object) -> None:
+        """Do nothing: nobody asks."""
+
     def delete_pod(self, pod: Object) -> None:
         """Do nothing: no test uses the pod after this."""
+
+    def make_namespace(self, name: str) -> None:
+        self.namespace_names.add(name)
+
+    def namespaces(self) -> Mapping[str, Mapping[str, str]]:
+        return {name: {"kubernetes.io/metadata.name": name} for name in self.namespace_names}
+
+    def network_policies(self) -> Sequence[Object]:
+        return list(self.policies.values())
+
+    def no_rights_to_write(self) -> AbstractContextManager[None]:
+        raise NotImplementedError
+
+    def write_policies(self, policies: Sequence[Object]) -> None:
+        self.policies |= {policy["metadata"]["name"]: policy for policy in policies}
+
+    def delete_policies(self, policies: Sequence[Object]) -> None:
+        for policy in policies:
+            del self.policies[policy["metadata"]["name"]]
 
     def token(self, pod: Object, audience: str) -> str:
         return self.server.token(pod["metadata"]["name"], NAMESPACE) if audience else ""
@@ -90,10 +135,10 @@ class Double:
         assert verdict["allowed"], verdict
         return admitted
 
-    def _send(self, path: str, document: Object) -> Mapping[str, Any]:
+    def _send(self, path: str, document: Object, user: str = "") -> Mapping[str, Any]:
         posted = httpx.post(
             f"{self.server.admission}{path}",
-            json=factory.review(document),
+            json=factory.review(document, user=user),
             verify=self.server.trust,
             trust_env=False,
         )

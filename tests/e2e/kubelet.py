@@ -2,25 +2,29 @@
 
 It supports users, capabilities, `no_new_privs`, read-only roots, volumes with sizes and modes,
 tokens, `$(VAR)` and the downward API. It does not support seccomp, limits of CPU and memory,
-restarts, priorities and sidecars: `autoscaler` would need a complete control plane.
+restarts and priorities.
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.apiserver.control_plane import HOST
 from tests.e2e.api import Api
 from tests.e2e.container import Mount, Plan
 from tests.e2e.environment import Secrets, command_of, variables
 from tests.e2e.images import Images
-from tests.e2e.network import GATEWAY, Network
+from tests.e2e.network import DNS_ADDRESS, Network
 from tests.e2e.running import Running
 from tests.e2e.volumes import make_volume
 from tests.support.factory import Object
 
 # KubeRay's own init container waits for the head, which takes some seconds to start.
 _INIT_SECONDS = 90
+# By name, which the certificate of the API server has.
+_API_SERVER = {"KUBERNETES_SERVICE_HOST": HOST, "KUBERNETES_SERVICE_PORT_HTTPS": "443"}
 
 
 @dataclass
@@ -36,6 +40,7 @@ class RunningPod:
     folder: Path
     moments: dict[str, float] = field(default_factory=dict)
     main: Running | None = None
+    others: list[Running] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -61,6 +66,8 @@ class Kubelet:
     secrets: Secrets
     folder: Path
     pods: list[RunningPod] = field(default_factory=list)
+    # Told of each pod before its first container starts, as a network plugin is.
+    on_pod: Callable[[], None] = lambda: None
 
     def prepare(self, pod: Object, address: str) -> RunningPod:
         """Create the network and the volumes of a pod, without starting a container."""
@@ -69,6 +76,7 @@ class Kubelet:
         for volume in pod["spec"].get("volumes", ()):
             make_volume(volume, running.volume(volume["name"]), pod, address, self.api)
         self.pods.append(running)
+        self.on_pod()
         return running
 
     def run_init_containers(self, running: RunningPod, only: str = "") -> None:
@@ -84,6 +92,17 @@ class Kubelet:
             )
             running.moments[container["name"]] = time.monotonic()
 
+    def add_container(self, running: RunningPod, name: str) -> Running:
+        """Start one of the containers of a prepared pod, which ends with the pod."""
+        spec = running.pod["spec"]
+        (container,) = [
+            container
+            for container in (*spec.get("initContainers", ()), *spec["containers"])
+            if container["name"] == name
+        ]
+        running.others.append(self._run(running, container))
+        return running.others[-1]
+
     def start(self, pod: Object, address: str) -> RunningPod:
         """Prepare and launch a pod."""
         return self.launch(self.prepare(pod, address))
@@ -97,8 +116,8 @@ class Kubelet:
     def stop(self, running: RunningPod) -> None:
         """Kill the container of a pod and delete its network."""
         self.pods.remove(running)
-        if running.main:
-            running.main.kill()
+        for container in filter(None, [running.main, *running.others]):
+            container.kill()
         self.network.detach(running.network)
 
     def _run(self, running: RunningPod, container: Object) -> Running:
@@ -132,7 +151,7 @@ class Kubelet:
             rights=_rights(context, user, group),
             user=user,
             group=group,
-            environment={**image.environment, **known},
+            environment={**image.environment, **_API_SERVER, **known},
             command=list(command_of(container, known)),
         )
 
@@ -143,7 +162,7 @@ def _files(pod: Object, address: str) -> dict[str, str]:
     return {
         "etc/hostname": f"{name}\n",
         "etc/hosts": f"127.0.0.1 localhost\n::1 localhost ip6-localhost\n{address} {name}\n",
-        "etc/resolv.conf": f"search {search}\nnameserver {GATEWAY}\noptions ndots:5\n",
+        "etc/resolv.conf": f"search {search}\nnameserver {DNS_ADDRESS}\noptions ndots:5\n",
     }
 
 

@@ -7,7 +7,10 @@ from itertools import count
 from pathlib import Path
 from typing import Self
 
+# The node, two pods of other namespaces, and the API server. The programs of all four run on the
+# node, but NetworkPolicies tell them apart.
 GATEWAY = "10.244.0.1"
+DNS_ADDRESS, SIGNER_ADDRESS, API_SERVER_ADDRESS = "10.244.0.2", "10.244.0.3", "10.244.0.4"
 _NETWORK = "10.244.0"
 _BRIDGE = "pods"
 
@@ -27,7 +30,7 @@ def is_private() -> bool:
 
 def addresses() -> Iterator[str]:
     """Every address that a pod can have."""
-    return (f"{_NETWORK}.{number}" for number in range(2, 255))
+    return (f"{_NETWORK}.{number}" for number in range(5, 255))
 
 
 @dataclass
@@ -41,7 +44,8 @@ class Network:
         run("mount", "-t", "tmpfs", "tmpfs", "/run")
         run("ip", "link", "set", "lo", "up")
         run("ip", "link", "add", _BRIDGE, "type", "bridge")
-        run("ip", "address", "add", f"{GATEWAY}/24", "dev", _BRIDGE)
+        for address in (GATEWAY, DNS_ADDRESS, SIGNER_ADDRESS, API_SERVER_ADDRESS):
+            run("ip", "address", "add", f"{address}/24", "dev", _BRIDGE)
         run("ip", "link", "set", _BRIDGE, "up")
         return self
 
@@ -59,7 +63,19 @@ class Network:
         run("ip", "-netns", name, "address", "add", f"{address}/24", "dev", "eth0")
         run("ip", "-netns", name, "link", "set", "eth0", "up")
         run("ip", "-netns", name, "route", "add", "default", "via", GATEWAY)
-        return Path("/run/netns") / name
+        place = Path("/run/netns") / name
+        # Linux limits the rate of ICMP, by which a firewall says that a port is closed.
+        run("nsenter", f"--net={place}", "sysctl", "-q", "-w", "net.ipv4.icmp_ratemask=0")
+        return place
+
+    def forward(self, address: str, port: int, local_port: int) -> None:
+        """Forward an address of the bridge to a port on the loopback address; needs nft."""
+        run("sysctl", "-q", "-w", f"net.ipv4.conf.{_BRIDGE}.route_localnet=1")
+        run("nft", "add table ip forwarding")
+        chain = "{ type nat hook prerouting priority -100; }"
+        run("nft", f"add chain ip forwarding start {chain}")
+        target = f"dnat to 127.0.0.1:{local_port}"
+        run("nft", f"add rule ip forwarding start ip daddr {address} tcp dport {port} {target}")
 
     def detach(self, namespace: Path) -> None:
         """Delete a namespace whose processes have ended."""

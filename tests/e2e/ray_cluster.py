@@ -25,13 +25,15 @@ _CHANGE = re.compile(r"(alive|dead) (\S+) ([0-9.]+)\n")
 class RayCluster:
     """A stored RayCluster and its running pods.
 
-    `token`: the author has turned on token authentication.
+    `token`: the author has turned on token authentication. `autoscaling`: the head runs Ray's
+    autoscaler, which calls the API server.
     """
 
     kubelet: Kubelet
     names: NameServer
     stored: Object
     token: bool = True
+    autoscaling: bool = False
     head: RunningPod | None = None
     workers: list[RunningPod] = field(default_factory=list)
 
@@ -60,7 +62,9 @@ class RayCluster:
         address = self.kubelet.api.place(pod)
         self.names.records[self.service] = address
         self.head = self.kubelet.start(pod, address)
-        wait_ready(self.head)
+        if self.autoscaling:
+            self.kubelet.add_container(self.head, "autoscaler")
+        self._wait_running(self.head)
         return self.head
 
     def add_workers(self, number: int) -> Sequence[RunningPod]:
@@ -71,14 +75,19 @@ class RayCluster:
 
     def pod(self, role: str) -> Object:
         """A new pod as the API server has stored it, adapted to the size of this machine."""
-        return fitted(self.kubelet.api.make_pod(pod_of(self.stored, role, token=self.token)))
+        stored = self.kubelet.api.make_pod(pod_of(self.stored, role, token=self.token))
+        return fitted(stored, autoscaling=self.autoscaling)
 
     def _add_worker(self) -> RunningPod:
         pod = self.pod("worker")
         worker = self.kubelet.start(pod, self.kubelet.api.place(pod))
         self.workers.append(worker)
-        wait_ready(worker)
+        self._wait_running(worker)
         return worker
+
+    def _wait_running(self, pod: RunningPod) -> None:
+        wait_ready(pod)
+        self.kubelet.api.report_running(pod.pod)
 
     def lose(self, worker: RunningPod) -> None:
         """Kill a worker with all its processes, and delete its pod."""

@@ -42,7 +42,6 @@ def _files(source: Any, pod: Object, address: str, api: Api) -> dict[str, str]:
     if "downwardAPI" in source:
         items = source["downwardAPI"]["items"]
         return {item["path"]: field(item["fieldRef"]["fieldPath"], pod, address) for item in items}
-    # The only ConfigMap that is projected here. It may be empty, because no program in these pods
-    # calls the API server.
+    # The only ConfigMap that is projected here.
     assert source["configMap"]["name"] == "kube-root-ca.crt"
-    return {"ca.crt": ""}
+    return {"ca.crt": api.root_ca}

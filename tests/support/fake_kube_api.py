@@ -47,9 +47,10 @@ class Target:
         return cls("/".join(root), plural, unquote(namespace), unquote(name))
 
     def contains(self, plural: str, document: Mapping[str, Any]) -> bool:
-        """Whether an object is of the requested resource and version."""
+        """Whether an object is of the requested resource, version and namespace."""
         version = self.root.removeprefix("apis/").removeprefix("api/")
-        return plural == self.plural and document.get("apiVersion", version) == version
+        is_near = self.namespace in ("", document["metadata"].get("namespace", ""))
+        return is_near and (self.plural, version) == (plural, document.get("apiVersion", version))
 
 
 @dataclass
@@ -127,8 +128,7 @@ class FakeKubeApi:
         self.seen.append(
             RecordedRequest(request.method, path, dict(request.query), dict(request.headers))
         )
-        handler = self.faults.pop(0) if self.faults else self.serve
-        return await handler(request)
+        return await (self.faults.pop(0) if self.faults else self.serve)(request)
 
     async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer as a real API server would."""

@@ -43,6 +43,7 @@ from webhook.kube.memory import (
     SERVICES,
 )
 from webhook.kube.request import ForbiddenError, NotFoundError, RefusedError, Resource
+from webhook.network_policy.live import ClusterReader
 from webhook.ports import StoredSeed
 
 _CONFIG_MAPS = Resource("", "v1", "configmaps")
@@ -107,6 +108,23 @@ class Inspection:
     async def pod_at(self, address: str) -> Object | Unavailable | None:
         """The pod that alone has this address; None if there is none, as on a node's network."""
         return await answer_of(pod_with(self._lists, address))
+
+    @property
+    def live(self) -> ClusterReader:
+        """The cluster as the commands about network isolation read it."""
+        return ClusterReader(self._api)
+
+    async def installed_policy(self) -> StoredPolicy | Unavailable | None:
+        """The server's policy file; None if it has the default policy.
+
+        Raises NotFoundError if the server is not installed.
+        """
+        answer = await answer_of(self._deployment())
+        if answer is None:
+            raise NotFoundError(f"there is no Deployment {DEPLOYMENT} in {self._namespace}")
+        if isinstance(answer, Unavailable):
+            return answer
+        return await answer_of(self._policy(answer))
 
     async def _objects(self) -> _Objects:
         ray_kinds, seed, namespaces, ray_pods, operators, accounts = await asyncio.gather(

@@ -84,7 +84,7 @@ async def _no_such_cluster(api: KubeApi, namespace: str, name: str) -> str:
     names: list[str] = []
     with explained(namespace):
         try:
-            async with aclosing(api.pages(RAY_CLUSTERS, namespace)) as pages:
+            async with aclosing(api.pages(RAY_CLUSTERS, namespace=namespace)) as pages:
                 async for page in pages:
                     names += map(name_of, page.items)
         except NotFoundError:
@@ -100,7 +100,7 @@ async def _no_such_cluster(api: KubeApi, namespace: str, name: str) -> str:
 async def _pods(api: KubeApi, namespace: str, labels: str) -> Sequence[Mapping[str, Any]]:
     pods: list[Mapping[str, Any]] = []
     with explained(namespace):
-        async with aclosing(api.pages(PODS, namespace, labels=labels)) as pages:
+        async with aclosing(api.pages(PODS, namespace=namespace, labels=labels)) as pages:
             async for page in pages:
                 pods += page.items
     return pods

@@ -105,16 +105,15 @@ class KubeApi:
     async def pages(
         self,
         resource: Resource,
-        namespace: str = "",
         *,
+        namespace: str = "",
         seconds: float = _LIST_SECONDS,
         labels: str = "",
         fields: str = "",
     ) -> AsyncGenerator[Page, None]:
-        """The objects of a namespace, or of all, in pages of 50.
+        """The objects of a namespace, or of all, by label and field selector, in pages of 50.
 
-        They are filtered by the label selector `labels` and the field selector `fields`. `seconds`
-        bounds each page.
+        `seconds` bounds each page.
         """
         query = {"limit": str(_PAGE_SIZE), **selectors(labels, fields)}
         while True:

@@ -1,6 +1,7 @@
-"""Runs a task by Ray Client: `client.py ADDRESS:PORT`; TLS is configured by the environment.
+"""Runs a task by Ray Client: `client.py ADDRESS:PORT [stay]`.
 
-Ends with 0 if a task ran, and with 3 if there was no connection.
+TLS is configured by the environment. Ends with 0 if a task ran, and with 3 if there was no
+connection. With `stay`, it keeps the connection until its input ends.
 """
 
 import sys
@@ -23,5 +24,7 @@ if __name__ == "__main__":
         print("refused:", error)
         sys.exit(_REFUSED)
     # num_cpus=0, because the head of a KubeRay cluster offers no CPUs.
-    print("a task ran on", ray.get(ray.remote(num_cpus=0)(task).remote(), timeout=60))
+    print("a task ran on", ray.get(ray.remote(num_cpus=0)(task).remote(), timeout=60), flush=True)
+    if "stay" in sys.argv:
+        sys.stdin.read()
     client.disconnect()

@@ -1,6 +1,6 @@
 """A Ray driver for the head pod.
 
-`driver.py nodes`, `driver.py everything A B`, or `driver.py pinned A`.
+`driver.py nodes`, `driver.py everything A B`, `driver.py pinned A`, or `driver.py spread NUMBER`.
 
 A and B are addresses of workers. It prints a line for each step that works, and fails at the first
 that does not.
@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import ray
+from ray.util.placement_group import placement_group
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 _TIMEOUT_SECONDS = 120
@@ -88,6 +89,13 @@ def everything(first: str, second: str) -> None:
     actors(first, second)
 
 
+def spread(number: str) -> None:
+    """Wait until as many workers exist, which the autoscaler must add."""
+    group = placement_group([{"CPU": 1}] * int(number), strategy="STRICT_SPREAD")
+    ray.get(group.ready(), timeout=_TIMEOUT_SECONDS)
+    print(f"{number} workers have a part of a placement group")
+
+
 def nodes() -> None:
     """Print `alive ADDRESS SECONDS` or `dead ADDRESS SECONDS` for each node that changes.
 
@@ -112,6 +120,7 @@ if __name__ == "__main__":
         "everything": everything,
         "pinned": pinned,
         "nodes": nodes,
+        "spread": spread,
     }
     programs[sys.argv[1]](*sys.argv[2:])
     print("ALL OK")

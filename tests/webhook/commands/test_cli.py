@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.policies.network.test_needs import GUIDE, LABELED
 from tests.support import factory, related_objects
 from tests.support.paths import EXAMPLES, REPOSITORY
 
@@ -55,6 +56,20 @@ def test_facts_that_are_unknown_offline_are_reported(tmp_path: Path) -> None:
     ended = run("review", write(tmp_path, "a.yaml", factory.ray_cluster()))
     assert ended.returncode == 0, ended.stderr
     assert "the quotas of the namespace team-a are unknown to RayWarden" in ended.stdout
+
+
+def test_the_policies_of_a_guide_get_findings(tmp_path: Path) -> None:
+    """Pods under them get no certificate, as `tests.e2e.test_guide` shows."""
+    policies = [
+        {**related_objects.network_policy(), "metadata": metadata, **document}
+        for number, document in enumerate(yaml.safe_load_all(GUIDE))
+        for metadata in [{"name": f"guide-{number}", "namespace": "team-a"}]
+    ]
+    ended = run("review", write(tmp_path, "a.yaml", LABELED, *policies))
+    findings = {line.strip() for line in ended.stdout.splitlines() if "needed-traffic" in line}
+    for closed in ("egress to DNS for the head", "egress to enrollment for the head"):
+        assert any(closed in finding for finding in findings), ended.stdout
+    assert len(findings) >= 3
 
 
 def test_a_denied_manifest_exits_with_1_and_prints_the_fix(tmp_path: Path) -> None:
@@ -172,6 +187,7 @@ def test_programs_get_json(tmp_path: Path) -> None:
         "pod-security",
         "node-ip-address",
         "token-automount",
+        "managed-isolation",
         "ray-tls",
     ]
     assert reviewed["violations"][0]["rule"] == "no-public-head-service"
