@@ -27,6 +27,7 @@ async def server_permissions(
         permissions(
             deployment.configuration,
             own_seed=not deployment.own_seed,
+            clients=deployment.signs_for_clients,
             network_policies=deployment.writes_network_policies,
         )
     )
@@ -50,11 +51,13 @@ def _title(permission: Permission, namespace: str) -> str:
 
 
 def _access_review(permission: Permission, namespace: str, account: str) -> Mapping[str, Any]:
+    resource, _, subresource = permission.resource.plural.partition("/")
     attributes = {
         "verb": permission.verb,
         "group": permission.resource.group,
         "version": permission.resource.version,
-        "resource": permission.resource.plural,
+        "resource": resource,
+        "subresource": subresource,
         "namespace": namespace if permission.ours else "",
         "name": permission.name,
     }

@@ -13,11 +13,11 @@ from policies.documents.metadata import metadata_of
 from policies.documents.untyped import as_dict, as_str, dict_items
 from policies.injection.contract import AUDIENCE
 from policies.ray.membership import CLAIM_LABELS, OPT_IN_CLUSTER_LABEL, RAY_CLUSTER_LABEL
-from webhook.kube.api import KubeApi, backoff
+from webhook.kube.api import KubeApi
 from webhook.kube.isolation import KubeIsolation
 from webhook.kube.memory import NAMESPACES, RAY_CLUSTERS, KubeMemory
 from webhook.kube.objects import caller_of, opted_in_cluster_of, pod_of, ray_cluster_of
-from webhook.kube.request import InvalidError, NotFoundError, Resource
+from webhook.kube.request import InvalidError, NotFoundError, Resource, backoff
 from webhook.ports import ConflictError, StoredSeed, UnavailableError
 
 T = TypeVar("T")
@@ -117,6 +117,9 @@ class KubeLive:
 
     def ray_clusters(self) -> Iterable[Cluster]:
         return self._memory.ray_clusters()
+
+    def known_ray_cluster(self, namespace: str, name: str) -> Cluster | None:
+        return self._memory.ray_cluster(namespace, name)
 
     async def _live(
         self,

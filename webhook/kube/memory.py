@@ -190,6 +190,11 @@ class KubeMemory:
             return ()
         return self._clusters.store.for_certs.values()
 
+    def ray_cluster(self, namespace: str, name: str) -> Cluster | None:
+        """A known RayCluster; None before they have been listed."""
+        store = self._clusters.store
+        return store.for_certs.get(namespace, name) if store else None
+
     def _quotas_limiting(self, namespace: str) -> Collection[LiveQuota] | None:
         quotas: list[LiveQuota] = []
         for informer in self._quotas:
