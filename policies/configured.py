@@ -62,9 +62,12 @@ class Injection(Configured):
         description="the head's node-ip-address; `fqdn` is its service name where Ray can start "
         "with it, else the pod IP",
     )
-    auth: Annotated[Literal["off", "token"], OFF] = Field(
-        "off",
-        description="`token` asks KubeRay for token authentication (Ray 2.52 or later)",
+    auth: Annotated[Literal["auto", "token", "kubernetes", "off"], OFF] = Field(
+        "auto",
+        description="whether new RayClusters ask their callers for a token: `auto` where KubeRay "
+        "knows it and every port of Ray asks (Ray 2.54 or later); `token` from Ray 2.52 on; "
+        "`kubernetes` for tokens of the Kubernetes API (Ray 2.55 and KubeRay 1.6 or later, "
+        "RayClusters only, other kinds get `token`)",
     )
     non_root_images: tuple[NonRootImage, ...] = Field(
         (NonRootImage(image="rayproject/*", uid=1000),),

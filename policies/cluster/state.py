@@ -9,6 +9,7 @@ from typing import Any
 
 from policies.cluster.endpoints import LiveEndpoints
 from policies.cluster.exposure import RAY_PORTS, SERVE_PORTS, is_public
+from policies.cluster.kuberay_api import KubeRayApi
 from policies.cluster.network_policy import NetworkPolicy
 from policies.cluster.quota import LiveQuota
 from policies.cluster.rbac import NamespaceRbac, Power, RbacGrants, groups_of, user_name
@@ -200,6 +201,7 @@ class NamespaceState:
     of them that can be reached from outside the cluster. `endpoints`: those that Kubernetes did not
     write for the selector of a Service, by name. `quotas`: those that limit the namespace. `rbac`:
     what holds in all namespaces. `namespace_rbac`: what Roles and RoleBindings add for this one.
+    `kuberay`: what the installed KubeRay knows.
 
     The collections change when the caches change: use them at once, and do not keep them.
     """
@@ -213,6 +215,7 @@ class NamespaceState:
     quotas: Collection[LiveQuota] | None = None
     rbac: RbacGrants = field(default_factory=RbacGrants)
     namespace_rbac: NamespaceRbac | None = None
+    kuberay: KubeRayApi = field(default_factory=KubeRayApi)
 
     @property
     def labels(self) -> Mapping[str, Any]:

@@ -24,6 +24,7 @@ from policies.ray.workload import ClusterSpec, Group, Workload
 
 # KubeRay ends the names of the objects it creates with five random characters.
 _RANDOM = "xxxxx"
+_LONGEST_NAME = 50
 # The user that creates the pods of a dry run. In a cluster, RBAC decides who runs KubeRay.
 OPERATOR = "kuberay-operator (dry run)"
 _WAIT_FOR_GCS, _WAIT_FOR_ADDRESS = "wait-gcs-ready", "wait-for-tls-ip-san"
@@ -121,6 +122,12 @@ def pods_of(cluster: Workload) -> Iterator[dict[str, Any]]:
 def is_copy_of_ray(container: Container) -> bool:
     """KubeRay creates this container of a pod like Ray's."""
     return container.list_name == "initContainers" and container.name in _COPIES_OF_RAY
+
+
+def token_secret_of(workload: Workload) -> str:
+    """The name of the Secret that KubeRay creates for a RayCluster's token (`CheckName`)."""
+    name = workload.name[-_LONGEST_NAME:]
+    return name if not name or name[0].isalpha() else f"r{name[1:]}"
 
 
 def labels_of_pods(workload: Workload) -> Iterator[dict[str, Any]]:
@@ -246,7 +253,7 @@ def _with_token_auth(
     if options.get("enableK8sTokenAuth") is True:
         added.append({"name": "RAY_ENABLE_K8S_TOKEN_AUTH", "value": "true"})
     else:
-        secret = as_str(options.get("secretName")) or workload.name
+        secret = as_str(options.get("secretName")) or token_secret_of(workload)
         token = {"secretKeyRef": {"name": secret, "key": "auth_token"}}
         added.append({"name": "RAY_AUTH_TOKEN", "valueFrom": token})
     env = [raw for _, raw in dict_items(container.get("env"))]
