@@ -9,7 +9,7 @@ from policies.cluster.kuberay_api import KUBERNETES_TOKENS_SINCE, TOKENS_SINCE
 from policies.documents.untyped import as_str
 from policies.injection.contract import TlsBy, is_opted_out, tls_by
 from policies.model import Facts
-from policies.ray.auth import TOKEN_MODE, names_authentication
+from policies.ray.auth import PROXIES, TOKEN_MODE, has_proxy, names_authentication
 from policies.ray.membership import ORIGIN_KIND_LABEL
 from policies.ray.version import (
     AGENT_AUTH_SINCE,
@@ -65,12 +65,13 @@ def token_choice(workload: Workload, facts: Facts) -> TokenChoice:
     """The choice for a new RayCluster, or for the one that KubeRay creates from `workload`.
 
     Nothing is chosen where it could break a cluster: KubeRay refuses tokens for an older
-    `rayVersion`, and a token that the author gave to a container may be replaced by KubeRay's.
+    `rayVersion`, may replace a token that the author gave to a container, and a proxy beside the
+    head sends no token to the dashboard.
     """
     cluster, wanted = workload.cluster, facts.injection.auth
     if wanted == "off" or cluster is None or cluster.spec.get("authOptions") is not None:
         return _NOTHING
-    if wanted != "token" and names_authentication(workload):
+    if wanted != "token" and (names_authentication(workload) or has_proxy(cluster, PROXIES)):
         return _NOTHING
     if tls_by(workload) not in (TlsBy.NONE, TlsBy.RAYWARDEN) or is_opted_out(workload, facts):
         return _NOTHING

@@ -6,12 +6,13 @@ Sources: Ray 2.60 `src/ray/rpc/authentication/authentication_mode.cc`,
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from policies.documents.pointer import Pointer
 from policies.documents.untyped import as_dict, as_str, dict_items
+from policies.ray.image import repository_of
 from policies.ray.pod import Container, Pod, PodRole
 from policies.ray.workload import ClusterSpec, Workload
 
@@ -20,6 +21,14 @@ TOKEN = "RAY_AUTH_TOKEN"
 TOKEN_PATH = "RAY_AUTH_TOKEN_PATH"
 KUBERNETES_TOKENS = "RAY_ENABLE_K8S_TOKEN_AUTH"
 TOKEN_MODE = "token"
+# Images of authenticating proxies, each by the last part of its repository.
+PROXIES = (
+    "kube-rbac-proxy",
+    "oauth2-proxy",
+    "oauth-proxy",
+    "ose-oauth-proxy",
+    "ose-oauth-proxy-rhel9",
+)
 _VARIABLES = frozenset({TOKEN, TOKEN_PATH})
 _ALL = frozenset({MODE, TOKEN, TOKEN_PATH, KUBERNETES_TOKENS})
 
@@ -78,6 +87,12 @@ def names_a_token(workload: Workload) -> bool:
 def names_authentication(workload: Workload) -> bool:
     """The author chose a mode or a token for a container."""
     return any(container.variables_like("RAY_") & _ALL for container, _ in workload.ray_containers)
+
+
+def has_proxy(cluster: ClusterSpec, proxies: Collection[str]) -> bool:
+    """One of these proxies runs beside the head."""
+    images = (repository_of(container.image) for container in cluster.head.pod.containers)
+    return any(image.rpartition("/")[2] in proxies for image in images)
 
 
 def token_containers(workload: Workload) -> Iterator[tuple[Container, str, Pod]]:

@@ -1,5 +1,6 @@
 """Ray pods get no Kubernetes API token unless they need it."""
 
+import re
 from collections.abc import Iterator
 from typing import ClassVar
 
@@ -12,6 +13,9 @@ from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.ray.auth import uses_kubernetes_tokens
 from policies.ray.pod import Pod, PodRole
 from policies.ray.workload import Workload
+
+# As the API server accepts names of service accounts and namespaces.
+_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 
 
 class NoTokenAutomount(Rule):
@@ -50,10 +54,22 @@ class NoTokenAutomount(Rule):
                     f"{clipped(account)}, which is not known to have the right to create "
                     "TokenReviews and SubjectAccessReviews",
                     place,
-                    f"bind the ClusterRole {AUTH_DELEGATOR} to it with a ClusterRoleBinding (a "
-                    "RoleBinding has no effect), and grant it and the users the verb ray:write on "
-                    "rayclusters.ray.io in this namespace",
+                    f"{_binding(account, facts)} (a RoleBinding has no effect), and grant it and "
+                    "the users the verb ray:write on rayclusters.ray.io in this namespace",
                 )
+
+
+def _binding(account: str, facts: Facts) -> str:
+    """What to apply, unless the names are no names: someone will apply what stands here."""
+    if not (_NAME.fullmatch(account) and _NAME.fullmatch(facts.namespace)):
+        return f"bind the ClusterRole {AUTH_DELEGATOR} to it with a ClusterRoleBinding"
+    return (
+        "apply {apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRoleBinding, "
+        f"metadata: {{name: ray-tokens-{facts.namespace}-{account}}}, "
+        "roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, "
+        f"name: '{AUTH_DELEGATOR}'}}, "
+        f"subjects: [{{kind: ServiceAccount, name: {account}, namespace: {facts.namespace}}}]}}"
+    )
 
 
 def _token_reviewers(workload: Workload) -> Iterator[tuple[str, Pointer]]:
