@@ -160,6 +160,7 @@ async def _run_caches(api: KubeApi, live: KubeLive, readiness: Readiness) -> Non
     """Follow the API server; each resource that has been listed meets a condition of readiness."""
     async with api, asyncio.TaskGroup() as group:
         group.create_task(live.run())
+        group.create_task(live.follow_kuberay())
         await live.wait_synced(readiness.met)
 
 

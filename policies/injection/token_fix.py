@@ -1,6 +1,9 @@
 """What to write where Ray does not authenticate its callers, with the versions at hand."""
 
+import re
+
 from policies.cluster.kuberay_api import TOKENS_SINCE
+from policies.cluster.roles import AUTH_DELEGATOR
 from policies.documents.untyped import as_str
 from policies.model import Facts
 from policies.ray.auth import MODE, TOKEN, TOKEN_MODE, TOKEN_PATH, TokenSource, mode_of
@@ -13,6 +16,8 @@ from policies.ray.version import (
 )
 from policies.ray.workload import Workload
 
+# As the API server accepts names of service accounts and namespaces.
+_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 _SECRET = "valueFrom: {secretKeyRef: {name: SECRET, key: auth_token}}"
 _FIX_CLUSTER = "set authOptions: {mode: token} in the cluster's spec (Ray 2.52 or later)"
 _FIX_VERSION = (
@@ -66,3 +71,17 @@ def mode_fix(workload: Workload, facts: Facts) -> str:
     if workload.cluster or workload.is_kuberay_pod:
         return f"remove {MODE}, and {token_fix(workload, facts)}"
     return f"set value: {TOKEN_MODE}"
+
+
+def review_binding(namespace: str, account: str) -> str:
+    """What to apply so that Ray's pods with this service account can ask about tokens."""
+    # Someone will apply what stands here, so nothing but names may stand in it.
+    if not (_NAME.fullmatch(account) and _NAME.fullmatch(namespace)):
+        return f"bind the ClusterRole {AUTH_DELEGATOR} to it with a ClusterRoleBinding"
+    return (
+        "apply {apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRoleBinding, "
+        f"metadata: {{name: ray-tokens-{namespace}-{account}}}, "
+        "roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, "
+        f"name: '{AUTH_DELEGATOR}'}}, "
+        f"subjects: [{{kind: ServiceAccount, name: {account}, namespace: {namespace}}}]}}"
+    )

@@ -3,7 +3,8 @@
 from collections.abc import Collection, Iterator
 
 from policies.documents.metadata import name_of, namespace_of
-from policies.documents.untyped import as_dict, as_str, dict_items
+from policies.documents.untyped import as_dict, as_str, clipped, dict_items
+from policies.injection.token_fix import review_binding
 from policies.ray.image import tag_of
 from policies.ray.version import ray_version
 from policies.rules.operator_made_pods import OperatorMadePods
@@ -32,6 +33,7 @@ def kuberay(facts: CheckFacts) -> Iterator[Finding]:
     yield _kinds(facts)
     yield from _operators(facts)
     yield from _operator_accounts(facts)
+    yield from _token_reviewers(facts)
 
 
 def _kinds(facts: CheckFacts) -> Finding:
@@ -121,6 +123,29 @@ def _operator_accounts(facts: CheckFacts) -> Iterator[Finding]:
         users = sorted(allowed, key=lambda user: (bool(allowed[user]), user))
         titles = [_with_namespaces(user, allowed[user]) for user in users]
         yield ok(id, f"pods of Ray clusters may be created by {enumerated(titles)}")
+
+
+def _token_reviewers(facts: CheckFacts) -> Iterator[Finding]:
+    """Whether Ray can check its callers' Kubernetes tokens; without, it refuses all of them."""
+    id, reviewers = "token-reviews", facts.token_reviewers
+    if isinstance(reviewers, Unavailable):
+        yield unknown(id, "whether Ray's pods may check Kubernetes tokens", reviewers)
+        return
+    for reviewer in reviewers:
+        account = f"service account {clipped(reviewer.account)}"
+        title = f"the {account} of RayCluster {reviewer.namespace}/{reviewer.cluster}"
+        if not reviewer.reviews:
+            message = f"{title} may not create TokenReviews and SubjectAccessReviews"
+            remediation = review_binding(reviewer.namespace, reviewer.account)
+            yield warning(id, f"{message}, so Ray refuses every caller", remediation)
+        elif not reviewer.is_member:
+            message = f"{title} may not ray:write that cluster, so Ray refuses its own pods"
+            remediation = (
+                "grant the verb ray:write on rayclusters.ray.io to it with a Role and a RoleBinding"
+            )
+            yield warning(id, message, remediation)
+        else:
+            yield ok(id, f"{title} may check Kubernetes tokens")
 
 
 def _with_namespaces(user: str, namespaces: Collection[str]) -> str:

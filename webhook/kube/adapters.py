@@ -60,6 +60,10 @@ class KubeLive:
         """Follow the API server until cancelled."""
         await self._memory.run()
 
+    async def follow_kuberay(self) -> None:
+        """Follow what the installed KubeRay knows until cancelled."""
+        await self._memory.follow_kuberay()
+
     async def wait_synced(self, on_listed: Callable[[str], None] = lambda resource: None) -> None:
         """Wait until every resource has been listed once.
 

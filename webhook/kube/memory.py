@@ -15,6 +15,7 @@ from policies.cluster.state import NamespaceState
 from policies.documents.metadata import metadata_of
 from webhook.kube.api import KubeApi
 from webhook.kube.informer import Informer
+from webhook.kube.kuberay import KubeRayDiscovery
 from webhook.kube.request import Resource
 from webhook.kube.store import (
     ObjectStore,
@@ -94,6 +95,7 @@ class KubeMemory:
         self._roles = informer(ROLES, RoleStore)
         self._role_bindings = informer(ROLE_BINDINGS, RoleBindingStore)
         self._rights = RbacGrants()
+        self._kuberay = KubeRayDiscovery(api)
         self._informers: tuple[Informer[Any], ...] = (
             self._namespaces,
             self._clusters,
@@ -121,6 +123,10 @@ class KubeMemory:
         async with asyncio.TaskGroup() as group:
             for informer in self._informers:
                 group.create_task(informer.run())
+
+    async def follow_kuberay(self) -> None:
+        """Follow what the installed KubeRay knows until cancelled; nothing waits for it."""
+        await self._kuberay.run()
 
     async def wait_synced(self, on_listed: Callable[[str], None]) -> None:
         """Wait until every resource has been listed once.
@@ -155,6 +161,7 @@ class KubeMemory:
             quotas=self._quotas_limiting(namespace),
             rbac=self._rights,
             namespace_rbac=self._namespace_rbac(namespace),
+            kuberay=self._kuberay.api,
         )
 
     def services(self, namespace: str) -> Iterable[Service]:

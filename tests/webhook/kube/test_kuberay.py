@@ -1,0 +1,81 @@
+"""What KubeRay knows, from the API server's OpenAPI documents."""
+
+from typing import Any
+
+import pytest
+
+from policies.cluster.kuberay_api import KubeRayApi
+from tests.support.fake_kube_api import FakeKubeApi
+from tests.support.kube_conversation import conversation, problem
+from webhook.kube.api import KubeApi
+from webhook.kube.kuberay import KubeRayDiscovery
+
+INDEX, GROUP = "/openapi/v3", "/openapi/v3/apis/ray.io/v1"
+KIND = {"group": "ray.io", "version": "v1", "kind": "RayCluster"}
+OPTIONS = {"mode": {"type": "string"}}
+
+
+def openapi(spec: Any, kind: Any = KIND) -> dict[str, Any]:
+    schema = {"properties": {"spec": spec}, "x-kubernetes-group-version-kind": [kind]}
+    other = {"properties": {}, "x-kubernetes-group-version-kind": [{**KIND, "kind": "RayJob"}]}
+    return {"components": {"schemas": {"io.ray.v1.RayJob": other, "io.ray.v1.RayCluster": schema}}}
+
+
+def spec_with(options: Any = None) -> dict[str, Any]:
+    fields: dict[str, Any] = {"rayVersion": {"type": "string"}}
+    return {"properties": fields if options is None else {**fields, "authOptions": options}}
+
+
+@pytest.mark.parametrize(
+    ("document", "api"),
+    [
+        (openapi(spec_with()), KubeRayApi(tokens=False, kubernetes_tokens=False)),
+        (openapi(spec_with({"properties": OPTIONS})), KubeRayApi(True, False)),
+        (
+            openapi(spec_with({"properties": {**OPTIONS, "enableK8sTokenAuth": {}}})),
+            KubeRayApi(True, True),
+        ),
+        (openapi({"x-kubernetes-preserve-unknown-fields": True}), KubeRayApi()),
+        (openapi(spec_with(), {**KIND, "version": "v1alpha1"}), KubeRayApi()),
+        ({"components": {"schemas": {"a": 5, "b": {"x-kubernetes-group-version-kind": 5}}}}, None),
+        ({"components": []}, None),
+        ({}, None),
+    ],
+)
+def test_the_fields_of_the_definition(document: Any, api: KubeRayApi | None) -> None:
+    assert KubeRayApi.of(document) == (api or KubeRayApi())
+
+
+def serve(fake: FakeKubeApi, digest: str, document: Any) -> None:
+    address = f"{GROUP}?hash={digest}"
+    fake.paths[INDEX] = {"paths": {"apis/ray.io/v1": {"serverRelativeURL": address}}}
+    fake.paths[GROUP] = document
+
+
+@conversation
+async def test_the_document_is_read_only_when_it_has_changed(
+    fake: FakeKubeApi, api: KubeApi
+) -> None:
+    discovery = KubeRayDiscovery(api)
+    serve(fake, "A", openapi(spec_with()))
+    await discovery.update()
+    await discovery.update()
+    assert discovery.api.tokens is False
+    assert [request.raw_path for request in fake.seen] == [INDEX, GROUP, INDEX]
+    serve(fake, "B", openapi(spec_with({"properties": OPTIONS})))
+    await discovery.update()
+    assert discovery.api.tokens is True
+
+
+@conversation
+async def test_the_last_answer_stays_while_there_is_none(fake: FakeKubeApi, api: KubeApi) -> None:
+    discovery = KubeRayDiscovery(api)
+    serve(fake, "A", openapi(spec_with()))
+    await discovery.update()
+    fake.forbidden = {("get", INDEX)}
+    await problem(discovery.update())
+    assert discovery.api.tokens is False
+    fake.forbidden = set()
+    fake.paths[INDEX] = {"paths": {}}
+    await discovery.update()
+    assert discovery.api == KubeRayApi(), "KubeRay was removed"
