@@ -31,10 +31,11 @@ def head_service(cluster: str) -> Object:
 
 
 def ray_cluster_of(name: str) -> Object:
-    """A RayCluster as its author writes it."""
+    """A RayCluster as its author writes it, without a choice about authentication."""
     account = "template/spec/serviceAccountName"
     changes: dict[str, Any] = {
         "/metadata": {"name": name, "namespace": NAMESPACE},
+        "/spec/authOptions": None,
         f"/spec/headGroupSpec/{account}": ACCOUNT,
         f"/spec/workerGroupSpecs/0/{account}": ACCOUNT,
     }
@@ -44,7 +45,8 @@ def ray_cluster_of(name: str) -> Object:
 def pod_of(cluster: Object, role: str, *, token: bool = True) -> Object:
     """A captured head or worker pod, with the names and `rayStartParams` of a stored RayCluster.
 
-    `token`: the author has turned on Ray's token authentication.
+    It has a token if the RayCluster was stored with `authOptions`, as KubeRay does; with `token`
+    false, the author has turned that off.
     """
     text = (EXAMPLES / FILES[role]).read_text()
     metadata = cluster["metadata"]
@@ -54,7 +56,7 @@ def pod_of(cluster: Object, role: str, *, token: bool = True) -> Object:
     groups = cluster["spec"]
     group = groups["headGroupSpec"] if role == "head" else groups["workerGroupSpecs"][0]
     _set_node_address(pod, group["rayStartParams"].get("node-ip-address", ""))
-    return pod if token else without_token(pod)
+    return pod if token and groups.get("authOptions") else without_token(pod)
 
 
 def _set_node_address(pod: Object, address: str) -> None:

@@ -15,7 +15,7 @@ from tests.e2e.container import Mount, Plan
 from tests.e2e.environment import Secrets, command_of, variables
 from tests.e2e.images import Images
 from tests.e2e.network import GATEWAY, Network
-from tests.e2e.running import Running
+from tests.e2e.running import CommandResult, Running
 from tests.e2e.volumes import make_volume
 from tests.support.factory import Object
 
@@ -93,6 +93,12 @@ class Kubelet:
         self.run_init_containers(running)
         running.main = self._run(running, running.pod["spec"]["containers"][0])
         return running
+
+    def run_container(self, running: RunningPod, name: str, seconds: float) -> CommandResult:
+        """Run another container of a running pod until it ends."""
+        containers = running.pod["spec"]["containers"]
+        container = next(entry for entry in containers if entry["name"] == name)
+        return self._run(running, container).wait(seconds)
 
     def stop(self, running: RunningPod) -> None:
         """Kill the container of a pod and delete its network."""

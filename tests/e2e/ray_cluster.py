@@ -25,7 +25,7 @@ _CHANGE = re.compile(r"(alive|dead) (\S+) ([0-9.]+)\n")
 class RayCluster:
     """A stored RayCluster and its running pods.
 
-    `token`: the author has turned on token authentication.
+    `token` is false if the author has turned token authentication off.
     """
 
     kubelet: Kubelet
