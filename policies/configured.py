@@ -54,8 +54,8 @@ class Injection(Configured):
 
     ray_cluster: Literal["full", "marker"] = Field(
         "full",
-        description="`full` writes every default into RayClusters; `marker` writes only the label "
-        "and node-ip-address, and RayWarden adds the rest to each pod",
+        description="`full` writes every default into RayClusters; `marker` writes only the label, "
+        "node-ip-address and authOptions, and RayWarden adds the rest to each pod",
     )
     node_ip_address: Annotated[Literal["pod-ip", "fqdn", "off"], OFF] = Field(
         "pod-ip",
