@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from policies.cluster.isolation import Isolation, is_closed, isolation, open_rules
-from policies.documents.untyped import as_str
+from policies.documents.pointer import Pointer
+from policies.documents.untyped import as_dict, as_str
 from policies.injection.token_fix import mode_fix, source_fix, token_fix
 from policies.injection.token_mode import gets_token_mode, pods_that_speak_ray
 from policies.model import Facts, Profile, Rule, Severity, Violation
@@ -79,9 +80,25 @@ class AuthOn(Rule):
         by_kuberay = cluster is not None and gets_token_mode(cluster, workload, facts)
         if names_a_token(workload):
             yield from self._check_sources(workload, by_kuberay)
+        if by_kuberay and mode_of(cluster) != TOKEN_MODE:
+            yield from self._check_interactive(workload)
         pods = pods_that_speak_ray(workload)
         if pods and not wrong_values:
             yield from self._check_pods(workload, pods, facts, by_kuberay)
+
+    def _check_interactive(self, workload: Workload) -> Iterator[Violation]:
+        """RayWarden turns tokens on, and the job is submitted before anyone can read the token."""
+        spec = as_dict(workload.document.get("spec"))
+        if workload.kind == "RayJob" and spec.get("submissionMode") == "InteractiveMode":
+            yield self.violation(
+                "in InteractiveMode, people submit the job themselves: they need the token of the "
+                "RayCluster, which kubectl ray job submit does not read",
+                Pointer(("spec", "submissionMode")),
+                "create a Secret with the key auth_token, name it in authOptions: {mode: token, "
+                "secretName: NAME} (KubeRay 1.6 or later), and submit with RAY_AUTH_MODE=token and "
+                "RAY_AUTH_TOKEN",
+                advisory=True,
+            )
 
     def _check_pods(
         self, workload: Workload, pods: list[Pod], facts: Facts, by_kuberay: bool
