@@ -1,12 +1,14 @@
 """What KubeRay knows, from the API server's OpenAPI documents."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from policies.cluster.kuberay_api import KubeRayApi
-from tests.support.fake_kube_api import FakeKubeApi
-from tests.support.kube_conversation import conversation, problem
+from tests.support.fake_kube_api import FakeKubeApi, answers_with, fails
+from tests.support.kube_conversation import conversation, problem, until
+from webhook.kube.adapters import KubeLive
 from webhook.kube.api import KubeApi
 from webhook.kube.kuberay import KubeRayDiscovery
 
@@ -79,3 +81,18 @@ async def test_the_last_answer_stays_while_there_is_none(fake: FakeKubeApi, api:
     fake.paths[INDEX] = {"paths": {}}
     await discovery.update()
     assert discovery.api == KubeRayApi(), "KubeRay was removed"
+
+
+@conversation
+async def test_rules_see_it_and_errors_do_not_end_it(fake: FakeKubeApi, api: KubeApi) -> None:
+    serve(fake, "A", openapi(spec_with()))
+    live, impatient = KubeLive(api), KubeRayDiscovery(api, period_seconds=0.01)
+    assert live.state_of("ray").kuberay == KubeRayApi()
+    fake.faults = [fails(403, "forbidden"), answers_with(b"[]"), answers_with(b"{")]
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(impatient.run())]
+        await until(lambda: impatient.api.tokens is False)
+        tasks.append(group.create_task(live.follow_kuberay()))
+        await until(lambda: live.state_of("ray").kuberay.tokens is False)
+        for task in tasks:
+            task.cancel()
