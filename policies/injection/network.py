@@ -35,7 +35,7 @@ def _planned_isolation(workload: Workload, facts: Facts) -> PlannedIsolation:
     if workload.cluster is None:
         return PlannedIsolation()
     kuberays = workload.cluster.spec.get("networkPolicy")
-    if isinstance(kuberays, dict) and not _is_dropped(facts):
+    if isinstance(kuberays, dict) and not facts.namespace_state.kuberay.drops_network_policy:
         return PlannedIsolation(kuberay=kuberays)
     if is_opted_out(workload, facts):
         return PlannedIsolation()
@@ -47,10 +47,6 @@ def _planned_isolation(workload: Workload, facts: Facts) -> PlannedIsolation:
         annotations = {ISOLATION_ANNOTATION: MANAGED, **annotations}
     in_file = facts.network_isolation.of_namespace(facts.namespace)
     return PlannedIsolation(in_file.of_cluster(annotations))
-
-
-def _is_dropped(facts: Facts) -> bool:
-    return facts.kuberay is not None and facts.kuberay.drops_network_policy
 
 
 def isolation_of_live(cluster: LiveCluster, facts: Facts) -> ClusterIsolation:

@@ -66,6 +66,10 @@ class KubeLive:
         """Follow the API server until cancelled."""
         await self._memory.run()
 
+    async def follow_kuberay(self) -> None:
+        """Follow what the installed KubeRay knows until cancelled."""
+        await self._memory.follow_kuberay()
+
     async def run_with(
         self,
         on_listed: Callable[[str], None],
@@ -74,6 +78,7 @@ class KubeLive:
         """Follow the API server beside `tasks`, then close the connection; see `wait_synced`."""
         async with self._api, asyncio.TaskGroup() as group:
             group.create_task(self.run())
+            group.create_task(self.follow_kuberay())
             for task in tasks:
                 group.create_task(task())
             await self.wait_synced(on_listed)
