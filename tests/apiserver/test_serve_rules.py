@@ -71,7 +71,7 @@ def refused_by(response: httpx.Response) -> set[str]:
     return {line.partition(":")[0] for line in message.splitlines()}
 
 
-def test_a_cluster_is_denied_until_its_namespace_has_a_policy_and_a_quota(
+def test_a_cluster_is_denied_until_its_namespace_is_closed_and_has_a_quota(
     control_plane: ControlPlane, team: str
 ) -> None:
     other = f"{team}-other"
@@ -84,9 +84,13 @@ def test_a_cluster_is_denied_until_its_namespace_has_a_policy_and_a_quota(
     def findings() -> set[str]:
         return refused_by(control_plane.post(path, document))
 
+    until(lambda: findings() == {"namespace-quota"})
+    # Policies add up: this one opens what RayWarden's will close.
+    policies = f"/apis/networking.k8s.io/v1/namespaces/{other}/networkpolicies"
+    opens = {"metadata": {"name": "open"}, "spec": {"podSelector": {}, "ingress": [{}]}}
+    control_plane.make(policies, opens)
     until(lambda: findings() == {"network-policy-present", "namespace-quota"})
-    policy = {**related_objects.network_policy(), "metadata": {"name": "inside"}}
-    control_plane.make(f"/apis/networking.k8s.io/v1/namespaces/{other}/networkpolicies", policy)
+    control_plane.delete(f"{policies}/open")
     until(lambda: findings() == {"namespace-quota"})
     quota = {
         "metadata": {"name": "ray"},
