@@ -64,6 +64,10 @@ class KubeIsolation:
             keys[policy.namespace, cluster_of(policy.name)] = None
         return keys
 
+    @property
+    def knows_clusters(self) -> bool:
+        return self._clusters.is_known
+
     def uid_of(self, namespace: str, name: str) -> str:
         store = self._clusters.store
         cluster = store.for_rules.get(namespace, name) if store else None

@@ -168,6 +168,30 @@ def test_policies_of_a_deleted_cluster_are_deleted_late(monkeypatch: pytest.Monk
     asyncio.run(main())
 
 
+def test_no_policy_is_deleted_while_the_api_server_knows_no_rayclusters(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "_ORPHAN_SECONDS", 0.05)
+
+    async def main() -> None:
+        async with started(Scripted()) as scripted:
+            scripted.state.put(raw_cluster())
+            await closed(scripted)
+            scripted.state.knows_clusters = False
+            scripted.state.remove("ray", "demo")
+            await asyncio.sleep(0.1)
+            scripted.controller.examine()
+            await asyncio.sleep(0.05)
+            assert len(scripted.state.policies) == 2 and not scripted.writer.deleted
+            scripted.state.knows_clusters = True
+            scripted.controller.examine()
+            await asyncio.sleep(0.1)
+            scripted.controller.examine()
+            await until(lambda: not scripted.state.policies)
+
+    asyncio.run(main())
+
+
 @running
 async def test_a_defect_stops_neither_the_server_nor_other_clusters(scripted: Scripted) -> None:
     original = scripted.state.operators

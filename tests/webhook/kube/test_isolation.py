@@ -23,8 +23,8 @@ def managed(generation: int = 1, **spec: Any) -> dict[str, Any]:
 def owned(name: str, **pods: str) -> dict[str, Any]:
     """A NetworkPolicy that the RayCluster `c` controls."""
     document = stored(name, spec={"podSelector": {"matchLabels": pods}})
-    owner = {"apiVersion": "ray.io/v1", "kind": "RayCluster", "name": "c", "uid": "uid-c"}
-    owner = {**owner, "controller": True}
+    cluster = {"apiVersion": "ray.io/v1", "kind": "RayCluster", "name": "c", "uid": "uid-c"}
+    owner = {**cluster, "controller": True}
     document["metadata"]["ownerReferences"] = [owner]
     return document
 
@@ -166,3 +166,14 @@ async def test_kuberay_isolates_neither_for_an_earlier_cluster_nor_with_egress_a
         fake.put("networkpolicies", stored("last"))
         await until(lambda: len(live.state_of("ray").network_policies or ()) == 2)
         assert not live.isolation.kuberay_isolates(*KEY)
+
+
+@conversation
+async def test_without_their_crd_rayclusters_are_unknown(fake: FakeKubeApi, api: KubeApi) -> None:
+    fake.put("rayclusters", managed())
+    async with following(api) as live:
+        assert live.isolation.knows_clusters and live.isolation.uid_of(*KEY)
+        fake.unknown.add("rayclusters")
+        fake.forget()
+        await until(lambda: not live.isolation.uid_of(*KEY))
+        assert not live.isolation.knows_clusters
