@@ -172,7 +172,12 @@ def _own_ports(workload: Workload) -> Iterator[int]:
 
 
 def is_closed(workload: Workload, known: NamespaceState, planned: PlannedIsolation) -> bool:
-    """True if all pods of the workload are known to be isolated."""
+    """True if all pods of the workload are known to be isolated.
+
+    NetworkPolicies do not restrict pods in the node's network.
+    """
+    if any(pod.spec.get("hostNetwork") is True for pod in workload.pods):
+        return False
     groups = isolation(workload, known, planned)
     if any(group.isolation is not Isolation.CLOSED for group in groups):
         return False

@@ -147,8 +147,9 @@ async def test_endless_changes_by_somebody_else_are_repaired_at_a_bounded_rate(
     scripted.state.put(raw_cluster())
     await closed(scripted)
     document = {"metadata": {"name": PODS, "namespace": "ray"}, "spec": {"ingress": [{}]}}
-    for _ in range(300):
-        scripted.writer.store(document)
+    for number in range(300):
+        version = {"/metadata/resourceVersion": f"theirs-{number}"}
+        scripted.writer.store(changed(document, version))
         await asyncio.sleep(0.001)
     assert 5 < len(scripted.writer.applied) < 20
 
