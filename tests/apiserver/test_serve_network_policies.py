@@ -163,7 +163,7 @@ def test_policies_of_kuberay_replace_ours(isolating: Isolating) -> None:
     cluster = make_managed(isolating.control_plane, namespace)
     isolating.wait_closed(namespace)
     path = f"/apis/ray.io/v1/namespaces/{namespace}/rayclusters/demo"
-    isolating.control_plane.patch(path, {"spec": {"networkPolicy": {"mode": "denyAll"}}})
+    isolating.control_plane.patch(path, {"spec": {"networkPolicy": {"mode": "DenyAll"}}})
     time.sleep(1)
     assert isolating.policies(namespace).keys() == {PODS, HEAD}, "nothing else closes it yet"
     owner = {
