@@ -55,6 +55,11 @@ class IsolationState(Protocol):
         """The managed RayClusters, and those that policies with RayWarden's names belong to."""
         ...
 
+    @property
+    def knows_clusters(self) -> bool:
+        """Whether the API server has RayClusters; without their CRD, all of them seem deleted."""
+        ...
+
     def uid_of(self, namespace: str, name: str) -> str:
         """The uid of a RayCluster; empty if it is not in the cache."""
         ...

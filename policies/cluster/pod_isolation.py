@@ -14,7 +14,7 @@ from typing import Any
 from policies.cluster.exposure import RAY_PORTS
 from policies.cluster.state import MAX_COMPARISONS, NamespaceState
 from policies.documents.pointer import ROOT, Pointer
-from policies.documents.untyped import as_dict, as_str, dict_items, str_items
+from policies.documents.untyped import as_dict, dict_items, str_items
 from policies.network.allowance import Allowance
 from policies.network.isolation import ClusterIsolation, IsolationMode
 from policies.network.openness import opening_rules
@@ -26,8 +26,6 @@ from policies.ray.kuberay import labels_of_pods
 from policies.ray.pod import PodRole
 from policies.ray.workload import LABEL_PREFIXES, ClusterSpec, Workload
 
-# The modes of `spec.networkPolicy` that isolate ingress; the first is the default.
-_CLOSED = ("DenyAll", "DenyAllIngress")
 OFF = ClusterIsolation(IsolationMode.OFF)
 # An option of `ray start` in a pod's own command, and its value.
 _PORT_OPTION = re.compile(
@@ -48,7 +46,8 @@ class PlannedIsolation:
     """The NetworkPolicies that are made for one cluster: by RayWarden or by KubeRay, never by both.
 
     `raywarden`: what RayWarden writes; its mode is OFF if it writes none. `kuberay`:
-    `spec.networkPolicy`, from which KubeRay makes a policy for each group; None if it makes none.
+    `spec.networkPolicy`, from which KubeRay makes a policy for each group; None if it makes none,
+    or none of ingress.
     """
 
     raywarden: ClusterIsolation = OFF
@@ -62,9 +61,7 @@ class PlannedIsolation:
     @property
     def isolates(self) -> bool:
         """True if the planned policies close Ray's ports."""
-        if self.kuberay is not None:
-            return (as_str(self.kuberay.get("mode")) or _CLOSED[0]) in _CLOSED
-        return self.is_written
+        return self.is_written or self.kuberay is not None
 
     def others(self, cluster: str, known: NamespaceState) -> Iterable[NetworkPolicy]:
         """The policies of the namespace that the planned ones do not replace."""
@@ -175,7 +172,12 @@ def _own_ports(workload: Workload) -> Iterator[int]:
 
 
 def is_closed(workload: Workload, known: NamespaceState, planned: PlannedIsolation) -> bool:
-    """True if all pods of the workload are known to be isolated."""
+    """True if all pods of the workload are known to be isolated.
+
+    NetworkPolicies do not restrict pods in the node's network.
+    """
+    if any(pod.spec.get("hostNetwork") is True for pod in workload.pods):
+        return False
     groups = isolation(workload, known, planned)
     if any(group.isolation is not Isolation.CLOSED for group in groups):
         return False

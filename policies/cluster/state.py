@@ -13,7 +13,7 @@ from policies.cluster.rbac import NamespaceRbac, Power, RbacGrants, groups_of, u
 from policies.documents.metadata import name_of
 from policies.documents.selectors import has_labels
 from policies.documents.untyped import as_dict, as_str, dict_items, larger
-from policies.network.isolation import ALLOW_FROM_ANNOTATION, ISOLATION_ANNOTATION
+from policies.network.isolation import kept_annotations
 from policies.network.policy import NetworkPolicy
 from policies.network.ray_ports import moved_ports, worker_ports
 from policies.network.ray_traffic import ClusterTraffic
@@ -33,7 +33,6 @@ MAX_COMPARISONS = 20_000
 # Ranges, numbers and names of ports in the view of a RayCluster.
 _LARGEST_TRAFFIC = 4096
 # The longest annotation of a RayCluster that is kept.
-_LONGEST_ANNOTATION = 2000
 # The names that KubeRay gives to the ports of its head Service.
 _PORT_NAMES = frozenset({"client", "dashboard", "gcs", "gcs-server", "redis"})
 
@@ -78,7 +77,7 @@ class LiveCluster:
             too_large=traffic is None,
             raywarden_tls=workload.labels.get(TLS_LABEL) == TLS_MANAGED,
             traffic=traffic,
-            isolation=_isolation_of(workload),
+            isolation=kept_annotations(workload.annotations),
         )
 
     def has_pods_with(self, wanted: Mapping[str, Any]) -> bool:
@@ -95,15 +94,6 @@ def _traffic_of(workload: Workload) -> ClusterTraffic | None:
     labels = [group.party.labels for group in traffic.groups]
     size = sum(group.parts for group in traffic.groups)
     return None if larger(labels, _LARGEST_LABELS) or size > _LARGEST_TRAFFIC else traffic
-
-
-def _isolation_of(workload: Workload) -> Mapping[str, str]:
-    annotations = workload.annotations
-    return {
-        name: as_str(annotations[name])[:_LONGEST_ANNOTATION]
-        for name in (ISOLATION_ANNOTATION, ALLOW_FROM_ANNOTATION)
-        if name in annotations
-    }
 
 
 def _workers_in_place_of_serve(group: Group) -> Iterator[int]:

@@ -13,6 +13,7 @@ from policies.network.isolation import (
     MANAGED,
     ClusterIsolation,
     IsolationMode,
+    kuberay_closes,
 )
 from policies.network.policy import NetworkPolicy
 from policies.network.ray_traffic import ClusterTraffic
@@ -35,7 +36,9 @@ def _planned_isolation(workload: Workload, facts: Facts) -> PlannedIsolation:
     if workload.cluster is None:
         return PlannedIsolation()
     kuberays = workload.cluster.spec.get("networkPolicy")
-    if isinstance(kuberays, dict) and not facts.namespace_state.kuberay.drops_network_policy:
+    # Where KubeRay leaves ingress open (DenyAllEgress), RayWarden closes it.
+    dropped = facts.namespace_state.kuberay.drops_network_policy
+    if kuberay_closes(kuberays) and not dropped:
         return PlannedIsolation(kuberay=kuberays)
     if is_opted_out(workload, facts):
         return PlannedIsolation()

@@ -1,7 +1,7 @@
 """NetworkPolicies of RayWarden for each new RayCluster."""
 
-from collections.abc import Iterator
-from typing import ClassVar
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
 
 from policies.documents.draft import Draft
 from policies.documents.pointer import ROOT
@@ -35,11 +35,17 @@ class ManagedIsolation(Mutation):
                 draft.fill(_ANNOTATIONS, {ISOLATION_ANNOTATION: value})
 
 
+def _restored(before: Mapping[str, Any]) -> str:
+    # With any value, the cluster had NetworkPolicies.
+    return as_str(before[ISOLATION_ANNOTATION]) or MANAGED
+
+
 def _annotation(workload: Workload, facts: Facts) -> str:
     """The value where the annotation is missing; empty if it may be."""
     if facts.before is not None:
         # Also because KubeRay replaces all annotations of a RayCluster when its RayService changes.
-        return as_str(facts.before.annotations.get(ISOLATION_ANNOTATION))
+        before = facts.before.annotations
+        return _restored(before) if ISOLATION_ANNOTATION in before else ""
     if facts.operation != "CREATE" or is_opted_out(workload, facts):
         return ""
     is_off = facts.network_isolation.of_namespace(facts.namespace).mode is IsolationMode.OFF

@@ -21,6 +21,9 @@ ALLOW_FROM_ANNOTATION = "raywarden.io/allow-from"
 # Anyone who may create a RayCluster writes the annotation, and each entry becomes a rule.
 MOST_ALLOWANCES = 20
 LONGEST_ALLOW_FROM = 2000
+# The modes of a RayCluster's `spec.networkPolicy` with which KubeRay isolates ingress; the first
+# is the default.
+_KUBERAY_CLOSES = ("DenyAll", "DenyAllIngress")
 
 
 class IsolationMode(IntEnum):
@@ -45,6 +48,25 @@ class IsolationMode(IntEnum):
 
 
 _BY_NAME = {str(mode): mode for mode in IsolationMode}
+
+
+def kuberay_closes(policy: Any) -> bool:
+    """True if KubeRay isolates the ingress of a RayCluster with this `spec.networkPolicy`."""
+    if not isinstance(policy, dict):
+        return False
+    return (as_str(policy.get("mode")) or _KUBERAY_CLOSES[0]) in _KUBERAY_CLOSES
+
+
+def kept_annotations(annotations: Mapping[str, Any]) -> Mapping[str, str]:
+    """What is kept in memory of a RayCluster's annotations: those about isolation.
+
+    One that is too large stays too large: a part of it could allow something else.
+    """
+    return {
+        name: as_str(annotations[name])[: LONGEST_ALLOW_FROM + 1]
+        for name in (ISOLATION_ANNOTATION, ALLOW_FROM_ANNOTATION)
+        if name in annotations
+    }
 
 
 def chosen_mode(annotations: Mapping[str, Any]) -> IsolationMode | None:

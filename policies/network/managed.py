@@ -4,19 +4,23 @@ Both stay in memory, and anyone with rights in a namespace can create them, so t
 bounded.
 """
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
+import orjson
+
 from policies.documents.metadata import annotations_of, labels_of, metadata_of, name_of
 from policies.documents.metadata import namespace_of as _namespace_of
 from policies.documents.untyped import as_dict, as_str, dict_items, larger
 from policies.network.isolation import (
-    ALLOW_FROM_ANNOTATION,
     ISOLATION_ANNOTATION,
     ClusterIsolation,
     IsolationMode,
+    kept_annotations,
+    kuberay_closes,
 )
 from policies.network.parties import PodParty
 from policies.network.policy import Direction
@@ -36,10 +40,8 @@ _LARGEST_SPEC = 500_000
 _MOST_GROUPS = 256
 # Each span of ports becomes an entry of the written policy.
 _MOST_SPANS = 128
-_LONGEST_ANNOTATION = 2000
 # KubeRay gives pods the cluster's name as the value of a label: pods of a longer one cannot exist.
 _LONGEST_NAME = 63
-_LARGEST_POLICY = 65536
 _MOST_OWNERS = 64
 _NAME_STARTS = (PolicyNames.of("").pods, PolicyNames.of("").head)
 _FIELDS = ("podSelector", "policyTypes", "ingress", "egress")
@@ -49,8 +51,8 @@ _FIELDS = ("podSelector", "policyTypes", "ingress", "egress")
 class ManagedCluster:
     """A RayCluster that carries the annotation.
 
-    `kuberay_isolates`: its author asks KubeRay for NetworkPolicies. `ended`: it is being deleted.
-    A cluster that is `too_large` to read keeps only what its name decides.
+    `kuberay_isolates`: its author asks KubeRay for NetworkPolicies that close it. `ended`: it is
+    being deleted. A cluster that is `too_large` to read keeps only what its name decides.
     """
 
     namespace: str
@@ -65,7 +67,7 @@ class ManagedCluster:
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> "ManagedCluster | None":
         """The view of a RayCluster object; None if RayWarden writes no policies for it."""
-        annotations = dict(_annotations(document))
+        annotations = kept_annotations(annotations_of(document))
         if ISOLATION_ANNOTATION not in annotations or len(name_of(document)) > _LONGEST_NAME:
             return None
         spec = as_dict(document.get("spec"))
@@ -77,7 +79,7 @@ class ManagedCluster:
             uid=as_str(metadata_of(document).get("uid")),
             annotations=annotations,
             traffic=traffic or ClusterTraffic.of(_workload(small)),
-            kuberay_isolates=any(isinstance(spec.get(field), dict) for field in _KUBERAY_FIELDS),
+            kuberay_isolates=any(kuberay_closes(spec.get(field)) for field in _KUBERAY_FIELDS),
             ended="deletionTimestamp" in metadata_of(document),
             too_large=traffic is None,
         )
@@ -95,15 +97,15 @@ class ManagedCluster:
 class StoredNetworkPolicy:
     """A stored NetworkPolicy with a name that RayWarden gives.
 
-    `spec` has the fields that take effect; None if it is too large to read. `owners`: the uids of
-    RayClusters that own it and do not control it. `labeled`: RayWarden's label is on it.
+    `effect`: a digest of the fields that take effect. `owners`: the uids of RayClusters that own it
+    and do not control it. `labeled`: RayWarden's label is on it.
     """
 
     namespace: str
     name: str
     uid: str
     version: str
-    spec: Mapping[str, Any] | None
+    effect: str
     labeled: bool
     owners: frozenset[str]
     ended: bool
@@ -111,14 +113,13 @@ class StoredNetworkPolicy:
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> "StoredNetworkPolicy":
         """The view of a NetworkPolicy object."""
-        metadata, spec = metadata_of(document), as_dict(document.get("spec"))
-        known = None if larger(spec, _LARGEST_POLICY) else _effective(spec)
+        metadata = metadata_of(document)
         return cls(
             namespace=_namespace_of(document),
             name=name_of(document),
             uid=as_str(metadata.get("uid")),
             version=as_str(metadata.get("resourceVersion")),
-            spec=known,
+            effect=_effect(as_dict(document.get("spec"))),
             labeled=labels_of(document).get(MANAGED_BY_LABEL) == MANAGED_BY,
             owners=frozenset(islice(_owners(metadata), _MOST_OWNERS)),
             ended="deletionTimestamp" in metadata,
@@ -129,13 +130,17 @@ class StoredNetworkPolicy:
         """Whether RayWarden wrote it, as far as it shows."""
         return self.labeled and bool(self.owners)
 
-    def stands(self, wanted: WrittenPolicy) -> bool:
-        """Whether it has the effect of `wanted`."""
-        return self.spec == _effective(wanted.spec)
+    def stands(self, wanted: WrittenPolicy, owner: str) -> bool:
+        """Whether it has the effect of `wanted`, and keeps it; `owner` is the RayCluster's uid.
+
+        The garbage collector deletes what belongs only to an earlier RayCluster of the same name.
+        """
+        is_kept = not self.owners or owner in self.owners
+        return is_kept and self.effect == _effect(wanted.spec)
 
     def is_as(self, wanted: WrittenPolicy, owner: str) -> bool:
         """Whether nothing of `wanted` has to be written; `owner` is the RayCluster's uid."""
-        return self.stands(wanted) and self.labeled and owner in self.owners
+        return self.stands(wanted, owner) and self.labeled and owner in self.owners
 
 
 def cluster_of(policy: str) -> str:
@@ -173,13 +178,6 @@ def application_of(policy: WrittenPolicy, cluster: ManagedCluster) -> dict[str, 
     }
 
 
-def _annotations(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    annotations = annotations_of(document)
-    for name in (ISOLATION_ANNOTATION, ALLOW_FROM_ANNOTATION):
-        if name in annotations:
-            yield name, as_str(annotations[name])[:_LONGEST_ANNOTATION]
-
-
 def _workload(document: Mapping[str, Any]) -> Workload:
     return Workload("RayCluster", document)
 
@@ -202,13 +200,16 @@ def _compact(traffic: ClusterTraffic) -> ClusterTraffic | None:
     return replace(traffic, groups=(group,) if traffic.groups else ())
 
 
-def _effective(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that take effect: others can leave egress rules in a policy of ingress."""
+def _effect(spec: Mapping[str, Any]) -> str:
+    """A digest of the fields that take effect: a policy can be as large as a list of networks.
+
+    Others can leave egress rules in a policy of ingress.
+    """
     fields = {name: spec[name] for name in _FIELDS if spec.get(name)}
     types = fields.get("policyTypes")
     if isinstance(types, list) and str(Direction.EGRESS) not in types:
         fields.pop("egress", None)
-    return fields
+    return hashlib.sha256(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def _owners(metadata: Mapping[str, Any]) -> Iterator[str]:

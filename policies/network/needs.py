@@ -5,7 +5,7 @@ operator asks the dashboard and Serve; `common/job.go`: the submitter asks the d
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 from typing import Any
 
@@ -25,6 +25,8 @@ _KUBE_DNS = PodParty("kube-system", {"k8s-app": "kube-dns"})
 _OPENSHIFT_DNS = PodParty("openshift-dns", {"dns.operator.openshift.io/daemonset-dns": "default"})
 _API_SERVER_PORTS = (443, 6443, 8443, 16443)
 _ANYWHERE = AddressParty()
+# KubeRay gives it to the pods that run a Serve proxy, and Services select them by it.
+_SERVES = {"ray.io/serve": "true"}
 # The ways of a group's needs besides those to other members.
 _MOST_OTHER_WAYS = 16
 # Who connects from elsewhere: not members, submitters or KubeRay's operator.
@@ -45,7 +47,7 @@ class TrafficNeed:
     """Traffic that pods need; one of `ways` is enough.
 
     `title` names the traffic, `consequence` says what happens without it. `rule` is a rule that
-    lets it through.
+    lets it through. `labels`: what KubeRay adds to the pods that need it.
     """
 
     title: str
@@ -53,6 +55,7 @@ class TrafficNeed:
     direction: Direction
     ways: tuple[Way, ...]
     rule: Mapping[str, Any]
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +84,12 @@ def closed_needs(
         if not any(isolating.values()):
             continue
         for need in _needs(traffic, group, infrastructure):
-            selected = isolating[need.direction]
+            pod, selected = party, isolating[need.direction]
+            if need.labels:
+                pod = replace(party, labels={**party.labels, **need.labels})
+                selected = policies.isolating(pod, need.direction)
             # Only these policies count, so the others need no second look.
-            ports = _closed(party, need, Policies(selected)) if selected else ()
+            ports = _closed(pod, need, Policies(selected)) if selected else ()
             if ports:
                 names = tuple(sorted(policy.name for policy in selected))
                 yield Closed(group.title, need, ports, names)
@@ -125,9 +131,9 @@ def _needs(
     if traffic.origin == "RayService":
         way = Way(CLIENTS, only(SERVE_PORT))
         consequence = "no client can use the Serve applications there"
-        yield _need(
-            "the clients of Serve", consequence, Direction.INGRESS, way, peer=_in("CLIENTS")
-        )
+        title, peer = "the clients of Serve", _in("CLIENTS")
+        need = _need(title, consequence, Direction.INGRESS, way, peer=peer)
+        yield replace(need, labels=_SERVES)
     if group.role is PodRole.HEAD:
         yield from _of_head(traffic, infrastructure)
 

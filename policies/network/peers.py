@@ -19,7 +19,10 @@ from policies.network.parties import (
 
 @dataclass(frozen=True, slots=True)
 class IpBlock:
-    """An ipBlock; `network` is None if its CIDR cannot be parsed."""
+    """An ipBlock; `network` is None if its CIDR cannot be parsed.
+
+    Kubernetes accepts some that Python does not, such as 010.0.0.0/8.
+    """
 
     network: AnyNetwork | None
     exceptions: tuple[AnyNetwork, ...]
@@ -33,7 +36,7 @@ class IpBlock:
     def includes(self, networks: tuple[AnyNetwork, ...]) -> Certainty:
         """Whether the block has all of `networks`; unknown networks may be in any block."""
         if self.network is None:
-            return Certainty.NO
+            return Certainty.UNKNOWN
         if not networks:
             everything = self.network.prefixlen == 0 and not self.exceptions
             return Certainty.YES if everything else Certainty.UNKNOWN

@@ -105,7 +105,7 @@ class PolicyRule:
 class NetworkPolicy:
     """A NetworkPolicy: its pods, and the rules of each direction that it isolates.
 
-    `owner`: the name of the RayCluster that controls it; empty if no RayCluster does.
+    `owner` and `owner_uid`: the RayCluster that controls it; empty if no RayCluster does.
     `open`: the ingress rules that let in everyone, or public networks.
     `parts`: how many parts of its rules there are to compare.
     Nothing is known of what a policy allows in a direction that is too large to read, so it counts
@@ -119,7 +119,7 @@ class NetworkPolicy:
         has_large_selector = larger(selector, _LARGEST_SELECTOR)
         self.name = name_of(document)
         self.namespace = namespace_of(document)
-        self.owner = _controlling_ray_cluster(document)
+        self.owner, self.owner_uid = _controlling_ray_cluster(document)
         self._pods = Selector.of({} if has_large_selector else selector)
         self._isolated = _isolated(spec)
         self._rules: dict[Direction, tuple[PolicyRule, ...] | None] = {}
@@ -215,8 +215,8 @@ def _tcp(ports: Sequence[PolicyPort]) -> Ports:
     return tcp if len(tcp) <= _MOST_PORT_RANGES else ALL_PORTS
 
 
-def _controlling_ray_cluster(document: Mapping[str, Any]) -> str:
+def _controlling_ray_cluster(document: Mapping[str, Any]) -> tuple[str, str]:
     owner = controller_of(document)
     if owner and (owner.group, owner.kind) == (RAY_GROUP, "RayCluster"):
-        return owner.name
-    return ""
+        return owner.name, owner.uid
+    return "", ""

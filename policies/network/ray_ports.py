@@ -69,8 +69,11 @@ def worker_ports(group: Group) -> Ports:
 
 
 def own_ports(group: Group) -> Ports:
-    """Ray's own ports in any pod of the cluster that this group configures."""
-    return _ports(group, FIXED_PORTS)
+    """Ray's own ports in any pod of the cluster that this group configures.
+
+    The bounds of the workers' ports are among them even in the wrong order, as for the rules.
+    """
+    return merged([*_ports(group, FIXED_PORTS), *map(span_of, moved_ports(group))])
 
 
 def ports_on(group: Group) -> Ports:

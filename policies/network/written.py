@@ -16,7 +16,7 @@ from policies.network.isolation import ClusterIsolation, IsolationMode
 from policies.network.parties import NAMESPACE_NAME
 from policies.network.policy import Direction
 from policies.network.ports import Ports, merged, missing_from
-from policies.network.ray_ports import DASHBOARD_PORT
+from policies.network.ray_ports import DASHBOARD_PORT, FIXED_PORTS, span_of
 from policies.network.ray_traffic import HEAD_METRICS, SERVE_PORT, ClusterTraffic
 from policies.network.ray_traffic import port as only
 from policies.ray.membership import (
@@ -26,6 +26,7 @@ from policies.ray.membership import (
     RAY_CLUSTER_LABEL,
 )
 
+_DEFAULTS: Ports = merged(map(span_of, FIXED_PORTS.values()))
 _API_SERVER_PORTS: Ports = (range(443, 444), range(6443, 6444))
 _DNS_PORTS = (53, 5353)
 # All addresses, without those that are not on the Internet. Networks choose addresses in the last
@@ -181,8 +182,12 @@ def _head_ingress(
 
 
 def _others(traffic: ClusterTraffic, ports: Iterable[range]) -> Ports:
-    """Those of `ports` that are not Ray's own in any pod of the cluster."""
-    return missing_from(traffic.own, merged(ports))
+    """Those of `ports` that are not Ray's own in any pod of the cluster.
+
+    Its default ports never are: pods from before a change of the parameters still listen there, and
+    the rules refuse a policy that opens them to everyone.
+    """
+    return missing_from(merged([*traffic.own, *_DEFAULTS]), merged(ports))
 
 
 def _egress(

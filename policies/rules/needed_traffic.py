@@ -1,6 +1,7 @@
 """NetworkPolicies leave open what Ray, KubeRay and RayWarden need."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import islice
 from typing import Any, ClassVar
 
@@ -78,12 +79,14 @@ class NeededTraffic(Rule):
                 f"NetworkPolicies close {closed.need.title} for the {closed.pods}: "
                 f"{closed.need.consequence}"
             )
-            remediation = _fix(closed, closed.policies, traffic, planned.raywarden)
+            remediation = _fix(closed, workload, traffic, planned.raywarden)
             yield self.violation(message, place, remediation)
         for pointer in exposed:
             if not _lets_clients_in(traffic, policies, (DASHBOARD_PORT,)):
-                message = "NetworkPolicies let no client reach the dashboard that this exposes"
-                remediation = _allow(traffic.name, DASHBOARD_PORT, planned.raywarden)
+                message = (
+                    "the head exposes its dashboard, but NetworkPolicies let no client reach it"
+                )
+                remediation = _allow(workload, DASHBOARD_PORT, planned.raywarden)
                 yield self.violation(message, pointer, remediation)
 
     def check_related_object(
@@ -165,10 +168,11 @@ class NeededTraffic(Rule):
         if not numbers or _lets_clients_in(traffic, policies, numbers):
             return
         message = (
-            f"NetworkPolicies of the RayCluster {clipped(cluster.name)} let no client in where "
-            f"this {kind} leads to"
+            f"this {kind} leads to ports of the RayCluster {clipped(cluster.name)} that "
+            "NetworkPolicies close for every client"
         )
-        yield self.violation(message, place, _allow(cluster.name, numbers[0], isolation))
+        owner = f"RayCluster {clipped(cluster.name)}"
+        yield self.violation(message, place, _let_in(owner, numbers[0], isolation))
 
 
 def _may_close(planned: PlannedIsolation, cluster: str, facts: Facts) -> bool:
@@ -218,13 +222,13 @@ def _is_raywardens(name: str, traffic: ClusterTraffic) -> bool:
 
 
 def _fix(
-    closed: Closed, names: Iterable[str], traffic: ClusterTraffic, isolation: ClusterIsolation
+    closed: Closed, workload: Workload, traffic: ClusterTraffic, isolation: ClusterIsolation
 ) -> str:
     """What to add, and where; RayWarden's own policies follow the policy file."""
-    others = [name for name in names if not _is_raywardens(name, traffic)]
+    others = [name for name in closed.policies if not _is_raywardens(name, traffic)]
     if others:
         return _add(closed, others[0])
-    return _allow(traffic.name, closed.ports[0].start, isolation)
+    return _allow(workload, closed.ports[0].start, isolation)
 
 
 def _add(closed: Closed, name: str) -> str:
@@ -232,9 +236,17 @@ def _add(closed: Closed, name: str) -> str:
     return f"add to {where} of the NetworkPolicy {name}: {as_flow(closed.need.rule)}"
 
 
-def _allow(cluster: str, port: int, isolation: ClusterIsolation) -> str:
-    """How to let clients in through RayWarden's policies."""
-    entry = f"CLIENT-NAMESPACE:{port}"
+def _allow(workload: Workload, port: int, isolation: ClusterIsolation) -> str:
+    """How the author of an object lets clients in through RayWarden's policies."""
+    # KubeRay copies the annotations of a RayJob and a RayService, and not those of a RayCronJob.
+    if workload.kind == "RayCronJob":
+        isolation = replace(isolation, authors_may_allow=False)
+    return _let_in(f"{workload.kind} {clipped(workload.name)}", port, isolation)
+
+
+def _let_in(owner: str, port: int, isolation: ClusterIsolation) -> str:
+    """How to let clients in through RayWarden's policies; `owner` can carry the annotation."""
+    entry = f"CLIENT-NAMESPACE:{port} (or CLIENT-CIDR:{port})"
     if isolation.authors_may_allow:
-        return f"annotate the RayCluster {clipped(cluster)} with {ALLOW_FROM_ANNOTATION}: {entry}"
+        return f"annotate the {owner} with {ALLOW_FROM_ANNOTATION}: {entry}"
     return f"ask the administrator to add {entry} to networkIsolation.allowFrom in the policy file"

@@ -97,12 +97,12 @@ class NetworkPolicyPresent(Rule):
             )
         else:
             return
-        yield self.violation(
-            message,
-            place,
-            "remove networkPolicy; RayWarden writes NetworkPolicies for each new RayCluster",
-            advisory=True,
-        )
+        remediation = "remove networkPolicy, and create NetworkPolicies for the RayCluster"
+        if facts.network_isolation.of_namespace(facts.namespace).mode is not IsolationMode.OFF:
+            remediation = (
+                "remove networkPolicy; RayWarden writes NetworkPolicies for each new RayCluster"
+            )
+        yield self.violation(message, place, remediation, advisory=True)
 
     def _check_isolation(
         self, workload: Workload, facts: Facts, planned: PlannedIsolation
@@ -126,7 +126,7 @@ class NetworkPolicyPresent(Rule):
         message = f"NetworkPolicies do not restrict access to the {group.title}"
         if group.opened_by:
             names = _listed(group.opened_by)
-            remediation = f"in the NetworkPolicy {names}, let only clients reach Ray's ports"
+            remediation = f"let only clients reach Ray's ports in the NetworkPolicy {names}"
         elif group.allowed:
             remediation = _fix_allowances(group.allowed, workload)
         else:
@@ -168,7 +168,7 @@ def _fix_allowances(texts: Sequence[str], workload: Workload) -> str:
     own = {allowance.text for allowance in allowances_of(workload.annotations)}
     if own.isdisjoint(texts):
         return f"ask the administrator to narrow {_listed(texts)} in networkIsolation.allowFrom"
-    return f"name a namespace in place of {_listed(texts)} in {ALLOW_FROM_ANNOTATION}"
+    return f"name a namespace instead of {_listed(texts)} in {ALLOW_FROM_ANNOTATION}"
 
 
 def _fix(workload: Workload, facts: Facts) -> str:

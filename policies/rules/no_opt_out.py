@@ -31,7 +31,7 @@ _ISOLATED = frozenset({"RayCluster", "RayJob", "RayService", "RayCronJob"})
 
 
 class NoOptOut(Rule):
-    """Refuses opting out where it is not allowed, weaker namespace labels, and open networks.
+    """Refuses opting out where it is not allowed, weaker namespace labels, and weaker isolation.
 
     The administrator allows opting out (`raywarden.io/inject: "false"`) in
     `inject.optOutNamespaces` of the policy file. Only a whole RayCluster can opt out, because a

@@ -38,10 +38,8 @@ def team(
 @pytest.fixture
 def cluster(control_plane: ControlPlane, team: str) -> Object:
     """A RayCluster that complies with `restricted`: its namespace has a quota and is isolated."""
-    quota = {
-        "metadata": {"name": "ray"},
-        "spec": {"hard": {"pods": "100", "limits.memory": "256Gi"}},
-    }
+    spec = {"hard": {"pods": "100", "limits.memory": "256Gi"}}
+    quota = {"metadata": {"name": "ray"}, "spec": spec}
     if not control_plane.get(f"/api/v1/namespaces/{team}/resourcequotas/ray"):
         control_plane.make(f"/api/v1/namespaces/{team}/resourcequotas", quota)
         policy = {**related_objects.network_policy(), "metadata": {"name": "inside"}}
@@ -71,7 +69,7 @@ def refused_by(response: httpx.Response) -> set[str]:
     return {line.partition(":")[0] for line in message.splitlines()}
 
 
-def test_a_cluster_is_denied_until_its_namespace_has_a_policy_and_a_quota(
+def test_a_cluster_is_denied_until_its_namespace_is_closed_and_has_a_quota(
     control_plane: ControlPlane, team: str
 ) -> None:
     other = f"{team}-other"
@@ -84,14 +82,15 @@ def test_a_cluster_is_denied_until_its_namespace_has_a_policy_and_a_quota(
     def findings() -> set[str]:
         return refused_by(control_plane.post(path, document))
 
+    # Policies add up: this one opens what RayWarden's will close.
+    policies = f"/apis/networking.k8s.io/v1/namespaces/{other}/networkpolicies"
+    opens = {"metadata": {"name": "open"}, "spec": {"podSelector": {}, "ingress": [{}]}}
+    control_plane.make(policies, opens)
     until(lambda: findings() == {"network-policy-present", "namespace-quota"})
-    policy = {**related_objects.network_policy(), "metadata": {"name": "inside"}}
-    control_plane.make(f"/apis/networking.k8s.io/v1/namespaces/{other}/networkpolicies", policy)
+    control_plane.delete(f"{policies}/open")
     until(lambda: findings() == {"namespace-quota"})
-    quota = {
-        "metadata": {"name": "ray"},
-        "spec": {"hard": {"pods": "100", "limits.memory": "256Gi"}},
-    }
+    spec = {"hard": {"pods": "100", "limits.memory": "256Gi"}}
+    quota = {"metadata": {"name": "ray"}, "spec": spec}
     control_plane.make(f"/api/v1/namespaces/{other}/resourcequotas", quota)
     until(lambda: findings() == set())
     control_plane.delete(f"/api/v1/namespaces/{other}/resourcequotas/ray")

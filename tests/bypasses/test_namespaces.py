@@ -68,6 +68,34 @@ def test_27_a_cluster_may_opt_out_only_as_a_whole() -> None:
     )
 
 
+@pytest.mark.parametrize("mode", ["off", "Managed", "none", ""])
+def test_27_turning_network_isolation_off(mode: str) -> None:
+    out = {"raywarden.io/network-isolation": mode}
+    for document in (ray_cluster(), factory.ray_job(), factory.ray_service()):
+        assert refused(changed(document, {"/metadata/annotations": out})) == OPT_OUT
+
+
+def test_27_letting_clients_in_where_authors_may_not() -> None:
+    entry = {"raywarden.io/allow-from": "notebooks:10001"}
+    document = changed(ray_cluster(), {"/metadata/annotations": entry})
+    assert refused(document) == OPT_OUT
+    assert refused(document, policy={"networkIsolation": {"authorsMayAllow": True}}) == set()
+
+
+def test_27_a_removed_annotation_is_restored() -> None:
+    before = stored(ray_cluster())
+    after = changed(before, {"/metadata/annotations": {}})
+    sent = factory.request(after, "UPDATE", before, "author")
+    mutated = factory.reviewer().mutated(sent).document
+    assert mutated["metadata"]["annotations"]["raywarden.io/network-isolation"] == "managed"
+    assert "no-opt-out" in factory.reviewer().validate(sent).denied
+
+
+def test_27_a_cluster_that_was_not_mutated_remains() -> None:
+    sent = factory.request(ray_cluster())
+    assert "no-opt-out" not in factory.reviewer().validate(sent).denied
+
+
 def test_28_other_namespaces() -> None:
     """Requests that reach the webhook are checked as usual, and `restricted` refuses Ray there."""
     for namespace in ("kube-system", "kube-public", "default"):

@@ -44,7 +44,7 @@ from webhook.kube.memory import (
 )
 from webhook.kube.request import ForbiddenError, NotFoundError, RefusedError, Resource
 from webhook.network_policy.live import ClusterReader
-from webhook.ports import StoredSeed
+from webhook.ports import StoredSeed, UnavailableError
 
 _CONFIG_MAPS = Resource("", "v1", "configmaps")
 _DEPLOYMENTS = Resource("apps", "v1", "deployments")
@@ -118,13 +118,19 @@ class Inspection:
     async def installed_policy(self) -> StoredPolicy | Unavailable | None:
         """The server's policy file; None if it has the default policy.
 
-        Raises NotFoundError if the server is not installed.
+        Raises NotFoundError if the server is not installed, and UnavailableError if it writes no
+        NetworkPolicies.
         """
         answer = await answer_of(self._deployment())
         if answer is None:
             raise NotFoundError(f"there is no Deployment {DEPLOYMENT} in {self._namespace}")
         if isinstance(answer, Unavailable):
             return answer
+        if not answer.writes_network_policies:
+            raise UnavailableError(
+                "this RayWarden writes no NetworkPolicies (component own-network-policies): print "
+                "them with raywarden network-policy NAMESPACE/NAME, and apply them"
+            )
         return await answer_of(self._policy(answer))
 
     async def _objects(self) -> _Objects:

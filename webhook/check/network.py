@@ -178,10 +178,9 @@ def _can_adopt(facts: CheckFacts, cluster: JudgedCluster) -> bool:
 
 def _own_policies(facts: CheckFacts) -> str:
     """What to do where RayWarden writes no policies."""
-    remediation = (
-        "create NetworkPolicies, which raywarden network-policy prints; "
-        "or set networkIsolation: {mode: members} in the policy where it is off"
-    )
+    remediation = "create NetworkPolicies, which raywarden network-policy prints"
+    if cluster_judge(facts).isolation is not None:
+        remediation += "; or set networkIsolation: {mode: members} in the policy where it is off"
     if kuberay_writes_policies(facts):
         return f"{remediation}; or set spec.networkPolicy in the RayCluster"
     return remediation
@@ -192,7 +191,9 @@ def _written(judged: Sequence[JudgedCluster], facts: CheckFacts) -> Iterator[Fin
     id = "written"
     missing = [cluster for cluster in judged if cluster.missing]
     changed = [cluster for cluster in judged if cluster.changed]
-    logs = f"kubectl -n {facts.namespace} logs deployment/raywarden"
+    # One of the replicas writes, so the log of any other does not help.
+    replicas = "-l app.kubernetes.io/name=raywarden --prefix --tail=-1"
+    logs = f"kubectl -n {facts.namespace} logs {replicas}"
     if missing:
         message = f"{_counted(missing, judged)}: RayWarden's NetworkPolicies are missing"
         yield failed(id, message, f"run {logs}, which says why they cannot be written")

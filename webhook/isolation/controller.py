@@ -149,6 +149,9 @@ class IsolationController:
         if self._state.uid_of(*key):
             self._orphaned.pop(key, None)
             return True
+        if not self._state.knows_clusters:
+            self._orphaned.pop(key, None)
+            return False
         now = asyncio.get_running_loop().time()
         if key not in self._orphaned:
             self._orphaned[key] = now

@@ -70,7 +70,7 @@ class WantedPolicies:
             stand = self._state.kuberay_isolates(namespace, cluster)
             return "" if stand else f"KubeRay has not written the NetworkPolicies of {name} yet"
         for policy, stored in self._pairs(managed):
-            if stored is None or not stored.stands(policy):
+            if stored is None or not stored.stands(policy, managed.uid):
                 state = "does not exist yet" if stored is None else "is not up to date yet"
                 problem = self.problem_of((namespace, cluster))
                 reason = f" ({problem})" if problem else ""

@@ -41,8 +41,8 @@ class Informer(Generic[S]):
 
     `store` is None, and `synced` is not set, until the first list is complete. An object for which
     the store raises ValueError is ignored. While the API server is unavailable, the last known
-    state stays; a resource that the API server does not know has no objects. `on_change` is called
-    after every change.
+    state stays; a resource that the API server does not know has no objects, and `is_known` is
+    False. `on_change` is called after every change.
     """
 
     def __init__(
@@ -70,6 +70,7 @@ class Informer(Generic[S]):
         self._version = ""
         self._failures = 0
         self._state = ""
+        self.is_known = False
         self._log = structlog.get_logger().bind(resource=str(resource))
 
     @property
@@ -84,6 +85,7 @@ class Informer(Generic[S]):
                 await self._list()
                 await self._watch()
             except NotFoundError:
+                self.is_known = False
                 self._replace_store(self._new_store(), "")
                 self._succeeded(_UNKNOWN_RESOURCE)
                 await asyncio.sleep(self._retry_seconds)
@@ -101,6 +103,7 @@ class Informer(Generic[S]):
                     self._put(fresh_store, document)
                     # Requests are answered in the same loop, and an object can be large.
                     await asyncio.sleep(0)
+        self.is_known = True
         self._replace_store(fresh_store, version)
 
     async def _watch(self) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from policies.cluster.rbac import RbacGrants
 from policies.network.managed import ManagedCluster, StoredNetworkPolicy, cluster_of
+from policies.network.policy import Direction
 from policies.network.written import PolicyNames
 from webhook.kube.informer import Informer
 from webhook.kube.network_store import EndpointStore, NetworkPolicyStore
@@ -63,6 +64,10 @@ class KubeIsolation:
             keys[policy.namespace, cluster_of(policy.name)] = None
         return keys
 
+    @property
+    def knows_clusters(self) -> bool:
+        return self._clusters.is_known
+
     def uid_of(self, namespace: str, name: str) -> str:
         store = self._clusters.store
         cluster = store.for_rules.get(namespace, name) if store else None
@@ -85,7 +90,13 @@ class KubeIsolation:
         if cluster is None or policies is None:
             return False
         views = policies.for_rules.within(namespace).values()
-        theirs = [view for view in views if view.owner == name]
+        # Not those of an earlier cluster of the same name, which are about to be deleted.
+        owner = (name, cluster.uid)
+        theirs = [
+            view
+            for view in views
+            if (view.owner, view.owner_uid) == owner and view.isolates(Direction.INGRESS)
+        ]
 
         def is_selected(pods: Mapping[str, Any]) -> bool:
             return any(view.selects(pods) for view in theirs)

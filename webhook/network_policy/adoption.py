@@ -70,7 +70,9 @@ def adoption_of(
         why = f"already has the annotation {ISOLATION_ANNOTATION}: {value}"
         return NotAdopted(title, why)
     if as_dict(cluster.get("spec")).get("networkPolicy"):
-        return NotAdopted(title, "KubeRay writes its NetworkPolicies, because it has networkPolicy")
+        return NotAdopted(
+            title, "KubeRay writes its NetworkPolicies, because it has spec.networkPolicy"
+        )
     namespace, name = namespace_of(cluster), name_of(cluster)
     adopted = {**annotations, ISOLATION_ANNOTATION: MANAGED}
     isolation = configured.of_namespace(namespace).of_cluster(adopted)

@@ -110,11 +110,12 @@ class Observer:
         self._count_enrollment(refusal.outcome, seconds)
         if refusal.outcome == "held":
             # Thousands of pods can wait, each with an address of its own: a limit for all of them.
-            self._warn("enrollment held", "", reason=refusal.reason)
+            self._warn("enrollment held", "", peer=peer, reason=refusal.reason)
             return
         self._warn(
             "enrollment refused",
             peer,
+            peer=peer,
             outcome=refusal.outcome,
             status=refusal.status,
             reason=refusal.reason,
@@ -152,17 +153,19 @@ class Observer:
     def client_request_delayed(self, request: ClientRequest, reason: str) -> None:
         """A person's request could not be answered yet; it will be tried again."""
         self.metrics.client_certificates.labels("delayed").inc()
-        self._warn("client request delayed", _user(request), reason=reason)
+        user = _user(request)
+        self._warn("client request delayed", user, user=user, reason=reason)
 
     def client_request_crashed(self, request: ClientRequest, error: Exception) -> None:
         """A person's request is left alone because of a defect of RayWarden."""
         self.metrics.client_certificates.labels("crashed").inc()
         self._log.error("client request crashed", request=request.name, at=type(error).__name__)
 
-    def _warn(self, event: str, peer: str, **fields: object) -> None:
-        if not self._refusal_lines.wait((event, peer)):
-            self._refusal_lines.spend((event, peer))
-            self._log.warning(event, peer=peer, **fields)
+    def _warn(self, event: str, limited_by: str, **fields: object) -> None:
+        """Log a warning, unless there were too many of this event and `limited_by`."""
+        if not self._refusal_lines.wait((event, limited_by)):
+            self._refusal_lines.spend((event, limited_by))
+            self._log.warning(event, **fields)
 
     def _count_enrollment(self, outcome: str, seconds: float) -> None:
         self.metrics.enrollments.labels(outcome).inc()
@@ -191,7 +194,7 @@ class Observer:
     def rejected(self, status: int, reason: str, peer: str) -> None:
         """A request from the address `peer` was rejected: not an AdmissionReview or enrollment."""
         self.metrics.rejected.labels(str(status)).inc()
-        self._warn("request rejected", peer, status=status, reason=reason)
+        self._warn("request rejected", peer, peer=peer, status=status, reason=reason)
 
 
 def _user(request: ClientRequest) -> str:

@@ -86,6 +86,10 @@ class TestUpdates:
         update = changed(self.stored, {"/metadata/annotations": sent})
         assert isolation_of(update, facts(OLD, stored)) == mode
 
+    def test_an_empty_one_is_restored_too(self) -> None:
+        stored = changed(self.stored, {PLACE: ""})
+        assert isolation_of(changed(self.stored, {PLACE: None}), facts(OLD, stored)) == "managed"
+
     def test_it_is_restored_whoever_provides_tls_and_whatever_the_mode_is_now(self) -> None:
         author = factory.with_own_tls(factory.ray_cluster())
         stored = changed(author, {PLACE: "deny-all"})

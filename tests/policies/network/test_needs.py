@@ -163,3 +163,19 @@ def test_a_client_that_is_named_is_let_in() -> None:
 
 def test_off_writes_nothing() -> None:
     assert written(ray_cluster(), IsolationMode.OFF) == []
+
+
+@pytest.mark.parametrize(("label", "is_closed"), [("ray.io/serve", False), ("app", True)])
+def test_policies_may_select_the_pods_that_serve_by_kuberays_label(
+    label: str, is_closed: bool
+) -> None:
+    opening = {
+        "metadata": {"name": "clients", "namespace": "team-a"},
+        "spec": {
+            "podSelector": {"matchLabels": {label: "true"}},
+            "ingress": [{"from": [{"namespaceSelector": {}}], "ports": [{"port": 8000}]}],
+        },
+    }
+    policies = [*written(OF_A_SERVICE, IsolationMode.DENY_INGRESS), opening]
+    titles = {title for _, title in closed(OF_A_SERVICE, *policies)}
+    assert ("ingress from the clients of Serve" in titles) is is_closed

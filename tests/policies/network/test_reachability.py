@@ -103,7 +103,9 @@ def test_a_policy_isolates_only_its_pods_and_directions(
         ({"ipBlock": {"cidr": "10.0.0.0/8"}}, WORKER, CLOSED, ALL_PORTS),
         ({"ipBlock": {"cidr": "10.0.0.0/8"}}, AddressParty(), CLOSED, ALL_PORTS),
         ({"ipBlock": {"cidr": "0.0.0.0/0"}}, AddressParty(), ALL_PORTS, ALL_PORTS),
-        ({"ipBlock": {"cidr": "nonsense"}}, INTERNET, CLOSED, CLOSED),
+        # Python reads none of them, and Kubernetes accepts leading zeros.
+        ({"ipBlock": {"cidr": "nonsense"}}, INTERNET, CLOSED, ALL_PORTS),
+        ({"ipBlock": {"cidr": "000.0.0.0/0"}}, INTERNET, CLOSED, ALL_PORTS),
     ],
 )
 def test_peers(peer: dict[str, Any], other: Any, certainly: Ports, possibly: Ports) -> None:

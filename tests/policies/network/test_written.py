@@ -6,6 +6,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from policies.cluster.pod_isolation import rules_opening_ray
+from policies.cluster.state import LiveCluster, NamespaceState
 from policies.network.allowance import Allowance
 from policies.network.infrastructure import Infrastructure
 from policies.network.isolation import ClusterIsolation, IsolationMode
@@ -193,3 +195,12 @@ def test_the_api_server_is_reached_at_its_addresses_alone() -> None:
 
 def _blocks(rule: Any) -> list[Any]:
     return [peer for peer in rule.get("to", ()) if "ipBlock" in peer]
+
+
+@given(clusters())
+def test_the_rules_accept_what_raywarden_writes(document: Object) -> None:
+    traffic = ClusterTraffic.of(Workload("RayCluster", document))
+    known = NamespaceState(ray_clusters={"demo": LiveCluster.of(document)}, network_policies=[])
+    for written in write(traffic, ClusterIsolation(IsolationMode.MEMBERS)):
+        policy = NetworkPolicy({"metadata": {"name": written.name}, "spec": written.spec})
+        assert rules_opening_ray(policy, known) == []

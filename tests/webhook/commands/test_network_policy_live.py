@@ -38,6 +38,9 @@ def named(name: str, namespace: str = "team-a", document: Object | None = None) 
     )
 
 
+SERVER = {"name": "raywarden", "namespace": "raywarden-system"}
+
+
 def install(fake: FakeKubeApi) -> None:
     """KubeRay in the namespace `ops`, RayWarden, and the API server's own addresses."""
     role = {
@@ -60,7 +63,7 @@ def install(fake: FakeKubeApi) -> None:
     fake.put("services", {"metadata": metadata, "spec": spec})
     endpoints = {"endpoints": [{"addresses": ["172.18.0.2"]}], "ports": [{"port": 6443}]}
     fake.put("endpointslices", {"metadata": metadata, **endpoints})
-    fake.put("deployments", {"metadata": {"name": "raywarden", "namespace": "raywarden-system"}})
+    fake.put("deployments", {"metadata": SERVER})
     fake.put("rayclusters", ray_cluster())
 
 
@@ -248,8 +251,7 @@ async def test_the_policy_file_of_the_server_decides(fake: FakeKubeApi, api: Kub
     }
     volumes = [{"name": "policy", "configMap": {"name": "raywarden-policy"}}]
     pod = {"spec": {"containers": [container], "volumes": volumes}}
-    metadata = {"name": "raywarden", "namespace": "raywarden-system"}
-    fake.put("deployments", {"metadata": metadata, "spec": {"template": pod}})
+    fake.put("deployments", {"metadata": SERVER, "spec": {"template": pod}})
 
     def choose(mode: str) -> None:
         head = "apiVersion: raywarden.io/v1alpha1\nkind: Policy\n"
@@ -267,25 +269,6 @@ async def test_the_policy_file_of_the_server_decides(fake: FakeKubeApi, api: Kub
     _, output, errors = await run(fake, "--adopt", "team-a/demo", "--dry-run")
     assert output.startswith("RayCluster team-a/demo: mode members\n")
     assert "the default policy is assumed" in errors
-
-
-@conversation
-async def test_why_a_cluster_is_not_adopted(fake: FakeKubeApi, api: KubeApi) -> None:
-    install(fake)
-    code, _, errors = await run(fake, "--adopt", "team-a/none")
-    assert code == 2 and errors.startswith("raywarden: there is no RayCluster team-a/none")
-    closed = changed(ray_cluster(), {"/spec/networkPolicy": {"mode": "DenyAll"}})
-    fake.put("rayclusters", named("theirs", document=closed))
-    code, _, errors = await run(fake, "--adopt", "team-a/theirs")
-    assert code == 1 and "KubeRay writes its NetworkPolicies" in errors
-    fake.forbidden = {("patch", "rayclusters")}
-    code, _, errors = await run(fake, "--adopt", "team-a/demo")
-    assert code == 2
-    assert "you may not patch rayclusters.ray.io in namespace team-a: ask an" in errors
-    fake.delete("deployments", "raywarden-system", "raywarden")
-    code, _, errors = await run(fake, "--adopt", "team-a/demo")
-    assert code == 2
-    assert errors.startswith("raywarden: RayWarden is not installed: ")
 
 
 @conversation

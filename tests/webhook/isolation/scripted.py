@@ -31,6 +31,7 @@ class ScriptedState:
 
     def __init__(self) -> None:
         self.synced = True
+        self.knows_clusters = True
         self.clusters: dict[ClusterKey, ManagedCluster | None] = {}
         self.uids: dict[ClusterKey, str] = {}
         self.policies: dict[ClusterKey, StoredNetworkPolicy] = {}

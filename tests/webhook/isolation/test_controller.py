@@ -147,8 +147,9 @@ async def test_endless_changes_by_somebody_else_are_repaired_at_a_bounded_rate(
     scripted.state.put(raw_cluster())
     await closed(scripted)
     document = {"metadata": {"name": PODS, "namespace": "ray"}, "spec": {"ingress": [{}]}}
-    for _ in range(300):
-        scripted.writer.store(document)
+    for number in range(300):
+        version = {"/metadata/resourceVersion": f"theirs-{number}"}
+        scripted.writer.store(changed(document, version))
         await asyncio.sleep(0.001)
     assert 5 < len(scripted.writer.applied) < 20
 
@@ -163,6 +164,30 @@ def test_policies_of_a_deleted_cluster_are_deleted_late(monkeypatch: pytest.Monk
             scripted.state.remove("ray", "demo")
             await asyncio.sleep(0.1)
             assert len(scripted.state.policies) == 2, "the cache may only be behind"
+            await until(lambda: not scripted.state.policies)
+
+    asyncio.run(main())
+
+
+def test_no_policy_is_deleted_while_the_api_server_knows_no_rayclusters(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "_ORPHAN_SECONDS", 0.05)
+
+    async def main() -> None:
+        async with started(Scripted()) as scripted:
+            scripted.state.put(raw_cluster())
+            await closed(scripted)
+            scripted.state.knows_clusters = False
+            scripted.state.remove("ray", "demo")
+            await asyncio.sleep(0.1)
+            scripted.controller.examine()
+            await asyncio.sleep(0.05)
+            assert len(scripted.state.policies) == 2 and not scripted.writer.deleted
+            scripted.state.knows_clusters = True
+            scripted.controller.examine()
+            await asyncio.sleep(0.1)
+            scripted.controller.examine()
             await until(lambda: not scripted.state.policies)
 
     asyncio.run(main())

@@ -2,6 +2,7 @@
 
 import pytest
 
+from policies.network.allowance import Allowance
 from policies.network.isolation import ALLOW_FROM_ANNOTATION, ISOLATION_ANNOTATION, ClusterIsolation
 from policies.network.isolation import IsolationMode as Mode
 from policies.network.managed import ManagedCluster, StoredNetworkPolicy, application_of
@@ -72,7 +73,7 @@ def test_where_nothing_is_written_nothing_is_missing() -> None:
 def test_kuberays_own_policies_are_waited_for() -> None:
     scripted = Scripted()
     closed(scripted)
-    scripted.state.put(changed(raw_cluster(), {"/spec/networkPolicy": {"mode": "denyAll"}}))
+    scripted.state.put(changed(raw_cluster(), {"/spec/networkPolicy": {"mode": "DenyAll"}}))
     assert scripted.missing() == "KubeRay has not written the NetworkPolicies of demo yet"
     assert not scripted.wanted.plan("ray", "demo").delete, "ours keep it closed until then"
     scripted.state.kuberay.add(("ray", "demo"))
@@ -104,7 +105,6 @@ def test_a_policy_with_another_effect_is_missing_and_written(change: Object) -> 
     [
         {"/metadata/labels": {}},
         {"/metadata/ownerReferences": []},
-        {"/metadata/ownerReferences/0/uid": "other"},
         {"/metadata/ownerReferences/0/controller": True},
     ],
 )
@@ -115,6 +115,41 @@ def test_a_policy_without_its_owner_or_label_is_written_but_not_missing(change: 
         scripted.state.policies["ray", policy.name] = stored
     assert scripted.missing() == ""
     assert len(scripted.wanted.plan("ray", "demo").write) == 2
+
+
+def test_policies_of_an_earlier_cluster_are_missing_because_they_are_about_to_be_deleted() -> None:
+    scripted = Scripted()
+    closed(scripted)
+    scripted.state.put(raw_cluster(uid="u2"))
+    assert scripted.missing(uid="u2") == f"the NetworkPolicy {PODS} is not up to date yet"
+    assert len(scripted.wanted.plan("ray", "demo").write) == 2
+
+
+def test_raywarden_closes_what_kuberay_leaves_open() -> None:
+    scripted = Scripted()
+    egress_only = {"/spec/networkPolicy": {"mode": "DenyAllEgress"}}
+    scripted.state.put(changed(raw_cluster(), egress_only))
+    scripted.state.kuberay.add(("ray", "demo"))
+    assert scripted.missing() == f"the NetworkPolicy {PODS} does not exist yet"
+    assert len(scripted.wanted.plan("ray", "demo").write) == 2
+
+
+def test_a_policy_for_many_networks_stands() -> None:
+    scripted = Scripted()
+    networks = (f"10.{number // 256}.{number % 256}.0/24:8265" for number in range(2000))
+    allowed = tuple(map(Allowance.ingress, networks))
+    scripted.isolation = ClusterIsolation(Mode.MEMBERS, allow_from=allowed)
+    closed(scripted)
+    assert scripted.missing() == "" and not scripted.wanted.plan("ray", "demo").write
+
+
+def test_no_part_of_an_annotation_that_is_too_long_is_read() -> None:
+    scripted = Scripted()
+    scripted.isolation = ClusterIsolation(Mode.MEMBERS, authors_may_allow=True)
+    # Its first 2000 characters end in 10.0.0.0/1.
+    text = f"{'10.0.0.0/1':>2000}6"
+    scripted.state.put(raw_cluster(**{ALLOW_FROM_ANNOTATION: text}))
+    assert "ipBlock" not in str(documents(scripted))
 
 
 def test_egress_rules_without_effect_do_not_count() -> None:

@@ -23,7 +23,8 @@ def managed(generation: int = 1, **spec: Any) -> dict[str, Any]:
 def owned(name: str, **pods: str) -> dict[str, Any]:
     """A NetworkPolicy that the RayCluster `c` controls."""
     document = stored(name, spec={"podSelector": {"matchLabels": pods}})
-    owner = {"apiVersion": "ray.io/v1", "kind": "RayCluster", "name": "c", "controller": True}
+    cluster = {"apiVersion": "ray.io/v1", "kind": "RayCluster", "name": "c", "uid": "uid-c"}
+    owner = {**cluster, "controller": True}
     document["metadata"]["ownerReferences"] = [owner]
     return document
 
@@ -144,3 +145,35 @@ async def test_kuberay_isolates_with_policies_for_every_group(
         assert not live.isolation.kuberay_isolates(*KEY), "its workers are still open"
         fake.put("networkpolicies", owned("c-workers", **{**head, "ray.io/node-type": "worker"}))
         await until(lambda: live.isolation.kuberay_isolates(*KEY))
+
+
+@conversation
+async def test_kuberay_isolates_neither_for_an_earlier_cluster_nor_with_egress_alone(
+    fake: FakeKubeApi, api: KubeApi
+) -> None:
+    fake.put("rayclusters", managed())
+    fake.put("networkpolicies", owned("all", **{"ray.io/cluster": "c"}))
+    async with following(api) as live:
+        assert live.isolation.kuberay_isolates(*KEY)
+        await watched(fake, "networkpolicies")
+        earlier = owned("all", **{"ray.io/cluster": "c"})
+        earlier["metadata"]["ownerReferences"][0]["uid"] = "earlier"
+        fake.put("networkpolicies", earlier)
+        await until(lambda: not live.isolation.kuberay_isolates(*KEY))
+        egress = owned("all", **{"ray.io/cluster": "c"})
+        egress["spec"]["policyTypes"] = ["Egress"]
+        fake.put("networkpolicies", egress)
+        fake.put("networkpolicies", stored("last"))
+        await until(lambda: len(live.state_of("ray").network_policies or ()) == 2)
+        assert not live.isolation.kuberay_isolates(*KEY)
+
+
+@conversation
+async def test_without_their_crd_rayclusters_are_unknown(fake: FakeKubeApi, api: KubeApi) -> None:
+    fake.put("rayclusters", managed())
+    async with following(api) as live:
+        assert live.isolation.knows_clusters and live.isolation.uid_of(*KEY)
+        fake.unknown.add("rayclusters")
+        fake.forget()
+        await until(lambda: not live.isolation.uid_of(*KEY))
+        assert not live.isolation.knows_clusters

@@ -1,5 +1,6 @@
 """The hardened examples violate no rule, and Kubernetes and KubeRay accept them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +61,15 @@ def test_every_kind_has_an_example() -> None:
 
 @pytest.mark.parametrize("source", [*_FILES, _FOLDER], ids=lambda source: source.stem)
 def test_the_hardened_examples_have_no_violation(source: Path) -> None:
-    examples = manifests(source)
-    policy = Policy.parse({"profiles": {"enforce": "restricted"}})
+    assert_no_violation(manifests(source))
+
+
+def test_the_examples_let_their_clients_in_under_deny_ingress() -> None:
+    assert_no_violation(manifests(_FOLDER), networkIsolation={"mode": "deny-ingress"})
+
+
+def assert_no_violation(examples: Sequence[Manifest], **policy_file: Any) -> None:
+    policy = Policy.parse({"profiles": {"enforce": "restricted"}, **policy_file})
     namespaces = ManifestNamespaces(example.document for example in examples)
     reviewer = Reviewer(lambda: policy, lambda: factory.SIGNER, namespaces, lambda: factory.TODAY)
     outcomes = []
