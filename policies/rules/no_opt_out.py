@@ -39,8 +39,9 @@ class NoOptOut(Rule):
     the lists here, may weaken or remove the labels `raywarden.io/enforce`, `raywarden.io/warn` and
     `raywarden.io/audit` of a namespace.
     The annotation `raywarden.io/network-isolation` of a RayCluster, RayJob or RayService can only
-    choose a stricter mode than `networkIsolation` of the policy file. Only a cluster administrator
-    may remove it from a RayCluster. `raywarden.io/allow-from` is accepted where
+    choose a stricter mode than `networkIsolation` of the policy file. It cannot be removed from a
+    RayCluster: RayWarden writes it again. To open clusters, an administrator sets the mode `off`
+    for their namespace. `raywarden.io/allow-from` is accepted where
     `networkIsolation.authorsMayAllow` is set.
     Why: the rules protect other users from the author of a manifest, so an author may not switch
     them off.
@@ -119,7 +120,8 @@ class NoOptOut(Rule):
                 f"this update removes {ISOLATION_ANNOTATION}, which keeps the cluster's "
                 "NetworkPolicies",
                 _ANNOTATIONS / ISOLATION_ANNOTATION,
-                f"set {ISOLATION_ANNOTATION}: {mode}; only an administrator may remove it",
+                f"set {ISOLATION_ANNOTATION}: {mode}, or ask the administrator for the mode "
+                "off in this namespace",
             )
 
     def _allow_from(self, workload: Workload, facts: Facts) -> Iterator[Violation]:

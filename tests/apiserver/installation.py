@@ -59,7 +59,9 @@ class Installation:
         control_plane.apply(
             *(document for document in objects if document["kind"] not in _CONFIGURED)
         )
-        control_plane.kubeconfig(name, control_plane.token(name, "raywarden"))
+        # No kubelet renews it, and the end-to-end tests take longer than the usual ten minutes.
+        token = control_plane.token(name, "raywarden", expirationSeconds=4 * 3600)
+        control_plane.kubeconfig(name, token)
         installation.unregister()
         define_ray_clusters(control_plane)
         install_operator(control_plane)
