@@ -24,6 +24,8 @@ class FakeKubelet:
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """Serve one WebSocket."""
         self.seen.append(request.path)
+        if request.headers.get("Accept") == "application/json":
+            return web.Response(status=406)
         # The API server asks with `ports`, and a kubelet is asked with `port` as well.
         port = int(request.query.get("port") or request.query["ports"])
         socket = web.WebSocketResponse(protocols=(_PROTOCOL,))

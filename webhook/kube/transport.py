@@ -35,7 +35,9 @@ async def websocket(
     client: "ApiClient", request: Request, protocol: str
 ) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
     """A WebSocket that speaks `protocol`; raises the exceptions of `webhook.kube.request`."""
-    _, url, headers, _ = await _serialized(client, request)
+    _, url, serialized, _ = await _serialized(client, request)
+    # The kubelet answers 406 to a WebSocket that asks for JSON.
+    headers = {**serialized, "Accept": "*/*"}
     rest = client.rest_client
     # The library creates it with the first request, and for its own WebSockets in the same way.
     session = rest.pool_manager or rest._create_pool_manager()
