@@ -31,6 +31,9 @@ _LOOPBACK = (
 # the name of a head Service in a RayCluster until KubeRay creates that Service. Without this check,
 # an author could get a certificate for `*` or for any host name.
 _SERVICE_NAME = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
+# The kind of a cluster in SPIFFE ids. An opted-in cluster may have the name of a RayCluster in the
+# same namespace; anyone who authorizes by SPIFFE id must be able to tell them apart.
+RAY_KIND, OPTED_IN_KIND = "ray", "ray-opted-in"
 # A certificate must fit into a TLS handshake, even if an author creates many Services that select
 # one pod: gRPC fails with certificate chains of about 12 kB.
 _MAX_NAME_BYTES = 4096
@@ -223,16 +226,22 @@ def identify(
         if claim.uid:
             owner = f"the RayCluster {claim.cluster} that owns the pod"
         raise NotAllowedError(f"{owner} no longer exists or is being deleted")
-    # An opted-in cluster may have the name of a RayCluster in the same namespace; anyone who
-    # authorizes by SPIFFE id must be able to tell them apart.
-    kind = "ray-opted-in" if cluster.opted_in else "ray"
-    uri = f"spiffe://{domains.trust}/ns/{pod.namespace}/{kind}/{cluster.name}/{claim.role}"
     names: list[x509.GeneralName] = [x509.IPAddress(address) for address in pod.addresses]
     if claim.role is not Role.CLIENT:
         names += _LOOPBACK
         names += map(x509.DNSName, _host_names(claim.role, pod, cluster, services, domains))
-    names.append(x509.UniformResourceIdentifier(uri))
+    names.append(spiffe_id(cluster, claim.role, domains))
     return Identity(pod.name, cluster, claim.role, tuple(dict.fromkeys(names)))
+
+
+def spiffe_id(cluster: Cluster, role: Role, domains: Domains) -> x509.UniformResourceIdentifier:
+    """The SPIFFE id of a role in a cluster.
+
+    It is the only name in a person's certificate: no Ray process can serve under it.
+    """
+    kind = OPTED_IN_KIND if cluster.opted_in else RAY_KIND
+    path = f"ns/{cluster.namespace}/{kind}/{cluster.name}/{role}"
+    return x509.UniformResourceIdentifier(f"spiffe://{domains.trust}/{path}")
 
 
 def _host_names(

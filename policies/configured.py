@@ -54,17 +54,20 @@ class Injection(Configured):
 
     ray_cluster: Literal["full", "marker"] = Field(
         "full",
-        description="`full` writes every default into RayClusters; `marker` writes only the label "
-        "and node-ip-address, and RayWarden adds the rest to each pod",
+        description="`full` writes every default into RayClusters; `marker` writes only the label, "
+        "node-ip-address and authOptions, and RayWarden adds the rest to each pod",
     )
     node_ip_address: Annotated[Literal["pod-ip", "fqdn", "off"], OFF] = Field(
         "pod-ip",
         description="the head's node-ip-address; `fqdn` is its service name where Ray can start "
         "with it, else the pod IP",
     )
-    auth: Annotated[Literal["off", "token"], OFF] = Field(
-        "off",
-        description="`token` asks KubeRay for token authentication (Ray 2.52 or later)",
+    auth: Annotated[Literal["auto", "token", "kubernetes", "off"], OFF] = Field(
+        "auto",
+        description="whether new RayClusters ask their callers for a token: `auto` where KubeRay "
+        "knows it and every port of Ray asks (Ray 2.54 or later); `token` from Ray 2.52 on; "
+        "`kubernetes` for tokens of the Kubernetes API (Ray 2.55 and KubeRay 1.6 or later, "
+        "RayClusters only, other kinds get `token`)",
     )
     non_root_images: tuple[NonRootImage, ...] = Field(
         (NonRootImage(image="rayproject/*", uid=1000),),

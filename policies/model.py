@@ -12,7 +12,6 @@ from policies.configured import Configured, Injection, NetworkIsolation
 from policies.documents.draft import Draft
 from policies.documents.pointer import Pointer
 from policies.documents.untyped import as_dict
-from policies.ray.operator import KubeRayOperator
 from policies.ray.pod import Pod, PodRole
 from policies.ray.workload import Workload
 
@@ -101,8 +100,7 @@ class Facts:
 
     `size` is the size of the review in bytes, or None if it did not come as text. `request` is the
     AdmissionRequest without its objects; only expressions read it. On UPDATE `stored` is the stored
-    object, and `before` is its view if it is a workload. `kuberay` is the KubeRay that runs here;
-    None if it is unknown.
+    object, and `before` is its view if it is a workload.
     """
 
     operation: str
@@ -114,7 +112,6 @@ class Facts:
     namespace_state: NamespaceState = field(default_factory=NamespaceState)
     injection: Injection = field(default_factory=Injection)
     network_isolation: NetworkIsolation = field(default_factory=NetworkIsolation)
-    kuberay: KubeRayOperator | None = None
     contract_hash: str = ""
     request: Mapping[str, Any] = field(default_factory=dict)
     size: int | None = None

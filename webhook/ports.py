@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Protocol
 
+from certs.client import ClusterName
 from certs.identity import Cluster, LivePod, Service, TokenIdentity
 from policies.cluster.state import NamespaceState
 from policies.network.managed import ManagedCluster, StoredNetworkPolicy
@@ -158,6 +160,10 @@ class LiveObjects(Protocol):
         """All RayClusters, from memory."""
         ...
 
+    def known_ray_cluster(self, namespace: str, name: str) -> Cluster | None:
+        """A RayCluster, from memory; None if it is not known."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class StoredSeed:
@@ -207,4 +213,80 @@ class WebhookConfigurations(Protocol):
 
         Raises UnavailableError, also if a configuration does not exist.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Requester:
+    """Who created an object; the API server writes these fields, and users cannot."""
+
+    name: str
+    uid: str
+    groups: Sequence[str]
+    extra: Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class ClientRequest:
+    """A CertificateSigningRequest for RayWarden's signer.
+
+    `lifetime`: the requested seconds; None if the request leaves that to the signer. `decided`: it
+    is denied, failed or has its certificate. `version`: the resourceVersion.
+    """
+
+    name: str
+    uid: str
+    version: str
+    created: datetime
+    requester: Requester
+    csr: bytes
+    usages: Sequence[str]
+    lifetime: int | None
+    approved: bool
+    decided: bool
+
+
+class ClientRequests(Protocol):
+    """The CertificateSigningRequests of people. Every call may raise UnavailableError.
+
+    Those that write raise ConflictError if the request has changed since it was read.
+    """
+
+    async def follow(self, offer: Callable[[ClientRequest], None]) -> None:
+        """Call `offer` with each request that is not decided, now and later, until cancelled."""
+        ...
+
+    async def read(self, request: ClientRequest) -> ClientRequest | None:
+        """The request as it is stored now; None if it is gone."""
+        ...
+
+    async def may_connect(self, requester: Requester, cluster: ClusterName) -> bool:
+        """Whether RBAC, or another authorizer, lets the requester connect to a cluster."""
+        ...
+
+    async def cluster(self, name: ClusterName) -> tuple[Cluster | None, str]:
+        """The live cluster whose pods have certificates from RayWarden.
+
+        Without one: None, and what is missing.
+        """
+        ...
+
+    async def approve(self, request: ClientRequest, message: str) -> ClientRequest:
+        """Approve a request; returns it as it is stored then."""
+        ...
+
+    async def deny(self, request: ClientRequest, reason: str, message: str) -> None:
+        """Deny a request that is not approved."""
+        ...
+
+    async def fail(self, request: ClientRequest, reason: str, message: str) -> None:
+        """Record that no certificate will be issued."""
+        ...
+
+    async def issue(self, request: ClientRequest, certificates: bytes) -> None:
+        """Store the certificates (PEM) of an approved request."""
+        ...
+
+    async def record(self, request: ClientRequest, cluster: Cluster, message: str) -> None:
+        """Store an Event about an issued certificate on its RayCluster, if there is one."""
         ...

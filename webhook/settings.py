@@ -6,7 +6,7 @@ No other module of the server reads the environment.
 import os
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
-from ipaddress import IPv4Address, ip_address
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any, Literal
 
@@ -46,7 +46,7 @@ class Settings(BaseSettings):
         8444,
         ge=0,
         le=65535,
-        description="HTTPS port of `/v1/certificates`; 0 chooses a free port",
+        description="HTTPS port of `/v1/certificates` and `/v1/bundles`; 0 chooses a free port",
     )
     operations_port: int = Field(
         8080,
@@ -158,6 +158,21 @@ class Settings(BaseSettings):
     max_enrollment_bytes: int = Field(
         32 * 1024, gt=0, description="largest enrollment request; larger ones get 413"
     )
+    client_certificates: bool = Field(
+        False,
+        description="issue certificates to people who use `raywarden connect`; "
+        "`deploy/components/connect` sets it and grants the rights",
+    )
+    # At most a week: nothing takes a certificate back before it expires.
+    client_certificate_hours: float = Field(
+        8.0,
+        gt=0,
+        le=168,
+        description="longest validity of a person's certificate, which is also the default",
+    )
+    client_certificates_per_minute: int = Field(
+        10, gt=0, description="certificates that one person can request per minute"
+    )
     # At most a minute: generations become active five minutes after they are added, and by then
     # every replica must have read them.
     resync_seconds: float = Field(
@@ -246,16 +261,6 @@ def from_environment(*, strict: bool = False) -> Settings:
     if problems:
         raise SetupError("\n".join(problems))
     return settings
-
-
-def api_server_service(environment: Mapping[str, str] = os.environ) -> tuple[str, int] | None:
-    """The address and port of the Service `kubernetes`, which Kubernetes gives to every pod."""
-    address = environment.get("KUBERNETES_SERVICE_HOST", "")
-    port = environment.get("KUBERNETES_SERVICE_PORT", "")
-    try:
-        return str(ip_address(address)), int(port)
-    except ValueError:
-        return None
 
 
 def unknown_variables(environment: Mapping[str, str] = os.environ) -> Iterator[str]:

@@ -3,7 +3,7 @@
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache, partial
@@ -19,12 +19,14 @@ from certs.root import Root
 from certs.seed import SEED_BYTES
 from policies.config import Policy
 from webhook.admission.reviewer import Reviewer, signer_of
+from webhook.ca.bundles import Bundles
 from webhook.ca.root_files import load_root
 from webhook.ca.rotation import Rotation
 from webhook.ca.seed_store import DirectorySeedStore, MemorySeedStore
 from webhook.ca.serving_certificate import ServingCertificate, serving_certificate
 from webhook.ca.trust import Trust
 from webhook.check.collect import Inspection
+from webhook.client_certificates.signer import client_signer
 from webhook.enrollment.signing import Signing
 from webhook.isolation.assembly import IsolationAdapters, controller_for
 from webhook.isolation.controller import IsolationController
@@ -36,6 +38,7 @@ from webhook.kube.adapters import (
     KubeWebhookConfigurations,
 )
 from webhook.kube.api import KubeApi
+from webhook.kube.client_requests import KubeClientRequests
 from webhook.kube.policy_writer import KubeLeases, KubePolicyWriter
 from webhook.manifests import report
 from webhook.manifests.cluster import ManifestCluster
@@ -115,6 +118,7 @@ async def server(
         namespace_states=live,
         seeds=_seeds(settings, api),
         configurations=configurations if writes_bundle else None,
+        client_requests=KubeClientRequests(api, _now),
         isolation=IsolationAdapters(live.isolation, KubePolicyWriter(api), leases),
         run_caches=live.run_with,
         cached_resources=live.resources,
@@ -173,11 +177,19 @@ def _server(
         dependencies.seeds, trust, certificate, dependencies.configurations,
         readiness, observer, on_ca_change, _now, _new_secret,
     )  # fmt: skip
-    tasks = _tasks(settings, dependencies, readiness, reconciler, policy_watch, controller)
+    beside: list[Task] = [controller.run] if controller else []
+    if settings.client_certificates and dependencies.client_requests:
+        signer = client_signer(
+            settings, dependencies.client_requests, lambda: trust.authorities, trust.domains,
+            observer, _now, time.monotonic, random_serial_number,
+        )  # fmt: skip
+        beside.append(partial(signer.run, readiness.wait))
+    tasks = _tasks(settings, dependencies, readiness, reconciler, policy_watch, beside)
     signing = _signing(settings, dependencies, policy_watch, trust, controller)
+    bundles = Bundles(dependencies.live, lambda: trust.authorities)
     apps = {
         "admission": admission_app(reviewer, observer, readiness, settings),
-        "enrollment": enrollment_app(signing, observer, settings),
+        "enrollment": enrollment_app(signing, bundles, observer, settings),
         "operations": operations_app(readiness, observer),
     }
     listeners = {
@@ -233,7 +245,7 @@ def _tasks(
     readiness: Readiness,
     reconciler: Reconciler,
     policy_watch: PolicyWatch,
-    controller: IsolationController | None,
+    beside: Sequence[Task],
 ) -> tuple[Task, ...]:
     tasks: list[Task] = [
         partial(reconciler.run, settings.resync_seconds),
@@ -241,7 +253,6 @@ def _tasks(
     ]
     if dependencies.run_caches:
         readiness.expect(*dependencies.cached_resources)
-        beside = (controller.run,) if controller else ()
         tasks.append(partial(dependencies.run_caches, readiness.met, beside))
     return tuple(tasks)
 
@@ -266,11 +277,10 @@ def _signing(
     trust: Trust,
     controller: IsolationController | None,
 ) -> Signing:
-    wanted = controller.wanted if controller else NoNetworkPolicies()
     return Signing(
-        dependencies.live, wanted, lambda: policy_watch.policy.network_isolation,
-        lambda: trust.authorities, trust.domains, _profile(settings), settings,
-        _now, time.monotonic, random_serial_number,
+        dependencies.live, controller.wanted if controller else NoNetworkPolicies(),
+        lambda: policy_watch.policy.network_isolation, lambda: trust.authorities, trust.domains,
+        _profile(settings), settings, _now, time.monotonic, random_serial_number,
     )  # fmt: skip
 
 

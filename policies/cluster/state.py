@@ -18,6 +18,7 @@ from policies.network.policy import NetworkPolicy
 from policies.network.ray_ports import moved_ports, worker_ports
 from policies.network.ray_traffic import ClusterTraffic
 from policies.ray.membership import RAY_CLUSTER_LABEL
+from policies.ray.operator import KubeRayOperator
 from policies.ray.workload import TLS_LABEL, TLS_MANAGED, Group, Workload
 
 _NONE: Mapping[str, Any] = {}
@@ -190,6 +191,7 @@ class NamespaceState:
     of them that can be reached from outside the cluster. `endpoints`: those that Kubernetes did not
     write for the selector of a Service, by name. `quotas`: those that limit the namespace. `rbac`:
     what holds in all namespaces. `namespace_rbac`: what Roles and RoleBindings add for this one.
+    `kuberay`: what the installed KubeRay knows.
 
     The collections change when the caches change: use them at once, and do not keep them.
     """
@@ -203,6 +205,7 @@ class NamespaceState:
     quotas: Collection[LiveQuota] | None = None
     rbac: RbacGrants = field(default_factory=RbacGrants)
     namespace_rbac: NamespaceRbac | None = None
+    kuberay: KubeRayOperator = field(default_factory=KubeRayOperator)
 
     @property
     def operator_namespaces(self) -> tuple[str, ...]:

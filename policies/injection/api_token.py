@@ -1,8 +1,12 @@
 """Which pods need a token for the Kubernetes API, and which have one."""
 
+from collections.abc import Iterator
+
+from policies.documents.pointer import Pointer
 from policies.documents.untyped import as_dict, as_str, dict_items
 from policies.injection.contract import API_TOKEN_DIRECTORY, is_completed_later
 from policies.model import Facts
+from policies.ray.auth import uses_kubernetes_tokens
 from policies.ray.pod import Pod, PodRole
 from policies.ray.workload import Workload
 
@@ -63,3 +67,25 @@ def projects_token(pod: Pod) -> bool:
                 if not audience or "kubernetes" in audience:
                     return True
     return False
+
+
+def token_reviewers(workload: Workload) -> Iterator[tuple[str, Pointer]]:
+    """The service accounts of the pods whose Ray checks tokens with the API server.
+
+    A pod that KubeRay creates was checked as part of its RayCluster.
+    """
+    cluster = workload.cluster
+    if workload.is_kuberay_pod:
+        return
+    for pod in workload.pods:
+        if pod.ray_container and uses_kubernetes_tokens(pod.ray_container, cluster):
+            account = as_str(pod.spec.get("serviceAccountName")) or "default"
+            # KubeRay's `GetHeadGroupServiceAccountName`, for the autoscaler.
+            if (
+                account == "default"
+                and pod.role is PodRole.HEAD
+                and cluster
+                and cluster.autoscaling
+            ):
+                account = workload.name
+            yield account, pod.spec_pointer / "serviceAccountName"

@@ -37,7 +37,8 @@ def _planned_isolation(workload: Workload, facts: Facts) -> PlannedIsolation:
         return PlannedIsolation()
     kuberays = workload.cluster.spec.get("networkPolicy")
     # Where KubeRay leaves ingress open (DenyAllEgress), RayWarden closes it.
-    if kuberay_closes(kuberays) and not _is_dropped(facts):
+    dropped = facts.namespace_state.kuberay.drops_network_policy
+    if kuberay_closes(kuberays) and not dropped:
         return PlannedIsolation(kuberay=kuberays)
     if is_opted_out(workload, facts):
         return PlannedIsolation()
@@ -49,10 +50,6 @@ def _planned_isolation(workload: Workload, facts: Facts) -> PlannedIsolation:
         annotations = {ISOLATION_ANNOTATION: MANAGED, **annotations}
     in_file = facts.network_isolation.of_namespace(facts.namespace)
     return PlannedIsolation(in_file.of_cluster(annotations))
-
-
-def _is_dropped(facts: Facts) -> bool:
-    return facts.kuberay is not None and facts.kuberay.drops_network_policy
 
 
 def isolation_of_live(cluster: LiveCluster, facts: Facts) -> ClusterIsolation:

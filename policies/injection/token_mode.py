@@ -1,11 +1,9 @@
 """Whether Ray asks its callers for a token, by what the object says and by what RayWarden adds."""
 
-from policies.documents.untyped import as_str
-from policies.injection.contract import TlsBy, tls_by
+from policies.injection.token_choice import Auth, token_choice
 from policies.model import Facts
 from policies.ray.auth import MODE, TOKEN_MODE, has_token_mode, mode_of
 from policies.ray.pod import Container, Pod, PodRole
-from policies.ray.version import TOKEN_AUTH_SINCE, ray_version
 from policies.ray.workload import ClusterSpec, Workload
 
 _WITHOUT_RAY = (PodRole.SUBMITTER, PodRole.CLEANUP)
@@ -31,12 +29,7 @@ def gets_token_mode(cluster: ClusterSpec, workload: Workload, facts: Facts) -> b
         return True
     if workload.kind == "RayCluster" or cluster.spec.get("authOptions") is not None:
         return False
-    if tls_by(workload) not in (TlsBy.NONE, TlsBy.RAYWARDEN):
-        return False
-    if facts.injection.auth != TOKEN_MODE or facts.injection.ray_cluster != "full":
-        return False
-    version = ray_version(as_str(cluster.spec.get("rayVersion")))
-    return version is not None and version >= TOKEN_AUTH_SINCE
+    return token_choice(workload, facts).auth is not Auth.NONE
 
 
 def _has_token_mode(container: Container, by_kuberay: bool) -> bool:

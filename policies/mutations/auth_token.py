@@ -4,40 +4,99 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from policies.documents.draft import Draft
-from policies.documents.untyped import as_str
-from policies.model import Facts, Mutation, sticky
-from policies.ray.version import TOKEN_AUTH_SINCE, ray_version
-from policies.ray.workload import Workload
-
-# Older than every version, so that an unknown version does not get tokens.
-_UNKNOWN_VERSION = (0, 0, 0)
-_DEFAULT = {"authOptions": {"mode": "token"}}
+from policies.documents.untyped import as_dict, as_str
+from policies.injection.token_choice import Auth, TokenChoice, is_ours, token_choice
+from policies.model import Facts, Mutation
+from policies.ray.auth import has_token_mode, missing_authentication, missing_token_mount
+from policies.ray.container_settings import token_secret_of
+from policies.ray.pod import Container, Pod
+from policies.ray.workload import ClusterSpec, Workload
 
 
 class AuthToken(Mutation):
-    """Requests KubeRay's token authentication (`authOptions`) if `inject.auth` is `token`.
+    """Requests KubeRay's token authentication (`authOptions`), as `inject.auth` says.
 
-    Applies only to Ray 2.52 or later, and only if the author wrote no `authOptions`.
+    The default, `auto`, does so if `rayVersion` is 2.54 or later, no image is of a Ray that does
+    not know tokens, the installed KubeRay knows `authOptions`, and the author wrote neither
+    `authOptions` nor one of Ray's variables for it. `token` does so from Ray 2.52 on. `kubernetes`
+    also sets `enableK8sTokenAuth`, for RayClusters that KubeRay does not create from another
+    object. In a pod, containers that connect to Ray get the variables that KubeRay gave to Ray's
+    own container, such as the submitter in the head of a RayJob in SidecarMode.
     """
 
     id: ClassVar[str] = "auth-token"
 
     def mutate(self, draft: Draft, workload: Workload, facts: Facts) -> Iterator[str]:
-        """Applies only to RayClusters; KubeRay creates the Secret and the variables itself."""
-        cluster = workload.cluster
-        if workload.kind != "RayCluster" or cluster is None:
-            return
-        if cluster.spec.get("authOptions") is not None:
-            return
-        before = facts.before.cluster.spec if facts.before and facts.before.cluster else None
-        if before is None and (facts.injection.auth != "token" or facts.only_marks(workload)):
-            return
-        version = ray_version(as_str(cluster.spec.get("rayVersion"))) or _UNKNOWN_VERSION
-        if before is None and version < TOKEN_AUTH_SINCE:
-            yield (
-                "token authentication stays off: KubeRay supports it only where spec.rayVersion"
-                " is 2.52 or later"
-            )
-            return
+        """Applies to RayClusters and their pods; KubeRay creates the Secret."""
+        if workload.kind == "Pod":
+            for pod in self.pods(workload):
+                with draft.all_or_nothing():
+                    _complete(draft, pod)
+        elif workload.kind == "RayCluster" and workload.cluster is not None:
+            yield from _request(draft, workload, workload.cluster, facts)
+
+
+def _request(draft: Draft, workload: Workload, cluster: ClusterSpec, facts: Facts) -> Iterator[str]:
+    if facts.before is not None:
+        _restore(draft, cluster, facts.before)
+        return
+    choice = token_choice(workload, facts)
+    # `auto` promises nothing; `auth-on` says what its clusters lack.
+    if choice.obstacle and facts.injection.auth != "auto":
+        state = "is used instead of Kubernetes tokens" if choice.options else "stays off"
+        yield f"token authentication {state}: {choice.obstacle}"
+    if choice.options:
         with draft.all_or_nothing():
-            draft.fill(cluster.pointer, sticky(_DEFAULT, before))
+            draft.fill(cluster.pointer, {"authOptions": dict(choice.options)})
+        yield _way_in(choice, workload, facts)
+
+
+def _restore(draft: Draft, cluster: ClusterSpec, before: Workload) -> None:
+    """Keep what was stored, because KubeRay recreates a cluster whose spec has changed."""
+    stored = as_dict(before.cluster.spec.get("authOptions")) if before.cluster else {}
+    if is_ours(stored) and cluster.spec.get("authOptions") is None:
+        with draft.all_or_nothing():
+            draft.fill(cluster.pointer, {"authOptions": dict(stored)})
+
+
+def _way_in(choice: TokenChoice, workload: Workload, facts: Facts) -> str:
+    """How people and programs that reach Ray's ports get the token that Ray now asks for."""
+    if choice.auth is Auth.KUBERNETES:
+        return (
+            "clients of this cluster now need a Kubernetes token, and its user the verb ray:write "
+            "on rayclusters.ray.io: kubectl create token SERVICE-ACCOUNT"
+        )
+    # With only a generateName, the API server chooses the name after admission.
+    named = bool(as_str(workload.metadata.get("name")))
+    secret = token_secret_of(workload) if named else "NAME-OF-THE-RAYCLUSTER"
+    return (
+        "clients and browsers of this cluster now need its token: "
+        f"kubectl get secret {secret} --namespace {facts.namespace} "
+        "-o jsonpath='{.data.auth_token}' | base64 -d"
+    )
+
+
+def _complete(draft: Draft, pod: Pod) -> None:
+    """Give the containers that connect to Ray what KubeRay gave to Ray's own container."""
+    ray = pod.ray_container
+    if ray is None or not has_token_mode(ray):
+        return
+    for container in pod.ray_containers:
+        if container is not ray:
+            _complete_container(draft, container, ray)
+
+
+def _complete_container(draft: Draft, container: Container, ray: Container) -> None:
+    missing = missing_authentication(container, ray)
+    if not missing:
+        return
+    draft.insert(container.pointer / "env", _length(container, "env"), list(map(dict, missing)))
+    mount = missing_token_mount(container, ray)
+    if mount is not None:
+        mounts = container.pointer / "volumeMounts"
+        draft.insert(mounts, _length(container, "volumeMounts"), [dict(mount)])
+
+
+def _length(container: Container, field: str) -> int:
+    value = container.raw.get(field)
+    return len(value) if isinstance(value, list) else 0

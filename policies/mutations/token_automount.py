@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from policies.documents.draft import Draft
 from policies.injection.api_token import has_token, needs_token
+from policies.injection.token_choice import Auth, token_choice
 from policies.model import Facts, Mutation, sticky
 from policies.ray.pod import Pod
 from policies.ray.workload import Workload
@@ -24,7 +25,7 @@ class TokenAutomount(Mutation):
 
     def mutate(self, draft: Draft, workload: Workload, facts: Facts) -> Iterator[str]:
         """Skips pods that already mount a token: the field would no longer remove it."""
-        if facts.only_marks(workload):
+        if facts.only_marks(workload) or _gets_kubernetes_tokens(workload, facts):
             return
         for pod in self.pods(workload):
             if needs_token(pod, workload):
@@ -34,6 +35,13 @@ class TokenAutomount(Mutation):
                 before = facts.counterpart(pod)
                 with draft.all_or_nothing():
                     draft.fill(pod.spec_pointer, sticky(_DEFAULT, before.spec if before else None))
+
+
+def _gets_kubernetes_tokens(workload: Workload, facts: Facts) -> bool:
+    """The mutation `auth-token` will let this new RayCluster's pods check their callers' tokens."""
+    if facts.injection.auth != "kubernetes" or workload.kind != "RayCluster" or facts.before:
+        return False
+    return token_choice(workload, facts).auth is Auth.KUBERNETES
 
 
 def _restore_token(draft: Draft, pod: Pod, facts: Facts) -> Iterator[str]:

@@ -6,12 +6,13 @@ Sources: Ray 2.60 `src/ray/rpc/authentication/authentication_mode.cc`,
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from policies.documents.pointer import Pointer
 from policies.documents.untyped import as_dict, as_str, dict_items
+from policies.ray.image import repository_of
 from policies.ray.pod import Container, Pod, PodRole
 from policies.ray.workload import ClusterSpec, Workload
 
@@ -20,7 +21,19 @@ TOKEN = "RAY_AUTH_TOKEN"
 TOKEN_PATH = "RAY_AUTH_TOKEN_PATH"
 KUBERNETES_TOKENS = "RAY_ENABLE_K8S_TOKEN_AUTH"
 TOKEN_MODE = "token"
+# Images of authenticating proxies, each by the last part of its repository.
+PROXIES = (
+    "kube-rbac-proxy",
+    "oauth2-proxy",
+    "oauth-proxy",
+    "ose-oauth-proxy",
+    "ose-oauth-proxy-rhel9",
+)
 _VARIABLES = frozenset({TOKEN, TOKEN_PATH})
+_ALL = frozenset({MODE, TOKEN, TOKEN_PATH, KUBERNETES_TOKENS})
+
+# Where KubeRay mounts a pod's own Kubernetes token for Ray.
+_TOKEN_DIRECTORY = "/var/run/secrets/ray.io/serviceaccount"
 
 # `$$(NAME)` is an escape; Kubernetes does not expand it.
 _REFERENCE = re.compile(r"(?<!\$)\$\(([^()\s]+)\)")
@@ -71,6 +84,17 @@ def names_a_token(workload: Workload) -> bool:
     return any(_names_token(container) for container, _ in workload.ray_containers)
 
 
+def names_authentication(workload: Workload) -> bool:
+    """The author chose a mode or a token for a container."""
+    return any(container.variables_like("RAY_") & _ALL for container, _ in workload.ray_containers)
+
+
+def has_proxy(cluster: ClusterSpec, proxies: Collection[str]) -> bool:
+    """One of these proxies runs beside the head."""
+    images = (repository_of(container.image) for container in cluster.head.pod.containers)
+    return any(image.rpartition("/")[2] in proxies for image in images)
+
+
 def token_containers(workload: Workload) -> Iterator[tuple[Container, str, Pod]]:
     """Each Ray container that names a token, with its title and the pod whose volumes it has.
 
@@ -84,6 +108,23 @@ def token_containers(workload: Workload) -> Iterator[tuple[Container, str, Pod]]
     for options in cluster.options if cluster else ():
         if cluster and _names_token(options) and not uses_kubernetes_tokens(options, cluster):
             yield options, str(options.pointer[-1]), cluster.head.pod
+
+
+def missing_authentication(container: Container, ray: Container) -> list[Mapping[str, Any]]:
+    """What a container lacks to send the same token as Ray's own container of its pod.
+
+    KubeRay adds it to the containers that it knows. An author's choice stays, and what is not a
+    reference to a Secret is not copied.
+    """
+    missing = _copyable(ray, MODE) if MODE not in container.variable_names else []
+    if container.variable_names.isdisjoint({*_VARIABLES, KUBERNETES_TOKENS}):
+        missing += [*_copyable(ray, KUBERNETES_TOKENS), *_copyable(ray, TOKEN)]
+    return missing
+
+
+def missing_token_mount(container: Container, ray: Container) -> Mapping[str, Any] | None:
+    """The mount of the pod's own Kubernetes token (`AddRayTokenVolume`), if only Ray's has it."""
+    return None if _token_mount(container) else _token_mount(ray)
 
 
 def token_sources(container: Container, pod: Pod) -> Iterator[TokenSource]:
@@ -133,6 +174,21 @@ def _finds_token(pod: Pod) -> bool:
 def _is_token_file(path: tuple[str, ...]) -> bool:
     """The path is that of Ray's token file in some home directory, or of its directory."""
     return path[-1:] == (".ray",) or path[-2:] == (".ray", "auth_token")
+
+
+def _token_mount(container: Container) -> Mapping[str, Any] | None:
+    for _, mount in container.mounts:
+        if as_str(mount.get("mountPath")).rstrip("/") == _TOKEN_DIRECTORY:
+            return mount
+    return None
+
+
+def _copyable(ray: Container, name: str) -> list[Mapping[str, Any]]:
+    """The entry of a variable, if it is the only one and holds no token itself."""
+    entries = [entry for _, entry in ray.variables.get(name, ())]
+    if len(entries) != 1:
+        return []
+    return [] if name == TOKEN and "valueFrom" not in entries[0] else entries
 
 
 def _names_token(container: Container) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 
 from policies.documents.metadata import annotations_of, controller_of, labels_of
 from policies.documents.untyped import as_dict, as_str, dict_items
+from policies.ray.container_settings import TLS_MOUNT, TLS_VOLUME, with_cluster_settings
 from policies.ray.membership import (
     CLAIM_LABELS,
     GROUP_LABEL,
@@ -32,15 +33,6 @@ _WAIT_FOR_GCS, _WAIT_FOR_ADDRESS = "wait-gcs-ready", "wait-for-tls-ip-san"
 # Init containers that get the image and security context of Ray's container, `wait-gcs-ready` its
 # variables and mounts as well (`DefaultWorkerPodTemplate`, `configureTLS`).
 _COPIES_OF_RAY = frozenset({_WAIT_FOR_GCS, _WAIT_FOR_ADDRESS})
-# KubeRay's own mTLS in a pod (`configureTLS`).
-_TLS_VOLUME = "ray-tls"
-_TLS_MOUNT = {"name": _TLS_VOLUME, "mountPath": "/etc/ray/tls", "readOnly": True}
-_TLS_VARIABLES = {
-    "RAY_USE_TLS": "1",
-    "RAY_TLS_SERVER_CERT": "/etc/ray/tls/tls.crt",
-    "RAY_TLS_SERVER_KEY": "/etc/ray/tls/tls.key",
-    "RAY_TLS_CA_CERT": "/etc/ray/tls/ca.crt",
-}
 _COLLECTOR_SIZE = {
     "requests": {"cpu": "50m", "memory": "64Mi"},
     "limits": {"cpu": "200m", "memory": "256Mi"},
@@ -161,16 +153,16 @@ def _ray_pod(workload: Workload, cluster: ClusterSpec, group: Group) -> dict[str
     if autoscaled and not as_str(spec.get("serviceAccountName")):
         spec["serviceAccountName"] = workload.name
     ray, *others = spec["containers"]
-    ray = _with_cluster_settings(ray, workload, cluster)
+    ray = with_cluster_settings(ray, workload, cluster)
     if cluster.kuberay_tls:
         secret = {"secretName": f"ray-{group.role}-secret-{workload.name}"}
         volumes = [raw for _, raw in dict_items(spec.get("volumes"))]
-        spec["volumes"] = [*volumes, {"name": _TLS_VOLUME, "secret": secret}]
+        spec["volumes"] = [*volumes, {"name": TLS_VOLUME, "secret": secret}]
     init_containers = _init_containers(ray, cluster, group)
     if init_containers:
         spec["initContainers"] = init_containers
     sidecars = [
-        _with_cluster_settings(sidecar, workload, cluster)
+        with_cluster_settings(sidecar, workload, cluster)
         for sidecar in _sidecars(cluster, group, autoscaled)
     ]
     spec["containers"] = [ray, *others, *sidecars]
@@ -214,57 +206,14 @@ def _pod(
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": dict(spec)}
 
 
-def _with_cluster_settings(
-    container: Mapping[str, Any], workload: Workload, cluster: ClusterSpec
-) -> dict[str, Any]:
-    """A container with what the cluster's `authOptions` and `tlsOptions` add to it."""
-    authenticated = _with_token_auth(container, workload, cluster)
-    return _with_tls(authenticated) if cluster.kuberay_tls else authenticated
-
-
-def _with_tls(container: Mapping[str, Any]) -> dict[str, Any]:
-    """A container with what `tlsOptions.enabled` adds to it (`SetContainerTLSConfig`)."""
-    env = [raw for _, raw in dict_items(container.get("env"))]
-    present = {entry.get("name") for entry in env}
-    for name, value in _TLS_VARIABLES.items():
-        if name not in present:
-            env.append({"name": name, "value": value})
-    mounts = [raw for _, raw in dict_items(container.get("volumeMounts"))]
-    others = [mount for mount in mounts if mount.get("name") != _TLS_VOLUME]
-    return {**container, "env": env, "volumeMounts": [*others, dict(_TLS_MOUNT)]}
-
-
 def _wait_for_address(ray: Mapping[str, Any]) -> dict[str, Any]:
     copied = {field: ray[field] for field in ("image", "securityContext") if field in ray}
     return {
         "name": _WAIT_FOR_ADDRESS,
         **copied,
-        "volumeMounts": [dict(_TLS_MOUNT)],
+        "volumeMounts": [dict(TLS_MOUNT)],
         "resources": _size("50m", "64Mi"),
     }
-
-
-def _with_token_auth(
-    container: Mapping[str, Any], workload: Workload, cluster: ClusterSpec
-) -> dict[str, Any]:
-    """A container with what `authOptions.mode: token` adds to it (`configureTokenAuth`).
-
-    KubeRay does not replace variables that the author has set.
-    """
-    options = as_dict(cluster.spec.get("authOptions"))
-    if options.get("mode") != "token":
-        return dict(container)
-    added: list[dict[str, Any]] = [{"name": "RAY_AUTH_MODE", "value": "token"}]
-    if options.get("enableK8sTokenAuth") is True:
-        added.append({"name": "RAY_ENABLE_K8S_TOKEN_AUTH", "value": "true"})
-    else:
-        secret = as_str(options.get("secretName")) or workload.name
-        token = {"secretKeyRef": {"name": secret, "key": "auth_token"}}
-        added.append({"name": "RAY_AUTH_TOKEN", "valueFrom": token})
-    env = [raw for _, raw in dict_items(container.get("env"))]
-    present = {entry.get("name") for entry in env}
-    missing = [entry for entry in added if entry["name"] not in present]
-    return {**container, "env": [*env, *missing]}
 
 
 def _wait_for_gcs(ray: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,8 @@ HEAD_AUTH_SINCE: RayVersion = (2, 59, 0)
 # The first version whose agent on port 52365 requires the token as well (Ray
 # `dashboard/http_server_agent.py`, confirmed by `make e2e`).
 AGENT_AUTH_SINCE: RayVersion = (2, 54, 0)
+# The first version that asks the API server about its callers' tokens.
+KUBERNETES_AUTH_SINCE: RayVersion = (2, 55, 0)
 
 
 def ray_version(value: str) -> RayVersion | None:
@@ -34,7 +36,7 @@ def ray_version(value: str) -> RayVersion | None:
     return (int(match[1]), int(match[2]), int(match[3] or 0)) if match else None
 
 
-def dotted(version: RayVersion) -> str:
+def dotted(version: tuple[int, ...]) -> str:
     """(2, 52, 0) -> `2.52.0`."""
     return ".".join(map(str, version))
 

@@ -6,16 +6,19 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from policies.cluster.pod_isolation import Isolation, is_closed, isolation, open_rules
-from policies.documents.untyped import as_str
+from policies.documents.pointer import Pointer
+from policies.documents.untyped import as_dict, as_str
 from policies.injection.network import planned_isolation
+from policies.injection.token_fix import mode_fix, source_fix, token_fix
 from policies.injection.token_mode import gets_token_mode, pods_that_speak_ray
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.ray.auth import (
     MODE,
+    PROXIES,
     TOKEN,
     TOKEN_MODE,
-    TOKEN_PATH,
     TokenSource,
+    has_proxy,
     has_token_mode,
     mode_of,
     names_a_token,
@@ -25,7 +28,6 @@ from policies.ray.auth import (
     unprotected_sources,
     uses_kubernetes_tokens,
 )
-from policies.ray.image import repository_of
 from policies.ray.pod import Container, Pod
 from policies.ray.version import (
     AGENT_AUTH_SINCE,
@@ -38,13 +40,6 @@ from policies.ray.workload import ClusterSpec, Workload
 
 _OFF = frozenset({"", "disabled"})
 _LOOPBACK = ("127.0.0.1", "localhost")
-_SECRET = "valueFrom: {secretKeyRef: {name: SECRET, key: auth_token}}"
-_FIX_CLUSTER = "set authOptions: {mode: token} in the cluster's spec (Ray 2.52 or later)"
-_FIX_OWNER = "in the RayCluster of this pod, set authOptions: {mode: token} (Ray 2.52 or later)"
-_FIX_POD = (
-    "add {name: RAY_AUTH_MODE, value: token} to env of the Ray containers, and RAY_AUTH_TOKEN with "
-    "valueFrom.secretKeyRef (Ray 2.52 or later)"
-)
 _FIX_KUBERNETES_TOKENS = (
     "put TLS in front of port 8265, and give the service accounts of the Ray pods no permissions "
     "that Ray does not need"
@@ -55,15 +50,18 @@ class AuthOn(Rule):
     """Refuses Ray without authentication, by token or by a proxy in front of isolated pods.
 
     Token authentication is on with `authOptions.mode: token`, or with RAY_AUTH_MODE set to `token`
-    in the Ray containers and RAY_AUTH_TOKEN from a Secret. The profile `baseline` already refuses
-    modes that Ray silently treats as off, and tokens that stand in the manifest or are a field of
-    the pod. A proxy counts if it runs beside the head, the head sets
-    `dashboard-host: 127.0.0.1`, and NetworkPolicies isolate the pods, because the dashboard agent
-    on port 52365 still listens on every address. Before Ray 2.54 that agent does not check the
-    token, so these versions need such NetworkPolicies even if token authentication is on.
+    in the Ray containers and RAY_AUTH_TOKEN from a Secret. By default, RayWarden writes
+    `authOptions` into new RayClusters from Ray 2.54 on (`inject.auth`); what it will write counts.
+    The profile `baseline` already refuses modes that Ray silently treats as off, and tokens that
+    stand in the manifest or are a field of the pod. A proxy counts if it runs beside the head, the
+    head sets `dashboard-host: 127.0.0.1`, and NetworkPolicies isolate the pods, because the
+    dashboard agent on port 52365 still listens on every address. Before Ray 2.54 that agent does
+    not check the token, so these versions need such NetworkPolicies even if token authentication is
+    on.
     Why: with TLS alone, any pod that can reach `http://POD:52365/api/job_agent/jobs/` can run a
     command (CVE-2023-48022, which Ray's defaults never fixed).
-    Fix: set `authOptions: {mode: token}` in the cluster's spec.
+    Fix: set `authOptions: {mode: token}` in the cluster's spec (Ray 2.52 and KubeRay 1.5.1 or
+    later).
     """
 
     id: ClassVar[str] = "auth-on"
@@ -72,26 +70,36 @@ class AuthOn(Rule):
     severity: ClassVar[Severity] = Severity.HIGH
 
     proxies: tuple[str, ...] = Field(
-        (
-            "kube-rbac-proxy",
-            "oauth2-proxy",
-            "oauth-proxy",
-            "ose-oauth-proxy",
-            "ose-oauth-proxy-rhel9",
-        ),
+        PROXIES,
         description="images of authenticating proxies, each by the last part of its repository",
     )
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
-        wrong_values = list(self._check_values(workload))
+        wrong_values = list(self._check_values(workload, facts))
         yield from wrong_values
         cluster = workload.cluster
         by_kuberay = cluster is not None and gets_token_mode(cluster, workload, facts)
         if names_a_token(workload):
             yield from self._check_sources(workload, by_kuberay)
+        if by_kuberay and mode_of(cluster) != TOKEN_MODE:
+            yield from self._check_interactive(workload)
         pods = pods_that_speak_ray(workload)
         if pods and not wrong_values:
             yield from self._check_pods(workload, pods, facts, by_kuberay)
+
+    def _check_interactive(self, workload: Workload) -> Iterator[Violation]:
+        """RayWarden turns tokens on, and the job is submitted before anyone can read the token."""
+        spec = as_dict(workload.document.get("spec"))
+        if workload.kind == "RayJob" and spec.get("submissionMode") == "InteractiveMode":
+            yield self.violation(
+                "in InteractiveMode, people submit the job themselves: they need the token of the "
+                "RayCluster, which kubectl ray job submit does not read",
+                Pointer(("spec", "submissionMode")),
+                "create a Secret with the key auth_token, name it in authOptions: {mode: token, "
+                "secretName: NAME} (KubeRay 1.6 or later), and submit with RAY_AUTH_MODE=token and "
+                "RAY_AUTH_TOKEN",
+                advisory=True,
+            )
 
     def _check_pods(
         self, workload: Workload, pods: list[Pod], facts: Facts, by_kuberay: bool
@@ -112,7 +120,7 @@ class AuthOn(Rule):
                 f"from Ray {dotted(HEAD_AUTH_SINCE)} on, a head with a token but without {MODE} "
                 "requires the token, and workers do not send it: no worker can join"
             )
-            yield self.violation(message, place, _token_fix(workload))
+            yield self.violation(message, place, token_fix(workload, facts))
             return
         if cluster and self._is_proxied(cluster) and _is_closed(workload, facts):
             return
@@ -124,7 +132,7 @@ class AuthOn(Rule):
             message = (
                 f"Ray token authentication is off: anyone who can reach {title} can run code there"
             )
-            yield self.violation(message, place, _token_fix(workload))
+            yield self.violation(message, place, token_fix(workload, facts))
 
     def _check_agent(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
         """The dashboard agent of some versions ignores the token; NetworkPolicies must protect it.
@@ -159,7 +167,7 @@ class AuthOn(Rule):
             "then, restrict access to the pods with a NetworkPolicy",
         )
 
-    def _check_values(self, workload: Workload) -> Iterator[Violation]:
+    def _check_values(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
         """RAY_AUTH_MODE as the author wrote it, which overrides what KubeRay would write."""
         for container, title in workload.ray_containers:
             entries = container.variables.get(MODE, [])
@@ -169,7 +177,7 @@ class AuthOn(Rule):
                     yield self.violation(
                         f"{title} {message}",
                         container.pointer / "env" / index,
-                        _mode_fix(workload),
+                        mode_fix(workload, facts),
                         profile=Profile.BASELINE,
                     )
 
@@ -185,7 +193,7 @@ class AuthOn(Rule):
                 yield self.violation(
                     f"{title} takes its Ray token from {source.origin} ({source.name}); {why}",
                     source.pointer,
-                    _source_fix(source, by_kuberay),
+                    source_fix(source, by_kuberay),
                     profile=Profile.BASELINE if source.public else None,
                 )
 
@@ -205,7 +213,7 @@ class AuthOn(Rule):
                         f"{pod.title_of(container)} requires a token but does not take it from a "
                         "Secret, so Ray does not start or uses a token file of the image",
                         container.pointer / "env",
-                        _source_fix(TokenSource(TOKEN, container.pointer), by_kuberay),
+                        source_fix(TokenSource(TOKEN, container.pointer), by_kuberay),
                     )
 
     def _check_kubernetes_tokens(self, workload: Workload, pods: list[Pod]) -> Iterator[Violation]:
@@ -231,11 +239,7 @@ class AuthOn(Rule):
     def _is_proxied(self, cluster: ClusterSpec) -> bool:
         if cluster.head.start_params.get("dashboard-host") not in _LOOPBACK:
             return False
-        names = (
-            repository_of(container.image).rpartition("/")[2]
-            for container in cluster.head.pod.containers
-        )
-        return any(name in self.proxies for name in names)
+        return has_proxy(cluster, self.proxies)
 
 
 def _is_closed(workload: Workload, facts: Facts) -> bool:
@@ -261,31 +265,3 @@ def _problem_with_mode(workload: Workload, entry: Mapping[str, Any], *, repeated
     if mode in _OFF and mode_of(workload.cluster) == TOKEN_MODE:
         return f"sets {MODE}, which turns off the token authentication that authOptions turns on"
     return ""
-
-
-def _source_fix(source: TokenSource, by_kuberay: bool) -> str:
-    if by_kuberay and source.name == TOKEN:
-        return f"remove {TOKEN}; KubeRay sets it from a Secret"
-    if by_kuberay:
-        return f"remove {TOKEN} and {TOKEN_PATH}; KubeRay sets the token from a Secret"
-    if source.name == TOKEN_PATH:
-        return f"mount the file from a Secret, or set {TOKEN} with valueFrom.secretKeyRef"
-    if not source.origin:
-        return f"add {TOKEN} with valueFrom.secretKeyRef"
-    return f"set {_SECRET}{' instead of value' if source.literal else ''}"
-
-
-def _token_fix(workload: Workload) -> str:
-    """How to turn token authentication on."""
-    if workload.cluster:
-        return _FIX_CLUSTER
-    return _FIX_OWNER if workload.is_kuberay_pod else _FIX_POD
-
-
-def _mode_fix(workload: Workload) -> str:
-    """What to do about a RAY_AUTH_MODE with a wrong value."""
-    if workload.cluster and mode_of(workload.cluster) == TOKEN_MODE:
-        return f"remove {MODE}; authOptions is enough"
-    if workload.cluster or workload.is_kuberay_pod:
-        return f"remove {MODE}, and {_token_fix(workload)}"
-    return f"set value: {TOKEN_MODE}"

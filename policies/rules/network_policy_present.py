@@ -87,14 +87,16 @@ class NetworkPolicyPresent(Rule):
 
     def _check_support(self, place: Pointer, facts: Facts) -> Iterator[Violation]:
         """Whether the KubeRay that runs here makes policies from `spec.networkPolicy`."""
-        if facts.kuberay is None or facts.kuberay.accepts_network_policy:
-            return
-        message = (
-            f"KubeRay refuses a RayCluster with spec.networkPolicy unless its feature gate "
-            f"{NETWORK_POLICY_GATE} is on"
-        )
-        if facts.kuberay.drops_network_policy:
+        kuberay = facts.namespace_state.kuberay
+        if kuberay.drops_network_policy:
             message = "KubeRay before 1.7 does not have spec.networkPolicy, and ignores it"
+        elif kuberay.refuses_network_policy:
+            message = (
+                f"KubeRay refuses a RayCluster with spec.networkPolicy unless its feature gate "
+                f"{NETWORK_POLICY_GATE} is on"
+            )
+        else:
+            return
         remediation = "remove networkPolicy, and create NetworkPolicies for the RayCluster"
         if facts.network_isolation.of_namespace(facts.namespace).mode is not IsolationMode.OFF:
             remediation = (

@@ -3,13 +3,11 @@
 from collections.abc import Iterator
 from typing import ClassVar
 
-from policies.cluster.roles import AUTH_DELEGATOR
-from policies.documents.pointer import Pointer
-from policies.documents.untyped import as_str, clipped
-from policies.injection.api_token import has_token, needs_token
+from policies.documents.untyped import clipped
+from policies.injection.api_token import has_token, needs_token, token_reviewers
 from policies.injection.contract import is_completed_later
+from policies.injection.token_fix import review_binding
 from policies.model import Facts, Profile, Rule, Severity, Violation
-from policies.ray.auth import uses_kubernetes_tokens
 from policies.ray.pod import Pod, PodRole
 from policies.ray.workload import Workload
 
@@ -42,7 +40,7 @@ class NoTokenAutomount(Rule):
 
     def _check_reviewers(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
         """Ray then refuses every caller, its own pods included (kuberay#4922, ray#64186)."""
-        accounts = dict(_token_reviewers(workload))
+        accounts = dict(token_reviewers(workload))
         for account, place in accounts.items():
             if not facts.namespace_state.rbac.may_review_tokens(facts.namespace, account):
                 yield self.unknown(
@@ -50,32 +48,10 @@ class NoTokenAutomount(Rule):
                     f"{clipped(account)}, which is not known to have the right to create "
                     "TokenReviews and SubjectAccessReviews",
                     place,
-                    f"bind the ClusterRole {AUTH_DELEGATOR} to it with a ClusterRoleBinding (a "
-                    "RoleBinding has no effect), and grant it and the users the verb ray:write on "
-                    "rayclusters.ray.io in this namespace",
+                    f"{review_binding(facts.namespace, account)} (a RoleBinding has no effect), "
+                    "and grant it and the users the verb ray:write on rayclusters.ray.io in this "
+                    "namespace",
                 )
-
-
-def _token_reviewers(workload: Workload) -> Iterator[tuple[str, Pointer]]:
-    """The service accounts of the pods whose Ray checks tokens with the API server.
-
-    A pod that KubeRay creates was checked as part of its RayCluster.
-    """
-    cluster = workload.cluster
-    if workload.is_kuberay_pod:
-        return
-    for pod in workload.pods:
-        if pod.ray_container and uses_kubernetes_tokens(pod.ray_container, cluster):
-            account = as_str(pod.spec.get("serviceAccountName")) or "default"
-            # KubeRay's `GetHeadGroupServiceAccountName`, for the autoscaler.
-            if (
-                account == "default"
-                and pod.role is PodRole.HEAD
-                and cluster
-                and cluster.autoscaling
-            ):
-                account = workload.name
-            yield account, pod.spec_pointer / "serviceAccountName"
 
 
 def _gets_token(pod: Pod, workload: Workload, facts: Facts) -> bool:

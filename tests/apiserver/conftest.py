@@ -8,6 +8,7 @@ import pytest
 
 from tests.apiserver.control_plane import ControlPlane
 from tests.apiserver.installation import Installation
+from tests.apiserver.people import Team, add_connect, make_team
 from tests.apiserver.replica import Replica, replicas
 
 
@@ -40,3 +41,21 @@ def pair(installation: Installation) -> Iterator[tuple[Replica, Replica]]:
             replica.wait_ready()
         installation.wait_effective()
         yield first, second
+
+
+@pytest.fixture(scope="module")
+def signers(installation: Installation) -> Iterator[tuple[Replica, Replica]]:
+    """Two replicas that issue certificates to people; no webhook is registered."""
+    add_connect(installation)
+    settings = {"CLIENT_CERTIFICATES": "true", "WEBHOOK_CONFIGURATION": ""}
+    settings["CLIENT_CERTIFICATES_PER_MINUTE"] = "1000"
+    with replicas(installation, 2, **settings) as (first, second):
+        for replica in (first, second):
+            replica.wait_ready()
+        yield first, second
+
+
+@pytest.fixture(scope="module")
+def people(installation: Installation, signers: tuple[Replica, Replica]) -> Team:
+    """A namespace with a RayCluster, alice, who may connect, and bob, who may only ask."""
+    return make_team(installation)

@@ -117,14 +117,18 @@ def test_59_another_ray_container_of_a_pod_that_opted_in(side: Object) -> None:
         assert "tls-on" in refused(plain, user="author")
 
 
-def test_59_another_ray_of_a_pod_that_opted_in_needs_a_token() -> None:
+def test_59_another_ray_of_a_pod_that_opted_in_gets_the_token_of_the_first() -> None:
     side = {**container("side", command=START), "image": "mine:1"}
     pod = factory.opted_in_pod("head")
     pod["spec"]["containers"].append(side)
+    assert "auth-on" not in refused(pod, user="author", policy=RESTRICTED)
+    # It is not a Secret's, so RayWarden does not spread it.
+    pod["spec"]["containers"][0]["env"] = [
+        {"name": "RAY_AUTH_MODE", "value": "token"},
+        {"name": "RAY_AUTH_TOKEN_PATH", "value": "/etc/ray-token/token"},
+    ]
     warned, denied = by_both(pod, user="author")
     assert "auth-on" in warned & denied
-    side["env"] = pod["spec"]["containers"][0]["env"]
-    assert "auth-on" not in refused(pod, user="author", policy=RESTRICTED)
 
 
 @pytest.mark.parametrize(

@@ -193,16 +193,19 @@ def test_42_hooks_from_a_config_map_remain() -> None:
 @pytest.mark.parametrize(
     "document",
     [
-        changed(ray_cluster(), {"/spec/authOptions": None}),
+        changed(ray_cluster(), {"/spec/authOptions": None, "/spec/rayVersion": "2.53.0"}),
         ray_cluster(authOptions={"mode": "disabled"}),
         ray_cluster(authOptions={}),
-        changed(factory.ray_job(), {"/spec/rayClusterSpec/authOptions": None}),
+        changed(
+            factory.ray_job(),
+            {"/spec/rayClusterSpec/authOptions": None, "/spec/rayClusterSpec/rayVersion": None},
+        ),
         changed(factory.worker_pod(), {"/spec/containers/0/env": []}),
         changed(factory.opted_in_pod(), {"/spec/containers/0/env": []}),
     ],
 )
 def test_43_the_job_agent_without_a_token(document: Object) -> None:
-    """Refused by `restricted` only: tokens need Ray 2.52 and clients that send them."""
+    """Refused by `restricted` only, where RayWarden does not turn tokens on by itself."""
     warned, denied = by_both(document)
     assert "auth-on" in warned & denied
 

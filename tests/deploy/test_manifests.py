@@ -11,14 +11,17 @@ import pytest
 from policies.cluster import related_object
 from policies.ray import membership, workload
 from tests.support import registration
-from tests.support.deployed import base, only, overlays
+from tests.support.deployed import base, only, overlays, read
 from tests.support.paths import DEPLOY
+from webhook.client_certificates.decision import ROLE as DENIED_ROLE
 from webhook.commands.cli import app as command_line
-from webhook.kube.permissions import permissions
+from webhook.connect.problems import REQUESTS_ROLE, ROLE
+from webhook.kube.permissions import client_permissions, permissions
 from webhook.policy.file import load_policy
 from webhook.settings import Settings
 
 DEFAULTS = Settings.model_construct()
+CONNECT = DEPLOY / "components" / "connect"
 
 
 def container() -> Mapping[str, Any]:
@@ -125,6 +128,25 @@ class TestRights:
             for right in permissions("raywarden")
         }
         assert everywhere | own_namespace == needed
+
+    def test_the_component_connect_grants_exactly_what_its_code_needs(self) -> None:
+        role = only(read(CONNECT / "signer.yaml"), "ClusterRole", "raywarden-connect")
+        needed = {
+            (right.verb, right.resource.group, right.resource.plural, right.name)
+            for right in client_permissions()
+        }
+        assert set(granted(role)) == needed
+
+    def test_no_role_of_people_is_bound_and_none_can_decide_or_read_secrets(self) -> None:
+        documents = read(CONNECT / "roles.yaml")
+        assert {document["kind"] for document in documents} == {"ClusterRole"}
+        rights = {right for role in documents for right in granted(role)}
+        assert ("connect", "ray.io", "rayclusters", "") in rights
+        assert not {right for right in rights if right[0] in ("update", "patch", "approve", "sign")}
+        assert "secrets" not in {resource for _, _, resource, _ in rights}
+        # The code names these roles in its messages.
+        names = {document["metadata"]["name"] for document in documents}
+        assert names == {ROLE, REQUESTS_ROLE} and ROLE == DENIED_ROLE
 
     def test_the_roles_are_bound_only_to_the_service_account_of_raywarden(self) -> None:
         subject = {"kind": "ServiceAccount", "name": "raywarden", "namespace": "raywarden-system"}

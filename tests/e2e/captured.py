@@ -32,10 +32,14 @@ def head_service(cluster: str) -> Object:
 
 
 def ray_cluster_of(name: str, more: Mapping[str, Any] | None = None) -> Object:
-    """A RayCluster as its author writes it, with more changes by pointer."""
+    """A RayCluster as its author writes it, with more changes by pointer.
+
+    By default it has no choice about authentication.
+    """
     account = "template/spec/serviceAccountName"
     changes: dict[str, Any] = {
         "/metadata": {"name": name, "namespace": NAMESPACE},
+        "/spec/authOptions": None,
         f"/spec/headGroupSpec/{account}": ACCOUNT,
         f"/spec/workerGroupSpecs/0/{account}": ACCOUNT,
     }
@@ -45,7 +49,8 @@ def ray_cluster_of(name: str, more: Mapping[str, Any] | None = None) -> Object:
 def pod_of(cluster: Object, role: str, *, token: bool = True) -> Object:
     """A captured head or worker pod, with the names and `rayStartParams` of a stored RayCluster.
 
-    `token`: the author has turned on Ray's token authentication.
+    It has a token if the RayCluster was stored with `authOptions`, as KubeRay does; with `token`
+    false, the author has turned that off.
     """
     text = (EXAMPLES / FILES[role]).read_text()
     metadata = cluster["metadata"]
@@ -55,7 +60,7 @@ def pod_of(cluster: Object, role: str, *, token: bool = True) -> Object:
     groups = cluster["spec"]
     group = groups["headGroupSpec"] if role == "head" else groups["workerGroupSpecs"][0]
     _set_node_address(pod, group["rayStartParams"].get("node-ip-address", ""))
-    return pod if token else without_token(pod)
+    return pod if token and groups.get("authOptions") else without_token(pod)
 
 
 def _set_node_address(pod: Object, address: str) -> None:

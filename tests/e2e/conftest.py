@@ -29,13 +29,16 @@ collect_ignore_glob = [] if "E2E_RAY" in os.environ else ["test_*.py"]
 
 BURST = 64
 # The number of pods by cluster and role. `open` has no token authentication, `other` belongs to
-# another tenant, `fqdn` and `off` are modes of the node address, and pods of `burst` only enroll.
+# another tenant, `jobs` is that of RayJobs, `fqdn` and `off` are modes of the node address, and
+# pods of `burst` only enroll.
 PODS = {
     ("training", "head"): 1,
     ("training", "worker"): 8,
     ("open", "head"): 1,
     ("open", "worker"): 1,
     ("other", "worker"): 1,
+    ("jobs", "head"): 1,
+    ("jobs", "worker"): 1,
     ("fqdn", "head"): 1,
     ("fqdn", "worker"): 1,
     ("off", "head"): 1,

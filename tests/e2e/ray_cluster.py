@@ -25,8 +25,8 @@ _CHANGE = re.compile(r"(alive|dead) (\S+) ([0-9.]+)\n")
 class RayCluster:
     """A stored RayCluster and its running pods.
 
-    `token`: the author has turned on token authentication. `autoscaling`: the head runs Ray's
-    autoscaler, which calls the API server.
+    `token` is false if the author has turned token authentication off. `autoscaling`: the head runs
+    Ray's autoscaler, which calls the API server.
     """
 
     kubelet: Kubelet

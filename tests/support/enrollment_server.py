@@ -13,6 +13,7 @@ from certs.identity import Domains
 from certs.profile import CertificateProfile
 from policies.configured import NetworkIsolation
 from tests.support import live_objects
+from webhook.ca.bundles import Bundles
 from webhook.ca.serving_certificate import DerivedCertificate
 from webhook.ca.trust import Trust
 from webhook.enrollment.signing import Signing
@@ -75,7 +76,8 @@ def enrollment_server(
         lambda: time.monotonic() * _SPEED,
         lambda: 7,
     )
-    app = enrollment_app(signing, Observer(metrics, time.perf_counter), settings)
+    bundles, observer = Bundles(live, lambda: authorities), Observer(metrics, time.perf_counter)
+    app = enrollment_app(signing, bundles, observer, settings)
     listener = open_listener("enrollment", app, settings, certificate.context, metrics)
 
     def serve() -> None:

@@ -214,11 +214,11 @@ def facts(
     )
 
 
-def reviewer(policy: Mapping[str, Any] | None = None, *objects: Object) -> Reviewer:
+def reviewer(policy: Mapping[str, Any] | None = None, *objects: Object, **known: Any) -> Reviewer:
     """A reviewer that knows `namespace_objects`, and `objects`, which replace them."""
     parsed = Policy.parse(policy)
-    known = ManifestNamespaces([*namespace_objects(), *objects], complete=True)
-    return Reviewer(lambda: parsed, lambda: SIGNER, known, lambda: TODAY)
+    states = ManifestNamespaces([*namespace_objects(), *objects], complete=True, **known)
+    return Reviewer(lambda: parsed, lambda: SIGNER, states, lambda: TODAY)
 
 
 def ignorant_reviewer(policy: Mapping[str, Any] | None = None) -> Reviewer:

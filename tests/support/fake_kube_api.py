@@ -248,15 +248,15 @@ def _verb(request: web.BaseRequest, target: Target) -> str:
 
 
 def _selected(document: Mapping[str, Any], query: Mapping[str, str]) -> bool:
-    """Whether the labels match: terms `name`, `!name`, `name!=value` and `name in (value, ...)`."""
+    """Whether the labels match: `name`, `!name`, `name=value`, `name!=value`, `name in (value)`."""
     terms = filter(None, re.split(r",(?![^(]*\))", query.get("labelSelector", "")))
     return all(_matches(term, document["metadata"].get("labels", {})) for term in terms)
 
 
 def _matches(term: str, labels: Mapping[str, str]) -> bool:
-    name, unequal, value = term.partition("!=")
-    if unequal:
-        return labels.get(name) != value
+    name, equal, value = term.partition("=")
+    if equal:
+        return (labels.get(name.rstrip("!")) == value) is not name.endswith("!")
     name, operator, values = term.partition(" in ")
     if operator:
         return labels.get(name) in [value.strip() for value in values.strip("()").split(",")]

@@ -13,7 +13,6 @@ from policies.documents.untyped import one_line
 from policies.evaluate import Failure, Mutated, Verdict
 from policies.injection.contract import contract_hash
 from policies.model import Facts, Signer, Violation
-from policies.ray.operator import KubeRayOperator
 from policies.ray.workload import Workload
 from webhook import __version__
 from webhook.admission.wire import AdmissionRequest, AdmissionResponse
@@ -56,8 +55,6 @@ class Reviewer:
         self._signer = signer
         self._namespace_states = namespace_states
         self._today = today
-        # Set by those who know which KubeRay creates the pods.
-        self.kuberay: KubeRayOperator | None = None
         # One entry for each pair of signer and policy in use; both change rarely. The other
         # entries serve reviews that are answered while one of the two changes.
         self._hash_of = lru_cache(maxsize=4)(contract_hash)
@@ -130,7 +127,6 @@ class Reviewer:
             signer=signer,
             injection=policy.inject,
             network_isolation=policy.network_isolation,
-            kuberay=self.kuberay,
             contract_hash=self._hash_of(signer, policy.inject),
             before=before,
             stored=stored,

@@ -1,11 +1,17 @@
-"""Asks the API server whether the server's service account has the permissions it needs."""
+"""Asks the API server whether service accounts have the permissions they need."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
+from policies.documents.metadata import name_of, namespace_of
 from policies.documents.untyped import as_dict
+from policies.injection.api_token import token_reviewers as reviewers_of
+from policies.ray.workload import Workload
 from webhook.check.deployment import ServerDeployment
+from webhook.kube.adapters import TOKEN_REVIEWS
 from webhook.kube.api import KubeApi
 from webhook.kube.permissions import Permission, permissions
 from webhook.kube.request import Resource
@@ -13,6 +19,8 @@ from webhook.kube.request import Resource
 _ACCESS_REVIEWS = Resource("authorization.k8s.io", "v1", "subjectaccessreviews")
 # There are about 30 reviews; this many at once is quick and not a burst for the API server.
 _MAX_CONCURRENT = 8
+# Three reviews each. More clusters than this are usually bound by group, and then alike.
+_MOST_TOKEN_REVIEWERS = 50
 
 
 async def server_permissions(
@@ -27,6 +35,7 @@ async def server_permissions(
         permissions(
             deployment.configuration,
             own_seed=not deployment.own_seed,
+            clients=deployment.signs_for_clients,
             network_policies=deployment.writes_network_policies,
         )
     )
@@ -50,14 +59,25 @@ def _title(permission: Permission, namespace: str) -> str:
 
 
 def _access_review(permission: Permission, namespace: str, account: str) -> Mapping[str, Any]:
-    attributes = {
-        "verb": permission.verb,
-        "group": permission.resource.group,
-        "version": permission.resource.version,
-        "resource": permission.resource.plural,
-        "namespace": namespace if permission.ours else "",
-        "name": permission.name,
-    }
+    return _review_of(
+        namespace,
+        account,
+        {
+            "verb": permission.verb,
+            "version": permission.resource.version,
+            **_kind_of(permission.resource),
+            "namespace": namespace if permission.ours else "",
+            "name": permission.name,
+        },
+    )
+
+
+def _kind_of(resource: Resource) -> Mapping[str, str]:
+    plural, _, subresource = resource.plural.partition("/")
+    return {"group": resource.group, "resource": plural, "subresource": subresource}
+
+
+def _review_of(namespace: str, account: str, attributes: Mapping[str, str]) -> Mapping[str, Any]:
     service_accounts = "system:serviceaccounts"
     spec = {
         "user": f"system:serviceaccount:{namespace}:{account}",
@@ -65,3 +85,54 @@ def _access_review(permission: Permission, namespace: str, account: str) -> Mapp
         "resourceAttributes": attributes,
     }
     return {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec}
+
+
+@dataclass(frozen=True, slots=True)
+class TokenReviewer:
+    """A service account whose Ray pods ask the API server about tokens.
+
+    `reviews`: it may create TokenReviews and SubjectAccessReviews. `is_member`: its own token is
+    accepted by its RayCluster.
+    """
+
+    namespace: str
+    account: str
+    cluster: str
+    reviews: bool
+    is_member: bool
+
+
+async def token_reviewers(
+    api: KubeApi, ray_clusters: Iterable[Mapping[str, Any]]
+) -> Sequence[TokenReviewer]:
+    """What the service accounts of the RayClusters with Kubernetes tokens may do.
+
+    The first 50 of them. Raises ForbiddenError if the caller may not create SubjectAccessReviews.
+    """
+    accounts = dict.fromkeys(
+        (namespace_of(document), account, name_of(document))
+        for document in ray_clusters
+        for account, _ in reviewers_of(Workload("RayCluster", document))
+    )
+    return [
+        await _token_reviewer(api, *account) for account in islice(accounts, _MOST_TOKEN_REVIEWERS)
+    ]
+
+
+async def _token_reviewer(
+    api: KubeApi, namespace: str, account: str, cluster: str
+) -> TokenReviewer:
+    async def is_allowed(**attributes: str) -> bool:
+        review = _review_of(namespace, account, attributes)
+        answer = await api.review(_ACCESS_REVIEWS, review)
+        return as_dict(answer.get("status")).get("allowed") is True
+
+    reviews = [
+        await is_allowed(verb="create", group=resource.group, resource=resource.plural)
+        for resource in (TOKEN_REVIEWS, _ACCESS_REVIEWS)
+    ]
+    # What Ray itself asks (`src/ray/rpc/authentication/k8s_util.cc`).
+    is_member = await is_allowed(
+        verb="ray:write", group="ray.io", resource="rayclusters", namespace=namespace, name=cluster
+    )
+    return TokenReviewer(namespace, account, cluster, all(reviews), is_member)

@@ -1,7 +1,7 @@
 """Collects the facts for `raywarden check` with the caller's permissions; changes nothing."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TypedDict
 
@@ -10,7 +10,7 @@ from policies.cluster.roles import RbacRole
 from policies.documents.metadata import name_of, namespace_of
 from policies.documents.untyped import as_dict, as_str, dict_items
 from webhook import __version__
-from webhook.check.access_reviews import server_permissions
+from webhook.check.access_reviews import TokenReviewer, server_permissions, token_reviewers
 from webhook.check.answers import answer_of, forbidden
 from webhook.check.collect_network import network_facts, pod_with
 from webhook.check.coverage import ray_namespaces
@@ -99,6 +99,7 @@ class Inspection:
             permissions=await answer_of(self._permissions(deployment)),
             configurations=configurations,
             ray_objects=ray_objects,
+            token_reviewers=await self._token_reviewers(ray_objects["rayclusters"]),
             dry_run_namespace=dry_run_namespace,
             dry_runs=await self._dry_runs(dry_run_namespace),
             network=await network_facts(self._api, self._lists),
@@ -225,6 +226,13 @@ class Inspection:
             )
         except NotFoundError:
             return ()
+
+    async def _token_reviewers(
+        self, ray_clusters: Objects | Unavailable
+    ) -> Sequence[TokenReviewer] | Unavailable:
+        if isinstance(ray_clusters, Unavailable):
+            return ()
+        return await answer_of(token_reviewers(self._api, ray_clusters))
 
     async def _kuberay_accounts(self) -> Mapping[str, frozenset[str]]:
         cluster_roles, cluster_bindings, roles, bindings = await asyncio.gather(

@@ -13,6 +13,7 @@ DEPLOYMENT = CONTAINER = "raywarden"
 _MAX_DAYS_DIGITS = 4
 # How a setting can say no (pydantic, `bool`).
 _FALSE = frozenset({"0", "off", "f", "false", "n", "no"})
+_TRUE = frozenset({"1", "on", "t", "true", "y", "yes"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,12 @@ class ServerDeployment:
     def own_seed(self) -> str:
         """The folder of a mounted seed."""
         return self.settings.get("RAYWARDEN_SEED_DIR", "")
+
+    @property
+    def signs_for_clients(self) -> bool:
+        """Whether the server issues certificates to people, for `raywarden connect`."""
+        value = self.settings.get("RAYWARDEN_CLIENT_CERTIFICATES", "")
+        return value.lower() in _TRUE
 
     @property
     def writes_network_policies(self) -> bool:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
+from webhook.check.access_reviews import TokenReviewer
 from webhook.check.deployment import ServerDeployment, StoredPolicy
 from webhook.ports import StoredSeed
 
@@ -63,6 +64,7 @@ class CheckFacts:
     VALIDATING. `ray_objects` is by plural; a kind the API server does not serve has no objects.
     `kuberay_accounts` are the users that RBAC allows to run KubeRay, each with the namespaces where
     it does; none of them means all namespaces.
+    `token_reviewers` are the service accounts of RayClusters with Kubernetes tokens.
     The dry runs, in `dry_run_namespace`, are a pod that RayWarden must reject (VALIDATING) and a
     RayCluster that it must complete (MUTATING).
     """
@@ -83,6 +85,7 @@ class CheckFacts:
     ray_pods: Objects | Unavailable
     operators: Objects | Unavailable
     kuberay_accounts: Mapping[str, frozenset[str]] | Unavailable
+    token_reviewers: Sequence[TokenReviewer] | Unavailable
     dry_run_namespace: str
     dry_runs: Mapping[str, DryRunAnswer | Unavailable]
     network: NetworkFacts

@@ -3,8 +3,10 @@
 from collections.abc import Collection, Iterator, Sequence
 
 from policies.documents.metadata import name_of, namespace_of
-from policies.documents.untyped import as_dict, as_str, dict_items, str_items
+from policies.documents.untyped import as_dict, as_str, clipped, dict_items, str_items
+from policies.injection.token_fix import review_binding
 from policies.ray.image import tag_of
+from policies.ray.operator import NETWORK_POLICY_GATE, NETWORK_POLICY_SINCE, TOKENS_SINCE
 from policies.ray.version import ray_version
 from policies.rules.operator_made_pods import OperatorMadePods
 from webhook.check.deployment import pod_spec_of
@@ -19,11 +21,7 @@ from webhook.check.facts import (
 from webhook.check.findings import Finding, enumerated, ok, unknown, warning
 from webhook.check.installation import policy_of
 
-# The first release with `spec.authOptions` (release notes of KubeRay v1.5.1).
-_TOKENS_SINCE = (1, 5, 1)
-# The first release with `spec.networkPolicy`, and how its operator is told to accept it.
-_NETWORK_POLICIES_SINCE = (1, 7, 0)
-_GATES, _NETWORK_POLICY_GATE = "--feature-gates", "RayClusterNetworkPolicy=true"
+_GATES = "--feature-gates"
 # system:serviceaccount:NAMESPACE:NAME
 _ACCOUNT_PARTS = 4
 _INSTALL = (
@@ -37,6 +35,7 @@ def kuberay(facts: CheckFacts) -> Iterator[Finding]:
     yield _kinds(facts)
     yield from _operators(facts)
     yield from _operator_accounts(facts)
+    yield from _token_reviewers(facts)
 
 
 def _kinds(facts: CheckFacts) -> Finding:
@@ -81,7 +80,7 @@ def _operator(document: Object) -> Finding:
         message = f"{title} uses {images}, which does not show its version"
         return ok("operator", message)
     number = ".".join(map(str, version))
-    if version < _TOKENS_SINCE:
+    if version < TOKENS_SINCE:
         message = (
             f"{title} is version {number}, which does not have spec.authOptions; "
             "the ports 8265 and 52365 stay open without a token"
@@ -138,6 +137,29 @@ def _operator_accounts(facts: CheckFacts) -> Iterator[Finding]:
         yield ok(id, f"pods of Ray clusters may be created by {enumerated(titles)}")
 
 
+def _token_reviewers(facts: CheckFacts) -> Iterator[Finding]:
+    """Whether Ray can check its callers' Kubernetes tokens; without, it refuses all of them."""
+    id, reviewers = "token-reviews", facts.token_reviewers
+    if isinstance(reviewers, Unavailable):
+        yield unknown(id, "whether Ray's pods may check Kubernetes tokens", reviewers)
+        return
+    for reviewer in reviewers:
+        account = f"service account {clipped(reviewer.account)}"
+        title = f"the {account} of RayCluster {reviewer.namespace}/{reviewer.cluster}"
+        if not reviewer.reviews:
+            message = f"{title} may not create TokenReviews and SubjectAccessReviews"
+            remediation = review_binding(reviewer.namespace, reviewer.account)
+            yield warning(id, f"{message}, so Ray refuses every caller", remediation)
+        elif not reviewer.is_member:
+            message = f"{title} may not ray:write that cluster, so Ray refuses its own pods"
+            remediation = (
+                "grant the verb ray:write on rayclusters.ray.io to it with a Role and a RoleBinding"
+            )
+            yield warning(id, message, remediation)
+        else:
+            yield ok(id, f"{title} may check Kubernetes tokens")
+
+
 def _with_namespaces(user: str, namespaces: Collection[str]) -> str:
     """A user for a message, with the namespaces to which its rights are limited, if they are."""
     return f"{user} (in {enumerated(sorted(namespaces))})" if namespaces else user
@@ -150,8 +172,8 @@ def kuberay_writes_policies(facts: CheckFacts) -> bool:
         arguments = [text for item in containers for _, text in str_items(item.get("args"))]
         gates = ",".join(text for text in arguments if text.startswith(_GATES))
         version = _version_of(operator)
-        is_recent = version is None or version >= _NETWORK_POLICIES_SINCE
-        if is_recent and _NETWORK_POLICY_GATE in gates:
+        is_recent = version is None or version >= NETWORK_POLICY_SINCE
+        if is_recent and f"{NETWORK_POLICY_GATE}=true" in gates:
             return True
     return False
 

@@ -139,7 +139,7 @@ def http_finding(port: ProbedPort, path: str, result: DialResult, *, is_agent: b
     since = dotted(AGENT_AUTH_SINCE if is_agent else TOKEN_AUTH_SINCE)
     remediation = (
         f"set spec.authOptions: {{mode: token}} in the RayCluster (KubeRay 1.5.1, Ray {since}), "
-        "or inject: {auth: token} in the policy, and recreate the cluster; "
+        "or recreate the cluster with inject.auth: auto in the policy; "
         f"close port {port.port.number} with a NetworkPolicy"
     )
     return failed(id, f"{answer}: anyone who can reach the port can run code", remediation)

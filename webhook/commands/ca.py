@@ -4,6 +4,7 @@ Every command uses the caller's permissions.
 """
 
 from collections.abc import Awaitable, Callable, Iterator
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -12,6 +13,7 @@ import typer
 import uvloop
 from rich.console import Console
 
+from certs.spiffe import spiffe_bundle
 from webhook import wiring
 from webhook.ca import report
 from webhook.ca.inventory import Inventory
@@ -21,6 +23,14 @@ from webhook.server.observer import set_up_logging
 from webhook.settings import SetupError, from_environment
 
 T = TypeVar("T")
+
+
+class BundleFormat(StrEnum):
+    """The form of CA certificates."""
+
+    PEM = "pem"
+    SPIFFE = "spiffe"
+
 
 app = typer.Typer(
     name="ca",
@@ -92,13 +102,19 @@ def show(
         str, typer.Argument(metavar="NAMESPACE/NAME", help="A RayCluster, or Ray without KubeRay.")
     ],
     kubeconfig: Kubeconfig = None,
+    bundle_format: Annotated[
+        BundleFormat, typer.Option("--format", "-f", help="PEM, or a SPIFFE bundle (JSON).")
+    ] = BundleFormat.PEM,
 ) -> None:
-    """Print the CAs of a cluster in PEM form: its pods trust them, and its clients need them."""
+    """Print the CAs of a cluster: its pods trust them, and its clients need them."""
     namespace, slash, name = cluster.partition("/")
     if not (namespace and slash and name):
         raise SetupError(f"{cluster} is not NAMESPACE/NAME")
     identity, trust = _run(kubeconfig, lambda rotation: rotation.trust(namespace, name))
-    print(report.bundle(identity, trust), end="")
+    if bundle_format is BundleFormat.SPIFFE:
+        print(orjson.dumps(spiffe_bundle(trust.bundle), option=orjson.OPT_INDENT_2).decode())
+    else:
+        print(report.bundle(identity, trust), end="")
 
 
 def _cut_off_pods(inventory: Inventory, generation: str, forget: bool) -> Iterator[str]:

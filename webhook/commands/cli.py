@@ -1,4 +1,4 @@
-"""The command line: `raywarden serve | review | check | network-policy | rules | ca | enroll`."""
+"""The command line: `raywarden serve | review | check | connect | network-policy | ca | ...`."""
 
 import sys
 from typing import Annotated
@@ -9,6 +9,7 @@ from webhook import __version__
 from webhook.agent.command import enroll_command
 from webhook.commands import ca, rules
 from webhook.commands.check import check_command
+from webhook.commands.connect import connect_command
 from webhook.commands.network_policy import network_policy_command
 from webhook.commands.review import review_command
 from webhook.commands.serve import serve_command
@@ -25,6 +26,7 @@ app = typer.Typer(
 app.command("serve")(serve_command)
 app.command("review")(review_command)
 app.command("check")(check_command)
+app.command("connect")(connect_command)
 app.command("network-policy")(network_policy_command)
 app.command("enroll")(enroll_command)
 app.add_typer(ca.app)

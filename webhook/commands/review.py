@@ -118,18 +118,18 @@ def review_command(
     raise typer.Exit(review.exit_code(strict))
 
 
-def _operator(version: str, gates: str) -> KubeRayOperator | None:
+def _operator(version: str, gates: str) -> KubeRayOperator:
     """What is known of KubeRay. Raises SetupError."""
-    operator = KubeRayOperator.of(version, gates)
+    operator = KubeRayOperator.of_release(version, gates)
     if version and operator is None:
         raise SetupError(f"--kuberay {version!r} is not a version: write 1.6 or 1.6.0")
     if gates and operator is None:
         raise SetupError("--kuberay-feature-gates needs --kuberay")
-    return operator
+    return operator or KubeRayOperator()
 
 
 def _review(
-    sources: Sequence[str], policy: Policy, namespace: str, kuberay: KubeRayOperator | None
+    sources: Sequence[str], policy: Policy, namespace: str, kuberay: KubeRayOperator
 ) -> _Review:
     manifests: list[Manifest] = []
     unreadable: list[UnreadableManifest] = []
@@ -143,9 +143,9 @@ def _review(
                     unreadable.append(result)
                 case SkippedFile():
                     skipped_files += 1
-    namespace_states = ManifestNamespaces((manifest.document for manifest in manifests), namespace)
+    documents = (manifest.document for manifest in manifests)
+    namespace_states = ManifestNamespaces(documents, namespace, operator=kuberay)
     reviewer = wiring.offline_reviewer(from_environment(), policy, namespace_states)
-    reviewer.kuberay = kuberay
     outcomes = [_outcome(reviewer, manifest, namespace) for manifest in manifests]
     return _Review(manifests, outcomes, unreadable, skipped_files)
 

@@ -118,8 +118,8 @@ class Signing:
             raise NotYetError("too many pods are enrolling at once")
         # Charge before calling the API server, so that a burst of requests pays like a trickle;
         # refund unless the caller was refused.
-        payer, refused = _payer(peer), False
-        _charge(self._refusal_limit, payer)
+        charged, refused = payer(peer), False
+        _charge(self._refusal_limit, charged)
         self._open_requests += 1
         try:
             caller = await self._authenticate(token)
@@ -135,7 +135,7 @@ class Signing:
         finally:
             self._open_requests -= 1
             if not refused:
-                self._refusal_limit.refund(payer)
+                self._refusal_limit.refund(charged)
 
     async def _release(self, caller: TokenIdentity, identity: Identity) -> str:
         """Wait for the NetworkPolicies of the caller's cluster, as `Hold.release`."""
@@ -224,8 +224,8 @@ def _address(peer: str) -> Address | None:
     return getattr(address, "ipv4_mapped", None) or address
 
 
-def _payer(peer: str) -> str:
-    """The key that refusals are charged to: an IPv4 address, or an IPv6 network of 64 bits.
+def payer(peer: str) -> str:
+    """What requests of an address are charged to: an IPv4 address, or an IPv6 network of 64 bits.
 
     Any machine with one IPv6 address can usually use the whole /64, so addresses in it are not
     told apart.

@@ -6,12 +6,13 @@ from datetime import datetime
 
 from policies.network.infrastructure import Infrastructure
 from policies.network.isolation import ClusterIsolation
+from webhook.environment import api_server_service
 from webhook.isolation.controller import IsolationController
 from webhook.isolation.lease import Election
 from webhook.isolation.reports import Reports
 from webhook.isolation.wanted import WantedPolicies
 from webhook.ports import IsolationState, Leases, PolicyWriter
-from webhook.settings import Settings, api_server_service
+from webhook.settings import Settings
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ from policies.documents.metadata import metadata_of
 from policies.documents.untyped import as_dict, as_str, dict_items
 from policies.injection.contract import AUDIENCE
 from policies.ray.membership import CLAIM_LABELS, OPT_IN_CLUSTER_LABEL, RAY_CLUSTER_LABEL
-from webhook.kube.api import KubeApi, backoff
+from webhook.kube.api import KubeApi
 from webhook.kube.isolation import KubeIsolation
 from webhook.kube.memory import NAMESPACES, RAY_CLUSTERS, KubeMemory
 from webhook.kube.objects import caller_of, opted_in_cluster_of, pod_of, ray_cluster_of
-from webhook.kube.request import InvalidError, NotFoundError, Resource
+from webhook.kube.request import InvalidError, NotFoundError, Resource, backoff
 from webhook.ports import ConflictError, StoredSeed, UnavailableError
 
 T = TypeVar("T")
@@ -66,6 +66,10 @@ class KubeLive:
         """Follow the API server until cancelled."""
         await self._memory.run()
 
+    async def follow_kuberay(self) -> None:
+        """Follow what the installed KubeRay knows until cancelled."""
+        await self._memory.follow_kuberay()
+
     async def run_with(
         self,
         on_listed: Callable[[str], None],
@@ -74,6 +78,7 @@ class KubeLive:
         """Follow the API server beside `tasks`, then close the connection; see `wait_synced`."""
         async with self._api, asyncio.TaskGroup() as group:
             group.create_task(self.run())
+            group.create_task(self.follow_kuberay())
             for task in tasks:
                 group.create_task(task())
             await self.wait_synced(on_listed)
@@ -117,6 +122,9 @@ class KubeLive:
 
     def ray_clusters(self) -> Iterable[Cluster]:
         return self._memory.ray_clusters()
+
+    def known_ray_cluster(self, namespace: str, name: str) -> Cluster | None:
+        return self._memory.ray_cluster(namespace, name)
 
     async def _live(
         self,

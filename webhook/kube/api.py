@@ -7,9 +7,8 @@ second.
 
 import asyncio
 import math
-import random
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -18,9 +17,19 @@ import aiohttp
 from policies.documents.metadata import metadata_of, name_of
 from policies.documents.untyped import as_str
 from webhook.kube import response as answers
-from webhook.kube.config import client
-from webhook.kube.request import ApiPath, BusyError, NotFoundError, Request, Resource, refusal
+from webhook.kube.config import MOST_CONNECTIONS, client
+from webhook.kube.request import (
+    ApiPath,
+    BusyError,
+    NotFoundError,
+    Request,
+    Resource,
+    backoff,
+    refusal,
+    selectors,
+)
 from webhook.kube.response import DryRunResult, Event, Page
+from webhook.kube.transport import send, websocket
 from webhook.ports import UnavailableError
 
 if TYPE_CHECKING:
@@ -58,12 +67,15 @@ class KubeApi:
         cls,
         kubeconfig: Path | None = None,
         on_response_date: Callable[[str], None] = lambda date: None,
+        *,
+        context: str = "",
+        connections: int = MOST_CONNECTIONS,
     ) -> Self:
         """A client configured by `webhook.kube.config`; sends nothing to the API server yet.
 
         Calls `on_response_date` with the `Date` header of each answer, "" if it has none.
         """
-        return cls(await client(kubeconfig), on_response_date)
+        return cls(await client(kubeconfig, context, connections), on_response_date)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -103,9 +115,7 @@ class KubeApi:
 
         `seconds` bounds each page.
         """
-        selectors = {"labelSelector": labels, "fieldSelector": fields}
-        chosen = {name: selector for name, selector in selectors.items() if selector}
-        query = {"limit": str(_PAGE_SIZE), **chosen}
+        query = {"limit": str(_PAGE_SIZE), **selectors(labels, fields)}
         while True:
             request = Request("list", "GET", resource, namespace, query=query)
             document = await self._read(request, seconds)
@@ -120,21 +130,27 @@ class KubeApi:
             query = {**query, "continue": next_page}
 
     async def watch(
-        self, resource: Resource, version: str, *, seconds: float = _WATCH_SECONDS, labels: str = ""
+        self,
+        resource: Resource,
+        version: str,
+        *,
+        seconds: float = _WATCH_SECONDS,
+        labels: str = "",
+        fields: str = "",
     ) -> AsyncGenerator[Event, None]:
         """The events since `version` in all namespaces, with bookmarks, until the server ends them.
 
-        They are filtered by the label selector `labels`: an object that no longer matches counts as
-        deleted. Raises ExpiredError if the server no longer has `version`.
+        They are filtered by the label selector `labels` and the field selector `fields`: an object
+        that no longer matches counts as deleted. Raises ExpiredError if the server no longer has
+        `version`.
         """
         query = {
             "watch": "true",
             "allowWatchBookmarks": "true",
             "resourceVersion": version,
             "timeoutSeconds": str(math.ceil(seconds)),
+            **selectors(labels, fields),
         }
-        if labels:
-            query["labelSelector"] = labels
         request = Request("watch", "GET", resource, query=query)
         async with self._opened(
             request, _SECONDS, math.ceil(seconds) + _WATCH_GRACE_SECONDS
@@ -155,9 +171,10 @@ class KubeApi:
         document: Mapping[str, Any],
         *,
         seconds: float = _SECONDS,
-    ) -> None:
-        """Store a new object; raises ConflictError if it exists already."""
-        await self._once(Request("create", "POST", resource, namespace, body=document), seconds)
+    ) -> Mapping[str, Any]:
+        """Store a new object; returns what is stored. Raises ConflictError if it exists already."""
+        request = Request("create", "POST", resource, namespace, body=document)
+        return await self._once(request, seconds)
 
     async def dry_run(
         self,
@@ -188,11 +205,13 @@ class KubeApi:
         document: Mapping[str, Any],
         *,
         seconds: float = _SECONDS,
-    ) -> None:
-        """Replace an object; raises ConflictError if its resourceVersion has changed."""
-        await self._once(
-            Request("update", "PUT", resource, namespace, name, body=document), seconds
-        )
+    ) -> Mapping[str, Any]:
+        """Replace an object; returns what is stored.
+
+        Raises ConflictError if its resourceVersion has changed.
+        """
+        request = Request("update", "PUT", resource, namespace, name, body=document)
+        return await self._once(request, seconds)
 
     async def patch(
         self,
@@ -229,6 +248,12 @@ class KubeApi:
         request = Request("delete", "DELETE", resource, namespace, name, body=options)
         await self._once(request, _SECONDS)
 
+    def websocket(
+        self, request: Request, protocol: str
+    ) -> AbstractAsyncContextManager[aiohttp.ClientWebSocketResponse]:
+        """A WebSocket that speaks the subprotocol `protocol`."""
+        return websocket(self._client, request, protocol)
+
     async def _read(self, request: Request, seconds: float) -> Mapping[str, Any]:
         clock = asyncio.get_running_loop().time
         deadline, attempt = clock() + seconds, 1
@@ -253,7 +278,7 @@ class KubeApi:
         """The answer to a request before its body is read; `answer_seconds` bounds the header."""
         try:
             async with asyncio.timeout(answer_seconds):
-                response = await self._send(request, aiohttp.ClientTimeout(total=total_seconds))
+                response = await send(self._client, request, total_seconds)
             async with response:
                 self._on_response_date(response.headers.get("Date", ""))
                 if response.status >= 400:
@@ -265,35 +290,3 @@ class KubeApi:
             raise UnavailableError(f"{request}: no answer from the API server in time") from None
         except (aiohttp.ClientError, OSError) as error:
             raise BusyError(f"{request}: {answers.network_problem(error)}") from None
-
-    async def _send(
-        self, request: Request, timeout: aiohttp.ClientTimeout
-    ) -> aiohttp.ClientResponse:
-        from kubernetes.aio.config import ConfigException
-
-        try:
-            method, url, headers, body, _ = await self._client.param_serialize(
-                request.method,
-                request.resource.path(request.namespace, request.name),
-                query_params=list(request.query.items()),
-                header_params={"Accept": "application/json", "Content-Type": request.content_type},
-                body=request.body,
-                auth_settings=["BearerToken"],
-            )
-        except (ConfigException, OSError):
-            raise UnavailableError(
-                "the service account's token cannot be read: check that it is still mounted"
-            ) from None
-        answer = await self._client.call_api(method, url, headers, body, _request_timeout=timeout)
-        response: aiohttp.ClientResponse = answer.response
-        return response
-
-
-def backoff(attempt: int, first: float, most: float = math.inf) -> float:
-    """Seconds to wait after an attempt (the first is 1): doubled each time, with jitter.
-
-    `first` is the pause after the first attempt, `most` the longest.
-    """
-    # 2**20 times the first pause is beyond any use; a larger exponent would overflow in the end.
-    doublings = min(attempt - 1, 20)
-    return min(most, math.ldexp(first, doublings)) * random.uniform(0.5, 1.0)

@@ -11,8 +11,16 @@ if TYPE_CHECKING:
     from kubernetes.aio.client.configuration import Configuration
 
 
-async def client(kubeconfig: Path | None) -> "ApiClient":
+MOST_CONNECTIONS = 100
+
+
+async def client(
+    kubeconfig: Path | None, context: str = "", connections: int = MOST_CONNECTIONS
+) -> "ApiClient":
     """A client for `kubeconfig`; for None, with the pod's service account or the user's kubeconfig.
+
+    A `context` is one of a kubeconfig, so with one the service account is not used. `connections`
+    is how many may be open at once; 0 sets no limit.
 
     Raises UnavailableError if no usable configuration exists.
     """
@@ -20,11 +28,12 @@ async def client(kubeconfig: Path | None) -> "ApiClient":
     from kubernetes.aio.client.configuration import Configuration
 
     configuration = Configuration()
-    if kubeconfig is not None or not _in_cluster(configuration):
-        await _load(kubeconfig, configuration)
+    if kubeconfig is not None or context or not _in_cluster(configuration):
+        await _load(kubeconfig, context, configuration)
     # Python 3.13 and later reject certificates without key identifiers by default. Many API servers
     # have such a certificate, and every other Kubernetes client (in Go) accepts it.
     configuration.disable_strict_ssl_verification = True
+    configuration.connection_pool_maxsize = connections
     try:
         api_client = ApiClient(configuration)
     except (OSError, ValueError) as error:
@@ -51,7 +60,7 @@ def _in_cluster(configuration: "Configuration") -> bool:
     return True
 
 
-async def _load(kubeconfig: Path | None, configuration: "Configuration") -> None:
+async def _load(kubeconfig: Path | None, context: str, configuration: "Configuration") -> None:
     from kubernetes.aio.config import load_kube_config
 
     if kubeconfig and not kubeconfig.is_file():
@@ -59,6 +68,7 @@ async def _load(kubeconfig: Path | None, configuration: "Configuration") -> None
     try:
         await load_kube_config(  # type: ignore[no-untyped-call]  # it has no types
             str(kubeconfig) if kubeconfig else None,
+            context=context or None,
             client_configuration=configuration,
             persist_config=False,
         )

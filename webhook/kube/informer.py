@@ -12,8 +12,8 @@ import structlog
 
 from policies.documents.metadata import metadata_of, name_of, namespace_of
 from policies.documents.untyped import as_str
-from webhook.kube.api import KubeApi, backoff
-from webhook.kube.request import ExpiredError, NotFoundError, Resource
+from webhook.kube.api import KubeApi
+from webhook.kube.request import ExpiredError, NotFoundError, Resource, backoff
 from webhook.kube.response import Event
 from webhook.kube.store import Store
 from webhook.ports import UnavailableError
@@ -37,7 +37,7 @@ _UNKNOWN_RESOURCE = "unknown to the API server"
 class Informer(Generic[S]):
     """The objects of `resource` in all namespaces, in a `store` that `new_store` makes empty.
 
-    `labels` is a label selector; an empty one selects all objects.
+    `labels` is a label selector, `fields` a field selector; an empty one selects all objects.
 
     `store` is None, and `synced` is not set, until the first list is complete. An object for which
     the store raises ValueError is ignored. While the API server is unavailable, the last known
@@ -52,6 +52,7 @@ class Informer(Generic[S]):
         new_store: Callable[[], S],
         *,
         labels: str = "",
+        fields: str = "",
         on_change: Callable[[], None] = lambda: None,
         resync_seconds: float = _RESYNC_SECONDS,
         retry_seconds: float = _MAX_PAUSE_SECONDS,
@@ -62,6 +63,7 @@ class Informer(Generic[S]):
         self._api = api
         self._new_store = new_store
         self._labels = labels
+        self._fields = fields
         self._on_change = on_change
         self._resync_seconds = resync_seconds
         self._retry_seconds = retry_seconds
@@ -93,7 +95,8 @@ class Informer(Generic[S]):
     async def _list(self) -> None:
         """Replace the whole store at once by a fresh list, so that no reader sees half of one."""
         fresh_store, version = self._new_store(), ""
-        async with aclosing(self._api.pages(self.resource, labels=self._labels)) as pages:
+        listed = self._api.pages(self.resource, labels=self._labels, fields=self._fields)
+        async with aclosing(listed) as pages:
             async for page in pages:
                 version = page.version
                 for document in page.items:
@@ -114,6 +117,7 @@ class Informer(Generic[S]):
                 self._version,
                 seconds=min(remaining, _WATCH_SECONDS),
                 labels=self._labels,
+                fields=self._fields,
             )
             async with aclosing(events):
                 async for event in events:

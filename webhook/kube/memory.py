@@ -15,6 +15,7 @@ from policies.documents.metadata import metadata_of
 from webhook.kube.api import KubeApi
 from webhook.kube.informer import Informer
 from webhook.kube.isolation import KubeIsolation
+from webhook.kube.kuberay import KubeRayDiscovery
 from webhook.kube.network_store import EndpointStore, NetworkPolicyStore
 from webhook.kube.request import Resource
 from webhook.kube.store import (
@@ -113,6 +114,7 @@ class KubeMemory:
             self._cluster_roles,
             lambda: self._rights,
         )
+        self._kuberay = KubeRayDiscovery(api)
         self._informers: tuple[Informer[Any], ...] = (
             self._namespaces,
             self._clusters,
@@ -140,6 +142,10 @@ class KubeMemory:
         async with asyncio.TaskGroup() as group:
             for informer in self._informers:
                 group.create_task(informer.run())
+
+    async def follow_kuberay(self) -> None:
+        """Follow what the installed KubeRay knows until cancelled; nothing waits for it."""
+        await self._kuberay.run()
 
     async def wait_synced(self, on_listed: Callable[[str], None]) -> None:
         """Wait until every resource has been listed once.
@@ -176,6 +182,7 @@ class KubeMemory:
             quotas=self._quotas_limiting(namespace),
             rbac=self._rights,
             namespace_rbac=self._namespace_rbac(namespace),
+            kuberay=self._kuberay.operator,
         )
 
     def services(self, namespace: str) -> Iterable[Service]:
@@ -189,6 +196,11 @@ class KubeMemory:
         if self._clusters.store is None:
             return ()
         return self._clusters.store.for_certs.values()
+
+    def ray_cluster(self, namespace: str, name: str) -> Cluster | None:
+        """A known RayCluster; None before they have been listed."""
+        store = self._clusters.store
+        return store.for_certs.get(namespace, name) if store else None
 
     def _quotas_limiting(self, namespace: str) -> Collection[LiveQuota] | None:
         quotas: list[LiveQuota] = []

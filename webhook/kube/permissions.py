@@ -4,6 +4,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from webhook.kube.adapters import CONFIGURATIONS, PODS, SECRETS, SEED, TOKEN_REVIEWS
+from webhook.kube.client_requests import (
+    ACCESS_REVIEWS,
+    APPROVAL,
+    REQUESTS,
+    SIGNER,
+    SIGNERS,
+    STATUS,
+)
 from webhook.kube.memory import NAMESPACES, NETWORK_POLICIES, RAY_CLUSTERS, WATCHED
 from webhook.kube.policy_writer import EVENTS, LEASE, LEASES
 from webhook.kube.request import Resource
@@ -29,13 +37,18 @@ class Permission:
 
 
 def permissions(
-    configuration: str, own_seed: bool = True, network_policies: bool = True
+    configuration: str,
+    own_seed: bool = True,
+    network_policies: bool = True,
+    *,
+    clients: bool = False,
 ) -> Iterator[Permission]:
     """Every permission that the server needs.
 
     `configuration` is the name of RayWarden's webhook configurations, empty if it does not write
     their caBundle. `own_seed` is whether the seed is in the Secret; otherwise it is mounted.
     `network_policies` is whether it writes NetworkPolicies.
+    `clients` is whether RayWarden signs certificates for people (`deploy/components/connect`).
     """
     # The rules decide from memory, which is filled before any request: list once, then watch.
     for resource in WATCHED:
@@ -56,6 +69,8 @@ def permissions(
         yield Permission("update", SECRETS, ours=True, name=SEED)
     if network_policies:
         yield from _of_network_policies()
+    if clients:
+        yield from client_permissions()
 
 
 def _of_network_policies() -> Iterator[Permission]:
@@ -68,3 +83,16 @@ def _of_network_policies() -> Iterator[Permission]:
     yield Permission("create", LEASES, ours=True)
     yield Permission("get", LEASES, ours=True, name=LEASE)
     yield Permission("update", LEASES, ours=True, name=LEASE)
+
+
+def client_permissions() -> Iterator[Permission]:
+    """What the signer of people's certificates needs besides."""
+    for verb in ("get", "list", "watch"):
+        yield Permission(verb, REQUESTS)
+    for subresource in (APPROVAL, STATUS):
+        yield Permission("update", subresource)
+    # The API server asks for these when a request for this signer is approved or signed.
+    for verb in ("approve", "sign"):
+        yield Permission(verb, SIGNERS, name=SIGNER)
+    yield Permission("create", ACCESS_REVIEWS)
+    yield Permission("create", EVENTS)

@@ -1,5 +1,7 @@
 """Requests to the Kubernetes API, and the exceptions for the answers that refuse them."""
 
+import math
+import random
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +18,10 @@ from webhook.ports import ConflictError, UnavailableError
 _RBAC_REFUSAL = re.compile(r" cannot \w+ (resource|path) ")
 
 
+# The API server calls those so who present no credentials, if it lets them in at all.
+_ANONYMOUS = 'User "system:anonymous"'
+
+
 class NotFoundError(UnavailableError):
     """The object does not exist, or the API server does not know the resource."""
 
@@ -26,6 +32,10 @@ class ForbiddenError(UnavailableError):
     def __init__(self, message: str, right: str) -> None:
         super().__init__(message)
         self.permission = right
+
+
+class UnauthorizedError(UnavailableError):
+    """The API server does not know who the caller is."""
 
 
 class RefusedError(UnavailableError):
@@ -57,7 +67,10 @@ class BusyError(UnavailableError):
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """A resource of the API; the core group is ""."""
+    """A resource of the API, or one of its subresources as RBAC names it, such as `pods/status`.
+
+    The core group is "".
+    """
 
     group: str
     version: str
@@ -75,9 +88,8 @@ class Resource:
         segments.append(self.version)
         if namespace:
             segments += ["namespaces", namespace]
-        segments.append(self.plural)
-        if name:
-            segments.append(name)
+        plural, _, subresource = self.plural.partition("/")
+        segments += filter(None, (plural, name, subresource))
         return "/" + "/".join(map(_segment, segments))
 
 
@@ -124,6 +136,8 @@ def refusal(request: Request, status: int, retry_after: str, content: bytes) -> 
     It never quotes the answer, which may itself quote the request, and with it a secret. A dry run
     is the exception: its answer is the result, and its request contains no secret.
     """
+    if status == 403 and _ANONYMOUS in _message(content):
+        return UnauthorizedError(f"{request}: the API server takes the caller for nobody (403)")
     if status == 403 and _RBAC_REFUSAL.search(_message(content)):
         return ForbiddenError(
             f"the service account may not {request}: grant it with RBAC (deploy/base shows how)",
@@ -138,12 +152,28 @@ def refusal(request: Request, status: int, retry_after: str, content: bytes) -> 
             f"{request}: refused (403), but not by RBAC: check quotas and admission webhooks"
         )
     if status == 401:
-        return UnavailableError(f"{request}: the API server rejected the credentials (401)")
+        return UnauthorizedError(f"{request}: the API server rejected the credentials (401)")
     if status == 429 or status >= 500:
         return BusyError(f"{request}: the API server answered {status}", _seconds(retry_after))
     exceptions = {404: NotFoundError, 410: ExpiredError, 422: InvalidError}
     exception = exceptions.get(status, UnavailableError)
     return exception(f"{request}: the API server answered {status}")
+
+
+def selectors(labels: str, fields: str) -> dict[str, str]:
+    """The query of a label selector and a field selector, either of which may be empty."""
+    query = {"labelSelector": labels, "fieldSelector": fields}
+    return {name: selector for name, selector in query.items() if selector}
+
+
+def backoff(attempt: int, first: float, most: float = math.inf) -> float:
+    """Seconds to wait after an attempt (the first is 1): doubled each time, with jitter.
+
+    `first` is the pause after the first attempt, `most` the longest.
+    """
+    # 2**20 times the first pause is beyond any use; a larger exponent would overflow in the end.
+    doublings = min(attempt - 1, 20)
+    return min(most, math.ldexp(first, doublings)) * random.uniform(0.5, 1.0)
 
 
 def _message(content: bytes) -> str:

@@ -110,6 +110,9 @@ class ManifestCluster:
     def ray_clusters(self) -> Iterable[Cluster]:
         return self._clusters.values()
 
+    def known_ray_cluster(self, namespace: str, name: str) -> Cluster | None:
+        return self._clusters.get((namespace, name))
+
 
 def _require_live_fields(document: Document) -> None:
     kind, metadata = as_str(document.get("kind")), metadata_of(document)

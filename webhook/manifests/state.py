@@ -17,9 +17,11 @@ from policies.network.isolation import ISOLATION_ANNOTATION, MANAGED
 from policies.network.policy import NetworkPolicy
 from policies.ray import kuberay
 from policies.ray.membership import RAY_GROUP
+from policies.ray.operator import KubeRayOperator
 from policies.ray.workload import Kind, Workload
 
 _RBAC = "rbac.authorization.k8s.io"
+_UNKNOWN = KubeRayOperator()
 
 
 class ManifestNamespaces:
@@ -27,14 +29,20 @@ class ManifestNamespaces:
 
     Whatever no manifest mentions is unknown, not absent: a folder rarely holds the whole cluster.
     With `complete` the manifests are the whole cluster. `namespace` is the namespace of manifests
-    that name none.
+    that name none. `operator` is the KubeRay that serves them.
     """
 
     def __init__(
-        self, documents: Iterable[Any], namespace: str = "default", *, complete: bool = False
+        self,
+        documents: Iterable[Any],
+        namespace: str = "default",
+        *,
+        complete: bool = False,
+        operator: KubeRayOperator = _UNKNOWN,
     ) -> None:
         self._default = namespace
         self._complete = complete
+        self._operator = operator
         self._metadata: dict[str, Mapping[str, Any]] = {}
         self._clusters: dict[str, dict[str, LiveCluster]] = defaultdict(dict)
         self._services: dict[str, dict[str, LiveService]] = defaultdict(dict)
@@ -76,6 +84,7 @@ class ManifestNamespaces:
             quotas=self._quotas.get(namespace, missing.quotas),
             rbac=self._rights,
             namespace_rbac=self._namespace_rbac(namespace),
+            kuberay=self._operator,
         )
 
     def _namespace_rbac(self, namespace: str) -> NamespaceRbac | None:

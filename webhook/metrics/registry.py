@@ -56,7 +56,8 @@ _OUTCOMES = (
     "held",
     "unavailable",
 )
-_STATUSES = ("400", "404", "405", "408", "413", "415", "500", "503")
+_CLIENT_OUTCOMES = ("issued", "denied", "failed", "delayed", "crashed")
+_STATUSES = ("400", "404", "405", "408", "413", "415", "429", "500", "503")
 _OPERATIONS = ("CREATE", "UPDATE", "DELETE", "CONNECT")
 _RULE_IDS = tuple(rule.id for rule in RULES)
 _MUTATION_IDS = tuple(mutation.id for mutation in MUTATIONS)
@@ -171,6 +172,12 @@ class Metrics:
         self.open_starts = self._counter(
             "open_pod_starts",
             "Certificates for pods whose NetworkPolicies were missing (`whenMissing: start`).",
+        )
+
+        self.client_certificates = self._counter(
+            "client_certificates",
+            "People's requests for a certificate, by outcome; delayed ones are tried again.",
+            Label("outcome", _CLIENT_OUTCOMES),
         )
 
     def _declare_reconciler(self) -> None:

@@ -7,13 +7,18 @@ from collections.abc import Callable
 import orjson
 import structlog
 
+from certs.client import ClusterName
 from certs.seed import Seed
+from policies.documents.untyped import printable
 from webhook.admission.reviewer import Decision
 from webhook.admission.wire import AdmissionRequest
+from webhook.client_certificates.decision import MAX_USER_NAME, ClientRefusal
+from webhook.client_certificates.signing import ClientCertificate
 from webhook.enrollment.rate_limit import RateLimit
 from webhook.enrollment.signing import Issued
 from webhook.enrollment.wire import Refusal
 from webhook.metrics.registry import REVIEWED_KINDS, Metrics
+from webhook.ports import ClientRequest
 
 
 class Observer:
@@ -116,6 +121,46 @@ class Observer:
             reason=refusal.reason,
         )
 
+    def client_certificate_issued(
+        self, request: ClientRequest, certificate: ClientCertificate
+    ) -> None:
+        """A certificate was issued to a person."""
+        self.metrics.client_certificates.labels("issued").inc()
+        self._log.info(
+            "client certificate issued",
+            user=_user(request),
+            namespace=certificate.cluster.namespace,
+            cluster=certificate.cluster.name,
+            request=request.name,
+            serial=f"{certificate.serial:x}",
+            not_after=certificate.not_after.isoformat(),
+        )
+
+    def client_certificate_refused(
+        self, request: ClientRequest, cluster: ClusterName | None, refusal: ClientRefusal
+    ) -> None:
+        """A person's request got no certificate."""
+        self.metrics.client_certificates.labels(refusal.outcome).inc()
+        self._log.warning(
+            "client certificate refused",
+            user=_user(request),
+            cluster=str(cluster) if cluster else "",
+            request=request.name,
+            outcome=refusal.outcome,
+            reason=refusal.reason,
+        )
+
+    def client_request_delayed(self, request: ClientRequest, reason: str) -> None:
+        """A person's request could not be answered yet; it will be tried again."""
+        self.metrics.client_certificates.labels("delayed").inc()
+        user = _user(request)
+        self._warn("client request delayed", user, user=user, reason=reason)
+
+    def client_request_crashed(self, request: ClientRequest, error: Exception) -> None:
+        """A person's request is left alone because of a defect of RayWarden."""
+        self.metrics.client_certificates.labels("crashed").inc()
+        self._log.error("client request crashed", request=request.name, at=type(error).__name__)
+
     def _warn(self, event: str, limited_by: str, **fields: object) -> None:
         """Log a warning, unless there were too many of this event and `limited_by`."""
         if not self._refusal_lines.wait((event, limited_by)):
@@ -150,6 +195,10 @@ class Observer:
         """A request from the address `peer` was rejected: not an AdmissionReview or enrollment."""
         self.metrics.rejected.labels(str(status)).inc()
         self._warn("request rejected", peer, peer=peer, status=status, reason=reason)
+
+
+def _user(request: ClientRequest) -> str:
+    return printable(request.requester.name, MAX_USER_NAME)
 
 
 def set_up_logging(level: str) -> None:

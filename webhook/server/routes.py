@@ -13,8 +13,10 @@ from starlette.requests import ClientDisconnect
 
 from webhook.admission.reviewer import Decision, Reviewer
 from webhook.admission.wire import AdmissionRequest, BadReviewError, parse
+from webhook.ca.bundles import Bundles
 from webhook.enrollment import wire
-from webhook.enrollment.signing import Signing
+from webhook.enrollment.rate_limit import RateLimit
+from webhook.enrollment.signing import Signing, payer
 from webhook.server.observer import Observer
 from webhook.server.readiness import Readiness
 from webhook.server.request_body import Bodies
@@ -23,6 +25,9 @@ from webhook.settings import Settings
 # RayWarden has metrics of its own. FastAPI's telemetry takes 6 % of a request's time even when
 # nothing receives it.
 _NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
+
+# A program reads a bundle at its start, and again every few minutes.
+_BUNDLES_PER_MINUTE = 60
 
 
 def admission_app(
@@ -60,8 +65,12 @@ def admission_app(
     return app
 
 
-def enrollment_app(signing: Signing, observer: Observer, settings: Settings) -> FastAPI:
+def enrollment_app(
+    signing: Signing, bundles: Bundles, observer: Observer, settings: Settings
+) -> FastAPI:
     """`POST /v1/certificates`: a bearer token and a CSR in, a certificate and its CAs out.
+
+    `GET /v1/bundles/NAMESPACE/CLUSTER`, and `.../spiffe`: the CAs of a RayCluster, for anyone.
 
     Errors are answered with problem+json (RFC 9457).
     """
@@ -87,7 +96,31 @@ def enrollment_app(signing: Signing, observer: Observer, settings: Settings) -> 
         return Response(wire.encode(issued), 200, media_type="application/json")
 
     app.add_route("/v1/certificates", certificates, methods=["POST"])
+    _add_bundle_routes(app, bundles, observer)
     return app
+
+
+def _add_bundle_routes(app: FastAPI, bundles: Bundles, observer: Observer) -> None:
+    limit = RateLimit(_BUNDLES_PER_MINUTE, 60, observer.clock)
+
+    def route(path: str, read: Callable[[str, str], bytes | None], media_type: str) -> None:
+        async def bundle(request: Request) -> Response:
+            charged = payer(_peer(request))
+            if seconds := limit.wait(charged):
+                headers = {"Retry-After": str(seconds)}
+                raise HTTPException(429, f"too many requests: try again in {seconds} s", headers)
+            limit.spend(charged)
+            names = request.path_params
+            content = read(names["namespace"], names["cluster"])
+            if content is None:
+                raise HTTPException(404)
+            return Response(content, media_type=media_type)
+
+        app.add_route(path, bundle, methods=["GET"])
+
+    path = "/v1/bundles/{namespace}/{cluster}"
+    route(path, bundles.pem, "application/pem-certificate-chain")
+    route(f"{path}/spiffe", bundles.spiffe, "application/json")
 
 
 def operations_app(readiness: Readiness, observer: Observer) -> FastAPI:

@@ -12,7 +12,13 @@ from fastapi import FastAPI
 from webhook.ca.serving_certificate import ServingCertificate
 from webhook.isolation.assembly import IsolationAdapters
 from webhook.metrics.registry import LabeledCollector, Metrics
-from webhook.ports import LiveObjects, NamespaceStates, SeedStore, WebhookConfigurations
+from webhook.ports import (
+    ClientRequests,
+    LiveObjects,
+    NamespaceStates,
+    SeedStore,
+    WebhookConfigurations,
+)
 from webhook.server.listener import Listener, listener, open_port, serve
 from webhook.server.readiness import Readiness
 from webhook.settings import Settings, SetupError
@@ -29,6 +35,7 @@ RunCaches = Callable[[Callable[[str], None], Sequence[Task]], Coroutine[Any, Any
 class Dependencies:
     """The adapters that a server uses.
 
+    `client_requests` is None if RayWarden issues no certificates to people.
     `isolation` is None if the server writes no NetworkPolicies.
     `run_caches` fills RayWarden's caches and keeps them up to date while it runs, beside tasks that
     use the same connection. It gives the name of each resource that has been listed.
@@ -40,6 +47,7 @@ class Dependencies:
     namespace_states: NamespaceStates
     seeds: SeedStore
     configurations: WebhookConfigurations | None = None
+    client_requests: ClientRequests | None = None
     isolation: IsolationAdapters | None = None
     run_caches: (
         Callable[[Callable[[str], None], Sequence[Task]], Coroutine[Any, Any, None]] | None

@@ -1,4 +1,7 @@
-"""Submits a job as any client can: `submit.py URL COMMAND [TOKEN]`; prints the HTTP status."""
+"""Submits a job as any client can: `submit.py URL COMMAND [TOKEN [HEADER]]`.
+
+Prints the HTTP status. KubeRay's operator sends the token in the header `x-ray-authorization`.
+"""
 
 import json
 import sys
@@ -6,11 +9,11 @@ import urllib.error
 import urllib.request
 
 
-def submit(url: str, command: str, token: str = "") -> int:
+def submit(url: str, command: str, token: str = "", header: str = "Authorization") -> int:
     """The HTTP status of a job submission."""
     headers = {"Content-Type": "application/json"}
     if token:
-        headers["Authorization"] = f"Bearer {token}"
+        headers[header] = f"Bearer {token}"
     body = json.dumps({"entrypoint": command}).encode()
     try:
         request = urllib.request.Request(url, body, headers)

@@ -132,20 +132,6 @@ class TestSmallDefaults:
         ]
         assert "automountServiceAccountToken" not in after(pod)["spec"]
 
-    def test_token_authentication_where_configured_and_supported(self) -> None:
-        configured = facts(auth="token")
-        silent = factory.ray_cluster()
-        del silent["spec"]["authOptions"]
-        assert after(silent, configured)["spec"]["authOptions"] == {"mode": "token"}
-        own = factory.ray_cluster(authOptions={"mode": "disabled"})
-        assert after(own, configured)["spec"]["authOptions"] == {"mode": "disabled"}
-        old = mutated(changed(silent, {"/spec/rayVersion": "2.51.0"}), configured)
-        assert "authOptions" not in old.document["spec"]
-        assert "only where spec.rayVersion is 2.52 or later" in old.warnings[0]
-        nightly = mutated(changed(silent, {"/spec/rayVersion": "nightly"}), configured)
-        assert "authOptions" not in nightly.document["spec"]
-        assert "authOptions" not in after(silent)["spec"]
-
     @pytest.mark.parametrize("mode", ["DenyAll", "DenyAllEgress", None])
     def test_closed_egress_gets_rules_for_enrollment_and_dns(self, mode: str | None) -> None:
         policy: Object = {"mode": mode} if mode else {}
@@ -227,7 +213,7 @@ class TestHint:
         pod = after(factory.head_pod())
         pod["spec"]["containers"].append(container("ray-history-collector", image="collector:1"))
         hint = after(pod)["metadata"]["annotations"]["raywarden.io/injected"]
-        assert '"mutations":["pod-security","ray-tls"]' in hint
+        assert '"mutations":["pod-security","auth-token","ray-tls"]' in hint
 
     @pytest.mark.parametrize("broken", ["{", "[" * 100_000, '{"mutations": 5}', "5"])
     def test_a_malformed_annotation_is_replaced(self, broken: str) -> None:

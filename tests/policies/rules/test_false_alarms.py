@@ -191,7 +191,7 @@ def test_the_remediation_for_tls_passed_to_the_dashboard() -> None:
 @pytest.mark.parametrize(("kind", "place"), KINDS)
 def test_profiling_with_a_token(kind: Any, place: str) -> None:
     env = f"{place}/headGroupSpec/template/spec/containers/0/env"
-    without = changed(kind(), {env: [PROFILING], f"{place}/authOptions": None})
+    without = changed(kind(), {env: [PROFILING], f"{place}/authOptions": {}})
     assert refused(without) == HOOKS
     (violation,) = denied(without, "no-code-hooks")
     assert "authOptions: {mode: token}" in violation.remediation

@@ -13,6 +13,7 @@ from tests.policies.network.test_needs import GUIDE, LABELED
 from tests.support import factory, related_objects
 from tests.support.factory import Object, changed, ray_cluster, ray_job, ray_service
 
+release = KubeRayOperator.of_release
 RULE, PRESENT = "needed-traffic", "network-policy-present"
 MANAGED = {"raywarden.io/network-isolation": "managed"}
 
@@ -154,20 +155,22 @@ def test_an_older_cluster_is_adopted_with_a_command() -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "gates", "message"),
+    ("operator", "message"),
     [
-        ("1.6.2", "", "KubeRay before 1.7 does not have spec.networkPolicy"),
-        ("1.7", "", "unless its feature gate RayClusterNetworkPolicy is on"),
-        ("1.7", "RayClusterNetworkPolicy=false", "unless its feature gate"),
-        ("v1.7.0", f"A=true,{NETWORK_POLICY_GATE}=true", ""),
-        ("", "", ""),
+        (release("1.6.2"), "KubeRay before 1.7 does not have spec.networkPolicy"),
+        (release("1.7"), "unless its feature gate RayClusterNetworkPolicy is on"),
+        (release("1.7", "RayClusterNetworkPolicy=false"), "unless its feature gate"),
+        (release("v1.7.0", f"A=true,{NETWORK_POLICY_GATE}=true"), ""),
+        (release("no version"), ""),
+        # A server in a cluster does not know the feature gates.
+        (KubeRayOperator(network_policy=False), "KubeRay before 1.7 does not have"),
+        (KubeRayOperator(network_policy=True), ""),
     ],
 )
 def test_kuberays_own_policy_needs_a_kuberay_that_knows_it(
-    version: str, gates: str, message: str
+    operator: KubeRayOperator | None, message: str
 ) -> None:
-    reviewer = factory.reviewer()
-    reviewer.kuberay = KubeRayOperator.of(version, gates)
+    reviewer = factory.reviewer(operator=operator or KubeRayOperator())
     cluster = _as_mutated(ray_cluster(networkPolicy={"mode": "DenyAll"}))
     sent = factory.request(_in_team_b(cluster))
     found = [v for v in reviewer.verdict(sent).warned if v.rule == PRESENT]

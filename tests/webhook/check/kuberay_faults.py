@@ -3,6 +3,7 @@
 from tests.support import live_objects
 from tests.support.factory import changed
 from tests.webhook.check.faults import (
+    Fault,
     both,
     failed,
     forbidden,
@@ -44,7 +45,43 @@ ROLE = {"metadata": IN_TEAM_A, "rules": OPERATOR_RULES}
 ROLE_BINDING = changed(binding(), {"/metadata": IN_TEAM_A, "/roleRef/kind": "Role"})
 ONLY_RAY_CLUSTERS = {"resources": [{"name": "rayclusters"}]}
 
+
+def kubernetes_tokens(*denied: tuple[str, str]) -> Fault:
+    """A RayCluster with Kubernetes tokens, whose service account lacks these rights."""
+    cluster = changed(
+        ray_cluster("identities"),
+        {
+            "/spec/authOptions": {"mode": "token", "enableK8sTokenAuth": True},
+            "/spec/headGroupSpec/template/spec": {
+                "serviceAccountName": "ray",
+                "containers": [{"name": "ray-head"}],
+            },
+        },
+    )
+    return both(put("rayclusters", cluster), lambda fake: fake.denied.update(denied))
+
+
 KUBERAY = {
+    "kubernetes-tokens": ok(
+        kubernetes_tokens(),
+        "kuberay/token-reviews",
+        "service account ray of RayCluster team-a/identities may check Kubernetes tokens",
+    ),
+    "kubernetes-tokens-without-reviews": warning(
+        kubernetes_tokens(("create", "tokenreviews")),
+        "kuberay/token-reviews",
+        "may not create TokenReviews and SubjectAccessReviews, so Ray refuses every caller",
+    ),
+    "kubernetes-tokens-without-membership": warning(
+        kubernetes_tokens(("ray:write", "rayclusters")),
+        "kuberay/token-reviews",
+        "may not ray:write that cluster, so Ray refuses its own pods",
+    ),
+    "kubernetes-tokens-that-nobody-may-ask-about": unknown(
+        both(kubernetes_tokens(), forbidden("create", "subjectaccessreviews")),
+        "kuberay/token-reviews",
+        "you may not create subjectaccessreviews",
+    ),
     "no-kuberay": warning(
         lambda fake: fake.paths.update({"/apis/ray.io/v1": None}),
         "kuberay/kinds",

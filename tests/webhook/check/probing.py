@@ -60,6 +60,7 @@ def facts(
         ray_pods=pods or [live_objects.pod()],
         operators=NOT_COLLECTED,
         kuberay_accounts={},
+        token_reviewers=(),
         dry_run_namespace="",
         dry_runs={},
         network=NetworkFacts([], {}, [], []),

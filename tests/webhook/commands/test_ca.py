@@ -129,6 +129,10 @@ async def test_show_prints_the_cas_of_a_cluster(fake: FakeKubeApi, api: KubeApi)
     assert code == 0
     (certificate,) = x509.load_pem_x509_certificates(output.encode())
     assert certificate.subject.rfc4514_string() == "CN=demo,OU=team-a,O=RayWarden"
+    code, output = await ca(fake, "show", "team-a/demo", "--format", "spiffe")
+    (key,) = json.loads(output)["keys"]
+    der = base64.b64decode(key["x5c"][0])
+    assert code == 0 and x509.load_der_x509_certificate(der) == certificate
     assert await ca(fake, "show", "demo") == (2, "raywarden: demo is not NAMESPACE/NAME\n")
     assert await ca(fake, "show", "nowhere/demo") == (
         2,

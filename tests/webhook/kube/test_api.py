@@ -19,7 +19,7 @@ from tests.support.kube_conversation import (
     problem,
     talk,
 )
-from webhook.kube.api import KubeApi, backoff
+from webhook.kube.api import KubeApi
 from webhook.kube.request import (
     BusyError,
     ExpiredError,
@@ -27,6 +27,7 @@ from webhook.kube.request import (
     InvalidError,
     NotFoundError,
     Resource,
+    backoff,
 )
 from webhook.kube.response import Event, Page
 from webhook.ports import ConflictError
@@ -162,7 +163,7 @@ async def test_retry_after_is_honored(fake: FakeKubeApi, api: KubeApi) -> None:
 
 @conversation
 async def test_writes_are_not_retried(fake: FakeKubeApi, api: KubeApi) -> None:
-    writes: tuple[Callable[[], Awaitable[None]], ...] = (
+    writes: tuple[Callable[[], Awaitable[Any]], ...] = (
         lambda: api.create(PODS, "ray", pod("one")),
         lambda: api.patch(PODS, "ray", "one", []),
         lambda: api.replace(PODS, "ray", "one", pod("one")),

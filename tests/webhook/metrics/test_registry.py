@@ -69,8 +69,6 @@ def logged_by(call: ast.Call) -> Iterator[tuple[str, set[str]]]:
     if not isinstance(event, str) or not LOGGING_FUNCTION.search(function):
         return
     fields = {keyword.arg for keyword in call.keywords if keyword.arg}
-    if function.endswith("._warn"):
-        fields.add("peer")
     yield event, fields
 
 

@@ -187,7 +187,7 @@ class TestExpiredExemptions:
 
 def test_a_request_is_decided_by_a_single_policy() -> None:
     token = Policy.parse({"inject": {"auth": "token"}, "profiles": {"enforce": "privileged"}})
-    default = Policy.parse({})
+    default = Policy.parse({"inject": {"auth": "off"}})
     policies = iter([token, default, token, default])
     reviewer = Reviewer(
         lambda: next(policies), lambda: factory.SIGNER, ManifestNamespaces(()), lambda: TODAY

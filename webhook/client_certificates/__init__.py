@@ -1,0 +1,1 @@
+"""Certificates for people: who asks, whether they may, and a certificate of hours."""

@@ -1,0 +1,1 @@
+"""`raywarden connect`: certificate, forwarded ports and environment for a program outside."""
