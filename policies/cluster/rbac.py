@@ -196,6 +196,12 @@ def user_name(namespace: str, account: str) -> str:
     return f"{_SERVICE_ACCOUNT}{namespace}:{account}"
 
 
+def namespaces_of(users: Iterable[str]) -> list[str]:
+    """The namespaces of those users that are service accounts, in order."""
+    accounts = (user.split(":") for user in users if user.startswith(_SERVICE_ACCOUNT))
+    return sorted({account[2] for account in accounts if len(account) == 4})
+
+
 def groups_of(namespace: str) -> tuple[str, ...]:
     """The groups of the service accounts of a namespace."""
     return (f"{_ACCOUNTS_OF}{namespace}", *ALL_ACCOUNTS)

@@ -9,7 +9,14 @@ from typing import Any
 from policies.cluster.endpoints import LiveEndpoints
 from policies.cluster.exposure import RAY_PORTS, SERVE_PORTS, is_public
 from policies.cluster.quota import LiveQuota
-from policies.cluster.rbac import NamespaceRbac, Power, RbacGrants, groups_of, user_name
+from policies.cluster.rbac import (
+    NamespaceRbac,
+    Power,
+    RbacGrants,
+    groups_of,
+    namespaces_of,
+    user_name,
+)
 from policies.documents.metadata import name_of
 from policies.documents.selectors import has_labels
 from policies.documents.untyped import as_dict, as_str, dict_items, larger
@@ -210,8 +217,7 @@ class NamespaceState:
     @property
     def operator_namespaces(self) -> tuple[str, ...]:
         """The namespaces of the service accounts that run KubeRay everywhere, by RBAC."""
-        accounts = (user.split(":") for user in self.rbac.operators)
-        return tuple(sorted({parts[2] for parts in accounts if len(parts) == 4}))
+        return tuple(namespaces_of(self.rbac.operators))
 
     @property
     def labels(self) -> Mapping[str, Any]:

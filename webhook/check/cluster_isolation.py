@@ -12,7 +12,7 @@ from policies.documents.metadata import annotations_of, metadata_of, name_of, na
 from policies.documents.untyped import as_dict
 from policies.injection.contract import TlsBy, tls_by
 from policies.network.infrastructure import Infrastructure
-from policies.network.isolation import ClusterIsolation, IsolationMode
+from policies.network.isolation import ClusterIsolation, IsolationMode, kuberay_closes
 from policies.network.needs import Closed, closed_needs
 from policies.network.openness import opening_rules
 from policies.network.policy import Direction, NetworkPolicy
@@ -153,7 +153,7 @@ class ClusterJudge:
 
 def has_kuberay_policy(document: Object) -> bool:
     """True if KubeRay writes the NetworkPolicies of a RayCluster; then RayWarden writes none."""
-    return isinstance(as_dict(document.get("spec")).get("networkPolicy"), dict)
+    return kuberay_closes(as_dict(document.get("spec")).get("networkPolicy"))
 
 
 def living(documents: Objects) -> Iterator[Object]:

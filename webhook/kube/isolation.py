@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from policies.cluster.rbac import RbacGrants
+from policies.cluster.rbac import RbacGrants, namespaces_of
 from policies.network.managed import ManagedCluster, StoredNetworkPolicy, cluster_of
 from policies.network.policy import Direction
 from policies.network.written import PolicyNames
@@ -109,7 +109,7 @@ class KubeIsolation:
             if self._runs_kuberay(binding.role):
                 users |= binding.users
         # First those that administrators chose: tenants may be able to write RoleBindings.
-        everywhere, here = _namespaces(self._rights().operators), _namespaces(users)
+        everywhere, here = namespaces_of(self._rights().operators), namespaces_of(users)
         namespaces = [*everywhere, *(name for name in here if name not in everywhere)]
         return sorted(namespaces[:_MOST_OPERATORS])
 
@@ -168,9 +168,3 @@ class KubeIsolation:
         roles = self._roles.store if namespace else self._cluster_roles.store
         role = roles.get(namespace, own_name) if roles else None
         return role is not None and role.can_run_kuberay
-
-
-def _namespaces(users: Iterable[str]) -> list[str]:
-    """The namespaces of service accounts, `system:serviceaccount:NAMESPACE:NAME`, in order."""
-    accounts = [user.split(":") for user in users]
-    return sorted({account[2] for account in accounts if len(account) == 4})

@@ -13,6 +13,7 @@ from policies.network.isolation import (
     MANAGED,
     ClusterIsolation,
     IsolationMode,
+    kuberay_closes,
 )
 from policies.network.ray_traffic import ClusterTraffic
 from policies.network.written import Members, PolicyNames, WrittenPolicy, policies_for
@@ -69,7 +70,7 @@ def adoption_of(
         value = printable(as_str(annotations[ISOLATION_ANNOTATION]))
         why = f"already has the annotation {ISOLATION_ANNOTATION}: {value}"
         return NotAdopted(title, why)
-    if as_dict(cluster.get("spec")).get("networkPolicy"):
+    if kuberay_closes(as_dict(cluster.get("spec")).get("networkPolicy")):
         return NotAdopted(
             title, "KubeRay writes its NetworkPolicies, because it has spec.networkPolicy"
         )

@@ -6,7 +6,7 @@ from contextlib import aclosing
 from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 
-from policies.cluster.rbac import RbacBinding, RbacGrants, operators_of_namespaces
+from policies.cluster.rbac import RbacBinding, RbacGrants, namespaces_of, operators_of_namespaces
 from policies.cluster.roles import RbacRole
 from policies.documents.metadata import name_of, namespace_of
 from policies.documents.untyped import as_dict, as_str, dict_items, str_items
@@ -100,9 +100,7 @@ class ClusterReader:
         users = set(RbacGrants.of(by_name, map(RbacBinding.of, cluster_bindings)).operators)
         by_name |= {f"{namespace}/{name_of(role)}": RbacRole.of(role) for role in roles}
         users |= set(operators_of_namespaces(by_name, map(RbacBinding.of_accounts, bindings)))
-        # system:serviceaccount:NAMESPACE:NAME
-        accounts = (user.split(":") for user in users)
-        return sorted({account[2] for account in accounts if len(account) == 4})
+        return namespaces_of(users)
 
     async def api_server(self) -> Sequence[tuple[str, int]]:
         """The addresses and ports of the API server: its own, and those of its Service.

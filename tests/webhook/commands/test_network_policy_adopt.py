@@ -16,6 +16,10 @@ async def test_why_a_cluster_is_not_adopted(fake: FakeKubeApi, api: KubeApi) -> 
     fake.put("rayclusters", named("theirs", document=closed))
     code, _, errors = await run(fake, "--adopt", "team-a/theirs")
     assert code == 1 and "KubeRay writes its NetworkPolicies" in errors
+    leaves_open = changed(ray_cluster(), {"/spec/networkPolicy": {"mode": "DenyAllEgress"}})
+    fake.put("rayclusters", named("half", document=leaves_open))
+    code, output, _ = await run(fake, "--adopt", "team-a/half", "--dry-run")
+    assert code == 0 and output.startswith("RayCluster team-a/half: mode members")
     fake.forbidden = {("patch", "rayclusters")}
     code, _, errors = await run(fake, "--adopt", "team-a/demo")
     assert code == 2
