@@ -49,6 +49,7 @@ WITH_GATE = changed(
         ]
     },
 )
+EGRESS_ONLY = {"mode": "DenyAllEgress"}
 DENY_ALL = changed(
     ray_cluster("closed"), {"/spec/networkPolicy": {"mode": "DenyAll"}, "/metadata/annotations": {}}
 )
@@ -211,6 +212,14 @@ WRITTEN = {
         other_mode(*network_policies(mode=IsolationMode.DENY_INGRESS)),
         "network-isolation/written",
         "NetworkPolicies differ from what RayWarden writes",
+    ),
+    "kuberay-leaves-ingress-open": failed(
+        both(
+            put("rayclusters", changed(ray_cluster(), {"/spec/networkPolicy": EGRESS_ONLY})),
+            without("networkpolicies", "team-a", NAMES.pods),
+        ),
+        "network-isolation/written",
+        "1 of 1 RayClusters (team-a/demo): RayWarden's NetworkPolicies are missing",
     ),
     "mode-of-the-author": ok(
         both(
