@@ -133,7 +133,8 @@ def authorization_of(pod: Pod, workload: Workload, facts: Facts) -> str:
     """What the annotation of this head says if RayWarden wrote it."""
     if workload.kind == "Pod":
         return authorization(facts.namespace, as_str(pod.labels.get(RAY_CLUSTER_LABEL)))
-    return authorization(facts.namespace, workload.name)
+    # Not `workload.name`, which is the generateName where the API server chooses the name.
+    return authorization(facts.namespace, as_str(workload.metadata.get("name")))
 
 
 def is_current(container: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
