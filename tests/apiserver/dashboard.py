@@ -51,14 +51,16 @@ class Dashboard:
     host: str
     trust: ssl.SSLContext
 
-    def ask(self, token: str, method: str = "GET", **headers: str) -> httpx.Response:
+    def ask(
+        self, token: str, method: str = "GET", path: str = "/api/version", **headers: str
+    ) -> httpx.Response:
         """Ask for a page; the certificate must be that of the head's Service."""
         if token:
             headers["Authorization"] = f"Bearer {token}"
         with httpx.Client(verify=self.trust, trust_env=False, timeout=30) as client:
             extensions = {"sni_hostname": self.host}
-            path = f"{self.url}/api/version"
-            return client.request(method, path, headers=headers, extensions=extensions)
+            url = f"{self.url}{path}"
+            return client.request(method, url, headers=headers, extensions=extensions)
 
     def wait_up(self) -> None:
         def answers() -> bool:

@@ -16,9 +16,10 @@ from tests.apiserver.dashboard import (
     proxied,
     proxy_of,
 )
+from tests.apiserver.dashboard_of_ray import RAY_TOKEN, ray_head, submit
 from tests.apiserver.installation import Installation, until
 from tests.apiserver.permissions import RBAC
-from tests.apiserver.pods import Enrolling, give_address, make_cluster, make_pods
+from tests.apiserver.pods import Enrolling, Tls, give_address, make_cluster, make_pods
 from tests.apiserver.replica import serving
 from tests.support.factory import Object
 
@@ -52,12 +53,18 @@ def head(
 
 
 @pytest.fixture(scope="module")
+def tls(control_plane: ControlPlane, head: Object, tmp_path_factory: pytest.TempPathFactory) -> Tls:
+    """The certificate of the pod."""
+    folder = tmp_path_factory.mktemp("pod")
+    return Enrolling.start(control_plane, head, ADDRESS, folder / "volumes").wait()
+
+
+@pytest.fixture(scope="module")
 def dashboard(
-    control_plane: ControlPlane, head: Object, tmp_path_factory: pytest.TempPathFactory
+    control_plane: ControlPlane, head: Object, tls: Tls, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Dashboard]:
     program()
     folder = tmp_path_factory.mktemp("proxy")
-    tls = Enrolling.start(control_plane, head, ADDRESS, folder / "pod").wait()
     with ExitStack() as stack:
         port = stack.enter_context(dashboard_on_loopback())
         yield stack.enter_context(proxied(control_plane, head, tls, folder, port))
@@ -96,6 +103,22 @@ def allowed(control_plane: ControlPlane, dashboard: Dashboard, head: Object) -> 
     token = control_plane.token(namespace, "ray")
     until(lambda: dashboard.ask(token).status_code != 401)
     return dashboard
+
+
+@pytest.fixture(scope="module")
+def rays(
+    control_plane: ControlPlane,
+    allowed: Dashboard,
+    head: Object,
+    tls: Tls,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Dashboard]:
+    """The proxy in front of a real head, once the rights are known."""
+    assert allowed.url
+    folder = tmp_path_factory.mktemp("ray")
+    with ExitStack() as stack:
+        port = stack.enter_context(ray_head(folder))
+        yield stack.enter_context(proxied(control_plane, head, tls, folder, port))
 
 
 def test_the_api_server_stores_the_proxy_and_its_token(head: Object) -> None:
@@ -143,3 +166,30 @@ class TestWithRights:
         seen = allowed.ask(user("both", "get"), **{"X-Ray-Authorization": "Bearer ray"}).json()
         assert seen["x-ray-authorization"] == "Bearer ray"
         assert "authorization" not in seen
+
+
+class TestRay:
+    """Ray's own dashboard, whose token RayWarden turns on besides."""
+
+    def test_both_tokens_open_the_dashboard(
+        self, rays: Dashboard, user: Callable[..., str]
+    ) -> None:
+        token, jobs = user("viewer", "get"), "/api/jobs/"
+        assert rays.ask("", path=jobs).status_code == 401
+        assert rays.ask(user("guest"), path=jobs).status_code == 403
+        refused = rays.ask(token, path=jobs)
+        assert (refused.status_code, "Missing authentication token" in refused.text) == (401, True)
+        headers = {"X-Ray-Authorization": f"Bearer {RAY_TOKEN}"}
+        assert rays.ask(token, path=jobs, **headers).json() == []
+        # A browser sends Ray's token in a cookie.
+        cookie = {"Cookie": f"ray-authentication-token={RAY_TOKEN}"}
+        assert rays.ask(token, path=jobs, **cookie).json() == []
+
+    def test_ray_job_submit(self, rays: Dashboard, user: Callable[..., str], tls: Tls) -> None:
+        headers = {"X-Ray-Authorization": f"Bearer {RAY_TOKEN}"}
+        denied = submit(rays, user("looks", "get"), headers, tls)
+        assert denied.returncode != 0
+        assert "Forbidden" in denied.stdout + denied.stderr
+        allowed = submit(rays, user("submits", "get", "create"), headers, tls)
+        assert allowed.returncode == 0, allowed.stdout + allowed.stderr
+        assert "submitted successfully" in allowed.stdout
