@@ -66,8 +66,7 @@ class TestNewClusters:
         template = template_of(proxied_cluster())
         assert template["spec"]["automountServiceAccountToken"] is False
         mounts = {
-            entry["name"]: [mount["name"] for mount in entry["volumeMounts"]]
-            for entry in template["spec"]["containers"]
+            entry["name"]: str(entry["volumeMounts"]) for entry in template["spec"]["containers"]
         }
         assert "raywarden-api-token" in mounts[NAME]
         assert "raywarden-api-token" not in mounts["ray-head"]
