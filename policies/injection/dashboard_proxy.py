@@ -54,7 +54,8 @@ def build(pod: Pod, image: str, facts: Facts) -> dict[str, Any]:
         "args": [
             # Brackets, because the address may be of either family.
             f"--secure-listen-address=[{contract.POD_IP_EXPANSION}]:{PORT}",
-            f"--upstream=http://{LOOPBACK}:{PORT}/",
+            # By name: where a pod has only IPv6 addresses, Ray listens on ::1 instead of 127.0.0.1.
+            f"--upstream=http://localhost:{PORT}/",
             f"--config-file={_CONFIG_DIRECTORY}/{_CONFIG_FILE}",
             f"--tls-cert-file={contract.TLS_DIRECTORY}/tls.crt",
             f"--tls-private-key-file={contract.TLS_DIRECTORY}/tls.key",

@@ -54,7 +54,7 @@ class TestNewClusters:
         assert names(head["template"]) == ["ray-head", NAME]
         assert proxy["image"] == IMAGE
         assert "--secure-listen-address=[$(RAYWARDEN_POD_IP)]:8265" in proxy["args"]
-        assert "--upstream=http://127.0.0.1:8265/" in proxy["args"]
+        assert "--upstream=http://localhost:8265/" in proxy["args"]
         assert names(template_of(document, "worker")) == ["ray-worker"]
 
     def test_it_asks_for_this_cluster(self) -> None:

@@ -89,7 +89,7 @@ class TestLookAlikes:
         [
             {"image": "registry.example/own:1"},
             {"command": ["sh", "-c", "cat /etc/ray/tls/tls.key"]},
-            {"args": ["--upstream=http://127.0.0.1:8265/"]},
+            {"args": ["--upstream=http://localhost:8265/"]},
             {"env": []},
             {"lifecycle": {"postStart": {"exec": {"command": ["sh"]}}}},
             {"volumeMounts": []},
