@@ -8,8 +8,9 @@ from policies.documents.pointer import Pointer
 from policies.documents.untyped import as_str, clipped
 from policies.injection import dashboard_proxy
 from policies.injection.dashboard_proxy import LOOPBACK, PORT, VOLUMES
+from policies.injection.token_choice import token_choice
 from policies.model import Facts, Mutation
-from policies.ray.auth import PROXIES, has_proxy
+from policies.ray.auth import PROXIES, TOKEN_MODE, has_proxy, mode_of
 from policies.ray.dashboard_proxy import (
     AUTHORIZATION_ANNOTATION,
     DASHBOARD_PROXY,
@@ -67,11 +68,16 @@ def _mutate_head(draft: Draft, head: Group, workload: Workload, facts: Facts) ->
             _put_current(draft, head.pod, facts)
     # The second call for a request needs to say nothing.
     if not has_dashboard_proxy(head.pod):
-        yield (
-            "the dashboard of this cluster now speaks HTTPS and needs a Kubernetes token: send "
-            "Authorization: Bearer TOKEN, as a user who may get this RayCluster (create, to submit "
-            "jobs)"
-        )
+        yield _way_in(workload, facts)
+
+
+def _way_in(workload: Workload, facts: Facts) -> str:
+    text = (
+        "the dashboard of this cluster now speaks HTTPS and needs a Kubernetes token: send "
+        "Authorization: Bearer TOKEN, as a user who may get this RayCluster (create, to submit jobs)"
+    )
+    asks_itself = mode_of(workload.cluster) == TOKEN_MODE or token_choice(workload, facts).options
+    return f"{text}; Ray's own token goes into X-Ray-Authorization" if asks_itself else text
 
 
 def _stays_as_it_is(workload: Workload) -> bool:

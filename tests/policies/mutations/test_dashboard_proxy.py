@@ -81,6 +81,12 @@ class TestNewClusters:
     def test_the_author_reads_what_changes(self) -> None:
         (warning,) = mutated(factory.ray_cluster(), proxying()).warnings
         assert warning.startswith("the dashboard of this cluster now speaks HTTPS")
+        assert warning.endswith("; Ray's own token goes into X-Ray-Authorization")
+        old = changed(
+            factory.ray_cluster(), {"/spec/rayVersion": "2.46.0", "/spec/authOptions": None}
+        )
+        (warning,) = mutated(old, proxying()).warnings
+        assert "X-Ray-Authorization" not in warning
 
     def test_ray_still_asks_for_its_own_token(self) -> None:
         document = changed(factory.ray_cluster(), {"/spec/authOptions": None})
