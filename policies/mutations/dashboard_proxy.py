@@ -74,7 +74,8 @@ def _mutate_head(draft: Draft, head: Group, workload: Workload, facts: Facts) ->
 def _way_in(workload: Workload, facts: Facts) -> str:
     text = (
         "the dashboard of this cluster now speaks HTTPS and needs a Kubernetes token: send "
-        "Authorization: Bearer TOKEN, as a user who may get this RayCluster (create, to submit jobs)"
+        "Authorization: Bearer TOKEN, as a user who may get this RayCluster (create, to submit "
+        "jobs)"
     )
     asks_itself = mode_of(workload.cluster) == TOKEN_MODE or token_choice(workload, facts).options
     return f"{text}; Ray's own token goes into X-Ray-Authorization" if asks_itself else text
