@@ -16,6 +16,8 @@ from tests.e2e.deployments import (
     documents_of,
     get,
 )
+from tests.e2e.dialing import OPEN, dialed, listening, with_result
+from tests.e2e.firewall import NO_NFT, firewall_of, has_nft
 from tests.e2e.forgery import Forger
 from tests.e2e.intruder import LOOT, Intruder, tls_variables
 from tests.e2e.kubelet import Kubelet, RunningPod
@@ -49,6 +51,20 @@ def test_a_stranger_does_not_get_in(
     (driver,) = deployed.of_role("client")
     assert_closed(driver, deployed, intruder, "ray-web")
     say("Deployments: with the token, but without a certificate of the cluster, a client fails")
+
+
+@pytest.mark.skipif(not has_nft(), reason=NO_NFT)
+def test_its_network_policies_close_ray_and_not_the_web_server(
+    deployed: DeployedCluster, api: Api, kubelet: Kubelet, intruder: Intruder, say: Say
+) -> None:
+    (head,), (driver,) = deployed.of_role("head"), deployed.of_role("client")
+    ray = {(pod.address, port) for pod in deployed.pods for port in listening(pod.network)}
+    web = {(driver.address, 8000)}
+    with firewall_of(api, kubelet):
+        assert with_result(dialed(intruder.pod.network, ray), OPEN) == web
+        assert with_result(dialed(driver.network, {(head.address, 10001)}), OPEN)
+        works(deployed, say, "Deployments behind their NetworkPolicies")
+    say(f"Deployments: of {len(ray)} ports that are open, a stranger reaches the web server alone")
 
 
 def test_a_cluster_works_with_certificates_of_cert_manager(
