@@ -97,42 +97,6 @@ def test_a_cluster_is_denied_until_its_namespace_is_closed_and_has_a_quota(
     until(lambda: findings() == {"namespace-quota"})
 
 
-class TestClients:
-    """Programs that connect to Ray, by authors who do not know RayWarden."""
-
-    def test_a_deployment_is_warned_about_and_stored(
-        self, control_plane: ControlPlane, team: str
-    ) -> None:
-        deployment = changed(related_objects.ray_client(), {"/metadata": {"name": "web"}})
-        path = f"/apis/apps/v1/namespaces/{team}/deployments?dryRun=All"
-        response = control_plane.post(path, deployment, AUTHOR)
-        assert response.is_success, response.text
-        assert "ray-client-tls: container web connects" in response.headers["Warning"]
-        labels = {"app": "web", "raywarden.io/cluster": "web", "raywarden.io/role": "client"}
-        opted_in = changed(deployment, {"/spec/template/metadata/labels": labels})
-        response = control_plane.post(path, opted_in, AUTHOR)
-        assert "ray-client-tls" not in response.headers.get("Warning", "")
-
-    def test_no_warning_goes_to_a_controller(self, control_plane: ControlPlane, team: str) -> None:
-        template = related_objects.ray_client()["spec"]["template"]
-        owner = {
-            "apiVersion": "apps/v1",
-            "kind": "ReplicaSet",
-            "name": "web",
-            "uid": "00000000-0000-4000-8000-000000000001",
-            "controller": True,
-        }
-        metadata = {"name": "web-0", "ownerReferences": [owner]}
-        spec = {**template["spec"], "serviceAccountName": "ray"}
-        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
-        path = f"/api/v1/namespaces/{team}/pods?dryRun=All"
-        response = control_plane.post(path, pod, AUTHOR)
-        assert response.is_success and "Warning" not in response.headers, response.text
-        alone = changed(pod, {"/metadata/ownerReferences": None})
-        response = control_plane.post(path, alone, AUTHOR)
-        assert response.is_success and "ray-client-tls" in response.headers["Warning"]
-
-
 class TestMembership:
     """An author with all rights in a namespace cannot put a pod into a Ray cluster."""
 
