@@ -167,7 +167,7 @@ def _check_ca_bundle(webhook: Object, expected: _Expected) -> _Problem | None:
 def _check_failure_policy(webhook: Object, expected: _Expected) -> _Problem | None:
     # The API server defaults failurePolicy to Fail.
     failure_policy = as_str(webhook.get("failurePolicy")) or "Fail"
-    only_warns = as_str(webhook.get("name")) == _CLIENTS
+    only_warns = as_str(webhook.get("name")).endswith(_CLIENTS)
     if failure_policy == ("Ignore" if only_warns else _FAILURE_POLICY[expected.kind]):
         return None
     has = f"has failurePolicy {failure_policy}, so while the server is unavailable,"
