@@ -41,6 +41,19 @@ def deployed(kubelet: Kubelet, names: NameServer) -> Iterator[DeployedCluster]:
     cluster.stop()
 
 
+@pytest.fixture
+def certified(api: Api, kubelet: Kubelet, names: NameServer) -> Iterator[DeployedCluster]:
+    """The example whose certificates come from cert-manager, which its policy allows."""
+    api.adopt_policy(yaml.safe_load(WITH_CERT_MANAGER.with_name("policy.yaml").read_text()))
+    documents = documents_of(WITH_CERT_MANAGER)
+    kubelet.secret_files |= secrets_of(documents)
+    cluster = DeployedCluster(kubelet, names, documents)
+    cluster.start()
+    yield cluster
+    cluster.stop()
+    api.adopt_policy({})
+
+
 def test_head_workers_and_web_server_work_over_tls(deployed: DeployedCluster, say: Say) -> None:
     works(deployed, say, "Deployments")
 
@@ -68,19 +81,12 @@ def test_its_network_policies_close_ray_and_not_the_web_server(
 
 
 def test_a_cluster_works_with_certificates_of_cert_manager(
-    api: Api, kubelet: Kubelet, names: NameServer, intruder: Intruder, say: Say
+    certified: DeployedCluster, intruder: Intruder, say: Say
 ) -> None:
-    api.adopt_policy(yaml.safe_load(WITH_CERT_MANAGER.with_name("policy.yaml").read_text()))
-    documents = documents_of(WITH_CERT_MANAGER)
-    kubelet.secret_files |= secrets_of(documents)
-    cluster = DeployedCluster(kubelet, names, documents)
-    cluster.start()
-    works(cluster, say, "cert-manager")
-    (driver,) = cluster.of_role("client")
-    assert_closed(driver, cluster, intruder, "ray-pki")
+    works(certified, say, "cert-manager")
+    (driver,) = certified.of_role("client")
+    assert_closed(driver, certified, intruder, "ray-pki")
     say("cert-manager: a client whose certificate another CA has signed fails")
-    cluster.stop()
-    api.adopt_policy({})
 
 
 def works(cluster: DeployedCluster, say: Say, title: str) -> None:
