@@ -61,7 +61,8 @@ def test_the_binding_for_reviews_can_be_applied_as_printed(account: str) -> None
 def test_the_binding_for_members_can_be_applied_as_printed(account: str) -> None:
     printed = membership_binding("007", account, "train").removeprefix("apply ")
     role, binding = yaml.safe_load(printed)["items"]
-    assert role["metadata"] == binding["metadata"] == {"name": "ray-members-train", **IN_007}
+    name = f"ray-members:train:{account}"
+    assert role["metadata"] == binding["metadata"] == {"name": name, **IN_007}
     assert role["rules"] == [
         {
             "apiGroups": ["ray.io"],
@@ -70,7 +71,7 @@ def test_the_binding_for_members_can_be_applied_as_printed(account: str) -> None
             "verbs": ["ray:write"],
         }
     ]
-    assert (binding["roleRef"]["kind"], binding["roleRef"]["name"]) == ("Role", "ray-members-train")
+    assert (binding["roleRef"]["kind"], binding["roleRef"]["name"]) == ("Role", name)
     assert binding["subjects"] == [{"kind": "ServiceAccount", "name": account, **IN_007}]
 
 
@@ -80,3 +81,12 @@ def test_a_binding_contains_nothing_but_names(hostile: str) -> None:
     assert review_binding(hostile, "ray").startswith("bind the ClusterRole")
     for names in ((hostile, "ray", "train"), ("a", hostile, "train"), ("a", "ray", hostile)):
         assert membership_binding(*names).startswith("grant the verb ray:write")
+
+
+def test_no_binding_replaces_another() -> None:
+    pairs = [("a", "b-c"), ("a-b", "c"), ("a", "c")]
+    bindings = [review_binding(*pair) for pair in pairs]
+    bindings += [membership_binding("team-a", account, cluster) for cluster, account in pairs]
+    documents = [yaml.safe_load(binding.removeprefix("apply ")) for binding in bindings]
+    items = [document["items"][0] if "items" in document else document for document in documents]
+    assert len({item["metadata"]["name"] for item in items}) == len(items)
