@@ -182,7 +182,7 @@ def test_79_forwarded_ports_are_on_loopback_alone(address: str, tmp_path: Path) 
     "sent", [b"GET /api/jobs/ HTTP/1.1\r\nHost: x\r\n\r\n", b"\x16\x03\x01\x00", b"PRI * HTTP/2.0"]
 )
 def test_79_a_stranger_gets_no_token_and_no_certificate(sent: bytes, tmp_path: Path) -> None:
-    """Whoever connects to a forwarded port must have their own: the head sees only what they send.
+    """The head sees only what a stranger sends through a forwarded port.
 
     It then asks for a certificate and a token (`RAY_USE_TLS`, `authOptions`).
     """
