@@ -60,11 +60,18 @@ _NO_CA = b"-----BEGIN CERTIFICATE-----\n(the signer's CA)\n-----END CERTIFICATE-
 
 
 def offline_reviewer(
-    settings: Settings, policy: Policy, namespace_states: NamespaceStates
+    settings: Settings,
+    policy: Policy,
+    namespace_states: NamespaceStates,
+    today: date | None = None,
 ) -> Reviewer:
-    """A reviewer for the command line, which needs no cluster and no keys."""
+    """A reviewer for the command line, which needs no cluster and no keys.
+
+    `today` is the day for exemptions; the clock's if it is None.
+    """
     signer = signer_of(settings, _NO_CA)
-    return Reviewer(lambda: policy, lambda: signer, namespace_states, _today)
+    day = _today if today is None else lambda: today
+    return Reviewer(lambda: policy, lambda: signer, namespace_states, day)
 
 
 def policy_notes(policy: Policy) -> list[str]:

@@ -1,4 +1,4 @@
-"""The command line: `raywarden serve | review | check | connect | network-policy | ca | ...`."""
+"""The command line: `raywarden serve | review | test | check | connect | ca | ...`."""
 
 import sys
 from typing import Annotated
@@ -13,6 +13,7 @@ from webhook.commands.connect import connect_command
 from webhook.commands.network_policy import network_policy_command
 from webhook.commands.review import review_command
 from webhook.commands.serve import serve_command
+from webhook.commands.test import test_command
 from webhook.settings import SetupError, unknown_variables
 
 _SETUP_FAILED = 2
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 app.command("serve")(serve_command)
 app.command("review")(review_command)
+app.command("test")(test_command)
 app.command("check")(check_command)
 app.command("connect")(connect_command)
 app.command("network-policy")(network_policy_command)

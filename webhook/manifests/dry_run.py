@@ -82,10 +82,21 @@ def review_manifest(
     `namespace` is the namespace of a manifest that names none. Raises BadReviewError for a broken
     AdmissionReview.
     """
-    request = _request(manifest.document, namespace)
+    return review_request(reviewer, manifest, request_of(manifest.document, namespace))
+
+
+def review_request(
+    reviewer: Reviewer, manifest: Manifest, request: AdmissionRequest, *, derive: bool = True
+) -> ReviewedManifest | None:
+    """The review of the request that sends a manifest; None if it has nothing to do with Ray.
+
+    With `derive`, of the objects that KubeRay would create from it as well.
+    """
     if request.object is None or not evaluate.is_subject(request.gvk, request.object):
         return None
     outcome = _admit(reviewer, request)
+    if not derive:
+        return ReviewedManifest(manifest, outcome, ())
     reported = {
         (violation.rule, violation.message) for violation in (*outcome.denied, *outcome.warned)
     }
@@ -96,7 +107,18 @@ def review_manifest(
     return ReviewedManifest(manifest, outcome, derived)
 
 
-def _request(document: dict[str, Any], namespace: str, user: str = "") -> AdmissionRequest:
+def request_of(
+    document: dict[str, Any],
+    namespace: str,
+    user: str = "",
+    groups: Sequence[str] = (),
+    stored: dict[str, Any] | None = None,
+) -> AdmissionRequest:
+    """The request that sends an object, or the one in a recorded AdmissionReview.
+
+    With `stored`, the request is an update of that object. Raises BadReviewError for a broken
+    AdmissionReview.
+    """
     if document.get("kind") == "AdmissionReview":
         return request_in(document)
     kind, name = Kind.of(document), name_of(document)
@@ -106,11 +128,12 @@ def _request(document: dict[str, Any], namespace: str, user: str = "") -> Admiss
         {
             "uid": "review",
             "kind": {"group": kind.group, "version": kind.version, "kind": kind.kind},
-            "operation": "CREATE",
+            "operation": "CREATE" if stored is None else "UPDATE",
             "name": name,
             "namespace": own_namespace or namespace,
-            "userInfo": {"username": user},
+            "userInfo": {"username": user, "groups": groups},
             "object": document,
+            "oldObject": stored,
             "dryRun": True,
         }
     )
@@ -137,7 +160,7 @@ def _admit(reviewer: Reviewer, request: AdmissionRequest) -> ReviewedObject:
 def _descendants(reviewer: Reviewer, outcome: ReviewedObject) -> Iterator[ReviewedObject]:
     """The objects KubeRay creates from an admitted object, admitted as its own."""
     for document in _children(Workload(outcome.kind, outcome.document)):
-        request = _request(document, outcome.namespace, kuberay.creator_of(document))
+        request = request_of(document, outcome.namespace, kuberay.creator_of(document))
         child = _admit(reviewer, request)
         yield child
         yield from _descendants(reviewer, child)

@@ -1,0 +1,139 @@
+"""The objects that a test file names: by path, by pattern, or written in place."""
+
+import re
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path, PurePath
+from typing import Any
+
+import orjson
+
+from policies.problems import shown
+from webhook.manifests.read import Manifest, Result, SkippedFile, UnreadableManifest, objects, read
+from webhook.policy.yaml_file import read_bounded
+from webhook.settings import SetupError
+
+_PATTERN = re.compile(r"[*?\[]")
+_SUFFIXES = frozenset({".yaml", ".yml", ".json"})
+# Far more than the chart or the folder of one case has.
+_MAX_OBJECTS = 1_000
+_MAX_FILES = 10_000
+_MAX_BYTES = 16 * 1024 * 1024
+# Policies and their tests are files of RayWarden; no cluster has them as objects.
+_OWN_GROUP = "raywarden.io/"
+
+
+class UnreadableSourceError(Exception):
+    """Objects of a test cannot be read; the message is one line."""
+
+
+class Sources:
+    """Reads objects for the test files below `root`, each file once.
+
+    No path may lead out of `root`: a test file may come from a pull request.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root.resolve()
+        self._read: dict[Path, tuple[Manifest, ...]] = {}
+
+    def manifests(self, test_file: Path, source: Any) -> tuple[Manifest, ...]:
+        """The objects of an entry: a path relative to the test file, a pattern, or an object.
+
+        Raises UnreadableSourceError.
+        """
+        if not isinstance(source, str):
+            return _manifests(objects(f"{test_file}", orjson.dumps(source)))
+        if _PATTERN.search(source):
+            return self._matching(test_file.parent, source)
+        path = self.path(test_file, source)
+        found = self._of(path)
+        for manifest in found:
+            if _is_ours(manifest):
+                kind = shown(str(manifest.document["kind"]))
+                raise UnreadableSourceError(f"{path}: a {kind} is not an object of a cluster")
+        if not found:
+            raise UnreadableSourceError(f"{path}: contains no Kubernetes object")
+        return found
+
+    def path(self, test_file: Path, source: str) -> Path:
+        """The path that a test file names; raises UnreadableSourceError if it leads out."""
+        path = test_file.parent / source
+        self._require_inside(path, source)
+        return path
+
+    def _matching(self, folder: Path, pattern: str) -> tuple[Manifest, ...]:
+        """The objects in the files that match; other files in the folders are skipped."""
+        found: list[Manifest] = []
+        for file in self._files(folder, pattern):
+            found += [manifest for manifest in self._of(file) if not _is_ours(manifest)]
+            if len(found) > _MAX_OBJECTS:
+                raise _too_many(pattern)
+        if not found:
+            raise UnreadableSourceError(f"{pattern} matches no file with a Kubernetes object")
+        return tuple(found)
+
+    def _files(self, folder: Path, pattern: str) -> list[Path]:
+        parts = PurePath(pattern).parts
+        fixed = next(index for index, part in enumerate(parts) if _PATTERN.search(part))
+        base, rest = folder.joinpath(*parts[:fixed]), "/".join(parts[fixed:])
+        self._require_inside(base, pattern)
+        if ".." in parts[fixed:]:
+            raise UnreadableSourceError(f"{pattern}: write .. only before the first *, ? or [")
+        try:
+            files = list(islice(base.glob(rest), _MAX_FILES + 1))
+        except (OSError, ValueError) as error:
+            raise UnreadableSourceError(f"{pattern}: {error}") from None
+        if len(files) > _MAX_FILES:
+            raise _too_many(pattern)
+        manifests = sorted(file for file in files if file.suffix in _SUFFIXES and file.is_file())
+        for file in manifests:
+            # A symbolic link may lead out although the pattern does not.
+            self._require_inside(file, str(file))
+        return manifests
+
+    def _require_inside(self, path: Path, name: str) -> None:
+        try:
+            inside = path.resolve().is_relative_to(self._root)
+        except (OSError, RuntimeError):
+            raise UnreadableSourceError(f"{name}: a loop of symbolic links") from None
+        if not inside:
+            message = f"{name} leads out of {self._root}; start raywarden test in a folder above it"
+            raise UnreadableSourceError(message)
+
+    def _of(self, path: Path) -> tuple[Manifest, ...]:
+        if path not in self._read:
+            results = read(str(path)) if path.is_dir() else _in_file(path)
+            self._read[path] = _manifests(results)
+        return self._read[path]
+
+
+def _in_file(path: Path) -> Iterator[Result]:
+    try:
+        content = read_bounded(path, _MAX_BYTES)
+    except SetupError as error:
+        raise UnreadableSourceError(str(error)) from None
+    yield from objects(str(path), content)
+
+
+def _manifests(results: Iterator[Result]) -> tuple[Manifest, ...]:
+    found = []
+    for result in islice(results, _MAX_OBJECTS + 1):
+        match result:
+            case UnreadableManifest():
+                raise UnreadableSourceError(f"{result.source}: {result.why}")
+            case SkippedFile():
+                continue
+            case Manifest():
+                found.append(result)
+    if len(found) > _MAX_OBJECTS:
+        raise _too_many(found[0].source)
+    return tuple(found)
+
+
+def _is_ours(manifest: Manifest) -> bool:
+    return str(manifest.document["apiVersion"]).startswith(_OWN_GROUP)
+
+
+def _too_many(source: str) -> UnreadableSourceError:
+    return UnreadableSourceError(f"{source}: more than {_MAX_OBJECTS} objects for one case")
