@@ -6,7 +6,8 @@ from datetime import date
 from typing import Any
 
 from policies.config import Policy
-from policies.documents.metadata import name_of, namespace_of
+from policies.documents.metadata import controller_of, name_of, namespace_of
+from policies.ray import kuberay
 from policies.ray.operator import KubeRayOperator
 from webhook.admission.reviewer import Reviewer
 from webhook.admission.wire import BadReviewError
@@ -58,8 +59,8 @@ def create(
     With `derive`, also about what KubeRay creates from them. Raises UnreadableSourceError.
     """
     documents = [manifest.document for manifest in manifests]
-    if sender.complete:
-        # Where the cluster is complete, KubeRay's pods belong to the RayCluster as it is stored.
+    if sender.complete and (derive or len(manifests) > 1):
+        # Where the cluster is complete, other objects belong to the RayCluster as it is stored.
         documents = _as_stored(sender.reviewer(new_reviewer, ()), sender, documents)
     reviewer = sender.reviewer(new_reviewer, documents)
     return list(_reviewed(reviewer, sender, manifests, {}, derive))
@@ -94,7 +95,10 @@ def _as_stored(reviewer: Reviewer, sender: Sender, documents: Sequence[Document]
         if document.get("kind") == _REVIEW:
             mutated.append(document)
             continue
-        request = request_of(document, sender.namespace, sender.user, sender.groups)
+        # What KubeRay owns was created by KubeRay, also if another user replaces it.
+        owned = controller_of(document) is not None
+        user = kuberay.creator_of(document) if owned else sender.user
+        request = request_of(document, sender.namespace, user, sender.groups)
         mutated.append(dict(reviewer.mutated(request).document))
     return mutated
 

@@ -1,6 +1,6 @@
 """Runs the cases of test files."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from webhook.policy_tests.files import LoadedTest
 from webhook.policy_tests.request import NewReviewer, Sender, create, update
 from webhook.policy_tests.results import CaseResult, Difference, Effect, PolicyFinding
 from webhook.policy_tests.sources import Sources, UnreadableSourceError
+from webhook.settings import SetupError
 
 Selected = Callable[[str], bool]
 
@@ -44,12 +45,22 @@ class Runner:
         self._records = records
 
     def run(self, test: LoadedTest, selected: Selected = lambda name: True) -> Iterator[RunCase]:
-        """The cases of a test file whose names are selected, in their order."""
+        """The cases of a test file whose names are selected, in their order.
+
+        Raises SetupError if the objects of the file cannot be read.
+        """
+        reader = _Reader(test, (), self._sources)
+        try:
+            cluster = reader.manifests("cluster", test.test.cluster)
+        except UnreadableSourceError as error:
+            raise SetupError(test.line(reader.place, str(error))) from None
         for index, case in enumerate(test.test.cases):
             if selected(case.name):
-                yield self._run_case(test, index, case)
+                yield self._run_case(test, index, case, cluster)
 
-    def _run_case(self, test: LoadedTest, index: int, case: Case) -> RunCase:
+    def _run_case(
+        self, test: LoadedTest, index: int, case: Case, cluster: Sequence[Manifest]
+    ) -> RunCase:
         place, line = ("cases", index), test.line_of(index)
         if not case.expect.expects_something and not self._records:
             message = "expects nothing: set expect, or start raywarden test --write"
@@ -57,7 +68,7 @@ class Runner:
             return RunCase(index, CaseResult(str(test.file), line, case.name, problem=problem))
         reader = _Reader(test, place, self._sources)
         try:
-            outcome = self._outcome(reader, test, case)
+            outcome = self._outcome(reader, case, cluster)
             stored = reader.expected_stored(case.expect.stored, missing_is_empty=self._records)
         except UnreadableSourceError as error:
             problem = test.line(reader.place, str(error))
@@ -74,8 +85,8 @@ class Runner:
         )
         return RunCase(index, result, outcome)
 
-    def _outcome(self, reader: "_Reader", test: LoadedTest, case: Case) -> Outcome:
-        sender = reader.sender(case)
+    def _outcome(self, reader: "_Reader", case: Case, cluster: Sequence[Manifest]) -> Outcome:
+        sender = reader.sender(case, cluster)
         old = reader.manifests("oldObjects", case.old_objects)
         sent = reader.manifests("objects", case.objects)
         if case.updates:
@@ -103,22 +114,19 @@ class _Reader:
         self.place = place
 
     def manifests(self, name: str, entries: tuple[Any, ...]) -> list[Manifest]:
-        """The objects of a field of the case."""
-        return self._at((*self._case_place, name), entries)
-
-    def _at(self, place: Place, entries: tuple[Any, ...]) -> list[Manifest]:
+        """The objects of a field."""
         manifests: list[Manifest] = []
+        place = (*self._case_place, name)
         for index, entry in enumerate(entries):
             self.place = (*place, index)
             manifests += self._sources.manifests(self._test.file, entry)
         self.place = place
         return manifests
 
-    def sender(self, case: Case) -> Sender:
+    def sender(self, case: Case, cluster: Sequence[Manifest]) -> Sender:
         """What the case says about the request, and the file where the case says nothing."""
         both = (case, self._test.test)
-        cluster = self._at(("cluster",), self._test.test.cluster)
-        cluster += self.manifests("cluster", case.cluster)
+        around = [*cluster, *self.manifests("cluster", case.cluster)]
         version, gates = _first(both, "kuberay", ""), _first(both, "kuberay_feature_gates", "")
         self.place = (*self._case_place, "kuberayFeatureGates")
         if gates and not version:
@@ -128,7 +136,7 @@ class _Reader:
             user=_first(both, "user", ""),
             groups=_first(both, "groups", ()),
             namespace=_first(both, "namespace", "default"),
-            cluster=[manifest.document for manifest in cluster],
+            cluster=[manifest.document for manifest in around],
             complete=_first(both, "cluster_is_complete", False),
             kuberay=KubeRayOperator.of_release(version, gates) or KubeRayOperator(),
             today=_first(both, "today", None),

@@ -29,11 +29,10 @@ class Session:
             sources = Sources(root)
             try:
                 test = parse(file, sources)
+                runner = Runner(self.new_reviewer, sources)
+                cases += [case.result for case in runner.run(test, self.selected)]
             except SetupError as error:
                 unreadable.append(UnreadableTest(str(file), str(error)))
-                continue
-            runner = Runner(self.new_reviewer, sources)
-            cases += [case.result for case in runner.run(test, self.selected)]
         return PolicyTestRun(cases, unreadable)
 
     def write(self, folders: Sequence[Path]) -> PolicyTestRun:
