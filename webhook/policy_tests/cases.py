@@ -19,7 +19,7 @@ from policies.ray.operator import KubeRayOperator
 from policies.registry import MUTATIONS
 
 # Far more than people write, and few enough that a file cannot keep a CI job busy for hours.
-MAX_CASES = 10_000
+MAX_CASES = 2_000
 _MAX_SOURCES = 1_000
 _ABSOLUTE = re.compile(r"[/\\]|[A-Za-z]:")
 _MUTATION_IDS = tuple(mutation.id for mutation in MUTATIONS)
@@ -51,6 +51,12 @@ def _stored(value: Any) -> Any:
     return _path(value)
 
 
+def _not_empty(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if not values:
+        raise ValueError("write at least one")
+    return values
+
+
 def _rule(name: str) -> str:
     if name not in _REPORTED_IDS and not re.match(OWN, name):
         raise ValueError(unknown_rule(name, _REPORTED_IDS))
@@ -76,6 +82,8 @@ _RULE_SCHEMA: dict[str, Any] = {"anyOf": [{"enum": list(_REPORTED_IDS)}, {"patte
 # A path relative to the test file, perhaps with `*`, `?`, `[a-z]` and `**`; or an object.
 Source = Annotated[Any, PlainValidator(_source), WithJsonSchema(_OBJECT_OR_PATH)]
 Sources = Annotated[tuple[Source, ...], Field(max_length=_MAX_SOURCES)]
+# Pydantic's own minimum would also count entries that are wrong as missing.
+NOT_EMPTY = (AfterValidator(_not_empty), Field(json_schema_extra={"minItems": 1}))
 Stored = Annotated[Any, PlainValidator(_stored), WithJsonSchema(_LIST_OR_PATH)]
 ReportedRule = Annotated[str, AfterValidator(_rule), Field(json_schema_extra=_RULE_SCHEMA)]
 MutationId = Annotated[
@@ -161,8 +169,8 @@ class Case(_RequestFields):
     """Objects that are sent, and what is expected of them."""
 
     name: str = Field(min_length=1, max_length=200, description="what the case is about; unique")
-    objects: Sources = Field(
-        min_length=1, description="objects that are sent: paths, or the objects themselves"
+    objects: Annotated[Sources, *NOT_EMPTY] = Field(
+        description="objects that are sent: paths, or the objects themselves"
     )
     operation: Literal["CREATE", "UPDATE"] | None = Field(
         None, description="UPDATE if oldObjects is set, else CREATE"
@@ -206,6 +214,6 @@ class PolicyTest(_RequestFields):
     policy: Source | None = Field(
         None, description="the policy file, or its content; the built-in policy if unset"
     )
-    cases: Annotated[tuple[Case, ...], Field(max_length=MAX_CASES)] = Field(
-        min_length=1, description="the cases"
+    cases: Annotated[tuple[Case, ...], Field(max_length=MAX_CASES), *NOT_EMPTY] = Field(
+        description="the cases"
     )

@@ -16,12 +16,10 @@ from policies.problems import PolicyError, Problem, problems_in
 from webhook.policy.file import load_policy
 from webhook.policy.yaml_file import only_document, problem_line, problem_lines, read_bounded
 from webhook.policy_tests.cases import PolicyTest
-from webhook.policy_tests.sources import Sources, UnreadableSourceError
+from webhook.policy_tests.sources import TEST_FILES, Sources, UnreadableSourceError
 from webhook.settings import SetupError
 
-# `raywarden-test.yaml`, and names that end so, such as `gpu-raywarden-test.yaml`.
-_ENDINGS = ("raywarden-test.yaml", "raywarden-test.yml")
-NAME = _ENDINGS[0]
+NAME = TEST_FILES[0]
 # Thousands of cases; reading this much takes seconds.
 _MAX_BYTES = 2 * 1024 * 1024
 
@@ -63,7 +61,7 @@ def find(sources: Sequence[Path]) -> Iterator[Path]:
 def _below(folder: Path) -> Iterator[Path]:
     for parent, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (Path(parent, name) for name in files if name.endswith(_ENDINGS))
+        yield from (Path(parent, name) for name in files if name.endswith(TEST_FILES))
 
 
 def parse(file: Path, sources: Sources) -> LoadedTest:

@@ -13,6 +13,8 @@ from webhook.manifests.read import Manifest, Result, SkippedFile, UnreadableMani
 from webhook.policy.yaml_file import read_bounded
 from webhook.settings import SetupError
 
+# `raywarden-test.yaml`, and names that end so, such as `gpu-raywarden-test.yaml`.
+TEST_FILES = ("raywarden-test.yaml", "raywarden-test.yml")
 _PATTERN = re.compile(r"[*?\[]")
 _SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 # Far more than the chart or the folder of one case has.
@@ -43,10 +45,15 @@ class Sources:
         Raises UnreadableSourceError.
         """
         if not isinstance(source, str):
-            return _manifests(objects(f"{test_file}", orjson.dumps(source)))
+            found = _manifests(objects(str(test_file), orjson.dumps(source)))
+            if not found:
+                raise UnreadableSourceError("not a Kubernetes object: set apiVersion and kind")
+            return found
         if _PATTERN.search(source):
             return self._matching(test_file.parent, source)
         path = self.path(test_file, source)
+        if path.name.endswith(TEST_FILES):
+            raise UnreadableSourceError(f"{path}: a test file has no objects of a cluster")
         found = self._of(path)
         for manifest in found:
             if _is_ours(manifest):
@@ -86,7 +93,7 @@ class Sources:
             raise UnreadableSourceError(f"{pattern}: {error}") from None
         if len(files) > _MAX_FILES:
             raise _too_many(pattern)
-        manifests = sorted(file for file in files if file.suffix in _SUFFIXES and file.is_file())
+        manifests = sorted(filter(_may_be_manifest, files))
         for file in manifests:
             # A symbolic link may lead out although the pattern does not.
             self._require_inside(file, str(file))
@@ -103,9 +110,19 @@ class Sources:
 
     def _of(self, path: Path) -> tuple[Manifest, ...]:
         if path not in self._read:
-            results = read(str(path)) if path.is_dir() else _in_file(path)
+            results = self._in_folder(path) if path.is_dir() else _in_file(path)
             self._read[path] = _manifests(results)
         return self._read[path]
+
+    def _in_folder(self, folder: Path) -> Iterator[Result]:
+        for result in read(str(folder)):
+            if not result.source.endswith(TEST_FILES):
+                self._require_inside(Path(result.source), result.source)
+                yield result
+
+
+def _may_be_manifest(file: Path) -> bool:
+    return file.suffix in _SUFFIXES and not file.name.endswith(TEST_FILES) and file.is_file()
 
 
 def _in_file(path: Path) -> Iterator[Result]:
