@@ -60,18 +60,11 @@ _NO_CA = b"-----BEGIN CERTIFICATE-----\n(the signer's CA)\n-----END CERTIFICATE-
 
 
 def offline_reviewer(
-    settings: Settings,
-    policy: Policy,
-    namespace_states: NamespaceStates,
-    today: date | None = None,
+    settings: Settings, policy: Policy, namespace_states: NamespaceStates, day: date | None = None
 ) -> Reviewer:
-    """A reviewer for the command line, which needs no cluster and no keys.
-
-    `today` is the day for exemptions; the clock's if it is None.
-    """
+    """A reviewer for the command line, which needs no cluster and no keys; `day` replaces today."""
     signer = signer_of(settings, _NO_CA)
-    day = _today if today is None else lambda: today
-    return Reviewer(lambda: policy, lambda: signer, namespace_states, day)
+    return Reviewer(lambda: policy, lambda: signer, namespace_states, lambda: day or _today())
 
 
 def policy_notes(policy: Policy) -> list[str]:

@@ -22,7 +22,7 @@ def test_command(
         list[Path] | None,
         typer.Argument(
             metavar="DIR|FILE",
-            help="Folders: every *raywarden-test.yaml in them is run. Or such files. "
+            help="Test files, and folders with files *raywarden-test.yaml. "
             "Default: the current folder.",
         ),
     ] = None,

@@ -15,7 +15,7 @@ from policies.ray.operator import KubeRayOperator
 from webhook import wiring
 from webhook.manifests.read import Manifest, SkippedFile, UnreadableManifest, objects, read
 from webhook.policy.file import load_policy
-from webhook.policy_tests.comparison import Outcome
+from webhook.policy_tests.comparison import CaseOutcome
 from webhook.policy_tests.request import NewReviewer, Sender, create, update
 from webhook.policy_tests.results import Effect, PolicyFinding
 from webhook.policy_tests.sources import UnreadableSourceError
@@ -72,7 +72,7 @@ class Review:
         """
         sender = _sender(policy, namespace, user, groups, cluster, complete, kuberay, today)
         try:
-            return list(Outcome(create(_new_reviewer(), sender, _read(manifests))).findings)
+            return list(CaseOutcome(create(_new_reviewer(), sender, _read(manifests))).findings)
         except UnreadableSourceError as error:
             raise ValueError(str(error)) from None
 
@@ -114,7 +114,7 @@ class Admit:
             raise ValueError(str(error)) from None
         if not reviewed:
             return Admission(True, dict(object), (), ())
-        outcome = Outcome(reviewed)
+        outcome = CaseOutcome(reviewed)
         decided = reviewed[0].outcome
         return Admission(decided.allowed, decided.document, decided.mutations, outcome.findings)
 

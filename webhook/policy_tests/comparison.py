@@ -21,7 +21,7 @@ _MAX_MESSAGES = 50
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CaseOutcome:
     """What admission decides about the objects of a case."""
 
     reviewed: Sequence[ReviewedManifest]
@@ -67,7 +67,7 @@ ID_FIELDS = (*map(str, Effect), "mutates")
 
 
 def differences(
-    expected: Expectation, outcome: Outcome, stored: Sequence[dict[str, Any]] | None
+    expected: Expectation, outcome: CaseOutcome, stored: Sequence[dict[str, Any]] | None
 ) -> Iterator[Difference]:
     """The fields of `expect` that differ; `stored` are the objects of its field `stored`."""
     if expected.verdict not in (None, outcome.verdict):
@@ -89,7 +89,9 @@ def differences(
 
 
 def _message_differences(expected: Sequence[str], actual: list[str]) -> Iterator[Difference]:
-    missing = [part for part in expected if not any(part in message for message in actual)]
+    # No message contains a line break.
+    everything = "\n".join(actual)
+    missing = [part for part in expected if part not in everything]
     if missing:
         yield Difference("messages", missing, actual[:_MAX_MESSAGES])
 
@@ -100,10 +102,10 @@ def _part_differences(
     selected = [document for document in stored if _selects(part, document)]
     if not selected:
         yield Difference("storedContains", part, None)
-    for document in selected:
-        actual = _projected(document, part)
-        if actual != part:
-            yield Difference("storedContains", part, actual)
+    projections = (_projected(document, part) for document in selected)
+    different = next((actual for actual in projections if actual != part), None)
+    if different is not None:
+        yield Difference("storedContains", part, different)
 
 
 def _selects(part: Mapping[str, Any], document: Mapping[str, Any]) -> bool:
@@ -115,17 +117,13 @@ def _selects(part: Mapping[str, Any], document: Mapping[str, Any]) -> bool:
 def _projected(actual: Any, part: Any) -> Any:
     """The fields of `actual` that `part` has; members of lists are found by their names."""
     if isinstance(actual, dict) and isinstance(part, dict):
-        return {
-            name: _projected(actual[name], value) for name, value in part.items() if name in actual
-        }
+        both = [name for name in part if name in actual]
+        return {name: _projected(actual[name], part[name]) for name in both}
     if isinstance(actual, list) and isinstance(part, list):
-        wanted = {_name(member): member for member in part}
-        if None not in wanted:
-            return [
-                _projected(member, wanted[_name(member)])
-                for member in actual
-                if _name(member) in wanted
-            ]
+        by_name = {_name(member): member for member in actual}
+        wanted = [(_name(member), member) for member in part]
+        if all(name is not None for name, _ in wanted):
+            return [_projected(by_name[name], item) for name, item in wanted if name in by_name]
     return actual
 
 
@@ -137,8 +135,9 @@ def _name(member: Any) -> str | None:
 def _ordered_like(value: Any, model: Any) -> Any:
     """The value with its fields in the order of `model`, so that a diff shows only what differs."""
     if isinstance(value, dict) and isinstance(model, dict):
-        order = [*(name for name in model if name in value), *(n for n in value if n not in model)]
-        return {name: _ordered_like(value[name], model.get(name)) for name in order}
+        shared = [name for name in model if name in value]
+        names = dict.fromkeys([*shared, *value])
+        return {name: _ordered_like(value[name], model.get(name)) for name in names}
     if isinstance(value, list) and isinstance(model, list):
         models = [*model, *[None] * (len(value) - len(model))]
         return [_ordered_like(item, like) for item, like in zip(value, models, strict=False)]

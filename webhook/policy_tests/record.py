@@ -13,7 +13,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from policies.documents.untrusted_yaml import Positioned, UntrustedYamlError
 from webhook.policy.yaml_file import only_document
-from webhook.policy_tests.comparison import ID_FIELDS, Outcome, yaml_text
+from webhook.policy_tests.comparison import ID_FIELDS, CaseOutcome, yaml_text
 from webhook.policy_tests.files import LoadedTest
 from webhook.policy_tests.results import Difference
 from webhook.policy_tests.run import RunCase
@@ -52,7 +52,7 @@ def record(test: LoadedTest, cases: Sequence[RunCase], sources: Sources) -> list
     return list(contents)
 
 
-def _recorded(before: Expect, found: Sequence[Difference], outcome: Outcome) -> Expect:
+def _recorded(before: Expect, found: Sequence[Difference], outcome: CaseOutcome) -> Expect:
     """What a case expects after it was recorded."""
     if not before:
         return dict(_everything(outcome))
@@ -66,7 +66,7 @@ def _recorded(before: Expect, found: Sequence[Difference], outcome: Outcome) -> 
     return after
 
 
-def _everything(outcome: Outcome) -> Iterator[tuple[str, Any]]:
+def _everything(outcome: CaseOutcome) -> Iterator[tuple[str, Any]]:
     """What is written for a case that expects nothing yet."""
     yield "verdict", outcome.verdict
     for name in ID_FIELDS:

@@ -9,10 +9,10 @@ import orjson
 from junitparser import Error, Failure, JUnitXml, TestCase, TestSuite
 
 from policies.documents.untyped import one_line
-from webhook.policy_tests.results import CaseResult, PolicyFinding, PolicyTestRun, Status
+from webhook.policy_tests.results import CaseResult, CaseStatus, PolicyFinding, PolicyTestRun
 
 SCHEMA = "raywarden.io/test/v1"
-_LABELS = {Status.PASSED: "ok", Status.FAILED: "FAIL", Status.UNREADABLE: "ERROR"}
+_LABELS = {CaseStatus.PASSED: "ok", CaseStatus.FAILED: "FAIL", CaseStatus.UNREADABLE: "ERROR"}
 # Enough to see why a case differs.
 _MAX_FINDINGS = 20
 
@@ -41,7 +41,7 @@ def text(run: PolicyTestRun) -> Iterator[str]:
         yield from (f"       {line}" for line in _details(case))
     for broken in run.unreadable:
         for line in broken.why.splitlines():
-            yield f"{_LABELS[Status.UNREADABLE]:<5}  {one_line(line)}"
+            yield f"{_LABELS[CaseStatus.UNREADABLE]:<5}  {one_line(line)}"
     for note in run.notes:
         yield f"note: {note}"
     yield ", ".join(f"{number} {status}" for status, number in totals(run).items())
@@ -61,7 +61,7 @@ def _details(case: CaseResult) -> Iterator[str]:
 
 def totals(run: PolicyTestRun) -> dict[str, int]:
     """The number of cases by how they ended."""
-    return {str(status): run.count(status) for status in Status}
+    return {str(status): run.count(status) for status in CaseStatus}
 
 
 def json_document(run: PolicyTestRun) -> dict[str, Any]:

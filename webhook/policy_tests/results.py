@@ -48,7 +48,7 @@ class Difference:
     actual: Any
 
 
-class Status(StrEnum):
+class CaseStatus(StrEnum):
     """How a case ended."""
 
     PASSED = "passed"
@@ -74,10 +74,10 @@ class CaseResult:
     problem: str = ""
 
     @property
-    def status(self) -> Status:
+    def status(self) -> CaseStatus:
         if self.problem:
-            return Status.UNREADABLE
-        return Status.FAILED if self.differences else Status.PASSED
+            return CaseStatus.UNREADABLE
+        return CaseStatus.FAILED if self.differences else CaseStatus.PASSED
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +96,9 @@ class PolicyTestRun:
     unreadable: Sequence[UnreadableTest] = ()
     notes: Sequence[str] = ()
 
-    def count(self, status: Status) -> int:
+    def count(self, status: CaseStatus) -> int:
         """The number of cases that ended so; files that cannot be used count as unreadable."""
-        files = len(self.unreadable) if status is Status.UNREADABLE else 0
+        files = len(self.unreadable) if status is CaseStatus.UNREADABLE else 0
         return files + sum(case.status is status for case in self.cases)
 
 

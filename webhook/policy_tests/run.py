@@ -8,7 +8,7 @@ from policies.problems import Path as Place
 from policies.ray.operator import KubeRayOperator
 from webhook.manifests.read import Manifest
 from webhook.policy_tests.cases import Case
-from webhook.policy_tests.comparison import Outcome, diff_of, differences
+from webhook.policy_tests.comparison import CaseOutcome, diff_of, differences
 from webhook.policy_tests.files import LoadedTest
 from webhook.policy_tests.request import NewReviewer, Sender, create, update
 from webhook.policy_tests.results import CaseResult, Difference, Effect, PolicyFinding
@@ -27,7 +27,7 @@ class RunCase:
 
     index: int
     result: CaseResult
-    outcome: Outcome | None = field(default=None, repr=False)
+    outcome: CaseOutcome | None = field(default=None, repr=False)
 
 
 class Runner:
@@ -85,7 +85,7 @@ class Runner:
         )
         return RunCase(index, result, outcome)
 
-    def _outcome(self, reader: "_Reader", case: Case, cluster: Sequence[Manifest]) -> Outcome:
+    def _outcome(self, reader: "_Reader", case: Case, cluster: Sequence[Manifest]) -> CaseOutcome:
         sender = reader.sender(case, cluster)
         old = reader.manifests("oldObjects", case.old_objects)
         sent = reader.manifests("objects", case.objects)
@@ -101,7 +101,7 @@ class Runner:
             )
         else:
             reviewed = create(self._new_reviewer, sender, sent, derive=case.derived is not False)
-        return Outcome(reviewed)
+        return CaseOutcome(reviewed)
 
 
 class _Reader:
@@ -161,7 +161,7 @@ def _first(settings: tuple[Any, ...], name: str, default: Any) -> Any:
     return next((value for value in values if value is not None), default)
 
 
-def _unexpected(found: tuple[Difference, ...], outcome: Outcome) -> Iterator[PolicyFinding]:
+def _unexpected(found: tuple[Difference, ...], outcome: CaseOutcome) -> Iterator[PolicyFinding]:
     """The findings that explain the differences: those of rules that are not expected."""
     exact = {difference.field: difference.expected for difference in found}
     for finding in outcome.findings:

@@ -7,7 +7,7 @@ from pathlib import Path
 from webhook.policy_tests.files import LoadedTest, find, parse
 from webhook.policy_tests.record import record
 from webhook.policy_tests.request import NewReviewer
-from webhook.policy_tests.results import CaseResult, PolicyTestRun, Status, UnreadableTest
+from webhook.policy_tests.results import CaseResult, CaseStatus, PolicyTestRun, UnreadableTest
 from webhook.policy_tests.run import Runner, Selected
 from webhook.policy_tests.sources import Sources
 from webhook.settings import SetupError
@@ -71,6 +71,6 @@ class Session:
 
 def exit_code(run: PolicyTestRun) -> int:
     """0 if all cases are as expected, 1 if one differs, 2 if something could not be read."""
-    if run.count(Status.UNREADABLE):
+    if run.count(CaseStatus.UNREADABLE):
         return 2
-    return 1 if run.count(Status.FAILED) else 0
+    return 1 if run.count(CaseStatus.FAILED) else 0

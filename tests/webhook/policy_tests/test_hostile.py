@@ -11,7 +11,7 @@ from tests.webhook.policy_tests.cases import PUBLIC, run, session
 from webhook.policy_tests.cases import MAX_CASES
 from webhook.policy_tests.files import NAME
 from webhook.policy_tests.report import PolicyTestFormat, render
-from webhook.policy_tests.results import Status
+from webhook.policy_tests.results import CaseStatus
 
 EXPECT = {"verdict": "denied"}
 PROBLEMS = """\
@@ -160,7 +160,7 @@ def test_objects_that_cannot_be_read_are_one_line(
     assert place.startswith(f"{odd_files}/{NAME}:")
     assert message in found
     assert "\n" not in found
-    assert second.status is Status.PASSED
+    assert second.status is CaseStatus.PASSED
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from tests.webhook.policy_tests.cases import PUBLIC, run, session, write
 from webhook.policy_tests.files import NAME
 from webhook.policy_tests.record import replace_file
 from webhook.policy_tests.report import text
-from webhook.policy_tests.results import PolicyTestRun, Status
+from webhook.policy_tests.results import CaseStatus, PolicyTestRun
 from webhook.settings import SetupError
 
 BEFORE = """\
@@ -87,8 +87,8 @@ def test_only_selected_cases_are_recorded(tmp_path: Path) -> None:
 
 def test_stored_objects_are_written_to_their_file(tmp_path: Path) -> None:
     case = {"name": "a", "objects": [PUBLIC], "expect": {"stored": "stored.yaml"}}
-    assert run(tmp_path, case).count(Status.UNREADABLE) == 1
-    assert record(tmp_path).count(Status.PASSED) == 1
+    assert run(tmp_path, case).count(CaseStatus.UNREADABLE) == 1
+    assert record(tmp_path).count(CaseStatus.PASSED) == 1
     golden = tmp_path / "stored.yaml"
     (stored,) = yaml.safe_load_all(golden.read_text())
     assert stored["metadata"]["labels"]["raywarden.io/tls"] == "managed"
@@ -100,14 +100,14 @@ def test_stored_objects_are_written_to_their_file(tmp_path: Path) -> None:
 
 def test_stored_objects_in_the_file_are_recorded(tmp_path: Path) -> None:
     write(tmp_path, {"name": "a", "objects": [PUBLIC], "expect": {"stored": [PUBLIC]}})
-    assert record(tmp_path).count(Status.PASSED) == 1
+    assert record(tmp_path).count(CaseStatus.PASSED) == 1
 
 
 def test_what_cannot_be_recorded_stays_a_difference(tmp_path: Path) -> None:
     expect = {"messages": ["x"], "storedContains": {"a": "b"}}
     file = write(tmp_path, {"name": "a", "objects": [PUBLIC], "expect": expect})
     before = file.read_text()
-    assert record(tmp_path).count(Status.FAILED) == 1
+    assert record(tmp_path).count(CaseStatus.FAILED) == 1
     assert file.read_text() == before
 
 

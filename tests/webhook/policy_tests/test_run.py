@@ -9,7 +9,7 @@ import yaml
 from tests.support import factory, related_objects
 from tests.webhook.policy_tests.cases import PUBLIC, run, run_one, session, write
 from webhook.policy_tests.report import text
-from webhook.policy_tests.results import Status
+from webhook.policy_tests.results import CaseStatus
 
 PLAIN = factory.ray_cluster()
 CONFIG_MAP = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}}
@@ -43,7 +43,7 @@ def test_the_verdict_is_about_all_objects_of_ray(
 ) -> None:
     for expected in ("allowed", "denied", "mixed", "ignored"):
         result = run_one(tmp_path, {"objects": objects, "expect": {"verdict": expected}})
-        wanted = Status.PASSED if expected == verdict else Status.FAILED
+        wanted = CaseStatus.PASSED if expected == verdict else CaseStatus.FAILED
         assert result.status is wanted, result
 
 
@@ -81,7 +81,7 @@ def test_only_what_is_set_is_compared(
 
 def test_members_of_lists_are_found_by_their_names(tmp_path: Path) -> None:
     worker = {"groupName": "small", "template": {"spec": {"containers": [{"name": "ray-worker"}]}}}
-    for image, status in ((factory.IMAGE, Status.PASSED), ("other", Status.FAILED)):
+    for image, status in ((factory.IMAGE, CaseStatus.PASSED), ("other", CaseStatus.FAILED)):
         worker["template"]["spec"]["containers"][0]["image"] = image  # type: ignore[index]  # JSON
         part = {"spec": {"workerGroupSpecs": [worker]}}
         result = run_one(tmp_path, {"objects": [PLAIN], "expect": {"storedContains": part}})
@@ -124,7 +124,7 @@ def test_an_old_object_has_what_raywarden_writes_unless_it_is_older(tmp_path: Pa
         "expect": {"contains": {"mutates": ["ray-tls"]}},
     }
     assert run_one(tmp_path, case).diff == ()
-    assert run_one(tmp_path, {**case, "oldObjectsMutated": False}).status is Status.FAILED
+    assert run_one(tmp_path, {**case, "oldObjectsMutated": False}).status is CaseStatus.FAILED
 
 
 def test_what_kuberay_creates_counts_unless_the_case_says_otherwise(tmp_path: Path) -> None:
@@ -141,9 +141,9 @@ def test_what_kuberay_creates_counts_unless_the_case_says_otherwise(tmp_path: Pa
     result = run_one(tmp_path, case, policy=policy)
     assert result.diff == ()
     assert {finding.derived.partition(" ")[0] for finding in result.findings} == {"Pod"}
-    assert run_one(tmp_path, {**case, "derived": False}, policy=policy).status is Status.FAILED
+    assert run_one(tmp_path, {**case, "derived": False}, policy=policy).status is CaseStatus.FAILED
     update = {**case, "oldObjects": [PLAIN]}
-    assert run_one(tmp_path, update, policy=policy).status is Status.FAILED
+    assert run_one(tmp_path, update, policy=policy).status is CaseStatus.FAILED
     assert run_one(tmp_path, {**update, "derived": True}, policy=policy).diff == ()
 
 
@@ -154,16 +154,16 @@ def test_the_cluster_is_what_the_file_and_the_case_say(tmp_path: Path) -> None:
     rule = {"contains": {"denies": ["namespace-quota"]}}
     case: dict[str, Any] = {"objects": [PLAIN], "cluster": [restricted], "expect": rule}
     unknown = run_one(tmp_path, case, policy=policy)
-    assert unknown.status is Status.FAILED
+    assert unknown.status is CaseStatus.FAILED
     assert run_one(tmp_path, case, policy=policy, clusterIsComplete=True).diff == ()
     quota = [related_objects.quota()]
     complete = {"policy": policy, "clusterIsComplete": True, "cluster": quota}
-    assert run_one(tmp_path, case, **complete).status is Status.FAILED
+    assert run_one(tmp_path, case, **complete).status is CaseStatus.FAILED
 
 
 def test_the_version_of_kuberay_counts(tmp_path: Path) -> None:
     document = factory.changed(PLAIN, {"/spec/authOptions": None})
-    for version, status in (("1.6", Status.PASSED), ("1.4", Status.FAILED)):
+    for version, status in (("1.6", CaseStatus.PASSED), ("1.4", CaseStatus.FAILED)):
         expect = {"contains": {"mutates": ["auth-token"]}}
         result = run_one(tmp_path, {"objects": [document], "expect": expect}, kuberay=version)
         assert result.status is status
