@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from webhook import wiring
+from webhook.offline import offline_reviewer
 from webhook.policy.schema import text_of
 from webhook.policy_tests.cases import PolicyTest
 from webhook.policy_tests.report import PolicyTestFormat, render
@@ -48,7 +48,7 @@ def test_command(
         print(text_of(PolicyTest, "RayWarden policy test"), end="")
         return
     folders = sources or [Path()]
-    new_reviewer = partial(wiring.offline_reviewer, from_environment())
+    new_reviewer = partial(offline_reviewer, from_environment())
     session = Session(new_reviewer, Path.cwd(), _selector(run))
     result = session.write(folders) if write else session.run(folders)
     if run and not (result.cases or result.unreadable):

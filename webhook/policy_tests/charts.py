@@ -12,8 +12,8 @@ import orjson
 from policies.config import Policy
 from policies.problems import PolicyError
 from policies.ray.operator import KubeRayOperator
-from webhook import wiring
 from webhook.manifests.read import Manifest, SkippedFile, UnreadableManifest, objects, read
+from webhook.offline import offline_reviewer
 from webhook.policy.file import load_policy
 from webhook.policy_tests.comparison import CaseOutcome
 from webhook.policy_tests.request import NewReviewer, Sender, create, update
@@ -120,7 +120,7 @@ class Admit:
 
 
 def _new_reviewer() -> NewReviewer:
-    return partial(wiring.offline_reviewer, from_environment())
+    return partial(offline_reviewer, from_environment())
 
 
 def _sender(

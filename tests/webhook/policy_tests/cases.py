@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from tests.support import factory
-from webhook import wiring
+from webhook.offline import offline_reviewer
 from webhook.policy_tests.files import NAME
 from webhook.policy_tests.results import CaseResult, PolicyTestRun
 from webhook.policy_tests.session import Session
@@ -27,7 +27,7 @@ def write(folder: Path, *cases: dict[str, Any], **fields: Any) -> Path:
 
 
 def session(folder: Path) -> Session:
-    return Session(partial(wiring.offline_reviewer, Settings()), folder)
+    return Session(partial(offline_reviewer, Settings()), folder)
 
 
 def run(folder: Path, *cases: dict[str, Any], **fields: Any) -> PolicyTestRun:
