@@ -1,13 +1,14 @@
 """`raywarden test`: the cases of a policy file, as its administrator wrote them."""
 
 import re
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from webhook.commands.outputs import outputs_of
+from webhook.commands.outputs import write as write_outputs
 from webhook.offline import offline_reviewer
 from webhook.policy.schema import text_of
 from webhook.policy_tests.cases import PolicyTest
@@ -34,8 +35,15 @@ def test_command(
         typer.Option("--write", help="Record: write what admission decides as what is expected."),
     ] = False,
     output: Annotated[
-        PolicyTestFormat, typer.Option("--output", "-o", help="Format of the report.")
-    ] = PolicyTestFormat.TEXT,
+        list[str] | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FORMAT[=FILE]",
+            help=f"Format of the report ({', '.join(PolicyTestFormat)}), and a file for it. "
+            "May be given several times.",
+        ),
+    ] = None,
     schema: Annotated[
         bool, typer.Option("--schema", help="Print the JSON Schema of a test file, and exit.")
     ] = False,
@@ -47,13 +55,14 @@ def test_command(
     if schema:
         print(text_of(PolicyTest, "RayWarden policy test"), end="")
         return
+    outputs = outputs_of(output or [], PolicyTestFormat)
     folders = sources or [Path()]
     new_reviewer = partial(offline_reviewer, from_environment())
     session = Session(new_reviewer, Path.cwd(), _selector(run))
     result = session.write(folders) if write else session.run(folders)
     if run and not (result.cases or result.unreadable):
         raise SetupError(f"no case has a name that matches {run!r}")
-    sys.stdout.write(render(output, result))
+    write_outputs(outputs, lambda format: render(format, result))
     raise typer.Exit(exit_code(result))
 
 
