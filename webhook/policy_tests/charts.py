@@ -7,18 +7,24 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from policies.config import Policy
 from policies.problems import PolicyError
 from policies.ray.operator import KubeRayOperator
-from webhook.manifests.read import Manifest, SkippedFile, UnreadableManifest, objects, read
+from webhook.manifests.read import (
+    Manifest,
+    SkippedFile,
+    UnreadableManifest,
+    is_object,
+    objects,
+    read,
+)
 from webhook.offline import offline_reviewer
 from webhook.policy.file import load_policy
 from webhook.policy_tests.comparison import CaseOutcome
 from webhook.policy_tests.request import NewReviewer, Sender, create, update
-from webhook.policy_tests.results import Effect, PolicyFinding
+from webhook.policy_tests.results import Effect, effect_of
 from webhook.policy_tests.sources import UnreadableSourceError
+from webhook.review.finding import ReviewFinding
 from webhook.settings import SetupError, from_environment
 
 Document = Mapping[str, Any]
@@ -35,7 +41,7 @@ class Admission:
     allowed: bool
     object: dict[str, Any]
     mutations: tuple[str, ...]
-    violations: tuple[PolicyFinding, ...]
+    violations: tuple[ReviewFinding, ...]
 
     @property
     def denied(self) -> tuple[str, ...]:
@@ -63,8 +69,8 @@ class Review:
         complete: bool = False,
         kuberay: str = "",
         today: date | None = None,
-    ) -> list[PolicyFinding]:
-        """The findings in manifests, and in what KubeRay creates from them.
+    ) -> list[ReviewFinding]:
+        """The denials and warnings for manifests, and for what KubeRay creates from them.
 
         `namespace` is the namespace of manifests that name none. `cluster` are further objects
         that exist; with `complete`, there are no others. Raises ValueError if something cannot be
@@ -72,9 +78,10 @@ class Review:
         """
         sender = _sender(policy, namespace, user, groups, cluster, complete, kuberay, today)
         try:
-            return list(CaseOutcome(create(_new_reviewer(), sender, _read(manifests))).findings)
+            reviewed = create(_new_reviewer(), sender, _read(manifests))
         except UnreadableSourceError as error:
             raise ValueError(str(error)) from None
+        return [finding for finding in CaseOutcome(reviewed).findings if finding.counts]
 
 
 class Admit:
@@ -168,8 +175,7 @@ def _read(manifests: Manifests) -> list[Manifest]:
         results = read(str(manifests))
     else:
         documents = [manifests] if isinstance(manifests, Mapping) else list(manifests)
-        content = orjson.dumps({"apiVersion": "v1", "kind": "List", "items": documents})
-        results = objects("manifests", content)
+        results = list(map(_in_python, documents))
     found = []
     for result in results:
         if isinstance(result, UnreadableManifest):
@@ -179,5 +185,12 @@ def _read(manifests: Manifests) -> list[Manifest]:
     return found
 
 
-def _rules(findings: Sequence[PolicyFinding], effect: Effect) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(found.rule for found in findings if found.effect is effect))
+def _in_python(document: Document) -> Manifest:
+    if not is_object(document):
+        raise ValueError("not a Kubernetes object: set apiVersion and kind")
+    return Manifest("object", 1, dict(document))
+
+
+def _rules(findings: Sequence[ReviewFinding], effect: Effect) -> tuple[str, ...]:
+    rules = (finding.rule for finding in findings if effect_of(finding) is effect)
+    return tuple(dict.fromkeys(rules))

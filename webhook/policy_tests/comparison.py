@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import unified_diff
 from functools import cached_property
+from pathlib import PurePath
 from typing import Any
 
 import yaml
@@ -12,7 +13,9 @@ from policies.documents.metadata import name_of
 from policies.documents.untyped import as_dict, one_line
 from webhook.manifests.dry_run import ReviewedManifest
 from webhook.policy_tests.cases import Expectation
-from webhook.policy_tests.results import Difference, Effect, PolicyFinding, findings_in
+from webhook.policy_tests.results import Difference, Effect, effect_of
+from webhook.review.finding import ReviewFinding
+from webhook.review.judged import Judge
 
 # The work of a diff may grow with the square of the lines.
 _MAX_COMPARED_LINES = 5_000
@@ -36,11 +39,13 @@ class CaseOutcome:
         return "allowed" if verdicts.pop() else "denied"
 
     @cached_property
-    def findings(self) -> tuple[PolicyFinding, ...]:
-        findings: list[PolicyFinding] = []
+    def findings(self) -> tuple[ReviewFinding, ...]:
+        """What is denied, warned of or exempt."""
+        judge = Judge(PurePath())
+        findings: list[ReviewFinding] = []
         for manifest in self.reviewed:
-            findings += findings_in(manifest)
-        return tuple(findings)
+            findings += judge.result(manifest).findings
+        return tuple(finding for finding in findings if effect_of(finding))
 
     @property
     def stored(self) -> list[dict[str, Any]]:
@@ -54,12 +59,13 @@ class CaseOutcome:
             for manifest in self.reviewed:
                 ids.update(manifest.outcome.mutations)
             return sorted(ids)
-        return sorted({finding.rule for finding in self.findings if finding.effect == field})
+        return sorted({finding.rule for finding in self.findings if effect_of(finding) == field})
 
     @property
     def messages(self) -> list[str]:
         """The messages of the denials and warnings, each once."""
-        shown = [finding for finding in self.findings if finding.effect is not Effect.EXEMPTS]
+        effects = (Effect.DENIES, Effect.WARNS)
+        shown = [finding for finding in self.findings if effect_of(finding) in effects]
         return list(dict.fromkeys(one_line(finding.message) for finding in shown))
 
 

@@ -9,7 +9,9 @@ import orjson
 from junitparser import Error, Failure, JUnitXml, TestCase, TestSuite
 
 from policies.documents.untyped import one_line
-from webhook.policy_tests.results import CaseResult, CaseStatus, PolicyFinding, PolicyTestRun
+from webhook.policy_tests.results import CaseResult, CaseStatus, PolicyTestRun, effect_of
+from webhook.reports.json_report import finding_document
+from webhook.review.finding import ReviewFinding
 
 SCHEMA = "raywarden.io/test/v1"
 _LABELS = {CaseStatus.PASSED: "ok", CaseStatus.FAILED: "FAIL", CaseStatus.UNREADABLE: "ERROR"}
@@ -53,10 +55,15 @@ def _details(case: CaseResult) -> Iterator[str]:
         yield one_line(case.problem)
     yield from case.diff
     for finding in case.unexpected[:_MAX_FINDINGS]:
-        yield f"{finding.effect} {one_line(str(finding))}"
+        yield _explained(finding)
     hidden = len(case.unexpected) - _MAX_FINDINGS
     if hidden > 0:
         yield f"... and {hidden} more findings"
+
+
+def _explained(finding: ReviewFinding) -> str:
+    about = f"{finding.subject}, derived {finding.derived}" if finding.derived else finding.subject
+    return one_line(f"{effect_of(finding)} {finding.rule}: {finding.message} ({about})")
 
 
 def totals(run: PolicyTestRun) -> dict[str, int]:
@@ -87,21 +94,7 @@ def _case(case: CaseResult) -> dict[str, Any]:
             for found in case.differences
         ],
         "diff": list(case.diff),
-        "findings": [_finding(finding) for finding in case.findings],
-    }
-
-
-def _finding(finding: PolicyFinding) -> dict[str, Any]:
-    return {
-        "rule": finding.rule,
-        "effect": str(finding.effect),
-        "message": finding.message,
-        "pointer": str(finding.pointer),
-        "remediation": finding.remediation,
-        "source": finding.source,
-        "object": finding.object,
-        "derived": finding.derived or None,
-        "exemption": finding.exemption or None,
+        "findings": [finding_document(finding) for finding in case.findings],
     }
 
 

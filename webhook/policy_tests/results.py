@@ -1,12 +1,11 @@
 """The results of policy tests, which every format is written from."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from policies.documents.pointer import Pointer
-from webhook.manifests.dry_run import ReviewedManifest, ReviewedObject
+from webhook.review.finding import Level, ReviewFinding
 
 
 class Effect(StrEnum):
@@ -17,26 +16,14 @@ class Effect(StrEnum):
     EXEMPTS = "exempts"
 
 
-@dataclass(frozen=True, slots=True)
-class PolicyFinding:
-    """What a rule says about an object, and its effect; `exemption` is the reason of an exemption.
+_EFFECTS = {Level.ERROR: Effect.DENIES, Level.WARNING: Effect.WARNS}
 
-    `derived` names the object that KubeRay creates, if the finding is about that.
-    """
 
-    rule: str
-    effect: Effect
-    message: str
-    pointer: Pointer
-    remediation: str
-    source: str
-    object: str
-    derived: str = ""
-    exemption: str = ""
-
-    def __str__(self) -> str:
-        about = f"{self.object}, derived {self.derived}" if self.derived else self.object
-        return f"{self.rule}: {self.message} ({about})"
+def effect_of(finding: ReviewFinding) -> Effect | None:
+    """The effect of a finding; None if it goes only into the audit log."""
+    if finding.suppression is not None:
+        return Effect.EXEMPTS
+    return _EFFECTS.get(finding.level)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +56,8 @@ class CaseResult:
     name: str
     differences: tuple[Difference, ...] = ()
     diff: tuple[str, ...] = ()
-    unexpected: tuple[PolicyFinding, ...] = ()
-    findings: tuple[PolicyFinding, ...] = ()
+    unexpected: tuple[ReviewFinding, ...] = ()
+    findings: tuple[ReviewFinding, ...] = ()
     problem: str = ""
 
     @property
@@ -100,33 +87,3 @@ class PolicyTestRun:
         """The number of cases that ended so; files that cannot be used count as unreadable."""
         files = len(self.unreadable) if status is CaseStatus.UNREADABLE else 0
         return files + sum(case.status is status for case in self.cases)
-
-
-def findings_in(reviewed: ReviewedManifest) -> Iterator[PolicyFinding]:
-    """What the rules say about an object, then about what KubeRay creates from it."""
-    outcome = reviewed.outcome
-    title = f"{outcome.kind} {outcome.place}"
-    yield from _findings(str(reviewed.manifest), outcome, title, "")
-    for derived in reviewed.derived:
-        name = f"{derived.kind} {derived.name}"
-        yield from _findings(str(reviewed.manifest), derived, title, name)
-
-
-def _findings(
-    source: str, reviewed: ReviewedObject, title: str, derived: str
-) -> Iterator[PolicyFinding]:
-    effects = [(Effect.DENIES, violation, "") for violation in reviewed.denied]
-    effects += [(Effect.WARNS, violation, "") for violation in reviewed.warned]
-    effects += [(Effect.EXEMPTS, violation, reason) for violation, reason in reviewed.exempted]
-    for effect, violation, reason in effects:
-        yield PolicyFinding(
-            rule=violation.rule,
-            effect=effect,
-            message=violation.message,
-            pointer=violation.pointer,
-            remediation=violation.remediation,
-            source=source,
-            object=title,
-            derived=derived,
-            exemption=reason,
-        )

@@ -11,8 +11,9 @@ from webhook.policy_tests.cases import Case
 from webhook.policy_tests.comparison import CaseOutcome, diff_of, differences
 from webhook.policy_tests.files import LoadedTest
 from webhook.policy_tests.request import NewReviewer, Sender, create, update
-from webhook.policy_tests.results import CaseResult, Difference, Effect, PolicyFinding
+from webhook.policy_tests.results import CaseResult, Difference, Effect, effect_of
 from webhook.policy_tests.sources import Sources, UnreadableSourceError
+from webhook.review.finding import ReviewFinding
 from webhook.settings import SetupError
 
 Selected = Callable[[str], bool]
@@ -161,12 +162,13 @@ def _first(settings: tuple[Any, ...], name: str, default: Any) -> Any:
     return next((value for value in values if value is not None), default)
 
 
-def _unexpected(found: tuple[Difference, ...], outcome: CaseOutcome) -> Iterator[PolicyFinding]:
+def _unexpected(found: tuple[Difference, ...], outcome: CaseOutcome) -> Iterator[ReviewFinding]:
     """The findings that explain the differences: those of rules that are not expected."""
     exact = {difference.field: difference.expected for difference in found}
     for finding in outcome.findings:
-        if finding.effect in exact:
-            if finding.rule not in exact[finding.effect]:
+        effect = effect_of(finding)
+        if effect in exact:
+            if finding.rule not in exact[effect]:
                 yield finding
-        elif finding.effect is Effect.DENIES and exact.get("verdict") == "allowed":
+        elif effect is Effect.DENIES and exact.get("verdict") == "allowed":
             yield finding

@@ -9,7 +9,15 @@ from typing import Any
 import orjson
 
 from policies.problems import shown
-from webhook.manifests.read import Manifest, Result, SkippedFile, UnreadableManifest, objects, read
+from webhook.manifests.read import (
+    Manifest,
+    Result,
+    SkippedFile,
+    UnreadableManifest,
+    is_object,
+    objects,
+    read,
+)
 from webhook.policy.yaml_file import read_bounded
 from webhook.settings import SetupError
 
@@ -45,10 +53,7 @@ class Sources:
         Raises UnreadableSourceError.
         """
         if not isinstance(source, str):
-            found = _manifests(objects(str(test_file), orjson.dumps(source)))
-            if not found:
-                raise UnreadableSourceError("not a Kubernetes object: set apiVersion and kind")
-            return found
+            return _in_place(test_file, source)
         if _PATTERN.search(source):
             return self._matching(test_file.parent, source)
         path = self.path(test_file, source)
@@ -119,6 +124,14 @@ class Sources:
             if not result.source.endswith(TEST_FILES):
                 self._require_inside(Path(result.source), result.source)
                 yield result
+
+
+def _in_place(test_file: Path, document: dict[str, Any]) -> tuple[Manifest, ...]:
+    if isinstance(document.get("items"), list):
+        return _manifests(objects(str(test_file), orjson.dumps(document)))
+    if not is_object(document):
+        raise UnreadableSourceError("not a Kubernetes object: set apiVersion and kind")
+    return (Manifest(str(test_file), 1, document),)
 
 
 def _may_be_manifest(file: Path) -> bool:

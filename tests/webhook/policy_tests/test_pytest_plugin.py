@@ -17,7 +17,6 @@ from tests.support.paths import EXAMPLES, REPOSITORY
 from tests.webhook.policy_tests.cases import PUBLIC
 from webhook.policy_tests import pytest_plugin
 from webhook.policy_tests.charts import Admit, Review
-from webhook.policy_tests.results import Effect
 
 pytest_plugins = ["pytester"]
 
@@ -69,15 +68,18 @@ def test_pytest_loads_the_plugin_by_its_entry_point() -> None:
 
 
 def rules(findings: list[Any]) -> list[tuple[str, str]]:
-    return [(str(finding.effect), finding.rule) for finding in findings]
+    return [(str(finding.level), finding.rule) for finding in findings]
 
 
-REFUSED = [("denies", "no-public-head-service")]
+REFUSED = [("error", "no-public-head-service")]
 
 
 def test_manifests_are_a_path_text_or_objects(tmp_path: Path) -> None:
     review, text = Review(), yaml.safe_dump(PUBLIC)
     (tmp_path / "a.yaml").write_text(text)
+    (located,) = review(tmp_path, policy=QUIET)
+    line = text[: text.index("serviceType")].count("\n") + 1
+    assert (located.place.file, located.place.line) == (str(tmp_path / "a.yaml"), line)
     for manifests in (
         tmp_path,
         str(tmp_path / "a.yaml"),
@@ -90,7 +92,7 @@ def test_manifests_are_a_path_text_or_objects(tmp_path: Path) -> None:
         findings = review(manifests, policy=QUIET)
         assert rules(findings) == REFUSED
     (finding,) = findings
-    assert (finding.object, finding.derived) == ("RayCluster team-a/demo", "")
+    assert (str(finding.subject), finding.derived) == ("RayCluster team-a/demo", None)
     assert str(finding.pointer) == "/spec/headGroupSpec/serviceType"
 
 
@@ -104,8 +106,8 @@ def test_the_review_follows_an_object_to_its_pods() -> None:
         "profile": "baseline",
     }
     findings = Review()(factory.ray_job(), policy={**QUIET, "expressions": [own]})
-    assert {finding.object for finding in findings} == {"RayJob team-a/job"}
-    assert {finding.derived.partition(" ")[0] for finding in findings} == {"Pod"}
+    assert {str(finding.subject) for finding in findings} == {"RayJob team-a/job"}
+    assert {finding.derived.kind for finding in findings if finding.derived} == {"Pod"}
 
 
 def test_the_review_takes_the_circumstances_of_a_request(tmp_path: Path) -> None:
@@ -118,10 +120,9 @@ def test_the_review_takes_the_circumstances_of_a_request(tmp_path: Path) -> None
     policy = tmp_path / "policy.yaml"
     policy.write_text(yaml.safe_dump({**QUIET, "exemptions": [exemption]}))
     day = date(2027, 1, 31)
-    findings = Review()(PUBLIC, policy=policy, user="alice", today=day)
-    assert [(finding.effect, finding.exemption) for finding in findings] == [
-        (Effect.EXEMPTS, "demo")
-    ]
+    assert Review()(PUBLIC, policy=policy, user="alice", today=day) == []
+    (exempt,) = Admit()(PUBLIC, policy=policy, user="alice", today=day).violations
+    assert exempt.suppression and exempt.suppression.reason == "demo"
     assert rules(Review()(PUBLIC, policy=str(policy), user="bob", today=day)) == REFUSED
     late = Review()(PUBLIC, policy=policy, user="alice", today=date(2027, 2, 1))
     assert rules(late) == REFUSED

@@ -59,7 +59,7 @@ def test_json_has_every_field(ran: PolicyTestRun) -> None:
     finding = different["findings"][0]
     assert finding["rule"] == "no-public-head-service"
     assert finding["pointer"] == "/spec/headGroupSpec/serviceType"
-    assert (finding["effect"], finding["object"]) == ("denies", "RayCluster team-a/demo")
+    assert (finding["level"], finding["suppression"]) == ("error", None)
     assert (broken["status"], broken["differences"]) == ("unreadable", [])
     assert [entry["reason"] for entry in document["unreadable"]]
 

@@ -140,7 +140,7 @@ def test_what_kuberay_creates_counts_unless_the_case_says_otherwise(tmp_path: Pa
     case = {"objects": [PLAIN], "expect": {"denies": ["own-no-pods"]}}
     result = run_one(tmp_path, case, policy=policy)
     assert result.diff == ()
-    assert {finding.derived.partition(" ")[0] for finding in result.findings} == {"Pod"}
+    assert {finding.derived.kind for finding in result.findings if finding.derived} == {"Pod"}
     assert run_one(tmp_path, {**case, "derived": False}, policy=policy).status is CaseStatus.FAILED
     update = {**case, "oldObjects": [PLAIN]}
     assert run_one(tmp_path, update, policy=policy).status is CaseStatus.FAILED
