@@ -92,6 +92,9 @@ class Sources:
         self._require_inside(base, pattern)
         if ".." in parts[fixed:]:
             raise UnreadableSourceError(f"{pattern}: write .. only before the first *, ? or [")
+        if parts.count("**") > 1:
+            # Each further one multiplies the folders that are searched.
+            raise UnreadableSourceError(f"{pattern}: write ** only once")
         try:
             files = list(islice(base.glob(rest), _MAX_FILES + 1))
         except (OSError, ValueError) as error:

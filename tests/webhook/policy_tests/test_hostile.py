@@ -145,6 +145,7 @@ def odd_files(tmp_path: Path) -> Path:
         ("../outside/secret.yaml", "../outside/secret.yaml leads out of"),
         ("../../../../../etc/*", "../../../../../etc/* leads out of"),
         ("*/../../outside/*.yaml", "write .. only before the first *, ? or ["),
+        ("**/a/**/*.yaml", "write ** only once"),
         ("circle.yaml", "circle.yaml: "),
         ({"a": 1}, "not a Kubernetes object: set apiVersion and kind"),
         ({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1"}, "not an admission"),
