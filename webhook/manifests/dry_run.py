@@ -104,7 +104,10 @@ def review_request(
 
     With `derive`, of the objects that KubeRay would create from it as well.
     """
-    if request.object is None or not evaluate.is_subject(request.gvk, request.object):
+    # An update must not escape the rules by removing what makes its object one of Ray's.
+    versions = [version for version in (request.object, request.old_object) if version is not None]
+    is_subject = any(evaluate.is_subject(request.gvk, version) for version in versions)
+    if request.object is None or not is_subject:
         return None
     outcome = _admit(reviewer, request)
     if not derive:

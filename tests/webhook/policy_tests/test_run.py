@@ -117,6 +117,14 @@ def test_an_update_is_refused_only_for_what_it_makes_worse(tmp_path: Path) -> No
     assert run_one(tmp_path, case, policy=NO_WARNINGS).diff == ()
 
 
+def test_an_update_that_removes_what_makes_a_pod_one_of_ray_is_judged(tmp_path: Path) -> None:
+    pod = factory.changed(factory.worker_pod(), {"/metadata/name": "worker"})
+    plain = factory.changed(pod, {"/metadata/labels": None, "/metadata/ownerReferences": None})
+    case = {"objects": [plain], "oldObjects": [pod], "expect": {"verdict": "denied"}}
+    assert run_one(tmp_path, case, policy=NO_WARNINGS).diff == ()
+    assert run_one(tmp_path, {"objects": [plain], "expect": {"verdict": "ignored"}}).diff == ()
+
+
 def test_an_old_object_has_what_raywarden_writes_unless_it_is_older(tmp_path: Path) -> None:
     case = {
         "objects": [PLAIN],
