@@ -1,0 +1,115 @@
+"""What KubeRay refuses in the fault tolerance of GCS.
+
+Source: `ValidateRayClusterSpec`, `validateGcsFaultToleranceBackend`.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from policies.documents.pointer import Pointer
+from policies.documents.untyped import as_dict, as_str
+from policies.kuberay.problem import Refusal
+from policies.ray.operator import KubeRayOperator
+from policies.ray.pod import Container
+from policies.ray.workload import ClusterSpec
+
+_GATE = "GCSFaultToleranceEmbeddedStorage"
+_ENABLED, _NAMESPACE = "ray.io/ft-enabled", "ray.io/external-storage-namespace"
+_ADDRESS = "RAY_REDIS_ADDRESS"
+# The option that takes the place of each variable.
+_VARIABLES = {
+    "REDIS_USERNAME": "redisUsername",
+    "REDIS_PASSWORD": "redisPassword",
+    _ADDRESS: "redisAddress",
+}
+_STORAGE = ("RAY_gcs_storage", "RAY_gcs_storage_path")
+_VOLUME, _MOUNT_PATH = "gcs-storage", "/data/gcs"
+_REDIS_FIELDS = ("redisAddress", "redisUsername", "redisPassword", "externalStorageNamespace")
+_OPTIONS = "gcsFaultToleranceOptions"
+
+
+def fault_tolerance_refusals(
+    cluster: ClusterSpec, annotations: Mapping[str, Any], kuberay: KubeRayOperator
+) -> Iterator[Refusal]:
+    """Everything that is wrong with it; `annotations` are those of the object."""
+    head, has_options = cluster.head.pod.ray_container, cluster.spec.get(_OPTIONS) is not None
+    is_enabled = has_options or as_str(annotations.get(_ENABLED)).lower() == "true"
+    if head and not is_enabled and _ADDRESS in head.variable_names:
+        message = f"KubeRay refuses {_ADDRESS} without {_OPTIONS}"
+        remedy = f"remove {_ADDRESS} from env, and write {_OPTIONS}.redisAddress"
+        yield Refusal(message, head.pointer / "env", remedy)
+    for name, option in (("redis-username", "redisUsername"), ("redis-password", "redisPassword")):
+        # Only `gcsFaultToleranceOptions` rule out a password elsewhere.
+        if cluster.head.start_params.get(name) and (has_options or option == "redisUsername"):
+            place = cluster.head.pointer / "rayStartParams" / name
+            yield _elsewhere(name, "in rayStartParams", option, place)
+    for name, option in _VARIABLES.items():
+        if head and name in head.variable_names and (has_options or option == "redisUsername"):
+            yield _elsewhere(name, "in the head", option, head.pointer / "env")
+    if not has_options:
+        return
+    if annotations.get(_ENABLED):
+        yield _annotation(cluster, _ENABLED, f"{_OPTIONS} itself turns it on")
+    if annotations.get(_NAMESPACE):
+        yield _annotation(cluster, _NAMESPACE, f"write {_OPTIONS}.externalStorageNamespace")
+    if not kuberay.is_before(1, 7):
+        yield from _backend(cluster, head, kuberay)
+
+
+def _elsewhere(name: str, where: str, option: str, place: Pointer) -> Refusal:
+    message = f"KubeRay refuses {name} {where}"
+    remedy = f"remove {name}, and write {_OPTIONS}.{option}"
+    return Refusal(message, place, remedy)
+
+
+def _annotation(cluster: ClusterSpec, name: str, reason: str) -> Refusal:
+    message = f"KubeRay refuses the annotation {name} beside {_OPTIONS}"
+    return Refusal(message, cluster.pointer / _OPTIONS, f"remove {name}: {reason}")
+
+
+def _backend(
+    cluster: ClusterSpec, head: Container | None, kuberay: KubeRayOperator
+) -> Iterator[Refusal]:
+    options = as_dict(cluster.spec.get(_OPTIONS))
+    place = cluster.pointer / _OPTIONS
+    if options.get("backend") != "rocksdb":
+        if options.get("storage") is not None:
+            message = f"KubeRay refuses {_OPTIONS}.storage without backend: rocksdb"
+            yield Refusal(message, place / "storage", "remove storage")
+        return
+    if kuberay.is_off(_GATE):
+        message = f"KubeRay refuses {_OPTIONS}.backend: rocksdb without its feature gate {_GATE}"
+        yield Refusal(message, place / "backend", "set backend: redis")
+    for name in _REDIS_FIELDS:
+        if options.get(name):
+            message = f"KubeRay refuses {_OPTIONS}.{name} with backend: rocksdb"
+            yield Refusal(message, place / name, f"remove {name}")
+    yield from _claim(as_dict(options.get("storage")), place / "storage")
+    if head:
+        yield from _reserved(cluster, head)
+
+
+def _claim(storage: Mapping[str, Any], place: Pointer) -> Iterator[Refusal]:
+    """What describes a claim that exists already."""
+    for name in ("size", "storageClassName", "accessModes"):
+        if storage.get("claimName") and storage.get(name):
+            message = f"KubeRay refuses {_OPTIONS}.storage.{name} beside claimName"
+            yield Refusal(message, place / name, f"remove {name}")
+
+
+def _reserved(cluster: ClusterSpec, head: Container) -> Iterator[Refusal]:
+    """What KubeRay itself writes into the head for its storage."""
+    for name in _STORAGE:
+        if name in head.variable_names:
+            message = f"KubeRay refuses {name} in the head with backend: rocksdb"
+            yield Refusal(message, head.pointer / "env", f"remove {name} from env")
+    for index, mount in head.mounts:
+        if mount.get("mountPath") == _MOUNT_PATH or mount.get("name") == _VOLUME:
+            message = f"KubeRay mounts {_VOLUME} at {_MOUNT_PATH} itself, and refuses another mount"
+            place = head.pointer / "volumeMounts" / index
+            yield Refusal(message, place, "use another name and another mountPath")
+    for index, volume in cluster.head.pod.volumes:
+        if volume.get("name") == _VOLUME:
+            message = f"KubeRay refuses a volume {_VOLUME} in the head with backend: rocksdb"
+            place = cluster.head.pod.spec_pointer / "volumes" / index
+            yield Refusal(message, place, "use another name for the volume")
