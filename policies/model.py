@@ -12,6 +12,7 @@ from policies.configured import Configured, Injection, NetworkIsolation
 from policies.documents.draft import Draft
 from policies.documents.pointer import Pointer
 from policies.documents.untyped import as_dict
+from policies.kuberay.as_written import AsWritten
 from policies.ray.pod import Pod, PodRole
 from policies.ray.workload import Workload
 
@@ -117,6 +118,8 @@ class Facts:
     size: int | None = None
     before: Workload | None = None
     stored: Mapping[str, Any] | None = None
+    # A manifest before the API server saw it; None at admission, and for what is derived from it.
+    as_written: AsWritten | None = None
     # User names of KubeRay operators that the policy file lists.
     operators: Collection[str] = ()
 

@@ -16,9 +16,11 @@ from policies.ray.workload import ClusterSpec
 _GATE = "GCSFaultToleranceEmbeddedStorage"
 _ENABLED, _NAMESPACE = "ray.io/ft-enabled", "ray.io/external-storage-namespace"
 _ADDRESS = "RAY_REDIS_ADDRESS"
-# The option that takes the place of each variable.
+_USER = "redisUsername"
+# The option that takes the place of each start parameter and variable.
+_PARAMETERS = {"redis-username": _USER, "redis-password": "redisPassword"}
 _VARIABLES = {
-    "REDIS_USERNAME": "redisUsername",
+    "REDIS_USERNAME": _USER,
     "REDIS_PASSWORD": "redisPassword",
     _ADDRESS: "redisAddress",
 }
@@ -38,14 +40,7 @@ def fault_tolerance_refusals(
         message = f"KubeRay refuses {_ADDRESS} without {_OPTIONS}"
         remedy = f"remove {_ADDRESS} from env, and write {_OPTIONS}.redisAddress"
         yield Refusal(message, head.pointer / "env", remedy)
-    for name, option in (("redis-username", "redisUsername"), ("redis-password", "redisPassword")):
-        # Only `gcsFaultToleranceOptions` rule out a password elsewhere.
-        if cluster.head.start_params.get(name) and (has_options or option == "redisUsername"):
-            place = cluster.head.pointer / "rayStartParams" / name
-            yield _elsewhere(name, "in rayStartParams", option, place)
-    for name, option in _VARIABLES.items():
-        if head and name in head.variable_names and (has_options or option == "redisUsername"):
-            yield _elsewhere(name, "in the head", option, head.pointer / "env")
+    yield from _misplaced(cluster, head, has_options)
     if not has_options:
         return
     if annotations.get(_ENABLED):
@@ -54,6 +49,19 @@ def fault_tolerance_refusals(
         yield _annotation(cluster, _NAMESPACE, f"write {_OPTIONS}.externalStorageNamespace")
     if not kuberay.is_before(1, 7):
         yield from _backend(cluster, head, kuberay)
+
+
+def _misplaced(
+    cluster: ClusterSpec, head: Container | None, has_options: bool
+) -> Iterator[Refusal]:
+    """What must be one of the options; without options, KubeRay refuses only a user name."""
+    for name, option in _PARAMETERS.items():
+        if cluster.head.start_params.get(name) and (has_options or option == _USER):
+            place = cluster.head.pointer / "rayStartParams" / name
+            yield _elsewhere(name, "in rayStartParams", option, place)
+    for name, option in _VARIABLES.items():
+        if head and name in head.variable_names and (has_options or option == _USER):
+            yield _elsewhere(name, "in the head", option, head.pointer / "env")
 
 
 def _elsewhere(name: str, where: str, option: str, place: Pointer) -> Refusal:

@@ -117,13 +117,19 @@ _FROM_CRD = {
 class Schemas:
     """The kinds of several releases of KubeRay, as the numbers of their nodes.
 
-    `kinds` holds them by release, then by version and kind: `v1/RayCluster`.
+    `kinds` holds them by release, then by version and kind: `v1/RayCluster`. With `are_given`
+    they come from the user, for one release, whatever its number is.
     """
 
     def __init__(
-        self, nodes: Sequence[Mapping[str, Any]], kinds: Mapping[Release, Mapping[str, int]]
+        self,
+        nodes: Sequence[Mapping[str, Any]],
+        kinds: Mapping[Release, Mapping[str, int]],
+        *,
+        are_given: bool = False,
     ) -> None:
         self.kinds = kinds
+        self.are_given = are_given
         self._raw = nodes
         self._nodes: dict[int, Node] = {}
 
@@ -140,6 +146,13 @@ class Schemas:
         """Everything as one JSON object."""
         releases = {".".join(map(str, release)): roots for release, roots in self.kinds.items()}
         return {"releases": releases, "nodes": list(self._raw)}
+
+    @classmethod
+    def given(cls, documents: Iterable[Any]) -> "Schemas":
+        """The schemas in a user's CustomResourceDefinitions; empty if none is of Ray."""
+        table = _Table()
+        roots = dict(_roots(documents, table))
+        return cls(table.nodes, {NEWEST: roots} if roots else {}, are_given=True)
 
     @classmethod
     def of_definitions(cls, releases: Mapping[Release, Iterable[Any]]) -> "Schemas":
@@ -166,7 +179,7 @@ class Schemas:
         None as `release` means the newest. A release without a third number means its last one.
         """
         known = sorted(self.kinds)
-        if release is None or not known:
+        if release is None or self.are_given:
             return known[-1] if known else None
         if release[:2] > known[-1][:2]:
             return None

@@ -6,7 +6,7 @@ Source: `ValidateRayServiceMetadata`, `ValidateRayServiceSpec`, `ValidateCluster
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from policies.documents.pointer import ROOT
+from policies.documents.pointer import ROOT, Pointer
 from policies.documents.untyped import as_dict, as_str
 from policies.kuberay.jobs import no_kubernetes_tokens
 from policies.kuberay.problem import Refusal

@@ -11,12 +11,14 @@ import typer
 import yaml
 
 from policies.config import Policy
+from policies.kuberay.schema import Schemas
 from policies.ray.operator import KubeRayOperator
 from webhook import wiring
 from webhook.admission.reviewer import Reviewer
 from webhook.admission.wire import BadReviewError
 from webhook.commands.output import OutputFormat
 from webhook.manifests.dry_run import ReviewedManifest, review_manifest
+from webhook.manifests.kuberay_schemas import load_schemas
 from webhook.manifests.other_policies import notes_on_other_policies
 from webhook.manifests.read import Manifest, SkippedFile, UnreadableManifest, read
 from webhook.manifests.report import as_json, as_text
@@ -94,6 +96,10 @@ def review_command(
     kuberay_feature_gates: Annotated[
         str, typer.Option(help="Value of that operator's option --feature-gates.")
     ] = "",
+    crds: Annotated[
+        Path | None,
+        typer.Option(help="Folder of KubeRay's CustomResourceDefinitions, for its fields."),
+    ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 1 also for warnings.")
     ] = False,
@@ -105,7 +111,8 @@ def review_command(
     if include_derived and not patch:
         raise SetupError("--include-derived needs --patch")
     in_force = load_policy(policy)
-    review = _review(sources, in_force, namespace, _operator(kuberay, kuberay_feature_gates))
+    operator, schemas = _operator(kuberay, kuberay_feature_gates), load_schemas(crds)
+    review = _review(sources, in_force, namespace, operator, schemas)
     documents = (manifest.document for manifest in review.manifests)
     notes = [*wiring.policy_notes(in_force), *notes_on_other_policies(documents)]
     if patch:
@@ -129,7 +136,11 @@ def _operator(version: str, gates: str) -> KubeRayOperator:
 
 
 def _review(
-    sources: Sequence[str], policy: Policy, namespace: str, kuberay: KubeRayOperator
+    sources: Sequence[str],
+    policy: Policy,
+    namespace: str,
+    kuberay: KubeRayOperator,
+    schemas: Schemas,
 ) -> _Review:
     manifests: list[Manifest] = []
     unreadable: list[UnreadableManifest] = []
@@ -146,15 +157,15 @@ def _review(
     documents = (manifest.document for manifest in manifests)
     namespace_states = ManifestNamespaces(documents, namespace, operator=kuberay)
     reviewer = wiring.offline_reviewer(from_environment(), policy, namespace_states)
-    outcomes = [_outcome(reviewer, manifest, namespace) for manifest in manifests]
+    outcomes = [_outcome(reviewer, manifest, namespace, schemas) for manifest in manifests]
     return _Review(manifests, outcomes, unreadable, skipped_files)
 
 
 def _outcome(
-    reviewer: Reviewer, manifest: Manifest, namespace: str
+    reviewer: Reviewer, manifest: Manifest, namespace: str, schemas: Schemas
 ) -> ReviewedManifest | UnreadableManifest | None:
     try:
-        return review_manifest(reviewer, manifest, namespace)
+        return review_manifest(reviewer, manifest, namespace, schemas)
     except BadReviewError as error:
         return UnreadableManifest(str(manifest), str(error))
 

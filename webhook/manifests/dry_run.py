@@ -7,6 +7,8 @@ from typing import Any
 from policies import evaluate
 from policies.documents.metadata import name_of, namespace_of
 from policies.documents.pointer import Pointer
+from policies.kuberay.as_written import AsWritten
+from policies.kuberay.schema import Schemas
 from policies.model import Violation
 from policies.ray import kuberay
 from policies.ray.workload import Kind, Workload
@@ -75,17 +77,21 @@ class _Copy:
 
 
 def review_manifest(
-    reviewer: Reviewer, manifest: Manifest, namespace: str
+    reviewer: Reviewer, manifest: Manifest, namespace: str, schemas: Schemas | None = None
 ) -> ReviewedManifest | None:
     """The review of a manifest or recorded AdmissionReview; None if it has nothing to do with Ray.
 
-    `namespace` is the namespace of a manifest that names none. Raises BadReviewError for a broken
-    AdmissionReview.
+    `namespace` is the namespace of a manifest that names none. With `schemas`, the fields of a
+    manifest are checked as well. Raises BadReviewError for a broken AdmissionReview.
     """
     request = _request(manifest.document, namespace)
     if request.object is None or not evaluate.is_subject(request.gvk, request.object):
         return None
-    outcome = _admit(reviewer, request)
+    as_written = None
+    # The API server has already dropped fields from the object in an AdmissionReview.
+    if schemas is not None and manifest.document.get("kind") != "AdmissionReview":
+        as_written = AsWritten(manifest.document, schemas)
+    outcome = _admit(reviewer, request, as_written)
     reported = {
         (violation.rule, violation.message) for violation in (*outcome.denied, *outcome.warned)
     }
@@ -116,10 +122,12 @@ def _request(document: dict[str, Any], namespace: str, user: str = "") -> Admiss
     )
 
 
-def _admit(reviewer: Reviewer, request: AdmissionRequest) -> ReviewedObject:
+def _admit(
+    reviewer: Reviewer, request: AdmissionRequest, as_written: AsWritten | None = None
+) -> ReviewedObject:
     mutated = reviewer.mutated(request)
     document = dict(mutated.document)
-    verdict = reviewer.verdict(request.model_copy(update={"object": document}))
+    verdict = reviewer.verdict(request.model_copy(update={"object": document}), as_written)
     return ReviewedObject(
         kind=request.gvk.kind,
         name=request.name or Workload(request.gvk.kind, document).name,
