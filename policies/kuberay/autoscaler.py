@@ -20,7 +20,6 @@ _START_COMMAND = "KUBERAY_GEN_AUTOSCALER_START_CMD"
 def autoscaler_refusals(cluster: ClusterSpec, kuberay: KubeRayOperator) -> Iterator[Refusal]:
     """Everything that is wrong with the autoscaler's options and the switch for its version 2."""
     options = as_dict(cluster.spec.get("autoscalerOptions"))
-    place = cluster.pointer / "autoscalerOptions"
     head = cluster.head.pod.ray_container
     if head and AUTOSCALER_V2 in head.variable_names:
         yield from _switch(cluster, head, options)
@@ -32,13 +31,14 @@ def autoscaler_refusals(cluster: ClusterSpec, kuberay: KubeRayOperator) -> Itera
     if timeout is not None and timeout < 0 and not kuberay.is_before(1, 6):
         yield Refusal(
             "KubeRay (since 1.6) refuses a negative autoscalerOptions.idleTimeoutSeconds",
-            place / "idleTimeoutSeconds",
+            cluster.pointer / "autoscalerOptions" / "idleTimeoutSeconds",
             "set idleTimeoutSeconds: 60",
         )
-    own = Container(options, place, "options")
-    if _START_COMMAND in own.variable_names and not kuberay.is_before(1, 7):
-        message = f"KubeRay (since 1.7) refuses {_START_COMMAND} in autoscalerOptions.env"
-        yield Refusal(message, place / "env", f"remove {_START_COMMAND} from env")
+    if options.get("env") and not kuberay.is_before(1, 7):
+        own = Container(options, cluster.pointer / "autoscalerOptions", "options")
+        if _START_COMMAND in own.variable_names:
+            message = f"KubeRay (since 1.7) refuses {_START_COMMAND} in autoscalerOptions.env"
+            yield Refusal(message, own.pointer / "env", f"remove {_START_COMMAND} from env")
 
 
 def _switch(cluster: ClusterSpec, head: Container, options: Mapping[str, Any]) -> Iterator[Refusal]:

@@ -24,19 +24,24 @@ _PRIORITY_SINCE = (2, 56, 0)
 
 def group_refusals(cluster: ClusterSpec, kuberay: KubeRayOperator) -> Iterator[Refusal]:
     """Everything that is wrong with one of the groups."""
+    autoscaling, names = cluster.autoscaling, set()
     for group in cluster.groups:
+        raw, params = group.raw, group.start_params
         if group.pod.ray_container is None and "containers" in group.pod.spec:
             message = f"KubeRay refuses the {group.title} without containers"
             yield Refusal(message, group.pod.spec_pointer / "containers", "add Ray's container")
-        if group.raw.get("resources") or group.raw.get("labels") or "labels" in group.start_params:
+        if "resources" in raw or "labels" in raw or "labels" in params:
             yield from _overrides(group)
-        if group.role is PodRole.WORKER:
-            yield from _replicas(group, kuberay, cluster.autoscaling)
-            if group.raw.get("suspend") is True:
-                yield from _suspended(group, cluster, kuberay)
-            if "idleTimeoutSeconds" in group.raw or "priority" in group.raw:
-                yield from _autoscaler_fields(group, cluster, kuberay)
-    yield from _repeated_names(cluster)
+        if group.role is not PodRole.WORKER:
+            continue
+        yield from _replicas(group, kuberay, autoscaling)
+        if raw.get("suspend") is True:
+            yield from _suspended(group, cluster, kuberay)
+        if "idleTimeoutSeconds" in raw or "priority" in raw:
+            yield from _autoscaler_fields(group, cluster, kuberay)
+        if group.name in names:
+            yield _repeated_name(group)
+        names.add(group.name)
 
 
 def uses_autoscaler_v2(cluster: ClusterSpec) -> bool:
@@ -145,14 +150,10 @@ def _chooses_v2(cluster: ClusterSpec) -> bool:
     return head is not None and variable(head, AUTOSCALER_V2) in ON
 
 
-def _repeated_names(cluster: ClusterSpec) -> Iterator[Refusal]:
-    seen: set[str] = set()
-    for group in cluster.groups[1:]:
-        if group.name in seen:
-            yield Refusal(
-                f"two groups are called {clipped(group.name, 60)}: KubeRay's webhook refuses them, "
-                "and without it they count each other's pods",
-                group.pointer / "groupName",
-                "give each worker group its own groupName",
-            )
-        seen.add(group.name)
+def _repeated_name(group: Group) -> Refusal:
+    return Refusal(
+        f"two groups are called {clipped(group.name, 60)}: KubeRay's webhook refuses them, and "
+        "without it they count each other's pods",
+        group.pointer / "groupName",
+        "give each worker group its own groupName",
+    )

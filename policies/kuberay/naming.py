@@ -19,7 +19,6 @@ from policies.kuberay.values import (
     is_subdomain,
 )
 from policies.ray.operator import KubeRayOperator
-from policies.ray.pod import Pod
 from policies.ray.workload import Group, Workload
 
 _MAX_LENGTHS = {"RayCluster": 53, "RayJob": 47, "RayService": 47, "RayCronJob": 36}
@@ -34,19 +33,19 @@ _MAX_POD_PREFIX = 50
 
 def name_refusals(workload: Workload, kuberay: KubeRayOperator) -> Iterator[Refusal]:
     """What is wrong with the object's own name, and that of the Service of its head."""
-    name = as_str(workload.metadata.get("name"))
-    generated = as_str(workload.metadata.get("generateName"))
-    complete = name or (generated and generated + "x" * _RANDOM_LENGTH)
     limit = _MAX_LENGTHS[workload.kind]
     if workload.kind == "RayCronJob" and kuberay.is_before(1, 7):
         limit = _MAX_CRON_LENGTH_BEFORE
-    place = ROOT / "metadata" / ("name" if name else "generateName")
-    if is_placeholder(complete):
+    name, field = as_str(workload.metadata.get("name")), "name"
+    if not name and workload.name:
+        name, field = workload.name + "x" * _RANDOM_LENGTH, "generateName"
+    if is_dns_1035_label(name) and len(name) <= limit:
         return
-    if len(complete) > limit:
+    place = ROOT / "metadata" / field
+    if len(name) > limit:
         message = f"KubeRay refuses a {workload.kind} whose name is longer than {limit} characters"
         yield Refusal(message, place, f"write a name of at most {limit} characters")
-    elif complete and not is_dns_1035_label(complete):
+    elif name and not is_placeholder(name):
         yield Refusal(
             f"KubeRay refuses the name of the {workload.kind}: it must be a DNS label that starts "
             "with a letter",
@@ -68,8 +67,9 @@ def child_refusals(workload: Workload) -> Iterator[Refusal]:
         spec = as_dict(workload.document.get("spec"))
         place = ROOT / "spec" / "serveService"
         yield from _service_name(as_dict(spec.get("serveService")), place, "the Service of Serve")
+    yield from _labels(workload.labels, ROOT, "the object")
     for pod in workload.pods:
-        yield from _labels(pod)
+        yield from _labels(pod.labels, pod.pointer, f"the pods of the {pod.title}")
 
 
 def _service_name(service: Mapping[str, Any], place: Pointer, title: str) -> Iterator[Refusal]:
@@ -97,18 +97,16 @@ def _group_name(group: Group, prefix: str) -> Iterator[Refusal]:
     )
 
 
-def _labels(pod: Pod) -> Iterator[Refusal]:
-    place = pod.pointer / "metadata" / "labels"
-    for name, value in pod.labels.items():
+def _labels(labels: Mapping[str, Any], owner: Pointer, title: str) -> Iterator[Refusal]:
+    for name, value in labels.items():
         text = as_str(value)
-        if is_placeholder(str(name) + text):
+        if is_placeholder(f"{name}{text}"):
             continue
         if not is_label_name(str(name)) or not is_label_value(text):
             shown = printable(str(name), 60)
             yield Refusal(
-                f"the API server refuses the pods of the {pod.title}: {shown} is no label of "
-                "Kubernetes",
-                place / str(name),
+                f"the API server refuses {title}: {shown} is no label of Kubernetes",
+                owner / "metadata" / "labels" / str(name),
                 "write a name and a value of at most 63 letters, digits, hyphens, dots and "
                 "underscores",
             )

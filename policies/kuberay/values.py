@@ -65,7 +65,7 @@ def is_dns_label(text: str) -> bool:
 
 def is_dns_1035_label(text: str) -> bool:
     """True for a DNS label that starts with a letter (RFC 1035)."""
-    return is_dns_label(text) and not text[0].isdigit()
+    return _DNS_LABEL.fullmatch(text) is not None and not text[0].isdigit()
 
 
 def is_subdomain(text: str) -> bool:
