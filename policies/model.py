@@ -64,6 +64,7 @@ class Violation:
     violations of the two versions of an object are compared by message. They are also compared by
     `evidence`: the value itself, where the message does not contain it. `profile` is the lowest
     level at which the violation counts. An `advisory` violation never denies, whatever the mode.
+    With `as_written` the pointer is a place in the manifest, before all mutations.
     """
 
     rule: str
@@ -73,6 +74,7 @@ class Violation:
     profile: Profile
     advisory: bool = False
     evidence: str = field(default="", repr=False)
+    as_written: bool = False
 
     def __str__(self) -> str:
         place = f" (at {self.pointer})" if self.pointer else ""

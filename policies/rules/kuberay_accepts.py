@@ -1,6 +1,7 @@
 """What KubeRay, or the API server by KubeRay's definitions, would not accept."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import ClassVar
 
 from policies.kuberay.validation import KINDS, refusals
@@ -38,6 +39,7 @@ class KuberayAccepts(Rule):
         kuberay = facts.namespace_state.kuberay
         if facts.as_written:
             for refusal in facts.as_written.refusals(kuberay):
-                yield self.violation(refusal.message, refusal.pointer, refusal.remediation)
+                found = self.violation(refusal.message, refusal.pointer, refusal.remediation)
+                yield replace(found, as_written=True)
         for refusal in refusals(workload, kuberay):
             yield self.violation(refusal.message, refusal.pointer, refusal.remediation)

@@ -6,13 +6,13 @@ knows. `RAYWARDEN_MANIFESTS` is a folder of further manifests.
 
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from policies.documents.metadata import labels_of
 from policies.kuberay.as_written import AsWritten
 from policies.ray.operator import KubeRayOperator
 from tests.apiserver.control_plane import ControlPlane
@@ -100,16 +100,23 @@ def kuberay(control_plane: ControlPlane) -> Iterator[ControlPlane]:
 
 
 def _replace(
-    server: ControlPlane, definitions: dict[str, Any], others: dict[str, Any] | None = None
+    server: ControlPlane, wanted: dict[str, Any], others: dict[str, Any] | None = None
 ) -> None:
-    for name in {**definitions, **(others or {})}:
+    """Replace definitions by `wanted` ones, and delete `others`."""
+    for name in {**wanted, **(others or {})}:
         server.delete(f"{_DEFINITIONS}/{name}")
-        until(lambda name=name: not server.get(f"{_DEFINITIONS}/{name}"))
-    for name, document in definitions.items():
-        definition = {"metadata": {"name": name}, "spec": document["spec"]}
-        server.make(_DEFINITIONS, definition)
-        path = f"/apis/ray.io/v1/{name.partition('.')[0]}"
-        until(lambda path=path: server.admin.get(path).is_success, 120)
+        until(partial(_is_gone, server, f"{_DEFINITIONS}/{name}"))
+    for name, document in wanted.items():
+        server.make(_DEFINITIONS, {"metadata": {"name": name}, "spec": document["spec"]})
+        until(partial(_is_served, server, f"/apis/ray.io/v1/{name.partition('.')[0]}"), 120)
+
+
+def _is_gone(server: ControlPlane, path: str) -> bool:
+    return not server.get(path)
+
+
+def _is_served(server: ControlPlane, path: str) -> bool:
+    return server.admin.get(path).is_success
 
 
 def refused_by(server: ControlPlane, document: dict[str, Any]) -> str:
@@ -143,10 +150,9 @@ def test_manifests_are_refused_as_by_the_api_server(kuberay: ControlPlane) -> No
     for manifest in read(_MANIFESTS):
         if not isinstance(manifest, Manifest) or "ray.io/" not in manifest.document["apiVersion"]:
             continue
-        if not labels_of(manifest.document) and "metadata" not in manifest.document:
-            continue
         theirs, ours = refused_by(kuberay, manifest.document), refused_here(manifest.document)
-        if bool(theirs) != bool(ours):
+        # A template fills these in before anything is sent.
+        has_placeholder = "$" in str(manifest.document)
+        if bool(theirs) != bool(ours) and not has_placeholder:
             differences.append((str(manifest), theirs, ours))
-            print(differences[-1])
     assert differences == []
