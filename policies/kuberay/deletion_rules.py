@@ -14,6 +14,7 @@ from policies.kuberay.values import as_int
 from policies.ray.operator import KubeRayOperator
 
 _GATE = "RayJobDeletionPolicy"
+_SHUTDOWN = "shutdownAfterJobFinishes"
 # What is deleted first must not be deleted last.
 _ORDER = ("DeleteWorkers", "DeleteCluster", "DeleteSelf")
 _OF_CLUSTER = ("DeleteCluster", "DeleteWorkers")
@@ -30,9 +31,7 @@ def deletion_refusals(
     ttl = as_int(spec.get("ttlSecondsAfterFinished")) or 0
     if ttl > 0 and not shuts_down:
         message = "KubeRay refuses ttlSecondsAfterFinished without shutdownAfterJobFinishes"
-        yield Refusal(
-            message, place / "ttlSecondsAfterFinished", "set shutdownAfterJobFinishes: true"
-        )
+        yield Refusal(message, place / _SHUTDOWN, f"set {_SHUTDOWN}: true")
     where = place / "deletionStrategy"
     if not isinstance(spec.get("deletionStrategy"), dict):
         return

@@ -11,11 +11,10 @@ from policies.documents.untyped import as_dict
 from policies.kuberay.problem import Refusal
 from policies.kuberay.values import variable
 from policies.ray.operator import KubeRayOperator
-from policies.ray.pod import Container
+from policies.ray.pod import COLLECTOR_CONTAINER, Container
 from policies.ray.workload import ClusterSpec
 
 _GATE = "RayClusterHistoryServer"
-_COLLECTOR = "ray-history-collector"
 _OPTIONS = "historyServerOptions.collectorOptions"
 _BACKEND = "STORAGE_BACKEND"
 # KubeRay writes these variables itself.
@@ -58,11 +57,10 @@ def history_refusals(cluster: ClusterSpec, kuberay: KubeRayOperator) -> Iterator
     yield from _collector(as_dict(raw), place / "collectorOptions")
     for group in cluster.groups:
         for container in group.pod.containers:
-            if container.list_name == "containers" and container.name == _COLLECTOR:
-                message = (
-                    f"KubeRay adds {_COLLECTOR} to the {group.title} itself, and refuses another"
-                )
-                yield Refusal(message, container.pointer, f"remove {_COLLECTOR} from containers")
+            if container.list_name == "containers" and container.name == COLLECTOR_CONTAINER:
+                name = COLLECTOR_CONTAINER
+                message = f"KubeRay adds {name} to the {group.title} itself, and refuses another"
+                yield Refusal(message, container.pointer, f"remove {name} from containers")
 
 
 def _collector(raw: Mapping[str, Any], place: Pointer) -> Iterator[Refusal]:

@@ -17,6 +17,7 @@ from policies.ray.workload import ClusterSpec, Workload
 
 _CRON_GATE = "RayCronJob"
 _CLUSTER = "ray.io/cluster"
+_SHUTDOWN = "shutdownAfterJobFinishes"
 
 
 def job_refusals(workload: Workload, kuberay: KubeRayOperator) -> Iterator[Refusal]:
@@ -29,7 +30,7 @@ def job_refusals(workload: Workload, kuberay: KubeRayOperator) -> Iterator[Refus
     suspends, shuts_down = spec.get("suspend") is True, spec.get("shutdownAfterJobFinishes") is True
     if suspends and not shuts_down:
         message = "KubeRay refuses to suspend a RayJob without shutdownAfterJobFinishes"
-        yield Refusal(message, place / "suspend", "set shutdownAfterJobFinishes: true")
+        yield Refusal(message, place / _SHUTDOWN, f"set {_SHUTDOWN}: true")
     autoscaling = cluster is not None and cluster.autoscaling
     yield from deletion_refusals(spec, place, autoscaling, kuberay)
     yield from _numbers(spec, place, kuberay)

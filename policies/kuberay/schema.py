@@ -268,7 +268,8 @@ def _roots(documents: Iterable[Any], table: _Table) -> Iterator[tuple[str, int]]
             properties = as_dict(schema.get("properties"))
             if properties and version.get("served") is not False:
                 # Nobody writes a status: the API server takes it from KubeRay alone.
-                whole = {**properties, "metadata": _OBJECT_META, "status": {}}
+                whole = {"apiVersion": _TEXT, "kind": _TEXT, **properties}
+                whole |= {"metadata": _OBJECT_META, "status": {}}
                 root = {"type": "object", "properties": whole, "required": schema.get("required")}
                 if not root["required"]:
                     del root["required"]
