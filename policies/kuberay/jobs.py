@@ -17,6 +17,7 @@ from policies.ray.workload import ClusterSpec, Workload
 
 _CRON_GATE = "RayCronJob"
 _CLUSTER = "ray.io/cluster"
+_MODES = ("K8sJobMode", "HTTPMode", "InteractiveMode", "SidecarMode")
 _SHUTDOWN = "shutdownAfterJobFinishes"
 
 
@@ -100,6 +101,9 @@ def _mode(
     spec: Mapping[str, Any], place: Pointer, cluster: ClusterSpec | None
 ) -> Iterator[Refusal]:
     mode = spec.get("submissionMode")
+    if isinstance(mode, str) and mode not in _MODES and not is_placeholder(mode):
+        message = f"KubeRay submits no job whose submissionMode is none of {', '.join(_MODES)}"
+        yield Refusal(message, place / "submissionMode", f"set submissionMode: {_MODES[0]}")
     if mode == "InteractiveMode" and (as_int(spec.get("backoffLimit")) or 0) > 0:
         message = "KubeRay refuses backoffLimit above 0 in InteractiveMode"
         yield Refusal(message, place / "backoffLimit", "set backoffLimit: 0")
