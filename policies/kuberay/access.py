@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from policies.documents.pointer import Pointer
 from policies.documents.untyped import as_dict, as_str, clipped, dict_items
-from policies.kuberay.problem import Refusal
+from policies.kuberay.problem import NotAccepted
 from policies.kuberay.values import is_dns_label
 from policies.ray.operator import KubeRayOperator
 from policies.ray.pod import Container
@@ -24,7 +24,7 @@ _VERSION = re.compile(r"\s{0,9}v?((?:0|[1-9][0-9]{0,8})(?:\.[0-9]{1,9}){1,9})")
 _OPEN = {"DenyAllEgress": "ingressRules", "DenyAllIngress": "egressRules"}
 
 
-def access_refusals(cluster: ClusterSpec, kuberay: KubeRayOperator) -> Iterator[Refusal]:
+def access_refusals(cluster: ClusterSpec, kuberay: KubeRayOperator) -> Iterator[NotAccepted]:
     """Everything that is wrong with who may reach the cluster."""
     spec = cluster.spec
     if spec.get("authOptions") is not None and kuberay.tokens is not False:
@@ -37,7 +37,7 @@ def access_refusals(cluster: ClusterSpec, kuberay: KubeRayOperator) -> Iterator[
         yield from _tls(cluster, kuberay)
 
 
-def _authentication(cluster: ClusterSpec, kuberay: KubeRayOperator) -> Iterator[Refusal]:
+def _authentication(cluster: ClusterSpec, kuberay: KubeRayOperator) -> Iterator[NotAccepted]:
     options, place = as_dict(cluster.spec.get("authOptions")), cluster.pointer / "authOptions"
     kubernetes = options.get("enableK8sTokenAuth") is True and not kuberay.is_before(1, 6)
     if options.get("mode") != "token":
@@ -45,17 +45,17 @@ def _authentication(cluster: ClusterSpec, kuberay: KubeRayOperator) -> Iterator[
             message = (
                 "KubeRay (since 1.6) refuses authOptions.enableK8sTokenAuth without mode: token"
             )
-            yield Refusal(message, place, "set mode: token")
+            yield NotAccepted(message, place, "set mode: token")
         return
     version = _ray_version(cluster)
     if not version or version < _TOKENS_SINCE:
-        yield Refusal(
+        yield NotAccepted(
             "KubeRay refuses authOptions.mode: token without a rayVersion of 2.52.0 or later",
             place / "mode",
             "write the version of the image as rayVersion, 2.52.0 or later",
         )
     elif kubernetes and version < _KUBERNETES_TOKENS_SINCE:
-        yield Refusal(
+        yield NotAccepted(
             "KubeRay (since 1.6) refuses authOptions.enableK8sTokenAuth without a rayVersion of "
             "2.55.0 or later",
             place / "enableK8sTokenAuth",
@@ -63,7 +63,7 @@ def _authentication(cluster: ClusterSpec, kuberay: KubeRayOperator) -> Iterator[
         )
     if kubernetes and options.get("secretName"):
         message = "KubeRay (since 1.6) refuses authOptions.secretName beside enableK8sTokenAuth"
-        yield Refusal(message, place / "secretName", "remove secretName")
+        yield NotAccepted(message, place / "secretName", "remove secretName")
 
 
 def _ray_version(cluster: ClusterSpec) -> tuple[int, ...]:
@@ -72,16 +72,16 @@ def _ray_version(cluster: ClusterSpec) -> tuple[int, ...]:
     return tuple(int(number) for number in match[1].split(".")) if match else ()
 
 
-def _network_policy(cluster: ClusterSpec, kuberay: KubeRayOperator) -> Iterator[Refusal]:
+def _network_policy(cluster: ClusterSpec, kuberay: KubeRayOperator) -> Iterator[NotAccepted]:
     policy, place = as_dict(cluster.spec.get("networkPolicy")), cluster.pointer / "networkPolicy"
     if kuberay.is_off(_NETWORK_GATE):
         message = f"KubeRay refuses networkPolicy without its feature gate {_NETWORK_GATE}"
-        yield Refusal(message, place, "remove networkPolicy")
+        yield NotAccepted(message, place, "remove networkPolicy")
         return
     names = {group.name for group in cluster.groups[1:]}
     for group in cluster.groups[1:]:
         if not is_dns_label(group.name):
-            yield Refusal(
+            yield NotAccepted(
                 f"KubeRay refuses networkPolicy with the name of the {group.title}: it must be a "
                 "DNS label",
                 group.pointer / "groupName",
@@ -92,7 +92,7 @@ def _network_policy(cluster: ClusterSpec, kuberay: KubeRayOperator) -> Iterator[
         parts.append(("workerGroups", part, place / "workerGroups" / index))
         if as_str(part.get("groupName")) not in names:
             name = clipped(as_str(part.get("groupName")), 60)
-            yield Refusal(
+            yield NotAccepted(
                 f"KubeRay refuses networkPolicy.workerGroups: no worker group is called {name}",
                 place / "workerGroups" / index / "groupName",
                 "write the groupName of a worker group",
@@ -102,13 +102,13 @@ def _network_policy(cluster: ClusterSpec, kuberay: KubeRayOperator) -> Iterator[
     for name, part, where in parts:
         if rules and part.get(rules):
             message = f"KubeRay refuses networkPolicy.{name}.{rules} in the mode {mode}"
-            yield Refusal(message, where / rules, f"remove {rules}")
+            yield NotAccepted(message, where / rules, f"remove {rules}")
 
 
-def _tls(cluster: ClusterSpec, kuberay: KubeRayOperator) -> Iterator[Refusal]:
+def _tls(cluster: ClusterSpec, kuberay: KubeRayOperator) -> Iterator[NotAccepted]:
     if kuberay.is_off(_TLS_GATE):
         message = f"KubeRay refuses tlsOptions without its feature gate {_TLS_GATE}"
-        yield Refusal(message, cluster.pointer / "tlsOptions", "remove tlsOptions")
+        yield NotAccepted(message, cluster.pointer / "tlsOptions", "remove tlsOptions")
         return
     if not cluster.kuberay_tls:
         return
@@ -120,15 +120,15 @@ def _tls(cluster: ClusterSpec, kuberay: KubeRayOperator) -> Iterator[Refusal]:
     yield from _own_tls(options, "autoscalerOptions")
 
 
-def _own_tls(container: Container, where: str) -> Iterator[Refusal]:
+def _own_tls(container: Container, where: str) -> Iterator[NotAccepted]:
     """What KubeRay itself writes into a container for its TLS."""
     for name in _TLS_VARIABLES:
         if name in container.variable_names:
             message = f"KubeRay refuses {name} in {where} beside tlsOptions"
-            yield Refusal(message, container.pointer / "env", f"remove {name} from env")
+            yield NotAccepted(message, container.pointer / "env", f"remove {name} from env")
     for index, mount in container.mounts:
         if mount.get("name") == _TLS_VOLUME or mount.get("mountPath") == _TLS_PATH:
-            yield Refusal(
+            yield NotAccepted(
                 f"KubeRay mounts {_TLS_VOLUME} at {_TLS_PATH} itself, and refuses another mount in "
                 f"{where}",
                 container.pointer / "volumeMounts" / index,

@@ -9,7 +9,7 @@ from policies.documents.untyped import as_str, printable
 from policies.kuberay.fields import FieldReview
 from policies.kuberay.naming import child_refusals
 from policies.kuberay.near import Names
-from policies.kuberay.problem import Refusal
+from policies.kuberay.problem import NotAccepted
 from policies.kuberay.schema import Release, Schemas
 from policies.ray.operator import KubeRayOperator
 from policies.ray.workload import Workload
@@ -22,7 +22,7 @@ class AsWritten:
     document: Mapping[str, Any]
     schemas: Schemas
 
-    def refusals(self, kuberay: KubeRayOperator) -> Iterator[Refusal]:
+    def refusals(self, kuberay: KubeRayOperator) -> Iterator[NotAccepted]:
         """What the API server refuses or drops with this KubeRay; an unknown one is the newest.
 
         Says nothing of the fields of a KubeRay that is newer than all known ones.
@@ -34,7 +34,7 @@ class AsWritten:
             yield from self._field_refusals(release, kind)
         yield from child_refusals(Workload(kind.rpartition("/")[2], self.document))
 
-    def _field_refusals(self, release: Release, kind: str) -> Iterator[Refusal]:
+    def _field_refusals(self, release: Release, kind: str) -> Iterator[NotAccepted]:
         owner = f"KubeRay {'.'.join(map(str, release[:2]))}"
         if self.schemas.are_given:
             owner = "the CustomResourceDefinition"
@@ -45,7 +45,7 @@ class AsWritten:
         names = Names(self.schemas, release, kind, root, owner)
         yield from FieldReview(self.schemas, names).refusals(root, self.document)
 
-    def _unknown_kind(self, release: Release, kind: str, owner: str) -> Refusal:
+    def _unknown_kind(self, release: Release, kind: str, owner: str) -> NotAccepted:
         version, _, name = kind.rpartition("/")
         known = self.schemas.kinds[release]
         shown = f"{printable(name, 60)} in the version {printable(version, 60)}"
@@ -59,4 +59,4 @@ class AsWritten:
         else:
             remedy = f"remove the {printable(name, 60)}"
         message = f"the API server refuses the object: {owner} has no {shown}"
-        return Refusal(message, ROOT / "apiVersion", remedy)
+        return NotAccepted(message, ROOT / "apiVersion", remedy)

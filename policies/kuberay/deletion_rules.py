@@ -9,7 +9,7 @@ from typing import Any
 
 from policies.documents.pointer import Pointer
 from policies.documents.untyped import as_dict, as_str, dict_items
-from policies.kuberay.problem import Refusal
+from policies.kuberay.problem import NotAccepted
 from policies.kuberay.values import as_int
 from policies.ray.operator import KubeRayOperator
 
@@ -20,7 +20,7 @@ _ORDER = ("DeleteWorkers", "DeleteCluster", "DeleteSelf")
 _OF_CLUSTER = ("DeleteCluster", "DeleteWorkers")
 _LEGACY = ("onSuccess", "onFailure")
 
-Rules = Iterator[Refusal]
+Rules = Iterator[NotAccepted]
 
 
 def deletion_refusals(
@@ -31,13 +31,13 @@ def deletion_refusals(
     ttl = as_int(spec.get("ttlSecondsAfterFinished")) or 0
     if ttl > 0 and not shuts_down:
         message = "KubeRay refuses ttlSecondsAfterFinished without shutdownAfterJobFinishes"
-        yield Refusal(message, place / _SHUTDOWN, f"set {_SHUTDOWN}: true")
+        yield NotAccepted(message, place / _SHUTDOWN, f"set {_SHUTDOWN}: true")
     where = place / "deletionStrategy"
     if not isinstance(spec.get("deletionStrategy"), dict):
         return
     if kuberay.is_off(_GATE):
         message = f"KubeRay refuses deletionStrategy without its feature gate {_GATE}"
-        yield Refusal(message, where, "remove deletionStrategy")
+        yield NotAccepted(message, where, "remove deletionStrategy")
         return
     strategy = as_dict(spec["deletionStrategy"])
     yield from _combination(strategy, where, shuts_down)
@@ -49,7 +49,7 @@ def deletion_refusals(
         yield from _legacy(name, policy, where, selects, autoscaling)
         if shuts_down and policy == "DeleteNone":
             message = f"KubeRay refuses DeleteNone in {name} beside shutdownAfterJobFinishes"
-            yield Refusal(message, where / name, "remove shutdownAfterJobFinishes")
+            yield NotAccepted(message, where / name, "remove shutdownAfterJobFinishes")
     rules = list(dict_items(strategy.get("deletionRules")))
     for index, rule in rules:
         yield from _rule(rule, where / "deletionRules" / index, selects, autoscaling)
@@ -62,19 +62,19 @@ def _combination(strategy: Mapping[str, Any], where: Pointer, shuts_down: bool) 
     if strategy.get("deletionRules"):
         if shuts_down:
             message = "KubeRay refuses deletionRules beside shutdownAfterJobFinishes"
-            yield Refusal(message, where / "deletionRules", "remove shutdownAfterJobFinishes")
+            yield NotAccepted(message, where / "deletionRules", "remove shutdownAfterJobFinishes")
         if legacy:
             message = f"KubeRay refuses deletionRules beside {' and '.join(legacy)}"
-            yield Refusal(message, where, f"remove {legacy[0]}, and write a rule in its place")
+            yield NotAccepted(message, where, f"remove {legacy[0]}, and write a rule in its place")
     elif len(legacy) < len(_LEGACY):
         message = "KubeRay refuses deletionStrategy without deletionRules, or onSuccess and "
-        yield Refusal(message + "onFailure", where, "write deletionRules")
+        yield NotAccepted(message + "onFailure", where, "write deletionRules")
 
 
 def _legacy(name: str, policy: str, where: Pointer, selects: bool, autoscaling: bool) -> Rules:
     if not policy:
         message = f"KubeRay refuses {name} of deletionStrategy without policy"
-        yield Refusal(message, where / name, "add policy")
+        yield NotAccepted(message, where / name, "add policy")
     yield from _unfit(policy, f"in {name}", where / name / "policy", selects, autoscaling)
 
 
@@ -84,7 +84,7 @@ def _rule(rule: Mapping[str, Any], where: Pointer, selects: bool, autoscaling: b
     if len(stated) != 1:
         message = "KubeRay refuses a deletion rule without exactly one of jobStatus and "
         message += "jobDeploymentStatus"
-        yield Refusal(message, where / "condition", "write one of the two")
+        yield NotAccepted(message, where / "condition", "write one of the two")
     policy = as_str(rule.get("policy"))
     yield from _unfit(policy, "in a deletion rule", where / "policy", selects, autoscaling)
 
@@ -93,10 +93,10 @@ def _unfit(policy: str, title: str, where: Pointer, selects: bool, autoscaling: 
     """What a policy cannot delete."""
     if selects and policy in _OF_CLUSTER:
         message = f"KubeRay refuses {policy} {title} beside clusterSelector"
-        yield Refusal(message, where, "set policy: DeleteSelf")
+        yield NotAccepted(message, where, "set policy: DeleteSelf")
     elif autoscaling and policy == "DeleteWorkers":
         message = f"KubeRay refuses DeleteWorkers {title} of an autoscaling cluster"
-        yield Refusal(message, where, "set policy: DeleteCluster")
+        yield NotAccepted(message, where, "set policy: DeleteCluster")
 
 
 def _order(rules: list[tuple[int, Mapping[str, Any]]], where: Pointer) -> Rules:
@@ -111,7 +111,7 @@ def _order(rules: list[tuple[int, Mapping[str, Any]]], where: Pointer) -> Rules:
         same = times.setdefault(status, {})
         if policy in same:
             message = f"KubeRay refuses two deletion rules with {policy} and the same condition"
-            yield Refusal(message, where / index, "remove one of the two rules")
+            yield NotAccepted(message, where / index, "remove one of the two rules")
             continue
         same[policy] = as_int(condition.get("ttlSeconds")) or 0
         for other in same:
@@ -119,7 +119,7 @@ def _order(rules: list[tuple[int, Mapping[str, Any]]], where: Pointer) -> Rules:
                 first, last = sorted((policy, other), key=_ORDER.index)
                 message = f"KubeRay refuses {last} before {first} for the same condition"
                 remedy = f"write a ttlSeconds for {last} that is not below that for {first}"
-                yield Refusal(message, where / index / "condition", remedy)
+                yield NotAccepted(message, where / index / "condition", remedy)
 
 
 def _is_too_early(policy: str, other: str, times: Mapping[str, int]) -> bool:

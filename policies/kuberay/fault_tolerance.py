@@ -8,7 +8,7 @@ from typing import Any
 
 from policies.documents.pointer import Pointer
 from policies.documents.untyped import as_dict, as_str
-from policies.kuberay.problem import Refusal
+from policies.kuberay.problem import NotAccepted
 from policies.ray.operator import KubeRayOperator
 from policies.ray.pod import Container
 from policies.ray.workload import ClusterSpec
@@ -32,14 +32,14 @@ _OPTIONS = "gcsFaultToleranceOptions"
 
 def fault_tolerance_refusals(
     cluster: ClusterSpec, annotations: Mapping[str, Any], kuberay: KubeRayOperator
-) -> Iterator[Refusal]:
+) -> Iterator[NotAccepted]:
     """Everything that is wrong with it; `annotations` are those of the object."""
     head, has_options = cluster.head.pod.ray_container, cluster.spec.get(_OPTIONS) is not None
     is_enabled = has_options or as_str(annotations.get(_ENABLED)).lower() == "true"
     if head and not is_enabled and _ADDRESS in head.variable_names:
         message = f"KubeRay refuses {_ADDRESS} without {_OPTIONS}"
         remedy = f"remove {_ADDRESS} from env, and write {_OPTIONS}.redisAddress"
-        yield Refusal(message, head.pointer / "env", remedy)
+        yield NotAccepted(message, head.pointer / "env", remedy)
     yield from _misplaced(cluster, head, has_options)
     if not has_options:
         return
@@ -53,7 +53,7 @@ def fault_tolerance_refusals(
 
 def _misplaced(
     cluster: ClusterSpec, head: Container | None, has_options: bool
-) -> Iterator[Refusal]:
+) -> Iterator[NotAccepted]:
     """What must be one of the options; without options, KubeRay refuses only a user name."""
     for name, option in _PARAMETERS.items():
         if cluster.head.start_params.get(name) and (has_options or option == _USER):
@@ -64,60 +64,60 @@ def _misplaced(
             yield _elsewhere(name, "in the head", option, head.pointer / "env")
 
 
-def _elsewhere(name: str, where: str, option: str, place: Pointer) -> Refusal:
+def _elsewhere(name: str, where: str, option: str, place: Pointer) -> NotAccepted:
     message = f"KubeRay refuses {name} {where}"
     remedy = f"remove {name}, and write {_OPTIONS}.{option}"
-    return Refusal(message, place, remedy)
+    return NotAccepted(message, place, remedy)
 
 
-def _annotation(cluster: ClusterSpec, name: str, reason: str) -> Refusal:
+def _annotation(cluster: ClusterSpec, name: str, reason: str) -> NotAccepted:
     message = f"KubeRay refuses the annotation {name} beside {_OPTIONS}"
-    return Refusal(message, cluster.pointer / _OPTIONS, f"remove {name}: {reason}")
+    return NotAccepted(message, cluster.pointer / _OPTIONS, f"remove {name}: {reason}")
 
 
 def _backend(
     cluster: ClusterSpec, head: Container | None, kuberay: KubeRayOperator
-) -> Iterator[Refusal]:
+) -> Iterator[NotAccepted]:
     options = as_dict(cluster.spec.get(_OPTIONS))
     place = cluster.pointer / _OPTIONS
     if options.get("backend") != "rocksdb":
         if options.get("storage") is not None:
             message = f"KubeRay refuses {_OPTIONS}.storage without backend: rocksdb"
-            yield Refusal(message, place / "storage", "remove storage")
+            yield NotAccepted(message, place / "storage", "remove storage")
         return
     if kuberay.is_off(_GATE):
         message = f"KubeRay refuses {_OPTIONS}.backend: rocksdb without its feature gate {_GATE}"
-        yield Refusal(message, place / "backend", "set backend: redis")
+        yield NotAccepted(message, place / "backend", "set backend: redis")
     for name in _REDIS_FIELDS:
         if options.get(name):
             message = f"KubeRay refuses {_OPTIONS}.{name} with backend: rocksdb"
-            yield Refusal(message, place / name, f"remove {name}")
+            yield NotAccepted(message, place / name, f"remove {name}")
     yield from _claim(as_dict(options.get("storage")), place / "storage")
     if head:
         yield from _reserved(cluster, head)
 
 
-def _claim(storage: Mapping[str, Any], place: Pointer) -> Iterator[Refusal]:
+def _claim(storage: Mapping[str, Any], place: Pointer) -> Iterator[NotAccepted]:
     """What describes a claim that exists already."""
     for name in ("size", "storageClassName", "accessModes"):
         if storage.get("claimName") and storage.get(name):
             message = f"KubeRay refuses {_OPTIONS}.storage.{name} beside claimName"
-            yield Refusal(message, place / name, f"remove {name}")
+            yield NotAccepted(message, place / name, f"remove {name}")
 
 
-def _reserved(cluster: ClusterSpec, head: Container) -> Iterator[Refusal]:
+def _reserved(cluster: ClusterSpec, head: Container) -> Iterator[NotAccepted]:
     """What KubeRay itself writes into the head for its storage."""
     for name in _STORAGE:
         if name in head.variable_names:
             message = f"KubeRay refuses {name} in the head with backend: rocksdb"
-            yield Refusal(message, head.pointer / "env", f"remove {name} from env")
+            yield NotAccepted(message, head.pointer / "env", f"remove {name} from env")
     for index, mount in head.mounts:
         if mount.get("mountPath") == _MOUNT_PATH or mount.get("name") == _VOLUME:
             message = f"KubeRay mounts {_VOLUME} at {_MOUNT_PATH} itself, and refuses another mount"
             place = head.pointer / "volumeMounts" / index
-            yield Refusal(message, place, "use another name and another mountPath")
+            yield NotAccepted(message, place, "use another name and another mountPath")
     for index, volume in cluster.head.pod.volumes:
         if volume.get("name") == _VOLUME:
             message = f"KubeRay refuses a volume {_VOLUME} in the head with backend: rocksdb"
             place = cluster.head.pod.spec_pointer / "volumes" / index
-            yield Refusal(message, place, "use another name for the volume")
+            yield NotAccepted(message, place, "use another name for the volume")

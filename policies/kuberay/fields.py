@@ -12,7 +12,7 @@ from typing import Any
 from policies.documents.pointer import Pointer
 from policies.documents.untyped import printable
 from policies.kuberay.near import Names
-from policies.kuberay.problem import Refusal, title_of
+from policies.kuberay.problem import NotAccepted, title_of
 from policies.kuberay.schema import RANGES, Node, Schemas
 from policies.kuberay.values import is_placeholder
 
@@ -55,9 +55,9 @@ class FieldReview:
         # The way to the value that is read. Only a refusal needs a pointer, and few values have
         # one.
         self._path: list[str | int] = []
-        self._refusals: list[Refusal] = []
+        self._refusals: list[NotAccepted] = []
 
-    def refusals(self, root: Node, document: Mapping[str, Any]) -> list[Refusal]:
+    def refusals(self, root: Node, document: Mapping[str, Any]) -> list[NotAccepted]:
         """Everything that is wrong with the document, in its order; at most a bounded number."""
         self._read(root, document)
         return self._refusals
@@ -67,7 +67,7 @@ class FieldReview:
         return Pointer(self._path)
 
     def _add(self, message: str, remediation: str) -> None:
-        self._refusals.append(Refusal(message, self._place, remediation))
+        self._refusals.append(NotAccepted(message, self._place, remediation))
 
     def _read(self, node: Node, value: Any) -> None:
         if len(self._path) > _MAX_DEPTH or len(self._refusals) > _MAX_REFUSALS:
@@ -152,10 +152,10 @@ def _fits(node: Node, value: Any) -> bool:
     return type(value) in _PYTHON_TYPES.get(node.type, ())
 
 
-def _wrong_type(node: Node, value: Any, place: Pointer) -> Refusal:
+def _wrong_type(node: Node, value: Any, place: Pointer) -> NotAccepted:
     title, wanted = title_of(place), _TITLES.get(node.type, "another type")
     message = f"the API server refuses {title}: it must be {wanted}, not {_kind(value)}"
-    return Refusal(message, place, _as(node, value, place))
+    return NotAccepted(message, place, _as(node, value, place))
 
 
 def _as(node: Node, value: Any, place: Pointer) -> str:
@@ -176,18 +176,18 @@ def _as(node: Node, value: Any, place: Pointer) -> str:
     return f"write {_TITLES.get(node.type, 'another type')} for {title_of(place)}"
 
 
-def _scalar(node: Node, value: Any, place: Pointer) -> Iterator[Refusal]:
+def _scalar(node: Node, value: Any, place: Pointer) -> Iterator[NotAccepted]:
     title = title_of(place)
     if node.enum and value not in node.enum:
         choices = ", ".join(map(str, node.enum))
-        yield Refusal(
+        yield NotAccepted(
             f"the API server refuses {title} that is none of {choices}",
             place,
             f"write one of {choices}",
         )
     problem = _text_problem(node, value) or _number_problem(node, value)
     if problem:
-        yield Refusal(f"the API server refuses {title}: {problem}", place, f"correct {title}")
+        yield NotAccepted(f"the API server refuses {title}: {problem}", place, f"correct {title}")
 
 
 def _spells_a_number(value: Any) -> bool:
@@ -231,12 +231,12 @@ def _matches(pattern: str, value: str) -> bool:
     return expression is None or expression.search(value) is not None
 
 
-def _repetition(node: Node, identity: tuple[Any, ...], place: Pointer) -> Refusal:
+def _repetition(node: Node, identity: tuple[Any, ...], place: Pointer) -> NotAccepted:
     shown = printable(", ".join(str(part) for part in identity), 60)
     title = title_of(place)
     message = f"the API server refuses two entries of {title} with the same "
     message += f"{' and '.join(node.keys)} ({shown})" if node.keys else f"value ({shown})"
-    return Refusal(message, place, "remove one of the two entries")
+    return NotAccepted(message, place, "remove one of the two entries")
 
 
 def _kind(value: Any) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from policies.documents.pointer import Pointer
 from policies.documents.untyped import as_dict
-from policies.kuberay.problem import Refusal
+from policies.kuberay.problem import NotAccepted
 from policies.kuberay.values import variable
 from policies.ray.operator import KubeRayOperator
 from policies.ray.pod import COLLECTOR_CONTAINER, Container
@@ -39,7 +39,7 @@ _AZURE, _AZURE_MODE = "AZUREBLOB", "AZURE_STORAGE_AUTH_MODE"
 _AZURE_STRING, _AZURE_URL = "AZURE_STORAGE_CONNECTION_STRING", "AZURE_STORAGE_ACCOUNT_URL"
 
 
-def history_refusals(cluster: ClusterSpec, kuberay: KubeRayOperator) -> Iterator[Refusal]:
+def history_refusals(cluster: ClusterSpec, kuberay: KubeRayOperator) -> Iterator[NotAccepted]:
     """Everything that is wrong with the collector of the history server."""
     options = cluster.spec.get("historyServerOptions")
     if options is None or kuberay.is_before(1, 7):
@@ -47,12 +47,12 @@ def history_refusals(cluster: ClusterSpec, kuberay: KubeRayOperator) -> Iterator
     place = cluster.pointer / "historyServerOptions"
     if kuberay.is_off(_GATE):
         message = f"KubeRay refuses historyServerOptions without its feature gate {_GATE}"
-        yield Refusal(message, place, "remove historyServerOptions")
+        yield NotAccepted(message, place, "remove historyServerOptions")
         return
     raw = as_dict(options).get("collectorOptions")
     if raw is None:
         message = "KubeRay refuses historyServerOptions without collectorOptions"
-        yield Refusal(message, place, "add collectorOptions, or remove historyServerOptions")
+        yield NotAccepted(message, place, "add collectorOptions, or remove historyServerOptions")
         return
     yield from _collector(as_dict(raw), place / "collectorOptions")
     for group in cluster.groups:
@@ -60,24 +60,24 @@ def history_refusals(cluster: ClusterSpec, kuberay: KubeRayOperator) -> Iterator
             if container.list_name == "containers" and container.name == COLLECTOR_CONTAINER:
                 name = COLLECTOR_CONTAINER
                 message = f"KubeRay adds {name} to the {group.title} itself, and refuses another"
-                yield Refusal(message, container.pointer, f"remove {name} from containers")
+                yield NotAccepted(message, container.pointer, f"remove {name} from containers")
 
 
-def _collector(raw: Mapping[str, Any], place: Pointer) -> Iterator[Refusal]:
+def _collector(raw: Mapping[str, Any], place: Pointer) -> Iterator[NotAccepted]:
     if not raw.get("image"):
-        yield Refusal(f"KubeRay refuses {_OPTIONS} without image", place, "add image")
+        yield NotAccepted(f"KubeRay refuses {_OPTIONS} without image", place, "add image")
     options = Container(raw, place, "options")
     for name in _RESERVED:
         if name in options.variable_names:
             message = f"KubeRay writes {name} itself, and refuses it in {_OPTIONS}.env"
-            yield Refusal(message, place / "env", f"remove {name} from env")
+            yield NotAccepted(message, place / "env", f"remove {name} from env")
     backend = variable(options, _BACKEND)
     if not backend:
         message = f"KubeRay refuses {_OPTIONS} without a literal {_BACKEND} in env"
-        yield Refusal(message, place / "env", f"add {_BACKEND} to env")
+        yield NotAccepted(message, place / "env", f"add {_BACKEND} to env")
     for missing in _missing(options, backend.upper()):
         message = f"KubeRay refuses {_OPTIONS} without {missing} in env with this {_BACKEND}"
-        yield Refusal(message, place / "env", f"add {missing} to env")
+        yield NotAccepted(message, place / "env", f"add {missing} to env")
 
 
 def _missing(options: Container, backend: str) -> Iterator[str]:

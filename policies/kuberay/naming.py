@@ -9,7 +9,7 @@ from typing import Any
 
 from policies.documents.pointer import ROOT, Pointer
 from policies.documents.untyped import as_dict, as_str, printable
-from policies.kuberay.problem import Refusal
+from policies.kuberay.problem import NotAccepted
 from policies.kuberay.values import (
     is_dns_1035_label,
     is_dns_label,
@@ -31,7 +31,7 @@ _RANDOM = "-xxxxx"
 _MAX_POD_PREFIX = 50
 
 
-def name_refusals(workload: Workload, kuberay: KubeRayOperator) -> Iterator[Refusal]:
+def name_refusals(workload: Workload, kuberay: KubeRayOperator) -> Iterator[NotAccepted]:
     """What is wrong with the object's own name, and that of the Service of its head."""
     limit = _MAX_LENGTHS[workload.kind]
     if workload.kind == "RayCronJob" and kuberay.is_before(1, 7):
@@ -44,9 +44,9 @@ def name_refusals(workload: Workload, kuberay: KubeRayOperator) -> Iterator[Refu
     place = ROOT / "metadata" / field
     if len(name) > limit:
         message = f"KubeRay refuses a {workload.kind} whose name is longer than {limit} characters"
-        yield Refusal(message, place, f"write a name of at most {limit} characters")
+        yield NotAccepted(message, place, f"write a name of at most {limit} characters")
     elif name and not is_placeholder(name):
-        yield Refusal(
+        yield NotAccepted(
             f"KubeRay refuses the name of the {workload.kind}: it must be a DNS label that starts "
             "with a letter",
             place,
@@ -54,7 +54,7 @@ def name_refusals(workload: Workload, kuberay: KubeRayOperator) -> Iterator[Refu
         )
 
 
-def child_refusals(workload: Workload) -> Iterator[Refusal]:
+def child_refusals(workload: Workload) -> Iterator[NotAccepted]:
     """What the API server will refuse to KubeRay: the names and labels of pods and Services."""
     if workload.cluster:
         service = as_dict(workload.cluster.head.raw.get("headService"))
@@ -72,24 +72,24 @@ def child_refusals(workload: Workload) -> Iterator[Refusal]:
         yield from _labels(pod.labels, pod.pointer, f"the pods of the {pod.title}")
 
 
-def _service_name(service: Mapping[str, Any], place: Pointer, title: str) -> Iterator[Refusal]:
+def _service_name(service: Mapping[str, Any], place: Pointer, title: str) -> Iterator[NotAccepted]:
     name = as_str(as_dict(service.get("metadata")).get("name"))
     if name and not is_placeholder(name) and not is_dns_label(name):
-        yield Refusal(
+        yield NotAccepted(
             f"the API server refuses {title}: its name must be a DNS label of at most 63 letters",
             place / "metadata" / "name",
             "write a name of lower-case letters, digits and hyphens",
         )
 
 
-def _group_name(group: Group, prefix: str) -> Iterator[Refusal]:
+def _group_name(group: Group, prefix: str) -> Iterator[NotAccepted]:
     """What is wrong with a group's name, which is part of the name and the labels of its pods."""
     if is_placeholder(group.name) or is_placeholder(prefix):
         return
     pod = f"{prefix}-{group.name}"[:_MAX_POD_PREFIX].lower() + "-worker-xxxxx"
     if is_label_value(group.name) and (not prefix or is_subdomain(pod)):
         return
-    yield Refusal(
+    yield NotAccepted(
         f"the API server refuses the pods of the {group.title}: its groupName is part of their "
         "names and labels",
         group.pointer / "groupName",
@@ -97,14 +97,14 @@ def _group_name(group: Group, prefix: str) -> Iterator[Refusal]:
     )
 
 
-def _labels(labels: Mapping[str, Any], owner: Pointer, title: str) -> Iterator[Refusal]:
+def _labels(labels: Mapping[str, Any], owner: Pointer, title: str) -> Iterator[NotAccepted]:
     for name, value in labels.items():
         text = as_str(value)
         if is_placeholder(f"{name}{text}"):
             continue
         if not is_label_name(str(name)) or not is_label_value(text):
             shown = printable(str(name), 60)
-            yield Refusal(
+            yield NotAccepted(
                 f"the API server refuses {title}: {shown} is no label of Kubernetes",
                 owner / "metadata" / "labels" / str(name),
                 "write a name and a value of at most 63 letters, digits, hyphens, dots and "

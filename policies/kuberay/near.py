@@ -6,7 +6,7 @@ from typing import Any
 
 from policies.documents.pointer import Pointer
 from policies.documents.untyped import printable
-from policies.kuberay.problem import Refusal, title_of
+from policies.kuberay.problem import NotAccepted, title_of
 from policies.kuberay.schema import Node, Release, Schemas
 
 # As in a policy file: a manifest with more unknown fields does not contain misspellings, and each
@@ -32,13 +32,15 @@ class Names:
         self._owner = owner
         self._left = _MAX_SUGGESTIONS
 
-    def unknown(self, node: Node, value: Mapping[Any, Any], name: str, place: Pointer) -> Refusal:
+    def unknown(
+        self, node: Node, value: Mapping[Any, Any], name: str, place: Pointer
+    ) -> NotAccepted:
         """What to say of the field `name` that `node` does not have; `value` is at `place`."""
         shown, where = printable(name, _MAX_NAME), title_of(place)
         message = f"{self._owner} has no field {shown} in {where}"
         fate = "kubectl refuses it, and other clients drop it"
         if self._left <= 0 or len(name) > _MAX_NAME:
-            return Refusal(f"{message}: {fate}", place / name, f"remove {shown}")
+            return NotAccepted(f"{message}: {fate}", place / name, f"remove {shown}")
         self._left -= 1
         later = self._schemas.first_release_with(self._kind, place / name, self._release)
         if later:
@@ -46,11 +48,11 @@ class Names:
             if later[2:] != (0,):
                 version = f"KubeRay {'.'.join(map(str, later))}"
             message = f"{message}, {version} has: {fate}"
-            return Refusal(message, place / name, f"remove {shown}, or upgrade to {version}")
+            return NotAccepted(message, place / name, f"remove {shown}, or upgrade to {version}")
         meant, remedy = self._meant(node, value, name, place)
         if meant:
-            return Refusal(f"{message}: {fate}; did you mean {meant}?", place / name, remedy)
-        return Refusal(f"{message}: {fate}", place / name, f"remove {shown}")
+            return NotAccepted(f"{message}: {fate}; did you mean {meant}?", place / name, remedy)
+        return NotAccepted(f"{message}: {fate}", place / name, f"remove {shown}")
 
     def _meant(
         self, node: Node, value: Mapping[Any, Any], name: str, place: Pointer

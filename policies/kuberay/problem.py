@@ -7,7 +7,7 @@ from policies.documents.untyped import printable
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class NotAccepted:
     """What is not accepted, where it is, and how to change it.
 
     `message` says who refuses the object, or who drops or ignores the field.

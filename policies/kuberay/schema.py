@@ -137,7 +137,7 @@ class Schemas:
     def of_table(cls, table: Mapping[str, Any]) -> "Schemas":
         """The schemas in a table as `as_table` writes it."""
         kinds = {
-            tuple(int(number) for number in release.split(".")): roots
+            tuple(map(int, release.split("."))): roots
             for release, roots in table["releases"].items()
         }
         return cls(table["nodes"], kinds)

@@ -13,7 +13,7 @@ from policies.kuberay.groups import group_refusals
 from policies.kuberay.history import history_refusals
 from policies.kuberay.jobs import job_refusals
 from policies.kuberay.naming import name_refusals
-from policies.kuberay.problem import Refusal
+from policies.kuberay.problem import NotAccepted
 from policies.kuberay.services import service_refusals
 from policies.ray.operator import KubeRayOperator
 from policies.ray.workload import Workload
@@ -21,7 +21,7 @@ from policies.ray.workload import Workload
 KINDS = frozenset({"RayCluster", "RayJob", "RayService", "RayCronJob"})
 
 
-def refusals(workload: Workload, kuberay: KubeRayOperator) -> Iterator[Refusal]:
+def refusals(workload: Workload, kuberay: KubeRayOperator) -> Iterator[NotAccepted]:
     """Everything that this KubeRay refuses; an unknown one counts as the newest."""
     yield from name_refusals(workload, kuberay)
     if workload.kind in ("RayJob", "RayCronJob"):

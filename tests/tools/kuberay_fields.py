@@ -29,7 +29,7 @@ def definitions(folder: Path) -> list[Any]:
 def schemas_below(folder: Path) -> Schemas:
     """The schemas of each release that has a folder below `folder`."""
     releases = {
-        tuple(int(number) for number in part.name.split(".")): definitions(part)
+        tuple(map(int, part.name.split("."))): definitions(part)
         for part in folder.iterdir()
         if part.is_dir()
     }

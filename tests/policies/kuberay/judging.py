@@ -1,7 +1,7 @@
 """What `kuberay-accepts` says of a document, for tests."""
 
 from policies.kuberay.as_written import AsWritten
-from policies.kuberay.problem import Refusal
+from policies.kuberay.problem import NotAccepted
 from policies.kuberay.validation import refusals
 from policies.ray.operator import KubeRayOperator
 from policies.ray.workload import Kind, Workload
@@ -21,12 +21,12 @@ def operator(version: str = "", gates: str = "") -> KubeRayOperator:
     return known
 
 
-def in_fields(document: Object, version: str = "") -> list[Refusal]:
+def in_fields(document: Object, version: str = "") -> list[NotAccepted]:
     """What is wrong with the fields of a manifest, and with what KubeRay creates from it."""
     return list(AsWritten(document, SCHEMAS).refusals(operator(version)))
 
 
-def by_kuberay(document: Object, version: str = "", gates: str = "") -> list[Refusal]:
+def by_kuberay(document: Object, version: str = "", gates: str = "") -> list[NotAccepted]:
     """What KubeRay itself refuses."""
     workload = Workload.of(Kind.of(document), document)
     assert workload is not None

@@ -8,7 +8,7 @@ from policies.documents.untrusted_yaml import load_all
 from policies.ray.workload import Kind
 from policies.registry import RULES
 from tests.policies.kuberay.judging import RELEASES, by_kuberay, everything, in_fields, operator
-from tests.policies.rules.test_fixes import edited, literal_edits, parse_edit
+from tests.policies.rules.test_fixes import edited, literal_edits
 from tests.policies.rules.test_rules import ALL, admitted, load
 from tests.support import factory
 from webhook.commands.rule_examples import Example
@@ -74,8 +74,8 @@ def test_its_own_remediation_is_enough(file: Path) -> None:
     stored, verdict = admit(document)
     own = [violation for violation in verdict.warned if violation.rule == _OWN]
     assert own
-    edits = [edit for edit in (parse_edit(violation, stored) for violation in own) if edit]
-    if len(edits) < len(own):
+    edits = literal_edits(_OWN, own, stored)
+    if edits is None:
         assert not any(violation.remediation.startswith("set ") for violation in own)
         return
     fixed = edited(stored, edits)
