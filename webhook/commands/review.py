@@ -106,8 +106,8 @@ def review_command(
         partial(offline.offline_reviewer, from_environment(), in_force),
         namespace,
         _operator(kuberay, kuberay_feature_gates),
-        load_schemas(crds),
         offline.policy_notes(in_force),
+        load_schemas(crds),
     )
     results = run.results.at_least(min_severity)
     if patch:

@@ -35,13 +35,13 @@ def review_sources(
     new_reviewer: Callable[[NamespaceStates], Reviewer],
     namespace: str,
     kuberay: KubeRayOperator,
-    schemas: Schemas,
     notes: Sequence[str] = (),
+    schemas: Schemas | None = None,
 ) -> ReviewRun:
     """Review every manifest in the sources: files, folders, or `-` for standard input.
 
-    `namespace` is the namespace of manifests that name none. `schemas` are those of KubeRay's
-    kinds. `notes` are about the policy.
+    `namespace` is the namespace of manifests that name none. `notes` are about the policy. With
+    `schemas`, those of KubeRay's kinds, fields are checked as well.
     """
     manifests: list[Manifest] = []
     unreadable: list[UnreadableManifest] = []
@@ -69,7 +69,9 @@ def review_sources(
     return ReviewRun(manifests, outcomes, results)
 
 
-def _outcome(reviewer: Reviewer, manifest: Manifest, namespace: str, schemas: Schemas) -> Outcome:
+def _outcome(
+    reviewer: Reviewer, manifest: Manifest, namespace: str, schemas: Schemas | None
+) -> Outcome:
     try:
         return review_manifest(reviewer, manifest, namespace, schemas)
     except BadReviewError as error:

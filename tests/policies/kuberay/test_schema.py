@@ -15,7 +15,7 @@ from policies.kuberay.schema import NEWEST, Schemas
 from tests.policies.kuberay.judging import SCHEMAS
 from tests.support import factory
 from tests.tools.kuberay_fields import TABLE, definitions, schemas_below, text_of
-from webhook.commands.cli import app
+from webhook.commands.cli import command_line
 from webhook.manifests.kuberay_schemas import load_schemas
 from webhook.settings import SetupError
 
@@ -95,7 +95,7 @@ def test_own_definitions_replace_the_tables(tmp_path: Path) -> None:
     document["spec"] = {"headGroupSpec": document["spec"]["headGroupSpec"], "own": "1", "other": 1}
     (tmp_path / "cluster.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
     arguments = ["review", str(tmp_path / "cluster.yaml"), "--crds", str(tmp_path / "crds")]
-    lines = CliRunner().invoke(app, arguments).stdout.splitlines()
+    lines = CliRunner().invoke(command_line(arguments), arguments).stdout.splitlines()
     found = [line.partition(": ")[2] for line in lines if "kuberay-accepts" in line]
     assert [message.partition(" (")[0] for message in found] == [
         "the API server refuses spec.own: it must be a whole number, not a string",
