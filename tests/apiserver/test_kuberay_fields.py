@@ -91,12 +91,13 @@ def kuberay(control_plane: ControlPlane) -> Iterator[ControlPlane]:
     if not _CRDS:
         pytest.skip("set KUBERAY_CRDS to a folder of KubeRay's CustomResourceDefinitions")
     # The API server needs seconds for a definition of more than a megabyte.
-    control_plane.admin.timeout = httpx.Timeout(120)
+    usual, control_plane.admin.timeout = control_plane.admin.timeout, httpx.Timeout(120)
     own = {document["metadata"]["name"]: document for document in definitions(Path(_CRDS))}
     before = {name: control_plane.get(f"{_DEFINITIONS}/{name}") for name in own}
     _replace(control_plane, own)
     yield control_plane
     _replace(control_plane, {name: document for name, document in before.items() if document}, own)
+    control_plane.admin.timeout = usual
 
 
 def _replace(
@@ -105,7 +106,7 @@ def _replace(
     """Replace definitions by `wanted` ones, and delete `others`."""
     for name in {**wanted, **(others or {})}:
         server.delete(f"{_DEFINITIONS}/{name}")
-        until(partial(_is_gone, server, f"{_DEFINITIONS}/{name}"))
+        until(partial(_is_gone, server, f"{_DEFINITIONS}/{name}"), 120)
     for name, document in wanted.items():
         server.make(_DEFINITIONS, {"metadata": {"name": name}, "spec": document["spec"]})
         until(partial(_is_served, server, f"/apis/ray.io/v1/{name.partition('.')[0]}"), 120)
