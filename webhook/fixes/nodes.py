@@ -23,9 +23,13 @@ class Node:
 
 @dataclass(slots=True, eq=False)
 class Scalar(Node):
-    """A text, number, boolean or null; `style` is its quote, `|`, `>` or empty."""
+    """A text, number, boolean or null; `style` is its quote, `|`, `>` or empty.
+
+    A null `is_empty` if nothing is written for it.
+    """
 
     style: str = ""
+    is_null: bool = False
     is_empty: bool = False
 
 
@@ -109,8 +113,8 @@ class _Composer:
             content = self._text[start:end]
             keeps = "+" in content.partition("\n")[0]
             end = start + len(content.removesuffix("\n") if keeps else content.rstrip())
-        is_empty = not event.style and not event.value
-        return Scalar(start, end, anchor, event.style or "", is_empty)
+        is_null = scalar_value(event) is None
+        return Scalar(start, end, anchor, event.style or "", is_null, is_null and not event.value)
 
     def _mapping(self, mapping: Mapping) -> Mapping:
         for event in self._events:

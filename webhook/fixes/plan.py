@@ -6,7 +6,7 @@ from typing import Any
 
 from policies.documents.pointer import Pointer
 from policies.remediation import Append, Remove, SetMember
-from webhook.fixes.nodes import Alias, Collection, Mapping, Node, Sequence, target_of
+from webhook.fixes.nodes import Alias, Collection, Mapping, Node, Scalar, Sequence, target_of
 
 DocumentEdit = SetMember | Remove | Append
 
@@ -132,6 +132,8 @@ class Plan:
             raise CannotMendError("the document is not an object")
         for depth, token in enumerate(pointer[:-1]):
             child = _child(place, token)
+            if isinstance(child, Scalar) and not child.is_null:
+                raise CannotMendError(f"{Pointer(pointer[: depth + 1])} has another type")
             if not isinstance(child, Mapping | Sequence):
                 return place, depth
             place = child

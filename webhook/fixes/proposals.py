@@ -1,0 +1,165 @@
+"""What the remedies of a review change, in the files in which the objects are written."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from policies.documents.metadata import metadata_of, name_of, namespace_of
+from policies.documents.pointer import Pointer
+from policies.model import Violation
+from policies.registry import RULES
+from policies.remediation import Append, Choice, Create, Edit, Remedy, Remove, SetMember, remedy_of
+from webhook.fixes.plan import DocumentEdit
+from webhook.fixes.text import DocumentFix
+from webhook.manifests.dry_run import ReviewedManifest, ReviewedObject
+from webhook.manifests.read import Manifest, Written
+from webhook.review.authored import authored_pointer
+from webhook.review.finding import Finding
+from webhook.review.judged import subject_of
+from webhook.review.run import ReviewRun
+
+# Administrators write the remediations of their own rules, for people to read.
+_RULES = frozenset(rule.id for rule in RULES)
+_NOT_WRITTEN = "RayWarden cannot tell where the manifest says this"
+_OF_AUTHOR = "only its author can do this"
+_CHOOSES = "the remedy chooses a value: --fix=all writes it"
+
+# Recognizes a finding in the next review: its file, object, rule, message and place.
+Key = tuple[str, str, str, str, Pointer]
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A finding, and the change of the file `file` that removes it; None and why if none does."""
+
+    finding: Finding
+    file: str
+    fix: DocumentFix | None
+    why_not: str = ""
+
+    @property
+    def key(self) -> Key:
+        return _key(self.finding)
+
+
+def proposals(run: ReviewRun, most: Choice) -> Iterator[Proposal]:
+    """A proposal for each finding that counts. `most` is the greatest choice to be made."""
+    objects = _Objects(run)
+    findings = {_key(finding): finding for finding in run.results.findings if finding.counts}
+    for outcome in run.outcomes:
+        if not isinstance(outcome, ReviewedManifest):
+            continue
+        for reviewed in (outcome.outcome, *outcome.derived):
+            for violation in (*reviewed.denied, *reviewed.warned, *reviewed.audited):
+                place = authored_pointer(reviewed, violation.pointer)
+                subject = str(subject_of(outcome.outcome))
+                key = outcome.manifest.source, subject, violation.rule, violation.message, place
+                finding = findings.pop(key, None)
+                if finding is not None:
+                    yield objects.proposal(finding, violation, outcome.manifest, reviewed, most)
+
+
+def _key(finding: Finding) -> Key:
+    place = finding.place.file, str(finding.subject)
+    return (*place, finding.rule, finding.message, finding.pointer)
+
+
+class _Objects:
+    """The objects of a review by their kind and name."""
+
+    def __init__(self, run: ReviewRun) -> None:
+        self._manifests: dict[tuple[str, str, str], Manifest] = {}
+        for manifest in run.manifests:
+            self._manifests.setdefault(_identity(manifest.document), manifest)
+
+    def proposal(
+        self,
+        finding: Finding,
+        violation: Violation,
+        manifest: Manifest,
+        reviewed: ReviewedObject,
+        most: Choice,
+    ) -> Proposal:
+        remedy = remedy_of(violation, reviewed.document)
+        why_not = _why_not(violation, remedy, manifest, most)
+        if why_not or manifest.written is None:
+            return Proposal(finding, manifest.source, None, why_not)
+        appended = [edit for edit in remedy.edits if isinstance(edit, Append)]
+        if appended:
+            return self._appending(finding, appended[0], reviewed.namespace, manifest)
+        edits: list[DocumentEdit] = []
+        created: list[dict[str, Any]] = []
+        for edit in remedy.edits:
+            if isinstance(edit, Create):
+                created += self._missing(edit.document, manifest)
+            else:
+                authored = _authored(edit, reviewed, manifest.written)
+                if authored is None:
+                    return Proposal(finding, manifest.source, None, _NOT_WRITTEN)
+                edits.append(authored)
+        if not edits and not created:
+            return Proposal(finding, manifest.source, None, "its name is taken in these manifests")
+        fix = DocumentFix(manifest.written.document, tuple(edits), tuple(created))
+        return Proposal(finding, manifest.source, fix)
+
+    def _appending(
+        self, finding: Finding, edit: Append, namespace: str, manifest: Manifest
+    ) -> Proposal:
+        """Append to a list of another object, which may stand in another file."""
+        own = namespace_of(manifest.document)
+        places = ((edit.kind, space, edit.name) for space in dict.fromkeys((own, namespace)))
+        found = next(filter(None, map(self._manifests.get, places)), None)
+        if found is None or found.written is None:
+            return Proposal(finding, manifest.source, None, _NOT_WRITTEN)
+        pointer = Pointer((*found.written.pointer, *edit.pointer))
+        fix = DocumentFix(found.written.document, (replace(edit, pointer=pointer),))
+        return Proposal(finding, found.source, fix)
+
+    def _missing(self, document: dict[str, Any], manifest: Manifest) -> Iterator[dict[str, Any]]:
+        """The object to create, unless these manifests have one of the same name."""
+        metadata = dict(metadata_of(document))
+        if not namespace_of(manifest.document):
+            # Like the author, who leaves the namespace to the command line.
+            del metadata["namespace"]
+        created = {**document, "metadata": metadata}
+        if _identity(created) not in self._manifests and _identity(document) not in self._manifests:
+            yield created
+
+
+def _why_not(violation: Violation, remedy: Remedy, manifest: Manifest, most: Choice) -> str:
+    if manifest.document.get("kind") == "AdmissionReview":
+        return "it is a recorded AdmissionReview"
+    if violation.rule not in _RULES or remedy.choice is Choice.AUTHOR:
+        return _OF_AUTHOR
+    return _CHOOSES if remedy.choice > most else ""
+
+
+def _authored(
+    edit: Edit, reviewed: ReviewedObject, written: Written
+) -> DocumentEdit | None:
+    """The edit of the document in which the author wrote the object; None if that is not sure."""
+    if not isinstance(edit, SetMember | Remove):
+        return None
+    place = authored_pointer(reviewed, edit.pointer)
+    outermost = reviewed
+    while outermost.parent is not None:
+        outermost = outermost.parent
+    last, existing = edit.pointer[-1], place.read(outermost.sent)
+    is_same_name = place[-1:] == (last,) or isinstance(last, int) and _ends_in_index(place)
+    is_inside = Pointer(place[:-2]).read(outermost.sent) is not None
+    if not is_same_name or (reviewed is not outermost and not is_inside):
+        return None
+    # What KubeRay or a mutation wrote is not what the author wrote.
+    if existing != edit.pointer.read(reviewed.document) and existing is not None:
+        return None
+    if isinstance(edit, Remove) and existing is None:
+        return None
+    return replace(edit, pointer=Pointer((*written.pointer, *place)))
+
+
+def _ends_in_index(place: Pointer) -> bool:
+    return bool(place) and isinstance(place[-1], int)
+
+
+def _identity(document: dict[str, Any]) -> tuple[str, str, str]:
+    return str(document.get("kind")), namespace_of(document), name_of(document)
