@@ -202,25 +202,54 @@ def _created(text: str) -> Iterator[Create]:
             yield Create({**document, "spec": {"hard": hard}})
 
 
+class ConflictError(ValueError):
+    """Edits contradict each other, or the document has something else at their place."""
+
+
 def carried_out(document: Any, edits: Iterable[Edit]) -> Any:
-    """A copy of `document` with all edits made, except what they create."""
+    """A copy of `document` with all edits made, except what they create.
+
+    Raises ConflictError.
+    """
     result = _copied(document)
     removals = []
     for edit in edits:
-        if isinstance(edit, SetMember):
-            member = _made(result, edit.pointer.parent)
-            member[edit.pointer[-1]] = edit.value
-            member.pop(edit.replaces, None)
-        elif isinstance(edit, Append):
-            _made(result, edit.pointer.parent).setdefault(edit.pointer[-1], []).append(edit.value)
-        elif isinstance(edit, Remove):
+        if isinstance(edit, Remove):
             removals.append(edit.pointer)
+        elif isinstance(edit, SetMember):
+            _put(_made(result, edit.pointer.parent), edit.pointer[-1], _copied(edit.value))
+            if edit.replaces:
+                _made(result, edit.pointer.parent).pop(edit.replaces, None)
+        elif isinstance(edit, Append):
+            _appended(_made(result, edit.pointer.parent), edit.pointer[-1], _copied(edit.value))
     # From the end of lists, so that positions stay valid.
     for pointer in sorted(set(removals), key=_order, reverse=True):
         holder = pointer.parent.read(result)
-        if holder is not None and pointer.read(result) is not None:
+        if _holds(holder, pointer[-1]):
             del holder[pointer[-1]]
     return result
+
+
+def _holds(holder: Any, name: str | int) -> bool:
+    if isinstance(holder, list):
+        return isinstance(name, int) and name < len(holder)
+    return isinstance(holder, dict) and name in holder
+
+
+def _put(holder: Any, name: str | int, value: Any) -> None:
+    if not isinstance(holder, dict) and not _holds(holder, name):
+        raise ConflictError
+    holder[name] = value
+
+
+def _appended(holder: Any, name: str | int, value: Any) -> None:
+    if not isinstance(holder, dict):
+        raise ConflictError
+    existing = holder.setdefault(name, [])
+    if not isinstance(existing, list):
+        raise ConflictError
+    if value not in existing:
+        existing.append(value)
 
 
 def _copied(value: Any) -> Any:
@@ -233,14 +262,13 @@ def _copied(value: Any) -> Any:
 
 
 def _made(document: Any, pointer: Pointer) -> Any:
-    """The object at `pointer`; it and its parents are created where they are missing."""
+    """The value at `pointer`; it and its parents are created where they are missing."""
     for token in pointer:
-        if isinstance(document, list):
-            document = document[int(token)]
-        else:
-            if document.get(token) is None:
-                document[token] = {}
-            document = document[token]
+        if isinstance(document, dict) and document.get(token) is None:
+            document[token] = {}
+        document = Pointer((token,)).read(document)
+        if document is None:
+            raise ConflictError
     return document
 
 

@@ -134,9 +134,7 @@ def _why_not(violation: Violation, remedy: Remedy, manifest: Manifest, most: Cho
     return _CHOOSES if remedy.choice > most else ""
 
 
-def _authored(
-    edit: Edit, reviewed: ReviewedObject, written: Written
-) -> DocumentEdit | None:
+def _authored(edit: Edit, reviewed: ReviewedObject, written: Written) -> DocumentEdit | None:
     """The edit of the document in which the author wrote the object; None if that is not sure."""
     if not isinstance(edit, SetMember | Remove):
         return None
@@ -145,7 +143,7 @@ def _authored(
     while outermost.parent is not None:
         outermost = outermost.parent
     last, existing = edit.pointer[-1], place.read(outermost.sent)
-    is_same_name = place[-1:] == (last,) or isinstance(last, int) and _ends_in_index(place)
+    is_same_name = place[-1:] == (last,) or (isinstance(last, int) and _ends_in_index(place))
     is_inside = Pointer(place[:-2]).read(outermost.sent) is not None
     if not is_same_name or (reviewed is not outermost and not is_inside):
         return None

@@ -6,9 +6,9 @@ from typing import Any
 
 import yaml
 
+from policies.documents.yaml_scalars import scalar_value
+
 _WIDTH = 1_000_000
-# `kubectl` reads these as booleans, and PyYAML does not.
-_BOOLEANS_OF_YAML_1_1 = frozenset("yYnN")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,9 @@ class _IndentingDumper(_Dumper):
 
 
 def _text_node(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-    style = "'" if value in _BOOLEANS_OF_YAML_1_1 else None
+    # `kubectl` reads more words as booleans and numbers than PyYAML.
+    plain = scalar_value(yaml.ScalarEvent(None, None, (True, False), value))
+    style = None if plain == value else "'"
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, style)
 
 

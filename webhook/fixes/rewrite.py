@@ -39,9 +39,19 @@ class Rewriter:
 
     def emptied(self, parent: Collection, name: str | int) -> Iterator[Splice]:
         """Write an empty collection in place of the member or item `name`."""
-        value = self._value(parent, name)
-        empty: Any = {} if isinstance(value, Mapping) else []
-        yield from self._replace(value, self._indicator(parent, name), empty)
+        place, indicator = self._value(parent, name), self._indicator(parent, name)
+        if not isinstance(place, Mapping | Sequence):
+            raise CannotMendError("an alias stands in its place")
+        empty: Any = {} if isinstance(place, Mapping) else []
+        first = self._lines.after_blanks(indicator)
+        if place.anchor or not self._lines.is_first(first):
+            yield from self._replace_block(place, indicator, empty)
+            return
+        # Line by line, so that comments between the members stay.
+        yield Splice(indicator, indicator, text=f" {inline(empty, self._style)}")
+        names = place.members if isinstance(place, Mapping) else range(len(place.items))
+        for each in names:
+            yield self._remove(place, each)
 
     def _column(self, place: Collection) -> int:
         """The column of a block collection that is not empty."""

@@ -1,7 +1,7 @@
 """Edits of a whole text: made, read again, and taken back if the result is not as expected."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,7 +9,7 @@ import orjson
 import yaml
 
 from policies.documents.untrusted_yaml import UntrustedYamlError, load_all
-from policies.remediation import carried_out
+from policies.remediation import ConflictError, carried_out
 from webhook.fixes import nodes
 from webhook.fixes.layout import Layout
 from webhook.fixes.nodes import Node
@@ -21,6 +21,7 @@ from webhook.fixes.splice import Splice, spliced
 _BOM = "\ufeff"
 # What YAML takes for line ends and this module does not.
 _OTHER_LINE_ENDS = ("\x85", "\u2028", "\u2029")
+_CONFLICT = "two remedies contradict each other"
 _SORTED = orjson.OPT_SORT_KEYS
 _UNEXPECTED = "the text with the remedy would not be read as the object with the remedy"
 
@@ -111,13 +112,19 @@ class FixableText:
         if created:
             splices.append(self._new_documents(created))
         text = spliced(self._text, splices)
-        expected = [
-            carried_out(value, edits[number]) if number in edits else value
-            for number, value in enumerate(self._values)
-        ]
-        if not _same(text, [*expected, *created]):
+        if not _same(text, [*self._expected(edits), *created]):
             raise CannotMendError(_UNEXPECTED)
         return text
+
+    def _expected(self, edits: Mapping[int, Sequence[DocumentEdit]]) -> list[Any]:
+        """The documents with the edits. Raises CannotMendError."""
+        expected = list(self._values)
+        try:
+            for number, own in edits.items():
+                expected[number] = carried_out(expected[number], own)
+        except ConflictError:
+            raise CannotMendError(_CONFLICT) from None
+        return expected
 
     def _splices(self, number: int, edits: Iterable[DocumentEdit]) -> list[Splice]:
         plan = self._plan(number, edits)
