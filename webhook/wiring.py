@@ -1,4 +1,4 @@
-"""Builds objects from settings: the only module that picks adapters and reads the clock."""
+"""Builds the server and its tools from settings: the only module that picks adapters."""
 
 import secrets
 import socket
@@ -17,7 +17,6 @@ from certs.identity import Domains
 from certs.profile import CertificateProfile
 from certs.root import Root
 from certs.seed import SEED_BYTES
-from policies.config import Policy
 from webhook.admission.reviewer import Reviewer, signer_of
 from webhook.ca.bundles import Bundles
 from webhook.ca.root_files import load_root
@@ -40,36 +39,19 @@ from webhook.kube.adapters import (
 from webhook.kube.api import KubeApi
 from webhook.kube.client_requests import KubeClientRequests
 from webhook.kube.policy_writer import KubeLeases, KubePolicyWriter
-from webhook.manifests import report
 from webhook.manifests.cluster import ManifestCluster
 from webhook.metrics.clock_skew import ClockSkew
 from webhook.metrics.expiry import Lifetimes
 from webhook.metrics.network_policies import NetworkPolicyMetrics
 from webhook.metrics.registry import CaCache, Metrics, Watches
 from webhook.policy.watch import PolicyMetrics, PolicyWatch
-from webhook.ports import NamespaceStates, SeedStore, UnavailableError
+from webhook.ports import SeedStore, UnavailableError
 from webhook.server.observer import Observer
 from webhook.server.readiness import Readiness
 from webhook.server.reconciler import Reconciler
 from webhook.server.routes import admission_app, enrollment_app, operations_app
 from webhook.server.server import Dependencies, Server, Task, open_listener
 from webhook.settings import Settings, SetupError
-
-# Stands for the signer's CA in offline reviews, whose objects never become pods.
-_NO_CA = b"-----BEGIN CERTIFICATE-----\n(the signer's CA)\n-----END CERTIFICATE-----\n"
-
-
-def offline_reviewer(
-    settings: Settings, policy: Policy, namespace_states: NamespaceStates
-) -> Reviewer:
-    """A reviewer for the command line, which needs no cluster and no keys."""
-    signer = signer_of(settings, _NO_CA)
-    return Reviewer(lambda: policy, lambda: signer, namespace_states, _today)
-
-
-def policy_notes(policy: Policy) -> list[str]:
-    """Notes for the author of the policy today, such as expired exemptions."""
-    return report.policy_notes(policy, _today())
 
 
 async def dev_server(

@@ -253,8 +253,13 @@ class Workload(ObjectView):
         """The pod here with the role and group of `pod`, a pod of another version."""
         return self._by_part.get((pod.role, pod.group))
 
+    @property
+    def submitter_template(self) -> Pointer:
+        """Where this kind has the template of the pod that submits its job; ROOT if it has none."""
+        return _SUBMITTER_TEMPLATE.get(self.kind, ROOT)
+
     def _submitters(self) -> Iterator[Pod]:
-        place = _SUBMITTER_TEMPLATE.get(self.kind)
+        place = self.submitter_template
         template = place.read(self.document) if place else None
         if place and isinstance(template, dict):
             yield Pod(template, place, PodRole.SUBMITTER, "")

@@ -1,61 +1,39 @@
 """`raywarden review`: the rules and mutations of admission on manifests, without a cluster."""
 
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-import orjson
 import typer
 import yaml
 
-from policies.config import Policy
+from policies.model import Severity
 from policies.ray.operator import KubeRayOperator
-from webhook import wiring
-from webhook.admission.reviewer import Reviewer
-from webhook.admission.wire import BadReviewError
-from webhook.commands.output import OutputFormat
-from webhook.manifests.dry_run import ReviewedManifest, review_manifest
-from webhook.manifests.other_policies import notes_on_other_policies
-from webhook.manifests.read import Manifest, SkippedFile, UnreadableManifest, read
-from webhook.manifests.report import as_json, as_text
-from webhook.manifests.state import ManifestNamespaces
+from webhook import offline
+from webhook.commands.outputs import outputs_of, write
+from webhook.manifests.dry_run import ReviewedManifest
 from webhook.policy.file import load_policy
+from webhook.reports.formats import ReportFormat
+from webhook.review.finding import Level
+from webhook.review.run import ReviewRun, review_sources
 from webhook.settings import SetupError, from_environment
 
-_ALLOWED, _DENIED, _UNREADABLE = 0, 1, 2
+_PASSED, _FAILED, _UNREADABLE = 0, 1, 2
 
 
-@dataclass(frozen=True, slots=True)
-class _Review:
-    """The manifests and the outcome of each; None if it has nothing to do with Ray."""
+class FailOn(StrEnum):
+    """The level of findings from which on the exit code is 1."""
 
-    manifests: Sequence[Manifest]
-    outcomes: Sequence[ReviewedManifest | UnreadableManifest | None]
-    unreadable_sources: Sequence[UnreadableManifest]
-    skipped_files: int = 0
-
-    @property
-    def reviewed(self) -> list[ReviewedManifest]:
-        return [outcome for outcome in self.outcomes if isinstance(outcome, ReviewedManifest)]
+    ERROR = "error"
+    WARNING = "warning"
+    NOTE = "note"
+    NEVER = "never"
 
     @property
-    def unreadable(self) -> list[UnreadableManifest]:
-        broken = [outcome for outcome in self.outcomes if isinstance(outcome, UnreadableManifest)]
-        return [*self.unreadable_sources, *broken]
-
-    @property
-    def skipped(self) -> int:
-        return self.skipped_files + self.outcomes.count(None)
-
-    def exit_code(self, strict: bool) -> int:
-        if self.unreadable:
-            return _UNREADABLE
-        for manifest in self.reviewed:
-            if not manifest.allowed or (strict and manifest.warned):
-                return _DENIED
-        return _ALLOWED
+    def level(self) -> Level | None:
+        return None if self is FailOn.NEVER else Level(self.value)
 
 
 def review_command(
@@ -72,8 +50,15 @@ def review_command(
         str, typer.Option("--namespace", "-n", help="Namespace of manifests without one.")
     ] = "default",
     output: Annotated[
-        OutputFormat, typer.Option("--output", "-o", help="Format of the report.")
-    ] = OutputFormat.TEXT,
+        list[str] | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FORMAT[=FILE]",
+            help=f"Format of the report ({', '.join(ReportFormat)}), and a file for it. "
+            "May be given several times.",
+        ),
+    ] = None,
     patch: Annotated[
         bool,
         typer.Option(
@@ -94,9 +79,12 @@ def review_command(
     kuberay_feature_gates: Annotated[
         str, typer.Option(help="Value of that operator's option --feature-gates.")
     ] = "",
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with 1 also for warnings.")
-    ] = False,
+    fail_on: Annotated[
+        FailOn, typer.Option(help="Exit with 1 for findings of this level and worse ones.")
+    ] = FailOn.ERROR,
+    min_severity: Annotated[
+        Severity, typer.Option(help="Leave out findings of a lower severity.")
+    ] = Severity.LOW,
 ) -> None:
     """Review manifests as admission would, without a cluster.
 
@@ -104,18 +92,22 @@ def review_command(
     """
     if include_derived and not patch:
         raise SetupError("--include-derived needs --patch")
+    outputs = outputs_of(output or [])
     in_force = load_policy(policy)
-    review = _review(sources, in_force, namespace, _operator(kuberay, kuberay_feature_gates))
-    documents = (manifest.document for manifest in review.manifests)
-    notes = [*wiring.policy_notes(in_force), *notes_on_other_policies(documents)]
+    run = review_sources(
+        sources,
+        partial(offline.offline_reviewer, from_environment(), in_force),
+        namespace,
+        _operator(kuberay, kuberay_feature_gates),
+        offline.policy_notes(in_force),
+    )
+    results = run.results.at_least(min_severity)
     if patch:
-        _print_patched(review, include_derived)
-    if output is OutputFormat.TEXT:
-        # With --patch, stdout holds only manifests, ready for `kubectl apply -f -`.
-        _print_text(review, notes, to_stderr=patch)
-    elif not patch:
-        _print_json(review, notes)
-    raise typer.Exit(review.exit_code(strict))
+        _print_patched(run, include_derived)
+    write(outputs, results, stdout_is_taken=patch)
+    if results.unreadable:
+        raise typer.Exit(_UNREADABLE)
+    raise typer.Exit(_FAILED if results.fails_at(fail_on.level) else _PASSED)
 
 
 def _operator(version: str, gates: str) -> KubeRayOperator:
@@ -128,55 +120,12 @@ def _operator(version: str, gates: str) -> KubeRayOperator:
     return operator or KubeRayOperator()
 
 
-def _review(
-    sources: Sequence[str], policy: Policy, namespace: str, kuberay: KubeRayOperator
-) -> _Review:
-    manifests: list[Manifest] = []
-    unreadable: list[UnreadableManifest] = []
-    skipped_files = 0
-    for source in sources:
-        for result in read(source):
-            match result:
-                case Manifest():
-                    manifests.append(result)
-                case UnreadableManifest():
-                    unreadable.append(result)
-                case SkippedFile():
-                    skipped_files += 1
-    documents = (manifest.document for manifest in manifests)
-    namespace_states = ManifestNamespaces(documents, namespace, operator=kuberay)
-    reviewer = wiring.offline_reviewer(from_environment(), policy, namespace_states)
-    outcomes = [_outcome(reviewer, manifest, namespace) for manifest in manifests]
-    return _Review(manifests, outcomes, unreadable, skipped_files)
-
-
-def _outcome(
-    reviewer: Reviewer, manifest: Manifest, namespace: str
-) -> ReviewedManifest | UnreadableManifest | None:
-    try:
-        return review_manifest(reviewer, manifest, namespace)
-    except BadReviewError as error:
-        return UnreadableManifest(str(manifest), str(error))
-
-
-def _print_json(review: _Review, notes: Sequence[str]) -> None:
-    report = as_json(review.reviewed, review.unreadable, review.skipped, notes)
-    print(orjson.dumps(report, option=orjson.OPT_INDENT_2).decode())
-
-
-def _print_text(review: _Review, notes: Sequence[str], *, to_stderr: bool) -> None:
-    for note in notes:
-        print(f"note: {note}", file=sys.stderr)
-    for line in as_text(review.reviewed, review.unreadable, review.skipped):
-        print(line, file=sys.stderr if to_stderr else sys.stdout)
-
-
-def _print_patched(review: _Review, include_derived: bool) -> None:
+def _print_patched(run: ReviewRun, include_derived: bool) -> None:
     """Print every manifest; those that have nothing to do with Ray are printed unchanged.
 
     The output replaces the input of `kubectl apply`, so no manifest may be missing.
     """
-    for manifest, outcome in zip(review.manifests, review.outcomes, strict=True):
+    for manifest, outcome in zip(run.manifests, run.outcomes, strict=True):
         if not isinstance(outcome, ReviewedManifest):
             _print_document(str(manifest), manifest.document)
             continue

@@ -17,7 +17,7 @@ import yaml
 from policies.config import Policy
 from policies.documents.untrusted_yaml import load_all
 from policies.documents.untyped import as_dict
-from webhook import wiring
+from webhook import offline
 from webhook.manifests.dry_run import ReviewedManifest, review_manifest
 from webhook.manifests.read import Manifest, objects
 from webhook.manifests.state import ManifestNamespaces
@@ -77,7 +77,7 @@ class Example:
         namespaces = ManifestNamespaces((item.document for item in manifests), complete=complete)
         own_policy = as_dict(next(load_all(self.policy), None))
         policy = Policy.parse({"profiles": {"enforce": "restricted"}, **own_policy})
-        reviewer = wiring.offline_reviewer(settings, policy, namespaces)
+        reviewer = offline.offline_reviewer(settings, policy, namespaces)
         outcomes = [review_manifest(reviewer, item, "default") for item in manifests]
         return [outcome for outcome in outcomes if outcome]
 

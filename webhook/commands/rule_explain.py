@@ -1,13 +1,15 @@
 """`raywarden rules explain`: one rule in full, with an example of what it refuses."""
 
 from collections.abc import Iterator
+from pathlib import PurePath
 
 from rich.text import Text
 
 from policies.model import Profile, Rule
 from webhook.commands import reference
 from webhook.commands.rule_examples import Example
-from webhook.manifests.report import findings
+from webhook.reports.text_report import finding_lines
+from webhook.review.judged import Judge
 from webhook.settings import Settings
 
 _STYLES = {"-": "red", "+": "green", "@": "cyan"}
@@ -21,11 +23,13 @@ def explain(rule: type[Rule], example: Example, settings: Settings) -> Iterator[
     yield from _parameters(rule)
     yield Text()
     yield Text(_refused_title(rule, example), "bold")
+    judge = Judge(PurePath())
     for manifest in example.review(example.refused, settings):
         if not manifest.allowed or (rule.only_warns and manifest.warned):
             result = "WARNED" if manifest.allowed else "DENIED"
             yield Text(f"{manifest.outcome.kind} {manifest.outcome.place}: {result}")
-            yield from map(Text, findings(manifest))
+            findings = finding_lines(judge.result(manifest), in_files=False)
+            yield from map(Text, findings)
     yield Text()
     yield Text("Fixed:", "bold")
     yield from (Text(line, _STYLES.get(line[:1], "")) for line in example.difference())

@@ -1,12 +1,12 @@
 """Reviews a manifest offline, and the objects that KubeRay would create from it."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from policies import evaluate
 from policies.documents.metadata import name_of, namespace_of
-from policies.documents.pointer import Pointer
+from policies.documents.pointer import ROOT, Pointer
 from policies.model import Violation
 from policies.ray import kuberay
 from policies.ray.workload import Kind, Workload
@@ -14,21 +14,33 @@ from webhook.admission.reviewer import Reviewer
 from webhook.admission.wire import AdmissionRequest, request_in
 from webhook.manifests.read import Manifest
 
+# Places of a derived object with the corresponding places of the object it is created from.
+Origins = tuple[tuple[Pointer, Pointer], ...]
+_METADATA, _SPEC = ROOT / "metadata", ROOT / "spec"
+
 
 @dataclass(frozen=True, slots=True)
 class ReviewedObject:
-    """An object after admission: `document` as it would be stored, and its violations."""
+    """An object after admission: `document` as it would be stored, and its violations.
+
+    `sent` is the object before admission. `parent` is the object that KubeRay creates it from, and
+    `origins` are the places in both that correspond to each other: of this one, then of the parent.
+    """
 
     kind: str
     name: str
     namespace: str
+    sent: dict[str, Any]
     document: dict[str, Any]
     mutations: tuple[str, ...]
     operations: int
     denied: tuple[Violation, ...]
     warned: tuple[Violation, ...]
+    audited: tuple[Violation, ...]
     exempted: tuple[tuple[Violation, str], ...]
     notes: tuple[str, ...]
+    parent: "ReviewedObject | None" = field(default=None, repr=False)
+    origins: Origins = ()
 
     @property
     def allowed(self) -> bool:
@@ -86,9 +98,7 @@ def review_manifest(
     if request.object is None or not evaluate.is_subject(request.gvk, request.object):
         return None
     outcome = _admit(reviewer, request)
-    reported = {
-        (violation.rule, violation.message) for violation in (*outcome.denied, *outcome.warned)
-    }
+    reported = set(map(_cause, (*outcome.denied, *outcome.warned, *outcome.audited)))
     derived = tuple(
         _without_reported(_without_copies(descendant), reported)
         for descendant in _descendants(reviewer, outcome)
@@ -120,15 +130,18 @@ def _admit(reviewer: Reviewer, request: AdmissionRequest) -> ReviewedObject:
     mutated = reviewer.mutated(request)
     document = dict(mutated.document)
     verdict = reviewer.verdict(request.model_copy(update={"object": document}))
+    shown = set(map(_cause, (*verdict.denied, *verdict.warned)))
     return ReviewedObject(
         kind=request.gvk.kind,
         name=request.name or Workload(request.gvk.kind, document).name,
         namespace=request.namespace,
+        sent=request.object or {},
         document=document,
         mutations=mutated.mutations,
         operations=len(mutated.operations),
         denied=verdict.denied,
         warned=verdict.warned,
+        audited=tuple(violation for violation in verdict.audited if _cause(violation) not in shown),
         exempted=verdict.exempted,
         notes=mutated.warnings,
     )
@@ -136,18 +149,31 @@ def _admit(reviewer: Reviewer, request: AdmissionRequest) -> ReviewedObject:
 
 def _descendants(reviewer: Reviewer, outcome: ReviewedObject) -> Iterator[ReviewedObject]:
     """The objects KubeRay creates from an admitted object, admitted as its own."""
-    for document in _children(Workload(outcome.kind, outcome.document)):
+    for document, origins in _children(Workload(outcome.kind, outcome.document)):
         request = _request(document, outcome.namespace, kuberay.creator_of(document))
-        child = _admit(reviewer, request)
+        child = replace(_admit(reviewer, request), parent=outcome, origins=origins)
         yield child
         yield from _descendants(reviewer, child)
 
 
-def _children(workload: Workload) -> Sequence[dict[str, Any]]:
+def _children(workload: Workload) -> Iterator[tuple[dict[str, Any], Origins]]:
+    """The objects KubeRay creates from one, each with the places that it copies."""
     if workload.kind == "RayCluster":
-        return list(kuberay.pods_of(workload))
-    children = (kuberay.cluster_of(workload), kuberay.submitter_of(workload))
-    return [document for document in children if document is not None]
+        groups = workload.cluster.groups if workload.cluster else ()
+        with_ray = (group.pod for group in groups if group.pod.ray_container)
+        for pod, document in zip(with_ray, kuberay.pods_of(workload), strict=True):
+            yield document, _copied(pod.pointer)
+        return
+    ray_cluster, submitter = kuberay.cluster_of(workload), kuberay.submitter_of(workload)
+    if ray_cluster is not None and workload.cluster is not None:
+        yield ray_cluster, ((_METADATA, _METADATA), (_SPEC, workload.cluster.pointer))
+    if submitter is not None:
+        yield submitter, _copied(workload.submitter_template)
+
+
+def _copied(template: Pointer) -> Origins:
+    """The places of a pod, and of the template it is created from."""
+    return ((_METADATA, template / "metadata"), (_SPEC, template / "spec"))
 
 
 def _without_copies(outcome: ReviewedObject) -> ReviewedObject:
@@ -160,6 +186,7 @@ def _without_copies(outcome: ReviewedObject) -> ReviewedObject:
         outcome,
         denied=_violations_of_originals(outcome.denied, copies),
         warned=_violations_of_originals(outcome.warned, copies),
+        audited=_violations_of_originals(outcome.audited, copies),
     )
 
 
@@ -199,6 +226,7 @@ def _without_reported(outcome: ReviewedObject, reported: set[tuple[str, str]]) -
         outcome,
         denied=_new_violations(outcome.denied, reported),
         warned=_new_violations(outcome.warned, reported),
+        audited=_new_violations(outcome.audited, reported),
     )
 
 
@@ -209,8 +237,11 @@ def _new_violations(
 
     An object may violate a rule at several places with the same message: all of them are new.
     """
-    new = tuple(
-        violation for violation in violations if (violation.rule, violation.message) not in reported
-    )
-    reported.update((violation.rule, violation.message) for violation in new)
+    new = tuple(violation for violation in violations if _cause(violation) not in reported)
+    reported.update(map(_cause, new))
     return new
+
+
+def _cause(violation: Violation) -> tuple[str, str]:
+    """What violations of an object and of those that are created from it have in common."""
+    return violation.rule, violation.message

@@ -3,14 +3,16 @@
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from policies.documents.pointer import ROOT, Pointer
 from policies.documents.untrusted_yaml import UntrustedYamlError, load_all
 from policies.documents.yaml_scalars import whole
+from webhook.manifests.source_text import SourceText
 
 _SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 # A number with a decimal point or an exponent; versions in strings match as well, which only costs.
@@ -20,12 +22,25 @@ _MAX_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
+class Written:
+    """Where a manifest is written: the text, its document (from 0), and its place in a List."""
+
+    text: SourceText
+    document: int
+    pointer: Pointer
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
-    """An object, the file it comes from, and its position in that file, counted from 1."""
+    """An object, the file it comes from, and its position in that file, counted from 1.
+
+    `written` is None for an object that was not read from a text.
+    """
 
     source: str
     number: int
     document: dict[str, Any]
+    written: Written | None = field(default=None, repr=False, compare=False)
 
     def __str__(self) -> str:
         return self.source if self.number == 1 else f"{self.source}#{self.number}"
@@ -114,11 +129,12 @@ def objects(source: str, content: bytes) -> Iterator[Manifest | UnreadableManife
     `source` is the name of the file for reports.
     """
     number = 0
+    text = SourceText(source, content)
     try:
-        for document in _documents(content):
-            for item in _items(document):
+        for position, document in enumerate(_documents(content)):
+            for pointer, item in _items(document):
                 number += 1
-                yield Manifest(source, number, item)
+                yield Manifest(source, number, item, Written(text, position, pointer))
     except UntrustedYamlError as error:
         yield UnreadableManifest(source, str(error))
 
@@ -154,21 +170,24 @@ def _make_whole(document: Any) -> None:
                 waiting.append(value)
 
 
-def _items(document: Any) -> Iterator[dict[str, Any]]:
-    """The objects in a document; a List may contain Lists, to any depth."""
-    waiting = [document]
+def _items(document: Any) -> Iterator[tuple[Pointer, dict[str, Any]]]:
+    """The objects in a document with their places; a List may contain Lists, to any depth."""
+    waiting: list[tuple[Pointer, Any]] = [(ROOT, document)]
     if _is_skipped(document):
         return
     while waiting:
-        item = waiting.pop()
+        pointer, item = waiting.pop()
         if not _is_object(item):
             raise UntrustedYamlError("not a Kubernetes object: set apiVersion and kind")
         # Like kubectl, whatever the kind: no object of Kubernetes has a field `items` of its own.
         if isinstance(item.get("items"), list):
-            contained = [_with_kind(inner, item) for inner in item["items"]]
-            waiting += reversed([inner for inner in contained if inner is not None])
+            contained = [
+                (pointer / "items" / index, _with_kind(inner, item))
+                for index, inner in enumerate(item["items"])
+            ]
+            waiting += reversed([entry for entry in contained if entry[1] is not None])
         else:
-            yield item
+            yield pointer, item
 
 
 def _with_kind(item: Any, parent: Mapping[str, Any]) -> Any:

@@ -190,8 +190,11 @@ def test_programs_get_json(tmp_path: Path) -> None:
         "managed-isolation",
         "ray-tls",
     ]
-    assert reviewed["violations"][0]["rule"] == "no-public-head-service"
-    assert reviewed["violations"][0]["pointer"] == "/spec/headGroupSpec/serviceType"
+    finding = reviewed["findings"][0]
+    assert finding["rule"] == "no-public-head-service"
+    assert finding["pointer"] == "/spec/headGroupSpec/serviceType"
+    text = (tmp_path / "a.yaml").read_text().splitlines()[finding["place"]["line"] - 1]
+    assert text[finding["place"]["column"] - 1 :] == "LoadBalancer"
     assert [derived["name"] for derived in reviewed["derived"]] == [
         "demo-head-",
         "demo-small-worker-",
@@ -269,7 +272,7 @@ def test_other_kinds_of_network_policy_are_said_to_be_unknown(tmp_path: Path) ->
     }
     calico = {**cilium, "apiVersion": "projectcalico.org/v3", "kind": "NetworkPolicy"}
     file = write(tmp_path, "a.yaml", cilium, calico, related_objects.network_policy())
-    notes = [line for line in run("review", file).stderr.splitlines() if line.startswith("note:")]
+    notes = [line for line in run("review", file).stdout.splitlines() if line.startswith("note:")]
     assert [note.partition(":")[2].partition(":")[0] for note in notes] == [
         " CiliumNetworkPolicy (cilium.io)",
         " NetworkPolicy (projectcalico.org)",
