@@ -12,6 +12,7 @@ from webhook.commands.check import check_command
 from webhook.commands.connect import connect_command
 from webhook.commands.network_policy import network_policy_command
 from webhook.commands.review import review_command
+from webhook.commands.review_fix import ReviewCommand
 from webhook.commands.serve import serve_command
 from webhook.settings import SetupError, unknown_variables
 
@@ -24,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("serve")(serve_command)
-app.command("review")(review_command)
+app.command("review", cls=ReviewCommand)(review_command)
 app.command("check")(check_command)
 app.command("connect")(connect_command)
 app.command("network-policy")(network_policy_command)

@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from policies.remediation import Choice
@@ -10,7 +10,7 @@ from webhook.fixes.plan import CannotMendError
 from webhook.fixes.proposals import Key, Proposal, proposals
 from webhook.fixes.text import FixableText
 from webhook.manifests.read import Manifest, objects
-from webhook.review.finding import Finding
+from webhook.review.finding import ReviewFinding
 from webhook.review.run import ReviewRun
 
 # A remedy can lead to another finding, such as one of the object it creates.
@@ -27,7 +27,7 @@ class MendedFile:
     name: str
     before: bytes
     after: bytes
-    findings: tuple[Finding, ...]
+    findings: tuple[ReviewFinding, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Mending:
 
     files: tuple[MendedFile, ...]
     run: ReviewRun
-    left: tuple[tuple[Finding, str], ...]
+    left: tuple[tuple[ReviewFinding, str], ...]
 
 
 @dataclass(slots=True)
@@ -44,12 +44,12 @@ class Mender:
     """Mends the texts of one review.
 
     `review` reviews other versions of the manifests. `most` is the greatest choice that may be
-    made. `fixed_files` are texts to leave, by name, with the reason.
+    made. `kept` are the names of texts to leave, with the reasons.
     """
 
     review: Review
     most: Choice
-    kept: dict[str, str] = field(default_factory=dict)
+    kept: Mapping[str, str] = field(default_factory=dict)
     _texts: dict[str, bytes] = field(default_factory=dict)
     _tried: dict[Key, str] = field(default_factory=dict)
     _made: dict[Key, Proposal] = field(default_factory=dict)
@@ -62,7 +62,8 @@ class Mender:
             changed = self._pass(run)
             if not changed:
                 break
-            run = self.review(self._manifests(run, changed))
+            contents = {name: self._texts[name] for name in changed}
+            run = self.review(with_contents(run.manifests, contents))
         return self._mending(run, before)
 
     def _pass(self, run: ReviewRun) -> set[str]:
@@ -93,20 +94,6 @@ class Mender:
         self._texts[name] = mended.text.encode()
         return self._texts[name] != text
 
-    def _manifests(self, run: ReviewRun, changed: set[str]) -> list[Manifest]:
-        """The manifests of all texts in their order, those of changed texts read again."""
-        result: list[Manifest] = []
-        read_again: set[str] = set()
-        for manifest in run.manifests:
-            name = manifest.source
-            if name not in changed:
-                result.append(manifest)
-            elif name not in read_again:
-                read_again.add(name)
-                found = objects(name, self._texts[name])
-                result += (item for item in found if isinstance(item, Manifest))
-        return result
-
     def _mending(self, run: ReviewRun, before: dict[str, bytes]) -> Mending:
         remaining = list(proposals(run, self.most))
         keys = {proposal.key for proposal in remaining}
@@ -123,7 +110,22 @@ class Mender:
         return Mending(tuple(files), run, left)
 
 
-def _findings_in(name: str, made: Iterable[Proposal]) -> tuple[Finding, ...]:
+def with_contents(manifests: Sequence[Manifest], contents: Mapping[str, bytes]) -> list[Manifest]:
+    """The manifests in their order; those of files in `contents` are read from there."""
+    result: list[Manifest] = []
+    read_again: set[str] = set()
+    for manifest in manifests:
+        name = manifest.source
+        if name not in contents:
+            result.append(manifest)
+        elif name not in read_again:
+            read_again.add(name)
+            found = objects(name, contents[name])
+            result += (item for item in found if isinstance(item, Manifest))
+    return result
+
+
+def _findings_in(name: str, made: Iterable[Proposal]) -> tuple[ReviewFinding, ...]:
     return tuple(proposal.finding for proposal in made if proposal.file == name)
 
 

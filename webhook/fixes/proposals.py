@@ -14,15 +14,16 @@ from webhook.fixes.text import DocumentFix
 from webhook.manifests.dry_run import ReviewedManifest, ReviewedObject
 from webhook.manifests.read import Manifest, Written
 from webhook.review.authored import authored_pointer
-from webhook.review.finding import Finding
+from webhook.review.finding import ReviewFinding
 from webhook.review.judged import subject_of
 from webhook.review.run import ReviewRun
 
 # Administrators write the remediations of their own rules, for people to read.
 _RULES = frozenset(rule.id for rule in RULES)
 _NOT_WRITTEN = "RayWarden cannot tell where the manifest says this"
-_OF_AUTHOR = "only its author can do this"
-_CHOOSES = "the remedy chooses a value: --fix=all writes it"
+_NAME_IS_TAKEN = "these manifests have another object of the same name"
+NEEDS_AUTHOR = "only its author can do this"
+NEEDS_CHOICE = "the remedy chooses a value: --fix=all writes it"
 
 # Recognizes a finding in the next review: its file, object, rule, message and place.
 Key = tuple[str, str, str, str, Pointer]
@@ -32,7 +33,7 @@ Key = tuple[str, str, str, str, Pointer]
 class Proposal:
     """A finding, and the change of the file `file` that removes it; None and why if none does."""
 
-    finding: Finding
+    finding: ReviewFinding
     file: str
     fix: DocumentFix | None
     why_not: str = ""
@@ -59,7 +60,7 @@ def proposals(run: ReviewRun, most: Choice) -> Iterator[Proposal]:
                     yield objects.proposal(finding, violation, outcome.manifest, reviewed, most)
 
 
-def _key(finding: Finding) -> Key:
+def _key(finding: ReviewFinding) -> Key:
     place = finding.place.file, str(finding.subject)
     return (*place, finding.rule, finding.message, finding.pointer)
 
@@ -74,7 +75,7 @@ class _Objects:
 
     def proposal(
         self,
-        finding: Finding,
+        finding: ReviewFinding,
         violation: Violation,
         manifest: Manifest,
         reviewed: ReviewedObject,
@@ -98,12 +99,12 @@ class _Objects:
                     return Proposal(finding, manifest.source, None, _NOT_WRITTEN)
                 edits.append(authored)
         if not edits and not created:
-            return Proposal(finding, manifest.source, None, "its name is taken in these manifests")
+            return Proposal(finding, manifest.source, None, _NAME_IS_TAKEN)
         fix = DocumentFix(manifest.written.document, tuple(edits), tuple(created))
         return Proposal(finding, manifest.source, fix)
 
     def _appending(
-        self, finding: Finding, edit: Append, namespace: str, manifest: Manifest
+        self, finding: ReviewFinding, edit: Append, namespace: str, manifest: Manifest
     ) -> Proposal:
         """Append to a list of another object, which may stand in another file."""
         own = namespace_of(manifest.document)
@@ -130,8 +131,8 @@ def _why_not(violation: Violation, remedy: Remedy, manifest: Manifest, most: Cho
     if manifest.document.get("kind") == "AdmissionReview":
         return "it is a recorded AdmissionReview"
     if violation.rule not in _RULES or remedy.choice is Choice.AUTHOR:
-        return _OF_AUTHOR
-    return _CHOOSES if remedy.choice > most else ""
+        return NEEDS_AUTHOR
+    return NEEDS_CHOICE if remedy.choice > most else ""
 
 
 def _authored(edit: Edit, reviewed: ReviewedObject, written: Written) -> DocumentEdit | None:

@@ -29,37 +29,52 @@ class ReviewRun:
     results: Results
 
 
+@dataclass(frozen=True, slots=True)
+class ReadSources:
+    """The manifests in files, folders and pipes, what could not be read, and the files skipped."""
+
+    manifests: Sequence[Manifest]
+    unreadable: Sequence[UnreadableManifest] = ()
+    skipped: int = 0
+
+    @classmethod
+    def of(cls, sources: Sequence[str]) -> "ReadSources":
+        """Read every source: files, folders, or `-` for standard input."""
+        manifests: list[Manifest] = []
+        unreadable: list[UnreadableManifest] = []
+        skipped = 0
+        for source in sources:
+            for result in read(source):
+                match result:
+                    case Manifest():
+                        manifests.append(result)
+                    case UnreadableManifest():
+                        unreadable.append(result)
+                    case SkippedFile():
+                        skipped += 1
+        return cls(manifests, unreadable, skipped)
+
+
 def review_sources(
-    sources: Sequence[str],
+    sources: ReadSources,
     new_reviewer: Callable[[NamespaceStates], Reviewer],
     namespace: str,
     kuberay: KubeRayOperator,
     notes: Sequence[str] = (),
 ) -> ReviewRun:
-    """Review every manifest in the sources: files, folders, or `-` for standard input.
+    """Review every manifest of the sources.
 
     `namespace` is the namespace of manifests that name none. `notes` are about the policy.
     """
-    manifests: list[Manifest] = []
-    unreadable: list[UnreadableManifest] = []
-    skipped = 0
-    for source in sources:
-        for result in read(source):
-            match result:
-                case Manifest():
-                    manifests.append(result)
-                case UnreadableManifest():
-                    unreadable.append(result)
-                case SkippedFile():
-                    skipped += 1
+    manifests = sources.manifests
     documents = [manifest.document for manifest in manifests]
     reviewer = new_reviewer(ManifestNamespaces(documents, namespace, operator=kuberay))
     outcomes = [_outcome(reviewer, manifest, namespace) for manifest in manifests]
     judge = Judge(Path.cwd())
     results = Results(
         objects=[judge.result(outcome) for outcome in _reviewed(outcomes)],
-        unreadable=[*unreadable, *_unreadable(outcomes)],
-        skipped=skipped + outcomes.count(None),
+        unreadable=[*sources.unreadable, *_unreadable(outcomes)],
+        skipped=sources.skipped + outcomes.count(None),
         notes=[*notes, *notes_on_other_policies(documents)],
         texts={text.name: text for text in _texts(manifests)},
     )
