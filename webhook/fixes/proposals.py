@@ -1,6 +1,6 @@
 """What the remedies of a review change, in the files in which the objects are written."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -70,6 +70,8 @@ class _Objects:
 
     def __init__(self, run: ReviewRun) -> None:
         self._manifests: dict[tuple[str, str, str], Manifest] = {}
+        # What other proposals create, possibly in another file.
+        self._new: set[tuple[str, str, str]] = set()
         for manifest in run.manifests:
             self._manifests.setdefault(_identity(manifest.document), manifest)
 
@@ -88,19 +90,17 @@ class _Objects:
         appended = [edit for edit in remedy.edits if isinstance(edit, Append)]
         if appended:
             return self._appending(finding, appended[0], reviewed.namespace, manifest)
-        edits: list[DocumentEdit] = []
-        created: list[dict[str, Any]] = []
-        for edit in remedy.edits:
-            if isinstance(edit, Create):
-                created += self._missing(edit.document, manifest)
-            else:
-                authored = _authored(edit, reviewed, manifest.written)
-                if authored is None:
-                    return Proposal(finding, manifest.source, None, _NOT_WRITTEN)
-                edits.append(authored)
-        if not edits and not created:
+        own = [edit for edit in remedy.edits if not isinstance(edit, Create)]
+        edits = [_authored(edit, reviewed, manifest.written) for edit in own]
+        if None in edits:
+            return Proposal(finding, manifest.source, None, _NOT_WRITTEN)
+        new = [edit.document for edit in remedy.edits if isinstance(edit, Create)]
+        missing = [document for document in new if not self._has(document, manifest)]
+        if not edits and not missing:
             return Proposal(finding, manifest.source, None, _NAME_IS_TAKEN)
-        fix = DocumentFix(manifest.written.document, tuple(edits), tuple(created))
+        created = tuple(self._created(missing, manifest))
+        sure = tuple(edit for edit in edits if edit is not None)
+        fix = DocumentFix(manifest.written.document, sure, created)
         return Proposal(finding, manifest.source, fix)
 
     def _appending(
@@ -116,15 +116,27 @@ class _Objects:
         fix = DocumentFix(found.written.document, (replace(edit, pointer=pointer),))
         return Proposal(finding, found.source, fix)
 
-    def _missing(self, document: dict[str, Any], manifest: Manifest) -> Iterator[dict[str, Any]]:
-        """The object to create, unless these manifests have one of the same name."""
-        metadata = dict(metadata_of(document))
-        if not namespace_of(manifest.document):
-            # Like the author, who leaves the namespace to the command line.
-            del metadata["namespace"]
-        created = {**document, "metadata": metadata}
-        if _identity(created) not in self._manifests and _identity(document) not in self._manifests:
-            yield created
+    def _has(self, document: dict[str, Any], manifest: Manifest) -> bool:
+        """These manifests have an object of the same name."""
+        identities = _identity(document), _identity(_as_author(document, manifest))
+        return any(identity in self._manifests for identity in identities)
+
+    def _created(
+        self, missing: Iterable[dict[str, Any]], manifest: Manifest
+    ) -> Iterator[dict[str, Any]]:
+        """The objects to create, without those that another proposal creates."""
+        for document in missing:
+            if _identity(document) not in self._new:
+                self._new.add(_identity(document))
+                yield _as_author(document, manifest)
+
+
+def _as_author(document: dict[str, Any], manifest: Manifest) -> dict[str, Any]:
+    """The object without a namespace if its author leaves that to the command line."""
+    metadata = dict(metadata_of(document))
+    if not namespace_of(manifest.document):
+        metadata.pop("namespace", None)
+    return {**document, "metadata": metadata}
 
 
 def _why_not(violation: Violation, remedy: Remedy, manifest: Manifest, most: Choice) -> str:

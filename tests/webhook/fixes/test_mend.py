@@ -4,7 +4,6 @@ import difflib
 import re
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +15,7 @@ from policies.remediation import Choice
 from tests.policies.rules.test_rules import ALL, admitted, load
 from tests.policies.test_remediation import CHOOSING, LEFT, SAFE
 from tests.support import factory
+from tests.support.paths import REPOSITORY
 from webhook import offline
 from webhook.fixes.mend import Mender, Mending, Review
 from webhook.fixes.proposals import NEEDS_AUTHOR, NEEDS_CHOICE
@@ -24,6 +24,7 @@ from webhook.review.run import ReadSources, ReviewRun, review_sources
 from webhook.settings import Settings
 
 RESTRICTED = {"profiles": {"enforce": "restricted"}}
+_EXAMPLES = REPOSITORY.glob("policies/examples/*/refused.yaml")
 # Each of them says that the remedy was not tried, not that it went wrong.
 _NOT_TRIED = (
     NEEDS_AUTHOR,
@@ -168,7 +169,7 @@ def test_an_entry_is_appended_to_another_file() -> None:
     ("text", "reason"),
     [
         ("a: '{{ .Values.a }}'\n", "it has {{ }}, as templates do"),
-        ("a: x\u2028y\n", "it has line ends other than LF and CRLF"),
+        ("# x\u2028\n", "it has line ends other than LF and CRLF"),
     ],
 )
 def test_a_text_that_is_left(text: str, reason: str) -> None:
@@ -208,7 +209,7 @@ def test_a_recorded_review_and_a_rule_of_an_administrator_are_left() -> None:
     assert mending.files == ()
     assert "it is a recorded AdmissionReview" in {why for _, why in mending.left}
     own = {
-        "id": "own",
+        "id": "own-rule",
         "kinds": ["RayCluster"],
         "expression": "false",
         "message": "own message",
@@ -216,12 +217,13 @@ def test_a_recorded_review_and_a_rule_of_an_administrator_are_left() -> None:
     }
     policy = {"profiles": {"enforce": "baseline"}, "expressions": [own]}
     mending = mend(policy, Choice.VALUE, file=text_of(factory.ray_cluster()))
-    assert [why for finding, why in mending.left if finding.rule == "own"] == [NEEDS_AUTHOR]
+    assert [why for finding, why in mending.left if finding.rule == "own-rule"] == [NEEDS_AUTHOR]
 
 
-@pytest.mark.parametrize("file", sorted(Path("deploy/examples").glob("*.yaml")), ids=str)
-def test_examples_are_mended_once(file: Path) -> None:
-    text = file.read_text()
-    mending = mend(RESTRICTED, Choice.VALUE, file=text)
-    if mending.files:
-        assert mend(RESTRICTED, Choice.VALUE, file=mended(mending)).files == ()
+def test_examples_of_all_rules_are_mended_at_once_and_once() -> None:
+    """As one folder: many files, and findings that depend on each other."""
+    texts = {file.parent.name: file.read_text() for file in sorted(_EXAMPLES)}
+    mending = mend(RESTRICTED, Choice.VALUE, **texts)
+    assert len(mending.files) > 20
+    texts |= {file.name: file.after.decode() for file in mending.files}
+    assert mend(RESTRICTED, Choice.VALUE, **texts).files == ()
