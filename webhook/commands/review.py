@@ -1,7 +1,7 @@
 """`raywarden review`: the rules and mutations of admission on manifests, without a cluster."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from functools import partial
@@ -14,10 +14,8 @@ import yaml
 from policies.model import Severity
 from policies.ray.operator import KubeRayOperator
 from webhook import offline
-from webhook.commands import review_fix
+from webhook.commands.fix_option import FixMode
 from webhook.commands.outputs import outputs_of, write
-from webhook.commands.review_fix import FixMode
-from webhook.fixes.mend import Review
 from webhook.manifests.dry_run import ReviewedManifest
 from webhook.manifests.read import Manifest
 from webhook.policy.file import load_policy
@@ -26,6 +24,7 @@ from webhook.review.finding import Level
 from webhook.review.run import ReadSources, ReviewRun, review_sources
 from webhook.settings import SetupError, from_environment
 
+_Review = Callable[[Sequence[Manifest]], ReviewRun]
 _PASSED, _FAILED, _UNREADABLE = 0, 1, 2
 
 
@@ -149,9 +148,12 @@ def _check_options(
 
 
 def _fix(
-    run: ReviewRun, review: Review, mode: FixMode, sources: Sequence[str], *, dry_run: bool
+    run: ReviewRun, review: _Review, mode: FixMode, sources: Sequence[str], *, dry_run: bool
 ) -> tuple[ReviewRun, bool]:
     """Fix the findings; the review of what the files then hold, and whether all were written."""
+    # Most reviews fix nothing, and start faster without it.
+    from webhook.commands import review_fix
+
     mending = review_fix.mend(run, review, mode, sources)
     failed: dict[str, str] = {}
     if dry_run:

@@ -4,42 +4,20 @@ import difflib
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from enum import StrEnum
 from pathlib import Path
-from typing import Any
-
-from typer.core import TyperCommand
 
 from policies.remediation import Choice
+from webhook.commands.fix_option import FixMode
 from webhook.fixes.kustomize import is_kustomize_patch
 from webhook.fixes.mend import MendedFile, Mender, Mending, Review, with_contents
 from webhook.fixes.proposals import NEEDS_AUTHOR, NEEDS_CHOICE
 from webhook.fixes.replace_file import CannotReplaceError, replace_file
 from webhook.review.run import ReviewRun
 
+_CHOICES = {FixMode.SAFE: Choice.NONE, FixMode.ALL: Choice.VALUE}
 _STDIN = "stdin"
 _KUSTOMIZE = "kustomize applies it as a patch"
 _NO_NEWLINE = "\\ No newline at end of file"
-
-
-class FixMode(StrEnum):
-    """Which findings are fixed."""
-
-    SAFE = "safe"
-    ALL = "all"
-
-    @property
-    def choice(self) -> Choice:
-        return Choice.VALUE if self is FixMode.ALL else Choice.NONE
-
-
-class ReviewCommand(TyperCommand):
-    """Reads `--fix` without a value as `--fix=safe`; the next argument is a file."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        end = args.index("--") if "--" in args else len(args)
-        options = ["--fix=safe" if arg == "--fix" else arg for arg in args[:end]]
-        return super().parse_args(ctx, [*options, *args[end:]])
 
 
 def mend(run: ReviewRun, review: Review, mode: FixMode, sources: Sequence[str]) -> Mending:
@@ -47,7 +25,7 @@ def mend(run: ReviewRun, review: Review, mode: FixMode, sources: Sequence[str]) 
     kept = {name: _KUSTOMIZE for name in run.results.texts if is_kustomize_patch(Path(name))}
     if "-" in sources:
         kept |= _rendered(run)
-    return Mender(review, mode.choice, kept).mend(run)
+    return Mender(review, _CHOICES[mode], kept).mend(run)
 
 
 def _rendered(run: ReviewRun) -> dict[str, str]:

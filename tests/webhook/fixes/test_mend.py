@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -42,14 +42,18 @@ def reviewing(policy: dict[str, Any]) -> Review:
     return review
 
 
-def mend(
-    policy: dict[str, Any], most: Choice, kept: dict[str, str] | None = None, **texts: str
-) -> Mending:
+def mend(policy: dict[str, Any], most: Choice, **texts: str) -> Mending:
     """Mend texts, by the names of their files."""
+    return mend_files(policy, most, texts, {})
+
+
+def mend_files(
+    policy: dict[str, Any], most: Choice, texts: Mapping[str, str], kept: Mapping[str, str]
+) -> Mending:
     review = reviewing(policy)
     found = [item for name, text in texts.items() for item in objects(name, text.encode())]
     run = review([item for item in found if isinstance(item, Manifest)])
-    return Mender(review, most, kept or {}).mend(run)
+    return Mender(review, most, kept).mend(run)
 
 
 def mended(mending: Mending) -> str:
@@ -183,7 +187,7 @@ def test_braces_in_a_comment_are_no_template() -> None:
 
 
 def test_a_file_that_is_kept() -> None:
-    mending = mend(RESTRICTED, Choice.NONE, {"file": "it is kept"}, file=text_of(PUBLIC))
+    mending = mend_files(RESTRICTED, Choice.NONE, {"file": text_of(PUBLIC)}, {"file": "it is kept"})
     assert mending.files == () and "it is kept" in {why for _, why in mending.left}
 
 
