@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from policies.remediation import Choice
+from policies.remedies.grammar import Choice
 from webhook.commands.fix_option import FixMode
 from webhook.fixes.kustomize import is_kustomize_patch
 from webhook.fixes.mend import MendedFile, Mender, Mending, Review, with_contents

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from policies.remediation import Choice
+from policies.remedies.grammar import Choice
 from webhook.fixes.plan import CannotMendError
 from webhook.fixes.proposals import Key, Proposal, proposals
 from webhook.fixes.text import FixableText

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from policies.documents.pointer import Pointer
-from policies.remediation import Append, Remove, SetMember
+from policies.remedies.edits import Append, Remove, SetMember
 from webhook.fixes.nodes import Alias, Collection, Mapping, Node, Scalar, Sequence, target_of
 
 DocumentEdit = SetMember | Remove | Append
@@ -43,7 +43,7 @@ class Changes:
         return count > 0 and len(self.removals) == count
 
 
-class Plan:
+class EditPlan:
     """The changes of one document, by the collection in which they are made."""
 
     def __init__(self, root: Node) -> None:

@@ -8,7 +8,8 @@ from policies.documents.metadata import metadata_of, name_of, namespace_of
 from policies.documents.pointer import Pointer
 from policies.model import Violation
 from policies.registry import RULES
-from policies.remediation import Append, Choice, Create, Edit, Remedy, Remove, SetMember, remedy_of
+from policies.remedies.edits import Append, Create, Edit, Remove, SetMember
+from policies.remedies.grammar import Choice, Remedy, remedy_of
 from webhook.fixes.plan import DocumentEdit
 from webhook.fixes.text import DocumentFix
 from webhook.manifests.dry_run import ReviewedManifest, ReviewedObject

@@ -9,11 +9,11 @@ import orjson
 import yaml
 
 from policies.documents.untrusted_yaml import UntrustedYamlError, load_all
-from policies.remediation import ConflictError, carried_out
+from policies.remedies.edits import ContradictionError, carried_out
 from webhook.fixes import nodes
 from webhook.fixes.layout import Layout
 from webhook.fixes.nodes import Node
-from webhook.fixes.plan import CannotMendError, DocumentEdit, Plan, anchors_on
+from webhook.fixes.plan import CannotMendError, DocumentEdit, EditPlan, anchors_on
 from webhook.fixes.render import Style, block
 from webhook.fixes.rewrite import Rewriter
 from webhook.fixes.splice import Splice, spliced
@@ -122,7 +122,7 @@ class FixableText:
         try:
             for number, own in edits.items():
                 expected[number] = carried_out(expected[number], own)
-        except ConflictError:
+        except ContradictionError:
             raise CannotMendError(_CONFLICT) from None
         return expected
 
@@ -144,8 +144,8 @@ class FixableText:
             splices += rewriter.emptied(*holder)
         return splices
 
-    def _plan(self, number: int, edits: Iterable[DocumentEdit]) -> Plan:
-        plan = Plan(self._roots[number])
+    def _plan(self, number: int, edits: Iterable[DocumentEdit]) -> EditPlan:
+        plan = EditPlan(self._roots[number])
         for edit in edits:
             plan.add(edit)
         return plan

@@ -1,7 +1,7 @@
 """Remediations are carried out literally, and the rule then accepts the object.
 
-The grammar is that of `policies.remediation`. Other remediations leave a choice to the author, and
-no test can carry them out.
+The grammar is that of `policies.remedies.grammar`. Other remediations leave a choice to the author,
+and no test can carry them out.
 """
 
 from pathlib import Path
@@ -10,7 +10,8 @@ import pytest
 
 from policies.model import Violation
 from policies.registry import RULES
-from policies.remediation import Create, carried_out, remedy_of
+from policies.remedies.edits import Create, carried_out
+from policies.remedies.grammar import remedy_of
 from tests.policies.rules.test_rules import ALL, admitted, load
 
 # No remediation of these rules changes the object: they leave a name, a version or a cluster to

@@ -11,9 +11,9 @@ import yaml
 
 from policies.config import Policy
 from policies.ray.operator import KubeRayOperator
-from policies.remediation import Choice
+from policies.remedies.grammar import Choice
+from tests.policies.remedies.test_grammar import CHOOSING, LEFT, SAFE
 from tests.policies.rules.test_rules import ALL, admitted, load
-from tests.policies.test_remediation import CHOOSING, LEFT, SAFE
 from tests.support import factory
 from tests.support.paths import REPOSITORY
 from webhook import offline

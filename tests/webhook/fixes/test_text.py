@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from policies.documents.pointer import Pointer
-from policies.remediation import Append, Remove, SetMember
+from policies.remedies.edits import Append, Remove, SetMember
 from webhook.fixes.plan import CannotMendError, DocumentEdit
 from webhook.fixes.text import DocumentFix, FixableText
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from policies.documents.pointer import ROOT, Pointer
 from policies.documents.untrusted_yaml import load_all
-from policies.remediation import Remove, SetMember, carried_out
+from policies.remedies.edits import Remove, SetMember, carried_out
 from webhook.fixes.plan import DocumentEdit
 from webhook.fixes.text import DocumentFix, FixableText
 

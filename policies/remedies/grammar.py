@@ -7,7 +7,7 @@ people read and what `review --fix` does cannot differ.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -16,6 +16,7 @@ from policies.documents.pointer import ROOT, Pointer
 from policies.documents.untrusted_yaml import UntrustedYamlError, load_all
 from policies.documents.untyped import dict_items
 from policies.model import Violation
+from policies.remedies.edits import Append, Create, Edit, Remove, SetMember
 
 
 class Choice(IntEnum):
@@ -27,42 +28,6 @@ class Choice(IntEnum):
     VALUE = 1
     # Only the author can do it: it needs a name, or something has to be moved before.
     AUTHOR = 2
-
-
-@dataclass(frozen=True, slots=True)
-class SetMember:
-    """Set the member at `pointer` to `value`, in the place of the member `replaces` if given."""
-
-    pointer: Pointer
-    value: Any
-    replaces: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Remove:
-    """Remove the member or the list item at `pointer`."""
-
-    pointer: Pointer
-
-
-@dataclass(frozen=True, slots=True)
-class Append:
-    """Append `value` to the list at `pointer` of another object in the same namespace."""
-
-    kind: str
-    name: str
-    pointer: Pointer
-    value: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Create:
-    """Create this object."""
-
-    document: dict[str, Any]
-
-
-Edit = SetMember | Remove | Append | Create
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,77 +165,3 @@ def _created(text: str) -> Iterator[Create]:
             hard = dict(limit.split("=", 1) for limit in command["hard"].split(",") if "=" in limit)
             document = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata}
             yield Create({**document, "spec": {"hard": hard}})
-
-
-class ConflictError(ValueError):
-    """Edits contradict each other, or the document has something else at their place."""
-
-
-def carried_out(document: Any, edits: Iterable[Edit]) -> Any:
-    """A copy of `document` with all edits made, except what they create.
-
-    Raises ConflictError.
-    """
-    result = _copied(document)
-    removals = []
-    for edit in edits:
-        if isinstance(edit, Remove):
-            removals.append(edit.pointer)
-        elif isinstance(edit, SetMember):
-            _put(_made(result, edit.pointer.parent), edit.pointer[-1], _copied(edit.value))
-            if edit.replaces:
-                _made(result, edit.pointer.parent).pop(edit.replaces, None)
-        elif isinstance(edit, Append):
-            _appended(_made(result, edit.pointer.parent), edit.pointer[-1], _copied(edit.value))
-    # From the end of lists, so that positions stay valid.
-    for pointer in sorted(set(removals), key=_order, reverse=True):
-        holder = pointer.parent.read(result)
-        if _holds(holder, pointer[-1]):
-            del holder[pointer[-1]]
-    return result
-
-
-def _holds(holder: Any, name: str | int) -> bool:
-    if isinstance(holder, list):
-        return isinstance(name, int) and name < len(holder)
-    return isinstance(holder, dict) and name in holder
-
-
-def _put(holder: Any, name: str | int, value: Any) -> None:
-    if not isinstance(holder, dict) and not _holds(holder, name):
-        raise ConflictError
-    holder[name] = value
-
-
-def _appended(holder: Any, name: str | int, value: Any) -> None:
-    if not isinstance(holder, dict):
-        raise ConflictError
-    existing = holder.setdefault(name, [])
-    if not isinstance(existing, list):
-        raise ConflictError
-    if value not in existing:
-        existing.append(value)
-
-
-def _copied(value: Any) -> Any:
-    """A copy in which no two places share a value, as aliases do."""
-    if isinstance(value, dict):
-        return {name: _copied(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_copied(item) for item in value]
-    return value
-
-
-def _made(document: Any, pointer: Pointer) -> Any:
-    """The value at `pointer`; it and its parents are created where they are missing."""
-    for token in pointer:
-        if isinstance(document, dict) and document.get(token) is None:
-            document[token] = {}
-        document = Pointer((token,)).read(document)
-        if document is None:
-            raise ConflictError
-    return document
-
-
-def _order(pointer: Pointer) -> list[tuple[int, str]]:
-    return [(token, "") if isinstance(token, int) else (-1, token) for token in pointer]

@@ -9,17 +9,16 @@ import pytest
 from policies.documents.pointer import ROOT, Pointer
 from policies.model import Profile, Violation
 from policies.registry import RULES
-from policies.remediation import (
+from policies.remedies.edits import (
     Append,
-    Choice,
-    ConflictError,
+    ContradictionError,
     Create,
     Edit,
     Remove,
     SetMember,
     carried_out,
-    remedy_of,
 )
+from policies.remedies.grammar import Choice, remedy_of
 from tests.policies.rules.test_rules import ALL, admitted, load
 
 POD = ROOT / "spec"
@@ -114,10 +113,10 @@ def test_what_is_left_to_the_author(remediation: str, expected: Choice) -> None:
 
 def test_edits_that_contradict_each_other() -> None:
     for edit in (SetMember(ROOT / "a" / "b", 1), SetMember(ROOT / "c" / 3, 1)):
-        with pytest.raises(ConflictError):
+        with pytest.raises(ContradictionError):
             carried_out({"a": "text", "c": []}, [edit])
     for place in (ROOT / "a", ROOT / "c" / "a"):
-        with pytest.raises(ConflictError):
+        with pytest.raises(ContradictionError):
             carried_out({"a": "text", "c": []}, [Append("", "", place, 1)])
 
 
