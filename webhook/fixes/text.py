@@ -21,6 +21,10 @@ from webhook.fixes.splice import Splice, spliced
 _BOM = "\ufeff"
 # What YAML takes for line ends and this module does not.
 _OTHER_LINE_ENDS = ("\x85", "\u2028", "\u2029")
+_TOO_MANY = "too many other remedies of this file cannot be made"
+# Each attempt reads the text again. Far more than a real file needs.
+_LEAST_ATTEMPTS = 4
+_MOST_CHARACTERS = 100_000_000
 _CONFLICT = "two remedies contradict each other"
 _SORTED = orjson.OPT_SORT_KEYS
 _UNEXPECTED = "the text with the remedy would not be read as the object with the remedy"
@@ -68,10 +72,15 @@ class FixableText:
         left: dict[int, str] = {}
         made: list[int] = []
         text = self._text
+        attempts = max(_LEAST_ATTEMPTS, _MOST_CHARACTERS // (len(self._text) + 1))
         # The whole first, then halves of what failed.
         waiting = [self._groups(fixes)]
         while waiting:
             groups = waiting.pop()
+            attempts -= 1
+            if attempts < 0:
+                left.update((index, _TOO_MANY) for group in groups for index in group)
+                continue
             tried = [*made, *(index for group in groups for index in group)]
             try:
                 text = self._attempt([fixes[index] for index in sorted(tried)])
