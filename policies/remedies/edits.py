@@ -78,7 +78,8 @@ def _holds(holder: Any, name: str | int) -> bool:
 
 
 def _put(holder: Any, name: str | int, value: Any) -> None:
-    if not isinstance(holder, dict) and not _holds(holder, name):
+    is_member = isinstance(holder, dict) and isinstance(name, str)
+    if not is_member and not _holds(holder, name):
         raise ContradictionError
     holder[name] = value
 
@@ -105,7 +106,8 @@ def _copied(value: Any) -> Any:
 def _made(document: Any, pointer: Pointer) -> Any:
     """The value at `pointer`; it and its parents are created where they are missing."""
     for token in pointer:
-        if isinstance(document, dict) and document.get(token) is None:
+        is_member = isinstance(document, dict) and isinstance(token, str)
+        if is_member and document.get(token) is None:
             document[token] = {}
         document = Pointer((token,)).read(document)
         if document is None:

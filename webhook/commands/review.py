@@ -21,7 +21,7 @@ from webhook.manifests.read import Manifest
 from webhook.policy.file import load_policy
 from webhook.reports.formats import ReportFormat
 from webhook.review.finding import Level
-from webhook.review.run import ReadSources, ReviewRun, review_sources
+from webhook.review.run import ReadSources, ReviewRun, review_manifests
 from webhook.settings import SetupError, from_environment
 
 _Review = Callable[[Sequence[Manifest]], ReviewRun]
@@ -119,7 +119,7 @@ def review_command(
     def review(manifests: Sequence[Manifest]) -> ReviewRun:
         read = replace(found, manifests=manifests)
         notes = offline.policy_notes(in_force)
-        run = review_sources(read, new_reviewer, namespace, operator, notes)
+        run = review_manifests(read, new_reviewer, namespace, operator, notes)
         return replace(run, results=run.results.at_least(min_severity))
 
     run = review(found.manifests)

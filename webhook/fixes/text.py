@@ -1,5 +1,6 @@
 """Edits of a whole text: made, read again, and taken back if the result is not as expected."""
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +27,6 @@ _TOO_MANY = "too many other remedies of this file cannot be made"
 _LEAST_ATTEMPTS = 4
 _MOST_CHARACTERS = 100_000_000
 _CONFLICT = "two remedies contradict each other"
-_SORTED = orjson.OPT_SORT_KEYS
 _UNEXPECTED = "the text with the remedy would not be read as the object with the remedy"
 
 
@@ -222,6 +222,6 @@ def _same(text: str, expected: Sequence[Any]) -> bool:
     except UntrustedYamlError:
         return False
     return len(found) == len(expected) and all(
-        orjson.dumps(value, option=_SORTED) == orjson.dumps(other, option=_SORTED)
+        json.dumps(value, sort_keys=True) == json.dumps(other, sort_keys=True)
         for value, other in zip(found, expected, strict=True)
     )

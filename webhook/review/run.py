@@ -56,16 +56,27 @@ class ReadSources:
 
 
 def review_sources(
+    sources: Sequence[str],
+    new_reviewer: Callable[[NamespaceStates], Reviewer],
+    namespace: str,
+    kuberay: KubeRayOperator,
+    notes: Sequence[str] = (),
+) -> ReviewRun:
+    """Review every manifest in the sources: files, folders, or `-` for standard input.
+
+    `namespace` is the namespace of manifests that name none. `notes` are about the policy.
+    """
+    return review_manifests(ReadSources.of(sources), new_reviewer, namespace, kuberay, notes)
+
+
+def review_manifests(
     sources: ReadSources,
     new_reviewer: Callable[[NamespaceStates], Reviewer],
     namespace: str,
     kuberay: KubeRayOperator,
     notes: Sequence[str] = (),
 ) -> ReviewRun:
-    """Review every manifest of the sources.
-
-    `namespace` is the namespace of manifests that name none. `notes` are about the policy.
-    """
+    """Like `review_sources`, for what was read before."""
     manifests = sources.manifests
     documents = [manifest.document for manifest in manifests]
     reviewer = new_reviewer(ManifestNamespaces(documents, namespace, operator=kuberay))

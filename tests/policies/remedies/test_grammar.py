@@ -112,7 +112,8 @@ def test_what_is_left_to_the_author(remediation: str, expected: Choice) -> None:
 
 
 def test_edits_that_contradict_each_other() -> None:
-    for edit in (SetMember(ROOT / "a" / "b", 1), SetMember(ROOT / "c" / 3, 1)):
+    places = (ROOT / "a" / "b", ROOT / "c" / 3, ROOT / "d" / 0, ROOT / 0, ROOT / 0 / "a")
+    for edit in (SetMember(place, 1) for place in places):
         with pytest.raises(ContradictionError):
             carried_out({"a": "text", "c": []}, [edit])
     for place in (ROOT / "a", ROOT / "c" / "a"):

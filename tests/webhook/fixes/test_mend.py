@@ -20,7 +20,7 @@ from webhook import offline
 from webhook.fixes.mend import Mender, Mending, Review
 from webhook.fixes.proposals import NEEDS_AUTHOR, NEEDS_CHOICE
 from webhook.manifests.read import Manifest, objects
-from webhook.review.run import ReadSources, ReviewRun, review_sources
+from webhook.review.run import ReadSources, ReviewRun, review_manifests
 from webhook.settings import Settings
 
 RESTRICTED = {"profiles": {"enforce": "restricted"}}
@@ -37,7 +37,7 @@ def reviewing(policy: dict[str, Any]) -> Review:
     new_reviewer = partial(offline.offline_reviewer, Settings(), Policy.parse(policy))
 
     def review(manifests: Sequence[Manifest]) -> ReviewRun:
-        return review_sources(ReadSources(manifests), new_reviewer, "default", KubeRayOperator())
+        return review_manifests(ReadSources(manifests), new_reviewer, "default", KubeRayOperator())
 
     return review
 

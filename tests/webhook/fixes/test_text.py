@@ -286,3 +286,16 @@ def test_one_fix_that_fails_does_not_keep_others_back() -> None:
     result = FixableText("a: 1\n").mended(fixes)
     assert result.left == {4: "/a has another type"}
     assert yaml.safe_load(result.text) == {"a": 1, **{f"n{index}": index for index in range(9)}}
+
+
+def test_numbers_of_any_length_stay() -> None:
+    text = f"a: {'9' * 300}\nb: 1\n"
+    assert mended(text, SetMember(at("b"), 2)) == text.replace("b: 1", "b: 2")
+
+
+def test_a_file_of_failing_fixes_ends() -> None:
+    text = "a: 1\n" + "# x\n" * 2_000_000
+    fixes = [fix(SetMember(at(f"a/{index}"), 1)) for index in range(1000)]
+    result = FixableText(text).mended(fixes)
+    assert len(result.left) == 1000 and result.text == text
+    assert "too many other remedies of this file cannot be made" in result.left.values()
