@@ -1,5 +1,6 @@
 """What the remedies of a review change, in the files in which the objects are written."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,7 +17,6 @@ from webhook.manifests.dry_run import ReviewedManifest, ReviewedObject
 from webhook.manifests.read import Manifest, Written
 from webhook.review.authored import authored_pointer
 from webhook.review.finding import ReviewFinding
-from webhook.review.judged import subject_of
 from webhook.review.run import ReviewRun
 
 # Administrators write the remediations of their own rules, for people to read.
@@ -27,43 +27,45 @@ NEEDS_AUTHOR = "only its author can do this"
 NEEDS_CHOICE = "the remedy chooses a value: --fix=all writes it"
 
 # Recognizes a finding in the next review: its file, object, rule, message and place.
-Key = tuple[str, str, str, str, Pointer]
+Key = tuple[str, int, str, str, Pointer]
 
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A finding, and the change of the file `file` that removes it; None and why if none does."""
+    """A finding, and the change of the file `file` that removes it; None and why if none does.
+
+    `manifest` is where the finding is; its remedy may change another file.
+    """
 
     finding: ReviewFinding
+    manifest: Manifest
     file: str
     fix: DocumentFix | None
     why_not: str = ""
 
     @property
     def key(self) -> Key:
-        return _key(self.finding)
+        finding, manifest = self.finding, self.manifest
+        # The number, because two objects of a file may have the same name.
+        place = manifest.source, manifest.number
+        return (*place, finding.rule, finding.message, finding.pointer)
 
 
 def proposals(run: ReviewRun, most: Choice) -> Iterator[Proposal]:
     """A proposal for each finding that counts. `most` is the greatest choice to be made."""
     objects = _Objects(run)
-    findings = {_key(finding): finding for finding in run.results.findings if finding.counts}
-    for outcome in run.outcomes:
-        if not isinstance(outcome, ReviewedManifest):
-            continue
+    outcomes = (outcome for outcome in run.outcomes if isinstance(outcome, ReviewedManifest))
+    for outcome, result in zip(outcomes, run.results.objects, strict=True):
+        findings: dict[tuple[str, str, Pointer], list[ReviewFinding]] = defaultdict(list)
+        for finding in result.findings:
+            findings[finding.rule, finding.message, finding.pointer].append(finding)
         for reviewed in (outcome.outcome, *outcome.derived):
             for violation in (*reviewed.denied, *reviewed.warned, *reviewed.audited):
                 place = authored_pointer(reviewed, violation.pointer)
-                subject = str(subject_of(outcome.outcome))
-                key = outcome.manifest.source, subject, violation.rule, violation.message, place
-                finding = findings.pop(key, None)
-                if finding is not None:
-                    yield objects.proposal(finding, violation, outcome.manifest, reviewed, most)
-
-
-def _key(finding: ReviewFinding) -> Key:
-    place = finding.place.file, str(finding.subject)
-    return (*place, finding.rule, finding.message, finding.pointer)
+                same = findings[violation.rule, violation.message, place]
+                if same and same[0].counts:
+                    yield objects.proposal(same[0], violation, outcome.manifest, reviewed, most)
+                del same[:1]
 
 
 class _Objects:
@@ -87,22 +89,22 @@ class _Objects:
         remedy = remedy_of(violation, reviewed.document)
         why_not = _why_not(violation, remedy, manifest, most)
         if why_not or manifest.written is None:
-            return Proposal(finding, manifest.source, None, why_not)
+            return Proposal(finding, manifest, manifest.source, None, why_not)
         appended = [edit for edit in remedy.edits if isinstance(edit, Append)]
         if appended:
             return self._appending(finding, appended[0], reviewed.namespace, manifest)
         own = [edit for edit in remedy.edits if not isinstance(edit, Create)]
         edits = [_authored(edit, reviewed, manifest.written) for edit in own]
         if None in edits:
-            return Proposal(finding, manifest.source, None, _NOT_WRITTEN)
+            return Proposal(finding, manifest, manifest.source, None, _NOT_WRITTEN)
         new = [edit.document for edit in remedy.edits if isinstance(edit, Create)]
         missing = [document for document in new if not self._has(document, manifest)]
         if not edits and not missing:
-            return Proposal(finding, manifest.source, None, _NAME_IS_TAKEN)
+            return Proposal(finding, manifest, manifest.source, None, _NAME_IS_TAKEN)
         created = tuple(self._created(missing, manifest))
         sure = tuple(edit for edit in edits if edit is not None)
         fix = DocumentFix(manifest.written.document, sure, created)
-        return Proposal(finding, manifest.source, fix)
+        return Proposal(finding, manifest, manifest.source, fix)
 
     def _appending(
         self, finding: ReviewFinding, edit: Append, namespace: str, manifest: Manifest
@@ -112,10 +114,10 @@ class _Objects:
         places = ((edit.kind, space, edit.name) for space in dict.fromkeys((own, namespace)))
         found = next(filter(None, map(self._manifests.get, places)), None)
         if found is None or found.written is None:
-            return Proposal(finding, manifest.source, None, _NOT_WRITTEN)
+            return Proposal(finding, manifest, manifest.source, None, _NOT_WRITTEN)
         pointer = Pointer((*found.written.pointer, *edit.pointer))
         fix = DocumentFix(found.written.document, (replace(edit, pointer=pointer),))
-        return Proposal(finding, found.source, fix)
+        return Proposal(finding, manifest, found.source, fix)
 
     def _has(self, document: dict[str, Any], manifest: Manifest) -> bool:
         """These manifests have an object of the same name."""

@@ -159,6 +159,11 @@ def test_a_new_object_is_written_once_for_all_files() -> None:
     assert "namespace: team-a" in texts[0].partition("kind: ResourceQuota")[2]
 
 
+def test_objects_of_the_same_name_are_all_mended() -> None:
+    after = mended(mend(RESTRICTED, Choice.NONE, file=text_of(PUBLIC, PUBLIC, PUBLIC)))
+    assert after.count("serviceType: ClusterIP") == 3
+
+
 def test_an_entry_is_appended_to_another_file() -> None:
     fixture = load(next(file for file in ALL if file.match("*/denied/egress-of-a-cluster.yaml")))
     document, _ = admitted(fixture)
