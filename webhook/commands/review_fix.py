@@ -91,7 +91,8 @@ def summary(mending: Mending, failed: Mapping[str, str], *, dry_run: bool) -> It
     fixed = [file for file in mending.files if file.name not in failed]
     for file in fixed:
         rules = Counter(finding.rule for finding in file.findings)
-        yield f"{verb} {file.name}: {', '.join(_counted(*item) for item in rules.items())}"
+        counted = ", ".join(_counted(*item) for item in rules.items())
+        yield f"{verb} {file.name}: {counted or 'parts of findings'}"
     for name, reason in failed.items():
         yield f"could not write {name}: {reason}"
     reasons = Counter(reason for _, reason in mending.left)

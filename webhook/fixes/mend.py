@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from policies.remedies.grammar import Choice
 from webhook.fixes.plan import CannotMendError
-from webhook.fixes.proposals import Key, Proposal, proposals
+from webhook.fixes.proposals import Key, Proposal, Step, proposals
 from webhook.fixes.text import FixableText
 from webhook.manifests.read import Manifest, objects
 from webhook.review.finding import ReviewFinding
@@ -51,7 +51,7 @@ class Mender:
     most: Choice
     kept: Mapping[str, str] = field(default_factory=dict)
     _texts: dict[str, bytes] = field(default_factory=dict)
-    _tried: dict[Key, str] = field(default_factory=dict)
+    _tried: dict[Step, str] = field(default_factory=dict)
     _made: dict[Key, Proposal] = field(default_factory=dict)
 
     def mend(self, run: ReviewRun) -> Mending:
@@ -70,7 +70,7 @@ class Mender:
         """Change the texts once; the names of those that changed."""
         by_file: dict[str, list[Proposal]] = defaultdict(list)
         for proposal in proposals(run, self.most):
-            if proposal.fix is not None and proposal.key not in self._tried:
+            if proposal.fix is not None and proposal.step not in self._tried:
                 by_file[proposal.file].append(proposal)
         return {name for name, found in by_file.items() if self._change(name, found)}
 
@@ -84,11 +84,11 @@ class Mender:
                 [proposal.fix for proposal in found if proposal.fix is not None]
             )
         except CannotMendError as error:
-            self._tried.update((proposal.key, str(error)) for proposal in found)
+            self._tried.update((proposal.step, str(error)) for proposal in found)
             return False
         for index, proposal in enumerate(found):
             # A finding that comes back after its remedy is not tried again.
-            self._tried[proposal.key] = mended.left.get(index, "the remedy does not remove it")
+            self._tried[proposal.step] = mended.left.get(index, "the remedy does not remove it")
             if index not in mended.left:
                 self._made[proposal.key] = proposal
         self._texts[name] = mended.text.encode()
@@ -98,7 +98,7 @@ class Mender:
         remaining = list(proposals(run, self.most))
         keys = {proposal.key for proposal in remaining}
         left = tuple(
-            (proposal.finding, self._tried.get(proposal.key) or proposal.why_not)
+            (proposal.finding, self._tried.get(proposal.step) or proposal.why_not)
             for proposal in remaining
         )
         made = [proposal for key, proposal in self._made.items() if key not in keys]

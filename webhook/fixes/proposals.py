@@ -28,6 +28,8 @@ NEEDS_CHOICE = "the remedy chooses a value: --fix=all writes it"
 
 # Recognizes a finding in the next review: its file, object, rule, message and place.
 Key = tuple[str, int, str, str, Pointer]
+# The finding, and its remediation: a second one is another step.
+Step = tuple[Key, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,10 @@ class Proposal:
         # The number, because two objects of a file may have the same name.
         place = manifest.source, manifest.number
         return (*place, finding.rule, finding.message, finding.pointer)
+
+    @property
+    def step(self) -> Step:
+        return self.key, self.finding.remediation
 
 
 def proposals(run: ReviewRun, most: Choice) -> Iterator[Proposal]:

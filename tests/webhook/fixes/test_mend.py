@@ -159,6 +159,34 @@ def test_a_new_object_is_written_once_for_all_files() -> None:
     assert "namespace: team-a" in texts[0].partition("kind: ResourceQuota")[2]
 
 
+def test_what_a_first_remedy_uncovers_is_mended_too() -> None:
+    file = next(file for file in ALL if file.match("no-open-ingress/denied/satisfy-any.yaml"))
+    document, _ = admitted(load(file))
+    canary = "/metadata/annotations/nginx.ingress.kubernetes.io~1canary"
+    ingress = factory.changed(document, {canary: "true"})
+    mending = mend(RESTRICTED, Choice.NONE, file=text_of(ingress))
+    findings = mending.files[0].findings
+    assert [finding.rule for finding in findings] == ["no-open-ingress"]
+    assert "canary" not in mended(mending) and "satisfy" not in mended(mending)
+    assert mending.left == ()
+
+
+def test_a_container_that_kuberay_adds_is_left() -> None:
+    spec = "/spec/rayClusterConfig/headGroupSpec/template/spec"
+    changes = {
+        "/spec/rayClusterConfig/enableInTreeAutoscaling": True,
+        f"{spec}/containers/0/image": "registry.example/own:2.60.0",
+    }
+    service = factory.changed(factory.ray_service(), changes)
+    mending = mend(RESTRICTED, Choice.VALUE, file=text_of(service))
+    reason = "RayWarden cannot tell where the manifest says this"
+    left = [finding.message for finding, why in mending.left if why == reason]
+    assert left == ["container autoscaler of the head may run as root"]
+    config = next(yaml.safe_load_all(mended(mending)))["spec"]["rayClusterConfig"]
+    (container,) = config["headGroupSpec"]["template"]["spec"]["containers"]
+    assert container["securityContext"] == {"runAsNonRoot": True, "runAsUser": 1000}
+
+
 def test_objects_of_the_same_name_are_all_mended() -> None:
     after = mended(mend(RESTRICTED, Choice.NONE, file=text_of(PUBLIC, PUBLIC, PUBLIC)))
     assert after.count("serviceType: ClusterIP") == 3
