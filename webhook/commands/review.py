@@ -19,7 +19,7 @@ from webhook.commands.outputs import outputs_of, write
 from webhook.manifests.dry_run import ReviewedManifest
 from webhook.manifests.read import Manifest
 from webhook.policy.file import load_policy
-from webhook.reports.formats import ReportFormat
+from webhook.reports.formats import ReportFormat, render
 from webhook.review.finding import Level
 from webhook.review.run import ReadSources, ReviewRun, review_manifests
 from webhook.settings import SetupError, from_environment
@@ -110,7 +110,7 @@ def review_command(
     written.
     """
     _check_options(patch=patch, include_derived=include_derived, fix=fix, dry_run=dry_run)
-    outputs = outputs_of(output or [])
+    outputs = outputs_of(output or [], ReportFormat)
     in_force = load_policy(policy)
     new_reviewer = partial(offline.offline_reviewer, from_environment(), in_force)
     operator = _operator(kuberay, kuberay_feature_gates)
@@ -129,10 +129,11 @@ def review_command(
     if patch:
         _print_patched(run, include_derived)
     stdout_is_taken = patch or dry_run or (fix is not None and "-" in sources)
-    write(outputs, run.results, stdout_is_taken=stdout_is_taken)
-    if run.results.unreadable or not is_written:
+    results = run.results
+    write(outputs, lambda format: render(format, results), stdout_is_taken=stdout_is_taken)
+    if results.unreadable or not is_written:
         raise typer.Exit(_UNREADABLE)
-    raise typer.Exit(_FAILED if run.results.fails_at(fail_on.level) else _PASSED)
+    raise typer.Exit(_FAILED if results.fails_at(fail_on.level) else _PASSED)
 
 
 def _check_options(
