@@ -30,6 +30,32 @@ class ReviewRun:
     results: Results
 
 
+@dataclass(frozen=True, slots=True)
+class ReadSources:
+    """The manifests in files, folders and pipes, what could not be read, and the files skipped."""
+
+    manifests: Sequence[Manifest]
+    unreadable: Sequence[UnreadableManifest] = ()
+    skipped: int = 0
+
+    @classmethod
+    def of(cls, sources: Sequence[str]) -> "ReadSources":
+        """Read every source: files, folders, or `-` for standard input."""
+        manifests: list[Manifest] = []
+        unreadable: list[UnreadableManifest] = []
+        skipped = 0
+        for source in sources:
+            for result in read(source):
+                match result:
+                    case Manifest():
+                        manifests.append(result)
+                    case UnreadableManifest():
+                        unreadable.append(result)
+                    case SkippedFile():
+                        skipped += 1
+        return cls(manifests, unreadable, skipped)
+
+
 def review_sources(
     sources: Sequence[str],
     new_reviewer: Callable[[NamespaceStates], Reviewer],
@@ -43,26 +69,28 @@ def review_sources(
     `namespace` is the namespace of manifests that name none. `notes` are about the policy. With
     `schemas`, those of KubeRay's kinds, fields are checked as well.
     """
-    manifests: list[Manifest] = []
-    unreadable: list[UnreadableManifest] = []
-    skipped = 0
-    for source in sources:
-        for result in read(source):
-            match result:
-                case Manifest():
-                    manifests.append(result)
-                case UnreadableManifest():
-                    unreadable.append(result)
-                case SkippedFile():
-                    skipped += 1
+    read_sources = ReadSources.of(sources)
+    return review_manifests(read_sources, new_reviewer, namespace, kuberay, notes, schemas)
+
+
+def review_manifests(
+    sources: ReadSources,
+    new_reviewer: Callable[[NamespaceStates], Reviewer],
+    namespace: str,
+    kuberay: KubeRayOperator,
+    notes: Sequence[str] = (),
+    schemas: Schemas | None = None,
+) -> ReviewRun:
+    """Like `review_sources`, for what was read before."""
+    manifests = sources.manifests
     documents = [manifest.document for manifest in manifests]
     reviewer = new_reviewer(ManifestNamespaces(documents, namespace, operator=kuberay))
     outcomes = [_outcome(reviewer, manifest, namespace, schemas) for manifest in manifests]
     judge = Judge(Path.cwd())
     results = Results(
         objects=[judge.result(outcome) for outcome in _reviewed(outcomes)],
-        unreadable=[*unreadable, *_unreadable(outcomes)],
-        skipped=skipped + outcomes.count(None),
+        unreadable=[*sources.unreadable, *_unreadable(outcomes)],
+        skipped=sources.skipped + outcomes.count(None),
         notes=[*notes, *notes_on_other_policies(documents)],
         texts={text.name: text for text in _texts(manifests)},
     )
