@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from webhook.fixes.nodes import Collection, Mapping, Node, Sequence
+from webhook.fixes.nodes import Collection, Mapping, TextNode, Sequence
 
 Held = tuple[Collection, str | int]
 
@@ -10,7 +10,7 @@ Held = tuple[Collection, str | int]
 class Layout:
     """The indentation of the first nested mapping and list, and the holder of every collection."""
 
-    def __init__(self, root: Node, text: str) -> None:
+    def __init__(self, root: TextNode, text: str) -> None:
         self._text = text
         self.holders: dict[int, Held] = {}
         self.step = 0
@@ -40,7 +40,7 @@ class Layout:
         return offset - self._text.rfind("\n", 0, offset) - 1
 
 
-def _children(node: Collection) -> Iterator[tuple[str | int, Node]]:
+def _children(node: Collection) -> Iterator[tuple[str | int, TextNode]]:
     if isinstance(node, Mapping):
         for name, member in node.members.items():
             yield name, member.value

@@ -10,7 +10,7 @@ from policies.documents.yaml_scalars import MERGE_TAG, key_text, scalar_value
 
 
 @dataclass(slots=True, eq=False)
-class Node:
+class TextNode:
     """A value of a document. `start` and `end` are offsets in the text.
 
     A block collection ends with its last value, not at the next one, so that comments are outside.
@@ -22,7 +22,7 @@ class Node:
 
 
 @dataclass(slots=True, eq=False)
-class Scalar(Node):
+class Scalar(TextNode):
     """A text, number, boolean or null; `style` is its quote, `|`, `>` or empty.
 
     A null `is_empty` if nothing is written for it.
@@ -34,10 +34,10 @@ class Scalar(Node):
 
 
 @dataclass(slots=True, eq=False)
-class Alias(Node):
+class Alias(TextNode):
     """A reference to `target`, which has an anchor."""
 
-    target: Node = field(default_factory=lambda: Node(0, 0))
+    target: TextNode = field(default_factory=lambda: TextNode(0, 0))
 
 
 @dataclass(slots=True, eq=False)
@@ -45,34 +45,34 @@ class Member:
     """A key of a mapping and its value."""
 
     key: Scalar
-    value: Node
+    value: TextNode
 
 
 @dataclass(slots=True, eq=False)
-class Mapping(Node):
+class Mapping(TextNode):
     """An object. `merged` are the values of its merge keys (`<<`)."""
 
     is_flow: bool = False
     members: dict[str, Member] = field(default_factory=dict)
-    merged: list[Node] = field(default_factory=list)
+    merged: list[TextNode] = field(default_factory=list)
     # How many members it shows in the text, merge keys included.
     entries: int = 0
-    first: Node | None = None
-    last: Node | None = None
+    first: TextNode | None = None
+    last: TextNode | None = None
 
 
 @dataclass(slots=True, eq=False)
-class Sequence(Node):
+class Sequence(TextNode):
     """A list."""
 
     is_flow: bool = False
-    items: list[Node] = field(default_factory=list)
+    items: list[TextNode] = field(default_factory=list)
 
 
 Collection = Mapping | Sequence
 
 
-def documents(text: str) -> Iterator[Node]:
+def documents(text: str) -> Iterator[TextNode]:
     """The root of each document of `text`, which `load_all` must have accepted before.
 
     Depth and size are bounded by that. Raises yaml.YAMLError.
@@ -89,14 +89,14 @@ class _Composer:
     def __init__(self, events: Iterator[Any], text: str) -> None:
         self._events = events
         self._text = text
-        self._anchors: dict[str, Node] = {}
+        self._anchors: dict[str, TextNode] = {}
 
-    def node(self, event: Any) -> Node:
+    def node(self, event: Any) -> TextNode:
         start, end = event.start_mark.index, event.end_mark.index
         anchor: str = event.anchor or ""
         if isinstance(event, yaml.AliasEvent):
             return Alias(start, end, target=self._anchors[anchor])
-        node: Node
+        node: TextNode
         if isinstance(event, yaml.ScalarEvent):
             node = self._scalar(event, start, end, anchor)
         elif isinstance(event, yaml.MappingStartEvent):
@@ -151,7 +151,7 @@ def _is_merge(event: Any) -> bool:
     return event.implicit[0] if event.tag is None else event.tag == MERGE_TAG
 
 
-def target_of(node: Node) -> Node:
+def target_of(node: TextNode) -> TextNode:
     """The node itself, or the one an alias refers to."""
     while isinstance(node, Alias):
         node = node.target

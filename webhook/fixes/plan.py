@@ -6,7 +6,7 @@ from typing import Any
 
 from policies.documents.pointer import Pointer
 from policies.remedies.edits import Append, Remove, SetMember
-from webhook.fixes.nodes import Alias, Collection, Mapping, Node, Scalar, Sequence, target_of
+from webhook.fixes.nodes import Alias, Collection, Mapping, TextNode, Scalar, Sequence, target_of
 
 DocumentEdit = SetMember | Remove | Append
 
@@ -46,7 +46,7 @@ class Changes:
 class EditPlan:
     """The changes of one document, by the collection in which they are made."""
 
-    def __init__(self, root: Node) -> None:
+    def __init__(self, root: TextNode) -> None:
         self._root = root
         self._changes: dict[int, Changes] = {}
 
@@ -140,7 +140,7 @@ class EditPlan:
         return place, len(pointer) - 1
 
 
-def _own(parent: Collection, name: str | int) -> Node | None:
+def _own(parent: Collection, name: str | int) -> TextNode | None:
     """The value as it is written in this collection, without those of merge keys."""
     if isinstance(parent, Mapping):
         member = parent.members.get(str(name))
@@ -149,7 +149,7 @@ def _own(parent: Collection, name: str | int) -> Node | None:
     return parent.items[int(name)] if is_item else None
 
 
-def _child(parent: Collection, name: str | int) -> Node | None:
+def _child(parent: Collection, name: str | int) -> TextNode | None:
     own = _own(parent, name)
     if own is not None:
         return target_of(own)
@@ -175,10 +175,10 @@ def _merged(before: Any, value: Any) -> Any:
     return {**before, **{name: _merged(before.get(name), part) for name, part in value.items()}}
 
 
-def anchors_on(root: Node, pointer: Pointer) -> list[str]:
+def anchors_on(root: TextNode, pointer: Pointer) -> list[str]:
     """The anchors and aliases on the way to `pointer`, which may share what is there."""
     names: list[str] = []
-    node: Node | None = root
+    node: TextNode | None = root
     for token in (*pointer, None):
         if isinstance(node, Alias) or (node is not None and node.anchor):
             names.append(target_of(node).anchor)

@@ -4,7 +4,7 @@ from collections.abc import Collection as Names
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from webhook.fixes.nodes import Collection, Mapping, Node, Scalar, Sequence
+from webhook.fixes.nodes import Collection, Mapping, TextNode, Scalar, Sequence
 from webhook.fixes.plan import CannotMendError, Changes
 from webhook.fixes.render import Style, block, inline, members
 from webhook.fixes.splice import Lines, Splice
@@ -59,7 +59,7 @@ class Rewriter:
             return self._lines.column(self._dash(place, 0))
         return self._lines.column(place.first.start if place.first else place.start)
 
-    def _value(self, place: Collection, name: str | int) -> Node:
+    def _value(self, place: Collection, name: str | int) -> TextNode:
         if isinstance(place, Mapping):
             return place.members[str(name)].value
         return place.items[int(name)]
@@ -89,7 +89,7 @@ class Rewriter:
         else:
             yield from self._replace(value, indicator, new)
 
-    def _replace(self, value: Node, indicator: int, new: Any) -> Iterator[Splice]:
+    def _replace(self, value: TextNode, indicator: int, new: Any) -> Iterator[Splice]:
         if isinstance(value, Mapping | Sequence) and not value.is_flow:
             yield from self._replace_block(value, indicator, new)
             return
@@ -160,7 +160,7 @@ class Rewriter:
                 raise CannotMendError("a comment may stand between the braces")
             yield part
 
-    def _entries(self, place: Collection) -> tuple[list[int], list[Node]]:
+    def _entries(self, place: Collection) -> tuple[list[int], list[TextNode]]:
         """Where the members or items of a flow collection begin, and their values."""
         if isinstance(place, Sequence):
             return [item.start for item in place.items], place.items

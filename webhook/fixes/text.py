@@ -13,7 +13,7 @@ from policies.documents.untrusted_yaml import UntrustedYamlError, load_all
 from policies.remedies.edits import ContradictionError, carried_out
 from webhook.fixes import nodes
 from webhook.fixes.layout import Layout
-from webhook.fixes.nodes import Node
+from webhook.fixes.nodes import TextNode
 from webhook.fixes.plan import CannotMendError, DocumentEdit, EditPlan, anchors_on
 from webhook.fixes.render import Style, block
 from webhook.fixes.rewrite import Rewriter
@@ -207,7 +207,7 @@ def _is_json(text: str) -> bool:
     return True
 
 
-def _read(text: str) -> tuple[list[Any], list[Node]]:
+def _read(text: str) -> tuple[list[Any], list[TextNode]]:
     try:
         values = list(load_all(text))
         return values, list(nodes.documents(text))
