@@ -9,6 +9,7 @@ from policies.registry import RULES
 from webhook.manifests.dry_run import ReviewedManifest, ReviewedObject
 from webhook.manifests.read import Manifest
 from webhook.review.authored import authored_pointer
+from webhook.review.files import file_in
 from webhook.review.finding import Level, Place, ReviewFinding, Subject, SuppressedBy, Suppression
 from webhook.review.fingerprint import Fingerprints, named_path
 from webhook.review.results import DerivedObject, ObjectResult
@@ -56,7 +57,7 @@ class Judge:
             pointer = authored_pointer(reviewed, violation.pointer)
             place = place_of(manifest, pointer)
             path = named_path(pointer, outcome.sent)
-            file = place.template or self._relative(manifest.source)
+            file = place.template or file_in(self._folder, manifest.source)
             fingerprint = self._fingerprints.of(
                 file, subject, violation.rule, violation.message, path
             )
@@ -73,12 +74,6 @@ class Judge:
                 derived=derived,
                 suppression=suppression,
             )
-
-    def _relative(self, source: str) -> str:
-        path = PurePath(source)
-        if path.is_relative_to(self._folder):
-            path = path.relative_to(self._folder)
-        return path.as_posix()
 
 
 def subject_of(reviewed: ReviewedObject) -> Subject:

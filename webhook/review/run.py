@@ -55,13 +55,15 @@ def review_sources(
     documents = [manifest.document for manifest in manifests]
     reviewer = new_reviewer(ManifestNamespaces(documents, namespace, operator=kuberay))
     outcomes = [_outcome(reviewer, manifest, namespace) for manifest in manifests]
-    judge = Judge(Path.cwd())
+    folder = Path.cwd()
+    judge = Judge(folder)
     results = Results(
         objects=[judge.result(outcome) for outcome in _reviewed(outcomes)],
         unreadable=[*unreadable, *_unreadable(outcomes)],
         skipped=skipped + outcomes.count(None),
         notes=[*notes, *notes_on_other_policies(documents)],
         texts={text.name: text for text in _texts(manifests)},
+        folder=folder,
     )
     return ReviewRun(manifests, outcomes, results)
 
