@@ -1,51 +1,20 @@
 """The policy file: profiles, settings of rules, own rules, exemptions, and injection."""
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from datetime import date
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    GetCoreSchemaHandler,
-    ValidationError,
-    create_model,
-    model_validator,
-)
+from pydantic import Field, GetCoreSchemaHandler, ValidationError, create_model
 from pydantic_core import CoreSchema, core_schema
 
 from policies.configured import OFF, Configured, Injection, NetworkIsolation, OwnNetworkPolicies
-from policies.documents.patterns import matches_any
-from policies.expressions import OWN, Expressions, OwnRule, ProfileName
+from policies.exemptions import ALL, RULE_IDS, AuthorSuppressions, Exemption
+from policies.expressions import Expressions, OwnRule, ProfileName
 from policies.model import NAMESPACE_LABELS, Mode, Profile, Rule, Violation
 from policies.problems import PolicyError, Problem, problems_in, unknown_rule
 from policies.registry import RULES
 from policies.rules.operator_made_pods import OperatorMadePods
-
-RULE_IDS = tuple(rule.id for rule in RULES)
-_DAY = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
-
-
-def _known_rule(name: str) -> str:
-    if name not in RULE_IDS and not re.match(OWN, name):
-        raise ValueError(unknown_rule(name, RULE_IDS))
-    return name
-
-
-def _day(value: Any) -> date:
-    # Pydantic alone would also accept the seconds since 1970, as a number and as a string.
-    if not isinstance(value, str) or not re.match(_DAY, value):
-        raise ValueError("write a day as 2027-01-31")
-    return date.fromisoformat(value)
-
-
-_RULE_ID_SCHEMA: dict[str, Any] = {"anyOf": [{"enum": list(RULE_IDS)}, {"pattern": OWN}]}
-RuleId = Annotated[str, AfterValidator(_known_rule), Field(json_schema_extra=_RULE_ID_SCHEMA)]
-Day = Annotated[date, BeforeValidator(_day), Field(json_schema_extra={"pattern": _DAY})]
 
 
 class Profiles(Configured):
@@ -90,56 +59,6 @@ def _settings_of(rule: type[Rule]) -> type[RuleSettings]:
     return create_model(name, __base__=RuleSettings, __doc__=summary, parameters=(rule, parameters))
 
 
-class Exemption(Configured):
-    """Exempts requests from rules. All lists that are set must match; at least one must be set."""
-
-    # The same condition as in _names_something, for editors.
-    model_config = ConfigDict(
-        json_schema_extra={
-            "anyOf": [
-                {"required": [name], "properties": {name: {"minItems": 1}}}
-                for name in ("rules", "namespaces", "names", "users")
-            ]
-        }
-    )
-
-    rules: tuple[RuleId, ...] = Field((), description="rule ids; all rules if empty")
-    namespaces: tuple[str, ...] = Field(
-        (), description="patterns of namespaces; `*` matches anything"
-    )
-    names: tuple[str, ...] = Field(
-        (), description="patterns of the object's name; of a pod, its generateName"
-    )
-    users: tuple[str, ...] = Field((), description="patterns of the requesting user")
-    reason: str = Field(min_length=1, description="why; goes into the audit log")
-    until: Day | None = Field(None, description="the last day of the exemption; no end if unset")
-
-    @model_validator(mode="after")
-    def _names_something(self) -> Self:
-        if not (self.rules or self.namespaces or self.names or self.users):
-            raise ValueError("name at least one of rules, namespaces, names and users")
-        return self
-
-    def covers(self, violation: Violation, namespace: str, name: str, user: str) -> bool:
-        """This exemption is for this violation, whether it has expired or not."""
-        if self.rules and violation.rule not in self.rules:
-            return False
-        return (
-            _matches(namespace, self.namespaces)
-            and _matches(name, self.names)
-            and _matches(user, self.users)
-        )
-
-    def holds(self, today: date) -> bool:
-        """This exemption has not expired."""
-        return self.until is None or today <= self.until
-
-
-def _matches(value: str, patterns: tuple[str, ...]) -> bool:
-    """`value` matches one of `patterns`, or there are none."""
-    return not patterns or matches_any(value, patterns)
-
-
 class PolicyFile(Configured):
     """The policy file. Every part is optional; an empty file is the default policy."""
 
@@ -162,6 +81,10 @@ class PolicyFile(Configured):
     exemptions: tuple[Exemption, ...] = Field(
         (), description="which requests are exempt from which rules, why, and until when"
     )
+    author_suppressions: AuthorSuppressions = Field(
+        AuthorSuppressions(),
+        description="which findings the authors of manifests may suppress in reviews",
+    )
     inject: Injection = Field(
         Injection(), description="choices about the defaults that RayWarden writes"
     )
@@ -171,13 +94,16 @@ class PolicyFile(Configured):
 
 
 def _own_rule_problems(file: PolicyFile) -> Iterator[Problem]:
-    """Duplicate ids of own rules, and exemptions from own rules that do not exist."""
+    """Duplicate ids of own rules, and names of own rules that do not exist."""
     ids: list[str] = []
     for index, rule in enumerate(file.expressions):
         if rule.id in ids:
             yield Problem(("expressions", index, "id"), f"{rule.id} is defined twice")
         ids.append(rule.id)
     known = (*RULE_IDS, *ids)
+    for position, name in enumerate(file.author_suppressions.rules):
+        if name not in (*known, *ALL):
+            yield Problem(("authorSuppressions", "rules", position), unknown_rule(name, known))
     for index, exemption in enumerate(file.exemptions):
         for position, name in enumerate(exemption.rules):
             if name not in known:

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from policies.config import Policy
 from policies.documents.pointer import ROOT
 from policies.model import Severity
 from policies.ray.operator import KubeRayOperator
@@ -22,6 +23,7 @@ from webhook.review.finding import (
 )
 from webhook.review.results import ObjectResult, Results
 from webhook.review.run import review_sources
+from webhook.review.suppressions import AuthorSuppressions
 
 SUBJECT = Subject("RayCluster", "team-a", "demo")
 FINDING = ReviewFinding(
@@ -81,6 +83,10 @@ def review_of(file: Path, *manifests: Any, policy: Mapping[str, Any] | None = No
     texts = [text if isinstance(text, str) else yaml.safe_dump(text) for text in manifests]
     file.write_text("---\n".join(texts))
     run = review_sources(
-        [str(file)], lambda states: factory.reviewer(policy), "default", KubeRayOperator()
+        [str(file)],
+        lambda states: factory.reviewer(policy),
+        "default",
+        KubeRayOperator(),
+        suppressions=AuthorSuppressions(Policy.parse(policy)),
     )
     return run.results

@@ -18,9 +18,19 @@ from webhook.policy.file import load_policy
 from webhook.reports.formats import ReportFormat
 from webhook.review.finding import Level
 from webhook.review.run import ReviewRun, review_sources
+from webhook.review.suppressions import AuthorSuppressions
 from webhook.settings import SetupError, from_environment
 
 _PASSED, _FAILED, _UNREADABLE = 0, 1, 2
+
+
+def _print_schema(chosen: bool) -> None:
+    if chosen:
+        # Only this option needs these models, and they take time to build.
+        from webhook.reports import json_schema
+
+        print(json_schema.text(), end="")
+        raise typer.Exit()
 
 
 class FailOn(StrEnum):
@@ -85,6 +95,15 @@ def review_command(
     min_severity: Annotated[
         Severity, typer.Option(help="Leave out findings of a lower severity.")
     ] = Severity.LOW,
+    _schema: Annotated[
+        bool,
+        typer.Option(
+            "--schema",
+            callback=_print_schema,
+            is_eager=True,
+            help="Print the JSON Schema of --output json, and exit.",
+        ),
+    ] = False,
 ) -> None:
     """Review manifests as admission would, without a cluster.
 
@@ -100,6 +119,7 @@ def review_command(
         namespace,
         _operator(kuberay, kuberay_feature_gates),
         offline.policy_notes(in_force),
+        AuthorSuppressions(in_force),
     )
     results = run.results.at_least(min_severity)
     if patch:

@@ -15,6 +15,7 @@ from webhook.manifests.state import ManifestNamespaces
 from webhook.ports import NamespaceStates
 from webhook.review.judged import Judge
 from webhook.review.results import Results
+from webhook.review.suppressions import AuthorSuppressions
 
 # The outcome of a manifest; None if it has nothing to do with Ray.
 Outcome = ReviewedManifest | UnreadableManifest | None
@@ -35,10 +36,12 @@ def review_sources(
     namespace: str,
     kuberay: KubeRayOperator,
     notes: Sequence[str] = (),
+    suppressions: AuthorSuppressions | None = None,
 ) -> ReviewRun:
     """Review every manifest in the sources: files, folders, or `-` for standard input.
 
     `namespace` is the namespace of manifests that name none. `notes` are about the policy.
+    Comments have an effect with `suppressions` only.
     """
     manifests: list[Manifest] = []
     unreadable: list[UnreadableManifest] = []
@@ -56,9 +59,9 @@ def review_sources(
     reviewer = new_reviewer(ManifestNamespaces(documents, namespace, operator=kuberay))
     outcomes = [_outcome(reviewer, manifest, namespace) for manifest in manifests]
     folder = Path.cwd()
-    judge = Judge(folder)
+    judge = Judge(folder, suppressions)
     results = Results(
-        objects=[judge.result(outcome) for outcome in _reviewed(outcomes)],
+        objects=judge.results(_reviewed(outcomes)),
         unreadable=[*unreadable, *_unreadable(outcomes)],
         skipped=skipped + outcomes.count(None),
         notes=[*notes, *notes_on_other_policies(documents)],
