@@ -12,6 +12,7 @@ import yaml
 from policies.model import Severity
 from policies.ray.operator import KubeRayOperator
 from webhook import offline
+from webhook.commands.baselines import with_baseline
 from webhook.commands.outputs import outputs_of, write
 from webhook.manifests.dry_run import ReviewedManifest
 from webhook.policy.file import load_policy
@@ -95,6 +96,15 @@ def review_command(
     min_severity: Annotated[
         Severity, typer.Option(help="Leave out findings of a lower severity.")
     ] = Severity.LOW,
+    baseline: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Findings in this file do not count.")
+    ] = None,
+    write_baseline: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write the findings that count into this file. Dates in it stay."
+        ),
+    ] = None,
     _schema: Annotated[
         bool,
         typer.Option(
@@ -121,7 +131,8 @@ def review_command(
         offline.policy_notes(in_force),
         AuthorSuppressions(in_force),
     )
-    results = run.results.at_least(min_severity)
+    today = offline.now().date()
+    results = with_baseline(run.results, baseline, write_baseline, today).at_least(min_severity)
     if patch:
         _print_patched(run, include_derived)
     write(outputs, results, stdout_is_taken=patch)
