@@ -30,6 +30,14 @@ from policies.problems import PolicyError
         ),
         ({"inject": {"nodeIpAddress": "dns"}}, "inject.nodeIpAddress: Input should be"),
         ({"inject": {"nonRootImages": [{"image": "a", "uid": 0}]}}, "inject.nonRootImages.0.uid"),
+        (
+            {"authorSuppressions": {"rules": ["no-rot"]}},
+            "authorSuppressions.rules.0: no rule is called no-rot; did you mean no-root?",
+        ),
+        (
+            {"authorSuppressions": {"rules": ["own-label"]}},
+            "authorSuppressions.rules.0: no rule is called own-label",
+        ),
         ({"color": "red"}, "color: there is no such field"),
         ({"apiVersion": "raywarden.io/v2"}, "apiVersion: Input should be"),
         (["a"], "write a mapping"),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from policies.model import Rule
 from policies.registry import RULES
+from webhook.review.suppressions import AUTHOR_SUPPRESSIONS
 
 _PARAGRAPH = re.compile(r"\n+(?=(?:Why|Fix):)")
 
@@ -33,4 +34,15 @@ def _text_of(rule: type[Rule]) -> RuleText:
     return RuleText(scope.partition("\n")[0], " ".join(scope.split()), **named)
 
 
-_TEXTS: Mapping[str, RuleText] = {rule.id: _text_of(rule) for rule in RULES}
+_COMMENTS = "Notes comments that suppress nothing."
+_TEXTS: Mapping[str, RuleText] = {
+    **{rule.id: _text_of(rule) for rule in RULES},
+    AUTHOR_SUPPRESSIONS: RuleText(
+        _COMMENTS,
+        f"{_COMMENTS} This is no rule of admission: only `raywarden review` reads comments such as "
+        "`# raywarden: ignore[no-root] REASON`, where `authorSuppressions` in the policy file lets "
+        "authors write them.",
+        "a comment that suppresses nothing today may hide a new finding tomorrow.",
+        "give a reason, name a rule that the policy lists, or remove the comment.",
+    ),
+}
