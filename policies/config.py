@@ -1,20 +1,52 @@
 """The policy file: profiles, settings of rules, own rules, exemptions, and injection."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from datetime import date
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, GetCoreSchemaHandler, ValidationError, create_model
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    ValidationError,
+    WithJsonSchema,
+    WrapValidator,
+    create_model,
+    model_validator,
+)
 from pydantic_core import CoreSchema, core_schema
 
-from policies.configured import OFF, Configured, Injection, NetworkIsolation, OwnNetworkPolicies
-from policies.exemptions import ALL, RULE_IDS, AuthorSuppressions, Exemption
-from policies.expressions import Expressions, OwnRule, ProfileName
+from policies.configured import (
+    ALL,
+    OFF,
+    Configured,
+    Day,
+    Injection,
+    NetworkIsolation,
+    OwnNetworkPolicies,
+    all_or_list,
+)
+from policies.documents.patterns import matches_any
+from policies.expressions import OWN, Expressions, OwnRule, ProfileName
 from policies.model import NAMESPACE_LABELS, Mode, Profile, Rule, Violation
 from policies.problems import PolicyError, Problem, problems_in, unknown_rule
 from policies.registry import RULES
 from policies.rules.operator_made_pods import OperatorMadePods
+
+RULE_IDS = tuple(rule.id for rule in RULES)
+
+
+def _known_rule(name: str) -> str:
+    if name not in RULE_IDS and not re.match(OWN, name):
+        raise ValueError(unknown_rule(name, RULE_IDS))
+    return name
+
+
+_RULE_ID_SCHEMA: dict[str, Any] = {"anyOf": [{"enum": list(RULE_IDS)}, {"pattern": OWN}]}
+RuleId = Annotated[str, AfterValidator(_known_rule), Field(json_schema_extra=_RULE_ID_SCHEMA)]
 
 
 class Profiles(Configured):
@@ -57,6 +89,73 @@ def _settings_of(rule: type[Rule]) -> type[RuleSettings]:
     summary = (rule.__doc__ or "").partition("\n")[0]
     name = f"{rule.__name__}Settings"
     return create_model(name, __base__=RuleSettings, __doc__=summary, parameters=(rule, parameters))
+
+
+class Exemption(Configured):
+    """Exempts requests from rules. All lists that are set must match; at least one must be set."""
+
+    # The same condition as in _names_something, for editors.
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"required": [name], "properties": {name: {"minItems": 1}}}
+                for name in ("rules", "namespaces", "names", "users")
+            ]
+        }
+    )
+
+    rules: tuple[RuleId, ...] = Field((), description="rule ids; all rules if empty")
+    namespaces: tuple[str, ...] = Field(
+        (), description="patterns of namespaces; `*` matches anything"
+    )
+    names: tuple[str, ...] = Field(
+        (), description="patterns of the object's name; of a pod, its generateName"
+    )
+    users: tuple[str, ...] = Field((), description="patterns of the requesting user")
+    reason: str = Field(min_length=1, description="why; goes into the audit log")
+    until: Day | None = Field(None, description="the last day of the exemption; no end if unset")
+
+    @model_validator(mode="after")
+    def _names_something(self) -> Self:
+        if not (self.rules or self.namespaces or self.names or self.users):
+            raise ValueError("name at least one of rules, namespaces, names and users")
+        return self
+
+    def covers(self, violation: Violation, namespace: str, name: str, user: str) -> bool:
+        """This exemption is for this violation, whether it has expired or not."""
+        if self.rules and violation.rule not in self.rules:
+            return False
+        return (
+            _matches(namespace, self.namespaces)
+            and _matches(name, self.names)
+            and _matches(user, self.users)
+        )
+
+    def holds(self, today: date) -> bool:
+        """This exemption has not expired."""
+        return self.until is None or today <= self.until
+
+
+class AuthorSuppressions(Configured):
+    """The findings of `raywarden review` that comments in a manifest may suppress.
+
+    Admission does not read comments, so it still refuses the object.
+    """
+
+    rules: Annotated[
+        tuple[RuleId, ...],
+        WrapValidator(all_or_list),
+        WithJsonSchema({"anyOf": [{"const": "all"}, {"type": "array", "items": _RULE_ID_SCHEMA}]}),
+    ] = Field((), description="the ids of these rules, or `all`")
+
+    def allow(self, rule: str) -> bool:
+        """Whether authors may suppress findings of this rule."""
+        return self.rules == ALL or rule in self.rules
+
+
+def _matches(value: str, patterns: tuple[str, ...]) -> bool:
+    """`value` matches one of `patterns`, or there are none."""
+    return not patterns or matches_any(value, patterns)
 
 
 class PolicyFile(Configured):

@@ -23,7 +23,7 @@ from webhook.review.finding import (
 )
 from webhook.review.results import ObjectResult, Results
 from webhook.review.run import review_sources
-from webhook.review.suppressions import AuthorSuppressions
+from webhook.review.suppressions import IgnoreComments
 
 SUBJECT = Subject("RayCluster", "team-a", "demo")
 FINDING = ReviewFinding(
@@ -87,6 +87,6 @@ def review_of(file: Path, *manifests: Any, policy: Mapping[str, Any] | None = No
         lambda states: factory.reviewer(policy),
         "default",
         KubeRayOperator(),
-        suppressions=AuthorSuppressions(Policy.parse(policy)),
+        suppressions=IgnoreComments(Policy.parse(policy)),
     )
     return run.results

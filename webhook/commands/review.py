@@ -19,7 +19,7 @@ from webhook.policy.file import load_policy
 from webhook.reports.formats import ReportFormat
 from webhook.review.finding import Level
 from webhook.review.run import ReviewRun, review_sources
-from webhook.review.suppressions import AuthorSuppressions
+from webhook.review.suppressions import IgnoreComments
 from webhook.settings import SetupError, from_environment
 
 _PASSED, _FAILED, _UNREADABLE = 0, 1, 2
@@ -129,7 +129,7 @@ def review_command(
         namespace,
         _operator(kuberay, kuberay_feature_gates),
         offline.policy_notes(in_force),
-        AuthorSuppressions(in_force),
+        IgnoreComments(in_force),
     )
     today = offline.now().date()
     results = with_baseline(run.results, baseline, write_baseline, today).at_least(min_severity)

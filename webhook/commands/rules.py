@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from policies.exemptions import RULE_IDS
+from policies.config import RULE_IDS
 from policies.problems import unknown_rule
 from policies.registry import MUTATIONS, RULES
 from webhook.commands import reference

@@ -14,7 +14,7 @@ from webhook.review.files import file_in
 from webhook.review.finding import Level, Place, ReviewFinding, Subject, SuppressedBy, Suppression
 from webhook.review.fingerprint import Fingerprints, named_path
 from webhook.review.results import DerivedObject, ObjectResult
-from webhook.review.suppressions import AUTHOR_SUPPRESSIONS, AuthorSuppressions, Problem
+from webhook.review.suppressions import AUTHOR_SUPPRESSIONS, IgnoreComments, IgnoreProblem
 
 # The severity of rules that the administrator wrote, which state none.
 _OWN_RULE = Severity.MEDIUM
@@ -31,7 +31,7 @@ class Judge:
     `suppressions` are the comments in the manifests; without them, comments have no effect.
     """
 
-    def __init__(self, folder: PurePath, suppressions: AuthorSuppressions | None = None) -> None:
+    def __init__(self, folder: PurePath, suppressions: IgnoreComments | None = None) -> None:
         self._folder = folder
         self._fingerprints = Fingerprints()
         self._suppressions = suppressions
@@ -122,7 +122,7 @@ class Judge:
         findings = [self._problem(result, problem) for problem in problems]
         return replace(result, findings=(*result.findings, *findings))
 
-    def _problem(self, result: ObjectResult, problem: Problem) -> ReviewFinding:
+    def _problem(self, result: ObjectResult, problem: IgnoreProblem) -> ReviewFinding:
         comment = problem.ignore.comment
         place = replace(result.place, line=comment.line, column=comment.column)
         message, rule = problem.message, AUTHOR_SUPPRESSIONS

@@ -15,7 +15,7 @@ from webhook.manifests.state import ManifestNamespaces
 from webhook.ports import NamespaceStates
 from webhook.review.judged import Judge
 from webhook.review.results import Results
-from webhook.review.suppressions import AuthorSuppressions
+from webhook.review.suppressions import IgnoreComments
 
 # The outcome of a manifest; None if it has nothing to do with Ray.
 Outcome = ReviewedManifest | UnreadableManifest | None
@@ -36,7 +36,7 @@ def review_sources(
     namespace: str,
     kuberay: KubeRayOperator,
     notes: Sequence[str] = (),
-    suppressions: AuthorSuppressions | None = None,
+    suppressions: IgnoreComments | None = None,
 ) -> ReviewRun:
     """Review every manifest in the sources: files, folders, or `-` for standard input.
 

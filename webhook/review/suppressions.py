@@ -3,8 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from policies.config import Policy
-from policies.exemptions import RULE_IDS
+from policies.config import RULE_IDS, Policy
 from policies.problems import shown, suggestion
 from webhook.manifests.read import Written
 from webhook.manifests.source_text import SourceText
@@ -15,11 +14,12 @@ from webhook.review.ignore import Ignore, ignores_in
 AUTHOR_SUPPRESSIONS = "author-suppressions"
 # Suggestions take time, and a file with more unknown names does not contain misspellings.
 _MAX_SUGGESTIONS = 50
+_ASK = "fix the finding, or ask the administrator for authorSuppressions in the policy file"
 _FORM = "write # raywarden: ignore[RULE] REASON"
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class IgnoreProblem:
     """What is wrong with a comment."""
 
     ignore: Ignore
@@ -40,7 +40,7 @@ class _Entry:
 class _Comments:
     """The comments of one text: by document, and by rule and the line or document they cover."""
 
-    problems: dict[int, list[Problem]] = field(default_factory=dict)
+    problems: dict[int, list[IgnoreProblem]] = field(default_factory=dict)
     entries: dict[int, list[_Entry]] = field(default_factory=dict)
     by_line: dict[tuple[str, int], _Entry] = field(default_factory=dict)
     by_document: dict[tuple[str, int], _Entry] = field(default_factory=dict)
@@ -60,7 +60,7 @@ class _Comments:
         return self.by_document.get((rule, document))
 
 
-class AuthorSuppressions:
+class IgnoreComments:
     """The comments in the texts of one review, and which of them suppress something."""
 
     def __init__(self, policy: Policy) -> None:
@@ -81,14 +81,14 @@ class AuthorSuppressions:
         entry.is_used = True
         return Suppression(SuppressedBy.COMMENT, entry.ignore.reason)
 
-    def problems(self, written: Written) -> Iterator[Problem]:
+    def problems(self, written: Written) -> Iterator[IgnoreProblem]:
         """What is wrong with the comments of a document, once all of its findings are known."""
         comments = self._comments(written.text)
         yield from comments.problems.get(written.document, ())
         for entry in comments.entries.get(written.document, ()):
             if not entry.is_used:
                 message = f"the comment to ignore {entry.rule} suppresses no finding"
-                yield Problem(entry.ignore, message, f"remove {entry.rule} from the comment")
+                yield IgnoreProblem(entry.ignore, message, f"remove {entry.rule} from the comment")
 
     def _comments(self, text: SourceText) -> _Comments:
         comments = self._texts.get(text)
@@ -102,19 +102,21 @@ class AuthorSuppressions:
                         comments.add(_Entry(ignore, rule))
         return comments
 
-    def _problems(self, ignore: Ignore) -> Iterator[Problem]:
+    def _problems(self, ignore: Ignore) -> Iterator[IgnoreProblem]:
         if not ignore.rules:
-            yield Problem(ignore, "the comment to ignore findings names no rule", _FORM)
+            yield IgnoreProblem(ignore, "the comment to ignore findings names no rule", _FORM)
         elif not ignore.reason:
             names = shown(", ".join(ignore.rules))
-            yield Problem(ignore, f"the comment to ignore {names} has no reason", _FORM)
+            yield IgnoreProblem(ignore, f"the comment to ignore {names} has no reason", _FORM)
         for rule in ignore.rules:
             if rule not in self._known:
-                yield Problem(ignore, self._unknown(rule), "name a rule that exists")
+                yield IgnoreProblem(ignore, self._unknown(rule), "name a rule that exists")
             elif not self._allowed.allow(rule):
                 message = f"the policy does not let authors ignore {rule}"
                 remedy = "fix the finding, or ask the administrator to add the rule to "
-                yield Problem(ignore, message, f"{remedy}authorSuppressions in the policy file")
+                yield IgnoreProblem(
+                    ignore, message, f"{remedy}authorSuppressions in the policy file"
+                )
 
     def _unknown(self, rule: str) -> str:
         message = f"no rule is called {shown(rule)}"

@@ -15,6 +15,7 @@ from webhook.reports.formats import ReportFormat, render
 from webhook.reports.json_report import SCHEMA
 
 PUBLISHED = json.loads(json_schema.text())
+VALIDATOR = jsonschema.Draft202012Validator(PUBLISHED)
 
 
 def reports() -> Iterator[Any]:
@@ -51,11 +52,10 @@ def test_the_schema_allows_no_other_fields_and_needs_all() -> None:
     report = next(reports())
     for part in parts(report):
         part["extra"] = 1
-        with pytest.raises(jsonschema.ValidationError):
-            jsonschema.validate(report, PUBLISHED)
+        assert not VALIDATOR.is_valid(report)
         del part["extra"]
         for name in list(part):
             value = part.pop(name)
-            with pytest.raises(jsonschema.ValidationError):
-                jsonschema.validate(report, PUBLISHED)
+            assert not VALIDATOR.is_valid(report)
             part[name] = value
+    assert VALIDATOR.is_valid(report)

@@ -240,6 +240,18 @@ def test_junit_stays_xml_whatever_authors_write() -> None:
     assert not re.search("[\x00-\x08\x0b\x0c\x0e-\x1f]", text)
 
 
+@pytest.mark.parametrize("format", ReportFormat)
+def test_every_format_can_be_written_whatever_files_are_called(format: ReportFormat) -> None:
+    assert render(format, everything_hostile()).encode()
+
+
+def test_the_name_of_a_file_keeps_its_bytes_in_sarif() -> None:
+    results = reviews.results(replace(FINDING, place=Place("\udcff.yaml", 1, 1)))
+    (result,) = sarif(results)["results"]
+    artifact = result["locations"][0]["physicalLocation"]["artifactLocation"]
+    assert artifact["uri"] == "%FF.yaml"
+
+
 def test_every_format_of_a_real_review(tmp_path: Path) -> None:
     public = {"/spec/headGroupSpec/serviceType": "LoadBalancer"}
     results = reviews.review_of(tmp_path / "a.yaml", factory.changed(factory.ray_cluster(), public))

@@ -122,6 +122,9 @@ def test_reports_say_that_a_finding_is_in_the_baseline(tmp_path: Path) -> None:
     assert states["no-privileged"] == "new"
 
 
+ENTRY = '{"file": "", "object": "", "rule": "", "message": "", "fingerprint": "f", "firstSeen": 3}'
+
+
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
@@ -132,6 +135,10 @@ def test_reports_say_that_a_finding_is_in_the_baseline(tmp_path: Path) -> None:
         ('{"schema": "raywarden.io/baseline/v2", "findings": []}', "not a baseline: schema: "),
         ('{"schema": "raywarden.io/baseline/v1", "findings": [3]}', "not a baseline: findings.0: "),
         ('{"schema": "raywarden.io/baseline/v1", "findings": [], "x\\ny": 1}', "not a baseline: x"),
+        (
+            f'{{"schema": "raywarden.io/baseline/v1", "findings": [{ENTRY}]}}',
+            "not a baseline: findings.0.firstSeen: ",
+        ),
         ("[" * 100_000, "not a baseline: Invalid JSON"),
         (" " * (64 * 1024 * 1024 + 1), "larger than 64 MiB"),
     ],
