@@ -12,6 +12,7 @@ from typing import Any
 
 from policies.documents.pointer import Pointer
 from policies.documents.untyped import as_dict, as_str, dict_items
+from policies.ray.dashboard_proxy import DASHBOARD_PROXY
 from policies.ray.image import repository_of
 from policies.ray.pod import Container, Pod, PodRole
 from policies.ray.workload import ClusterSpec, Workload
@@ -29,6 +30,7 @@ PROXIES = (
     "ose-oauth-proxy",
     "ose-oauth-proxy-rhel9",
 )
+LOOPBACK = ("127.0.0.1", "localhost")
 _VARIABLES = frozenset({TOKEN, TOKEN_PATH})
 _ALL = frozenset({MODE, TOKEN, TOKEN_PATH, KUBERNETES_TOKENS})
 
@@ -90,9 +92,24 @@ def names_authentication(workload: Workload) -> bool:
 
 
 def has_proxy(cluster: ClusterSpec, proxies: Collection[str]) -> bool:
-    """One of these proxies runs beside the head."""
-    images = (repository_of(container.image) for container in cluster.head.pod.containers)
+    """The author runs one of these proxies beside the head; RayWarden's own does not count."""
+    others = (item for item in cluster.head.pod.containers if item.name != DASHBOARD_PROXY)
+    images = (repository_of(container.image) for container in others)
     return any(image.rpartition("/")[2] in proxies for image in images)
+
+
+def proxies_of(cluster: ClusterSpec) -> frozenset[str]:
+    """What may stand before a dashboard that listens on loopback: names of the head's images.
+
+    RayWarden's own proxy has the name of its container. Empty if the dashboard is not on loopback.
+    """
+    if cluster.head.start_params.get("dashboard-host") not in LOOPBACK:
+        return frozenset()
+    names = (
+        item.name if item.name == DASHBOARD_PROXY else repository_of(item.image).rpartition("/")[2]
+        for item in cluster.head.pod.containers
+    )
+    return frozenset(names)
 
 
 def token_containers(workload: Workload) -> Iterator[tuple[Container, str, Pod]]:

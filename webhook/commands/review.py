@@ -16,7 +16,7 @@ from webhook.commands.baselines import with_baseline
 from webhook.commands.outputs import outputs_of, write
 from webhook.manifests.dry_run import ReviewedManifest
 from webhook.policy.file import load_policy
-from webhook.reports.formats import ReportFormat
+from webhook.reports.formats import ReportFormat, render
 from webhook.review.finding import Level
 from webhook.review.run import ReviewRun, review_sources
 from webhook.review.suppressions import IgnoreComments
@@ -121,7 +121,7 @@ def review_command(
     """
     if include_derived and not patch:
         raise SetupError("--include-derived needs --patch")
-    outputs = outputs_of(output or [])
+    outputs = outputs_of(output or [], ReportFormat)
     in_force = load_policy(policy)
     run = review_sources(
         sources,
@@ -135,7 +135,7 @@ def review_command(
     results = with_baseline(run.results, baseline, write_baseline, today).at_least(min_severity)
     if patch:
         _print_patched(run, include_derived)
-    write(outputs, results, stdout_is_taken=patch)
+    write(outputs, lambda format: render(format, results), stdout_is_taken=patch)
     if results.unreadable:
         raise typer.Exit(_UNREADABLE)
     raise typer.Exit(_FAILED if results.fails_at(fail_on.level) else _PASSED)
