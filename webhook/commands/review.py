@@ -14,6 +14,7 @@ import yaml
 from policies.model import Severity
 from policies.ray.operator import KubeRayOperator
 from webhook import offline
+from webhook.commands.baselines import with_baseline
 from webhook.commands.fix_option import FixMode
 from webhook.commands.outputs import outputs_of, write
 from webhook.manifests.dry_run import ReviewedManifest
@@ -22,11 +23,21 @@ from webhook.manifests.read import Manifest
 from webhook.policy.file import load_policy
 from webhook.reports.formats import ReportFormat, render
 from webhook.review.finding import Level
-from webhook.review.run import ReadSources, ReviewRun, review_manifests
+from webhook.review.run import ReadSources, ReviewBasis, ReviewRun, review_manifests
+from webhook.review.suppressions import IgnoreComments
 from webhook.settings import SetupError, from_environment
 
 _Review = Callable[[Sequence[Manifest]], ReviewRun]
 _PASSED, _FAILED, _UNREADABLE = 0, 1, 2
+
+
+def _print_schema(chosen: bool) -> None:
+    if chosen:
+        # Only this option needs these models, and they take time to build.
+        from webhook.reports import json_schema
+
+        print(json_schema.text(), end="")
+        raise typer.Exit()
 
 
 class FailOn(StrEnum):
@@ -110,6 +121,24 @@ def review_command(
         bool,
         typer.Option("--dry-run", help="With --fix: print the difference and write nothing."),
     ] = False,
+    baseline: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Findings in this file do not count.")
+    ] = None,
+    write_baseline: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write the findings that count into this file. Dates in it stay."
+        ),
+    ] = None,
+    _schema: Annotated[
+        bool,
+        typer.Option(
+            "--schema",
+            callback=_print_schema,
+            is_eager=True,
+            help="Print the JSON Schema of --output json, and exit.",
+        ),
+    ] = False,
 ) -> None:
     """Review manifests as admission would, without a cluster.
 
@@ -119,25 +148,30 @@ def review_command(
     _check_options(patch=patch, include_derived=include_derived, fix=fix, dry_run=dry_run)
     outputs = outputs_of(output or [], ReportFormat)
     in_force = load_policy(policy)
-    new_reviewer = partial(offline.offline_reviewer, from_environment(), in_force)
-    operator = _operator(kuberay, kuberay_feature_gates)
-    schemas = load_schemas(crds)
+    basis = ReviewBasis(
+        partial(offline.offline_reviewer, from_environment(), in_force),
+        namespace,
+        _operator(kuberay, kuberay_feature_gates),
+        offline.policy_notes(in_force),
+        load_schemas(crds),
+        IgnoreComments(in_force),
+    )
     found = ReadSources.of(sources)
 
-    def review(manifests: Sequence[Manifest]) -> ReviewRun:
-        read = replace(found, manifests=manifests)
-        notes = offline.policy_notes(in_force)
-        run = review_manifests(read, new_reviewer, namespace, operator, notes, schemas)
+    def severe(manifests: Sequence[Manifest]) -> ReviewRun:
+        run = review_manifests(replace(found, manifests=manifests), basis)
         return replace(run, results=run.results.at_least(min_severity))
 
-    run = review(found.manifests)
     is_written = True
     if fix is not None:
-        run, is_written = _fix(run, review, fix, sources, dry_run=dry_run)
+        mended, is_written = _fix(severe(found.manifests), severe, fix, sources, dry_run=dry_run)
+        found = replace(found, manifests=mended.manifests)
+    run = review_manifests(found, basis)
+    today = offline.now().date()
+    results = with_baseline(run.results, baseline, write_baseline, today).at_least(min_severity)
     if patch:
         _print_patched(run, include_derived)
     stdout_is_taken = patch or dry_run or (fix is not None and "-" in sources)
-    results = run.results
     write(outputs, lambda format: render(format, results), stdout_is_taken=stdout_is_taken)
     if results.unreadable or not is_written:
         raise typer.Exit(_UNREADABLE)

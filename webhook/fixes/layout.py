@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from webhook.fixes.nodes import Collection, Mapping, TextNode, Sequence
+from webhook.fixes.nodes import Collection, Mapping, Sequence, TextNode
 
 Held = tuple[Collection, str | int]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from policies.documents.pointer import Pointer
 from policies.remedies.edits import Append, Remove, SetMember
-from webhook.fixes.nodes import Alias, Collection, Mapping, TextNode, Scalar, Sequence, target_of
+from webhook.fixes.nodes import Alias, Collection, Mapping, Scalar, Sequence, TextNode, target_of
 
 DocumentEdit = SetMember | Remove | Append
 

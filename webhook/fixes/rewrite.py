@@ -4,7 +4,7 @@ from collections.abc import Collection as Names
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from webhook.fixes.nodes import Collection, Mapping, TextNode, Scalar, Sequence
+from webhook.fixes.nodes import Collection, Mapping, Scalar, Sequence, TextNode
 from webhook.fixes.plan import CannotMendError, Changes
 from webhook.fixes.render import Style, block, inline, members
 from webhook.fixes.splice import Lines, Splice

@@ -10,7 +10,6 @@ import pytest
 import yaml
 
 from policies.config import Policy
-from policies.ray.operator import KubeRayOperator
 from policies.remedies.grammar import Choice
 from tests.policies.remedies.test_grammar import CHOOSING, LEFT, SAFE
 from tests.policies.rules.test_rules import ALL, admitted, load
@@ -20,7 +19,7 @@ from webhook import offline
 from webhook.fixes.mend import Mender, Mending, Review
 from webhook.fixes.proposals import NEEDS_AUTHOR, NEEDS_CHOICE
 from webhook.manifests.read import Manifest, objects
-from webhook.review.run import ReadSources, ReviewRun, review_manifests
+from webhook.review.run import ReadSources, ReviewBasis, ReviewRun, review_manifests
 from webhook.settings import Settings
 
 RESTRICTED = {"profiles": {"enforce": "restricted"}}
@@ -37,7 +36,7 @@ def reviewing(policy: dict[str, Any]) -> Review:
     new_reviewer = partial(offline.offline_reviewer, Settings(), Policy.parse(policy))
 
     def review(manifests: Sequence[Manifest]) -> ReviewRun:
-        return review_manifests(ReadSources(manifests), new_reviewer, "default", KubeRayOperator())
+        return review_manifests(ReadSources(manifests), ReviewBasis(new_reviewer))
 
     return review
 
