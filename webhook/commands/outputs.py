@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from webhook.commands.terminal import print_lines
 from webhook.reports.formats import ReportFormat, render
+from webhook.reports.text_report import text
 from webhook.review.results import Results
 from webhook.settings import SetupError
 
@@ -41,17 +43,26 @@ def outputs_of(options: Sequence[str]) -> list[Output]:
     return outputs
 
 
-def write(outputs: Sequence[Output], results: Results, *, stdout_is_taken: bool = False) -> None:
+def write(
+    outputs: Sequence[Output],
+    results: Results,
+    *,
+    stdout_is_taken: bool = False,
+    verbose: bool = False,
+) -> None:
     """Write the results in every format; raises SetupError.
 
-    If something else goes to standard output, text goes to standard error.
+    If something else goes to standard output, text goes to standard error. `verbose` is for text.
     """
     for output in outputs:
-        content = render(output.format, results)
         if output.file is None:
             stream = sys.stderr if stdout_is_taken else sys.stdout
-            stream.write(content)
+            if output.format is ReportFormat.TEXT:
+                print_lines(text(results, verbose=verbose), stream)
+            else:
+                stream.write(render(output.format, results))
             continue
+        content = render(output.format, results, verbose=verbose)
         try:
             output.file.write_text(content, "utf-8")
         except OSError as error:

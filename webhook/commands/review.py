@@ -85,6 +85,14 @@ def review_command(
     min_severity: Annotated[
         Severity, typer.Option(help="Leave out findings of a lower severity.")
     ] = Severity.LOW,
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "--verbose",
+            "-v",
+            help="With text: list every finding, what admission would write, and JSON pointers.",
+        ),
+    ] = False,
 ) -> None:
     """Review manifests as admission would, without a cluster.
 
@@ -104,7 +112,7 @@ def review_command(
     results = run.results.at_least(min_severity)
     if patch:
         _print_patched(run, include_derived)
-    write(outputs, results, stdout_is_taken=patch)
+    write(outputs, results, stdout_is_taken=patch, verbose=verbose)
     if results.unreadable:
         raise typer.Exit(_UNREADABLE)
     raise typer.Exit(_FAILED if results.fails_at(fail_on.level) else _PASSED)
