@@ -13,6 +13,7 @@ from policies.model import Severity
 from policies.ray.operator import KubeRayOperator
 from webhook import offline
 from webhook.commands.outputs import outputs_of, write
+from webhook.commands.progress import progress_bar
 from webhook.manifests.dry_run import ReviewedManifest
 from webhook.policy.file import load_policy
 from webhook.reports.formats import ReportFormat
@@ -102,13 +103,15 @@ def review_command(
         raise SetupError("--include-derived needs --patch")
     outputs = outputs_of(output or [])
     in_force = load_policy(policy)
-    run = review_sources(
-        sources,
-        partial(offline.offline_reviewer, from_environment(), in_force),
-        namespace,
-        _operator(kuberay, kuberay_feature_gates),
-        offline.policy_notes(in_force),
-    )
+    with progress_bar() as track:
+        run = review_sources(
+            sources,
+            partial(offline.offline_reviewer, from_environment(), in_force),
+            namespace,
+            _operator(kuberay, kuberay_feature_gates),
+            offline.policy_notes(in_force),
+            track,
+        )
     results = run.results.at_least(min_severity)
     if patch:
         _print_patched(run, include_derived)

@@ -31,6 +31,8 @@ def print_lines(lines: Iterable[Text], stream: TextIO) -> None:
 def _print_wrapped(line: Text, console: Console) -> None:
     """Print a line with the lines that it is wrapped into below its beginning."""
     first, *rest = line.wrap(console, console.width - len(_INDENT))
+    first.rstrip()
     console.print(first, soft_wrap=True)
     for part in rest:
+        part.rstrip()
         console.print(Text(_INDENT).append_text(part), soft_wrap=True)

@@ -14,6 +14,7 @@ from webhook.manifests.source_text import SourceText
 from webhook.manifests.state import ManifestNamespaces
 from webhook.ports import NamespaceStates
 from webhook.review.judged import Judge
+from webhook.review.progress import Track, untracked
 from webhook.review.results import Results
 
 # The outcome of a manifest; None if it has nothing to do with Ray.
@@ -35,16 +36,18 @@ def review_sources(
     namespace: str,
     kuberay: KubeRayOperator,
     notes: Sequence[str] = (),
+    track: Track = untracked,
 ) -> ReviewRun:
     """Review every manifest in the sources: files, folders, or `-` for standard input.
 
     `namespace` is the namespace of manifests that name none. `notes` are about the policy.
+    `track` is shown how far the review is.
     """
     manifests: list[Manifest] = []
     unreadable: list[UnreadableManifest] = []
     skipped = 0
     for source in sources:
-        for result in read(source):
+        for result in track(read(source), "reading manifests"):
             match result:
                 case Manifest():
                     manifests.append(result)
@@ -54,10 +57,13 @@ def review_sources(
                     skipped += 1
     documents = [manifest.document for manifest in manifests]
     reviewer = new_reviewer(ManifestNamespaces(documents, namespace, operator=kuberay))
-    outcomes = [_outcome(reviewer, manifest, namespace) for manifest in manifests]
+    outcomes = [
+        _outcome(reviewer, manifest, namespace) for manifest in track(manifests, "reviewing")
+    ]
     judge = Judge(Path.cwd())
+    reviewed = track(list(_reviewed(outcomes)), "locating findings")
     results = Results(
-        objects=[judge.result(outcome) for outcome in _reviewed(outcomes)],
+        objects=[judge.result(outcome) for outcome in reviewed],
         unreadable=[*unreadable, *_unreadable(outcomes)],
         skipped=skipped + outcomes.count(None),
         notes=[*notes, *notes_on_other_policies(documents)],
