@@ -1,11 +1,19 @@
 """The parts of the policy file that decisions read besides rules: injection and isolation."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchemaHandler
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema, core_schema
 
@@ -49,8 +57,38 @@ class NonRootImage(Configured):
     uid: int = Field(gt=0, description="the numeric user of the image")
 
 
+# A registry's name has a dot or a port; without one, a node would ask a registry of its own choice.
+_IN_FULL = (
+    r"^([a-z0-9-]+(\.[a-z0-9-]+)+(:[0-9]{1,5})?|[a-z0-9-]+:[0-9]{1,5})(/[a-z0-9._-]+)+"
+    r"(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?$"
+)
+
+
+def _in_full(image: str) -> str:
+    if image and not (re.match(_IN_FULL, image) and image.count(":", image.rfind("/"))):
+        raise ValueError("write the image in full, as REGISTRY/NAME@sha256:... or with a tag")
+    return image
+
+
+_IMAGE_SCHEMA: dict[str, Any] = {"anyOf": [{"const": ""}, {"pattern": _IN_FULL}]}
+ProxyImage = Annotated[
+    str, AfterValidator(_in_full), Field(max_length=500, json_schema_extra=_IMAGE_SCHEMA)
+]
+
+
 class Injection(Configured):
     """The `inject` part of the policy file: choices about the defaults that RayWarden writes."""
+
+    # The same condition as in _has_proxy_image, for editors.
+    model_config = ConfigDict(
+        json_schema_extra={
+            "if": {"required": ["dashboard"], "properties": {"dashboard": {"const": "rbac-proxy"}}},
+            "then": {
+                "required": ["dashboardProxyImage"],
+                "properties": {"dashboardProxyImage": {"minLength": 1}},
+            },
+        }
+    )
 
     ray_cluster: Literal["full", "marker"] = Field(
         "full",
@@ -69,6 +107,17 @@ class Injection(Configured):
         "`kubernetes` for tokens of the Kubernetes API (Ray 2.55 and KubeRay 1.6 or later, "
         "RayClusters only, other kinds get `token`)",
     )
+    dashboard: Literal["author", "rbac-proxy"] = Field(
+        "author",
+        description="who may use the dashboard of new RayClusters: `rbac-proxy` puts "
+        "kube-rbac-proxy in front of it, which asks the API server; `author` changes nothing",
+    )
+    dashboard_proxy_image: ProxyImage = Field(
+        "",
+        description="the image of kube-rbac-proxy with its registry, best by digest; "
+        "`dashboard: rbac-proxy` needs it",
+        examples=["registry.example/kube-rbac-proxy@sha256:..."],
+    )
     non_root_images: tuple[NonRootImage, ...] = Field(
         (NonRootImage(image="rayproject/*", uid=1000),),
         description="images that are known to run as a numeric user",
@@ -83,6 +132,12 @@ class Injection(Configured):
         pattern=r"^[a-z0-9.-]+$",
         description="the cluster's DNS domain; restart the server to change it",
     )
+
+    @model_validator(mode="after")
+    def _has_proxy_image(self) -> Self:
+        if self.dashboard == "rbac-proxy" and not self.dashboard_proxy_image:
+            raise ValueError("dashboard: rbac-proxy needs dashboardProxyImage")
+        return self
 
 
 def _ingress(text: str) -> str:

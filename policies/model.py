@@ -125,6 +125,11 @@ class Facts:
         """A KubeRay operator made the request: RBAC or the policy file says so."""
         return self.user in self.operators or self.namespace_state.runs_kuberay(self.user)
 
+    @property
+    def own_images(self) -> tuple[str, ...]:
+        """The images of RayWarden's containers, which the administrator chose."""
+        return (self.signer.image, self.injection.dashboard_proxy_image)
+
     def only_marks(self, workload: Workload) -> bool:
         """`workload` is a new RayCluster that only gets the marker; its pods get the rest."""
         return (

@@ -2,6 +2,7 @@
 
 from policies.model import Mutation, Rule
 from policies.mutations.auth_token import AuthToken
+from policies.mutations.dashboard_proxy import DashboardProxy
 from policies.mutations.enroll_egress import EnrollEgress
 from policies.mutations.managed_isolation import ManagedIsolation
 from policies.mutations.node_ip_address import NodeIpAddress
@@ -89,6 +90,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     ServiceType(),
     TokenAutomount(),
     AuthToken(),
+    DashboardProxy(),
     EnrollEgress(),
     ManagedIsolation(),
     SubmitterLabels(),

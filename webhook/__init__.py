@@ -1,5 +1,4 @@
 """RayWarden's server and command line: everything that touches the network, files or the clock."""
 
-from importlib.metadata import version
-
-__version__ = version("raywarden")
+# Written here, because reading it from the installed package takes longer than many commands.
+__version__ = "0.1.0"

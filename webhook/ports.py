@@ -1,14 +1,19 @@
 """The interfaces through which the server reaches the cluster; `wiring` picks the adapters."""
 
+# Commands that sign nothing use these interfaces, too, and must not wait for `cryptography`.
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from certs.client import ClusterName
-from certs.identity import Cluster, LivePod, Service, TokenIdentity
 from policies.cluster.state import NamespaceState
 from policies.network.managed import ManagedCluster, StoredNetworkPolicy
+
+if TYPE_CHECKING:
+    from certs.client import ClusterName
+    from certs.identity import Cluster, LivePod, Service, TokenIdentity
 
 
 class UnavailableError(Exception):

@@ -10,10 +10,9 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, IPvAnyAddress, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_core.core_schema import ValidationInfo
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 _PREFIX = "RAYWARDEN_"
 # The injected init container has these variables in addition to RAYWARDEN_SIGNER_URL.
@@ -27,13 +26,10 @@ class SetupError(Exception):
     """RayWarden cannot start with this configuration; the message says what to change."""
 
 
-class Settings(BaseSettings):
-    """What an operator can configure, each setting as the variable `RAYWARDEN_<NAME>`.
+class Settings(BaseModel):
+    """What an operator can configure besides the policy, as variables `RAYWARDEN_<NAME>`."""
 
-    The policy is not part of the settings: it has a file of its own.
-    """
-
-    model_config = SettingsConfigDict(env_prefix=_PREFIX, frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     host: IPvAnyAddress = Field(IPv4Address("0.0.0.0"), description="address to listen on")
     admission_port: int = Field(
@@ -252,7 +248,7 @@ def from_environment(*, strict: bool = False) -> Settings:
     """
     problems = list(unknown_variables()) if strict else []
     try:
-        settings = Settings()
+        settings = Settings.model_validate(_stated(os.environ))
     except ValidationError as error:
         for detail in error.errors():
             # This error only follows from another one: a default depends on an invalid setting.
@@ -261,6 +257,13 @@ def from_environment(*, strict: bool = False) -> Settings:
     if problems:
         raise SetupError("\n".join(problems))
     return settings
+
+
+def _stated(environment: Mapping[str, str]) -> dict[str, str]:
+    """The settings that are in the environment, by name; upper and lower case are the same."""
+    variables = {variable.upper(): value for variable, value in environment.items()}
+    names = {f"{_PREFIX}{name.upper()}": name for name in Settings.model_fields}
+    return {names[variable]: variables[variable] for variable in names.keys() & variables}
 
 
 def unknown_variables(environment: Mapping[str, str] = os.environ) -> Iterator[str]:

@@ -4,9 +4,14 @@ from collections.abc import Iterator
 
 from policies.documents.pointer import Pointer
 from policies.documents.untyped import as_dict, as_str, dict_items
-from policies.injection.contract import API_TOKEN_DIRECTORY, is_completed_later
+from policies.injection.contract import (
+    API_TOKEN_DIRECTORY,
+    API_TOKEN_VOLUME,
+    is_completed_later,
+)
 from policies.model import Facts
 from policies.ray.auth import uses_kubernetes_tokens
+from policies.ray.dashboard_proxy import has_dashboard_proxy
 from policies.ray.pod import Pod, PodRole
 from policies.ray.workload import Workload
 
@@ -57,8 +62,15 @@ def can_use_api(pod: Pod, workload: Workload, facts: Facts) -> bool:
 
 
 def projects_token(pod: Pod) -> bool:
-    """A volume of the pod is a token for the API server, and for no other service."""
+    """A volume of the pod is a token for the API server, and for no other service.
+
+    That of RayWarden's dashboard proxy does not count: `reserved-names` keeps it out of Ray's
+    containers, which cannot read the files of another container's processes either.
+    """
+    shares_processes = pod.spec.get("shareProcessNamespace") is True
     for _, volume in pod.volumes:
+        if volume.get("name") == API_TOKEN_VOLUME and not shares_processes:
+            continue
         for _, source in dict_items(as_dict(volume.get("projected")).get("sources")):
             token = source.get("serviceAccountToken")
             if isinstance(token, dict):
@@ -79,13 +91,21 @@ def token_reviewers(workload: Workload) -> Iterator[tuple[str, Pointer]]:
         return
     for pod in workload.pods:
         if pod.ray_container and uses_kubernetes_tokens(pod.ray_container, cluster):
-            account = as_str(pod.spec.get("serviceAccountName")) or "default"
-            # KubeRay's `GetHeadGroupServiceAccountName`, for the autoscaler.
-            if (
-                account == "default"
-                and pod.role is PodRole.HEAD
-                and cluster
-                and cluster.autoscaling
-            ):
-                account = workload.name
-            yield account, pod.spec_pointer / "serviceAccountName"
+            yield _account(pod, workload), pod.spec_pointer / "serviceAccountName"
+
+
+def dashboard_reviewer(workload: Workload) -> tuple[str, Pointer] | None:
+    """The service account of the head whose dashboard proxy checks tokens with the API server."""
+    if workload.is_kuberay_pod:
+        return None
+    for pod in workload.pods:
+        if has_dashboard_proxy(pod):
+            return _account(pod, workload), pod.spec_pointer / "serviceAccountName"
+    return None
+
+
+def _account(pod: Pod, workload: Workload) -> str:
+    account, cluster = as_str(pod.spec.get("serviceAccountName")) or "default", workload.cluster
+    # KubeRay's `GetHeadGroupServiceAccountName`, for the autoscaler.
+    is_autoscaler = pod.role is PodRole.HEAD and cluster is not None and cluster.autoscaling
+    return workload.name if account == "default" and is_autoscaler else account

@@ -22,6 +22,7 @@ from policies.network.ray_ports import (
     ports_on,
     span_of,
 )
+from policies.ray.dashboard_proxy import has_dashboard_proxy
 from policies.ray.kuberay import labels_of_pods
 from policies.ray.membership import ORIGIN_KIND_LABEL, ORIGIN_NAME_LABEL
 from policies.ray.pod import PodRole
@@ -71,8 +72,9 @@ class ClusterTraffic:
 
     `own`: Ray's own ports in any of its pods. `dashboard`: where the head's dashboard listens.
     `origin`: the kind that the RayCluster was created from; empty if it stands alone.
-    `takes_submitters`: pods may submit jobs to it. `reaches_api_server`: the autoscaler, or
-    Kubernetes token authentication, asks the API server. `redis`: the ports of the Redis of GCS.
+    `takes_submitters`: pods may submit jobs to it. `reaches_api_server`: the autoscaler, Kubernetes
+    token authentication or RayWarden's dashboard proxy asks the API server. `redis`: the ports of
+    the Redis of GCS.
     """
 
     name: str
@@ -188,7 +190,9 @@ def _reaches_api_server(spec: ClusterSpec | None) -> bool:
     if spec is None:
         return False
     return (
-        spec.autoscaling or as_dict(spec.spec.get("authOptions")).get("enableK8sTokenAuth") is True
+        spec.autoscaling
+        or has_dashboard_proxy(spec.head.pod)
+        or as_dict(spec.spec.get("authOptions")).get("enableK8sTokenAuth") is True
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from policies.documents.pointer import Pointer
 from policies.documents.untyped import as_dict, as_str, dict_items
+from policies.ray.dashboard_proxy import DASHBOARD_PROXY
 from policies.ray.image import repository_of
 from policies.ray.pod import Container, Pod, PodRole
 from policies.ray.workload import ClusterSpec, Workload
@@ -90,8 +91,9 @@ def names_authentication(workload: Workload) -> bool:
 
 
 def has_proxy(cluster: ClusterSpec, proxies: Collection[str]) -> bool:
-    """One of these proxies runs beside the head."""
-    images = (repository_of(container.image) for container in cluster.head.pod.containers)
+    """The author runs one of these proxies beside the head; RayWarden's own does not count."""
+    others = (item for item in cluster.head.pod.containers if item.name != DASHBOARD_PROXY)
+    images = (repository_of(container.image) for container in others)
     return any(image.rpartition("/")[2] in proxies for image in images)
 
 

@@ -8,6 +8,7 @@ from pydantic import Field
 from policies.cluster.pod_isolation import Isolation, is_closed, isolation, open_rules
 from policies.documents.pointer import Pointer
 from policies.documents.untyped import as_dict, as_str
+from policies.injection.dashboard_proxy import will_have_proxy
 from policies.injection.network import planned_isolation
 from policies.injection.token_fix import mode_fix, source_fix, token_fix
 from policies.injection.token_mode import gets_token_mode, pods_that_speak_ray
@@ -36,7 +37,7 @@ from policies.ray.version import (
     dotted,
     versions_of,
 )
-from policies.ray.workload import ClusterSpec, Workload
+from policies.ray.workload import Workload
 
 _OFF = frozenset({"", "disabled"})
 _LOOPBACK = ("127.0.0.1", "localhost")
@@ -53,11 +54,11 @@ class AuthOn(Rule):
     in the Ray containers and RAY_AUTH_TOKEN from a Secret. By default, RayWarden writes
     `authOptions` into new RayClusters from Ray 2.54 on (`inject.auth`); what it will write counts.
     The profile `baseline` already refuses modes that Ray silently treats as off, and tokens that
-    stand in the manifest or are a field of the pod. A proxy counts if it runs beside the head, the
-    head sets `dashboard-host: 127.0.0.1`, and NetworkPolicies isolate the pods, because the
-    dashboard agent on port 52365 still listens on every address. Before Ray 2.54 that agent does
-    not check the token, so these versions need such NetworkPolicies even if token authentication is
-    on.
+    stand in the manifest or are a field of the pod. A proxy, also RayWarden's (`inject.dashboard`),
+    counts if it runs beside the head, the head sets `dashboard-host: 127.0.0.1`, and
+    NetworkPolicies isolate the pods, because the dashboard agent on port 52365 still listens on
+    every address. Before Ray 2.54 that agent does not check the token, so these versions need such
+    NetworkPolicies even if token authentication is on.
     Why: with TLS alone, any pod that can reach `http://POD:52365/api/job_agent/jobs/` can run a
     command (CVE-2023-48022, which Ray's defaults never fixed).
     Fix: set `authOptions: {mode: token}` in the cluster's spec (Ray 2.52 and KubeRay 1.5.1 or
@@ -122,7 +123,7 @@ class AuthOn(Rule):
             )
             yield self.violation(message, place, token_fix(workload, facts))
             return
-        if cluster and self._is_proxied(cluster) and _is_closed(workload, facts):
+        if self._is_proxied(workload, facts) and _is_closed(workload, facts):
             return
         # A cluster and its pods get the same words, so that they count as one finding.
         titles = [f"the {pod.title}" for pod in without_token]
@@ -236,10 +237,13 @@ class AuthOn(Rule):
             )
             return
 
-    def _is_proxied(self, cluster: ClusterSpec) -> bool:
-        if cluster.head.start_params.get("dashboard-host") not in _LOOPBACK:
+    def _is_proxied(self, workload: Workload, facts: Facts) -> bool:
+        cluster = workload.cluster
+        if cluster is None or cluster.head.start_params.get("dashboard-host") not in _LOOPBACK:
             return False
-        return has_proxy(cluster, self.proxies)
+        return has_proxy(cluster, self.proxies) or will_have_proxy(
+            cluster.head.pod, workload, facts
+        )
 
 
 def _is_closed(workload: Workload, facts: Facts) -> bool:

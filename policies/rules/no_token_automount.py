@@ -4,7 +4,12 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from policies.documents.untyped import clipped
-from policies.injection.api_token import has_token, needs_token, token_reviewers
+from policies.injection.api_token import (
+    dashboard_reviewer,
+    has_token,
+    needs_token,
+    token_reviewers,
+)
 from policies.injection.contract import is_completed_later
 from policies.injection.token_fix import review_binding
 from policies.model import Facts, Profile, Rule, Severity, Violation
@@ -18,7 +23,8 @@ class NoTokenAutomount(Rule):
     Only two kinds of pod need a token: the head of an autoscaling cluster, and pods in which Ray
     verifies the tokens of its users with the API server. RayWarden sets
     `automountServiceAccountToken: false` itself if the author did not choose. The rule also warns
-    if pods that verify tokens are not known to have the right to do so.
+    if pods that verify tokens, or RayWarden's proxy beside the dashboard, are not known to have the
+    right to do so.
     Why: every job that runs on Ray can read the token and use all permissions of the service
     account.
     Fix: set `automountServiceAccountToken: false` in the template.
@@ -30,6 +36,7 @@ class NoTokenAutomount(Rule):
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
         yield from self._check_reviewers(workload, facts)
+        yield from self._check_dashboard(workload, facts)
         for pod in workload.pods:
             if not needs_token(pod, workload) and _gets_token(pod, workload, facts):
                 yield self.violation(
@@ -52,6 +59,21 @@ class NoTokenAutomount(Rule):
                     "and grant it and the users the verb ray:write on rayclusters.ray.io in this "
                     "namespace",
                 )
+
+    def _check_dashboard(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
+        """The dashboard's proxy then refuses every caller."""
+        reviewer = dashboard_reviewer(workload)
+        if reviewer is None:
+            return
+        account, place = reviewer
+        if not facts.namespace_state.rbac.may_review_tokens(facts.namespace, account):
+            yield self.unknown(
+                "the proxy in front of the dashboard checks its callers' tokens as the service "
+                f"account {clipped(account)}, which is not known to have the right to create "
+                "TokenReviews and SubjectAccessReviews",
+                place,
+                f"{review_binding(facts.namespace, account)} (a RoleBinding has no effect)",
+            )
 
 
 def _gets_token(pod: Pod, workload: Workload, facts: Facts) -> bool:

@@ -41,8 +41,8 @@ class PinnedImages(Rule):
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
         for container, title in workload.containers:
             image = container.image
-            # Options without an image get Ray's. The administrator chose RayWarden's image.
-            if not image or digest_of(image) or image == facts.signer.image:
+            # Options without an image get Ray's. The administrator chose RayWarden's images.
+            if not image or digest_of(image) or image in facts.own_images:
                 continue
             tag = tag_of(image)
             moving = self._moving_word(tag)

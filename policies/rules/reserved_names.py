@@ -6,14 +6,19 @@ from typing import Any, ClassVar
 
 from policies.documents.pointer import Pointer
 from policies.documents.untyped import as_dict, as_str, dict_items
-from policies.injection import contract
+from policies.injection import contract, dashboard_proxy
 from policies.injection.contract import RESERVED_PREFIX, TLS_VOLUME, TOKEN_VOLUME, TlsBy
 from policies.model import Facts, Profile, Rule, Severity, Violation
+from policies.ray.dashboard_proxy import (
+    AUTHORIZATION_ANNOTATION,
+    DASHBOARD_PROXY,
+    has_dashboard_proxy,
+)
 from policies.ray.membership import GROUP_LABEL, NODE_TYPE_LABEL, RAY_CLUSTER_LABEL
 from policies.ray.pod import ENROLL_CONTAINER, Container, Pod, PodRole
 from policies.ray.workload import Workload
 
-_VOLUMES = frozenset({TLS_VOLUME, TOKEN_VOLUME})
+_VOLUMES = frozenset({TLS_VOLUME, TOKEN_VOLUME, *dashboard_proxy.VOLUMES})
 _ENV_PREFIX = "RAYWARDEN_"
 _RENAME = f"use a name that does not begin with {RESERVED_PREFIX}"
 _LABEL_PREFIX = "raywarden.io/"
@@ -61,17 +66,19 @@ class ReservedNames(Rule):
                 place = pod.pointer / "metadata" / "labels"
                 title = f"the {pod.title}"
                 yield from self._check_labels(pod.labels, place, title, contract.MANAGED)
-        yield from self._check_containers(workload)
+        yield from self._check_containers(workload, facts)
+        yield from self._check_dashboard(workload, facts)
         for group in workload.cluster.groups if workload.cluster else ():
             labels, place = as_dict(group.raw.get("labels")), group.pointer / "labels"
             yield from self._check_labels(labels, place, f"the {group.title}", allowed=None)
 
-    def _check_containers(self, workload: Workload) -> Iterator[Violation]:
+    def _check_containers(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
         # TLS that is set up by hand may use the directory, because Ray's documentation does.
         managed = contract.tls_by(workload) in (TlsBy.RAYWARDEN, TlsBy.NONE)
         ray_containers = {container.pointer for container, _ in workload.ray_containers}
+        own = _own_containers(workload, facts)
         for container, title in workload.containers:
-            if container.name == ENROLL_CONTAINER and container.list_name == "initContainers":
+            if container.pointer in own:
                 continue
             if container.name.startswith(RESERVED_PREFIX):
                 place = container.pointer / "name"
@@ -93,7 +100,7 @@ class ReservedNames(Rule):
                 yield self.violation(message, place, "leave the label unchanged")
 
     def _check_volumes(self, pod: Pod) -> Iterator[Violation]:
-        expected = {volume["name"]: volume for volume in contract.volumes(contract.own_secret(pod))}
+        expected = {volume["name"]: volume for volume in _own_volumes(pod)}
         for index, volume in pod.volumes:
             name = as_str(volume.get("name"))
             if name.startswith(RESERVED_PREFIX) and volume != expected.get(name):
@@ -122,6 +129,35 @@ class ReservedNames(Rule):
             message = f"{title} sets {name}, which is reserved for RayWarden"
             place = container.pointer / "env" / entries[-1][0]
             yield self.violation(message, place, f"remove {name}")
+
+    def _check_dashboard(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
+        """What the proxy asks for, and the address that the dashboard leaves to it."""
+        for pod in workload.pods:
+            if AUTHORIZATION_ANNOTATION not in pod.annotations:
+                continue
+            place = pod.pointer / "metadata" / "annotations" / AUTHORIZATION_ANNOTATION
+            title = f"the {pod.title}"
+            can_be_ours = workload.kind == "RayCluster" or workload.is_kuberay_pod
+            if not (pod.role is PodRole.HEAD and can_be_ours):
+                message = (
+                    f"{title} sets {AUTHORIZATION_ANNOTATION}, which is reserved for RayWarden"
+                )
+                yield self.violation(message, place, f"remove {AUTHORIZATION_ANNOTATION}")
+            elif not _has_own_authorization(pod, workload, facts):
+                message = f"{title} has another {AUTHORIZATION_ANNOTATION} than RayWarden writes"
+                yield self.violation(message, place, f"remove {AUTHORIZATION_ANNOTATION}")
+        cluster = workload.cluster
+        if cluster is None or cluster.head.pod.container(DASHBOARD_PROXY) is None:
+            return
+        host = cluster.head.start_params.get("dashboard-host")
+        if host != dashboard_proxy.LOOPBACK:
+            yield self.violation(
+                "the head sets another dashboard-host than 127.0.0.1, but RayWarden's proxy "
+                "listens on the dashboard's port",
+                cluster.head.pointer / "rayStartParams" / "dashboard-host",
+                "set dashboard-host: 127.0.0.1",
+                evidence=as_str(host),
+            )
 
     def _check_mounts(
         self, container: Container, title: str, uses_certificate: bool, workload: Workload
@@ -167,6 +203,32 @@ class ReservedNames(Rule):
                     container.pointer / "volumeDevices" / index,
                     f"set devicePath: /dev/{name}, or another path in /dev",
                 )
+
+
+def _own_containers(workload: Workload, facts: Facts) -> set[Pointer]:
+    """RayWarden's containers. `tls-on` checks what the one that enrolls the pod does."""
+    return {
+        container.pointer
+        for pod in workload.pods
+        for container in pod.containers
+        if (container.name == ENROLL_CONTAINER and container.list_name == "initContainers")
+        or dashboard_proxy.is_ours(container, pod, workload, facts)
+    }
+
+
+def _has_own_authorization(pod: Pod, workload: Workload, facts: Facts) -> bool:
+    """The annotation is what RayWarden writes, or what was stored of a cluster without a name."""
+    before, text = facts.counterpart(pod), pod.annotations[AUTHORIZATION_ANNOTATION]
+    if before is not None and before.annotations.get(AUTHORIZATION_ANNOTATION) == text:
+        return True
+    expected = dashboard_proxy.authorization_of(pod, workload, facts)
+    return bool(text == expected)
+
+
+def _own_volumes(pod: Pod) -> Iterator[Mapping[str, Any]]:
+    yield from contract.volumes(contract.own_secret(pod))
+    if has_dashboard_proxy(pod):
+        yield from dashboard_proxy.volumes()
 
 
 def _is_of_the_kernel(path: str, volume: str, workload: Workload) -> bool:

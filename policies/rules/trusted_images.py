@@ -111,7 +111,7 @@ class TrustedImages(Rule):
 def _images(workload: Workload, facts: Facts) -> Iterator[tuple[str, Pointer, str]]:
     """Every image that the pods run, mount, or start jobs in, with its place and title."""
     for container, title in workload.containers:
-        if container.image and container.image != facts.signer.image:
+        if container.image and container.image not in facts.own_images:
             yield container.image, container.pointer / "image", title
     for environment in runtime_environments(workload):
         for part in environment.parts:

@@ -14,7 +14,7 @@ from tests.support import registration
 from tests.support.deployed import base, only, overlays, read
 from tests.support.paths import DEPLOY
 from webhook.client_certificates.decision import ROLE as DENIED_ROLE
-from webhook.commands.cli import app as command_line
+from webhook.commands.cli import command_line
 from webhook.connect.problems import REQUESTS_ROLE, ROLE
 from webhook.kube.permissions import client_permissions, permissions
 from webhook.policy.file import load_policy
@@ -60,7 +60,7 @@ class TestServer:
     """The Deployment, and the Services and network policies that lead to it."""
 
     def test_the_container_runs_an_existing_command(self) -> None:
-        names = {command.name for command in command_line.registered_commands}
+        names = {command.name for command in command_line([]).registered_commands}
         assert container()["args"] == ["serve"] and "serve" in names
 
     def test_the_container_ports_are_the_defaults(self) -> None:

@@ -30,6 +30,15 @@ from policies.problems import PolicyError
         ),
         ({"inject": {"nodeIpAddress": "dns"}}, "inject.nodeIpAddress: Input should be"),
         ({"inject": {"nonRootImages": [{"image": "a", "uid": 0}]}}, "inject.nonRootImages.0.uid"),
+        ({"inject": {"dashboard": "rbac-proxy"}}, "inject: dashboard: rbac-proxy needs"),
+        (
+            {"inject": {"dashboardProxyImage": "kube-rbac-proxy:v1"}},
+            "inject.dashboardProxyImage: write the image in full",
+        ),
+        (
+            {"inject": {"dashboardProxyImage": "quay.io/brancz/kube-rbac-proxy"}},
+            "inject.dashboardProxyImage: write the image in full",
+        ),
         ({"color": "red"}, "color: there is no such field"),
         ({"apiVersion": "raywarden.io/v2"}, "apiVersion: Input should be"),
         (["a"], "write a mapping"),
@@ -53,6 +62,20 @@ def test_an_unquoted_off_is_off() -> None:
     assert file.rules["tls-on"].mode == "off"
     assert file.inject.auth == "off"
     assert file.inject.node_ip_address == "off"
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        "quay.io/brancz/kube-rbac-proxy:v0.19.1",
+        "localhost:5000/kube-rbac-proxy:v0.19.1",
+        f"registry.example/a/b/kube-rbac-proxy@sha256:{'0' * 64}",
+        f"10.0.0.1:5000/kube-rbac-proxy:v1@sha256:{'0' * 64}",
+    ],
+)
+def test_an_image_with_its_registry(image: str) -> None:
+    inject = {"dashboard": "rbac-proxy", "dashboardProxyImage": image}
+    assert Policy.parse({"inject": inject}).inject.dashboard_proxy_image == image
 
 
 def test_an_empty_policy_is_the_default_one() -> None:

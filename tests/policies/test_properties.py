@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from policies.evaluate import is_subject
-from tests.support import factory, related_objects
+from tests.support import factory, proxied, related_objects
 from tests.support.factory import Object
 from tests.support.injection import lost_values
 from webhook.admission.reviewer import Decision, Reviewer
@@ -28,6 +28,7 @@ _words = st.sampled_from(
         "raywarden-enroll", "RAY_USE_TLS", "RAYWARDEN_POD_IP", "$(RAYWARDEN_POD_IP)", "*", "a b",
         "/etc/ray/tls", "rayproject/ray:2.60.0", "'", "\u0000", "é", "2026-11-20T00:00:00Z",
         "0.0.0.0/0", "demo-head-svc", "dashboard", "ray.io/cluster", "In",
+        "raywarden-dashboard-proxy",
     ]
 )  # fmt: skip
 # The JSON parser turns integers beyond 64 bits into floats.
@@ -59,6 +60,8 @@ _reviewers = [
             "inject": {"nodeIpAddress": "fqdn", "auth": "token"},
         },
         {"inject": {"rayCluster": "marker"}},
+        {"inject": proxied.INJECT},
+        {"inject": {**proxied.INJECT, "rayCluster": "marker"}},
         {
             "profiles": {"enforce": "restricted"},
             "rules": {
@@ -83,6 +86,8 @@ _rich: dict[str, Object] = {
         for kind, make in (*factory.MINIMAL.items(), *related_objects.RELATED_OBJECTS.items())
     },
     "managed": dict(_reviewers[0].mutated(factory.request(factory.ray_cluster())).document),
+    "proxied": proxied.proxied_cluster(),
+    "proxied-pod": proxied.sent_head(proxied.proxied_cluster()),
     "full": factory.ray_cluster(
         autoscalerOptions={"env": [], "securityContext": {}},
         networkPolicy={

@@ -1,6 +1,7 @@
 """Servers on loopback that stand for the ports of Ray pods, with and without TLS."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from concurrent import futures
 from contextlib import asynccontextmanager, contextmanager
@@ -55,7 +56,9 @@ def grpc_server(files: Files | None, *, mutual: bool = True) -> Iterator[int]:
 
 
 @asynccontextmanager
-async def tcp_server(answer: bytes | None) -> AsyncIterator[int]:
+async def tcp_server(
+    answer: bytes | None, context: ssl.SSLContext | None = None
+) -> AsyncIterator[int]:
     """Run a server that answers with `answer`, or never if it is None; yields its port."""
 
     async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -67,7 +70,7 @@ async def tcp_server(answer: bytes | None) -> AsyncIterator[int]:
         finally:
             writer.close()
 
-    server = await asyncio.start_server(respond, "127.0.0.1", 0)
+    server = await asyncio.start_server(respond, "127.0.0.1", 0, ssl=context)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:

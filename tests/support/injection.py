@@ -20,7 +20,13 @@ TLS = {
     "RAY_TLS_CA_CERT": "/etc/ray/tls/ca.crt",
 }
 OLD = "UPDATE"
-_REPLACED = ("raywarden.io/tls", "raywarden.io/injected", *SUBMITTER_LABELS)
+_REPLACED = (
+    "raywarden.io/tls",
+    "raywarden.io/injected",
+    "raywarden.io/dashboard-authorization",
+    *SUBMITTER_LABELS,
+)
+_OWN_CONTAINERS = ("raywarden-enroll", "raywarden-dashboard-proxy")
 
 
 def mutated(document: Object, own_facts: Facts | None = None) -> Mutated:
@@ -64,8 +70,8 @@ def only(pod: Object, name: str, field: str = "containers") -> Object:
 def lost_values(before: Any, after: Any) -> Iterator[Any]:
     """Values of `before` that are missing at the same place of `after`.
 
-    RayWarden's own labels, those of a submitter, and RayWarden's init container are left out: a
-    mutation may replace them.
+    RayWarden's own labels and containers, and the labels of a submitter, are left out: a mutation
+    may replace them.
     """
     if isinstance(before, dict) and isinstance(after, dict):
         for name, value in before.items():
@@ -73,7 +79,7 @@ def lost_values(before: Any, after: Any) -> Iterator[Any]:
                 yield from lost_values(value, after.get(name))
     elif isinstance(before, list) and isinstance(after, list):
         for value in before:
-            own = isinstance(value, dict) and value.get("name") == "raywarden-enroll"
+            own = isinstance(value, dict) and value.get("name") in _OWN_CONTAINERS
             if not own and all(list(lost_values(value, candidate)) for candidate in after):
                 yield value
     elif before != after:

@@ -1,13 +1,14 @@
 """Asks the API server whether service accounts have the permissions they need."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 from policies.documents.metadata import name_of, namespace_of
 from policies.documents.untyped import as_dict
+from policies.injection.api_token import dashboard_reviewer
 from policies.injection.api_token import token_reviewers as reviewers_of
 from policies.ray.workload import Workload
 from webhook.check.deployment import ServerDeployment
@@ -91,8 +92,8 @@ def _review_of(namespace: str, account: str, attributes: Mapping[str, str]) -> M
 class TokenReviewer:
     """A service account whose Ray pods ask the API server about tokens.
 
-    `reviews`: it may create TokenReviews and SubjectAccessReviews. `is_member`: its own token is
-    accepted by its RayCluster.
+    `of_proxy`: RayWarden's proxy in front of the dashboard asks, not Ray. `reviews`: it may create
+    TokenReviews and SubjectAccessReviews. `is_member`: its own token is accepted by its RayCluster.
     """
 
     namespace: str
@@ -100,27 +101,35 @@ class TokenReviewer:
     cluster: str
     reviews: bool
     is_member: bool
+    of_proxy: bool = False
 
 
 async def token_reviewers(
     api: KubeApi, ray_clusters: Iterable[Mapping[str, Any]]
 ) -> Sequence[TokenReviewer]:
-    """What the service accounts of the RayClusters with Kubernetes tokens may do.
+    """What the service accounts of the RayClusters with Kubernetes tokens or a proxy may do.
 
     The first 50 of them. Raises ForbiddenError if the caller may not create SubjectAccessReviews.
     """
     accounts = dict.fromkeys(
-        (namespace_of(document), account, name_of(document))
+        (namespace_of(document), account, name_of(document), of_proxy)
         for document in ray_clusters
-        for account, _ in reviewers_of(Workload("RayCluster", document))
+        for account, of_proxy in _reviewers_of(Workload("RayCluster", document))
     )
     return [
         await _token_reviewer(api, *account) for account in islice(accounts, _MOST_TOKEN_REVIEWERS)
     ]
 
 
+def _reviewers_of(workload: Workload) -> Iterator[tuple[str, bool]]:
+    yield from ((account, False) for account, _ in reviewers_of(workload))
+    proxied = dashboard_reviewer(workload)
+    if proxied is not None:
+        yield proxied[0], True
+
+
 async def _token_reviewer(
-    api: KubeApi, namespace: str, account: str, cluster: str
+    api: KubeApi, namespace: str, account: str, cluster: str, of_proxy: bool
 ) -> TokenReviewer:
     async def is_allowed(**attributes: str) -> bool:
         review = _review_of(namespace, account, attributes)
@@ -135,4 +144,4 @@ async def _token_reviewer(
     is_member = await is_allowed(
         verb="ray:write", group="ray.io", resource="rayclusters", namespace=namespace, name=cluster
     )
-    return TokenReviewer(namespace, account, cluster, all(reviews), is_member)
+    return TokenReviewer(namespace, account, cluster, all(reviews), is_member, of_proxy)

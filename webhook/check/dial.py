@@ -96,10 +96,19 @@ async def dial_grpc(
     return await _dial(port, talk, seconds)
 
 
-async def dial_http(port: Port, path: str, seconds: float = _TIMEOUT_SECONDS) -> DialResult:
-    """The status code of a plaintext `GET` without credentials."""
+async def dial_http(
+    port: Port,
+    path: str,
+    context: ssl.SSLContext | None = None,
+    seconds: float = _TIMEOUT_SECONDS,
+) -> DialResult:
+    """The status code of a `GET` without credentials; in plaintext without `context`."""
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> DialResult:
+        if context:
+            failure = await _start_tls(writer, context, port.name or port.address)
+            if failure:
+                return failure
         request = (
             f"GET {path} HTTP/1.1\r\nHost: {port}\r\nUser-Agent: raywarden\r\n"
             "Connection: close\r\n\r\n"

@@ -64,7 +64,7 @@ class CheckFacts:
     VALIDATING. `ray_objects` is by plural; a kind the API server does not serve has no objects.
     `kuberay_accounts` are the users that RBAC allows to run KubeRay, each with the namespaces where
     it does; none of them means all namespaces.
-    `token_reviewers` are the service accounts of RayClusters with Kubernetes tokens.
+    `token_reviewers` are the service accounts of RayClusters with Kubernetes tokens or a proxy.
     The dry runs, in `dry_run_namespace`, are a pod that RayWarden must reject (VALIDATING) and a
     RayCluster that it must complete (MUTATING).
     """

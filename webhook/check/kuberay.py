@@ -138,7 +138,7 @@ def _operator_accounts(facts: CheckFacts) -> Iterator[Finding]:
 
 
 def _token_reviewers(facts: CheckFacts) -> Iterator[Finding]:
-    """Whether Ray can check its callers' Kubernetes tokens; without, it refuses all of them."""
+    """Whether Ray or its proxy can check its callers' tokens; without, it refuses all of them."""
     id, reviewers = "token-reviews", facts.token_reviewers
     if isinstance(reviewers, Unavailable):
         yield unknown(id, "whether Ray's pods may check Kubernetes tokens", reviewers)
@@ -147,10 +147,11 @@ def _token_reviewers(facts: CheckFacts) -> Iterator[Finding]:
         account = f"service account {clipped(reviewer.account)}"
         title = f"the {account} of RayCluster {reviewer.namespace}/{reviewer.cluster}"
         if not reviewer.reviews:
+            asker = "the proxy of its dashboard" if reviewer.of_proxy else "Ray"
             message = f"{title} may not create TokenReviews and SubjectAccessReviews"
             remediation = review_binding(reviewer.namespace, reviewer.account)
-            yield warning(id, f"{message}, so Ray refuses every caller", remediation)
-        elif not reviewer.is_member:
+            yield warning(id, f"{message}, so {asker} refuses every caller", remediation)
+        elif not (reviewer.is_member or reviewer.of_proxy):
             message = f"{title} may not ray:write that cluster, so Ray refuses its own pods"
             remediation = (
                 "grant the verb ray:write on rayclusters.ray.io to it with a Role and a RoleBinding"

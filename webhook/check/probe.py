@@ -4,12 +4,14 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from policies.documents.metadata import annotations_of
 from policies.network.ray_ports import FIXED_PORTS
+from policies.ray.dashboard_proxy import AUTHORIZATION_ANNOTATION
 from policies.ray.pod import PodRole
 from webhook.check.dial import DialResult, Port, dial_grpc, dial_http, within
 from webhook.check.facts import CheckFacts, Object, Unavailable
 from webhook.check.findings import Finding, Section, failed, ok, unknown
-from webhook.check.probe_clients import probe_clients
+from webhook.check.probe_clients import https_stranger, probe_clients
 from webhook.check.probe_cluster import (
     AGENT,
     CLIENT,
@@ -140,11 +142,15 @@ class Target:
 
         numbers = {parameter: probed.port(parameter, PodRole.HEAD) for parameter in _PATHS}
         dialed = [name for name, number in numbers.items() if not probed.closes(head, number)]
+        has_proxy = AUTHORIZATION_ANNOTATION in annotations_of(head)
 
         async def finding(parameter: str) -> Finding:
             port = self._port(head, numbers[parameter])
             path = _PATHS[parameter]
-            result = await within(limit, dial_http(port.port, path))
+            # A forwarded port leads to the dashboard behind the proxy.
+            is_proxied = parameter == DASHBOARD and has_proxy and not self.address
+            context = https_stranger() if is_proxied else None
+            result = await within(limit, dial_http(port.port, path, context))
             return http_finding(port, path, result, is_agent=parameter == AGENT)
 
         return await asyncio.gather(*map(finding, dialed))

@@ -59,6 +59,13 @@ def probe_clients(
     return contexts
 
 
+def https_stranger() -> ssl.SSLContext:
+    """The TLS context of a stranger that speaks HTTP, and accepts any certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
 def _context(credentials: bytes = b"") -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2

@@ -1,48 +1,67 @@
 """The command line: `raywarden serve | review | check | connect | network-policy | ca | ...`."""
 
 import sys
+from collections.abc import Sequence
+from importlib import import_module
 from typing import Annotated
 
 import typer
 
 from webhook import __version__
-from webhook.agent.command import enroll_command
-from webhook.commands import ca, rules
-from webhook.commands.check import check_command
-from webhook.commands.connect import connect_command
-from webhook.commands.network_policy import network_policy_command
-from webhook.commands.review import review_command
-from webhook.commands.serve import serve_command
 from webhook.settings import SetupError, unknown_variables
 
 _SETUP_FAILED = 2
-
-app = typer.Typer(
-    name="raywarden",
-    help="Makes Ray on Kubernetes secure by default.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
-app.command("serve")(serve_command)
-app.command("review")(review_command)
-app.command("check")(check_command)
-app.command("connect")(connect_command)
-app.command("network-policy")(network_policy_command)
-app.command("enroll")(enroll_command)
-app.add_typer(ca.app)
-app.add_typer(rules.app)
+# Where each command is. Only the module of the one that runs is imported.
+_COMMANDS = {
+    "serve": "webhook.commands.serve:serve_command",
+    "review": "webhook.commands.review:review_command",
+    "check": "webhook.commands.check:check_command",
+    "connect": "webhook.commands.connect:connect_command",
+    "network-policy": "webhook.commands.network_policy:network_policy_command",
+    "enroll": "webhook.agent.command:enroll_command",
+    "ca": "webhook.commands.ca:app",
+    "rules": "webhook.commands.rules:app",
+}
 
 
 def main() -> None:
     """Entry point of the `raywarden` command."""
     try:
-        app(prog_name="raywarden")
+        command_line(sys.argv[1:])(prog_name="raywarden")
     except SetupError as error:
         print(f"raywarden: {error}", file=sys.stderr)
         sys.exit(_SETUP_FAILED)
 
 
-@app.callback(invoke_without_command=True)
+def command_line(arguments: Sequence[str]) -> typer.Typer:
+    """The command line with the commands that `arguments` need."""
+    app = typer.Typer(
+        name="raywarden",
+        help="Makes Ray on Kubernetes secure by default.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+    )
+    app.callback(invoke_without_command=True)(_before_command)
+    for name in _needed(arguments):
+        _add(app, name)
+    return app
+
+
+def _needed(arguments: Sequence[str]) -> Sequence[str]:
+    """The command that `arguments` name; all of them for help, completion and misspelled names."""
+    named = next((argument for argument in arguments if not argument.startswith("-")), "")
+    return [named] if named in _COMMANDS else list(_COMMANDS)
+
+
+def _add(app: typer.Typer, name: str) -> None:
+    module, _, attribute = _COMMANDS[name].partition(":")
+    member = getattr(import_module(module), attribute)
+    if isinstance(member, typer.Typer):
+        app.add_typer(member)
+    else:
+        app.command(name)(member)
+
+
 def _before_command(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,

@@ -1,6 +1,8 @@
 """Kubernetes objects from files, folders and pipes."""
 
+import os
 import re
+import stat
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +21,8 @@ _SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 _DECIMALS = re.compile(rb"[0-9][.eE][-+0-9]")
 # Far above any real set of manifests. It keeps an endless pipe from filling the memory.
 _MAX_BYTES = 64 * 1024 * 1024
+# The same for documents that are nearly empty, each of which costs more than its bytes.
+_MAX_OBJECTS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,17 +88,39 @@ def _read(source: str) -> Iterator[Result]:
     if source == "-":
         yield from objects("stdin", sys.stdin.buffer.read(_MAX_BYTES + 1))
     elif path.is_dir():
-        for file in sorted(path.rglob("*")):
-            if file.suffix in _SUFFIXES and file.is_file():
-                yield from _file(file, in_folder=True)
+        yield from _folder(path)
     else:
         yield from _file(path)
 
 
+def _folder(path: Path) -> Iterator[Result]:
+    """The manifests below a folder, without following links to other folders."""
+    unlisted: list[OSError] = []
+    files = [
+        Path(folder, name)
+        for folder, _, names in os.walk(path, onerror=unlisted.append)
+        for name in names
+    ]
+    for error in unlisted:
+        yield UnreadableManifest(str(error.filename), error.strerror or str(error))
+    for file in sorted(files):
+        if file.suffix in _SUFFIXES and (file.is_file() or not file.exists()):
+            yield from _file(file, in_folder=True)
+
+
+def _content(path: Path) -> bytes:
+    """The start of a file, longer than any that is reviewed; raises OSError."""
+    # `<(helm template .)` in a shell is a pipe, too, and is read.
+    is_named_pipe = not path.is_relative_to("/dev/fd") and stat.S_ISFIFO(path.stat().st_mode)
+    if is_named_pipe:
+        raise OSError("a named pipe; to review what comes through a pipe, use -")
+    with path.open("rb") as stream:
+        return stream.read(_MAX_BYTES + 1)
+
+
 def _file(path: Path, *, in_folder: bool = False) -> Iterator[Result]:
     try:
-        with path.open("rb") as stream:
-            content = stream.read(_MAX_BYTES + 1)
+        content = _content(path)
     except OSError as error:
         yield UnreadableManifest(str(path), error.strerror or str(error))
         return
@@ -132,6 +158,8 @@ def objects(source: str, content: bytes) -> Iterator[Manifest | UnreadableManife
     text = SourceText(source, content)
     try:
         for position, document in enumerate(_documents(content)):
+            if max(position, number) >= _MAX_OBJECTS:
+                raise UntrustedYamlError(f"more than {_MAX_OBJECTS} documents")
             for pointer, item in _items(document):
                 number += 1
                 yield Manifest(source, number, item, Written(text, position, pointer))

@@ -17,9 +17,10 @@ import pytest
 
 from policies.documents.untrusted_yaml import load_all
 from policies.documents.untyped import as_dict
-from tests.support import factory
+from tests.support import factory, proxied
 from tests.support.factory import Object
 from tests.support.paths import GOLDEN
+from webhook.admission.reviewer import Reviewer
 from webhook.manifests.dry_run import review_manifest
 from webhook.manifests.read import Manifest
 from webhook.metrics.registry import Metrics
@@ -30,7 +31,9 @@ from webhook.server.readiness import Readiness
 from webhook.server.routes import admission_app
 from webhook.settings import Settings
 
-_REVIEWER = factory.reviewer()
+# The policy files other than the default one, by the name of the input.
+_REVIEWERS = {"dashboard-proxy": factory.reviewer({"inject": proxied.INJECT})}
+_DEFAULT = factory.reviewer()
 
 
 def inputs() -> dict[str, Object]:
@@ -46,10 +49,14 @@ def reviewed(name: str, document: Object) -> Object:
 
     These include the objects that KubeRay would create.
     """
-    result = review_manifest(_REVIEWER, Manifest(name, 1, document), "default")
+    result = review_manifest(_reviewer(name), Manifest(name, 1, document), "default")
     assert result is not None
     stored = [outcome.document for outcome in (result.outcome, *result.derived)]
     return {"report": object_document(Judge(PurePath()).result(result)), "stored": stored}
+
+
+def _reviewer(name: str) -> Reviewer:
+    return _REVIEWERS.get(name, _DEFAULT)
 
 
 @pytest.mark.parametrize("name", sorted(inputs()))
@@ -71,12 +78,12 @@ def test_the_server_gives_the_golden_result(name: str) -> None:
         metadata = as_dict(document.get("metadata"))
         review["request"]["namespace"] = metadata.get("namespace", "default")
     golden = orjson.loads((GOLDEN / f"{name}.json").read_bytes())
-    mutation = answer("/mutate", review)
+    mutation = answer("/mutate", review, _reviewer(name))
     operations = orjson.loads(base64.b64decode(mutation.get("patch", "W10=")))
     stored = jsonpatch.apply_patch(review["request"]["object"], operations)
     assert stored == golden["stored"][0]
     review["request"]["object"] = stored
-    verdict = answer("/validate", review)
+    verdict = answer("/validate", review, _reviewer(name))
     report = golden["report"]
     errors = [finding for finding in report["findings"] if _is_refused(finding)]
     assert verdict["allowed"] is (not errors)
@@ -93,10 +100,10 @@ def _is_refused(finding: Any) -> bool:
     return bool(finding["level"] == "error")
 
 
-def answer(path: str, review: Object) -> Any:
+def answer(path: str, review: Object, reviewer: Reviewer) -> Any:
     async def ask() -> httpx.Response:
         observer = Observer(Metrics(), time.perf_counter)
-        app = admission_app(_REVIEWER, observer, Readiness(lambda ready: None), Settings())
+        app = admission_app(reviewer, observer, Readiness(lambda ready: None), Settings())
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="https://localhost") as client:
             headers = {"Content-Type": "application/json"}

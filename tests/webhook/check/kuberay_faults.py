@@ -61,7 +61,27 @@ def kubernetes_tokens(*denied: tuple[str, str]) -> Fault:
     return both(put("rayclusters", cluster), lambda fake: fake.denied.update(denied))
 
 
+def dashboard_proxy(*denied: tuple[str, str]) -> Fault:
+    """A RayCluster with a proxy, whose service account lacks these rights."""
+    template = "/spec/headGroupSpec/template"
+    annotations = {"raywarden.io/dashboard-authorization": "{}"}
+    spec = {"serviceAccountName": "ray", "containers": [{"name": "ray-head"}]}
+    changes = {f"{template}/metadata/annotations": annotations, f"{template}/spec": spec}
+    cluster = changed(ray_cluster("proxied"), changes)
+    return both(put("rayclusters", cluster), lambda fake: fake.denied.update(denied))
+
+
 KUBERAY = {
+    "dashboard-proxy": ok(
+        dashboard_proxy(("ray:write", "rayclusters")),
+        "kuberay/token-reviews",
+        "service account ray of RayCluster team-a/proxied may check Kubernetes tokens",
+    ),
+    "dashboard-proxy-without-reviews": warning(
+        dashboard_proxy(("create", "subjectaccessreviews")),
+        "kuberay/token-reviews",
+        "SubjectAccessReviews, so the proxy of its dashboard refuses every caller",
+    ),
     "kubernetes-tokens": ok(
         kubernetes_tokens(),
         "kuberay/token-reviews",

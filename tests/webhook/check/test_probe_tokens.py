@@ -1,5 +1,6 @@
 """`raywarden check --probe` finds out whether a port that runs jobs requires a token."""
 
+import ssl
 from contextlib import AsyncExitStack
 
 import pytest
@@ -9,7 +10,8 @@ from tests.support import live_objects
 from tests.support.factory import changed
 from tests.support.grpc_servers import http, tcp_server
 from tests.support.kube_conversation import free_port
-from tests.webhook.check.probing import facts, on_both_loops, probe
+from tests.webhook.check.probing import FILES, facts, on_both_loops, probe
+from webhook.ca.serving_certificate import load_pem
 from webhook.check.dial import Answer, DialResult, Port
 from webhook.check.findings import Status
 from webhook.check.probe_verdict import ProbedPort, http_finding
@@ -41,6 +43,23 @@ def test_a_port_that_runs_jobs_must_require_a_token(status: int, expected: Statu
             assert "authOptions: {mode: token}" in agent.remediation
 
     uvloop.run(main())
+
+
+@on_both_loops
+async def test_a_proxy_in_front_of_the_dashboard_speaks_https() -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    load_pem(context, FILES.key + FILES.certificate)
+    annotations = {"raywarden.io/dashboard-authorization": "{}"}
+    head = changed(live_objects.pod(), {"/metadata/annotations": annotations})
+    async with tcp_server(http(401), context) as proxy, tcp_server(http(401)) as agent:
+        ports = {"port": free_port(), "ray-client-server-port": free_port()}
+        ports |= {"dashboard-port": proxy, "dashboard-agent-listen-port": agent}
+        findings = await probe(facts(ports, head))
+        assert [finding.status for finding in findings["requires-token"]] == [Status.OK, Status.OK]
+        # Behind a forwarded port is the dashboard itself.
+        ports["dashboard-port"] = agent
+        findings = await probe(facts(ports, head), address="127.0.0.1")
+        assert [finding.status for finding in findings["requires-token"]] == [Status.OK, Status.OK]
 
 
 @on_both_loops

@@ -13,7 +13,7 @@ from policies.network.ports import Ports, common
 from policies.network.reachability import Policies
 from tests.support.factory import Object, changed, ray_cluster, ray_job
 from tests.webhook.commands.test_cli import write
-from webhook.commands.cli import app
+from webhook.commands.cli import command_line
 from webhook.settings import SetupError
 
 HEAD = {"ray.io/cluster": "demo", "ray.io/node-type": "head", "ray.io/group": "headgroup"}
@@ -27,6 +27,7 @@ def own_logging(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(*arguments: str, stdin: str = "") -> Result:
+    app = command_line(["network-policy"])
     return CliRunner().invoke(app, ["network-policy", *arguments], input=stdin)
 
 

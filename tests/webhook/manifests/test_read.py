@@ -1,5 +1,6 @@
 """What a folder may hold beside manifests, and what stays an error."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -61,3 +62,38 @@ def test_a_broken_manifest_in_a_folder_is_an_error(name: str, tmp_path: Path) ->
 def test_a_folder_must_hold_a_manifest(tmp_path: Path) -> None:
     write(tmp_path, "values.yaml", OTHER_FILES["values.yaml"])
     assert kinds(tmp_path) == [SkippedFile, UnreadableManifest]
+
+
+def test_a_link_to_a_missing_file_is_an_error(tmp_path: Path) -> None:
+    write(tmp_path, "a.yaml", SERVICE)
+    (tmp_path / "b.yaml").symlink_to("missing.yaml")
+    assert kinds(tmp_path) == [Manifest, UnreadableManifest]
+
+
+def test_a_folder_that_contains_itself_is_read_once(tmp_path: Path) -> None:
+    write(tmp_path, "a.yaml", SERVICE)
+    (tmp_path / "loop").symlink_to(tmp_path)
+    assert kinds(tmp_path) == [Manifest]
+
+
+def test_a_named_pipe_is_an_error_and_never_waits(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+    write(tmp_path, "a.yaml", SERVICE)
+    assert kinds(tmp_path / "pipe.yaml") == [UnreadableManifest]
+    assert kinds(tmp_path) == [Manifest]
+
+
+def test_a_pipe_that_the_shell_opened_is_read() -> None:
+    reading, writing = os.pipe()
+    os.write(writing, SERVICE.encode())
+    os.close(writing)
+    try:
+        assert kinds(Path(f"/dev/fd/{reading}")) == [Manifest]
+    finally:
+        os.close(reading)
+
+
+def test_the_number_of_documents_is_bounded(tmp_path: Path) -> None:
+    file = write(tmp_path, "a.yaml", "---\n" * 100_002)
+    (result,) = read(str(file))
+    assert result == UnreadableManifest(str(file), "more than 100000 documents")

@@ -1,0 +1,76 @@
+"""Whether a container does what another does, with harmless additions by others at most."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from policies.documents.untyped import as_dict, as_str, dict_items
+from policies.injection import contract
+
+# The API server, its admission plugins (LimitRanger, AlwaysPullImages, ServiceAccount) and other
+# webhooks may set these on any container. None of them changes what RayWarden's containers do.
+_MAY_DIFFER = frozenset(
+    {"imagePullPolicy", "resources", "terminationMessagePath", "terminationMessagePolicy"}
+)
+# Compared field by field by the callers; all other fields must be equal.
+_COMPARED_IN_DEPTH = frozenset({"args", "env", "image", "securityContext", "volumeMounts"})
+
+
+def same_shape(container: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
+    """`container` has the fields and mounts of `expected`, and differs only where others may."""
+    fields = container.keys() - _MAY_DIFFER
+    return (
+        fields == expected.keys() - _MAY_DIFFER
+        and all(container[field] == expected[field] for field in fields - _COMPARED_IN_DEPTH)
+        and _has_mounts(container, expected["volumeMounts"])
+    )
+
+
+def has_variables(
+    container: Mapping[str, Any],
+    wanted: Sequence[Mapping[str, Any]],
+    forbidden_prefixes: tuple[str, ...],
+) -> bool:
+    """Each wanted variable is there once, and no other variable has a forbidden prefix."""
+    missing = {entry["name"]: entry for entry in wanted}
+    for _, entry in dict_items(container.get("env")):
+        name = as_str(entry.get("name"))
+        required = missing.pop(name, None)
+        if required is None and name.startswith(forbidden_prefixes):
+            return False
+        if required is not None and not (contains(entry, required) or contract.is_pod_ip(entry)):
+            return False
+    return not missing
+
+
+def security_without_user(expected: Mapping[str, Any]) -> dict[str, Any]:
+    """The security context of a container of RayWarden, for any user."""
+    context = as_dict(expected["securityContext"])
+    return {name: value for name, value in context.items() if name != "runAsUser"}
+
+
+def _has_mounts(container: Mapping[str, Any], wanted: Collection[Mapping[str, Any]]) -> bool:
+    """All wanted mounts are there, and no other mount is above, at or below them."""
+    mounts = [mount for _, mount in dict_items(container.get("volumeMounts"))]
+    if any(mount not in mounts for mount in wanted):
+        return False
+    directories = [contract.normal_path(mount["mountPath"]) for mount in wanted]
+    others = [
+        contract.normal_path(as_str(mount.get("mountPath")))
+        for mount in mounts
+        if mount not in wanted
+    ]
+    return not any(
+        contract.overlap(other, directory) for other in others for directory in directories
+    )
+
+
+def contains(actual: Any, wanted: Mapping[str, Any]) -> bool:
+    """`actual` has everything in `wanted`, and possibly more."""
+    fields = as_dict(actual)
+    for name, value in wanted.items():
+        if isinstance(value, dict):
+            if not contains(fields.get(name), value):
+                return False
+        elif fields.get(name) != value:
+            return False
+    return True
