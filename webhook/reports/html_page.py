@@ -17,6 +17,8 @@ _MAX_ROWS = 1_000
 # The messages and remedies of all findings together.
 _MAX_CHARACTERS = 2_000_000
 _MAX_TEXT = 1_000
+# For names, paths and pointers.
+_MAX_NAME = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +104,8 @@ class _Shown:
         self.number = 0
         characters = 0
         for finding in found[:_MAX_FINDINGS]:
-            characters += min(len(finding.message), _MAX_TEXT)
-            characters += min(len(finding.remediation), _MAX_TEXT)
+            texts = finding.message, finding.remediation, str(finding.pointer), finding.place.file
+            characters += sum(min(len(text), _MAX_TEXT) for text in texts)
             if characters > _MAX_CHARACTERS:
                 break
             self.number += 1
@@ -115,8 +117,8 @@ class _Shown:
     def object(self, id_: str, reviewed: ObjectResult) -> ObjectView:
         return ObjectView(
             id=id_,
-            title=line(str(reviewed.subject)),
-            source=line(reviewed.source),
+            title=printable(str(reviewed.subject), _MAX_NAME),
+            source=printable(reviewed.source, _MAX_NAME),
             is_allowed=reviewed.allowed,
             counts=_counts(reviewed.findings),
             findings=[self.finding(one) for one in reviewed.findings if id(one) in self._findings],
@@ -133,9 +135,9 @@ class _Shown:
             rule_url=finding.rule_url,
             message=printable(finding.message, _MAX_TEXT),
             remediation=printable(finding.remediation, _MAX_TEXT),
-            place=place_title(finding.place),
-            pointer=line(str(finding.pointer)),
-            derived=line(f"{derived.kind} {derived.name}") if derived else "",
+            place=printable(place_title(finding.place), _MAX_NAME),
+            pointer=printable(str(finding.pointer), _MAX_NAME),
+            derived=printable(f"{derived.kind} {derived.name}", _MAX_NAME) if derived else "",
             excerpt=self._excerpts.around(finding.place) if has_lines else (),
             reason=f"{suppression.by}: {line(suppression.reason)}" if suppression else "",
         )

@@ -16,6 +16,8 @@ _MAX_NOTES = 6_000
 _MAX_PLACES = 3
 _MAX_MESSAGE = 400
 _MAX_REMEDY = 1_000
+# Of one rule; they differ in a name or a value.
+_MAX_REMEDIES = 10
 _ICONS = {Level.ERROR: "❌", Level.WARNING: "⚠️", Level.NOTE: "ℹ️"}  # noqa: RUF001  # icons
 
 
@@ -24,13 +26,13 @@ def markdown(results: Results) -> str:
     found = groups(results)
     head = "\n".join(_head(results))
     notes = fitting(_notes(results), _MAX_NOTES, "more remark")
-    table = fitting(map(_row, found), _MAX_TABLE, "line of the table")
+    table = fitting(map(_row, found), _MAX_TABLE, "more group")
     parts = [head, notes]
     if found:
         title = "| | Rule | Where | Finding |\n|---|---|---|---|\n"
         parts.append(title + table)
     used = sum(len(part.encode()) for part in parts)
-    parts.append(fitting(_remedies(found), _MAX_BYTES - used - 500, "more rule with remedies"))
+    parts.append(fitting(_remedies(found), _MAX_BYTES - used - 500, "more rule"))
     return "\n".join(part for part in parts if part)
 
 
@@ -102,5 +104,8 @@ def _remedies(found: Sequence[Group]) -> Iterator[str]:
     for rule, parts in by_rule.items():
         number = counted(sum(len(group.findings) for group in parts), "finding")
         summary = f"<summary>How to fix <b>{escaped(rule, _MAX_MESSAGE)}</b> ({number})</summary>"
-        remedies = [f"- {code(group.first.remediation, _MAX_REMEDY)}" for group in parts]
+        shown = parts[:_MAX_REMEDIES]
+        remedies = [f"- {code(group.first.remediation, _MAX_REMEDY)}" for group in shown]
+        if len(parts) > _MAX_REMEDIES:
+            remedies.append(f"- {len(parts) - _MAX_REMEDIES} more")
         yield "\n".join(["<details>", summary, "", *remedies, "", "</details>\n"])

@@ -31,9 +31,11 @@ def link_to(file: str, line: int, limit: int) -> str:
     """The place as a link, if the file is named relative to where the tool runs."""
     title = code(f"{file}:{line}", limit)
     path = PurePosixPath(file)
-    if not file or file == "stdin" or path.is_absolute() or ".." in path.parts:
+    if not file.isprintable() or file in ("", "stdin"):
         return title
-    address = quote(path.as_posix().encode(errors="surrogateescape"))
+    if path.is_absolute() or ".." in path.parts:
+        return title
+    address = quote(path.as_posix())
     return f"[{title}]({address}#L{line})" if len(address) <= limit else title
 
 

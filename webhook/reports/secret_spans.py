@@ -11,7 +11,12 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from policies.documents.credentials import assigns_credential, contains_credential, is_credential
+from policies.documents.credentials import (
+    assigns_credential,
+    contains_credential,
+    is_credential,
+    may_name_credentials,
+)
 from policies.documents.untrusted_yaml import Position
 
 _SECRET_FIELDS = ("data", "stringData")
@@ -23,6 +28,8 @@ _PAIR = re.compile(
     r"(?<![\w.-])([A-Za-z_][\w.-]{0,100})[\"']?\s{0,3}[:=]\s{0,3}[\"']?"
     r"(?![$`{%\[])([^\s\"',}]{1,500})"
 )
+# Kubernetes puts the literal of the variable NAME in place of `$(NAME)`.
+_REFERENCE = re.compile(r"\$\((\w{1,250})\)")
 # `kubectl apply` keeps the whole object there, also that of a Secret.
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
@@ -87,18 +94,15 @@ class _SpanReader:
         self._suspects = suspects
         self._open: list[_Collection] = []
         self._anchors: dict[str, _Scalar] = {}
+        # Of the current document: the literals of each variable, and the variables that are used
+        # where a credential belongs.
+        self._literals: dict[str, list[Span]] = {}
+        self._used: set[str] = set()
 
     def take(self, event: Any) -> Iterator[Span]:
         """Process one event, and yield the spans that are known to be secret by it."""
-        if isinstance(event, yaml.ScalarEvent):
-            scalar = _Scalar(event.value, _span(event))
-            if event.anchor:
-                self._anchors[event.anchor] = scalar
-            yield from self._scalar(scalar, scalar.span.start)
-        elif isinstance(event, yaml.AliasEvent):
-            if event.anchor in self._anchors:
-                place = _position(event.start_mark)
-                yield from self._scalar(self._anchors[event.anchor], place)
+        if isinstance(event, yaml.ScalarEvent | yaml.AliasEvent):
+            yield from self._scalar_event(event)
         elif isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
             is_mapping = isinstance(event, yaml.MappingStartEvent)
             start = _position(event.start_mark)
@@ -106,7 +110,20 @@ class _SpanReader:
         elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
             yield from self._end(_position(event.end_mark))
         elif isinstance(event, yaml.DocumentEndEvent):
-            self._anchors.clear()
+            for name in self._used:
+                yield from self._literals.get(name, ())
+            self._anchors, self._literals, self._used = {}, {}, set()
+
+    def _scalar_event(self, event: Any) -> Iterator[Span]:
+        place = _position(event.start_mark)
+        if isinstance(event, yaml.AliasEvent):
+            scalar = self._anchors.get(event.anchor or "")
+        else:
+            scalar = _Scalar(event.value, _span(event))
+            if event.anchor:
+                self._anchors[event.anchor] = scalar
+        # An alias of a list or a mapping has no text of its own.
+        yield from self._scalar(scalar or _Scalar("", Span(place, place)), place)
 
     def _scalar(self, scalar: _Scalar, place: Position) -> Iterator[Span]:
         parent = self._open[-1] if self._open else None
@@ -114,6 +131,7 @@ class _SpanReader:
             parent.next_key = scalar.text
             return
         key = self._key()
+        self._find_used(f"{key}\n{scalar.text}", scalar.text)
         if place in self._suspects or _is_secret(key, scalar.text):
             yield scalar.span
         if parent and parent.is_mapping:
@@ -127,12 +145,35 @@ class _SpanReader:
         span = Span(closed.start, end)
         if closed.is_suspect:
             yield span
-        yield from _secrets_among(closed)
+        yield from self._secrets_among(closed)
         parent = self._open[-1] if self._open else None
         if parent and parent.is_mapping:
             if parent.next_key in _SECRET_FIELDS:
                 parent.data.append(span)
             parent.next_key = None
+
+    def _secrets_among(self, closed: _Collection) -> Iterator[Span]:
+        """The spans that are secret because of the other members of their list or mapping."""
+        value = closed.entries.get(_VALUE)
+        if value:
+            names = [closed.entries[name].text for name in _NAMES if name in closed.entries]
+            if any(is_credential(name, value.text) for name in (*names, closed.key)):
+                yield value.span
+            for name in names:
+                self._literals.setdefault(name, []).append(value.span)
+                self._find_used(name, value.text)
+        kind = closed.entries.get("kind")
+        if kind and kind.text == "Secret":
+            yield from closed.data
+        command = "\n".join(word.text for word in closed.words)
+        self._find_used(command, command)
+        if len(closed.words) > 1 and assigns_credential(command):
+            for word in closed.words:
+                yield word.span
+
+    def _find_used(self, names: str, text: str) -> None:
+        if "$(" in text and may_name_credentials(names):
+            self._used.update(_REFERENCE.findall(text))
 
     def _key(self) -> str:
         """The key of the value that begins; in a list it is the key of the list."""
@@ -140,21 +181,6 @@ class _SpanReader:
             return ""
         parent = self._open[-1]
         return (parent.next_key or "") if parent.is_mapping else parent.key
-
-
-def _secrets_among(closed: _Collection) -> Iterator[Span]:
-    """The spans that are secret because of the other members of their list or mapping."""
-    value = closed.entries.get(_VALUE)
-    if value:
-        names = [closed.entries[name].text for name in _NAMES if name in closed.entries]
-        if any(is_credential(name, value.text) for name in (*names, closed.key)):
-            yield value.span
-    kind = closed.entries.get("kind")
-    if kind and kind.text == "Secret":
-        yield from closed.data
-    if len(closed.words) > 1 and assigns_credential("\n".join(word.text for word in closed.words)):
-        for word in closed.words:
-            yield word.span
 
 
 def _is_secret(key: str, text: str) -> bool:
