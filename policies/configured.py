@@ -127,6 +127,12 @@ class Injection(Configured):
         description="patterns of namespaces where RayWarden honors "
         '`raywarden.io/inject: "false"` on a RayCluster',
     )
+    tls_secret_namespaces: tuple[str, ...] = Field(
+        (),
+        description="patterns of namespaces where pods and RayClusters may bring a certificate of "
+        "their own in a Secret, such as cert-manager's (`raywarden.io/tls-secret: NAME`)",
+        examples=[["web-*"]],
+    )
     cluster_domain: str = Field(
         "cluster.local",
         pattern=r"^[a-z0-9.-]+$",

@@ -35,6 +35,7 @@ from policies.rules.one_job_one_cluster import OneJobOneCluster
 from policies.rules.operator_made_pods import OperatorMadePods
 from policies.rules.pinned_images import PinnedImages
 from policies.rules.protected_redis import ProtectedRedis
+from policies.rules.ray_client_tls import RayClientTls
 from policies.rules.ray_version_floor import RayVersionFloor
 from policies.rules.reserved_names import ReservedNames
 from policies.rules.resource_limits import ResourceLimits
@@ -81,6 +82,7 @@ RESTRICTED: tuple[type[Rule], ...] = (
     NoPowerfulServiceAccount,
     ProtectedRedis,
     NeededTraffic,
+    RayClientTls,
 )
 RULES = BASELINE + RESTRICTED
 

@@ -24,6 +24,7 @@ from policies.network.isolation import kept_annotations
 from policies.network.policy import NetworkPolicy
 from policies.network.ray_ports import moved_ports, worker_ports
 from policies.network.ray_traffic import ClusterTraffic
+from policies.ray.auth import proxies_of
 from policies.ray.membership import RAY_CLUSTER_LABEL
 from policies.ray.operator import KubeRayOperator
 from policies.ray.workload import TLS_LABEL, TLS_MANAGED, Group, Workload
@@ -51,7 +52,8 @@ class LiveCluster:
     `pod_labels`: the labels of the pods of each group. `kuberay_tls`: KubeRay's own mTLS is
     enabled. `ports`: moved ports of Ray, and the names its author gave to Ray's ports.
     `raywarden_tls`: RayWarden gives its pods TLS. `traffic`: what it listens on, and whom it needs.
-    `isolation`: its annotations about network isolation.
+    `isolation`: its annotations about network isolation. `dashboard_proxies`: what may stand before
+    its dashboard.
 
     A cluster that is `too_large` to read counts as having pods with any labels; only the labels
     that all of its pods share are known, and its `traffic` is None.
@@ -66,6 +68,7 @@ class LiveCluster:
     raywarden_tls: bool = False
     traffic: ClusterTraffic | None = None
     isolation: Mapping[str, str] = field(default_factory=dict)
+    dashboard_proxies: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> "LiveCluster":
@@ -85,6 +88,7 @@ class LiveCluster:
             raywarden_tls=workload.labels.get(TLS_LABEL) == TLS_MANAGED,
             traffic=traffic,
             isolation=kept_annotations(workload.annotations),
+            dashboard_proxies=proxies_of(workload.cluster) if workload.cluster else frozenset(),
         )
 
     def has_pods_with(self, wanted: Mapping[str, Any]) -> bool:

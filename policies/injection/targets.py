@@ -15,9 +15,10 @@ def target_of(kind: Kind, document: Mapping[str, Any]) -> Workload | RelatedObje
 
     KubeRay's Job is a related object, even if its author lets its pod start Ray.
     """
-    related_object = RelatedObject.of(kind, document)
-    if related_object is not None and related_object.kind == "Job":
-        return related_object
+    if kind.kind == "Job":
+        related_object = RelatedObject.of(kind, document)
+        if related_object is not None:
+            return related_object
     return Workload.of(kind, document)
 
 

@@ -16,7 +16,7 @@ from policies.ray.version import (
 )
 from policies.ray.workload import Workload
 
-# As the API server accepts names of service accounts and namespaces.
+# As the API server accepts names of service accounts, namespaces and RayClusters.
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 _SECRET = "valueFrom: {secretKeyRef: {name: SECRET, key: auth_token}}"
 _FIX_CLUSTER = "set authOptions: {mode: token} in the cluster's spec (Ray 2.52 or later)"
@@ -75,13 +75,32 @@ def mode_fix(workload: Workload, facts: Facts) -> str:
 
 def review_binding(namespace: str, account: str) -> str:
     """What to apply so that Ray's pods with this service account can ask about tokens."""
-    # Someone will apply what stands here, so nothing but names may stand in it.
+    # Someone will apply what stands here, so nothing but names may stand in it. YAML reads some
+    # names as numbers. No part of a name has a colon, so no two bindings get the same name.
     if not (_NAME.fullmatch(account) and _NAME.fullmatch(namespace)):
         return f"bind the ClusterRole {AUTH_DELEGATOR} to it with a ClusterRoleBinding"
     return (
         "apply {apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRoleBinding, "
-        f"metadata: {{name: ray-tokens-{namespace}-{account}}}, "
+        f"metadata: {{name: 'ray-tokens:{namespace}:{account}'}}, "
         "roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, "
         f"name: '{AUTH_DELEGATOR}'}}, "
-        f"subjects: [{{kind: ServiceAccount, name: {account}, namespace: {namespace}}}]}}"
+        f"subjects: [{{kind: ServiceAccount, name: '{account}', namespace: '{namespace}'}}]}}"
+    )
+
+
+def membership_binding(namespace: str, account: str, cluster: str) -> str:
+    """What to apply so that the pods of a RayCluster may connect to each other."""
+    if not all(map(_NAME.fullmatch, (namespace, account, cluster))):
+        return "grant the verb ray:write on rayclusters.ray.io to it with a Role and a RoleBinding"
+    api = "rbac.authorization.k8s.io"
+    # The head and the workers may have different service accounts, and so different bindings.
+    name = f"'ray-members:{cluster}:{account}'"
+    metadata = f"metadata: {{name: {name}, namespace: '{namespace}'}}"
+    return (
+        f"apply {{apiVersion: v1, kind: List, items: [{{apiVersion: {api}/v1, kind: Role, "
+        f"{metadata}, rules: [{{apiGroups: [ray.io], resources: [rayclusters], "
+        f"resourceNames: ['{cluster}'], verbs: ['ray:write']}}]}}, "
+        f"{{apiVersion: {api}/v1, kind: RoleBinding, {metadata}, "
+        f"roleRef: {{apiGroup: {api}, kind: Role, name: {name}}}, "
+        f"subjects: [{{kind: ServiceAccount, name: '{account}', namespace: '{namespace}'}}]}}]}}"
     )

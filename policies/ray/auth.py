@@ -30,6 +30,7 @@ PROXIES = (
     "ose-oauth-proxy",
     "ose-oauth-proxy-rhel9",
 )
+LOOPBACK = ("127.0.0.1", "localhost")
 _VARIABLES = frozenset({TOKEN, TOKEN_PATH})
 _ALL = frozenset({MODE, TOKEN, TOKEN_PATH, KUBERNETES_TOKENS})
 
@@ -95,6 +96,20 @@ def has_proxy(cluster: ClusterSpec, proxies: Collection[str]) -> bool:
     others = (item for item in cluster.head.pod.containers if item.name != DASHBOARD_PROXY)
     images = (repository_of(container.image) for container in others)
     return any(image.rpartition("/")[2] in proxies for image in images)
+
+
+def proxies_of(cluster: ClusterSpec) -> frozenset[str]:
+    """What may stand before a dashboard that listens on loopback: names of the head's images.
+
+    RayWarden's own proxy has the name of its container. Empty if the dashboard is not on loopback.
+    """
+    if cluster.head.start_params.get("dashboard-host") not in LOOPBACK:
+        return frozenset()
+    names = (
+        item.name if item.name == DASHBOARD_PROXY else repository_of(item.image).rpartition("/")[2]
+        for item in cluster.head.pod.containers
+    )
+    return frozenset(names)
 
 
 def token_containers(workload: Workload) -> Iterator[tuple[Container, str, Pod]]:

@@ -26,23 +26,11 @@ def with_cluster_settings(
     container: Mapping[str, Any], workload: Workload, cluster: ClusterSpec
 ) -> dict[str, Any]:
     """A container with what the cluster's `authOptions` and `tlsOptions` add to it."""
-    authenticated = _with_token_auth(container, workload, cluster)
+    authenticated = with_token_settings(container, workload, cluster)
     return _with_tls(authenticated) if cluster.kuberay_tls else authenticated
 
 
-def _with_tls(container: Mapping[str, Any]) -> dict[str, Any]:
-    """A container with what `tlsOptions.enabled` adds to it (`SetContainerTLSConfig`)."""
-    env = [raw for _, raw in dict_items(container.get("env"))]
-    present = {entry.get("name") for entry in env}
-    for name, value in _TLS_VARIABLES.items():
-        if name not in present:
-            env.append({"name": name, "value": value})
-    mounts = [raw for _, raw in dict_items(container.get("volumeMounts"))]
-    others = [mount for mount in mounts if mount.get("name") != TLS_VOLUME]
-    return {**container, "env": env, "volumeMounts": [*others, dict(TLS_MOUNT)]}
-
-
-def _with_token_auth(
+def with_token_settings(
     container: Mapping[str, Any], workload: Workload, cluster: ClusterSpec
 ) -> dict[str, Any]:
     """A container with what `authOptions.mode: token` adds to it (`configureTokenAuth`).
@@ -69,3 +57,15 @@ def token_secret_of(workload: Workload) -> str:
     """The name of the Secret that KubeRay creates for a RayCluster's token (`CheckName`)."""
     name = workload.name[-_LONGEST_NAME:]
     return name if not name or name[0].isalpha() else f"r{name[1:]}"
+
+
+def _with_tls(container: Mapping[str, Any]) -> dict[str, Any]:
+    """A container with what `tlsOptions.enabled` adds to it (`SetContainerTLSConfig`)."""
+    env = [raw for _, raw in dict_items(container.get("env"))]
+    present = {entry.get("name") for entry in env}
+    for name, value in _TLS_VARIABLES.items():
+        if name not in present:
+            env.append({"name": name, "value": value})
+    mounts = [raw for _, raw in dict_items(container.get("volumeMounts"))]
+    others = [mount for mount in mounts if mount.get("name") != TLS_VOLUME]
+    return {**container, "env": env, "volumeMounts": [*others, dict(TLS_MOUNT)]}

@@ -12,7 +12,12 @@ from typing import Any
 
 from policies.documents.metadata import annotations_of, controller_of, labels_of
 from policies.documents.untyped import as_dict, as_str, dict_items
-from policies.ray.container_settings import TLS_MOUNT, TLS_VOLUME, with_cluster_settings
+from policies.ray.container_settings import (
+    TLS_MOUNT,
+    TLS_VOLUME,
+    with_cluster_settings,
+    with_token_settings,
+)
 from policies.ray.membership import (
     CLAIM_LABELS,
     GROUP_LABEL,
@@ -33,6 +38,8 @@ _WAIT_FOR_GCS, _WAIT_FOR_ADDRESS = "wait-gcs-ready", "wait-for-tls-ip-san"
 # Init containers that get the image and security context of Ray's container, `wait-gcs-ready` its
 # variables and mounts as well (`DefaultWorkerPodTemplate`, `configureTLS`).
 _COPIES_OF_RAY = frozenset({_WAIT_FOR_GCS, _WAIT_FOR_ADDRESS})
+_JOB_KINDS = ("RayJob", "RayCronJob")
+_SIDECAR_MODE = "SidecarMode"
 _COLLECTOR_SIZE = {
     "requests": {"cpu": "50m", "memory": "64Mi"},
     "limits": {"cpu": "200m", "memory": "256Mi"},
@@ -59,12 +66,13 @@ def cluster_of(workload: Workload) -> dict[str, Any] | None:
     }
     if copied.annotations:
         metadata["annotations"] = dict(copied.annotations)
-    return {
+    document = {
         "apiVersion": "ray.io/v1",
         "kind": "RayCluster",
         "metadata": metadata,
         "spec": dict(workload.cluster.spec),
     }
+    return _with_submitter(document) if _submission_mode(workload) == _SIDECAR_MODE else document
 
 
 def copies_metadata(workload: Workload) -> bool:
@@ -80,20 +88,10 @@ def submitter_of(workload: Workload) -> dict[str, Any] | None:
 
     None for other modes and kinds.
     """
-    if workload.kind not in ("RayJob", "RayCronJob"):
+    if workload.kind not in _JOB_KINDS or _submission_mode(workload) not in ("", "K8sJobMode"):
         return None
-    spec = as_dict(workload.document.get("spec"))
-    job = as_dict(spec.get("jobTemplate")) or spec
-    if as_str(job.get("submissionMode")) not in ("", "K8sJobMode"):
-        return None
-    template = as_dict(job.get("submitterPodTemplate"))
-    head = workload.cluster.head.pod.ray_container if workload.cluster else None
-    size = {"requests": {"cpu": "500m", "memory": "200Mi"}, "limits": {"cpu": "1", "memory": "1Gi"}}
-    container = {
-        "name": "ray-job-submitter",
-        "image": head.image if head else "",
-        "resources": size,
-    }
+    template = as_dict(_job_of(workload).get("submitterPodTemplate"))
+    container = _submitter(workload.cluster)
     # `operator-made-pods` refuses the claims in the RayJob itself. Their consequences for the pod
     # would hide that.
     kept = {name: value for name, value in labels_of(template).items() if name not in CLAIM_LABELS}
@@ -105,6 +103,49 @@ def submitter_of(workload: Workload) -> dict[str, Any] | None:
         "ownerReferences": [{**owner, "controller": True}],
     }
     return _pod(template, metadata, as_dict(template.get("spec")) or {"containers": [container]})
+
+
+def _job_of(workload: Workload) -> Mapping[str, Any]:
+    """The spec of a RayJob, also of the one that a RayCronJob creates."""
+    spec = as_dict(workload.document.get("spec"))
+    return as_dict(spec.get("jobTemplate")) or spec
+
+
+def _submission_mode(workload: Workload) -> str:
+    """Who submits the job of a RayJob or RayCronJob; empty for KubeRay's default."""
+    return as_str(_job_of(workload).get("submissionMode")) if workload.kind in _JOB_KINDS else ""
+
+
+def _submitter(cluster: ClusterSpec | None) -> dict[str, Any]:
+    """KubeRay's default container for it (`GetDefaultSubmitterContainer`)."""
+    head = cluster.head.pod.ray_container if cluster else None
+    return {
+        "name": "ray-job-submitter",
+        "image": head.image if head else "",
+        "resources": {
+            "requests": {"cpu": "500m", "memory": "200Mi"},
+            "limits": {"cpu": "1", "memory": "1Gi"},
+        },
+    }
+
+
+def _with_submitter(ray_cluster: dict[str, Any]) -> dict[str, Any]:
+    """The RayCluster of a RayJob in SidecarMode, whose head also submits the job.
+
+    Source: `constructRayClusterForRayJob`, `getSubmitterContainer`.
+    """
+    view = Workload("RayCluster", ray_cluster)
+    cluster = view.cluster
+    if cluster is None or cluster.head.pod.ray_container is None:
+        return ray_cluster
+    submitter = with_token_settings(_submitter(cluster), view, cluster)
+    group = as_dict(cluster.spec.get("headGroupSpec"))
+    template = as_dict(group.get("template"))
+    pod_spec = as_dict(template.get("spec"))
+    containers = [raw for _, raw in dict_items(pod_spec.get("containers"))]
+    changed = {**pod_spec, "containers": [*containers, submitter], "restartPolicy": "Never"}
+    head = {**group, "template": {**template, "spec": changed}}
+    return {**ray_cluster, "spec": {**cluster.spec, "headGroupSpec": head}}
 
 
 def creator_of(document: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from policies.injection.token_fix import mode_fix, source_fix, token_fix
 from policies.injection.token_mode import gets_token_mode, pods_that_speak_ray
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.ray.auth import (
+    LOOPBACK,
     MODE,
     PROXIES,
     TOKEN,
@@ -29,6 +30,8 @@ from policies.ray.auth import (
     unprotected_sources,
     uses_kubernetes_tokens,
 )
+from policies.ray.dashboard_proxy import DASHBOARD_PROXY
+from policies.ray.membership import RAY_CLUSTER_LABEL
 from policies.ray.pod import Container, Pod
 from policies.ray.version import (
     AGENT_AUTH_SINCE,
@@ -40,7 +43,6 @@ from policies.ray.version import (
 from policies.ray.workload import Workload
 
 _OFF = frozenset({"", "disabled"})
-_LOOPBACK = ("127.0.0.1", "localhost")
 _FIX_KUBERNETES_TOKENS = (
     "put TLS in front of port 8265, and give the service accounts of the Ray pods no permissions "
     "that Ray does not need"
@@ -239,7 +241,13 @@ class AuthOn(Rule):
 
     def _is_proxied(self, workload: Workload, facts: Facts) -> bool:
         cluster = workload.cluster
-        if cluster is None or cluster.head.start_params.get("dashboard-host") not in _LOOPBACK:
+        if workload.is_kuberay_pod:
+            # Which containers the head has is known only from the pod's RayCluster.
+            name = as_str(workload.labels.get(RAY_CLUSTER_LABEL))
+            live = (facts.namespace_state.ray_clusters or {}).get(name)
+            accepted = {*self.proxies, DASHBOARD_PROXY}
+            return live is not None and not accepted.isdisjoint(live.dashboard_proxies)
+        if cluster is None or cluster.head.start_params.get("dashboard-host") not in LOOPBACK:
             return False
         return has_proxy(cluster, self.proxies) or will_have_proxy(
             cluster.head.pod, workload, facts

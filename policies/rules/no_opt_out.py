@@ -28,6 +28,8 @@ from policies.ray.workload import Workload
 _ANNOTATIONS = ROOT / "metadata" / "annotations"
 # KubeRay copies the annotations of a RayJob and of a RayService to their RayClusters.
 _ISOLATED = frozenset({"RayCluster", "RayJob", "RayService", "RayCronJob"})
+# What can carry annotations, where it is, and its title in messages.
+Holders = list[tuple[Workload | Pod, Pointer, str]]
 
 
 class NoOptOut(Rule):
@@ -35,7 +37,9 @@ class NoOptOut(Rule):
 
     The administrator allows opting out (`raywarden.io/inject: "false"`) in
     `inject.optOutNamespaces` of the policy file. Only a whole RayCluster can opt out, because a
-    cluster with TLS in some of its pods does not work. Only a cluster administrator, by RBAC or by
+    cluster with TLS in some of its pods does not work. A certificate of the author's own instead of
+    RayWarden's (`raywarden.io/tls-secret: NAME`) is accepted in the namespaces that the
+    administrator lists in `inject.tlsSecretNamespaces`. Only a cluster administrator, by RBAC or by
     the lists here, may weaken or remove the labels `raywarden.io/enforce`, `raywarden.io/warn` and
     `raywarden.io/audit` of a namespace.
     The annotation `raywarden.io/network-isolation` of a RayCluster, RayJob or RayService can only
@@ -62,11 +66,14 @@ class NoOptOut(Rule):
     )
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
-        holders: list[tuple[Workload | Pod, Pointer, str]] = [(workload, ROOT, "this object")]
+        holders: Holders = [(workload, ROOT, "this object")]
         is_pod = workload.pods and workload.pods[0].pointer == ROOT
         if not is_pod:
             for pod in workload.pods:
                 holders.append((pod, pod.pointer, f"the template of the {pod.title}"))
+        # KubeRay copies the annotation to its pods, from an object that was judged before.
+        if not workload.is_kuberay_pod:
+            yield from self._own_secret(holders, facts)
         for holder, pointer, title in holders:
             field = contract.opts_out(holder)
             if not field or (holder is workload and contract.is_opted_out(workload, facts)):
@@ -80,6 +87,21 @@ class NoOptOut(Rule):
         if workload.kind in _ISOLATED:
             yield from self._mode(workload, facts)
             yield from self._allow_from(workload, facts)
+
+    def _own_secret(self, holders: Holders, facts: Facts) -> Iterator[Violation]:
+        """Certificates that RayWarden did not sign: the annotation of the object or a template."""
+        places = [(holder, place) for holder, place, _ in holders if contract.own_secret(holder)]
+        if not places or matches_any(facts.namespace, facts.injection.tls_secret_namespaces):
+            return
+        name = contract.SECRET_ANNOTATION
+        yield self.violation(
+            f"this object brings its own certificate ({name}), which the policy file does not "
+            "allow in this namespace",
+            places[0][1] / "metadata" / "annotations" / name,
+            f"remove {name}, so that the pods get certificates from RayWarden, or ask the "
+            "administrator to add the namespace to inject.tlsSecretNamespaces",
+            evidence=" ".join(sorted({contract.own_secret(holder) for holder, _ in places})),
+        )
 
     def _mode(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
         """The annotation that chooses the mode of network isolation."""

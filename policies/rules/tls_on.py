@@ -24,7 +24,8 @@ class TlsOn(Rule):
 
     The profile `baseline` checks the clusters that RayWarden manages, and `restricted` checks all
     others, too. KubeRay's own mTLS (`spec.tlsOptions.enabled`) is accepted, and so is a certificate
-    of your own in a Secret (annotation `raywarden.io/tls-secret`).
+    of your own in a Secret (annotation `raywarden.io/tls-secret`), which `no-opt-out` accepts where
+    the administrator allows it.
     Why: Ray reads every value of RAY_USE_TLS other than `1`, `true`, `True` and `TRUE` as off. It
     then uses plaintext without any warning.
     Fix: remove your own RAY_TLS variables and volumes. RayWarden sets them when the RayCluster is

@@ -19,6 +19,7 @@ from tests.apiserver.free_ports import free_port
 from tests.apiserver.installation import Installation, until
 
 RESYNC_SECONDS = 0.5
+_START_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -60,12 +61,16 @@ class Replica:
         return set(text.strip().removeprefix("not ready: ").split(", "))
 
     def wait_ready(self) -> None:
-        """Wait until the server is ready."""
-        self.wait_missing()
+        """Wait until the server is ready; on a busy machine, a new process needs a while."""
+        self.wait_missing(seconds=_START_SECONDS)
 
-    def wait_missing(self, *names: str) -> None:
+    def wait_missing(self, *names: str, seconds: float = 20) -> None:
         """Wait until exactly these are missing."""
-        until(lambda: self.missing == set(names))
+        try:
+            until(lambda: self.missing == set(names), seconds)
+        except AssertionError as error:
+            text = f"missing: {self.missing}\n{self.log_file.read_text()[-2000:]}"
+            raise AssertionError(f"{error}, {text}") from None
 
     def wait_logged(self, event: str, seconds: float = 20, **fields: Any) -> None:
         """Wait until the server has logged an event with these fields."""

@@ -45,6 +45,9 @@ class Api(Protocol):
     def make_pod(self, pod: Object) -> Object:
         """Store a pod as KubeRay's operator."""
 
+    def make_objects(self, documents: Sequence[Object]) -> None:
+        """Store the objects of an example as an administrator, without those of cert-manager."""
+
     def place(self, pod: Object) -> str:
         """Give a stored pod an address and report it, as CNI and kubelet do."""
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.api import SIGNER, Api
+from tests.e2e.deployments import WITH_CERT_MANAGER, WITH_RAYWARDEN
 from tests.e2e.double import double
 from tests.e2e.firewall import NO_NFT, has_nft
 from tests.e2e.images import Images
@@ -102,14 +103,18 @@ def api(
 ) -> Iterator[Api]:
     folder, assets = tmp_path_factory.mktemp("api"), os.environ.get("KUBEBUILDER_ASSETS")
     say(f"pods are stored by {'kube-apiserver' if assets else 'a double of the API server'}")
-    with real(folder, Path(assets)) if assets else double(folder, PODS) as api_server:
+    examples = (WITH_RAYWARDEN, WITH_CERT_MANAGER)
+    server = real(folder, Path(assets)) if assets else double(folder, PODS, examples)
+    with server as api_server:
         yield api_server
 
 
 @pytest.fixture(scope="session")
 def kubelet(api: Api, network: Network, images: Images) -> Iterator[Kubelet]:
     clusters = {cluster for cluster, _ in PODS}
-    tokens = {(cluster, "auth_token"): secrets.token_urlsafe(24) for cluster in clusters}
+    # `web-ray` is the Secret of the examples without KubeRay.
+    names = {*clusters, "web-ray"}
+    tokens = {(name, "auth_token"): secrets.token_urlsafe(24) for name in names}
     folder = Path("/run/kubelet")
     folder.mkdir()
     kubelet = Kubelet(api, network, images, tokens, folder)

@@ -18,9 +18,11 @@ import orjson
 import yaml
 
 from certs.seed import SEED_BYTES
+from policies.ray.workload import WORKLOAD_KINDS
 from tests.apiserver.installation import until
 from tests.e2e.api import SETTINGS
 from tests.e2e.captured import NAMESPACE, head_service, pod_of, ray_cluster_of
+from tests.e2e.deployments import documents_of, pods_of
 from tests.e2e.network import addresses
 from tests.support import factory
 from tests.support.factory import Object
@@ -60,8 +62,7 @@ class Double:
         return self._admit({**cluster, "metadata": {**cluster["metadata"], **_metadata(name)}})
 
     def make_pod(self, pod: Object) -> Object:
-        labels = pod["metadata"]["labels"]
-        stored = self.future[labels["ray.io/cluster"], labels["ray.io/node-type"]].pop(0)
+        stored = self.future[_place(pod)].pop(0)
         admitted = self._admit(pod)
         identity = {field: stored["metadata"][field] for field in ("name", "uid")}
         return {
@@ -69,6 +70,15 @@ class Double:
             "metadata": {**admitted["metadata"], **identity},
             "status": stored["status"],
         }
+
+    def make_objects(self, documents: Sequence[Object]) -> None:
+        for document in documents:
+            if document["kind"] == "Namespace":
+                self.make_namespace(document["metadata"]["name"])
+            elif document["kind"] == "NetworkPolicy":
+                self.write_policies([document])
+            elif document["kind"] in WORKLOAD_KINDS:
+                self._admit(document)
 
     def place(self, pod: Object) -> str:
         address: str = pod["status"]["podIP"]
@@ -107,7 +117,8 @@ class Double:
             del self.policies[policy["metadata"]["name"]]
 
     def token(self, pod: Object, audience: str) -> str:
-        return self.server.token(pod["metadata"]["name"], NAMESPACE) if audience else ""
+        metadata = pod["metadata"]
+        return self.server.token(metadata["name"], metadata["namespace"]) if audience else ""
 
     def adopt_policy(self, policy: Object) -> None:
         before = self._logged("policy loaded")
@@ -147,10 +158,18 @@ class Double:
 
 
 @contextmanager
-def double(folder: Path, pod_counts: Mapping[tuple[str, str], int]) -> Iterator[Double]:
-    """Run a double; `pod_counts` is the number of pods by cluster and role."""
+def double(
+    folder: Path, pod_counts: Mapping[tuple[str, str], int], examples: Sequence[Path]
+) -> Iterator[Double]:
+    """Run a double; `pod_counts` is the number of pods by cluster and role.
+
+    `examples` are files with Ray clusters without KubeRay.
+    """
     free = addresses()
     future = _future(pod_counts, free)
+    deployed = [document for example in examples for document in documents_of(example)]
+    for pod in pods_of(deployed):
+        future[_place(pod)].append(_identified(pod, pod["metadata"]["name"], next(free)))
     (folder / "seed").mkdir()
     _add_generation(folder / "seed", _GENERATION)
     (folder / "policy.yaml").write_text("{}\n")
@@ -159,7 +178,8 @@ def double(folder: Path, pod_counts: Mapping[tuple[str, str], int]) -> Iterator[
     clusters = {cluster for cluster, _ in pod_counts}
     pods = chain.from_iterable(future.values())
     services = map(head_service, clusters)
-    objects = [*_installed_objects(), *map(_ray_cluster, clusters), *services, *pods]
+    installed = [*_installed_objects(), *_live(deployed)]
+    objects = [*installed, *map(_ray_cluster, clusters), *services, *pods]
     with serving(settings, objects) as server:
         yield Double(server, folder, free, future)
 
@@ -186,14 +206,36 @@ def _future(
     pods: dict[tuple[str, str], list[Object]] = defaultdict(list)
     for (cluster, role), number in pod_counts.items():
         for index in range(number):
-            address = next(free)
             pod = pod_of(_ray_cluster(cluster), role)
             name = f"{pod['metadata'].pop('generateName')}{index:05}"
-            identity = {"name": name, "uid": str(uuid5(NAMESPACE_DNS, name))}
-            status = {"podIP": address, "podIPs": [{"ip": address}], "phase": "Pending"}
-            metadata = {**pod["metadata"], **identity}
-            pods[cluster, role].append({**pod, "metadata": metadata, "status": status})
+            pods[cluster, role].append(_identified(pod, name, next(free)))
     return pods
+
+
+def _identified(pod: Object, name: str, address: str) -> Object:
+    """The pod as it will be stored and placed."""
+    identity = {"name": name, "uid": str(uuid5(NAMESPACE_DNS, f"{name}.{_place(pod)}"))}
+    status = {"podIP": address, "podIPs": [{"ip": address}], "phase": "Pending"}
+    return {**pod, "metadata": {**pod["metadata"], **identity}, "status": status}
+
+
+def _place(pod: Object) -> tuple[str, str]:
+    """The cluster and the role of a pod; without KubeRay, the namespace stands for the cluster."""
+    labels = pod["metadata"]["labels"]
+    if "ray.io/cluster" in labels:
+        return labels["ray.io/cluster"], labels["ray.io/node-type"]
+    return pod["metadata"]["namespace"], labels["raywarden.io/role"]
+
+
+def _live(documents: Sequence[Object]) -> Iterator[Object]:
+    """The objects that RayWarden's simulated cluster needs to know."""
+    for document in documents:
+        if document["kind"] == "Namespace":
+            created = {"uid": f"uid-of-{document['metadata']['name']}"}
+            created["creationTimestamp"] = _CREATED
+            yield {**document, "metadata": {**document["metadata"], **created}}
+        elif document["kind"] in ("Service", "ResourceQuota", "ServiceAccount", "NetworkPolicy"):
+            yield document
 
 
 def _add_generation(folder: Path, name: str) -> None:

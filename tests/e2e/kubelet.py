@@ -1,13 +1,13 @@
 """Runs pods as the kubelet and a container runtime do, from the specs of the pods.
 
 It supports users, capabilities, `no_new_privs`, read-only roots, volumes with sizes and modes,
-tokens, `$(VAR)` and the downward API. It does not support seccomp, limits of CPU and memory,
-restarts and priorities.
+tokens, `$(VAR)` and the downward API. It does not support seccomp, limits of CPU and memory and
+priorities, and it restarts a container only when it is told to.
 """
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,15 +66,19 @@ class Kubelet:
     secrets: Secrets
     folder: Path
     pods: list[RunningPod] = field(default_factory=list)
+    # The files of Secrets that pods mount, by the name of the Secret.
+    secret_files: dict[str, dict[str, bytes]] = field(default_factory=dict)
     # Told of each pod before its first container starts, as a network plugin is.
     on_pod: Callable[[], None] = lambda: None
 
     def prepare(self, pod: Object, address: str) -> RunningPod:
         """Create the network and the volumes of a pod, without starting a container."""
-        name = pod["metadata"]["name"]
-        running = RunningPod(pod, address, self.network.attach(address), self.folder / name)
+        metadata = pod["metadata"]
+        folder = self.folder / metadata["namespace"] / metadata["name"]
+        running = RunningPod(pod, address, self.network.attach(address), folder)
         for volume in pod["spec"].get("volumes", ()):
-            make_volume(volume, running.volume(volume["name"]), pod, address, self.api)
+            place = running.volume(volume["name"])
+            make_volume(volume, place, pod, address, self.api, self.secret_files)
         self.pods.append(running)
         self.on_pod()
         return running
@@ -112,6 +116,15 @@ class Kubelet:
         self.run_init_containers(running)
         running.main = self._run(running, running.pod["spec"]["containers"][0])
         return running
+
+    def restart(self, running: RunningPod) -> None:
+        """Start the first container again, after it has ended."""
+        (*_, last) = running.ray.plan.folder.rpartition("#")
+        number = int(last) + 1 if last.isdigit() else 1
+        plan = self._plan(running, running.pod["spec"]["containers"][0])
+        running.main = Running.start(
+            replace(plan, folder=f"{plan.folder}#{number}"), running.network
+        )
 
     def stop(self, running: RunningPod) -> None:
         """Kill the container of a pod and delete its network."""

@@ -58,7 +58,12 @@ class Real:
         return self._control_plane.make(path, ray_cluster_of(name, changes))
 
     def make_pod(self, pod: Object) -> Object:
-        return self._control_plane.make(f"/api/v1/namespaces/{NAMESPACE}/pods", pod, OPERATOR)
+        namespace = pod["metadata"].get("namespace", NAMESPACE)
+        return self._control_plane.make(f"/api/v1/namespaces/{namespace}/pods", pod, OPERATOR)
+
+    def make_objects(self, documents: Sequence[Object]) -> None:
+        known = [one for one in documents if not one["apiVersion"].startswith("cert-manager.io/")]
+        self._control_plane.apply(*known)
 
     def place(self, pod: Object) -> str:
         address = next(self.free)

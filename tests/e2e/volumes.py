@@ -1,6 +1,7 @@
 """The volumes of a pod as folders: a tmpfs for an `emptyDir`, files for projected volumes."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,30 @@ _BYTES = {"": 1, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 _QUANTITY = re.compile(r"(\d+)(|Ki|Mi|Gi)")
 
 
-def make_volume(volume: Object, folder: Path, pod: Object, address: str, api: Api) -> None:
-    """Create a volume at `folder`; raises KeyError for a kind that is not supported here."""
+def make_volume(
+    volume: Object,
+    folder: Path,
+    pod: Object,
+    address: str,
+    api: Api,
+    secret_files: Mapping[str, Mapping[str, bytes]],
+) -> None:
+    """Create a volume at `folder`; raises KeyError for a kind that is not supported here.
+
+    `secret_files` are the files of Secrets by name.
+    """
     folder.mkdir(parents=True)
     if "emptyDir" in volume:
         limit = volume["emptyDir"].get("sizeLimit")
         size = f",size={_size(limit)}" if limit else ""
         # Writable for every user, like an emptyDir that the kubelet creates.
         run("mount", "-t", "tmpfs", "-o", f"mode=0777{size}", "tmpfs", str(folder))
+        return
+    if "secret" in volume:
+        secret = volume["secret"]
+        for file, data in secret_files[secret["secretName"]].items():
+            (folder / file).write_bytes(data)
+            (folder / file).chmod(secret["defaultMode"])
         return
     projected = volume["projected"]
     for source in projected["sources"]:

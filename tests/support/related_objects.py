@@ -101,6 +101,23 @@ def namespace() -> Object:
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team-a", "labels": {}}}
 
 
+def ray_client() -> Object:
+    """The Deployment of a web server that connects to Ray, by an author who knows no labels."""
+    container = {
+        "name": "web",
+        "image": "registry.example/web:1.4.2",
+        "env": [{"name": "RAY_ADDRESS", "value": "ray://web-head:10001"}],
+    }
+    labels = {"app": "web"}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [container]}}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "web", "namespace": "team-a"},
+        "spec": {"selector": {"matchLabels": labels}, "template": template},
+    }
+
+
 def submitter_job() -> Object:
     """The Job that KubeRay 1.3 to 1.6 creates for a RayJob: its pod template has no labels."""
     origin = {"ray.io/originated-from-crd": "RayJob", "ray.io/originated-from-cr-name": "job"}
@@ -158,6 +175,7 @@ RELATED_OBJECTS = {
     "endpointslice": endpoint_slice,
     "namespace": namespace,
     "submitter-job": submitter_job,
+    "ray-client": ray_client,
 }
 
 

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from policies.documents.metadata import name_of, namespace_of
 from policies.documents.untyped import as_dict, as_str, clipped, dict_items, str_items
-from policies.injection.token_fix import review_binding
+from policies.injection.token_fix import membership_binding, review_binding
 from policies.ray.image import tag_of
 from policies.ray.operator import NETWORK_POLICY_GATE, NETWORK_POLICY_SINCE, TOKENS_SINCE
 from policies.ray.version import ray_version
@@ -151,13 +151,13 @@ def _token_reviewers(facts: CheckFacts) -> Iterator[Finding]:
             message = f"{title} may not create TokenReviews and SubjectAccessReviews"
             remediation = review_binding(reviewer.namespace, reviewer.account)
             yield warning(id, f"{message}, so {asker} refuses every caller", remediation)
-        elif not (reviewer.is_member or reviewer.of_proxy):
+        # The proxy asks for its callers only; Ray's pods are callers of each other.
+        is_member = reviewer.is_member or reviewer.of_proxy
+        if not is_member:
             message = f"{title} may not ray:write that cluster, so Ray refuses its own pods"
-            remediation = (
-                "grant the verb ray:write on rayclusters.ray.io to it with a Role and a RoleBinding"
-            )
+            remediation = membership_binding(reviewer.namespace, reviewer.account, reviewer.cluster)
             yield warning(id, message, remediation)
-        else:
+        if reviewer.reviews and is_member:
             yield ok(id, f"{title} may check Kubernetes tokens")
 
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from certs.identity import Cluster
 from certs.seed import Seed, SeedError
-from policies.documents.metadata import labels_of, name_of, namespace_of
-from policies.injection.contract import TlsBy, own_secret, tls_by
+from policies.documents.metadata import annotations_of, labels_of, name_of, namespace_of
+from policies.documents.untyped import as_str
+from policies.injection.contract import SECRET_ANNOTATION, TlsBy, own_secret, tls_by
 from policies.network.ray_ports import FIXED_PORTS
 from policies.ray.membership import (
     NODE_TYPE_LABEL,
@@ -109,10 +110,10 @@ def seed_of(facts: CheckFacts, probed: ProbedCluster) -> Seed | Unavailable:
                 f"its certificates are not from RayWarden's CA (TLS by {manager})",
                 "recreate the cluster without TLS settings so that RayWarden completes it",
             )
-        secret = own_secret(probed.workload)
-        if secret:
-            reason = f"it brings its own certificate (Secret {secret})"
-            return Unavailable(reason, "look at ca.crt in that Secret")
+    secret = _own_secret(probed)
+    if secret:
+        reason = f"it brings its own certificate (Secret {secret})"
+        return Unavailable(reason, "look at ca.crt in that Secret")
     if isinstance(facts.seed, Unavailable):
         return facts.seed
     if not isinstance(facts.seed, StoredSeed):
@@ -124,3 +125,11 @@ def seed_of(facts: CheckFacts, probed: ProbedCluster) -> Seed | Unavailable:
         return Seed.parse(facts.seed.entries)
     except SeedError as error:
         return Unavailable(str(error), "fix the seed first")
+
+
+def _own_secret(probed: ProbedCluster) -> str:
+    """The Secret with the cluster's own certificates; without KubeRay, each pod names one."""
+    if probed.workload:
+        return own_secret(probed.workload)
+    secrets = (as_str(annotations_of(pod).get(SECRET_ANNOTATION)) for pod in probed.pods)
+    return next(filter(None, secrets), "")

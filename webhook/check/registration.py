@@ -28,6 +28,8 @@ from webhook.check.installation import APPLY
 from webhook.ports import StoredSeed
 
 _FAILURE_POLICY = {MUTATING: "Ignore", VALIDATING: "Fail"}
+# It warns, and never refuses.
+_CLIENTS = "clients.raywarden.io"
 # kubectl and KubeRay wait this long for a server that hangs. 10 is also the API server's default.
 _MAX_TIMEOUT_SECONDS = 10
 _PUBLISH = (
@@ -165,13 +167,14 @@ def _check_ca_bundle(webhook: Object, expected: _Expected) -> _Problem | None:
 def _check_failure_policy(webhook: Object, expected: _Expected) -> _Problem | None:
     # The API server defaults failurePolicy to Fail.
     failure_policy = as_str(webhook.get("failurePolicy")) or "Fail"
-    if failure_policy == _FAILURE_POLICY[expected.kind]:
+    only_warns = as_str(webhook.get("name")).endswith(_CLIENTS)
+    if failure_policy == ("Ignore" if only_warns else _FAILURE_POLICY[expected.kind]):
         return None
     has = f"has failurePolicy {failure_policy}, so while the server is unavailable,"
-    if expected.kind == MUTATING:
+    if expected.kind == MUTATING or only_warns:
         message = f"{has} the API server rejects every object that this webhook handles"
         remediation = (
-            "set failurePolicy: Ignore; the validating webhooks reject what was not completed"
+            "set failurePolicy: Ignore; the other validating webhooks reject what is unsafe"
         )
         return _Problem(Status.WARNING, message, remediation)
     message = f"{has} the API server accepts every object unchecked"

@@ -16,7 +16,7 @@ from webhook.commands.outputs import outputs_of, write
 from webhook.commands.progress import progress_bar
 from webhook.manifests.dry_run import ReviewedManifest
 from webhook.policy.file import load_policy
-from webhook.reports.formats import ReportFormat
+from webhook.reports.formats import ReportFormat, render, text_lines
 from webhook.review.finding import Level
 from webhook.review.run import ReviewRun, review_sources
 from webhook.settings import SetupError, from_environment
@@ -101,7 +101,7 @@ def review_command(
     """
     if include_derived and not patch:
         raise SetupError("--include-derived needs --patch")
-    outputs = outputs_of(output or [])
+    outputs = outputs_of(output or [], ReportFormat)
     in_force = load_policy(policy)
     with progress_bar() as track:
         run = review_sources(
@@ -115,7 +115,12 @@ def review_command(
     results = run.results.at_least(min_severity)
     if patch:
         _print_patched(run, include_derived)
-    write(outputs, results, stdout_is_taken=patch, verbose=verbose)
+    write(
+        outputs,
+        lambda format: render(format, results, verbose=verbose),
+        lines=lambda format: text_lines(format, results, verbose=verbose),
+        stdout_is_taken=patch,
+    )
     if results.unreadable:
         raise typer.Exit(_UNREADABLE)
     raise typer.Exit(_FAILED if results.fails_at(fail_on.level) else _PASSED)

@@ -7,8 +7,9 @@ from difflib import get_close_matches
 from typing import Any
 
 from certs.client import ClusterName
-from policies.documents.metadata import metadata_of, name_of
+from policies.documents.metadata import annotations_of, metadata_of, name_of
 from policies.documents.untyped import as_dict, as_str, dict_items
+from policies.injection.contract import SECRET_ANNOTATION
 from policies.ray.membership import (
     NODE_TYPE_LABEL,
     OPT_IN_CLUSTER_LABEL,
@@ -77,7 +78,14 @@ async def _opted_in_head(api: KubeApi, namespace: str, name: str) -> RayHead:
     pods = await _pods(api, namespace, labels)
     if not pods:
         raise ConnectError(await _no_such_cluster(api, namespace, name))
-    return _head(cluster, _running(pods, str(cluster)), RayPorts(), "")
+    pod = _running(pods, str(cluster))
+    secret = as_str(annotations_of(pod).get(SECRET_ANNOTATION))
+    if secret:
+        raise ConnectError(
+            f"{cluster} brings its own certificates (Secret {secret}), so RayWarden has none for "
+            "you; use one of the CA that is in ca.crt of that Secret"
+        )
+    return _head(cluster, pod, RayPorts(), "")
 
 
 async def _no_such_cluster(api: KubeApi, namespace: str, name: str) -> str:

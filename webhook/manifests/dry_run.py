@@ -94,10 +94,24 @@ def review_manifest(
     `namespace` is the namespace of a manifest that names none. Raises BadReviewError for a broken
     AdmissionReview.
     """
-    request = _request(manifest.document, namespace)
-    if request.object is None or not evaluate.is_subject(request.gvk, request.object):
+    return review_request(reviewer, manifest, request_of(manifest.document, namespace))
+
+
+def review_request(
+    reviewer: Reviewer, manifest: Manifest, request: AdmissionRequest, *, derive: bool = True
+) -> ReviewedManifest | None:
+    """The review of the request that sends a manifest; None if it has nothing to do with Ray.
+
+    With `derive`, of the objects that KubeRay would create from it as well.
+    """
+    # An update must not escape the rules by removing what makes its object one of Ray's.
+    versions = [version for version in (request.object, request.old_object) if version is not None]
+    is_subject = any(evaluate.is_subject(request.gvk, version) for version in versions)
+    if request.object is None or not is_subject:
         return None
     outcome = _admit(reviewer, request)
+    if not derive:
+        return ReviewedManifest(manifest, outcome, ())
     reported = set(map(_cause, (*outcome.denied, *outcome.warned, *outcome.audited)))
     derived = tuple(
         _without_reported(_without_copies(descendant), reported)
@@ -106,7 +120,18 @@ def review_manifest(
     return ReviewedManifest(manifest, outcome, derived)
 
 
-def _request(document: dict[str, Any], namespace: str, user: str = "") -> AdmissionRequest:
+def request_of(
+    document: dict[str, Any],
+    namespace: str,
+    user: str = "",
+    groups: Sequence[str] = (),
+    stored: dict[str, Any] | None = None,
+) -> AdmissionRequest:
+    """The request that sends an object, or the one in a recorded AdmissionReview.
+
+    With `stored`, the request is an update of that object. Raises BadReviewError for a broken
+    AdmissionReview.
+    """
     if document.get("kind") == "AdmissionReview":
         return request_in(document)
     kind, name = Kind.of(document), name_of(document)
@@ -116,11 +141,12 @@ def _request(document: dict[str, Any], namespace: str, user: str = "") -> Admiss
         {
             "uid": "review",
             "kind": {"group": kind.group, "version": kind.version, "kind": kind.kind},
-            "operation": "CREATE",
+            "operation": "CREATE" if stored is None else "UPDATE",
             "name": name,
             "namespace": own_namespace or namespace,
-            "userInfo": {"username": user},
+            "userInfo": {"username": user, "groups": groups},
             "object": document,
+            "oldObject": stored,
             "dryRun": True,
         }
     )
@@ -150,7 +176,7 @@ def _admit(reviewer: Reviewer, request: AdmissionRequest) -> ReviewedObject:
 def _descendants(reviewer: Reviewer, outcome: ReviewedObject) -> Iterator[ReviewedObject]:
     """The objects KubeRay creates from an admitted object, admitted as its own."""
     for document, origins in _children(Workload(outcome.kind, outcome.document)):
-        request = _request(document, outcome.namespace, kuberay.creator_of(document))
+        request = request_of(document, outcome.namespace, kuberay.creator_of(document))
         child = replace(_admit(reviewer, request), parent=outcome, origins=origins)
         yield child
         yield from _descendants(reviewer, child)

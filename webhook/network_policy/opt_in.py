@@ -21,11 +21,15 @@ _MOST_CHARACTERS = 20_000
 
 @dataclass(frozen=True, slots=True)
 class OptInCluster:
-    """The pods with one value of the label in one namespace."""
+    """The pods with one value of the label in one namespace.
+
+    `notes` say what its author must know.
+    """
 
     name: str
     traffic: ClusterTraffic
     members: Members
+    notes: tuple[str, ...] = ()
 
 
 def opt_in_clusters(workloads: Iterable[Workload]) -> Iterator[OptInCluster | Workload]:
@@ -43,7 +47,18 @@ def opt_in_clusters(workloads: Iterable[Workload]) -> Iterator[OptInCluster | Wo
         labels = {OPT_IN_CLUSTER_LABEL: name}
         head = {**labels, OPT_IN_ROLE_LABEL: str(PodRole.HEAD)}
         members = Members({"matchLabels": labels}, {"matchLabels": head})
-        yield OptInCluster(name, _traffic(namespace, name, pods), members)
+        yield OptInCluster(
+            name, _traffic(namespace, name, pods), members, tuple(_notes(name, pods))
+        )
+
+
+def _notes(name: str, pods: Sequence[Pod]) -> Iterator[str]:
+    if any(pod.role is PodRole.CLIENT for pod in pods):
+        labels = f"{OPT_IN_CLUSTER_LABEL}: {name}, {OPT_IN_ROLE_LABEL}: {PodRole.CLIENT}"
+        yield (
+            "the policies also select the clients, such as web servers. Let in who uses them with "
+            f"a NetworkPolicy of your own for the pods with the labels {labels}"
+        )
 
 
 def _traffic(namespace: str, name: str, pods: Sequence[Pod]) -> ClusterTraffic:

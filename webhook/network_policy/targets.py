@@ -108,7 +108,13 @@ def targets_in(
             yield NoTarget(_title(cluster.document), _why_not(cluster))
             continue
         yield PolicyTarget(
-            OPT_IN, cluster.name, cluster.traffic, cluster.members, {}, has_operator=False
+            OPT_IN,
+            cluster.name,
+            cluster.traffic,
+            cluster.members,
+            {},
+            cluster.notes,
+            has_operator=False,
         )
 
 

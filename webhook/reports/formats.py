@@ -1,9 +1,10 @@
 """The formats by name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 
 import orjson
+from rich.text import Text
 
 from webhook.reports.json_report import json_document
 from webhook.reports.markdown_report import markdown
@@ -47,3 +48,10 @@ def render(format: ReportFormat, results: Results, *, verbose: bool = False) -> 
     if format is ReportFormat.TEXT:
         return _text(results, verbose=verbose)
     return _RENDERERS[format](results)
+
+
+def text_lines(
+    format: ReportFormat, results: Results, *, verbose: bool = False
+) -> Iterator[Text] | None:
+    """The lines of text with their colors; None for the other formats."""
+    return text(results, verbose=verbose) if format is ReportFormat.TEXT else None

@@ -3,13 +3,15 @@
 from dataclasses import replace
 
 import pytest
+import yaml
 
-from policies.injection.token_fix import review_binding, token_fix
+from policies.injection.token_fix import membership_binding, review_binding, token_fix
 from policies.ray.operator import KubeRayOperator
 from policies.ray.workload import Workload
 from tests.support import factory
 from tests.support.factory import Object, changed, facts
 
+IN_007 = {"namespace": "007"}
 WORKER_IMAGE = "/spec/workerGroupSpecs/0/template/spec/containers/0/image"
 
 
@@ -44,9 +46,47 @@ def test_pods() -> None:
     assert "RAY_AUTH_TOKEN with valueFrom" in fix(factory.opted_in_pod())
 
 
-def test_the_binding_contains_nothing_but_names() -> None:
-    binding = review_binding("team-a", "ray")
-    assert "subjects: [{kind: ServiceAccount, name: ray, namespace: team-a}]" in binding
-    hostile = "x}], metadata: {name: a}, subjects: [{kind: Group, name: 'system:authenticated'"
+HOSTILE = "x}], metadata: {name: a}, subjects: [{kind: Group, name: 'system:authenticated'"
+
+
+@pytest.mark.parametrize("account", ["ray", "1", "1e5", "null", "true", "a.b-c"])
+def test_the_binding_for_reviews_can_be_applied_as_printed(account: str) -> None:
+    binding = yaml.safe_load(review_binding("007", account).removeprefix("apply "))
+    assert binding["kind"] == "ClusterRoleBinding"
+    assert binding["roleRef"]["name"] == "system:auth-delegator"
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": account, "namespace": "007"}]
+
+
+@pytest.mark.parametrize("account", ["ray", "1", "1e5", "null", "true", "a.b-c"])
+def test_the_binding_for_members_can_be_applied_as_printed(account: str) -> None:
+    printed = membership_binding("007", account, "train").removeprefix("apply ")
+    role, binding = yaml.safe_load(printed)["items"]
+    name = f"ray-members:train:{account}"
+    assert role["metadata"] == binding["metadata"] == {"name": name, **IN_007}
+    assert role["rules"] == [
+        {
+            "apiGroups": ["ray.io"],
+            "resources": ["rayclusters"],
+            "resourceNames": ["train"],
+            "verbs": ["ray:write"],
+        }
+    ]
+    assert (binding["roleRef"]["kind"], binding["roleRef"]["name"]) == ("Role", name)
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": account, **IN_007}]
+
+
+@pytest.mark.parametrize("hostile", [HOSTILE, "ray\n", "", "a'b"])
+def test_a_binding_contains_nothing_but_names(hostile: str) -> None:
     assert review_binding("team-a", hostile).startswith("bind the ClusterRole")
-    assert review_binding("team-a", "ray\n").startswith("bind the ClusterRole")
+    assert review_binding(hostile, "ray").startswith("bind the ClusterRole")
+    for names in ((hostile, "ray", "train"), ("a", hostile, "train"), ("a", "ray", hostile)):
+        assert membership_binding(*names).startswith("grant the verb ray:write")
+
+
+def test_no_binding_replaces_another() -> None:
+    pairs = [("a", "b-c"), ("a-b", "c"), ("a", "c")]
+    bindings = [review_binding(*pair) for pair in pairs]
+    bindings += [membership_binding("team-a", account, cluster) for cluster, account in pairs]
+    documents = [yaml.safe_load(binding.removeprefix("apply ")) for binding in bindings]
+    items = [document["items"][0] if "items" in document else document for document in documents]
+    assert len({item["metadata"]["name"] for item in items}) == len(items)

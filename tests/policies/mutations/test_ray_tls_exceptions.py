@@ -14,6 +14,7 @@ class TestOwnCertificate:
     cluster = changed(
         factory.ray_cluster(), {"/metadata/annotations/raywarden.io~1tls-secret": "corporate"}
     )
+    allowed = facts(tls_secret_namespaces=("team-*",))
 
     def test_a_secret_replaces_enrollment(self) -> None:
         template = template_of(after(self.cluster), "worker")
@@ -22,7 +23,18 @@ class TestOwnCertificate:
             {"name": "raywarden-tls", "secret": {"secretName": "corporate", "defaultMode": 0o644}}
         ]
         assert template["metadata"]["annotations"] == {"raywarden.io/tls-secret": "corporate"}
-        assert denials(after(self.cluster)) == []
+        assert denials(after(self.cluster), self.allowed) == []
+
+    def test_it_is_refused_where_the_administrator_does_not_allow_it(self) -> None:
+        assert {*denials(after(self.cluster))} == {"no-opt-out"}
+        elsewhere = facts(tls_secret_namespaces=("team-b", "b-*"))
+        assert {*denials(after(self.cluster), elsewhere)} == {"no-opt-out"}
+
+    def test_a_cluster_that_is_stored_stays_usable(self) -> None:
+        """Its pods are not refused, nor updates that change something else."""
+        stored = after(self.cluster)
+        scaled = changed(stored, {"/spec/workerGroupSpecs/0/replicas": 2})
+        assert denials(scaled, facts(OLD, stored)) == []
 
     def test_its_pods_are_completed_the_same_way(self) -> None:
         pod = changed(

@@ -196,6 +196,16 @@ REGISTRATION = {
         f"{CONFIGURATIONS}/validating-failure-policy",
         "accepts every object unchecked",
     ),
+    "clients-fail": warning(
+        validating(name="clients.raywarden.io"),
+        f"{CONFIGURATIONS}/validating-failure-policy",
+        "set failurePolicy: Ignore",
+    ),
+    "clients-ignore": ok(
+        validating(name="clients.raywarden.io", failurePolicy="Ignore"),
+        f"{CONFIGURATIONS}/validating-failure-policy",
+        "failurePolicy Fail",
+    ),
     "by-url": warning(
         validating(clientConfig={**CLIENT_CONFIG, "url": "https://x"}),
         f"{CONFIGURATIONS}/validating-service",

@@ -5,6 +5,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.support import live_objects
 from tests.support.factory import changed, reviewer
@@ -184,3 +185,16 @@ def test_the_rules_reject_and_complete_the_objects_of_the_dry_runs(enforce: str)
     missing_in_namespace = {"network-policy-present", "namespace-quota"}
     allowed = missing_in_namespace if enforce == "restricted" else set()
     assert {violation.rule for violation in bare.outcome.denied} <= allowed
+
+
+@conversation
+async def test_everything_that_kubernetes_tokens_lack_is_said_at_once(
+    fake: FakeKubeApi, api: KubeApi
+) -> None:
+    healthy_installation.install(fake)
+    lacking = [("create", "tokenreviews"), ("ray:write", "rayclusters")]
+    kuberay_faults.kubernetes_tokens(*lacking)(fake)
+    found = (await check(api))["kuberay/token-reviews"]
+    assert [finding.status for finding in found] == [WARNING, WARNING]
+    printed = [yaml.safe_load(item.remediation.removeprefix("apply ")) for item in found]
+    assert [item["kind"] for item in printed] == ["ClusterRoleBinding", "List"]

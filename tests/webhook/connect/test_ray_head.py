@@ -68,6 +68,18 @@ async def test_the_head_of_ray_without_kuberay(fake: FakeKubeApi, api: KubeApi) 
 
 
 @conversation
+async def test_ray_without_kuberay_with_certificates_of_others(
+    fake: FakeKubeApi, api: KubeApi
+) -> None:
+    fake.unknown.add("rayclusters")
+    annotated = {"/metadata/annotations": {"raywarden.io/tls-secret": "mine"}}
+    pod = running(live_objects.opted_in_pod("web-head", "head"))
+    fake.put("pods", changed(pod, annotated))
+    said = await refusal(find_head(api, "team-a", "django"))
+    assert "brings its own certificates (Secret mine)" in said
+
+
+@conversation
 async def test_a_cluster_that_cannot_be_used_says_why(fake: FakeKubeApi, api: KubeApi) -> None:
     def find() -> Awaitable[RayHead]:
         return find_head(api, "team-a", "demo")

@@ -1,5 +1,6 @@
 """A review of a manifest and of what KubeRay creates from it: each cause is reported once."""
 
+import copy
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -100,3 +101,90 @@ def test_a_copy_does_not_hide_a_violation_of_another_container() -> None:
     found = [violation.message for violation in reviewed(plain).outcome.denied]
     found += messages_of_derived(reviewed(plain))
     assert "container autoscaler of the head may run as root" in found
+
+
+JOBS = {
+    "job": (factory.ray_job, "/spec"),
+    "cron-job": (factory.ray_cron_job, "/spec/jobTemplate"),
+}
+SUBMITTER = "ray-job-submitter"
+
+
+def in_mode(mode: str, kind: str = "job", **options: object) -> Object:
+    """A RayJob or RayCronJob with this submission mode and these options of its cluster."""
+    create, place = JOBS[kind]
+    cluster = {f"{place}/rayClusterSpec/{name}": value for name, value in options.items()}
+    return changed(create(), {f"{place}/submissionMode": mode, **cluster})
+
+
+def submitters(review: ReviewedManifest, kind: str) -> list[Object]:
+    """The submitters in the derived objects of a kind, which is RayCluster or Pod."""
+    containers = [
+        container.raw
+        for derived in review.derived
+        if derived.kind == kind
+        for container, _ in Workload(kind, derived.document).containers
+    ]
+    return [dict(container) for container in containers if container["name"] == SUBMITTER]
+
+
+@pytest.mark.parametrize("kind", JOBS)
+def test_a_head_submits_the_job_in_sidecar_mode(kind: str) -> None:
+    document = in_mode("SidecarMode", kind)
+    before = copy.deepcopy(document)
+    review = reviewed(document)
+    assert document == before
+    assert [derived.kind for derived in review.derived] == ["RayCluster", "Pod", "Pod"]
+    cluster, head, worker = (derived.document for derived in review.derived)
+    assert head["spec"]["containers"][-1]["name"] == SUBMITTER
+    assert head["spec"]["restartPolicy"] == "Never"
+    assert [container["name"] for container in worker["spec"]["containers"]] == ["ray-worker"]
+    assert cluster["spec"]["authOptions"] == {"mode": "token"}
+
+
+@pytest.mark.parametrize("kind", JOBS)
+@pytest.mark.parametrize("mode", ["", "K8sJobMode", "HTTPMode", "InteractiveMode"])
+def test_no_head_submits_the_job_in_other_modes(mode: str, kind: str) -> None:
+    review = reviewed(in_mode(mode, kind))
+    assert submitters(review, "RayCluster") == []
+    heads = [item.document for item in review.derived if "-head-" in item.name]
+    assert heads and all(len(head["spec"]["containers"]) == 1 for head in heads)
+
+
+def test_a_sidecar_gets_the_token_and_the_certificate_of_its_pod() -> None:
+    (submitter,) = submitters(reviewed(in_mode("SidecarMode")), "Pod")
+    token = {"secretKeyRef": {"name": "fresh-xxxxx", "key": "auth_token"}}
+    assert {"name": "RAY_AUTH_MODE", "value": "token"} in submitter["env"]
+    assert {"name": "RAY_AUTH_TOKEN", "valueFrom": token} in submitter["env"]
+    assert {"name": "RAY_USE_TLS", "value": "1"} in submitter["env"]
+    assert [mount["mountPath"] for mount in submitter["volumeMounts"]] == ["/etc/ray/tls"]
+
+
+def test_kuberay_gives_the_token_that_an_author_asked_for() -> None:
+    options = {"mode": "token", "secretName": "ours"}
+    review = reviewed(in_mode("SidecarMode", authOptions=options))
+    token = {"secretKeyRef": {"name": "ours", "key": "auth_token"}}
+    for kind in ("RayCluster", "Pod"):
+        (submitter,) = submitters(review, kind)
+        assert {"name": "RAY_AUTH_TOKEN", "valueFrom": token} in submitter["env"]
+
+
+def test_what_only_the_sidecar_lacks_is_reported() -> None:
+    """Settings of Ray's own container do not cover the container that KubeRay adds."""
+    head = "/spec/rayClusterSpec/headGroupSpec/template/spec/containers/0"
+    document = changed(
+        in_mode("SidecarMode"),
+        {
+            f"{head}/image": "registry.example/ml/train:1",
+            f"{head}/securityContext": {"runAsNonRoot": True, "runAsUser": 1000},
+        },
+    )
+    review = reviewed(document)
+    assert messages_of_derived(review) == [f"container {SUBMITTER} of the head may run as root"]
+
+
+@pytest.mark.parametrize("containers", [None, [], "ray", ["ray"], {"name": "ray-head"}])
+def test_a_head_without_a_container_gets_no_sidecar(containers: object) -> None:
+    head = "/spec/rayClusterSpec/headGroupSpec/template/spec"
+    review = reviewed(changed(in_mode("SidecarMode"), {f"{head}/containers": containers}))
+    assert submitters(review, "RayCluster") == []

@@ -7,6 +7,7 @@ from typing import Any
 import jsonschema
 import kubernetes_validate
 import pytest
+import yaml
 
 from policies.config import Policy
 from tests.support import factory
@@ -19,6 +20,7 @@ from webhook.manifests.state import ManifestNamespaces
 
 _FOLDER = EXAMPLES / "hardened"
 _FILES = sorted(_FOLDER.glob("*.yaml"))
+_CERT_MANAGER = EXAMPLES / "cert-manager"
 _KINDS = {
     "raycluster",
     "rayjob",
@@ -66,6 +68,17 @@ def test_the_hardened_examples_have_no_violation(source: Path) -> None:
 
 def test_the_examples_let_their_clients_in_under_deny_ingress() -> None:
     assert_no_violation(manifests(_FOLDER), networkIsolation={"mode": "deny-ingress"})
+
+
+def test_the_example_of_cert_manager_has_no_violation_with_its_policy() -> None:
+    policy_file = yaml.safe_load((_CERT_MANAGER / "policy.yaml").read_text())
+    assert_no_violation(manifests(_CERT_MANAGER / "ray.yaml"), **policy_file)
+
+
+def test_kubernetes_accepts_the_example_of_cert_manager() -> None:
+    for example in manifests(_CERT_MANAGER / "ray.yaml"):
+        if not example.document["apiVersion"].startswith("cert-manager.io/"):
+            kubernetes_validate.validate(example.document, "1.37", strict=True)
 
 
 def assert_no_violation(examples: Sequence[Manifest], **policy_file: Any) -> None:

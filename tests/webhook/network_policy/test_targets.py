@@ -132,6 +132,14 @@ def test_what_opted_in_is_one_cluster_with_the_ports_of_its_commands() -> None:
     assert labels == ["head", "worker"]
 
 
+def test_the_policies_of_clients_are_left_to_their_author() -> None:
+    command = ["gunicorn", "web.wsgi"]
+    (found,) = targets_in([opted_in("web", "client", command)])
+    assert isinstance(found, PolicyTarget)
+    (note,) = found.notes
+    assert "raywarden.io/cluster: My_Ray, raywarden.io/role: client" in note
+
+
 def test_workers_that_opted_in_have_no_head_among_their_policies() -> None:
     (found,) = targets_in([opted_in("worker", "worker", ["ray", "start"])])
     assert isinstance(found, PolicyTarget)
