@@ -4,12 +4,12 @@ import sys
 from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager
 from threading import Timer
-from typing import TypeVar
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+from typing import TYPE_CHECKING, TypeVar
 
 from webhook.review.progress import Track, untracked
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 # Work that ends sooner shows nothing.
 _DELAY_SECONDS = 1.0
@@ -22,6 +22,10 @@ def progress_bar() -> Iterator[Track]:
     if not sys.stderr.isatty():
         yield untracked
         return
+    # Slow to import, and pipes do not need it.
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+
     progress = Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -43,7 +47,7 @@ def progress_bar() -> Iterator[Track]:
 
 
 class _Tracker:
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: "Progress") -> None:
         self._progress = progress
 
     def __call__(self, items: Iterable[_Item], doing: str) -> Iterator[_Item]:

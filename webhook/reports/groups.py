@@ -12,7 +12,7 @@ _MAX_TEXT = 2_000
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class FindingGroup:
     """Findings that have the same rule, level and remedy, in the order of the review."""
 
     findings: Sequence[ReviewFinding]
@@ -27,7 +27,7 @@ class Group:
         return list(dict.fromkeys(finding.place for finding in self.findings))
 
 
-def groups(results: Results) -> list[Group]:
+def groups(results: Results) -> list[FindingGroup]:
     """The findings that count, worst level first, else in the order of the review."""
     found: dict[tuple[Level, str, str], list[ReviewFinding]] = {}
     for finding in results.findings:
@@ -35,7 +35,7 @@ def groups(results: Results) -> list[Group]:
             key = finding.level, finding.rule, finding.remediation
             found.setdefault(key, []).append(finding)
     ordered = sorted(found.values(), key=lambda findings: findings[0].level.rank)
-    return [Group(findings) for findings in ordered]
+    return [FindingGroup(findings) for findings in ordered]
 
 
 def suppressed(results: Results) -> Iterator[tuple[ReviewFinding, Suppression]]:

@@ -39,7 +39,7 @@ class FindingView:
 
 
 @dataclass(frozen=True, slots=True)
-class ObjectView:
+class ObjectSection:
     """An object with the findings that count; `id` is its anchor in the page."""
 
     id: str
@@ -69,7 +69,7 @@ class PageView:
     is_allowed: bool
     totals: Sequence[tuple[str, int, str]]
     rules: Sequence[RuleView]
-    objects: Sequence[ObjectView]
+    objects: Sequence[ObjectSection]
     suppressed: Sequence[FindingView]
     unreadable: Sequence[tuple[str, str]]
     notes: Sequence[str]
@@ -114,8 +114,8 @@ class _Shown:
         self._with_lines = {id(finding) for finding in found[:_MAX_EXCERPTS]}
         self._excerpts = Excerpts(results.texts, results.findings)
 
-    def object(self, id_: str, reviewed: ObjectResult) -> ObjectView:
-        return ObjectView(
+    def object(self, id_: str, reviewed: ObjectResult) -> ObjectSection:
+        return ObjectSection(
             id=id_,
             title=printable(str(reviewed.subject), _MAX_NAME),
             source=printable(reviewed.source, _MAX_NAME),
@@ -125,9 +125,7 @@ class _Shown:
         )
 
     def finding(self, finding: ReviewFinding) -> FindingView:
-        suppression = finding.suppression
-        has_lines = id(finding) in self._with_lines
-        derived = finding.derived
+        excerpt = self._excerpts.around(finding.place) if id(finding) in self._with_lines else []
         return FindingView(
             level=str(finding.level),
             severity=str(finding.severity),
@@ -137,10 +135,22 @@ class _Shown:
             remediation=printable(finding.remediation, _MAX_TEXT),
             place=printable(place_title(finding.place), _MAX_NAME),
             pointer=printable(str(finding.pointer), _MAX_NAME),
-            derived=printable(f"{derived.kind} {derived.name}", _MAX_NAME) if derived else "",
-            excerpt=self._excerpts.around(finding.place) if has_lines else (),
-            reason=f"{suppression.by}: {line(suppression.reason)}" if suppression else "",
+            derived=_derived_title(finding),
+            excerpt=excerpt,
+            reason=_reason(finding),
         )
+
+
+def _derived_title(finding: ReviewFinding) -> str:
+    """The object that KubeRay creates, if the finding is in one."""
+    derived = finding.derived
+    return printable(f"{derived.kind} {derived.name}", _MAX_NAME) if derived else ""
+
+
+def _reason(finding: ReviewFinding) -> str:
+    """Why the finding does not count; usually empty."""
+    suppression = finding.suppression
+    return f"{suppression.by}: {line(suppression.reason)}" if suppression else ""
 
 
 def _verdict(results: Results) -> str:

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from webhook.reports.groups import Group, counted, groups, object_title, suppressed
+from webhook.reports.groups import FindingGroup, counted, groups, object_title, suppressed
 from webhook.reports.markdown_text import code, escaped, fitting, link_to
 from webhook.review.finding import Level, Place, rule_url
 from webhook.review.results import Results
@@ -71,7 +71,7 @@ def _notes(results: Results) -> Iterator[str]:
         yield f"- {escaped(note, _MAX_MESSAGE)}\n"
 
 
-def _row(group: Group) -> str:
+def _row(group: FindingGroup) -> str:
     finding = group.first
     rule = f"[{escaped(finding.rule, _MAX_MESSAGE)}]({rule_url(finding.rule)})"
     message = escaped(finding.message, _MAX_MESSAGE)
@@ -80,7 +80,7 @@ def _row(group: Group) -> str:
     return f"| {level} | {rule} | {_where(group)} | {message}<br>{title} |\n"
 
 
-def _where(group: Group) -> str:
+def _where(group: FindingGroup) -> str:
     """The first places of a group with links, and how many more there are."""
     shown = [_link(place) for place in group.places[:_MAX_PLACES]]
     left = len(group.places) - _MAX_PLACES
@@ -96,9 +96,9 @@ def _link(place: Place) -> str:
     return link_to(place.file, place.line, _MAX_MESSAGE)
 
 
-def _remedies(found: Sequence[Group]) -> Iterator[str]:
+def _remedies(found: Sequence[FindingGroup]) -> Iterator[str]:
     """A folded section for each rule."""
-    by_rule: dict[str, list[Group]] = {}
+    by_rule: dict[str, list[FindingGroup]] = {}
     for group in found:
         by_rule.setdefault(group.first.rule, []).append(group)
     for rule, parts in by_rule.items():

@@ -7,7 +7,7 @@ from rich.style import Style
 from rich.text import Text
 
 from webhook.reports.groups import (
-    Group,
+    FindingGroup,
     counted,
     groups,
     line,
@@ -18,7 +18,7 @@ from webhook.reports.groups import (
 from webhook.reports.object_report import object_lines
 from webhook.reports.styles import STYLES
 from webhook.review.finding import Level
-from webhook.review.results import Results
+from webhook.review.results import ObjectResult, Results
 
 # Places of equal findings in one line; more are hard to read.
 _MAX_PLACES = 5
@@ -59,7 +59,7 @@ def summary(results: Results) -> dict[str, int]:
     }
 
 
-def _group_lines(group: Group) -> Iterator[Text]:
+def _group_lines(group: FindingGroup) -> Iterator[Text]:
     finding = group.first
     own = Text(f"{place_title(finding.place)}: ", "bold")
     own.append(str(finding.level), STYLES[finding.level])
@@ -71,7 +71,7 @@ def _group_lines(group: Group) -> Iterator[Text]:
     yield Text(_INDENT).append("Fix: ", "green").append(line(finding.remediation))
 
 
-def _repeated(group: Group) -> str:
+def _repeated(group: FindingGroup) -> str:
     """How often the finding occurs, and where else."""
     others = group.places[1:]
     if not others:
@@ -89,10 +89,12 @@ def _left_out(results: Results) -> Iterator[Text]:
         by = ", ".join(f"{number} by {reason}" for reason, number in sorted(reasons.items()))
         title = f"{counted(results.suppressed, 'finding')} suppressed, {by}"
         yield Text(f"{title} (--verbose lists them)", "dim")
-    changed = sum(
-        bool(reviewed.mutations) or any(derived.mutations for derived in reviewed.derived)
-        for reviewed in results.objects
-    )
+    changed = sum(map(_is_changed, results.objects))
     if changed:
         title = f"admission would write into {counted(changed, 'object')}"
         yield Text(f"{title} (--verbose shows what)", "dim")
+
+
+def _is_changed(reviewed: ObjectResult) -> bool:
+    """Whether admission writes into the object, or into those that KubeRay creates from it."""
+    return any([reviewed.mutations, *(derived.mutations for derived in reviewed.derived)])

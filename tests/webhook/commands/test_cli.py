@@ -85,13 +85,6 @@ def test_a_denied_manifest_exits_with_1_and_prints_the_fix(tmp_path: Path) -> No
     )
 
 
-def test_verbose_prints_each_object_with_what_admission_writes(tmp_path: Path) -> None:
-    ended = run("review", "-v", write(tmp_path, "a.yaml", factory.ray_cluster(), PUBLIC))
-    assert "a.yaml#2: RayCluster team-a/demo: DENIED\n  inject   pod-security, " in ended.stdout
-    assert "  error    no-public-head-service: the head service is a LoadBalancer" in ended.stdout
-    assert ", at /spec/headGroupSpec/serviceType)\n           Fix: set service" in ended.stdout
-
-
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [

@@ -13,7 +13,7 @@ import pytest
 from rich.text import Text
 
 from tests.support import factory
-from tests.webhook.commands.test_cli import PUBLIC, write
+from tests.webhook.commands.test_cli import PUBLIC, run, write
 from webhook.commands import progress
 from webhook.commands.progress import progress_bar
 from webhook.commands.terminal import print_lines
@@ -120,3 +120,10 @@ def test_review_in_a_real_terminal(tmp_path: Path) -> None:
     assert b"\x1b[1;31merror\x1b[0m" in shown
     assert "\x1b" not in report.read_text()
     assert "".join(report.read_text().split()) == "".join("".join(lines).split())
+
+
+def test_verbose_prints_each_object_with_what_admission_writes(tmp_path: Path) -> None:
+    ended = run("review", "-v", write(tmp_path, "a.yaml", factory.ray_cluster(), PUBLIC))
+    assert "a.yaml#2: RayCluster team-a/demo: DENIED\n  inject   pod-security, " in ended.stdout
+    assert "  error    no-public-head-service: the head service is a LoadBalancer" in ended.stdout
+    assert ", at /spec/headGroupSpec/serviceType)\n           Fix: set service" in ended.stdout

@@ -1,6 +1,7 @@
 """Reviews for the tests of reports: a real one of files, and synthetic ones of any size."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -83,22 +84,9 @@ def synthetic(number: int, text: str = "plain", distinct: bool = False) -> Resul
     subject = Subject("RayCluster", text, text)
     content = "\n".join(f"line {line}: {text[:200]}" for line in range(1, 100))
     source = SourceText(text[:200] or "file", content.encode(errors="replace"))
-    findings = tuple(
-        ReviewFinding(
-            rule=f"rule-{n % 5}",
-            level=tuple(Level)[n % 3],
-            severity=Severity.HIGH,
-            message=f"{n} {text}",
-            remediation=f"{n} {text}" if distinct else text,
-            pointer=ROOT / "spec" / text,
-            place=Place(source.name, n % 90 + 1, 3),
-            subject=subject,
-            fingerprint=str(n),
-            derived=Subject("Pod", text, text) if n % 2 else None,
-            suppression=Suppression(SuppressedBy.COMMENT, text) if n % 10 == 9 else None,
-        )
-        for n in range(number)
-    )
+    findings = [_finding(n, text, source.name, subject) for n in range(number)]
+    if distinct:
+        findings = [replace(one, remediation=one.message) for one in findings]
     result = ObjectResult(
         source=source.name,
         place=Place(source.name, 1, 1),
@@ -107,11 +95,30 @@ def synthetic(number: int, text: str = "plain", distinct: bool = False) -> Resul
         mutations=("ray-tls",),
         operations=1,
         notes=(text,),
-        findings=findings,
+        findings=tuple(findings),
     )
     return Results(
         objects=[result],
         unreadable=[UnreadableManifest(text, text)],
         notes=[text],
         texts={source.name: source},
+    )
+
+
+def _finding(n: int, text: str, file: str, subject: Subject) -> ReviewFinding:
+    """The finding with this number; every second is in a derived object, every tenth suppressed."""
+    derived = Subject("Pod", text, text) if n % 2 else None
+    suppression = Suppression(SuppressedBy.COMMENT, text) if n % 10 == 9 else None
+    return ReviewFinding(
+        rule=f"rule-{n % 5}",
+        level=tuple(Level)[n % 3],
+        severity=Severity.HIGH,
+        message=f"{n} {text}",
+        remediation=text,
+        pointer=ROOT / "spec" / text,
+        place=Place(file, n % 90 + 1, 3),
+        subject=subject,
+        fingerprint=str(n),
+        derived=derived,
+        suppression=suppression,
     )

@@ -28,7 +28,7 @@ OWN_HTML = {
     [
         ("text.txt", ReportFormat.TEXT, False),
         ("verbose.txt", ReportFormat.TEXT, True),
-        ("markdown.md", ReportFormat.MARKDOWN, False),
+        ("markdown.txt", ReportFormat.MARKDOWN, False),
     ],
 )
 def test_the_report_is_the_golden_file(
