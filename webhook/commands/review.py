@@ -15,6 +15,7 @@ from webhook import offline
 from webhook.commands.outputs import outputs_of, write
 from webhook.commands.progress import progress_bar
 from webhook.manifests.dry_run import ReviewedManifest
+from webhook.manifests.kuberay_schemas import load_schemas
 from webhook.policy.file import load_policy
 from webhook.reports.formats import ReportFormat, render, text_lines
 from webhook.review.finding import Level
@@ -80,6 +81,12 @@ def review_command(
     kuberay_feature_gates: Annotated[
         str, typer.Option(help="Value of that operator's option --feature-gates.")
     ] = "",
+    crds: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of KubeRay's CustomResourceDefinitions. Default: the fields of --kuberay."
+        ),
+    ] = None,
     fail_on: Annotated[
         FailOn, typer.Option(help="Exit with 1 for findings of this level and worse ones.")
     ] = FailOn.ERROR,
@@ -110,6 +117,7 @@ def review_command(
             namespace,
             _operator(kuberay, kuberay_feature_gates),
             offline.policy_notes(in_force),
+            load_schemas(crds),
             track,
         )
     results = run.results.at_least(min_severity)

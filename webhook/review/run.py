@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from policies.kuberay.schema import Schemas
 from policies.ray.operator import KubeRayOperator
 from webhook.admission.reviewer import Reviewer
 from webhook.admission.wire import BadReviewError
@@ -36,12 +37,14 @@ def review_sources(
     namespace: str,
     kuberay: KubeRayOperator,
     notes: Sequence[str] = (),
+    schemas: Schemas | None = None,
     track: Track = untracked,
 ) -> ReviewRun:
     """Review every manifest in the sources: files, folders, or `-` for standard input.
 
-    `namespace` is the namespace of manifests that name none. `notes` are about the policy.
-    `track` is shown how far the review is.
+    `namespace` is the namespace of manifests that name none. `notes` are about the policy. With
+    `schemas`, those of KubeRay's kinds, fields are checked as well. `track` is shown how
+    far the review is.
     """
     manifests: list[Manifest] = []
     unreadable: list[UnreadableManifest] = []
@@ -58,7 +61,8 @@ def review_sources(
     documents = [manifest.document for manifest in manifests]
     reviewer = new_reviewer(ManifestNamespaces(documents, namespace, operator=kuberay))
     outcomes = [
-        _outcome(reviewer, manifest, namespace) for manifest in track(manifests, "reviewing")
+        _outcome(reviewer, manifest, namespace, schemas)
+        for manifest in track(manifests, "reviewing")
     ]
     judge = Judge(Path.cwd())
     reviewed = track(list(_reviewed(outcomes)), "locating findings")
@@ -72,9 +76,11 @@ def review_sources(
     return ReviewRun(manifests, outcomes, results)
 
 
-def _outcome(reviewer: Reviewer, manifest: Manifest, namespace: str) -> Outcome:
+def _outcome(
+    reviewer: Reviewer, manifest: Manifest, namespace: str, schemas: Schemas | None
+) -> Outcome:
     try:
-        return review_manifest(reviewer, manifest, namespace)
+        return review_manifest(reviewer, manifest, namespace, schemas)
     except BadReviewError as error:
         return UnreadableManifest(str(manifest), str(error))
 

@@ -64,13 +64,14 @@ def fixtures(kind: str) -> pytest.MarkDecorator:
     )
 
 
-def admitted(fixture: Fixture) -> tuple[factory.Object, Admit]:
+def admitted(fixture: Fixture, **known: Any) -> tuple[factory.Object, Admit]:
     """The object of a fixture, and a function that admits an object.
 
-    The function returns the object as it would be stored, and the verdict.
+    `known` is what RayWarden knows besides the objects. The function returns the object as it would
+    be stored, and the verdict.
     """
     policy = {"profiles": {"enforce": fixture.enforce}, **fixture.policy}
-    reviewer = factory.reviewer(policy, *fixture.related_objects)
+    reviewer = factory.reviewer(policy, *fixture.related_objects, **known)
     if fixture.unknown_cluster:
         reviewer = factory.ignorant_reviewer(policy)
     base, stored = BASES[fixture.base](), None
