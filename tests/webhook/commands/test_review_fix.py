@@ -1,6 +1,7 @@
 """`raywarden review --fix`, as people and CI jobs run it."""
 
 import json
+import os
 import stat
 import subprocess
 from pathlib import Path
@@ -140,3 +141,33 @@ def test_the_next_argument_is_a_file(tmp_path: Path) -> None:
     assert run("review", "--fix=some", str(tmp_path)).returncode == 2
     dashed = run("review", "--", "--fix")
     assert "--fix: could not be read" in dashed.stdout + dashed.stderr
+
+
+def test_remedies_that_contradict_each_other_are_settled_at_once(file: Path) -> None:
+    # One remedy quotes the value, the other replaces it.
+    text = TEXT.replace("spec:\n  ray", "spec:\n  authOptions:\n    mode: true\n  ray")
+    file.write_text(text)
+    run("review", "--fix", str(file))
+    once = file.read_text()
+    assert "mode: token\n" in once
+    run("review", "--fix", str(file))
+    assert file.read_text() == once
+
+
+def test_the_name_of_a_file_forges_no_lines(tmp_path: Path) -> None:
+    file = tmp_path / "a\n::error::x\x1b[31m.yaml"
+    file.write_text(TEXT)
+    checked = run("review", "--fix", "--dry-run", str(tmp_path))
+    fixed = run("review", "--fix", str(tmp_path))
+    written = checked.stdout + checked.stderr + fixed.stdout + fixed.stderr
+    assert "fixed" in fixed.stderr and file.read_text() == FIXED
+    assert "\x1b" not in written
+    assert not [line for line in written.splitlines() if line.startswith("::")]
+
+
+def test_a_patch_of_a_file_whose_name_is_not_utf_8(tmp_path: Path) -> None:
+    file = Path(os.fsdecode(os.fsencode(tmp_path) + b"/a\xff.yaml"))
+    file.write_text(TEXT)
+    ended = run("review", "--fix", "--dry-run", str(tmp_path))
+    assert ended.returncode == 1, ended.stderr
+    assert "+    serviceType: ClusterIP" in ended.stdout
