@@ -108,5 +108,5 @@ def test_the_pre_commit_hook(repository: Path) -> None:
 def test_every_file_names_the_version_of_the_package() -> None:
     texts = [file.read_text() for file in (ACTION, *CI.iterdir())]
     assert all(
-        __version__ in text for text in texts if "raywarden==" in text or "image: ray" in text
+        __version__ in text for text in texts if "raywarden==" in text or "image: raywarden" in text
     )
