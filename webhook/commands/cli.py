@@ -1,4 +1,4 @@
-"""The command line: `raywarden serve | review | check | connect | network-policy | ca | ...`."""
+"""The command line: `raywarden serve | review | scan | check | connect | ca | ...`."""
 
 import sys
 from collections.abc import Sequence
@@ -15,6 +15,7 @@ _SETUP_FAILED = 2
 _COMMANDS = {
     "serve": "webhook.commands.serve:serve_command",
     "review": "webhook.commands.review:review_command",
+    "scan": "webhook.commands.scan:scan_command",
     "check": "webhook.commands.check:check_command",
     "connect": "webhook.commands.connect:connect_command",
     "network-policy": "webhook.commands.network_policy:network_policy_command",
