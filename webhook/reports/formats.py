@@ -22,7 +22,8 @@ def _text(results: Results) -> str:
 
 
 def _json(results: Results) -> str:
-    return orjson.dumps(json_document(results), option=orjson.OPT_INDENT_2).decode() + "\n"
+    options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+    return orjson.dumps(json_document(results), option=options).decode()
 
 
 _RENDERERS: dict[ReportFormat, Callable[[Results], str]] = {

@@ -6,6 +6,7 @@ as created by that controller, as its owner says: other rules compare the owner 
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from policies.cluster.endpoints import CONTROLLER, MANAGED_BY_LABEL, service_of
@@ -54,12 +55,20 @@ def is_written_by_kubernetes(kind: str, document: Mapping[str, Any], state: Name
 
 
 class StatesWithOperator:
-    """`NamespaceStates` that take the author of KubeRay's objects for KubeRay's operator."""
+    """`NamespaceStates` that take the author of KubeRay's objects for KubeRay's operator.
+
+    `states` must not change any more: the state of a namespace is built once for many objects.
+    """
 
     def __init__(self, states: NamespaceStates) -> None:
         self._states = states
+        # Lists are in the order of namespaces.
+        self._state_of = lru_cache(maxsize=16)(self._with_operator)
 
     def state_of(self, namespace: str) -> NamespaceState:
+        return self._state_of(namespace)
+
+    def _with_operator(self, namespace: str) -> NamespaceState:
         state = self._states.state_of(namespace)
         operators = state.rbac.operators | {kuberay.OPERATOR}
         return replace(state, rbac=replace(state.rbac, operators=operators))

@@ -7,6 +7,7 @@ from typing import Any
 
 from policies import evaluate
 from policies.documents.metadata import controller_of, metadata_of, name_of, namespace_of
+from policies.documents.pointer import Pointer
 from policies.documents.untyped import as_str
 from policies.evaluate import Verdict
 from policies.model import Violation
@@ -40,6 +41,7 @@ class LiveJudge:
         self._known: dict[str, frozenset[int]] = {}
         self._remembered = 0
         self._texts: dict[str, str] = {}
+        self._pointers: dict[Pointer, Pointer] = {}
 
     @staticmethod
     def is_workload(document: Mapping[str, Any]) -> bool:
@@ -74,13 +76,14 @@ class LiveJudge:
     def _compact(self, result: ObjectResult, title: str) -> ObjectResult:
         """The result with the title as its place; equal texts are kept in memory once."""
         place = Place("", 1, 1, stored=title)
-        share = self._texts.setdefault
+        share, share_pointer = self._texts.setdefault, self._pointers.setdefault
         findings = tuple(
             replace(
                 finding,
                 place=place,
                 message=share(finding.message, finding.message),
                 remediation=share(finding.remediation, finding.remediation),
+                pointer=share_pointer(finding.pointer, finding.pointer),
             )
             for finding in result.findings
         )
