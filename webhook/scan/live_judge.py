@@ -58,7 +58,8 @@ class LiveJudge:
         owner = controller_of(document)
         known = self._known.get(owner.uid, frozenset()) if owner else frozenset()
         uid = as_str(metadata_of(document).get("uid"))
-        self._remember(uid, verdict, known)
+        if kind.kind != "Pod":
+            self._remember(uid, verdict, known)
         reviewed = _reviewed(kind.kind, document, verdict, known)
         result = self._judge.result(ReviewedManifest(Manifest("", 1, document), reviewed, ()))
         if not result.findings and result.allowed and kind.kind not in WORKLOAD_KINDS:
