@@ -1,4 +1,4 @@
-"""The command line: `raywarden serve | review | scan | check | connect | ca | ...`."""
+"""The command line: `raywarden serve | review | test | scan | check | ca | ...`."""
 
 import sys
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from webhook import __version__
+from webhook.commands.fix_option import ReviewCommand
 from webhook.settings import SetupError, unknown_variables
 
 _SETUP_FAILED = 2
@@ -15,6 +16,7 @@ _SETUP_FAILED = 2
 _COMMANDS = {
     "serve": "webhook.commands.serve:serve_command",
     "review": "webhook.commands.review:review_command",
+    "test": "webhook.commands.test:test_command",
     "scan": "webhook.commands.scan:scan_command",
     "check": "webhook.commands.check:check_command",
     "connect": "webhook.commands.connect:connect_command",
@@ -23,6 +25,7 @@ _COMMANDS = {
     "ca": "webhook.commands.ca:app",
     "rules": "webhook.commands.rules:app",
 }
+_CLASSES = {"review": ReviewCommand}
 
 
 def main() -> None:
@@ -60,7 +63,8 @@ def _add(app: typer.Typer, name: str) -> None:
     if isinstance(member, typer.Typer):
         app.add_typer(member)
     else:
-        app.command(name)(member)
+        # None is Typer's own class.
+        app.command(name, cls=_CLASSES.get(name))(member)
 
 
 def _before_command(

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +19,7 @@ from webhook.commands.outputs import outputs_of, write
 from webhook.commands.review import FailOn
 from webhook.policy.file import load_policy
 from webhook.ports import UnavailableError
-from webhook.reports.formats import ReportFormat
+from webhook.reports.formats import ReportFormat, render
 from webhook.review.results import Results
 from webhook.scan.scanner import OnProgress
 from webhook.server.observer import set_up_logging
@@ -69,7 +70,7 @@ def scan_command(
     Changes nothing without --report. Exit codes: 0 if all are allowed, 1 if one would be denied,
     2 if something could not be read.
     """
-    outputs = outputs_of(output or [])
+    outputs = outputs_of(output or [], ReportFormat)
     settings = from_environment()
     set_up_logging("error")
     if kubeconfig:
@@ -80,7 +81,7 @@ def scan_command(
     except KeyboardInterrupt:
         print("raywarden: interrupted, nothing is reported", file=sys.stderr)
         raise typer.Exit(130) from None
-    write(outputs, results)
+    write(outputs, partial(render, results=results))
     if results.unreadable:
         raise typer.Exit(_UNREADABLE)
     raise typer.Exit(_FAILED if results.fails_at(fail_on.level) else _PASSED)

@@ -16,6 +16,8 @@ from policies.documents.untrusted_yaml import UntrustedYamlError, load_all
 from policies.documents.yaml_scalars import whole
 from webhook.manifests.source_text import SourceText
 
+# The name of standard input in reports.
+STDIN = "stdin"
 _SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 # A number with a decimal point or an exponent; versions in strings match as well, which only costs.
 _DECIMALS = re.compile(rb"[0-9][.eE][-+0-9]")
@@ -86,7 +88,7 @@ def read(source: str) -> Iterator[Result]:
 def _read(source: str) -> Iterator[Result]:
     path = Path(source)
     if source == "-":
-        yield from objects("stdin", sys.stdin.buffer.read(_MAX_BYTES + 1))
+        yield from objects(STDIN, sys.stdin.buffer.read(_MAX_BYTES + 1))
     elif path.is_dir():
         yield from _folder(path)
     else:
@@ -205,7 +207,7 @@ def _items(document: Any) -> Iterator[tuple[Pointer, dict[str, Any]]]:
         return
     while waiting:
         pointer, item = waiting.pop()
-        if not _is_object(item):
+        if not is_object(item):
             raise UntrustedYamlError("not a Kubernetes object: set apiVersion and kind")
         # Like kubectl, whatever the kind: no object of Kubernetes has a field `items` of its own.
         if isinstance(item.get("items"), list):
@@ -241,7 +243,7 @@ def _is_skipped(document: Any) -> bool:
     return isinstance(document, dict) and "kind" not in document and "apiVersion" not in document
 
 
-def _is_object(item: Any) -> bool:
+def is_object(item: Any) -> bool:
     """Whether it states a kind; without one the API server would refuse it."""
     if not isinstance(item, dict):
         return False
