@@ -102,7 +102,10 @@ async def _scan(
             with _progress() as on_progress:
                 results = await scan.results(namespace, on_progress)
             results = results.at_least(min_severity)
-            if report:
+            if report and results.unreadable:
+                # Reports of what could not be read now would be deleted.
+                print("raywarden: no report is written: the scan is incomplete", file=sys.stderr)
+            elif report:
                 written = await scan.write_reports(results, namespace)
                 print(f"raywarden: wrote {written}", file=sys.stderr)
     except UnavailableError as error:
@@ -119,7 +122,7 @@ def _progress() -> Iterator[OnProgress]:
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("")
+        task = progress.add_task("connecting", total=None)
 
         def show(resource: str, done: int, total: int) -> None:
             progress.update(task, description=resource, completed=done, total=total or None)

@@ -114,12 +114,11 @@ def _reviewed(
     """The verdict without what is known of the owner, and without copies of other findings."""
     shown = set(map(_cause, (*verdict.denied, *verdict.warned)))
     audited = tuple(each for each in verdict.audited if _cause(each) not in shown)
-    denied, warned, audited = (
-        tuple(
-            each for each in without_copies(kind, document, violations) if _cause(each) not in known
-        )
-        for violations in (verdict.denied, verdict.warned, audited)
-    )
+
+    def own(violations: tuple[Violation, ...]) -> tuple[Violation, ...]:
+        originals = without_copies(kind, document, violations)
+        return tuple(each for each in originals if _cause(each) not in known)
+
     is_namespace = kind == "Namespace"
     return ReviewedObject(
         kind=kind,
@@ -129,9 +128,9 @@ def _reviewed(
         document=document,
         mutations=(),
         operations=0,
-        denied=denied,
-        warned=warned,
-        audited=audited,
+        denied=own(verdict.denied),
+        warned=own(verdict.warned),
+        audited=own(audited),
         exempted=verdict.exempted,
         notes=(),
     )

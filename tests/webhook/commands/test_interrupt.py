@@ -135,7 +135,7 @@ def test_ctrl_c_ends_a_scan_without_a_report(tmp_path: Path) -> None:
         kubeconfig = write_kubeconfig(tmp_path / "kubeconfig", cluster, {"token": "t"})
         scan = ["webhook", "scan", "--kubeconfig", str(kubeconfig)]
         with terminal(*scan, no_proxy="127.0.0.1") as screen:
-            screen.wait_for(b"/?")
+            screen.wait_for(b"connecting")
             screen.ctrl_c()
             ended, seconds = screen.wait_for_end()
     assert (ended, seconds < 5) == (130, True)
