@@ -17,11 +17,12 @@ from webhook import offline
 from webhook.commands.baselines import with_baseline
 from webhook.commands.fix_option import FixMode
 from webhook.commands.outputs import outputs_of, write
+from webhook.commands.progress import progress_bar
 from webhook.manifests.dry_run import ReviewedManifest
 from webhook.manifests.kuberay_schemas import load_schemas
 from webhook.manifests.read import Manifest
 from webhook.policy.file import load_policy
-from webhook.reports.formats import ReportFormat, render
+from webhook.reports.formats import ReportFormat, render, text_lines
 from webhook.review.finding import Level
 from webhook.review.run import ReadSources, ReviewBasis, ReviewRun, review_manifests
 from webhook.review.suppressions import IgnoreComments
@@ -139,6 +140,14 @@ def review_command(
             help="Print the JSON Schema of --output json, and exit.",
         ),
     ] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "--verbose",
+            "-v",
+            help="With text: list every finding, what admission would write, and JSON pointers.",
+        ),
+    ] = False,
 ) -> None:
     """Review manifests as admission would, without a cluster.
 
@@ -156,7 +165,8 @@ def review_command(
         load_schemas(crds),
         IgnoreComments(in_force),
     )
-    found = ReadSources.of(sources)
+    with progress_bar() as track:
+        found = ReadSources.of(sources, track)
 
     def severe(manifests: Sequence[Manifest]) -> ReviewRun:
         run = review_manifests(replace(found, manifests=manifests), basis)
@@ -166,13 +176,19 @@ def review_command(
     if fix is not None:
         mended, is_written = _fix(severe(found.manifests), severe, fix, sources, dry_run=dry_run)
         found = replace(found, manifests=mended.manifests)
-    run = review_manifests(found, basis)
+    with progress_bar() as track:
+        run = review_manifests(found, basis, track)
     today = offline.now().date()
     results = with_baseline(run.results, baseline, write_baseline, today).at_least(min_severity)
     if patch:
         _print_patched(run, include_derived)
     stdout_is_taken = patch or dry_run or (fix is not None and "-" in sources)
-    write(outputs, lambda format: render(format, results), stdout_is_taken=stdout_is_taken)
+    write(
+        outputs,
+        lambda format: render(format, results, verbose=verbose),
+        lines=lambda format: text_lines(format, results, verbose=verbose),
+        stdout_is_taken=stdout_is_taken,
+    )
     if results.unreadable or not is_written:
         raise typer.Exit(_UNREADABLE)
     raise typer.Exit(_FAILED if results.fails_at(fail_on.level) else _PASSED)

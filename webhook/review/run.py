@@ -15,6 +15,7 @@ from webhook.manifests.source_text import SourceText
 from webhook.manifests.state import ManifestNamespaces
 from webhook.ports import NamespaceStates
 from webhook.review.judged import Judge
+from webhook.review.progress import Track, untracked
 from webhook.review.results import Results
 from webhook.review.suppressions import IgnoreComments
 
@@ -41,13 +42,13 @@ class ReadSources:
     skipped: int = 0
 
     @classmethod
-    def of(cls, sources: Sequence[str]) -> "ReadSources":
+    def of(cls, sources: Sequence[str], track: Track = untracked) -> "ReadSources":
         """Read every source: files, folders, or `-` for standard input."""
         manifests: list[Manifest] = []
         unreadable: list[UnreadableManifest] = []
         skipped = 0
         for source in sources:
-            for result in read(source):
+            for result in track(read(source), "reading manifests"):
                 match result:
                     case Manifest():
                         manifests.append(result)
@@ -75,17 +76,19 @@ class ReviewBasis:
     suppressions: IgnoreComments | None = None
 
 
-def review_manifests(sources: ReadSources, basis: ReviewBasis) -> ReviewRun:
-    """Review every manifest in the sources."""
+def review_manifests(
+    sources: ReadSources, basis: ReviewBasis, track: Track = untracked
+) -> ReviewRun:
+    """Review every manifest in the sources. `track` is shown how far the review is."""
     manifests = sources.manifests
     documents = [manifest.document for manifest in manifests]
     states = ManifestNamespaces(documents, basis.namespace, operator=basis.kuberay)
     reviewer = basis.new_reviewer(states)
-    outcomes = [_outcome(reviewer, manifest, basis) for manifest in manifests]
+    outcomes = [_outcome(reviewer, manifest, basis) for manifest in track(manifests, "reviewing")]
     folder = Path.cwd()
     judge = Judge(folder, basis.suppressions)
     results = Results(
-        objects=judge.results(_reviewed(outcomes)),
+        objects=judge.results(track(list(_reviewed(outcomes)), "locating findings")),
         unreadable=[*sources.unreadable, *_unreadable(outcomes)],
         skipped=sources.skipped + outcomes.count(None),
         notes=[*basis.notes, *notes_on_other_policies(documents)],
