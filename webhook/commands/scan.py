@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +18,7 @@ from webhook.commands.outputs import outputs_of, write
 from webhook.commands.review import FailOn
 from webhook.policy.file import load_policy
 from webhook.ports import UnavailableError
-from webhook.reports.formats import ReportFormat, render
+from webhook.reports.formats import ReportFormat, render, text_lines
 from webhook.review.results import Results
 from webhook.scan.scanner import OnProgress
 from webhook.server.observer import set_up_logging
@@ -64,6 +63,9 @@ def scan_command(
         Path | None, typer.Option(help="Kubeconfig file. Default: $KUBECONFIG, as for kubectl.")
     ] = None,
     context: Annotated[str, typer.Option(help="Context of the kubeconfig.")] = "",
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="As text: each object with all its findings.")
+    ] = False,
 ) -> None:
     """Review the objects of a running cluster as they are stored, with your own rights.
 
@@ -81,7 +83,11 @@ def scan_command(
     except KeyboardInterrupt:
         print("raywarden: interrupted, nothing is reported", file=sys.stderr)
         raise typer.Exit(130) from None
-    write(outputs, partial(render, results=results))
+    write(
+        outputs,
+        lambda format: render(format, results, verbose=verbose),
+        lines=lambda format: text_lines(format, results, verbose=verbose),
+    )
     if results.unreadable:
         raise typer.Exit(_UNREADABLE)
     raise typer.Exit(_FAILED if results.fails_at(fail_on.level) else _PASSED)
