@@ -1,4 +1,4 @@
-"""The command line: `raywarden serve | review | test | check | connect | ca | ...`."""
+"""The command line: `raywarden serve | review | test | scan | check | ca | ...`."""
 
 import sys
 from collections.abc import Sequence
@@ -17,6 +17,7 @@ _COMMANDS = {
     "serve": "webhook.commands.serve:serve_command",
     "review": "webhook.commands.review:review_command",
     "test": "webhook.commands.test:test_command",
+    "scan": "webhook.commands.scan:scan_command",
     "check": "webhook.commands.check:check_command",
     "connect": "webhook.commands.connect:connect_command",
     "network-policy": "webhook.commands.network_policy:network_policy_command",

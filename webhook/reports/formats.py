@@ -41,7 +41,9 @@ def _github(results: Results) -> str:
 
 def _json(document: Any) -> str:
     try:
-        return orjson.dumps(document, option=orjson.OPT_INDENT_2).decode() + "\n"
+        # A large report must not be copied once more for its last line end.
+        options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+        return orjson.dumps(document, option=options).decode()
     except orjson.JSONEncodeError:
         # The name of a file is not UTF-8.
         return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
