@@ -196,7 +196,8 @@ class Policy:
         self._own = {rule.id: rule for rule in file.expressions}
         self._floors = {mode: Profile.named(getattr(file.profiles, mode)) for mode in Mode}
         self.rules = tuple(
-            file.rules[rule.id].parameters if rule.id in file.rules else rule() for rule in RULES
+            file.rules[rule.id].parameters if rule.id in file.rules else rule.model_construct()
+            for rule in RULES
         )
         lists = (rule.operators for rule in self.rules if isinstance(rule, OperatorMadePods))
         self.operators = next(lists)
@@ -207,9 +208,12 @@ class Policy:
 
         Raises PolicyError with all problems.
         """
+        if document is None:
+            # Defaults need no validation, whose models take long to build.
+            return cls(PolicyFile.model_construct())
         # Strict JSON validation agrees with the JSON Schema that editors use: "true" is not a
         # boolean, and 1 is not a string.
-        content = json.dumps({} if document is None else document)
+        content = json.dumps(document)
         try:
             file = PolicyFile.model_validate_json(
                 content, strict=True, by_alias=True, by_name=False

@@ -1,5 +1,6 @@
 """The command line: `raywarden serve | review | check | connect | network-policy | ca | ...`."""
 
+import gc
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -27,10 +28,21 @@ _COMMANDS = {
 def main() -> None:
     """Entry point of the `raywarden` command."""
     try:
-        command_line(sys.argv[1:])(prog_name="raywarden")
+        _loaded(sys.argv[1:])(prog_name="raywarden")
     except SetupError as error:
         print(f"raywarden: {error}", file=sys.stderr)
         sys.exit(_SETUP_FAILED)
+
+
+def _loaded(arguments: Sequence[str]) -> typer.Typer:
+    """The command line, without the garbage collection that importing it would cause."""
+    # Modules, classes and functions live until the end: a collection frees none of them.
+    gc.disable()
+    try:
+        return command_line(arguments)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def command_line(arguments: Sequence[str]) -> typer.Typer:
