@@ -12,6 +12,7 @@ from policies.configured import Configured, Injection, NetworkIsolation
 from policies.documents.draft import Draft
 from policies.documents.pointer import Pointer
 from policies.documents.untyped import as_dict
+from policies.kuberay.as_written import AsWritten
 from policies.ray.pod import Pod, PodRole
 from policies.ray.workload import Workload
 
@@ -63,6 +64,7 @@ class Violation:
     violations of the two versions of an object are compared by message. They are also compared by
     `evidence`: the value itself, where the message does not contain it. `profile` is the lowest
     level at which the violation counts. An `advisory` violation never denies, whatever the mode.
+    With `as_written` the pointer is a place in the manifest, before all mutations.
     """
 
     rule: str
@@ -72,6 +74,7 @@ class Violation:
     profile: Profile
     advisory: bool = False
     evidence: str = field(default="", repr=False)
+    as_written: bool = False
 
     def __str__(self) -> str:
         place = f" (at {self.pointer})" if self.pointer else ""
@@ -117,6 +120,8 @@ class Facts:
     size: int | None = None
     before: Workload | None = None
     stored: Mapping[str, Any] | None = None
+    # A manifest before the API server saw it; None at admission, and for what is derived from it.
+    as_written: AsWritten | None = None
     # User names of KubeRay operators that the policy file lists.
     operators: Collection[str] = ()
 

@@ -13,6 +13,7 @@ from policies.mutations.submitter_labels import SubmitterLabels
 from policies.mutations.token_automount import TokenAutomount
 from policies.rules.auth_on import AuthOn
 from policies.rules.dedicated_service_account import DedicatedServiceAccount
+from policies.rules.kuberay_accepts import KuberayAccepts
 from policies.rules.namespace_isolation import NamespaceIsolation
 from policies.rules.namespace_quota import NamespaceQuota
 from policies.rules.needed_traffic import NeededTraffic
@@ -83,6 +84,7 @@ RESTRICTED: tuple[type[Rule], ...] = (
     ProtectedRedis,
     NeededTraffic,
     RayClientTls,
+    KuberayAccepts,
 )
 RULES = BASELINE + RESTRICTED
 

@@ -1,6 +1,6 @@
 """Builds what works without a cluster and without keys, for the command line."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 from policies.config import Policy
 from webhook.admission.reviewer import Reviewer, signer_of
@@ -12,11 +12,14 @@ _NO_CA = b"-----BEGIN CERTIFICATE-----\n(the signer's CA)\n-----END CERTIFICATE-
 
 
 def offline_reviewer(
-    settings: Settings, policy: Policy, namespace_states: NamespaceStates
+    settings: Settings,
+    policy: Policy,
+    namespace_states: NamespaceStates,
+    today: date | None = None,
 ) -> Reviewer:
-    """A reviewer that needs no cluster and no keys."""
+    """A reviewer that needs no cluster and no keys; `today` replaces the day of the clock."""
     signer = signer_of(settings, _NO_CA)
-    return Reviewer(lambda: policy, lambda: signer, namespace_states, lambda: now().date())
+    return Reviewer(lambda: policy, lambda: signer, namespace_states, lambda: today or now().date())
 
 
 def policy_notes(policy: Policy) -> list[str]:

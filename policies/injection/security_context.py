@@ -9,7 +9,7 @@ from policies.documents.pointer import Pointer
 from policies.documents.untyped import as_dict, str_items
 from policies.injection.contract import is_completed_later, user_of
 from policies.model import Facts
-from policies.ray.pod import ENROLL_CONTAINER, Container, Pod, PodRole
+from policies.ray.pod import COLLECTOR_CONTAINER, ENROLL_CONTAINER, Container, Pod, PodRole
 from policies.ray.workload import Workload
 
 
@@ -57,6 +57,10 @@ class EffectiveSecurityContext:
 
     @property
     def pointer(self) -> Pointer:
+        """Where the author can write it: the collector's options have no security context."""
+        is_option = self.container.list_name == "options"
+        if is_option and self.container.name == COLLECTOR_CONTAINER:
+            return self.pod.spec_pointer / "securityContext"
         return self.container.pointer / "securityContext"
 
     @property

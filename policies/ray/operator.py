@@ -15,7 +15,24 @@ KUBERNETES_TOKENS_SINCE = (1, 6)
 # (KubeRay 1.7, `pkg/features/features.go`).
 NETWORK_POLICY_SINCE = (1, 7)
 NETWORK_POLICY_GATE = "RayClusterNetworkPolicy"
+# The feature gates by the release that added them (off by default), and the one since which they
+# are on by default; None if none is (KubeRay, `pkg/features/features.go`).
+_GATES: dict[str, tuple[tuple[int, int], tuple[int, int] | None]] = {
+    "RayClusterStatusConditions": ((1, 2), (1, 3)),
+    "RayJobDeletionPolicy": ((1, 3), (1, 6)),
+    "RayMultiHostIndexing": ((1, 5), (1, 6)),
+    "RayServiceIncrementalUpgrade": ((1, 5), (1, 7)),
+    "RayCronJob": ((1, 6), None),
+    "SidecarSubmitterRestart": ((1, 7), None),
+    "RayClusterNetworkPolicy": ((1, 7), None),
+    "GCSFaultToleranceEmbeddedStorage": ((1, 7), None),
+    "RayClusterMTLS": ((1, 7), None),
+    "RayClusterHistoryServer": ((1, 7), None),
+    "KubernetesWAS": ((1, 7), None),
+}
 _VERSION = re.compile(r"v?([0-9]{1,4})\.([0-9]{1,4})(?:\.([0-9]{1,4}))?([.+-].{0,40})?")
+# The release of a KubeRay that knows none of the fields by which the others are told apart.
+_OLDEST = (1, 5, 0)
 _KINDS = "x-kubernetes-group-version-kind"
 _RAY_CLUSTER = {"group": RAY_GROUP, "version": "v1", "kind": "RayCluster"}
 
@@ -26,13 +43,15 @@ class KubeRayOperator:
 
     The API server drops a field that the CustomResourceDefinition does not have, without an error.
     `tokens`: `authOptions`. `kubernetes_tokens`: its field `enableK8sTokenAuth`. `network_policy`:
-    `networkPolicy`. None means "unknown".
+    `networkPolicy`. None means "unknown". `release` is the version as far as it is known, such as
+    (1, 6).
     """
 
     tokens: bool | None = None
     kubernetes_tokens: bool | None = None
     network_policy: bool | None = None
     gates: frozenset[str] | None = None
+    release: tuple[int, ...] | None = None
 
     @classmethod
     def of_release(cls, version: str, gates: str = "") -> "KubeRayOperator | None":
@@ -44,12 +63,12 @@ class KubeRayOperator:
         if match is None:
             return None
         release = tuple(int(number) for number in match.group(1, 2, 3) if number)
-        settings = (gate.strip().partition("=") for gate in gates.split(","))
         return cls(
             tokens=_is_since(release, TOKENS_SINCE),
             kubernetes_tokens=_is_since(release, KUBERNETES_TOKENS_SINCE),
             network_policy=_is_since(release, NETWORK_POLICY_SINCE),
-            gates=frozenset(name for name, _, value in settings if value.lower() == "true"),
+            gates=_gates_of(release, gates),
+            release=release,
         )
 
     @classmethod
@@ -68,11 +87,35 @@ class KubeRayOperator:
         # A schema that lists no fields keeps all of them.
         if not fields:
             return cls()
+        tokens = "authOptions" in fields
+        kubernetes_tokens = "enableK8sTokenAuth" in _fields(as_dict(fields.get("authOptions")))
+        network_policy = "networkPolicy" in fields
+        since = {
+            NETWORK_POLICY_SINCE: network_policy,
+            KUBERNETES_TOKENS_SINCE: kubernetes_tokens,
+            TOKENS_SINCE: tokens,
+        }
         return cls(
-            tokens="authOptions" in fields,
-            kubernetes_tokens="enableK8sTokenAuth" in _fields(as_dict(fields.get("authOptions"))),
-            network_policy="networkPolicy" in fields,
+            tokens=tokens,
+            kubernetes_tokens=kubernetes_tokens,
+            network_policy=network_policy,
+            release=next((release for release, has in since.items() if has), _OLDEST),
         )
+
+    def is_before(self, major: int, minor: int) -> bool:
+        """True if it is known to be older than this release; an unknown one is the newest."""
+        return self.release is not None and self.release[:2] < (major, minor)
+
+    def is_off(self, gate: str) -> bool:
+        """True if the feature gate is known to be off."""
+        return self.gates is not None and gate not in self.gates
+
+    def is_on(self, gate: str) -> bool:
+        """True if the feature gate is on; if the gates are unknown, by its default."""
+        if self.gates is not None:
+            return gate in self.gates
+        default_since = _GATES[gate][1]
+        return default_since is not None and not self.is_before(*default_since)
 
     @property
     def drops_network_policy(self) -> bool:
@@ -82,7 +125,23 @@ class KubeRayOperator:
     @property
     def refuses_network_policy(self) -> bool:
         """True if it refuses a RayCluster with `spec.networkPolicy`: the feature gate is off."""
-        return self.gates is not None and NETWORK_POLICY_GATE not in self.gates
+        return self.is_off(NETWORK_POLICY_GATE)
+
+
+def _gates_of(release: tuple[int, ...], gates: str) -> frozenset[str]:
+    """The gates that are on: the release's defaults, and what the option says of them."""
+    chosen: dict[str, bool] = {}
+    for setting in gates.split(","):
+        name, _, value = setting.strip().partition("=")
+        chosen[name] = value.lower() == "true"
+    enabled = {name for name, is_chosen in chosen.items() if is_chosen}
+    for name, (added, default_since) in _GATES.items():
+        if release[:2] < added or name in chosen:
+            continue
+        is_beta = default_since is not None and release[:2] >= default_since
+        if chosen.get("AllBeta" if is_beta else "AllAlpha", is_beta):
+            enabled.add(name)
+    return frozenset(enabled)
 
 
 def _fields(schema: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -14,9 +14,10 @@ from policies.documents.untyped import as_dict, as_str, clipped, dict_items
 from policies.ray.image import is_ray_image
 from policies.ray.ray_start import Commands, Place, commands_in, ray_starts
 
+COLLECTOR_CONTAINER = "ray-history-collector"
 # Containers that KubeRay adds and that connect to Ray.
 RAY_CONTAINER_NAMES = frozenset(
-    {"autoscaler", "wait-gcs-ready", "ray-job-submitter", "ray-history-collector"}
+    {"autoscaler", "wait-gcs-ready", "ray-job-submitter", COLLECTOR_CONTAINER}
 )
 ENROLL_CONTAINER = "raywarden-enroll"
 

@@ -14,7 +14,7 @@ class TestRatcheting:
         return [v.message for v in verdict.denied], warned
 
     def test_a_stored_violation_only_warns(self) -> None:
-        grown = changed(OFFENDER, {"/spec/workerGroupSpecs/0/replicas": 5})
+        grown = changed(OFFENDER, {"/spec/workerGroupSpecs/0/replicas": 2})
         assert self.verdict(grown, OFFENDER) == ([], ["the head sets hostNetwork"])
 
     def test_a_new_violation_is_denied(self) -> None:

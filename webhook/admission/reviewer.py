@@ -12,6 +12,7 @@ from policies.documents.metadata import annotations_of, labels_of
 from policies.documents.untyped import one_line
 from policies.evaluate import Failure, Mutated, Verdict
 from policies.injection.contract import contract_hash
+from policies.kuberay.as_written import AsWritten
 from policies.model import Facts, Signer, Violation
 from policies.ray.workload import Workload
 from webhook import __version__
@@ -105,14 +106,19 @@ class Reviewer:
         facts = self._facts(request, self._policy())
         return evaluate.mutate(request.gvk, request.object or {}, facts)
 
-    def verdict(self, request: AdmissionRequest) -> Verdict:
-        """What the rules say about the object, before it is encoded."""
+    def verdict(self, request: AdmissionRequest, as_written: AsWritten | None = None) -> Verdict:
+        """What the rules say about the object, before it is encoded.
+
+        `as_written` is the manifest that it comes from, in a review before admission.
+        """
         # Read the policy once per request: it may be replaced at any time.
         policy = self._policy()
-        facts = self._facts(request, policy)
+        facts = self._facts(request, policy, as_written)
         return evaluate.validate(request.gvk, request.object or {}, policy, facts)
 
-    def _facts(self, request: AdmissionRequest, policy: Policy) -> Facts:
+    def _facts(
+        self, request: AdmissionRequest, policy: Policy, as_written: AsWritten | None = None
+    ) -> Facts:
         stored = request.old_object if request.operation == "UPDATE" else None
         before = None if stored is None else Workload.of(request.gvk, stored)
         signer = self._signer()
@@ -131,6 +137,7 @@ class Reviewer:
             before=before,
             stored=stored,
             operators=policy.operators,
+            as_written=as_written,
             size=request.size,
             # Only the policy's own CEL expressions read the request, so it is built only for them.
             request=request.without_objects if policy.expressions else {},

@@ -1,4 +1,4 @@
-"""The command line: `raywarden serve | review | check | connect | network-policy | ca | ...`."""
+"""The command line: `raywarden serve | review | test | check | connect | ca | ...`."""
 
 import gc
 import sys
@@ -16,6 +16,7 @@ _SETUP_FAILED = 2
 _COMMANDS = {
     "serve": "webhook.commands.serve:serve_command",
     "review": "webhook.commands.review:review_command",
+    "test": "webhook.commands.test:test_command",
     "check": "webhook.commands.check:check_command",
     "connect": "webhook.commands.connect:connect_command",
     "network-policy": "webhook.commands.network_policy:network_policy_command",

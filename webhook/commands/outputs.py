@@ -1,39 +1,43 @@
 """`--output FORMAT[=FILE]`, which may be given several times."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
+from typing import Generic, TypeVar
 
-from webhook.reports.formats import ReportFormat, render
-from webhook.review.results import Results
 from webhook.settings import SetupError
+
+# The formats of a command; the first is the default.
+Format = TypeVar("Format", bound=StrEnum)
 
 
 @dataclass(frozen=True, slots=True)
-class Output:
+class Output(Generic[Format]):
     """A format, and the file it goes to; None is standard output."""
 
-    format: ReportFormat
+    format: Format
     file: Path | None = None
 
     @classmethod
-    def parse(cls, option: str) -> "Output":
+    def parse(cls, option: str, formats: type[Format]) -> "Output[Format]":
         """The value of the option; raises SetupError."""
         name, _, file = option.partition("=")
         try:
-            format = ReportFormat(name)
+            format = formats(name)
         except ValueError:
-            names = ", ".join(ReportFormat)
+            names = ", ".join(formats)
             raise SetupError(f"--output {name!r} is not a format: use one of {names}") from None
         if "=" in option and not file:
             raise SetupError(f"--output {option}: name a file after =")
         return cls(format, Path(file) if file else None)
 
 
-def outputs_of(options: Sequence[str]) -> list[Output]:
-    """Every output; text on standard output if none is chosen. Raises SetupError."""
-    outputs = [Output.parse(option) for option in options] or [Output(ReportFormat.TEXT)]
+def outputs_of(options: Sequence[str], formats: type[Format]) -> list[Output[Format]]:
+    """Every output; the first format on standard output if none is chosen. Raises SetupError."""
+    outputs = [Output.parse(option, formats) for option in options]
+    outputs = outputs or [Output(next(iter(formats)))]
     if sum(output.file is None for output in outputs) > 1:
         raise SetupError(
             "only one --output can go to standard output: write --output FORMAT=FILE for the others"
@@ -41,13 +45,18 @@ def outputs_of(options: Sequence[str]) -> list[Output]:
     return outputs
 
 
-def write(outputs: Sequence[Output], results: Results, *, stdout_is_taken: bool = False) -> None:
-    """Write the results in every format; raises SetupError.
+def write(
+    outputs: Sequence[Output[Format]],
+    render: Callable[[Format], str],
+    *,
+    stdout_is_taken: bool = False,
+) -> None:
+    """Write what `render` returns for every format; raises SetupError.
 
     If something else goes to standard output, text goes to standard error.
     """
     for output in outputs:
-        content = render(output.format, results)
+        content = render(output.format)
         if output.file is None:
             stream = sys.stderr if stdout_is_taken else sys.stdout
             stream.write(content)

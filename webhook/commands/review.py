@@ -14,8 +14,9 @@ from policies.ray.operator import KubeRayOperator
 from webhook import offline
 from webhook.commands.outputs import outputs_of, write
 from webhook.manifests.dry_run import ReviewedManifest
+from webhook.manifests.kuberay_schemas import load_schemas
 from webhook.policy.file import load_policy
-from webhook.reports.formats import ReportFormat
+from webhook.reports.formats import ReportFormat, render
 from webhook.review.finding import Level
 from webhook.review.run import ReviewRun, review_sources
 from webhook.settings import SetupError, from_environment
@@ -79,6 +80,12 @@ def review_command(
     kuberay_feature_gates: Annotated[
         str, typer.Option(help="Value of that operator's option --feature-gates.")
     ] = "",
+    crds: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of KubeRay's CustomResourceDefinitions. Default: the fields of --kuberay."
+        ),
+    ] = None,
     fail_on: Annotated[
         FailOn, typer.Option(help="Exit with 1 for findings of this level and worse ones.")
     ] = FailOn.ERROR,
@@ -92,7 +99,7 @@ def review_command(
     """
     if include_derived and not patch:
         raise SetupError("--include-derived needs --patch")
-    outputs = outputs_of(output or [])
+    outputs = outputs_of(output or [], ReportFormat)
     in_force = load_policy(policy)
     run = review_sources(
         sources,
@@ -100,11 +107,12 @@ def review_command(
         namespace,
         _operator(kuberay, kuberay_feature_gates),
         offline.policy_notes(in_force),
+        load_schemas(crds),
     )
     results = run.results.at_least(min_severity)
     if patch:
         _print_patched(run, include_derived)
-    write(outputs, results, stdout_is_taken=patch)
+    write(outputs, lambda format: render(format, results), stdout_is_taken=patch)
     if results.unreadable:
         raise typer.Exit(_UNREADABLE)
     raise typer.Exit(_FAILED if results.fails_at(fail_on.level) else _PASSED)

@@ -19,6 +19,7 @@ from policies.documents.untrusted_yaml import load_all
 from policies.documents.untyped import as_dict
 from webhook import offline
 from webhook.manifests.dry_run import ReviewedManifest, review_manifest
+from webhook.manifests.kuberay_schemas import load_schemas
 from webhook.manifests.read import Manifest, objects
 from webhook.manifests.state import ManifestNamespaces
 from webhook.settings import Settings, SetupError
@@ -78,7 +79,8 @@ class Example:
         own_policy = as_dict(next(load_all(self.policy), None))
         policy = Policy.parse({"profiles": {"enforce": "restricted"}, **own_policy})
         reviewer = offline.offline_reviewer(settings, policy, namespaces)
-        outcomes = [review_manifest(reviewer, item, "default") for item in manifests]
+        schemas = load_schemas()
+        outcomes = [review_manifest(reviewer, item, "default", schemas) for item in manifests]
         return [outcome for outcome in outcomes if outcome]
 
 

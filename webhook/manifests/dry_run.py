@@ -7,6 +7,8 @@ from typing import Any
 from policies import evaluate
 from policies.documents.metadata import name_of, namespace_of
 from policies.documents.pointer import ROOT, Pointer
+from policies.kuberay.as_written import AsWritten
+from policies.kuberay.schema import Schemas
 from policies.model import Violation
 from policies.ray import kuberay
 from policies.ray.workload import Kind, Workload
@@ -87,17 +89,42 @@ class _Copy:
 
 
 def review_manifest(
-    reviewer: Reviewer, manifest: Manifest, namespace: str
+    reviewer: Reviewer, manifest: Manifest, namespace: str, schemas: Schemas | None = None
 ) -> ReviewedManifest | None:
     """The review of a manifest or recorded AdmissionReview; None if it has nothing to do with Ray.
 
-    `namespace` is the namespace of a manifest that names none. Raises BadReviewError for a broken
-    AdmissionReview.
+    `namespace` is the namespace of a manifest that names none. With `schemas`, the fields of a
+    manifest are checked as well. Raises BadReviewError for a broken AdmissionReview.
     """
-    request = _request(manifest.document, namespace)
-    if request.object is None or not evaluate.is_subject(request.gvk, request.object):
+    request = request_of(manifest.document, namespace)
+    return review_request(reviewer, manifest, request, schemas=schemas)
+
+
+def review_request(
+    reviewer: Reviewer,
+    manifest: Manifest,
+    request: AdmissionRequest,
+    *,
+    derive: bool = True,
+    schemas: Schemas | None = None,
+) -> ReviewedManifest | None:
+    """The review of the request that sends a manifest; None if it has nothing to do with Ray.
+
+    With `derive`, of the objects that KubeRay would create from it as well. With `schemas`, the
+    fields of the manifest are checked as well.
+    """
+    # An update must not escape the rules by removing what makes its object one of Ray's.
+    versions = [version for version in (request.object, request.old_object) if version is not None]
+    is_subject = any(evaluate.is_subject(request.gvk, version) for version in versions)
+    if request.object is None or not is_subject:
         return None
-    outcome = _admit(reviewer, request)
+    as_written = None
+    # The API server has already dropped fields from the object in an AdmissionReview.
+    if schemas is not None and manifest.document.get("kind") != "AdmissionReview":
+        as_written = AsWritten(manifest.document, schemas)
+    outcome = _admit(reviewer, request, as_written)
+    if not derive:
+        return ReviewedManifest(manifest, outcome, ())
     reported = set(map(_cause, (*outcome.denied, *outcome.warned, *outcome.audited)))
     derived = tuple(
         _without_reported(_without_copies(descendant), reported)
@@ -106,7 +133,18 @@ def review_manifest(
     return ReviewedManifest(manifest, outcome, derived)
 
 
-def _request(document: dict[str, Any], namespace: str, user: str = "") -> AdmissionRequest:
+def request_of(
+    document: dict[str, Any],
+    namespace: str,
+    user: str = "",
+    groups: Sequence[str] = (),
+    stored: dict[str, Any] | None = None,
+) -> AdmissionRequest:
+    """The request that sends an object, or the one in a recorded AdmissionReview.
+
+    With `stored`, the request is an update of that object. Raises BadReviewError for a broken
+    AdmissionReview.
+    """
     if document.get("kind") == "AdmissionReview":
         return request_in(document)
     kind, name = Kind.of(document), name_of(document)
@@ -116,20 +154,23 @@ def _request(document: dict[str, Any], namespace: str, user: str = "") -> Admiss
         {
             "uid": "review",
             "kind": {"group": kind.group, "version": kind.version, "kind": kind.kind},
-            "operation": "CREATE",
+            "operation": "CREATE" if stored is None else "UPDATE",
             "name": name,
             "namespace": own_namespace or namespace,
-            "userInfo": {"username": user},
+            "userInfo": {"username": user, "groups": groups},
             "object": document,
+            "oldObject": stored,
             "dryRun": True,
         }
     )
 
 
-def _admit(reviewer: Reviewer, request: AdmissionRequest) -> ReviewedObject:
+def _admit(
+    reviewer: Reviewer, request: AdmissionRequest, as_written: AsWritten | None = None
+) -> ReviewedObject:
     mutated = reviewer.mutated(request)
     document = dict(mutated.document)
-    verdict = reviewer.verdict(request.model_copy(update={"object": document}))
+    verdict = reviewer.verdict(request.model_copy(update={"object": document}), as_written)
     shown = set(map(_cause, (*verdict.denied, *verdict.warned)))
     return ReviewedObject(
         kind=request.gvk.kind,
@@ -150,7 +191,7 @@ def _admit(reviewer: Reviewer, request: AdmissionRequest) -> ReviewedObject:
 def _descendants(reviewer: Reviewer, outcome: ReviewedObject) -> Iterator[ReviewedObject]:
     """The objects KubeRay creates from an admitted object, admitted as its own."""
     for document, origins in _children(Workload(outcome.kind, outcome.document)):
-        request = _request(document, outcome.namespace, kuberay.creator_of(document))
+        request = request_of(document, outcome.namespace, kuberay.creator_of(document))
         child = replace(_admit(reviewer, request), parent=outcome, origins=origins)
         yield child
         yield from _descendants(reviewer, child)

@@ -205,7 +205,7 @@ def _items(document: Any) -> Iterator[tuple[Pointer, dict[str, Any]]]:
         return
     while waiting:
         pointer, item = waiting.pop()
-        if not _is_object(item):
+        if not is_object(item):
             raise UntrustedYamlError("not a Kubernetes object: set apiVersion and kind")
         # Like kubectl, whatever the kind: no object of Kubernetes has a field `items` of its own.
         if isinstance(item.get("items"), list):
@@ -241,7 +241,7 @@ def _is_skipped(document: Any) -> bool:
     return isinstance(document, dict) and "kind" not in document and "apiVersion" not in document
 
 
-def _is_object(item: Any) -> bool:
+def is_object(item: Any) -> bool:
     """Whether it states a kind; without one the API server would refuse it."""
     if not isinstance(item, dict):
         return False

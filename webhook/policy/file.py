@@ -3,20 +3,19 @@
 from pathlib import Path
 
 from policies.config import Policy
-from policies.documents.untrusted_yaml import (
-    Position,
-    Positioned,
-    UntrustedYamlError,
-    load_positioned,
-    position_at,
-)
+from policies.documents.untrusted_yaml import UntrustedYamlError
 from policies.problems import PolicyError, Problem
+from webhook.policy.yaml_file import (
+    EMPTY,
+    only_document,
+    problem_line,
+    problem_lines,
+    read_bounded,
+)
 from webhook.settings import SetupError
 
 # As much as a ConfigMap can hold.
 MAX_BYTES = 1024 * 1024
-# A file that is wrong throughout would flood the terminal and the log.
-_MAX_SHOWN = 50
 
 
 def load_policy(file: Path | None) -> Policy:
@@ -29,18 +28,7 @@ def load_policy(file: Path | None) -> Policy:
 
 def read_policy(file: Path | None) -> bytes:
     """The content of the file, b"" for None; raises SetupError."""
-    if file is None:
-        return b""
-    try:
-        if file.exists() and not file.is_file():
-            raise SetupError(f"{file}: not a file")
-        with file.open("rb") as stream:
-            content = stream.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise SetupError(f"{file}: {error.strerror}") from None
-    if len(content) > MAX_BYTES:
-        raise SetupError(f"{file}: larger than {MAX_BYTES // 1024} KiB")
-    return content
+    return b"" if file is None else read_bounded(file, MAX_BYTES)
 
 
 def parse_policy(file: Path | None, content: bytes, running: Policy | None = None) -> Policy:
@@ -49,9 +37,9 @@ def parse_policy(file: Path | None, content: bytes, running: Policy | None = Non
     With `running`, the policy must be able to replace it without a restart. Raises SetupError with
     a line for each problem in the order of the file: `FILE:LINE:COLUMN: field: problem`.
     """
-    document = Positioned(None, Position(1, 1), {})
+    document = EMPTY
     try:
-        document = _document(content)
+        document = only_document(content, "policy file")
         if running and document.value is None:
             # An empty file may be one that is being written: it must not disable the policy.
             message = "the file is empty; for the default policy, write kind: Policy"
@@ -64,37 +52,7 @@ def parse_policy(file: Path | None, content: bytes, running: Policy | None = Non
             )
             raise PolicyError(Problem(("inject", "clusterDomain"), message))
     except UntrustedYamlError as error:
-        raise SetupError(_line(file, error.place, error.message)) from None
+        raise SetupError(problem_line(file, error.place, error.message)) from None
     except PolicyError as error:
-        raise SetupError("\n".join(_lines(file, document, error))) from None
+        raise SetupError("\n".join(problem_lines(file, document, error))) from None
     return policy
-
-
-def _document(content: bytes) -> Positioned:
-    try:
-        documents = load_positioned(content.decode())
-    except UnicodeDecodeError as error:
-        raise UntrustedYamlError("not UTF-8 text", position_at(content, error.start)) from None
-    first = next(documents, Positioned(None, Position(1, 1), {}))
-    if second := next(documents, None):
-        message = "a second document starts here; a policy file contains only one"
-        raise UntrustedYamlError(message, second.start)
-    return first
-
-
-def _lines(file: Path | None, document: Positioned, error: PolicyError) -> list[str]:
-    positioned = [
-        (document.place(problem.place, key=problem.at_key), problem) for problem in error.problems
-    ]
-    positioned.sort(key=lambda entry: entry[0])
-    lines = [_line(file, position, str(problem)) for position, problem in positioned[:_MAX_SHOWN]]
-    hidden = len(positioned) - _MAX_SHOWN
-    if hidden > 0:
-        lines.append(f"{file}: ... and {hidden} more")
-    return lines
-
-
-def _line(file: Path | None, position: Position | None, message: str) -> str:
-    if position is None:
-        return f"{file}: {message}"
-    return f"{file}:{position.line}:{position.column}: {message}"

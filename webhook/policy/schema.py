@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 from pydantic_core import CoreSchema
 
@@ -13,8 +14,13 @@ from policies.registry import RULES
 
 def text() -> str:
     """The content of `policies/policy.schema.json`."""
-    schema = PolicyFile.model_json_schema(schema_generator=_Schema)
-    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+    return text_of(PolicyFile, "RayWarden policy")
+
+
+def text_of(model: type[BaseModel], title: str) -> str:
+    """The JSON Schema of a file that people write."""
+    schema = model.model_json_schema(schema_generator=_Schema)
+    return json.dumps({**schema, "title": title}, indent=2, ensure_ascii=False) + "\n"
 
 
 def example_rules() -> Iterator[str]:
@@ -37,11 +43,7 @@ class _Schema(GenerateJsonSchema):
     """Omits the titles that pydantic derives from field names: editors show the names anyway."""
 
     def generate(self, schema: CoreSchema, mode: JsonSchemaMode = "validation") -> dict[str, Any]:
-        return {
-            "$schema": self.schema_dialect,
-            **super().generate(schema, mode),
-            "title": "RayWarden policy",
-        }
+        return {"$schema": self.schema_dialect, **super().generate(schema, mode)}
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False

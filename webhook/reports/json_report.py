@@ -31,12 +31,13 @@ def object_document(reviewed: ObjectResult) -> dict[str, Any]:
         "allowed": reviewed.allowed,
         "mutations": list(reviewed.mutations),
         "notes": list(reviewed.notes),
-        "findings": [_finding(finding) for finding in reviewed.findings],
+        "findings": [finding_document(finding) for finding in reviewed.findings],
         "derived": [_derived(derived) for derived in reviewed.derived],
     }
 
 
-def _finding(finding: ReviewFinding) -> dict[str, Any]:
+def finding_document(finding: ReviewFinding) -> dict[str, Any]:
+    """One finding."""
     return {
         "rule": finding.rule,
         "ruleUrl": finding.rule_url,

@@ -53,7 +53,9 @@ class Judge:
         subject = subject_of(outcome)
         derived = None if reviewed is outcome else subject_of(reviewed)
         for level, violation, suppression in _judgments(reviewed):
-            pointer = authored_pointer(reviewed, violation.pointer)
+            pointer = violation.pointer
+            if not violation.as_written:
+                pointer = authored_pointer(reviewed, pointer)
             place = place_of(manifest, pointer)
             path = named_path(pointer, outcome.sent)
             file = place.template or self._relative(manifest.source)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from policies.kuberay.schema import Schemas
 from policies.ray.operator import KubeRayOperator
 from webhook.admission.reviewer import Reviewer
 from webhook.admission.wire import BadReviewError
@@ -35,10 +36,12 @@ def review_sources(
     namespace: str,
     kuberay: KubeRayOperator,
     notes: Sequence[str] = (),
+    schemas: Schemas | None = None,
 ) -> ReviewRun:
     """Review every manifest in the sources: files, folders, or `-` for standard input.
 
-    `namespace` is the namespace of manifests that name none. `notes` are about the policy.
+    `namespace` is the namespace of manifests that name none. `notes` are about the policy. With
+    `schemas`, those of KubeRay's kinds, fields are checked as well.
     """
     manifests: list[Manifest] = []
     unreadable: list[UnreadableManifest] = []
@@ -54,7 +57,7 @@ def review_sources(
                     skipped += 1
     documents = [manifest.document for manifest in manifests]
     reviewer = new_reviewer(ManifestNamespaces(documents, namespace, operator=kuberay))
-    outcomes = [_outcome(reviewer, manifest, namespace) for manifest in manifests]
+    outcomes = [_outcome(reviewer, manifest, namespace, schemas) for manifest in manifests]
     judge = Judge(Path.cwd())
     results = Results(
         objects=[judge.result(outcome) for outcome in _reviewed(outcomes)],
@@ -66,9 +69,11 @@ def review_sources(
     return ReviewRun(manifests, outcomes, results)
 
 
-def _outcome(reviewer: Reviewer, manifest: Manifest, namespace: str) -> Outcome:
+def _outcome(
+    reviewer: Reviewer, manifest: Manifest, namespace: str, schemas: Schemas | None
+) -> Outcome:
     try:
-        return review_manifest(reviewer, manifest, namespace)
+        return review_manifest(reviewer, manifest, namespace, schemas)
     except BadReviewError as error:
         return UnreadableManifest(str(manifest), str(error))
 

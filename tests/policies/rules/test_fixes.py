@@ -7,7 +7,7 @@ Other remediations leave a choice to the author, and no test can carry them out.
 
 import copy
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -110,17 +110,25 @@ def make(document: Any, path: Sequence[str]) -> Any:
     return document
 
 
+def literal_edits(
+    rule: str, violations: Iterable[Violation], stored: factory.Object
+) -> list[Edit] | None:
+    """The changes of `stored` that the rule asks for; None if one leaves a choice."""
+    own = [violation for violation in violations if violation.rule == rule]
+    edits = [parse_edit(violation, stored) for violation in own]
+    literal = [edit for edit in edits if edit is not None]
+    return None if len(literal) < len(own) else literal
+
+
 def violations_after_fixes(file: Path) -> list[Violation] | None:
     """What a fixture's rule reports once its remediations are done; None if one is not literal."""
     rule = file.parent.parent.name
     document, admit = admitted(load(file))
     stored, verdict = admit(document)
-    denied = [violation for violation in verdict.denied if violation.rule == rule]
-    edits = [parse_edit(violation, stored) for violation in denied]
-    literal = [edit for edit in edits if edit is not None]
-    if len(literal) < len(denied):
+    edits = literal_edits(rule, verdict.denied, stored)
+    if edits is None:
         return None
-    _, verdict = admit(edited(stored, literal))
+    _, verdict = admit(edited(stored, edits))
     return [violation for violation in verdict.denied if violation.rule == rule]
 
 

@@ -26,7 +26,7 @@ from tests.support.paths import FIXTURES
 from webhook.admission.wire import AdmissionRequest
 
 _FIXTURES = FIXTURES / "rules"
-_BASES = {**factory.MINIMAL, **related_objects.RELATED_OBJECTS}
+BASES = {**factory.MINIMAL, **related_objects.RELATED_OBJECTS}
 Admit = Callable[[factory.Object], tuple[factory.Object, Verdict]]
 # Their "denied" fixtures get a warning.
 ONLY_WARNING = {rule.id for rule in RULES if rule.only_warns}
@@ -38,7 +38,7 @@ class Fixture(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    base: Literal[tuple(_BASES)]  # type: ignore[valid-type]  # computed at run time
+    base: Literal[tuple(BASES)]  # type: ignore[valid-type]  # computed at run time
     change: dict[str, Any] = {}
     before: dict[str, Any] | None = None
     enforce: Literal["baseline", "restricted"] = "baseline"
@@ -54,7 +54,7 @@ class Fixture(BaseModel):
 
 
 def load(file: Path) -> Fixture:
-    return Fixture.model_validate(yaml.safe_load(file.read_text()))
+    return Fixture.model_validate(yaml.load(file.read_text(), yaml.CSafeLoader))
 
 
 def fixtures(kind: str) -> pytest.MarkDecorator:
@@ -64,16 +64,17 @@ def fixtures(kind: str) -> pytest.MarkDecorator:
     )
 
 
-def admitted(fixture: Fixture) -> tuple[factory.Object, Admit]:
+def admitted(fixture: Fixture, **known: Any) -> tuple[factory.Object, Admit]:
     """The object of a fixture, and a function that admits an object.
 
-    The function returns the object as it would be stored, and the verdict.
+    `known` is what RayWarden knows besides the objects. The function returns the object as it would
+    be stored, and the verdict.
     """
     policy = {"profiles": {"enforce": fixture.enforce}, **fixture.policy}
-    reviewer = factory.reviewer(policy, *fixture.related_objects)
+    reviewer = factory.reviewer(policy, *fixture.related_objects, **known)
     if fixture.unknown_cluster:
         reviewer = factory.ignorant_reviewer(policy)
-    base, stored = _BASES[fixture.base](), None
+    base, stored = BASES[fixture.base](), None
     if fixture.before is not None:
         old = factory.request(factory.changed(base, fixture.before))
         base = stored = dict(reviewer.mutated(old).document)

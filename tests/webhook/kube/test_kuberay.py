@@ -33,7 +33,7 @@ def spec_with(options: Any = None, **more: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("document", "known"),
     [
-        (openapi(spec_with()), KubeRayOperator.of_release("1.4")),
+        (openapi(spec_with()), KubeRayOperator.of_release("1.5.0")),
         (openapi(spec_with({"properties": OPTIONS})), KubeRayOperator.of_release("1.5.1")),
         (openapi(spec_with({"properties": KUBERNETES})), KubeRayOperator.of_release("1.6")),
         (

@@ -1,0 +1,1 @@
+"""Tests of a policy file: cases in YAML, run as admission would, and fixtures for pytest."""
