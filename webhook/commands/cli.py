@@ -12,6 +12,9 @@ from webhook import __version__
 from webhook.settings import SetupError, unknown_variables
 
 _SETUP_FAILED = 2
+# What commands read and find stays in memory until they end, so looking for garbage is rarely of
+# use. The server keeps Python's own threshold, for short pauses.
+_COLLECTED_AFTER = 100_000
 # Where each command is. Only the module of the one that runs is imported.
 _COMMANDS = {
     "serve": "webhook.commands.serve:serve_command",
@@ -44,6 +47,8 @@ def _loaded(arguments: Sequence[str]) -> typer.Typer:
     finally:
         gc.freeze()
         gc.enable()
+        if "serve" not in arguments:
+            gc.set_threshold(_COLLECTED_AFTER)
 
 
 def command_line(arguments: Sequence[str]) -> typer.Typer:

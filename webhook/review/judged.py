@@ -1,6 +1,7 @@
 """Turns the outcome of a dry run into findings with their places."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import PurePath
 
 from policies.documents.pointer import ROOT, Pointer
@@ -28,6 +29,8 @@ class Judge:
     def __init__(self, folder: PurePath) -> None:
         self._folder = folder
         self._fingerprints = Fingerprints()
+        # The findings of a file follow each other.
+        self._relative = lru_cache(maxsize=1)(self._relative_to_folder)
 
     def result(self, reviewed: ReviewedManifest) -> ObjectResult:
         """The findings in a manifest, and in what KubeRay creates from it."""
@@ -76,7 +79,7 @@ class Judge:
                 suppression=suppression,
             )
 
-    def _relative(self, source: str) -> str:
+    def _relative_to_folder(self, source: str) -> str:
         path = PurePath(source)
         if path.is_relative_to(self._folder):
             path = path.relative_to(self._folder)
