@@ -1,8 +1,9 @@
 """`python -m tests.bench`."""
 
-from tests.bench import admission, enrollment, namespace_state, starting
+from tests.bench import admission, enrollment, namespace_state, reviewing, starting
 
 admission.main()
 enrollment.main()
 namespace_state.main()
 starting.main()
+reviewing.main()
