@@ -50,7 +50,7 @@ new-rule: $(INSTALLED) ## Write the files of a new rule: make new-rule ID=no-x [
 	$(BIN)/python -m tests.tools.new_rule '$(ID)' $(if $(PROFILE),--profile '$(PROFILE)')
 
 golden: $(INSTALLED) ## Rewrite the golden files; review the diff before you commit it.
-	$(BIN)/pytest -n auto -q tests/webhook/admission/test_golden.py --golden
+	$(BIN)/pytest -n auto -q tests/webhook/admission/test_golden.py tests/webhook/reports/test_people_formats.py --golden
 
 docs: $(INSTALLED) ## Rewrite the generated parts of the documentation.
 	$(BIN)/python -m tests.tools.docs

@@ -8,17 +8,27 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BeforeValidator,
     ConfigDict,
     Field,
     GetCoreSchemaHandler,
     ValidationError,
+    WithJsonSchema,
+    WrapValidator,
     create_model,
     model_validator,
 )
 from pydantic_core import CoreSchema, core_schema
 
-from policies.configured import OFF, Configured, Injection, NetworkIsolation, OwnNetworkPolicies
+from policies.configured import (
+    ALL,
+    OFF,
+    Configured,
+    Day,
+    Injection,
+    NetworkIsolation,
+    OwnNetworkPolicies,
+    all_or_list,
+)
 from policies.documents.patterns import matches_any
 from policies.expressions import OWN, Expressions, OwnRule, ProfileName
 from policies.model import NAMESPACE_LABELS, Mode, Profile, Rule, Violation
@@ -27,7 +37,6 @@ from policies.registry import RULES
 from policies.rules.operator_made_pods import OperatorMadePods
 
 RULE_IDS = tuple(rule.id for rule in RULES)
-_DAY = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 
 
 def _known_rule(name: str) -> str:
@@ -36,16 +45,8 @@ def _known_rule(name: str) -> str:
     return name
 
 
-def _day(value: Any) -> date:
-    # Pydantic alone would also accept the seconds since 1970, as a number and as a string.
-    if not isinstance(value, str) or not re.match(_DAY, value):
-        raise ValueError("write a day as 2027-01-31")
-    return date.fromisoformat(value)
-
-
 _RULE_ID_SCHEMA: dict[str, Any] = {"anyOf": [{"enum": list(RULE_IDS)}, {"pattern": OWN}]}
 RuleId = Annotated[str, AfterValidator(_known_rule), Field(json_schema_extra=_RULE_ID_SCHEMA)]
-Day = Annotated[date, BeforeValidator(_day), Field(json_schema_extra={"pattern": _DAY})]
 
 
 class Profiles(Configured):
@@ -135,6 +136,23 @@ class Exemption(Configured):
         return self.until is None or today <= self.until
 
 
+class AuthorSuppressions(Configured):
+    """The findings of `raywarden review` that comments in a manifest may suppress.
+
+    Admission does not read comments, so it still refuses the object.
+    """
+
+    rules: Annotated[
+        tuple[RuleId, ...],
+        WrapValidator(all_or_list),
+        WithJsonSchema({"anyOf": [{"const": "all"}, {"type": "array", "items": _RULE_ID_SCHEMA}]}),
+    ] = Field((), description="the ids of these rules, or `all`")
+
+    def allow(self, rule: str) -> bool:
+        """Whether authors may suppress findings of this rule."""
+        return self.rules == ALL or rule in self.rules
+
+
 def _matches(value: str, patterns: tuple[str, ...]) -> bool:
     """`value` matches one of `patterns`, or there are none."""
     return not patterns or matches_any(value, patterns)
@@ -162,6 +180,10 @@ class PolicyFile(Configured):
     exemptions: tuple[Exemption, ...] = Field(
         (), description="which requests are exempt from which rules, why, and until when"
     )
+    author_suppressions: AuthorSuppressions = Field(
+        AuthorSuppressions(),
+        description="which findings the authors of manifests may suppress in reviews",
+    )
     inject: Injection = Field(
         Injection(), description="choices about the defaults that RayWarden writes"
     )
@@ -171,13 +193,16 @@ class PolicyFile(Configured):
 
 
 def _own_rule_problems(file: PolicyFile) -> Iterator[Problem]:
-    """Duplicate ids of own rules, and exemptions from own rules that do not exist."""
+    """Duplicate ids of own rules, and names of own rules that do not exist."""
     ids: list[str] = []
     for index, rule in enumerate(file.expressions):
         if rule.id in ids:
             yield Problem(("expressions", index, "id"), f"{rule.id} is defined twice")
         ids.append(rule.id)
     known = (*RULE_IDS, *ids)
+    for position, name in enumerate(file.author_suppressions.rules):
+        if name not in (*known, *ALL):
+            yield Problem(("authorSuppressions", "rules", position), unknown_rule(name, known))
     for index, exemption in enumerate(file.exemptions):
         for position, name in enumerate(exemption.rules):
             if name not in known:

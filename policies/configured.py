@@ -3,15 +3,18 @@
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import date
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     GetCoreSchemaHandler,
+    ValidatorFunctionWrapHandler,
     model_validator,
 )
 from pydantic.alias_generators import to_camel
@@ -51,6 +54,28 @@ class _Off:
 
 
 OFF = _Off()
+
+
+_DAY = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
+
+
+def _day(value: Any) -> date:
+    # Pydantic alone would also accept the seconds since 1970, as a number and as a string.
+    if not isinstance(value, str) or not re.match(_DAY, value):
+        raise ValueError("write a day as 2027-01-31")
+    return date.fromisoformat(value)
+
+
+Day = Annotated[date, BeforeValidator(_day), Field(json_schema_extra={"pattern": _DAY})]
+# What stands for every element in a field that is a list or `all`.
+ALL = ("all",)
+
+
+def all_or_list(value: Any, elements: ValidatorFunctionWrapHandler) -> Any:
+    """Validates a field that is a list or the word `all`."""
+    if value == "all":
+        return ALL
+    return elements(tuple(value) if isinstance(value, list) else value)
 
 
 class NonRootImage(Configured):

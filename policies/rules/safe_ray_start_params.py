@@ -129,7 +129,9 @@ class SafeRayStartParams(Rule):
         harm = _HARMFUL.get(option)
         is_rays_own = option == "tracing-startup-hook" and unquoted(as_str(value)) in _RAYS_TRACING
         if harm and not is_rays_own:
-            instead = "; use gcsFaultToleranceOptions.redisPassword" if "password" in name else ""
+            instead = (
+                ", and set gcsFaultToleranceOptions.redisPassword" if "password" in name else ""
+            )
             message = f"{params} set {name}, which {harm}"
             yield self.violation(message, pointer, f"remove {name}{instead}")
         elif not _NAME.fullmatch(name):

@@ -30,6 +30,14 @@ from policies.problems import PolicyError
         ),
         ({"inject": {"nodeIpAddress": "dns"}}, "inject.nodeIpAddress: Input should be"),
         ({"inject": {"nonRootImages": [{"image": "a", "uid": 0}]}}, "inject.nonRootImages.0.uid"),
+        (
+            {"authorSuppressions": {"rules": ["no-rot"]}},
+            "authorSuppressions.rules.0: no rule is called no-rot; did you mean no-root?",
+        ),
+        (
+            {"authorSuppressions": {"rules": ["own-label"]}},
+            "authorSuppressions.rules.0: no rule is called own-label",
+        ),
         ({"inject": {"dashboard": "rbac-proxy"}}, "inject: dashboard: rbac-proxy needs"),
         (
             {"inject": {"dashboardProxyImage": "kube-rbac-proxy:v1"}},

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from webhook import __version__
+from webhook.commands.fix_option import ReviewCommand
 from webhook.settings import SetupError, unknown_variables
 
 _SETUP_FAILED = 2
@@ -27,6 +28,7 @@ _COMMANDS = {
     "ca": "webhook.commands.ca:app",
     "rules": "webhook.commands.rules:app",
 }
+_CLASSES = {"review": ReviewCommand}
 
 
 def main() -> None:
@@ -77,7 +79,8 @@ def _add(app: typer.Typer, name: str) -> None:
     if isinstance(member, typer.Typer):
         app.add_typer(member)
     else:
-        app.command(name)(member)
+        # None is Typer's own class.
+        app.command(name, cls=_CLASSES.get(name))(member)
 
 
 def _before_command(

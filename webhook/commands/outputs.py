@@ -1,12 +1,15 @@
 """`--output FORMAT[=FILE]`, which may be given several times."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from rich.text import Text
+
+from webhook.commands.terminal import print_lines
 from webhook.settings import SetupError
 
 # The formats of a command; the first is the default.
@@ -49,19 +52,24 @@ def write(
     outputs: Sequence[Output[Format]],
     render: Callable[[Format], str],
     *,
+    lines: Callable[[Format], Iterable[Text] | None] | None = None,
     stdout_is_taken: bool = False,
 ) -> None:
     """Write what `render` returns for every format; raises SetupError.
 
-    If something else goes to standard output, text goes to standard error.
+    `lines` returns the same for a format that has colors on a terminal, else None. If something
+    else goes to standard output, text goes to standard error.
     """
     for output in outputs:
-        content = render(output.format)
         if output.file is None:
             stream = sys.stderr if stdout_is_taken else sys.stdout
-            stream.write(content)
+            colored = lines(output.format) if lines else None
+            if colored is None:
+                stream.write(render(output.format))
+            else:
+                print_lines(colored, stream)
             continue
         try:
-            output.file.write_text(content, "utf-8")
+            output.file.write_text(render(output.format), "utf-8")
         except OSError as error:
             raise SetupError(f"{output.file}: {error.strerror}") from None

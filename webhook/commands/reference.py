@@ -11,6 +11,8 @@ from policies.model import Mutation, Rule
 from policies.registry import MUTATIONS, RULES
 from webhook.commands.rule_examples import Example
 from webhook.metrics.registry import Label, Metrics
+from webhook.reports.rule_texts import rule_text
+from webhook.review.suppressions import AUTHOR_SUPPRESSIONS
 from webhook.settings import Settings, defaults
 
 _TYPE_NAMES = {"string": "string", "integer": "whole number", "boolean": "true or false"}
@@ -105,6 +107,8 @@ def _markdown() -> Iterator[str]:
     yield ""
     for rule in RULES:
         yield from _section(rule)
+    yield f"### {AUTHOR_SUPPRESSIONS}\n"
+    yield f"{rule_text(AUTHOR_SUPPRESSIONS).scope}\n"
     yield "## Mutations\n"
     for mutation in MUTATIONS:
         yield f"### {mutation.id}\n"

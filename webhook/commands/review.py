@@ -1,6 +1,8 @@
 """`raywarden review`: the rules and mutations of admission on manifests, without a cluster."""
 
 import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -12,16 +14,31 @@ import yaml
 from policies.model import Severity
 from policies.ray.operator import KubeRayOperator
 from webhook import offline
+from webhook.commands.baselines import with_baseline
+from webhook.commands.fix_option import FixMode
 from webhook.commands.outputs import outputs_of, write
+from webhook.commands.progress import progress_bar
 from webhook.manifests.dry_run import ReviewedManifest
 from webhook.manifests.kuberay_schemas import load_schemas
+from webhook.manifests.read import Manifest
 from webhook.policy.file import load_policy
-from webhook.reports.formats import ReportFormat, render
+from webhook.reports.formats import ReportFormat, render, text_lines
 from webhook.review.finding import Level
-from webhook.review.run import ReviewRun, review_sources
+from webhook.review.run import ReadSources, ReviewBasis, ReviewRun, review_manifests
+from webhook.review.suppressions import IgnoreComments
 from webhook.settings import SetupError, from_environment
 
+_Review = Callable[[Sequence[Manifest]], ReviewRun]
 _PASSED, _FAILED, _UNREADABLE = 0, 1, 2
+
+
+def _print_schema(chosen: bool) -> None:
+    if chosen:
+        # Only this option needs these models, and they take time to build.
+        from webhook.reports import json_schema
+
+        print(json_schema.text(), end="")
+        raise typer.Exit()
 
 
 class FailOn(StrEnum):
@@ -92,30 +109,122 @@ def review_command(
     min_severity: Annotated[
         Severity, typer.Option(help="Leave out findings of a lower severity.")
     ] = Severity.LOW,
+    fix: Annotated[
+        FixMode | None,
+        typer.Option(
+            "--fix",
+            metavar="[=all]",
+            help="Write remedies into the files, and report the rest. --fix=all also writes those "
+            "that choose a value, such as resources.",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="With --fix: print the difference and write nothing."),
+    ] = False,
+    baseline: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Findings in this file do not count.")
+    ] = None,
+    write_baseline: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write the findings that count into this file. Dates in it stay."
+        ),
+    ] = None,
+    _schema: Annotated[
+        bool,
+        typer.Option(
+            "--schema",
+            callback=_print_schema,
+            is_eager=True,
+            help="Print the JSON Schema of --output json, and exit.",
+        ),
+    ] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "--verbose",
+            "-v",
+            help="With text: list every finding, what admission would write, and JSON pointers.",
+        ),
+    ] = False,
 ) -> None:
     """Review manifests as admission would, without a cluster.
 
-    Exit codes: 0 if all are allowed, 1 if one is denied, 2 if something could not be read.
+    Exit codes: 0 if all are allowed, 1 if one is denied, 2 if something could not be read or
+    written.
     """
-    if include_derived and not patch:
-        raise SetupError("--include-derived needs --patch")
+    _check_options(patch=patch, include_derived=include_derived, fix=fix, dry_run=dry_run)
     outputs = outputs_of(output or [], ReportFormat)
     in_force = load_policy(policy)
-    run = review_sources(
-        sources,
+    basis = ReviewBasis(
         partial(offline.offline_reviewer, from_environment(), in_force),
         namespace,
         _operator(kuberay, kuberay_feature_gates),
         offline.policy_notes(in_force),
         load_schemas(crds),
+        IgnoreComments(in_force),
     )
-    results = run.results.at_least(min_severity)
+    with progress_bar() as track:
+        found = ReadSources.of(sources, track)
+
+    def severe(manifests: Sequence[Manifest]) -> ReviewRun:
+        run = review_manifests(replace(found, manifests=manifests), basis)
+        return replace(run, results=run.results.at_least(min_severity))
+
+    is_written = True
+    if fix is not None:
+        mended, is_written = _fix(severe(found.manifests), severe, fix, sources, dry_run=dry_run)
+        found = replace(found, manifests=mended.manifests)
+    with progress_bar() as track:
+        run = review_manifests(found, basis, track)
+    today = offline.now().date()
+    results = with_baseline(run.results, baseline, write_baseline, today).at_least(min_severity)
     if patch:
         _print_patched(run, include_derived)
-    write(outputs, lambda format: render(format, results), stdout_is_taken=patch)
-    if results.unreadable:
+    stdout_is_taken = patch or dry_run or (fix is not None and "-" in sources)
+    write(
+        outputs,
+        lambda format: render(format, results, verbose=verbose),
+        lines=lambda format: text_lines(format, results, verbose=verbose),
+        stdout_is_taken=stdout_is_taken,
+    )
+    if results.unreadable or not is_written:
         raise typer.Exit(_UNREADABLE)
     raise typer.Exit(_FAILED if results.fails_at(fail_on.level) else _PASSED)
+
+
+def _check_options(
+    *, patch: bool, include_derived: bool, fix: FixMode | None, dry_run: bool
+) -> None:
+    """Raises SetupError for options that do not go together."""
+    if include_derived and not patch:
+        raise SetupError("--include-derived needs --patch")
+    if dry_run and fix is None:
+        raise SetupError("--dry-run needs --fix")
+    if patch and fix is not None:
+        raise SetupError("use either --fix or --patch")
+
+
+def _fix(
+    run: ReviewRun, review: _Review, mode: FixMode, sources: Sequence[str], *, dry_run: bool
+) -> tuple[ReviewRun, bool]:
+    """Fix the findings; the review of what the files then hold, and whether all were written."""
+    # Most reviews fix nothing, and start faster without it.
+    from webhook.commands import review_fix
+
+    mending = review_fix.mend(run, review, mode, sources)
+    failed: dict[str, str] = {}
+    if dry_run:
+        review_fix.print_diff(mending)
+    else:
+        failed = review_fix.write_files(mending, sources)
+        if "-" in sources:
+            review_fix.print_stream(run, mending)
+        run = review_fix.written(mending, failed, review)
+    for line in review_fix.summary(mending, failed, dry_run=dry_run):
+        print(line, file=sys.stderr)
+    return run, not failed
 
 
 def _operator(version: str, gates: str) -> KubeRayOperator:

@@ -8,7 +8,7 @@ from rich.text import Text
 from policies.model import Profile, Rule
 from webhook.commands import reference
 from webhook.commands.rule_examples import Example
-from webhook.reports.text_report import finding_lines
+from webhook.reports.object_report import finding_lines
 from webhook.review.judged import Judge
 from webhook.settings import Settings
 
@@ -28,8 +28,7 @@ def explain(rule: type[Rule], example: Example, settings: Settings) -> Iterator[
         if not manifest.allowed or (rule.only_warns and manifest.warned):
             result = "WARNED" if manifest.allowed else "DENIED"
             yield Text(f"{manifest.outcome.kind} {manifest.outcome.place}: {result}")
-            findings = finding_lines(judge.result(manifest), in_files=False)
-            yield from map(Text, findings)
+            yield from finding_lines(judge.result(manifest), in_files=False)
     yield Text()
     yield Text("Fixed:", "bold")
     yield from (Text(line, _STYLES.get(line[:1], "")) for line in example.difference())

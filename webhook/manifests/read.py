@@ -16,6 +16,8 @@ from policies.documents.untrusted_yaml import UntrustedYamlError
 from policies.documents.yaml_scalars import whole
 from webhook.manifests.source_text import SourceText
 
+# The name of standard input in reports.
+STDIN = "stdin"
 _SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 # A number with a decimal point or an exponent; versions in strings match as well, which only costs.
 _DECIMALS = re.compile(rb"[0-9][.eE][-+0-9]")
@@ -86,7 +88,7 @@ def read(source: str) -> Iterator[Result]:
 def _read(source: str) -> Iterator[Result]:
     path = Path(source)
     if source == "-":
-        yield from objects("stdin", sys.stdin.buffer.read(_MAX_BYTES + 1))
+        yield from objects(STDIN, sys.stdin.buffer.read(_MAX_BYTES + 1))
     elif path.is_dir():
         yield from _folder(path)
     else:

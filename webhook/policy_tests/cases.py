@@ -11,8 +11,8 @@ from pydantic import (
     model_validator,
 )
 
-from policies.config import RULE_IDS, Day
-from policies.configured import Configured
+from policies.config import RULE_IDS
+from policies.configured import Configured, Day
 from policies.expressions import OWN
 from policies.problems import shown, suggestion, unknown_rule
 from policies.ray.operator import KubeRayOperator

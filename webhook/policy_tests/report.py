@@ -111,8 +111,8 @@ def junit(run: PolicyTestRun) -> str:
         case.result = [_element(Error, broken.why.splitlines()[0], broken.why)]
         suite.add_testcase(case)
         report.add_testsuite(suite)
-    report.update_statistics()  # type: ignore[no-untyped-call]  # junitparser has few types
-    content: bytes = report.tostring()  # type: ignore[no-untyped-call]  # as above
+    report.update_statistics()
+    content: bytes = report.tostring()
     return content.decode() + "\n"
 
 

@@ -1,44 +1,51 @@
-"""Text for people: a line for each object, with its findings and their remedies below."""
+"""Text for people: a line for each finding with its remedy below, equal ones counted once."""
 
+from collections import Counter
 from collections.abc import Iterator
-from itertools import groupby
 
-from webhook.review.finding import Level, ReviewFinding, SuppressedBy
+from rich.style import Style
+from rich.text import Text
+
+from webhook.reports.groups import (
+    FindingGroup,
+    counted,
+    groups,
+    line,
+    object_title,
+    place_title,
+    suppressed,
+)
+from webhook.reports.object_report import object_lines
+from webhook.reports.styles import STYLES
+from webhook.review.finding import Level
 from webhook.review.results import ObjectResult, Results
 
-_LABELS = {Level.ERROR: "deny", Level.WARNING: "warn", Level.NOTE: "note"}
+# Places of equal findings in one line; more are hard to read.
+_MAX_PLACES = 5
+_INDENT = "    "
 
 
-def text(results: Results) -> Iterator[str]:
-    """The whole review as lines."""
+def text(results: Results, *, verbose: bool = False) -> Iterator[Text]:
+    """The whole review as lines, the totals last.
+
+    With `verbose` it goes object by object: every finding, what RayWarden writes, and pointers.
+    """
     for note in results.notes:
-        yield f"note: {note}"
-    for reviewed in results.objects:
-        yield from object_lines(reviewed)
+        yield Text(f"note: {line(note)}")
+    if verbose:
+        for reviewed in results.objects:
+            yield from object_lines(reviewed)
+    else:
+        for group in groups(results):
+            yield from _group_lines(group)
     for broken in results.unreadable:
-        yield f"{broken.source}: could not be read: {broken.why}"
-    counts = summary(results)
-    line = ", ".join(f"{number} {name}" for name, number in counts.items())
-    yield f"{line} (not Ray)"
-
-
-def object_lines(reviewed: ObjectResult) -> Iterator[str]:
-    """The verdict on one object, what is written into it, and its findings."""
-    verdict = "allowed" if reviewed.allowed else "DENIED"
-    yield f"{reviewed.source}: {reviewed.subject}: {verdict}"
-    yield from _injected("", reviewed.mutations, reviewed.operations, reviewed.notes)
-    for derived in reviewed.derived:
-        prefix = f"derived {derived.subject.kind} {derived.subject.name}: "
-        yield from _injected(prefix, derived.mutations, derived.operations, derived.notes)
-    yield from finding_lines(reviewed)
-
-
-def finding_lines(reviewed: ObjectResult, *, in_files: bool = True) -> Iterator[str]:
-    """Only the findings of an object, with lines and columns unless it is in no file."""
-    for derived, findings in groupby(reviewed.findings, lambda finding: finding.derived):
-        prefix = f"derived {derived.kind} {derived.name}: " if derived else ""
-        for finding in findings:
-            yield from _lines(finding, prefix, in_files)
+        yield Text(f"{line(broken.source)}: ", "bold").append(
+            f"could not be read: {line(broken.why)}", STYLES[Level.ERROR]
+        )
+    if not verbose:
+        yield from _left_out(results)
+    totals = ", ".join(f"{number} {name}" for name, number in summary(results).items())
+    yield Text(f"{totals} (not Ray)", "bold")
 
 
 def summary(results: Results) -> dict[str, int]:
@@ -52,25 +59,42 @@ def summary(results: Results) -> dict[str, int]:
     }
 
 
-def _injected(
-    prefix: str, mutations: tuple[str, ...], operations: int, notes: tuple[str, ...]
-) -> Iterator[str]:
-    if mutations:
-        yield f"  inject  {prefix}{', '.join(mutations)} ({operations} operations)"
-    for note in notes:
-        yield f"  note    {prefix}{note}"
+def _group_lines(group: FindingGroup) -> Iterator[Text]:
+    finding = group.first
+    own = Text(f"{place_title(finding.place)}: ", "bold")
+    own.append(str(finding.level), STYLES[finding.level])
+    own.append(" ").append(line(finding.rule), Style(bold=True, link=finding.rule_url))
+    own.append(f": {line(finding.message)}", "not bold")
+    yield own.append(f" ({object_title(finding)})", "dim not bold")
+    if len(group.findings) > 1:
+        yield Text(f"{_INDENT}{_repeated(group)}", "dim")
+    yield Text(_INDENT).append("Fix: ", "green").append(line(finding.remediation))
 
 
-def _lines(finding: ReviewFinding, prefix: str, in_files: bool) -> Iterator[str]:
-    suppression = finding.suppression
-    if suppression is not None:
-        exempt = suppression.by is SuppressedBy.EXEMPTION
-        label, by = ("exempt", "exempted") if exempt else ("ignore", suppression.by)
-        yield f"  {label}  {prefix}{finding.rule}: {finding.message} ({by}: {suppression.reason})"
-        return
-    places = [str(finding.place)] if in_files else []
-    if finding.pointer:
-        places.append(f"at {finding.pointer}")
-    place = f" ({', '.join(places)})" if places else ""
-    yield f"  {_LABELS[finding.level]:<6}  {prefix}{finding.rule}: {finding.message}{place}"
-    yield f"          Fix: {finding.remediation}"
+def _repeated(group: FindingGroup) -> str:
+    """How often the finding occurs, and where else."""
+    others = group.places[1:]
+    if not others:
+        return f"{len(group.findings)} findings at this place"
+    shown = ", ".join(place_title(place) for place in others[:_MAX_PLACES])
+    left = len(others) - _MAX_PLACES
+    more = f" and {counted(left, 'more place')} (--verbose lists all)" if left > 0 else ""
+    return f"{len(group.findings)} findings, also at {shown}{more}"
+
+
+def _left_out(results: Results) -> Iterator[Text]:
+    """What only `--verbose` shows, counted."""
+    reasons = Counter(suppression.by for _, suppression in suppressed(results))
+    if reasons:
+        by = ", ".join(f"{number} by {reason}" for reason, number in sorted(reasons.items()))
+        title = f"{counted(results.suppressed, 'finding')} suppressed, {by}"
+        yield Text(f"{title} (--verbose lists them)", "dim")
+    changed = sum(map(_is_changed, results.objects))
+    if changed:
+        title = f"admission would write into {counted(changed, 'object')}"
+        yield Text(f"{title} (--verbose shows what)", "dim")
+
+
+def _is_changed(reviewed: ObjectResult) -> bool:
+    """Whether admission writes into the object, or into those that KubeRay creates from it."""
+    return any([reviewed.mutations, *(derived.mutations for derived in reviewed.derived)])

@@ -1,18 +1,20 @@
 """Turns the outcome of a dry run into findings with their places."""
 
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import PurePath
 
 from policies.documents.pointer import ROOT, Pointer
 from policies.model import Severity, Violation
 from policies.registry import RULES
 from webhook.manifests.dry_run import ReviewedManifest, ReviewedObject
-from webhook.manifests.read import Manifest
+from webhook.manifests.read import Manifest, Written
 from webhook.review.authored import authored_pointer
+from webhook.review.files import file_in
 from webhook.review.finding import Level, Place, ReviewFinding, Subject, SuppressedBy, Suppression
 from webhook.review.fingerprint import Fingerprints, named_path
 from webhook.review.results import DerivedObject, ObjectResult
+from webhook.review.suppressions import AUTHOR_SUPPRESSIONS, IgnoreComments, IgnoreProblem
 
 # The severity of rules that the administrator wrote, which state none.
 _OWN_RULE = Severity.MEDIUM
@@ -24,13 +26,30 @@ Judgment = tuple[Level, Violation, Suppression | None]
 
 
 class Judge:
-    """Makes the results of one review; `folder` is the folder that fingerprints are relative to."""
+    """Makes the results of one review; `folder` is the folder that fingerprints are relative to.
 
-    def __init__(self, folder: PurePath) -> None:
+    `suppressions` are the comments in the manifests; without them, comments have no effect.
+    """
+
+    def __init__(self, folder: PurePath, suppressions: IgnoreComments | None = None) -> None:
         self._folder = folder
         self._fingerprints = Fingerprints()
-        # The findings of a file follow each other.
-        self._relative = lru_cache(maxsize=1)(self._relative_to_folder)
+        self._suppressions = suppressions
+
+    def results(self, reviewed: Iterable[ReviewedManifest]) -> list[ObjectResult]:
+        """The results of a whole review, with findings about comments that have no effect."""
+        manifests, results = [], []
+        for outcome in reviewed:
+            manifests.append(outcome.manifest)
+            results.append(self.result(outcome))
+        # A comment may be for any object of its document, so all findings must be known.
+        first = set()
+        for index, manifest in enumerate(manifests):
+            written = manifest.written
+            if written and (written.text, written.document) not in first:
+                first.add((written.text, written.document))
+                results[index] = self._with_problems(results[index], written)
+        return results
 
     def result(self, reviewed: ReviewedManifest) -> ObjectResult:
         """The findings in a manifest, and in what KubeRay creates from it."""
@@ -61,10 +80,9 @@ class Judge:
                 pointer = authored_pointer(reviewed, pointer)
             place = place_of(manifest, pointer)
             path = named_path(pointer, outcome.sent)
-            file = place.template or self._relative(manifest.source)
-            fingerprint = self._fingerprints.of(
-                file, subject, violation.rule, violation.message, path
-            )
+            fingerprint = self._fingerprint(place, subject, violation.rule, violation.message, path)
+            if suppression is None:
+                suppression = self._by_comment(manifest, pointer, violation.rule)
             yield ReviewFinding(
                 rule=violation.rule,
                 level=level,
@@ -79,11 +97,48 @@ class Judge:
                 suppression=suppression,
             )
 
-    def _relative_to_folder(self, source: str) -> str:
-        path = PurePath(source)
-        if path.is_relative_to(self._folder):
-            path = path.relative_to(self._folder)
-        return path.as_posix()
+    def _fingerprint(
+        self, place: Place, subject: Subject, rule: str, message: str, path: Iterator[str]
+    ) -> str:
+        file = place.template or file_in(self._folder, place.file)
+        return self._fingerprints.of(file, subject, rule, message, path)
+
+    def _by_comment(self, manifest: Manifest, pointer: Pointer, rule: str) -> Suppression | None:
+        written = manifest.written
+        if written is None or self._suppressions is None:
+            return None
+        if not self._suppressions.has_comments(written.text):
+            return None
+        path = _path_in_document(manifest, written, pointer)
+        lines = [
+            written.text.position(written.document, path, key=is_key).line
+            for is_key in (False, True)
+        ]
+        return self._suppressions.suppression(rule, written, lines)
+
+    def _with_problems(self, result: ObjectResult, written: Written) -> ObjectResult:
+        """The result with what is wrong with the comments of its document."""
+        if self._suppressions is None:
+            return result
+        problems = self._suppressions.problems(written)
+        findings = [self._problem(result, problem) for problem in problems]
+        return replace(result, findings=(*result.findings, *findings))
+
+    def _problem(self, result: ObjectResult, problem: IgnoreProblem) -> ReviewFinding:
+        comment = problem.ignore.comment
+        place = replace(result.place, line=comment.line, column=comment.column)
+        message, rule = problem.message, AUTHOR_SUPPRESSIONS
+        return ReviewFinding(
+            rule=rule,
+            level=Level.NOTE,
+            severity=Severity.LOW,
+            message=message,
+            remediation=problem.remediation,
+            pointer=ROOT,
+            place=place,
+            subject=result.subject,
+            fingerprint=self._fingerprint(place, result.subject, rule, message, iter(())),
+        )
 
 
 def subject_of(reviewed: ReviewedObject) -> Subject:
@@ -96,11 +151,15 @@ def place_of(manifest: Manifest, pointer: Pointer) -> Place:
     written = manifest.written
     if written is None:
         return Place(manifest.source, 1, 1)
-    is_review = manifest.document.get("kind") == "AdmissionReview"
-    path = (*written.pointer, *(_REVIEWED if is_review else ROOT), *pointer)
+    path = _path_in_document(manifest, written, pointer)
     position = written.text.position(written.document, path)
     template = written.text.template(written.document)
     return Place(manifest.source, position.line, position.column, template)
+
+
+def _path_in_document(manifest: Manifest, written: Written, pointer: Pointer) -> Pointer:
+    is_review = manifest.document.get("kind") == "AdmissionReview"
+    return Pointer((*written.pointer, *(_REVIEWED if is_review else ROOT), *pointer))
 
 
 def _derived(reviewed: ReviewedObject) -> DerivedObject:

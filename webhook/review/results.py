@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import PurePath
 
 from policies.model import Severity
 from webhook.manifests.read import UnreadableManifest
@@ -52,7 +53,8 @@ class ObjectResult:
 class Results:
     """A whole review: its objects, what could not be read, and notes about the policy.
 
-    `texts` are the contents of the files by name, for formats that show lines.
+    `texts` are the contents of the files by name, for formats that show lines. Reports name files
+    relative to `folder`.
     """
 
     objects: Sequence[ObjectResult]
@@ -60,6 +62,7 @@ class Results:
     skipped: int = 0
     notes: Sequence[str] = ()
     texts: Mapping[str, SourceText] = field(default_factory=dict, repr=False)
+    folder: PurePath = field(default_factory=PurePath)
 
     @cached_property
     def findings(self) -> tuple[ReviewFinding, ...]:

@@ -15,8 +15,11 @@ from webhook.manifests.source_text import SourceText
 from webhook.manifests.state import ManifestNamespaces
 from webhook.ports import NamespaceStates
 from webhook.review.judged import Judge
+from webhook.review.progress import Track, untracked
 from webhook.review.results import Results
+from webhook.review.suppressions import IgnoreComments
 
+_UNKNOWN_KUBERAY = KubeRayOperator()
 # The outcome of a manifest; None if it has nothing to do with Ray.
 Outcome = ReviewedManifest | UnreadableManifest | None
 
@@ -30,50 +33,74 @@ class ReviewRun:
     results: Results
 
 
-def review_sources(
-    sources: Sequence[str],
-    new_reviewer: Callable[[NamespaceStates], Reviewer],
-    namespace: str,
-    kuberay: KubeRayOperator,
-    notes: Sequence[str] = (),
-    schemas: Schemas | None = None,
-) -> ReviewRun:
-    """Review every manifest in the sources: files, folders, or `-` for standard input.
+@dataclass(frozen=True, slots=True)
+class ReadSources:
+    """The manifests in files, folders and pipes, what could not be read, and the files skipped."""
+
+    manifests: Sequence[Manifest]
+    unreadable: Sequence[UnreadableManifest] = ()
+    skipped: int = 0
+
+    @classmethod
+    def of(cls, sources: Sequence[str], track: Track = untracked) -> "ReadSources":
+        """Read every source: files, folders, or `-` for standard input."""
+        manifests: list[Manifest] = []
+        unreadable: list[UnreadableManifest] = []
+        skipped = 0
+        for source in sources:
+            for result in track(read(source), "reading manifests"):
+                match result:
+                    case Manifest():
+                        manifests.append(result)
+                    case UnreadableManifest():
+                        unreadable.append(result)
+                    case SkippedFile():
+                        skipped += 1
+        return cls(manifests, unreadable, skipped)
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewBasis:
+    """What manifests are judged by.
 
     `namespace` is the namespace of manifests that name none. `notes` are about the policy. With
-    `schemas`, those of KubeRay's kinds, fields are checked as well.
+    `schemas`, those of KubeRay's kinds, fields are checked as well. Comments have an effect with
+    `suppressions` only.
     """
-    manifests: list[Manifest] = []
-    unreadable: list[UnreadableManifest] = []
-    skipped = 0
-    for source in sources:
-        for result in read(source):
-            match result:
-                case Manifest():
-                    manifests.append(result)
-                case UnreadableManifest():
-                    unreadable.append(result)
-                case SkippedFile():
-                    skipped += 1
+
+    new_reviewer: Callable[[NamespaceStates], Reviewer]
+    namespace: str = "default"
+    kuberay: KubeRayOperator = _UNKNOWN_KUBERAY
+    notes: Sequence[str] = ()
+    schemas: Schemas | None = None
+    suppressions: IgnoreComments | None = None
+
+
+def review_manifests(
+    sources: ReadSources, basis: ReviewBasis, track: Track = untracked
+) -> ReviewRun:
+    """Review every manifest in the sources. `track` is shown how far the review is."""
+    manifests = sources.manifests
     documents = [manifest.document for manifest in manifests]
-    reviewer = new_reviewer(ManifestNamespaces(documents, namespace, operator=kuberay))
-    outcomes = [_outcome(reviewer, manifest, namespace, schemas) for manifest in manifests]
-    judge = Judge(Path.cwd())
+    states = ManifestNamespaces(documents, basis.namespace, operator=basis.kuberay)
+    reviewer = basis.new_reviewer(states)
+    outcomes = [_outcome(reviewer, manifest, basis) for manifest in track(manifests, "reviewing")]
+    folder = Path.cwd()
+    judge = Judge(folder, basis.suppressions)
     results = Results(
-        objects=[judge.result(outcome) for outcome in _reviewed(outcomes)],
-        unreadable=[*unreadable, *_unreadable(outcomes)],
-        skipped=skipped + outcomes.count(None),
-        notes=[*notes, *notes_on_other_policies(documents)],
+        objects=judge.results(track(list(_reviewed(outcomes)), "locating findings")),
+        unreadable=[*sources.unreadable, *_unreadable(outcomes)],
+        skipped=sources.skipped + outcomes.count(None),
+        notes=[*basis.notes, *notes_on_other_policies(documents)],
         texts={text.name: text for text in _texts(manifests)},
+        folder=folder,
     )
     return ReviewRun(manifests, outcomes, results)
 
 
-def _outcome(
-    reviewer: Reviewer, manifest: Manifest, namespace: str, schemas: Schemas | None
-) -> Outcome:
+def _outcome(reviewer: Reviewer, manifest: Manifest, basis: ReviewBasis) -> Outcome:
     try:
-        return review_manifest(reviewer, manifest, namespace, schemas)
+        return review_manifest(reviewer, manifest, basis.namespace, basis.schemas)
     except BadReviewError as error:
         return UnreadableManifest(str(manifest), str(error))
 

@@ -7,8 +7,9 @@ import pytest
 from policies.documents.untrusted_yaml import load_all
 from policies.ray.workload import Kind
 from policies.registry import RULES
+from policies.remedies.edits import carried_out
 from tests.policies.kuberay.judging import RELEASES, by_kuberay, everything, in_fields, operator
-from tests.policies.rules.test_fixes import edited, literal_edits
+from tests.policies.rules.test_fixes import literal_edits
 from tests.policies.rules.test_rules import ALL, admitted, load
 from tests.support import factory
 from webhook.commands.rule_examples import Example
@@ -32,7 +33,7 @@ def test_a_remediation_is_accepted_or_names_the_version(file: Path, version: str
     document, admit = admitted(fixture, operator=operator(version))
     stored, verdict = admit(document)
     edits = literal_edits(rule, verdict.denied, stored) or []
-    before, after = everything(stored, version), everything(edited(stored, edits), version)
+    before, after = everything(stored, version), everything(carried_out(stored, edits), version)
     added = [message for message in after if message not in before]
     named = " ".join(found.remediation for found in verdict.denied if found.rule == rule)
     assert not added or "KubeRay" in named, (added, named)
@@ -78,6 +79,6 @@ def test_its_own_remediation_is_enough(file: Path) -> None:
     if edits is None:
         assert not any(violation.remediation.startswith("set ") for violation in own)
         return
-    fixed = edited(stored, edits)
+    fixed = carried_out(stored, edits)
     assert by_kuberay(fixed) == []
     assert in_fields(fixed) == []

@@ -145,7 +145,7 @@ def test_explain_gives_the_reason_and_the_messages_of_the_review(rule: str) -> N
     for violation in denied(rule):
         # Places are those in the manifest of the example, not in the object as it would be stored.
         assert f"{rule}: {violation.message} (at /" in printed
-        assert f"          Fix: {violation.remediation}\n" in printed
+        assert f"           Fix: {violation.remediation}\n" in printed
     assert printed.endswith("\n".join(example.difference()))
 
 
@@ -154,7 +154,7 @@ def test_explain_prints_plain_text_without_a_terminal() -> None:
     assert ended.returncode == 0, ended.stderr
     assert "\x1b" not in ended.stdout
     assert "\n-          hostNetwork: true\n" in ended.stdout
-    message = next(line for line in ended.stdout.splitlines() if line.startswith("  deny"))
+    message = next(line for line in ended.stdout.splitlines() if line.startswith("  error"))
     assert message.endswith("(at /spec/workerGroupSpecs/0/template/spec/hostNetwork)"), (
         "a message is one line, so that it can be copied as one"
     )

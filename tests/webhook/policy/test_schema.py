@@ -60,6 +60,10 @@ def exemption(**fields: Any) -> Any:
         exemption(),
         exemption(rules=["tls-on"], namespaces=[], users=["*"], until="2028-02-29"),
         exemption(until=None),
+        {"authorSuppressions": {}},
+        {"authorSuppressions": {"rules": []}},
+        {"authorSuppressions": {"rules": ["no-root", "pinned-images"]}},
+        {"authorSuppressions": {"rules": "all"}},
         {
             "inject": {
                 "rayCluster": "marker",
@@ -109,6 +113,11 @@ def test_schema_and_server_accept_valid_files(document: Any) -> None:
         exemption(until="1735689600"),
         exemption(until=1735689600),
         exemption(until=False),
+        {"authorSuppressions": {"rules": ["no-rot"]}},
+        {"authorSuppressions": {"rules": ["all"]}},
+        {"authorSuppressions": {"rules": "no-root"}},
+        {"authorSuppressions": {"rules": None}},
+        {"authorSuppressions": "all"},
         {"exemptions": [{"reason": "because"}]},
         {"exemptions": [{"names": ["a"]}]},
         {"exemptions": {}},

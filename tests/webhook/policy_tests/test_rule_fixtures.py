@@ -67,7 +67,8 @@ def expectation(rule: str, kind: str, fixture: Fixture) -> dict[str, Any]:
         return {**expected, "warns": []}
     messages = [fixture.message]
     if rule in ONLY_WARNING:
-        return {"denies": [], "contains": {"warns": [rule]}, "messages": messages}
+        denies = sorted(fixture.also_denied_by)
+        return {"denies": denies, "contains": {"warns": [rule]}, "messages": messages}
     denies = sorted({rule, *fixture.also_denied_by})
     return {"verdict": "denied", "denies": denies, "messages": messages}
 

@@ -9,14 +9,13 @@ import yaml
 
 from policies.config import Policy
 from policies.documents.pointer import ROOT, Pointer
-from policies.ray.operator import KubeRayOperator
 from tests.support import factory
 from webhook.manifests.dry_run import review_manifest
 from webhook.manifests.read import Manifest, read
 from webhook.offline import offline_reviewer
 from webhook.review.authored import authored_pointer
 from webhook.review.finding import ReviewFinding
-from webhook.review.run import review_sources
+from webhook.review.run import ReadSources, ReviewBasis, review_manifests
 from webhook.settings import Settings
 
 CLUSTER = """\
@@ -71,7 +70,7 @@ NEW_REVIEWER = partial(
 def findings(folder: Path, text: str, name: str = "a.yaml") -> list[ReviewFinding]:
     file = folder / name
     file.write_bytes(text.encode())
-    run = review_sources([str(file)], NEW_REVIEWER, "default", KubeRayOperator())
+    run = review_manifests(ReadSources.of([str(file)]), ReviewBasis(NEW_REVIEWER))
     assert not run.results.unreadable
     return list(run.results.findings)
 

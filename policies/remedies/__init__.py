@@ -1,0 +1,1 @@
+"""Remediations as people read them, and as `review --fix` carries them out."""

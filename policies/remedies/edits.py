@@ -1,0 +1,119 @@
+"""Edits of an object, and the object after them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from policies.documents.pointer import Pointer
+
+
+@dataclass(frozen=True, slots=True)
+class SetMember:
+    """Set the member at `pointer` to `value`, in the place of the member `replaces` if given."""
+
+    pointer: Pointer
+    value: Any
+    replaces: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """Remove the member or the list item at `pointer`."""
+
+    pointer: Pointer
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """Append `value` to the list at `pointer` of another object in the same namespace."""
+
+    kind: str
+    name: str
+    pointer: Pointer
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """Create this object."""
+
+    document: dict[str, Any]
+
+
+Edit = SetMember | Remove | Append | Create
+
+
+class ContradictionError(ValueError):
+    """Edits contradict each other, or the document has something else at their place."""
+
+
+def carried_out(document: Any, edits: Iterable[Edit]) -> Any:
+    """A copy of `document` with all edits made, except what they create.
+
+    Raises ContradictionError.
+    """
+    result = _copied(document)
+    removals = []
+    for edit in edits:
+        if isinstance(edit, Remove):
+            removals.append(edit.pointer)
+        elif isinstance(edit, SetMember):
+            _put(_made(result, edit.pointer.parent), edit.pointer[-1], _copied(edit.value))
+            if edit.replaces:
+                _made(result, edit.pointer.parent).pop(edit.replaces, None)
+        elif isinstance(edit, Append):
+            _appended(_made(result, edit.pointer.parent), edit.pointer[-1], _copied(edit.value))
+    # From the end of lists, so that positions stay valid.
+    for pointer in sorted(set(removals), key=_order, reverse=True):
+        holder = pointer.parent.read(result)
+        if _holds(holder, pointer[-1]):
+            del holder[pointer[-1]]
+    return result
+
+
+def _holds(holder: Any, name: str | int) -> bool:
+    if isinstance(holder, list):
+        return isinstance(name, int) and name < len(holder)
+    return isinstance(holder, dict) and name in holder
+
+
+def _put(holder: Any, name: str | int, value: Any) -> None:
+    is_member = isinstance(holder, dict) and isinstance(name, str)
+    if not is_member and not _holds(holder, name):
+        raise ContradictionError
+    holder[name] = value
+
+
+def _appended(holder: Any, name: str | int, value: Any) -> None:
+    if not isinstance(holder, dict):
+        raise ContradictionError
+    existing = holder.setdefault(name, [])
+    if not isinstance(existing, list):
+        raise ContradictionError
+    if value not in existing:
+        existing.append(value)
+
+
+def _copied(value: Any) -> Any:
+    """A copy in which no two places share a value, as aliases do."""
+    if isinstance(value, dict):
+        return {name: _copied(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_copied(item) for item in value]
+    return value
+
+
+def _made(document: Any, pointer: Pointer) -> Any:
+    """The value at `pointer`; it and its parents are created where they are missing."""
+    for token in pointer:
+        is_member = isinstance(document, dict) and isinstance(token, str)
+        if is_member and document.get(token) is None:
+            document[token] = {}
+        document = Pointer((token,)).read(document)
+        if document is None:
+            raise ContradictionError
+    return document
+
+
+def _order(pointer: Pointer) -> list[tuple[int, str]]:
+    return [(token, "") if isinstance(token, int) else (-1, token) for token in pointer]

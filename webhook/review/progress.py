@@ -1,0 +1,19 @@
+"""How long work tells how far it is."""
+
+from collections.abc import Iterable, Iterator
+from typing import Protocol, TypeVar
+
+_Item = TypeVar("_Item")
+
+
+class Track(Protocol):
+    """Passes items on and shows how many were taken."""
+
+    def __call__(self, items: Iterable[_Item], doing: str) -> Iterator[_Item]:
+        """The items; `doing` says what happens to them, as in "reviewing"."""
+        ...
+
+
+def untracked(items: Iterable[_Item], doing: str) -> Iterator[_Item]:
+    """Shows nothing."""
+    yield from items
