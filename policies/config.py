@@ -231,17 +231,15 @@ class Policy:
     def parse(cls, document: Any) -> "Policy":
         """The policy in a parsed YAML document (None for an empty file).
 
-        Raises PolicyError with all problems.
+        Raises PolicyError with all problems. Defaults are not validated: that would take long.
         """
         if document is None:
-            # Defaults need no validation, whose models take long to build.
             return cls(PolicyFile.model_construct())
         # Strict JSON validation agrees with the JSON Schema that editors use: "true" is not a
         # boolean, and 1 is not a string.
-        content = json.dumps(document)
         try:
             file = PolicyFile.model_validate_json(
-                content, strict=True, by_alias=True, by_name=False
+                json.dumps(document), strict=True, by_alias=True, by_name=False
             )
         except ValidationError as error:
             raise PolicyError(*problems_in(error, PolicyFile.model_json_schema)) from None

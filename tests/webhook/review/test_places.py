@@ -212,7 +212,7 @@ def test_places_in_a_long_text_are_those_in_a_short_one(tmp_path: Path) -> None:
 def test_a_text_that_is_broken_after_an_object_has_its_places(tmp_path: Path) -> None:
     file = tmp_path / "a.yaml"
     file.write_text(f"{CLUSTER}---\na: [\n")
-    run = review_sources([str(file)], NEW_REVIEWER, "default", KubeRayOperator())
+    run = review_manifests(ReadSources.of([str(file)]), ReviewBasis(NEW_REVIEWER))
     assert len(run.results.unreadable) == 1
     (public,) = (item for item in run.results.findings if item.rule == "no-public-head-service")
     assert public.place.line == 7
