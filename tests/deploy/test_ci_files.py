@@ -96,14 +96,17 @@ def test_the_argo_workflow(repository: Path) -> None:
 
 
 def test_the_pre_commit_hook(repository: Path) -> None:
+    (repository / "Chart.yaml").write_text("apiVersion: v2\nname: chart\n")
     (hook,) = load(REPOSITORY / ".pre-commit-hooks.yaml")
-    ended = shell(f"{hook['entry']} manifests/ray.yaml", repository, {})
-    assert ended.returncode == 1, ended.stderr
+    changed = ["manifests/ray.yaml", "Chart.yaml"] if hook.get("pass_filenames", True) else []
+    command = f"{hook['entry']} {shlex.join([*hook.get('args', []), *changed])}"
+    ended = shell(command, repository, {})
+    assert ended.returncode == 1, ended.stdout
     assert "no-public-head-service" in ended.stdout
 
 
 def test_every_file_names_the_version_of_the_package() -> None:
     texts = [file.read_text() for file in (ACTION, *CI.iterdir())]
     assert all(
-        __version__ in text for text in texts if "raywarden==" in text or "image: ray" in text
+        __version__ in text for text in texts if "raywarden==" in text or "image: raywarden" in text
     )
