@@ -221,7 +221,8 @@ class Policy:
         self._own = {rule.id: rule for rule in file.expressions}
         self._floors = {mode: Profile.named(getattr(file.profiles, mode)) for mode in Mode}
         self.rules = tuple(
-            file.rules[rule.id].parameters if rule.id in file.rules else rule() for rule in RULES
+            file.rules[rule.id].parameters if rule.id in file.rules else rule.model_construct()
+            for rule in RULES
         )
         lists = (rule.operators for rule in self.rules if isinstance(rule, OperatorMadePods))
         self.operators = next(lists)
@@ -230,14 +231,15 @@ class Policy:
     def parse(cls, document: Any) -> "Policy":
         """The policy in a parsed YAML document (None for an empty file).
 
-        Raises PolicyError with all problems.
+        Raises PolicyError with all problems. Defaults are not validated: that would take long.
         """
+        if document is None:
+            return cls(PolicyFile.model_construct())
         # Strict JSON validation agrees with the JSON Schema that editors use: "true" is not a
         # boolean, and 1 is not a string.
-        content = json.dumps({} if document is None else document)
         try:
             file = PolicyFile.model_validate_json(
-                content, strict=True, by_alias=True, by_name=False
+                json.dumps(document), strict=True, by_alias=True, by_name=False
             )
         except ValidationError as error:
             raise PolicyError(*problems_in(error, PolicyFile.model_json_schema)) from None

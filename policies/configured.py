@@ -28,8 +28,13 @@ from policies.network.isolation import ClusterIsolation, IsolationMode
 class Configured(BaseModel):
     """A frozen model that rejects unknown fields. Its names are camelCase in files."""
 
+    # `raywarden review` needs no validator of most models: each is built when it is first used.
     model_config = ConfigDict(
-        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True
+        frozen=True,
+        extra="forbid",
+        alias_generator=to_camel,
+        populate_by_name=True,
+        defer_build=True,
     )
 
 

@@ -1,17 +1,20 @@
 """The administrator's own rules: CEL in the policy file, as in a ValidatingAdmissionPolicy."""
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from policies.cel.expression import Activation, EvaluationError, Expression, ExpressionError
 from policies.cluster import related_object
 from policies.configured import OFF, Configured
 from policies.documents.pointer import ROOT
 from policies.model import Facts, Profile, Violation
 from policies.problems import suggestion
 from policies.ray import workload
+
+# CEL is imported by what needs it: most policies have no expression, and it takes long.
+if TYPE_CHECKING:
+    from policies.cel.expression import Activation
 
 ProfileName = Literal["privileged", "baseline", "restricted"]
 EXPRESSION_KINDS = tuple(sorted(workload.WORKLOAD_KINDS | related_object.RELATED_KINDS))
@@ -28,6 +31,8 @@ def _message(source: str) -> str:
 
 
 def _compilable(source: str, result: type[bool] | type[str]) -> str:
+    from policies.cel.expression import Expression, ExpressionError
+
     try:
         Expression.compile(source, result)
     except ExpressionError as error:
@@ -73,6 +78,8 @@ class OwnRule(Configured):
 
 class _Compiled:
     def __init__(self, rule: OwnRule) -> None:
+        from policies.cel.expression import Expression
+
         self.rule = rule
         self.condition = Expression.compile(rule.expression)
         self.message: Expression | None = None
@@ -112,7 +119,9 @@ class Expressions:
                 yield Violation(rule.id, message, ROOT, rule.remediation, profile)
 
 
-def _activation(document: Mapping[str, Any], facts: Facts) -> Activation:
+def _activation(document: Mapping[str, Any], facts: Facts) -> "Activation":
+    from policies.cel.expression import Activation
+
     metadata = facts.namespace_state.metadata
     namespace = None
     if metadata is not None:
@@ -127,8 +136,10 @@ def _activation(document: Mapping[str, Any], facts: Facts) -> Activation:
     )
 
 
-def _failure(compiled: _Compiled, activation: Activation) -> str:
+def _failure(compiled: _Compiled, activation: "Activation") -> str:
     """The message of the violation; empty if the condition is true."""
+    from policies.cel.expression import EvaluationError
+
     message = compiled.rule.message
     try:
         if compiled.condition.holds(activation):

@@ -17,6 +17,7 @@ from certs.identity import Domains
 from certs.profile import CertificateProfile
 from certs.root import Root
 from certs.seed import SEED_BYTES
+from policies.config import Policy
 from webhook.admission.reviewer import Reviewer, signer_of
 from webhook.ca.bundles import Bundles
 from webhook.ca.root_files import load_root
@@ -46,6 +47,7 @@ from webhook.metrics.network_policies import NetworkPolicyMetrics
 from webhook.metrics.registry import CaCache, Metrics, Watches
 from webhook.policy.watch import PolicyMetrics, PolicyWatch
 from webhook.ports import SeedStore, UnavailableError
+from webhook.scan.cluster_scan import ClusterScan
 from webhook.server.observer import Observer
 from webhook.server.readiness import Readiness
 from webhook.server.reconciler import Reconciler
@@ -126,11 +128,22 @@ async def inspection(settings: Settings) -> AsyncIterator[Inspection]:
         yield Inspection(api, settings.namespace, _now)
 
 
+@asynccontextmanager
+async def cluster_scan(
+    settings: Settings, context: str, policy: Policy | None
+) -> AsyncIterator[ClusterScan]:
+    """Scans the cluster of the user's kubeconfig, by a policy or by that of the server."""
+    async with await _connect(settings, context=context) as api:
+        yield ClusterScan(api, signer_of(settings, b""), policy, _now)
+
+
 async def _connect(
-    settings: Settings, on_response_date: Callable[[str], None] = lambda date: None
+    settings: Settings,
+    on_response_date: Callable[[str], None] = lambda date: None,
+    context: str = "",
 ) -> KubeApi:
     try:
-        return await KubeApi.connect(settings.kubeconfig, on_response_date)
+        return await KubeApi.connect(settings.kubeconfig, on_response_date, context=context)
     except UnavailableError as error:
         raise SetupError(str(error)) from None
 

@@ -49,13 +49,14 @@ def head_port(group: Group, parameter: str) -> int:
 
 def moved_port(group: Group, parameter: str) -> int:
     """The port that a parameter of the group sets; 0 if it sets none."""
-    return number_of(group.start_params.get(parameter))
+    value = group.start_params.get(parameter)
+    return 0 if value is None else number_of(value)
 
 
 def moved_ports(group: Group) -> set[int]:
     """The ports that the parameters of a group set."""
-    moved = {moved_port(group, parameter) for parameter in PORT_PARAMETERS}
-    return moved - {0}
+    params = group.start_params
+    return {number_of(params[name]) for name in PORT_PARAMETERS if name in params} - {0}
 
 
 def worker_ports(group: Group) -> Ports:

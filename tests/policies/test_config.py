@@ -87,4 +87,8 @@ def test_an_image_with_its_registry(image: str) -> None:
 
 
 def test_an_empty_policy_is_the_default_one() -> None:
-    assert Policy.parse(None).file == Policy.parse({}).file
+    empty, default = Policy.parse(None), Policy.parse({})
+    assert empty.file == default.file
+    # The file of the default policy is not validated: its parts must not be raw values.
+    assert empty.file.model_dump() == default.file.model_dump()
+    assert empty.rules == tuple(type(rule)() for rule in default.rules)

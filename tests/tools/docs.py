@@ -3,7 +3,8 @@
 `make docs` writes them; `make check` (`python -m tests.tools.docs --check`) fails where a file
 differs from what the code says today. A generated part of a Markdown file stands between
 `<!-- generated: PART -->` and `<!-- end -->`. PART is `settings`, `metrics`, a command (its help is
-shown), or `output of COMMAND`; with `, from LINE` the output starts at that line.
+shown), or `output of COMMAND`; with `, from LINE` the output starts at that line. `patch of
+COMMAND` is standard output alone, as a diff.
 """
 
 import difflib
@@ -21,11 +22,13 @@ from webhook.policy import schema
 _BLOCK = re.compile(r"(<!-- generated: (?P<part>[^>]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _RULES = re.compile(r"( *)(# generated: rules\n).*?( *# end\n)", re.DOTALL)
 _OUTPUT = re.compile(r"output of (?P<command>[^,]+)(, from (?P<line>.+))?")
+_PATCH = re.compile(r"patch of (?P<command>.+)")
 
 
 def files() -> dict[Path, str]:
     """Every file with generated parts, as the code would write it today."""
     readme, server = REPOSITORY / "README.md", REPOSITORY / "webhook" / "README.md"
+    ci = REPOSITORY / "deploy" / "CI.md"
     example = REPOSITORY / "deploy" / "base" / "policy.yaml"
     return {
         REPOSITORY / "policies" / "policy.schema.json": schema.text(),
@@ -33,6 +36,8 @@ def files() -> dict[Path, str]:
         example: _RULES.sub(_example_rules, example.read_text()),
         readme: _BLOCK.sub(_block, readme.read_text()),
         server: _BLOCK.sub(_block, server.read_text()),
+        # Its readers have RayWarden on their PATH.
+        ci: _BLOCK.sub(_block, ci.read_text()).replace("$ .venv/bin/", "$ "),
     }
 
 
@@ -55,6 +60,8 @@ def _generated(part: str) -> str:
         return reference.settings_table() + "\n"
     if part == "metrics":
         return reference.metrics_table(wired_metrics()) + "\n"
+    if patch := _PATCH.fullmatch(part):
+        return f"```diff\n{_run(patch['command'], with_messages=True)}\n```\n"
     output = _OUTPUT.fullmatch(part)
     if output is None:
         return f"```text\n$ raywarden {part} --help\n{_run(f'{part} --help')}\n```\n"
@@ -69,14 +76,17 @@ def _example_rules(match: re.Match[str]) -> str:
     return indent + start + "".join(f"{indent}{line}\n" for line in schema.example_rules()) + end
 
 
-def _run(command: str) -> str:
-    """What `raywarden COMMAND` prints; it may refuse a manifest, and so end with 1."""
+def _run(command: str, *, with_messages: bool = False) -> str:
+    """What `raywarden COMMAND` prints; it may refuse a manifest, and so end with 1.
+
+    Standard error must be empty, unless the command has messages there.
+    """
     plain = {"PATH": os.environ["PATH"], "COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1"}
     process = subprocess.run(
         [sys.executable, "-m", "webhook", *command.split()],
         env=plain, cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
-    if process.returncode not in (0, 1) or process.stderr:
+    if process.returncode not in (0, 1) or (process.stderr and not with_messages):
         raise RuntimeError(f"raywarden {command}: {process.stderr}")
     return "\n".join(line.rstrip() for line in process.stdout.strip("\n ").splitlines())
 

@@ -133,6 +133,15 @@ class Inspection:
             )
         return await answer_of(self._policy(answer))
 
+    async def installed(
+        self,
+    ) -> tuple[ServerDeployment | Unavailable | None, StoredPolicy | Unavailable | None]:
+        """The server, and its policy file; None for what does not exist."""
+        answer = await answer_of(self._deployment())
+        if not isinstance(answer, ServerDeployment):
+            return answer, None
+        return answer, await answer_of(self._policy(answer))
+
     async def _objects(self) -> _Objects:
         ray_kinds, seed, namespaces, ray_pods, operators, accounts = await asyncio.gather(
             answer_of(self._ray_kinds()),

@@ -69,22 +69,29 @@ def _namespaces(facts: CheckFacts) -> Iterator[Finding]:
 def _skipped(
     facts: CheckFacts, namespaces: list[str], labels: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[Finding]:
-    remediation = (
-        "move Ray to another namespace, or change the namespaceSelector of the webhook, "
-        "or change the labels of the namespace"
-    )
     for kind, configuration in facts.configurations.items():
         if not isinstance(configuration, dict):
             continue
         for namespace in namespaces:
-            skipping = webhooks_that_skip(configuration, labels.get(namespace, {}))
-            if not skipping:
-                continue
-            problem = f"the {kind} webhook {enumerated(skipping)} is not called for it"
-            if skipping == names_of(configuration):
-                problem = f"no {kind} webhook is called for it"
-            message = f"namespace {namespace} has Ray in it, but {problem}"
-            yield warning("namespaces", message, remediation)
+            yield from skipped_namespace(kind, configuration, namespace, labels.get(namespace, {}))
+
+
+def skipped_namespace(
+    kind: str, configuration: Object, namespace: str, labels: Mapping[str, Any]
+) -> Iterator[Finding]:
+    """That some webhooks of a configuration are not called for a namespace with Ray in it."""
+    skipping = webhooks_that_skip(configuration, labels)
+    if not skipping:
+        return
+    problem = f"the {kind} webhook {enumerated(skipping)} is not called for it"
+    if skipping == names_of(configuration):
+        problem = f"no {kind} webhook is called for it"
+    message = f"namespace {namespace} has Ray in it, but {problem}"
+    remediation = (
+        "move Ray to another namespace, or change the namespaceSelector of the webhook, "
+        "or change the labels of the namespace"
+    )
+    yield warning("namespaces", message, remediation)
 
 
 def ray_namespaces(lists: Iterable[Objects | Unavailable]) -> list[str]:

@@ -1,5 +1,6 @@
-"""The command line: `raywarden serve | review | test | check | connect | ca | ...`."""
+"""The command line: `raywarden serve | review | test | scan | check | ca | ...`."""
 
+import gc
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -12,11 +13,15 @@ from webhook.commands.fix_option import ReviewCommand
 from webhook.settings import SetupError, unknown_variables
 
 _SETUP_FAILED = 2
+# What commands read and find stays in memory until they end, so looking for garbage is rarely of
+# use. The server keeps Python's own threshold, for short pauses.
+_COLLECTED_AFTER = 100_000
 # Where each command is. Only the module of the one that runs is imported.
 _COMMANDS = {
     "serve": "webhook.commands.serve:serve_command",
     "review": "webhook.commands.review:review_command",
     "test": "webhook.commands.test:test_command",
+    "scan": "webhook.commands.scan:scan_command",
     "check": "webhook.commands.check:check_command",
     "connect": "webhook.commands.connect:connect_command",
     "network-policy": "webhook.commands.network_policy:network_policy_command",
@@ -30,10 +35,23 @@ _CLASSES = {"review": ReviewCommand}
 def main() -> None:
     """Entry point of the `raywarden` command."""
     try:
-        command_line(sys.argv[1:])(prog_name="raywarden")
+        _loaded(sys.argv[1:])(prog_name="raywarden")
     except SetupError as error:
         print(f"raywarden: {error}", file=sys.stderr)
         sys.exit(_SETUP_FAILED)
+
+
+def _loaded(arguments: Sequence[str]) -> typer.Typer:
+    """The command line, without the garbage collection that importing it would cause."""
+    # Modules, classes and functions live until the end: a collection frees none of them.
+    gc.disable()
+    try:
+        return command_line(arguments)
+    finally:
+        gc.freeze()
+        gc.enable()
+        if "serve" not in arguments:
+            gc.set_threshold(_COLLECTED_AFTER)
 
 
 def command_line(arguments: Sequence[str]) -> typer.Typer:

@@ -9,15 +9,17 @@ import asyncio
 import math
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import aiohttp
 
-from policies.documents.metadata import metadata_of, name_of
-from policies.documents.untyped import as_str
+from policies.documents.metadata import name_of
+from policies.documents.untyped import dict_items
 from webhook.kube import response as answers
 from webhook.kube.config import MOST_CONNECTIONS, client
+from webhook.kube.paging import PAGE_SIZE, pages_of
 from webhook.kube.request import (
     ApiPath,
     BusyError,
@@ -41,8 +43,6 @@ _LIST_SECONDS = 30.0
 _WATCH_SECONDS = 240.0
 # A server that does not end a watch at the requested time no longer works.
 _WATCH_GRACE_SECONDS = 15.0
-# Any user can create objects of more than a megabyte: small pages bound the memory of a list.
-_PAGE_SIZE = 50
 _ATTEMPTS = 4
 _FIRST_PAUSE_SECONDS = 0.1
 
@@ -102,7 +102,19 @@ class KubeApi:
         """The answer at a path such as `/version`; raises NotFoundError if it does not exist."""
         return await self._read(Request("get", "GET", ApiPath(path)), seconds)
 
-    async def pages(
+    async def serves(self, resource: Resource) -> bool:
+        """Whether the API server has a resource, as every user may ask; True if it is unknown."""
+        group = f"/apis/{resource.group}" if resource.group else "/api"
+        try:
+            document = await self.get_path(f"{group}/{resource.version}")
+        except NotFoundError:
+            return False
+        except UnavailableError:
+            return True
+        names = {entry.get("name") for _, entry in dict_items(document.get("resources"))}
+        return resource.plural in names
+
+    def pages(
         self,
         resource: Resource,
         *,
@@ -110,24 +122,14 @@ class KubeApi:
         seconds: float = _LIST_SECONDS,
         labels: str = "",
         fields: str = "",
+        page_size: int = PAGE_SIZE,
     ) -> AsyncGenerator[Page, None]:
-        """The objects of a namespace, or of all, by label and field selector, in pages of 50.
+        """The objects of a namespace, or of all, by label and field selector, in pages.
 
-        `seconds` bounds each page.
+        `seconds` bounds each page, `page_size` its objects; large objects make pages smaller.
         """
-        query = {"limit": str(_PAGE_SIZE), **selectors(labels, fields)}
-        while True:
-            request = Request("list", "GET", resource, namespace, query=query)
-            document = await self._read(request, seconds)
-            metadata, items = metadata_of(document), document.get("items")
-            if not isinstance(items, list):
-                raise UnavailableError(f"list {resource}: the answer is not a list")
-            documents = [item for item in items if isinstance(item, dict)]
-            yield Page(documents, as_str(metadata.get("resourceVersion")))
-            next_page = as_str(metadata.get("continue"))
-            if not next_page:
-                return
-            query = {**query, "continue": next_page}
+        request = Request("list", "GET", resource, namespace, query=selectors(labels, fields))
+        return pages_of(request, partial(self._read, seconds=seconds), page_size)
 
     async def watch(
         self,
@@ -269,7 +271,8 @@ class KubeApi:
 
     async def _once(self, request: Request, seconds: float) -> Mapping[str, Any]:
         async with self._opened(request, seconds, seconds) as response:
-            return answers.json_object(request, await response.read())
+            chunks = response.content.iter_any()
+            return answers.json_object(request, await answers.content(request, chunks))
 
     @asynccontextmanager
     async def _opened(

@@ -13,6 +13,7 @@ import structlog
 from policies.documents.metadata import metadata_of, name_of, namespace_of
 from policies.documents.untyped import as_str
 from webhook.kube.api import KubeApi
+from webhook.kube.paging import PAGE_SIZE, SCAN_PAGE_SIZE
 from webhook.kube.request import ExpiredError, NotFoundError, Resource, backoff
 from webhook.kube.response import Event
 from webhook.kube.store import Store
@@ -85,17 +86,47 @@ class Informer(Generic[S]):
                 await self._list()
                 await self._watch()
             except NotFoundError:
-                self.is_known = False
-                self._replace_store(self._new_store(), "")
+                self.be_empty()
                 self._succeeded(_UNKNOWN_RESOURCE)
                 await asyncio.sleep(self._retry_seconds)
             except UnavailableError as error:
                 await self._failed(error)
 
-    async def _list(self) -> None:
+    async def read_once(self, namespace: str = "") -> None:
+        """Fill the store once, from one namespace or from all, instead of following changes.
+
+        A resource that the API server does not know has no objects. Raises UnavailableError; then
+        the store stays None.
+        """
+        try:
+            await self._list(namespace, SCAN_PAGE_SIZE)
+        except ExpiredError:
+            # The list took longer than the API server keeps its version.
+            await self._list(namespace, SCAN_PAGE_SIZE)
+        except NotFoundError:
+            self.be_empty()
+
+    def be_empty(self) -> None:
+        """Take the resource for one that has no objects."""
+        self.is_known = False
+        self._replace_store(self._new_store(), "")
+
+    def put_only(self, document: Mapping[str, Any]) -> None:
+        """Fill the store with a single object."""
+        store = self._new_store()
+        self._put(store, document)
+        self._replace_store(store, "")
+
+    async def _list(self, namespace: str = "", page_size: int = PAGE_SIZE) -> None:
         """Replace the whole store at once by a fresh list, so that no reader sees half of one."""
         fresh_store, version = self._new_store(), ""
-        listed = self._api.pages(self.resource, labels=self._labels, fields=self._fields)
+        listed = self._api.pages(
+            self.resource,
+            namespace=namespace,
+            labels=self._labels,
+            fields=self._fields,
+            page_size=page_size,
+        )
         async with aclosing(listed) as pages:
             async for page in pages:
                 version = page.version

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -17,7 +18,7 @@ from webhook.kube.informer import Informer
 from webhook.kube.isolation import KubeIsolation
 from webhook.kube.kuberay import KubeRayDiscovery
 from webhook.kube.network_store import EndpointStore, NetworkPolicyStore
-from webhook.kube.request import Resource
+from webhook.kube.request import ForbiddenError, Resource
 from webhook.kube.store import (
     ObjectStore,
     QuotaStore,
@@ -42,10 +43,11 @@ CLUSTER_ROLES = Resource("rbac.authorization.k8s.io", "v1", "clusterroles")
 CLUSTER_ROLE_BINDINGS = Resource("rbac.authorization.k8s.io", "v1", "clusterrolebindings")
 ROLES = Resource("rbac.authorization.k8s.io", "v1", "roles")
 ROLE_BINDINGS = Resource("rbac.authorization.k8s.io", "v1", "rolebindings")
+ELASTIC_QUOTA_TREES = Resource("scheduling.sigs.k8s.io", "v1beta1", "elasticquotatrees")
 # Only the first is part of Kubernetes; the others exist where their CRDs are installed.
 _QUOTAS = (
     Resource("", "v1", "resourcequotas"),
-    Resource("scheduling.sigs.k8s.io", "v1beta1", "elasticquotatrees"),
+    ELASTIC_QUOTA_TREES,
     Resource("scheduling.sigs.k8s.io", "v1beta1", "elasticquotas"),
     Resource("scheduling.x-k8s.io", "v1alpha1", "elasticquotas"),
 )
@@ -114,6 +116,7 @@ class KubeMemory:
             self._cluster_roles,
             lambda: self._rights,
         )
+        self._api = api
         self._kuberay = KubeRayDiscovery(api)
         self._informers: tuple[Informer[Any], ...] = (
             self._namespaces,
@@ -146,6 +149,40 @@ class KubeMemory:
     async def follow_kuberay(self) -> None:
         """Follow what the installed KubeRay knows until cancelled; nothing waits for it."""
         await self._kuberay.run()
+
+    async def read_once(self, namespace: str = "") -> Mapping[Resource, UnavailableError]:
+        """Read every resource once instead of following it, for one namespace or for all.
+
+        Returns the errors by resource. What could not be read stays unknown. RBAC and quotas of
+        other namespaces matter to a namespace too, so all of them are read if that is permitted.
+        """
+        problems: dict[Resource, UnavailableError] = {}
+        for informer in self._informers:
+            try:
+                await self._read_once(informer, namespace)
+            except UnavailableError as error:
+                problems[informer.resource] = error
+        with suppress(UnavailableError):
+            await self._kuberay.update()
+        return problems
+
+    async def _read_once(self, informer: Informer[Any], namespace: str) -> None:
+        resource = informer.resource
+        if namespace and resource == NAMESPACES:
+            document = await self._api.get(NAMESPACES, "", namespace)
+            informer.put_only(document or {"metadata": {"name": namespace}})
+            return
+        try:
+            is_wide = resource in (*_RBAC, ELASTIC_QUOTA_TREES)
+            await informer.read_once("" if is_wide else namespace)
+        except ForbiddenError:
+            # RBAC may also forbid what does not exist.
+            if not await self._api.serves(resource):
+                informer.be_empty()
+                return
+            if namespace and resource in (ROLES, ROLE_BINDINGS):
+                await informer.read_once(namespace)
+            raise
 
     async def wait_synced(self, on_listed: Callable[[str], None]) -> None:
         """Wait until every resource has been listed once.

@@ -50,6 +50,10 @@ class ExpiredError(UnavailableError):
     """The API server no longer has the requested resourceVersion: list again."""
 
 
+class TooLargeError(UnavailableError):
+    """The answer has more bytes than the request allows: ask for less at once."""
+
+
 class InvalidError(UnavailableError):
     """The API server rejected the change as invalid, or a `test` of a JSON Patch failed."""
 
@@ -113,6 +117,7 @@ class Request:
 
     `repr` omits the body, which may contain a token or the seed. `dry_run` says that the query has
     `dryRun`, so that nothing is stored; the body of such a request must not contain a secret.
+    `most_bytes` bounds the answer; 0 is no bound.
     """
 
     verb: str
@@ -124,6 +129,7 @@ class Request:
     body: Any = field(default=None, repr=False)
     content_type: str = "application/json"
     dry_run: bool = False
+    most_bytes: int = 0
 
     def __str__(self) -> str:
         request = f"{self.verb} {self.resource}"

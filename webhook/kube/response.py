@@ -9,7 +9,7 @@ import aiohttp
 
 from policies.documents.untyped import as_dict, as_str
 from webhook import json_text
-from webhook.kube.request import Request, refusal
+from webhook.kube.request import Request, TooLargeError, refusal
 from webhook.ports import UnavailableError
 
 # etcd stores at most 1.5 MiB of an object, in protobuf; as JSON, no event comes near this size.
@@ -18,10 +18,14 @@ _MAX_EVENT_BYTES = 32 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some of the objects in a list, and the resourceVersion of the whole list."""
+    """Some of the objects in a list, and the resourceVersion of the whole list.
+
+    `remaining` is how many objects follow, as far as the API server says.
+    """
 
     items: Sequence[Mapping[str, Any]]
     version: str
+    remaining: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,16 @@ class DryRunResult:
 
     document: Mapping[str, Any]
     warnings: tuple[str, ...]
+
+
+async def content(request: Request, chunks: AsyncIterator[bytes]) -> bytes:
+    """The whole body of an answer; raises TooLargeError for one over the limit of the request."""
+    body = bytearray()
+    async for chunk in chunks:
+        body += chunk
+        if request.most_bytes and len(body) > request.most_bytes:
+            raise TooLargeError(f"{request}: the answer is larger than {request.most_bytes} bytes")
+    return bytes(body)
 
 
 def json_object(request: Request, content: bytes) -> Mapping[str, Any]:

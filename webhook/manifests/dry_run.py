@@ -231,6 +231,13 @@ def _without_copies(outcome: ReviewedObject) -> ReviewedObject:
     )
 
 
+def without_copies(
+    kind: str, document: dict[str, Any], violations: tuple[Violation, ...]
+) -> tuple[Violation, ...]:
+    """The violations without those that a container has as a copy of Ray's container."""
+    return _violations_of_originals(violations, _copies_in(Workload(kind, document)))
+
+
 def _copies_in(workload: Workload) -> list[_Copy]:
     return [
         _Copy(container.pointer, pod.title_of(container), pod.title_of(pod.ray_container))

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from policies.documents.pointer import ROOT, Pointer
-from policies.documents.untrusted_yaml import UntrustedYamlError, load_all
+from policies.documents.untrusted_yaml import UntrustedYamlError
 from policies.documents.yaml_scalars import whole
 from webhook.manifests.source_text import SourceText
 
@@ -137,7 +137,7 @@ def _file(path: Path, *, in_folder: bool = False) -> Iterator[Result]:
 def _claims_an_object(content: bytes) -> bool:
     """Whether a document looks like an object, perhaps a wrong one; true if it cannot be read."""
     try:
-        return any(map(_looks_like_an_object, _documents(content)))
+        return any(map(_looks_like_an_object, _documents(SourceText("", content))))
     except UntrustedYamlError:
         return True
 
@@ -159,7 +159,7 @@ def objects(source: str, content: bytes) -> Iterator[Manifest | UnreadableManife
     number = 0
     text = SourceText(source, content)
     try:
-        for position, document in enumerate(_documents(content)):
+        for position, document in enumerate(_documents(text)):
             if max(position, number) >= _MAX_OBJECTS:
                 raise UntrustedYamlError(f"more than {_MAX_OBJECTS} documents")
             for pointer, item in _items(document):
@@ -169,7 +169,8 @@ def objects(source: str, content: bytes) -> Iterator[Manifest | UnreadableManife
         yield UnreadableManifest(source, str(error))
 
 
-def _documents(content: bytes) -> Iterator[Any]:
+def _documents(text: SourceText) -> Iterator[Any]:
+    content = text.content
     if len(content) > _MAX_BYTES:
         raise UntrustedYamlError(f"larger than {_MAX_BYTES // 1024 // 1024} MiB")
     if content.lstrip()[:1] == b"{":
@@ -183,7 +184,7 @@ def _documents(content: bytes) -> Iterator[Any]:
         except orjson.JSONDecodeError:
             pass
     try:
-        yield from load_all(content.decode())
+        yield from text.documents()
     except UnicodeDecodeError:
         raise UntrustedYamlError("not UTF-8 text") from None
 

@@ -9,24 +9,29 @@ from policies.documents.untrusted_yaml import (
     Position,
     Positioned,
     UntrustedYamlError,
+    load_all,
     load_positioned,
 )
 
 # `helm template` writes this comment above each document.
 _HELM_SOURCE = re.compile(r"#\s*Source:\s*(\S+)\s*$")
 _START = Position(1, 1)
+# The positions of a longer text are not kept, because they take several times its memory.
+_MAX_KEPT = 256 * 1024
 
 
 class SourceText:
     """The content of one file; `name` is its name in reports.
 
-    Positions are read when the first is asked for, and kept for one document at a time: ask in the
-    order of the documents.
+    The positions of a short text are kept when its documents are read. Those of others are read
+    when the first is asked for, and kept for one document at a time: ask in the order of the
+    documents.
     """
 
     def __init__(self, name: str, content: bytes) -> None:
         self.name = name
         self.content = content
+        self._kept: list[Positioned] = []
         self._documents: Iterator[Positioned] = iter(())
         self._number = -1
         self._current: Positioned | None = None
@@ -35,6 +40,16 @@ class SourceText:
     @cached_property
     def lines(self) -> list[str]:
         return self.content.decode(errors="replace").splitlines()
+
+    def documents(self) -> Iterator[Any]:
+        """The values of the YAML documents; raises UntrustedYamlError and UnicodeDecodeError."""
+        text = self.content.decode()
+        if len(self.content) > _MAX_KEPT:
+            yield from load_all(text)
+            return
+        for positioned in load_positioned(text):
+            self._kept.append(positioned)
+            yield positioned.value
 
     def position(self, document: int, path: Sequence[str | int], *, key: bool = False) -> Position:
         """Where the value at `path` begins in a document, which is counted from 0.
@@ -66,6 +81,8 @@ class SourceText:
         return ""
 
     def _document(self, number: int) -> Positioned | None:
+        if number < len(self._kept):
+            return self._kept[number]
         if number < self._number:
             self._number = -1
         if self._number == -1:

@@ -6,11 +6,12 @@ from itertools import groupby
 from typing import Any
 
 import orjson
-from junitparser import Error, Failure, JUnitXml, TestCase, TestSuite
+from junitparser import Error, Failure, TestCase, TestSuite
 
 from policies.documents.untyped import one_line
 from webhook.policy_tests.results import CaseResult, CaseStatus, PolicyTestRun, effect_of
 from webhook.reports.json_report import finding_document
+from webhook.reports.junit_xml import junit_xml, xml_text
 from webhook.review.finding import ReviewFinding
 
 SCHEMA = "raywarden.io/test/v1"
@@ -100,24 +101,24 @@ def _case(case: CaseResult) -> dict[str, Any]:
 
 def junit(run: PolicyTestRun) -> str:
     """JUnit XML: a suite for each file."""
-    report = JUnitXml("raywarden test")
+    return junit_xml("raywarden test", list(_suites(run)))
+
+
+def _suites(run: PolicyTestRun) -> Iterator[TestSuite]:
     for file, cases in groupby(run.cases, lambda case: case.file):
-        suite = TestSuite(_xml(file))
+        suite = TestSuite(xml_text(file))
         suite.add_testcases([_test_case(case) for case in cases])
-        report.add_testsuite(suite)
+        yield suite
     for broken in run.unreadable:
-        suite = TestSuite(_xml(broken.file))
-        case = TestCase(_xml(broken.file), classname=_xml(broken.file))
+        suite = TestSuite(xml_text(broken.file))
+        case = TestCase(xml_text(broken.file), classname=xml_text(broken.file))
         case.result = [_element(Error, broken.why.splitlines()[0], broken.why)]
         suite.add_testcase(case)
-        report.add_testsuite(suite)
-    report.update_statistics()
-    content: bytes = report.tostring()
-    return content.decode() + "\n"
+        yield suite
 
 
 def _test_case(case: CaseResult) -> TestCase:
-    element = TestCase(_xml(case.name), classname=_xml(case.file))
+    element = TestCase(xml_text(case.name), classname=xml_text(case.file))
     if case.problem:
         element.result = [_element(Error, case.problem, case.problem)]
     elif case.differences:
@@ -128,11 +129,6 @@ def _test_case(case: CaseResult) -> TestCase:
 
 
 def _element(kind: type[Error] | type[Failure], message: str, content: str) -> Error | Failure:
-    element = kind(_xml(message))
-    element.text = "\n".join(map(_xml, content.splitlines()))
+    element = kind(xml_text(message))
+    element.text = xml_text(content)
     return element
-
-
-def _xml(content: str) -> str:
-    """`content` without characters that XML cannot have."""
-    return one_line(content).encode(errors="replace").decode()

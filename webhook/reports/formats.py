@@ -11,7 +11,6 @@ from rich.text import Text
 from webhook.reports.github import github_commands
 from webhook.reports.gitlab import gitlab_document
 from webhook.reports.json_report import json_document
-from webhook.reports.junit import junit
 from webhook.reports.markdown_report import markdown
 from webhook.reports.sarif import sarif_document
 from webhook.reports.text_report import text
@@ -41,10 +40,19 @@ def _github(results: Results) -> str:
 
 def _json(document: Any) -> str:
     try:
-        return orjson.dumps(document, option=orjson.OPT_INDENT_2).decode() + "\n"
+        # A large report must not be copied once more for its last line end.
+        options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+        return orjson.dumps(document, option=options).decode()
     except orjson.JSONEncodeError:
         # The name of a file is not UTF-8.
         return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def _junit(results: Results) -> str:
+    # The library takes a while to import.
+    from webhook.reports.junit import junit
+
+    return junit(results)
 
 
 def _html(results: Results) -> str:
@@ -57,7 +65,7 @@ def _html(results: Results) -> str:
 _RENDERERS: dict[ReportFormat, Callable[[Results], str]] = {
     ReportFormat.JSON: lambda results: _json(json_document(results)),
     ReportFormat.SARIF: lambda results: _json(sarif_document(results)),
-    ReportFormat.JUNIT: junit,
+    ReportFormat.JUNIT: _junit,
     ReportFormat.GITHUB: _github,
     ReportFormat.GITLAB: lambda results: _json(gitlab_document(results)),
     ReportFormat.MARKDOWN: markdown,

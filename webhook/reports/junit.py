@@ -3,34 +3,23 @@
 One failure holds all errors of an object, because many readers show only one.
 """
 
-import re
 from collections.abc import Iterator
 from itertools import groupby
 
-from junitparser import Error, Failure, JUnitXml, SystemOut, TestCase, TestSuite
+from junitparser import Error, Failure, SystemOut, TestCase, TestSuite
 
 from webhook.manifests.read import UnreadableManifest
+from webhook.reports.junit_xml import junit_xml, xml_text
 from webhook.reports.sentences import with_remedy
 from webhook.review.finding import Level, ReviewFinding
 from webhook.review.results import ObjectResult, Results
 
-# XML cannot contain these characters in any form. Source: XML 1.0, production Char.
-_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _TOOL = "raywarden review"
 
 
 def junit(results: Results) -> str:
     """The whole review as a document with test suites."""
-    report = JUnitXml(_TOOL)
-    suites = list(_suites(results))
-    for suite in suites:
-        # The method for suites compares each one with all others.
-        report.append(suite)
-    report.tests = sum(suite.tests for suite in suites)
-    report.failures = sum(suite.failures for suite in suites)
-    report.errors = sum(suite.errors for suite in suites)
-    content: bytes = report.tostring()
-    return f'<?xml version="1.0" encoding="utf-8"?>\n{content.decode()}\n'
+    return junit_xml(_TOOL, list(_suites(results)))
 
 
 def _suites(results: Results) -> Iterator[TestSuite]:
@@ -40,33 +29,33 @@ def _suites(results: Results) -> Iterator[TestSuite]:
         yield _suite(broken.source, iter([_unreadable(broken)]))
     if results.notes:
         suite = _suite("notes", iter(()))
-        suite.append(SystemOut(_xml("\n".join(results.notes))))
+        suite.append(SystemOut(xml_text("\n".join(results.notes))))
         yield suite
 
 
 def _suite(name: str, cases: Iterator[TestCase]) -> TestSuite:
-    suite = TestSuite(_xml(name))
+    suite = TestSuite(xml_text(name))
     suite.add_testcases(list(cases))
     return suite
 
 
 def _reviewed(reviewed: ObjectResult) -> TestCase:
-    case = TestCase(_xml(str(reviewed.subject)), _xml(reviewed.source), 0)
+    case = TestCase(xml_text(str(reviewed.subject)), xml_text(reviewed.source), 0)
     errors = [finding for finding in reviewed.findings if _is_failure(finding)]
     others = [finding for finding in reviewed.findings if not _is_failure(finding)]
     if errors:
         rules = ", ".join(dict.fromkeys(finding.rule for finding in errors))
-        failure = Failure(_xml(f"refused by {rules}"), "denied")
-        failure.text = _xml("\n\n".join(map(_paragraph, errors)))
+        failure = Failure(xml_text(f"refused by {rules}"), "denied")
+        failure.text = xml_text("\n\n".join(map(_paragraph, errors)))
         case.result = failure
     if others:
-        case.system_out = _xml("\n\n".join(map(_paragraph, others)))
+        case.system_out = xml_text("\n\n".join(map(_paragraph, others)))
     return case
 
 
 def _unreadable(broken: UnreadableManifest) -> TestCase:
-    case = TestCase("readable", _xml(broken.source), 0)
-    case.result = Error(_xml(broken.why), "unreadable")
+    case = TestCase("readable", xml_text(broken.source), 0)
+    case.result = Error(xml_text(broken.why), "unreadable")
     return case
 
 
@@ -80,7 +69,3 @@ def _paragraph(finding: ReviewFinding) -> str:
     reason = "" if suppression is None else f"\nReason: {suppression.reason}"
     place = f"{finding.place}: " if finding.place.file else ""
     return f"{place}{level}: {finding.rule}: {with_remedy(finding)}{reason}"
-
-
-def _xml(text: str) -> str:
-    return _NOT_XML.sub("\ufffd", text)

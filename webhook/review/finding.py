@@ -63,17 +63,19 @@ class Subject:
 class Place:
     """A place in a file, counted from 1, in characters.
 
-    `file` is empty for an object of a live cluster. `template` is the Helm template that a rendered
-    document names as its source; the line and the column are those of the rendered text.
+    `file` is empty for an object of a live cluster, which `stored` names. `template` is the Helm
+    template that a rendered document names as its source; the line and the column are those of the
+    rendered text.
     """
 
     file: str
     line: int
     column: int
     template: str = ""
+    stored: str = ""
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}:{self.column}"
+        return self.stored or f"{self.file}:{self.line}:{self.column}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,10 +27,14 @@ class Fingerprints:
         """The fingerprint of the next finding."""
         parts = (file, subject.kind, subject.namespace, subject.name, rule, message, *path)
         text = "\0".join(parts)
-        self._seen[text] += 1
-        if self._seen[text] > 1:
-            text = f"{text}\0{self._seen[text]}"
-        return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:_DIGITS]
+        first = _digest(text)
+        self._seen[first] += 1
+        number = self._seen[first]
+        return first if number == 1 else _digest(f"{text}\0{number}")
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:_DIGITS]
 
 
 def named_path(pointer: Pointer, document: Any) -> Iterator[str]:

@@ -30,7 +30,8 @@ class ObjectResult:
 
     `allowed` is true if admission would accept the object, and those that KubeRay creates from it;
     a baseline or a comment does not change that. `notes` are remarks of the mutations. `findings`
-    are in the order of the rules, those of derived objects last.
+    are in the order of the rules, those of derived objects last. An object of a live cluster has
+    an `api_version` and a `uid`.
     """
 
     source: str
@@ -42,6 +43,8 @@ class ObjectResult:
     notes: tuple[str, ...]
     findings: tuple[ReviewFinding, ...]
     derived: tuple[DerivedObject, ...] = ()
+    api_version: str = ""
+    uid: str = ""
 
     def of_severities(self, severities: Collection[Severity]) -> "ObjectResult":
         """The result without findings of other severities."""

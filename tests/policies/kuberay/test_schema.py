@@ -96,7 +96,7 @@ def test_own_definitions_replace_the_tables(tmp_path: Path) -> None:
     (tmp_path / "cluster.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
     arguments = ["review", str(tmp_path / "cluster.yaml"), "--crds", str(tmp_path / "crds")]
     lines = CliRunner().invoke(command_line(arguments), arguments).stdout.splitlines()
-    found = [line.partition(": ")[2] for line in lines if "kuberay-accepts" in line]
+    found = [line.partition("kuberay-accepts: ")[2] for line in lines if "kuberay-accepts" in line]
     assert [message.partition(" (")[0] for message in found] == [
         "the API server refuses spec.own: it must be a whole number, not a string",
         "the CustomResourceDefinition has no field other in spec: kubectl refuses it, and other "

@@ -4,14 +4,17 @@ import os
 import pty
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
+from tests.support.kube_conversation import write_kubeconfig
 from tests.support.paths import REPOSITORY
 
 FREE_PORTS = {f"RAYWARDEN_{name}_PORT": "0" for name in ("ADMISSION", "ENROLLMENT", "OPERATIONS")}
@@ -123,6 +126,21 @@ def test_ctrl_c_ends_a_command_that_still_imports_modules(command: list[str]) ->
         # 130: `enroll` imports little, and may have imported all of it by then.
         assert screen.wait_for_end()[0] in (-signal.SIGINT, 130)
     assert b"Traceback" not in screen.output and b"KeyboardInterrupt" not in screen.output
+
+
+def test_ctrl_c_ends_a_scan_without_a_report(tmp_path: Path) -> None:
+    """The API server accepts the connection and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        cluster = {"server": f"http://127.0.0.1:{silent.getsockname()[1]}"}
+        kubeconfig = write_kubeconfig(tmp_path / "kubeconfig", cluster, {"token": "t"})
+        scan = ["webhook", "scan", "--kubeconfig", str(kubeconfig)]
+        with terminal(*scan, no_proxy="127.0.0.1") as screen:
+            screen.wait_for(b"connecting")
+            screen.ctrl_c()
+            ended, seconds = screen.wait_for_end()
+    assert (ended, seconds < 5) == (130, True)
+    assert b"Traceback" not in screen.output
+    assert b"interrupted, nothing is reported" in screen.output
 
 
 def test_a_second_ctrl_c_ends_draining() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.factory import changed
 from tests.support.fake_kube_api import FakeKubeApi, answers_with, fails, hangs, hangs_up
 from tests.support.kube_conversation import (
     TOKEN,
@@ -100,6 +101,19 @@ async def test_lists_are_read_in_pages(fake: FakeKubeApi, api: KubeApi) -> None:
     assert [seen.query.get("continue") for seen in fake.seen] == [None, "page 3+/=", "page 6+/="]
     fake.faults += [answers_with(b'{"metadata": {"continue": "x"}, "items": []}'), fails(410)]
     assert isinstance(await problem(pages(api, PODS)), ExpiredError)
+
+
+@conversation
+async def test_large_pages_are_asked_for_again_in_smaller_ones(
+    fake: FakeKubeApi, api: KubeApi
+) -> None:
+    """Any user can create objects that would fill the memory in pages of 500."""
+    for index in range(60):
+        padded = changed(pod(f"{index:02}"), {"/metadata/annotations": {"x": "x" * 150_000}})
+        fake.put("pods", padded)
+    sizes = [len(page.items) for page in await pages(api, PODS, page_size=500)]
+    assert sizes == [50, 10]
+    assert [seen.query["limit"] for seen in fake.seen] == ["500", "50", "50"]
 
 
 @conversation

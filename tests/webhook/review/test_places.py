@@ -201,6 +201,23 @@ def test_a_fingerprint_does_not_depend_on_how_the_file_is_named(
     assert [item.fingerprint for item in again] == [item.fingerprint for item in relative]
 
 
+def test_places_in_a_long_text_are_those_in_a_short_one(tmp_path: Path) -> None:
+    """The positions of a long text are not kept when it is read."""
+    text = f"{CLUSTER}---\n{JOB}"
+    short = findings(tmp_path, text)
+    long = findings(tmp_path, text + "# long\n" * 50_000)
+    assert [(item.rule, item.place) for item in long] == [(item.rule, item.place) for item in short]
+
+
+def test_a_text_that_is_broken_after_an_object_has_its_places(tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_text(f"{CLUSTER}---\na: [\n")
+    run = review_manifests(ReadSources.of([str(file)]), ReviewBasis(NEW_REVIEWER))
+    assert len(run.results.unreadable) == 1
+    (public,) = (item for item in run.results.findings if item.rule == "no-public-head-service")
+    assert public.place.line == 7
+
+
 def test_positions_are_read_for_any_order_of_documents(tmp_path: Path) -> None:
     file = tmp_path / "a.yaml"
     file.write_text(f"{CLUSTER}---\n{CLUSTER}")

@@ -1,0 +1,136 @@
+"""`raywarden scan`: the rules of admission on the objects of a running cluster."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import uvloop
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from policies.config import Policy
+from policies.model import Severity
+from webhook import offline, wiring
+from webhook.commands.outputs import outputs_of, write
+from webhook.commands.review import FailOn
+from webhook.policy.file import load_policy
+from webhook.ports import UnavailableError
+from webhook.reports.formats import ReportFormat, render, text_lines
+from webhook.review.results import Results
+from webhook.scan.scanner import OnProgress
+from webhook.server.observer import set_up_logging
+from webhook.settings import Settings, SetupError, from_environment
+
+_PASSED, _FAILED, _UNREADABLE = 0, 1, 2
+
+
+def scan_command(
+    policy: Annotated[
+        Path | None,
+        typer.Option(help="Policy file. Default: that of the installed server, if it is readable."),
+    ] = None,
+    namespace: Annotated[
+        str, typer.Option("--namespace", "-n", help="Only this namespace. Default: all.")
+    ] = "",
+    output: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FORMAT[=FILE]",
+            help=f"Format of the report ({', '.join(ReportFormat)}), and a file for it. "
+            "May be given several times.",
+        ),
+    ] = None,
+    report: Annotated[
+        bool,
+        typer.Option(
+            "--report",
+            help="Write the findings into the cluster as Report (openreports.io) or PolicyReport "
+            "objects.",
+        ),
+    ] = False,
+    fail_on: Annotated[
+        FailOn, typer.Option(help="Exit with 1 for findings of this level and worse ones.")
+    ] = FailOn.ERROR,
+    min_severity: Annotated[
+        Severity, typer.Option(help="Leave out findings of a lower severity.")
+    ] = Severity.LOW,
+    kubeconfig: Annotated[
+        Path | None, typer.Option(help="Kubeconfig file. Default: $KUBECONFIG, as for kubectl.")
+    ] = None,
+    context: Annotated[str, typer.Option(help="Context of the kubeconfig.")] = "",
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="As text: each object with all its findings.")
+    ] = False,
+) -> None:
+    """Review the objects of a running cluster as they are stored, with your own rights.
+
+    Changes nothing without --report. Exit codes: 0 if all are allowed, 1 if one would be denied,
+    2 if something could not be read.
+    """
+    outputs = outputs_of(output or [], ReportFormat)
+    settings = from_environment()
+    set_up_logging("error")
+    if kubeconfig:
+        settings = settings.model_copy(update={"kubeconfig": kubeconfig})
+    in_force = load_policy(policy) if policy else None
+    try:
+        results = uvloop.run(_scan(settings, context, in_force, namespace, min_severity, report))
+    except KeyboardInterrupt:
+        print("raywarden: interrupted, nothing is reported", file=sys.stderr)
+        raise typer.Exit(130) from None
+    write(
+        outputs,
+        lambda format: render(format, results, verbose=verbose),
+        lines=lambda format: text_lines(format, results, verbose=verbose),
+    )
+    if results.unreadable:
+        raise typer.Exit(_UNREADABLE)
+    raise typer.Exit(_FAILED if results.fails_at(fail_on.level) else _PASSED)
+
+
+async def _scan(
+    settings: Settings,
+    context: str,
+    policy: Policy | None,
+    namespace: str,
+    min_severity: Severity,
+    report: bool,
+) -> Results:
+    try:
+        async with wiring.cluster_scan(settings, context, policy) as scan:
+            if report:
+                await scan.find_report_kind()
+            with _progress() as on_progress:
+                results = await scan.results(namespace, on_progress)
+            results = results.at_least(min_severity)
+            if report and results.unreadable:
+                # Reports of what could not be read now would be deleted.
+                print("raywarden: no report is written: the scan is incomplete", file=sys.stderr)
+            elif report:
+                written = await scan.write_reports(results, namespace)
+                print(f"raywarden: wrote {written}", file=sys.stderr)
+    except UnavailableError as error:
+        raise SetupError(str(error)) from None
+    notes = offline.policy_notes(scan.policy)
+    return Results(results.objects, results.unreadable, results.skipped, [*notes, *results.notes])
+
+
+@contextmanager
+def _progress() -> Iterator[OnProgress]:
+    """A progress bar on standard error; none if that is not a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda resource, done, total: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("connecting", total=None)
+
+        def show(resource: str, done: int, total: int) -> None:
+            progress.update(task, description=resource, completed=done, total=total or None)
+
+        yield show

@@ -1,0 +1,1 @@
+"""Reviews the objects of a running cluster as they are stored."""
