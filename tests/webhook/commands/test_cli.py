@@ -1,7 +1,6 @@
 """The command line as people and CI jobs run it."""
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -216,15 +215,6 @@ def test_patch_prints_only_manifests(tmp_path: Path) -> None:
     again = run("review", "--verbose", "-", stdin=ended.stdout)
     assert again.returncode == 0
     assert "inject" not in again.stdout.splitlines()[1]
-
-
-@pytest.mark.parametrize("name", [b"a\nkind: Pod\n---\nb.yaml", b"a\xff.yaml"])
-def test_the_name_of_a_file_is_no_part_of_a_patched_manifest(tmp_path: Path, name: bytes) -> None:
-    file = Path(write(tmp_path, "a.yaml", factory.ray_cluster()))
-    file.rename(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
-    ended = run("review", "--patch", str(tmp_path))
-    assert ended.returncode == 0, ended.stderr
-    assert [document["kind"] for document in yaml.safe_load_all(ended.stdout)] == ["RayCluster"]
 
 
 def test_patch_can_include_the_objects_that_kuberay_creates_from_a_job(tmp_path: Path) -> None:

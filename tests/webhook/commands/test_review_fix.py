@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.support import factory
 from tests.webhook.commands.test_cli import run, write
@@ -172,3 +173,12 @@ def test_a_patch_of_a_file_whose_name_is_not_utf_8(tmp_path: Path) -> None:
     ended = run("review", "--fix", "--dry-run", str(tmp_path))
     assert ended.returncode == 1, ended.stderr
     assert "+    serviceType: ClusterIP" in ended.stdout
+
+
+@pytest.mark.parametrize("name", [b"a\nkind: Pod\n---\nb.yaml", b"a\xff.yaml"])
+def test_the_name_of_a_file_is_no_part_of_a_patched_manifest(tmp_path: Path, name: bytes) -> None:
+    file = Path(write(tmp_path, "a.yaml", factory.ray_cluster()))
+    file.rename(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
+    ended = run("review", "--patch", str(tmp_path))
+    assert ended.returncode == 0, ended.stderr
+    assert [document["kind"] for document in yaml.safe_load_all(ended.stdout)] == ["RayCluster"]
