@@ -130,8 +130,8 @@ def _port_names(workload: Workload, ports: Collection[int]) -> Iterator[str]:
     containers = [container for pod in workload.pods for container in pod.containers]
     for container in (*containers, *options):
         for _, port in dict_items(container.raw.get("ports")):
-            name = as_str(port.get("name"))
-            if name and port.get("containerPort") in ports:
+            name, number = as_str(port.get("name")), port.get("containerPort")
+            if name and isinstance(number, int) and number in ports:
                 yield name
 
 

@@ -48,7 +48,7 @@ def with_token_settings(
         token = {"secretKeyRef": {"name": secret, "key": "auth_token"}}
         added.append({"name": "RAY_AUTH_TOKEN", "valueFrom": token})
     env = [raw for _, raw in dict_items(container.get("env"))]
-    present = {entry.get("name") for entry in env}
+    present = {as_str(entry.get("name")) for entry in env}
     missing = [entry for entry in added if entry["name"] not in present]
     return {**container, "env": [*env, *missing]}
 
@@ -62,7 +62,7 @@ def token_secret_of(workload: Workload) -> str:
 def _with_tls(container: Mapping[str, Any]) -> dict[str, Any]:
     """A container with what `tlsOptions.enabled` adds to it (`SetContainerTLSConfig`)."""
     env = [raw for _, raw in dict_items(container.get("env"))]
-    present = {entry.get("name") for entry in env}
+    present = {as_str(entry.get("name")) for entry in env}
     for name, value in _TLS_VARIABLES.items():
         if name not in present:
             env.append({"name": name, "value": value})

@@ -53,22 +53,37 @@ def carried_out(document: Any, edits: Iterable[Edit]) -> Any:
     Raises ContradictionError.
     """
     result = _copied(document)
-    removals = []
+    removals, values = [], []
     for edit in edits:
         if isinstance(edit, Remove):
             removals.append(edit.pointer)
         elif isinstance(edit, SetMember):
             _put(_made(result, edit.pointer.parent), edit.pointer[-1], _copied(edit.value))
+            values.append(edit)
             if edit.replaces:
                 _made(result, edit.pointer.parent).pop(edit.replaces, None)
         elif isinstance(edit, Append):
             _appended(_made(result, edit.pointer.parent), edit.pointer[-1], _copied(edit.value))
+    _check(result, values)
     # From the end of lists, so that positions stay valid.
     for pointer in sorted(set(removals), key=_order, reverse=True):
         holder = pointer.parent.read(result)
         if _holds(holder, pointer[-1]):
             del holder[pointer[-1]]
     return result
+
+
+def _check(document: Any, edits: Iterable[SetMember]) -> None:
+    """Raises ContradictionError if one edit overwrote what another had set."""
+    if not all(_has(edit.pointer.read(document), edit.value) for edit in edits):
+        raise ContradictionError
+
+
+def _has(found: Any, value: Any) -> bool:
+    """Whether `found` is `value`; an object may have more members."""
+    if isinstance(value, dict) and isinstance(found, dict):
+        return all(name in found and _has(found[name], part) for name, part in value.items())
+    return bool(found == value)
 
 
 def _holds(holder: Any, name: str | int) -> bool:

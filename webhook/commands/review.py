@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 
+from policies.documents.untyped import one_line
 from policies.model import Severity
 from policies.ray.operator import KubeRayOperator
 from webhook import offline
@@ -254,7 +255,8 @@ def _print_patched(run: ReviewRun, include_derived: bool) -> None:
 
 
 def _print_document(title: str, document: dict[str, Any]) -> None:
-    print(f"---\n# {title}")
+    # A line break in the name of a file would begin another document.
+    print(f"---\n# {one_line(title)}")
     yaml.dump(document, sys.stdout, _PlainDumper, sort_keys=False, allow_unicode=True)
 
 

@@ -1,6 +1,7 @@
 """`raywarden review --fix`: what it changes, and what it says about the rest."""
 
 import difflib
+import json
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ from webhook.fixes.kustomize import is_kustomize_patch
 from webhook.fixes.mend import MendedFile, Mender, Mending, Review, with_contents
 from webhook.fixes.proposals import NEEDS_AUTHOR, NEEDS_CHOICE
 from webhook.fixes.replace_file import CannotReplaceError, replace_file
+from webhook.reports.groups import line as one_line
 from webhook.review.run import ReviewRun
 
 _CHOICES = {FixMode.SAFE: Choice.NONE, FixMode.ALL: Choice.VALUE}
@@ -79,7 +81,9 @@ def _diff(file: MendedFile) -> Iterator[str]:
     before, after = (
         content.decode().splitlines(keepends=True) for content in (file.before, file.after)
     )
-    for line in difflib.unified_diff(before, after, file.name, file.name):
+    # A line break or an escape in a name would forge lines of the patch.
+    name = file.name if file.name.isprintable() else json.dumps(file.name)
+    for line in difflib.unified_diff(before, after, name, name):
         yield line.removesuffix("\n")
         if not line.endswith("\n"):
             yield _NO_NEWLINE
@@ -92,13 +96,13 @@ def summary(mending: Mending, failed: Mapping[str, str], *, dry_run: bool) -> It
     for file in fixed:
         rules = Counter(finding.rule for finding in file.findings)
         counted = ", ".join(_counted(*item) for item in rules.items())
-        yield f"{verb} {file.name}: {counted or 'parts of findings'}"
+        yield f"{verb} {one_line(file.name)}: {counted or 'parts of findings'}"
     for name, reason in failed.items():
-        yield f"could not write {name}: {reason}"
+        yield f"could not write {one_line(name)}: {reason}"
     reasons = Counter(reason for _, reason in mending.left)
     for finding, reason in mending.left:
         if reason not in (NEEDS_AUTHOR, NEEDS_CHOICE):
-            yield f"not fixed {finding.place}: {finding.rule}: {reason}"
+            yield one_line(f"not fixed {finding.place}: {finding.rule}: {reason}")
     count = sum(len(file.findings) for file in fixed)
     line = f"{_findings(count)} {'can be ' if dry_run else ''}fixed"
     if reasons[NEEDS_CHOICE]:

@@ -52,6 +52,8 @@ class Mender:
     kept: Mapping[str, str] = field(default_factory=dict)
     _texts: dict[str, bytes] = field(default_factory=dict)
     _tried: dict[Step, str] = field(default_factory=dict)
+    # The text in which a remedy could not be made; another remedy may change that.
+    _failed_in: dict[Step, bytes] = field(default_factory=dict)
     _made: dict[Key, Proposal] = field(default_factory=dict)
 
     def mend(self, run: ReviewRun) -> Mending:
@@ -70,9 +72,16 @@ class Mender:
         """Change the texts once; the names of those that changed."""
         by_file: dict[str, list[Proposal]] = defaultdict(list)
         for proposal in proposals(run, self.most):
-            if proposal.fix is not None and proposal.step not in self._tried:
+            if self._may_try(proposal):
                 by_file[proposal.file].append(proposal)
         return {name for name, found in by_file.items() if self._change(name, found)}
+
+    def _may_try(self, proposal: Proposal) -> bool:
+        if proposal.fix is None:
+            return False
+        if proposal.step in self._failed_in:
+            return self._failed_in[proposal.step] is not self._texts[proposal.file]
+        return proposal.step not in self._tried
 
     def _change(self, name: str, found: Sequence[Proposal]) -> bool:
         text = self._texts[name]
@@ -85,14 +94,20 @@ class Mender:
             )
         except CannotMendError as error:
             self._tried.update((proposal.step, str(error)) for proposal in found)
+            self._failed_in.update((proposal.step, text) for proposal in found)
             return False
         for index, proposal in enumerate(found):
             # A finding that comes back after its remedy is not tried again.
             self._tried[proposal.step] = mended.left.get(index, "the remedy does not remove it")
-            if index not in mended.left:
+            if index in mended.left:
+                self._failed_in[proposal.step] = text
+            else:
+                self._failed_in.pop(proposal.step, None)
                 self._made[proposal.key] = proposal
-        self._texts[name] = mended.text.encode()
-        return self._texts[name] != text
+        after = mended.text.encode()
+        if after != text:
+            self._texts[name] = after
+        return after != text
 
     def _mending(self, run: ReviewRun, before: dict[str, bytes]) -> Mending:
         remaining = list(proposals(run, self.most))

@@ -85,7 +85,9 @@ class FixableText:
             try:
                 text = self._attempt([fixes[index] for index in sorted(tried)])
             except CannotMendError as error:
-                if len(groups) == 1:
+                if len(groups) == 1 and len(groups[0]) > 1 and str(error) == _CONFLICT:
+                    waiting += [[[index]] for index in reversed(groups[0])]
+                elif len(groups) == 1:
                     left.update(dict.fromkeys(groups[0], self._reason(error, fixes, groups[0])))
                 else:
                     middle = len(groups) // 2

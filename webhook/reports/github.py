@@ -5,6 +5,7 @@ GitHub shows the first ten errors, warnings and notices of a step.
 
 from collections.abc import Iterator
 
+from policies.documents.untyped import one_line
 from webhook.reports.locations import location_of
 from webhook.reports.sentences import with_remedy
 from webhook.review.files import file_in
@@ -52,5 +53,6 @@ def _property(text: str) -> str:
 
 
 def _data(text: str) -> str:
-    """Untrusted text; a line break in it would begin another command."""
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    """Untrusted text; a line break begins another command, and logs are read on terminals."""
+    lines = map(one_line, text.replace("%", "%25").split("\n"))
+    return "%0A".join(lines)

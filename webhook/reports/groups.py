@@ -1,5 +1,6 @@
 """Equal findings, counted once: the same rule and remedy in several places."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,9 @@ from webhook.review.results import Results
 
 # Messages are short, but those of an administrator's own rules may quote whole values.
 _MAX_TEXT = 2_000
+# GitHub Actions runs workflow commands from what a step prints: `::name::` where a line begins, and
+# `##[name]` anywhere.
+_COMMAND = re.compile(r"(^\s*:|##)([:\[])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +63,8 @@ def place_title(place: Place) -> str:
 
 
 def line(text: str) -> str:
-    """Untrusted text as one printable line of bounded length."""
-    return printable(text, _MAX_TEXT)
+    """Untrusted text as one printable line of bounded length, which GitHub runs no command from."""
+    return _COMMAND.sub(r"\1 \2", printable(text, _MAX_TEXT))
 
 
 def counted(number: int, noun: str) -> str:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from policies.documents.untyped import one_line
 from webhook.manifests.comments import Comment, comments_with
 from webhook.manifests.source_text import SourceText
 
@@ -40,7 +41,9 @@ def _ignores(text: SourceText) -> Iterator[Ignore]:
             rules.pop("", None)
             covered = below.get(comment.line, comment.line)
             whole = comment.is_above
-            yield Ignore(comment, list(rules), match[2].strip(), None if whole else covered)
+            yield Ignore(
+                comment, list(rules), one_line(match[2]).strip(), None if whole else covered
+            )
 
 
 def _line_below(lines: Sequence[str], line: int, below: dict[int, int]) -> int:

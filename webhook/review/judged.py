@@ -8,7 +8,7 @@ from policies.documents.pointer import ROOT, Pointer
 from policies.model import Severity, Violation
 from policies.registry import RULES
 from webhook.manifests.dry_run import ReviewedManifest, ReviewedObject
-from webhook.manifests.read import Manifest, Written
+from webhook.manifests.read import STDIN, Manifest, Written
 from webhook.review.authored import authored_pointer
 from webhook.review.files import file_in
 from webhook.review.finding import Level, Place, ReviewFinding, Subject, SuppressedBy, Suppression
@@ -100,7 +100,11 @@ class Judge:
     def _fingerprint(
         self, place: Place, subject: Subject, rule: str, message: str, path: Iterator[str]
     ) -> str:
-        file = place.template or file_in(self._folder, place.file)
+        file = file_in(self._folder, place.file)
+        # The author of a file in the repository could name another one, whose findings are known.
+        is_rendered = place.file == STDIN or PurePath(file).is_absolute()
+        if is_rendered and place.template:
+            file = place.template
         return self._fingerprints.of(file, subject, rule, message, path)
 
     def _by_comment(self, manifest: Manifest, pointer: Pointer, rule: str) -> Suppression | None:

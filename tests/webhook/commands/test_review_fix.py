@@ -1,11 +1,13 @@
 """`raywarden review --fix`, as people and CI jobs run it."""
 
 import json
+import os
 import stat
 import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.support import factory
 from tests.webhook.commands.test_cli import run, write
@@ -141,3 +143,42 @@ def test_the_next_argument_is_a_file(tmp_path: Path) -> None:
     assert run("review", "--fix=some", str(tmp_path)).returncode == 2
     dashed = run("review", "--", "--fix")
     assert "--fix: could not be read" in dashed.stdout + dashed.stderr
+
+
+def test_remedies_that_contradict_each_other_are_settled_at_once(file: Path) -> None:
+    # One remedy quotes the value, the other replaces it.
+    text = TEXT.replace("spec:\n  ray", "spec:\n  authOptions:\n    mode: true\n  ray")
+    file.write_text(text)
+    run("review", "--fix", str(file))
+    once = file.read_text()
+    assert "mode: token\n" in once
+    run("review", "--fix", str(file))
+    assert file.read_text() == once
+
+
+def test_the_name_of_a_file_forges_no_lines(tmp_path: Path) -> None:
+    file = tmp_path / "a\n::error::x\x1b[31m.yaml"
+    file.write_text(TEXT)
+    checked = run("review", "--fix", "--dry-run", str(tmp_path))
+    fixed = run("review", "--fix", str(tmp_path))
+    written = checked.stdout + checked.stderr + fixed.stdout + fixed.stderr
+    assert "fixed" in fixed.stderr and file.read_text() == FIXED
+    assert "\x1b" not in written
+    assert not [line for line in written.splitlines() if line.startswith("::")]
+
+
+def test_a_patch_of_a_file_whose_name_is_not_utf_8(tmp_path: Path) -> None:
+    file = Path(os.fsdecode(os.fsencode(tmp_path) + b"/a\xff.yaml"))
+    file.write_text(TEXT)
+    ended = run("review", "--fix", "--dry-run", str(tmp_path))
+    assert ended.returncode == 1, ended.stderr
+    assert "+    serviceType: ClusterIP" in ended.stdout
+
+
+@pytest.mark.parametrize("name", [b"a\nkind: Pod\n---\nb.yaml", b"a\xff.yaml"])
+def test_the_name_of_a_file_is_no_part_of_a_patched_manifest(tmp_path: Path, name: bytes) -> None:
+    file = Path(write(tmp_path, "a.yaml", factory.ray_cluster()))
+    file.rename(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
+    ended = run("review", "--patch", str(tmp_path))
+    assert ended.returncode == 0, ended.stderr
+    assert [document["kind"] for document in yaml.safe_load_all(ended.stdout)] == ["RayCluster"]

@@ -87,3 +87,12 @@ def test_what_is_no_file_stays(tmp_path: Path) -> None:
         replace_file(tmp_path, b"a", b"b")
     with pytest.raises(CannotReplaceError, match="No such file"):
         replace_file(tmp_path / "missing", b"a", b"b")
+
+
+def test_a_file_of_two_names_is_replaced_once(tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_bytes(b"a")
+    (tmp_path / "b.yaml").symlink_to("a.yaml")
+    for name in ("a.yaml", "b.yaml"):
+        replace_file(tmp_path / name, b"a", b"b")
+    assert file.read_bytes() == b"b"

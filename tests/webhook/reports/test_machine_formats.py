@@ -16,6 +16,7 @@ import pytest
 
 from tests.support import factory, reviews
 from tests.support.reviews import EVERYTHING, FINDING
+from tests.webhook.reports.reviews import synthetic
 from webhook.manifests.read import UnreadableManifest
 from webhook.reports.formats import ReportFormat, render
 from webhook.reports.sarif import sarif_document
@@ -266,3 +267,9 @@ def test_every_format_of_a_real_review(tmp_path: Path) -> None:
         for result in json.loads(render(ReportFormat.SARIF, results))["runs"][0]["results"]
     ]
     assert line in regions
+
+
+def test_annotations_have_no_escapes_of_terminals() -> None:
+    written = render(ReportFormat.GITHUB, synthetic(10, "a\x1b[31m\u202eb\nc"))
+    assert "a [31m" in written and "%0A" in written
+    assert not [line for line in written.splitlines() if not line.isprintable()]

@@ -144,3 +144,11 @@ def test_a_review_without_findings_says_so() -> None:
     written = render(ReportFormat.MARKDOWN, Results(objects=[]))
     assert "Admission would allow all of 0 objects." in written
     assert "<details>" not in written
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+@pytest.mark.parametrize("text", ["::stop-commands::x", "a ##[add-mask]x"])
+def test_text_in_a_log_of_github_runs_no_command(text: str, verbose: bool) -> None:
+    written = render(ReportFormat.TEXT, synthetic(10, text), verbose=verbose)
+    assert "##[" not in written
+    assert not [line for line in written.splitlines() if line.lstrip().startswith("::")]

@@ -218,6 +218,16 @@ def test_a_text_that_is_broken_after_an_object_has_its_places(tmp_path: Path) ->
     assert public.place.line == 7
 
 
+def test_a_comment_does_not_give_a_file_the_fingerprints_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    known = {finding.fingerprint for finding in findings(Path("."), CLUSTER)}
+    Path("other").mkdir()
+    spoofed = findings(Path("other"), f"# Source: a.yaml\n{CLUSTER}")
+    assert spoofed and not known & {finding.fingerprint for finding in spoofed}
+
+
 def test_positions_are_read_for_any_order_of_documents(tmp_path: Path) -> None:
     file = tmp_path / "a.yaml"
     file.write_text(f"{CLUSTER}---\n{CLUSTER}")

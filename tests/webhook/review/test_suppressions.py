@@ -233,3 +233,11 @@ def test_many_comments_take_linear_time(tmp_path: Path, content: bytes) -> None:
 
 def test_a_text_that_is_not_yaml_has_no_comments() -> None:
     assert not list(comments_with("x", b"a: [ # y\n\x00 # x"))
+
+
+def test_a_reason_that_nobody_can_see_is_none(tmp_path: Path) -> None:
+    results = review(tmp_path, manifest(value=f"raywarden: ignore[{RULE}] \u200b\u2060"))
+    assert not by_comment(results)
+    assert [finding.message for finding in problems(results)] == [
+        f"the comment to ignore {RULE} has no reason"
+    ]
