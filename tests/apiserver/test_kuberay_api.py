@@ -74,9 +74,12 @@ MODE = {"mode": {"type": "string"}}
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (None, KubeRayOperator(False, False, False)),
-        (MODE, KubeRayOperator(True, False, False)),
-        ({**MODE, "enableK8sTokenAuth": {"type": "boolean"}}, KubeRayOperator(True, True, False)),
+        (None, KubeRayOperator(False, False, False, release=(1, 5, 0))),
+        (MODE, KubeRayOperator(True, False, False, release=(1, 5, 1))),
+        (
+            {**MODE, "enableK8sTokenAuth": {"type": "boolean"}},
+            KubeRayOperator(True, True, False, release=(1, 6)),
+        ),
     ],
 )
 def test_what_each_release_of_kuberay_knows(
