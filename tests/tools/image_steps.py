@@ -192,7 +192,8 @@ def _inspect(environment: Path) -> None:
     """Assert that the environment holds only what runs, unchanged and compiled."""
     (packages,) = environment.glob("lib/python3.*/site-packages")
     installed = {
-        distribution.metadata["Name"].lower().replace("_", "-")
+        # As in the lock file (PEP 503).
+        re.sub(r"[-_.]+", "-", distribution.metadata["Name"]).lower()
         for distribution in distributions(path=[str(packages)])
     }
     locked = set(_NAME.findall((REPOSITORY / "requirements.lock").read_text()))
