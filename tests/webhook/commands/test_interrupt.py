@@ -26,9 +26,11 @@ DEMO = [
     "deploy/dev-cluster.yaml",
     "--keep-serving",
 ]
-# Makes standard input the controlling terminal, which turns Ctrl-C into SIGINT.
+# Makes standard input the controlling terminal, which turns Ctrl-C into SIGINT. A shell lets the
+# commands that it runs in the background ignore that signal, and these tests may run there.
 _IN_TERMINAL = (
-    "import fcntl, os, sys, termios; "
+    "import fcntl, os, signal, sys, termios; "
+    "signal.signal(signal.SIGINT, signal.SIG_DFL); "
     "fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
     "os.execv(sys.argv[1], sys.argv[1:])"
 )
