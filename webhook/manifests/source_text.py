@@ -35,7 +35,7 @@ class SourceText:
         self._documents: Iterator[Positioned] = iter(())
         self._number = -1
         self._current: Positioned | None = None
-        self._template: str | None = None
+        self._templates: dict[int, str] = {}
 
     @cached_property
     def lines(self) -> list[str]:
@@ -66,10 +66,10 @@ class SourceText:
 
     def template(self, document: int) -> str:
         """The Helm template that the comment above a document names; usually empty."""
-        positioned = self._document(document)
-        if self._template is None:
-            self._template = self._template_above(positioned) if positioned else ""
-        return self._template
+        if document not in self._templates:
+            positioned = self._document(document)
+            self._templates[document] = self._template_above(positioned) if positioned else ""
+        return self._templates[document]
 
     def _template_above(self, positioned: Positioned) -> str:
         for number in range(min(positioned.start.line - 1, len(self.lines)), 0, -1):
@@ -89,10 +89,10 @@ class SourceText:
             self._documents = load_positioned(self.content.decode(errors="replace"))
         try:
             while self._number < number:
-                self._current, self._template = next(self._documents, None), None
+                self._current = next(self._documents, None)
                 self._number += 1
         except UntrustedYamlError:
-            self._current, self._template, self._number = None, None, number
+            self._current, self._number = None, number
         return self._current
 
 

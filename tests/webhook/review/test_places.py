@@ -142,6 +142,18 @@ def test_helm_names_the_template(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("padding", ["", "# " + "x" * 300_000 + "\n"], ids=["short", "long"])
+def test_each_document_has_its_own_template(tmp_path: Path, padding: str) -> None:
+    """Positions of long texts are read anew; a template must not outlive its document."""
+    text = "".join(
+        f"---\n# Source: ray/templates/{name}.yaml\n{CLUSTER.replace('demo', name)}"
+        for name in ("one", "two")
+    )
+    found = findings(tmp_path, text + padding)
+    named = {(finding.subject.name, finding.place.template) for finding in found}
+    assert named == {("one", "ray/templates/one.yaml"), ("two", "ray/templates/two.yaml")}
+
+
 def test_what_kuberay_creates_has_the_place_it_comes_from(tmp_path: Path) -> None:
     found = findings(tmp_path, JOB)
     assert line_of(found, "no-privileged", JOB) == "true}"
