@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,20 +16,25 @@ from policies.ray.operator import KubeRayOperator
 from webhook import offline
 from webhook.commands.baselines import with_baseline
 from webhook.commands.fix_option import FixMode
-from webhook.commands.outputs import outputs_of, write
+from webhook.commands.outputs import outputs_of
 from webhook.commands.progress import progress_bar
+from webhook.commands.reporting import (
+    FailOn,
+    FailOnOption,
+    MinSeverityOption,
+    OutputOption,
+    report,
+)
 from webhook.manifests.dry_run import ReviewedManifest
 from webhook.manifests.kuberay_schemas import load_schemas
 from webhook.manifests.read import Manifest
 from webhook.policy.file import load_policy
-from webhook.reports.formats import ReportFormat, render, text_lines
-from webhook.review.finding import Level
+from webhook.reports.formats import ReportFormat
 from webhook.review.run import ReadSources, ReviewBasis, ReviewRun, review_manifests
 from webhook.review.suppressions import IgnoreComments
 from webhook.settings import SetupError, from_environment
 
 _Review = Callable[[Sequence[Manifest]], ReviewRun]
-_PASSED, _FAILED, _UNREADABLE = 0, 1, 2
 
 
 def _print_schema(chosen: bool) -> None:
@@ -40,19 +44,6 @@ def _print_schema(chosen: bool) -> None:
 
         print(json_schema.text(), end="")
         raise typer.Exit()
-
-
-class FailOn(StrEnum):
-    """The level of findings from which on the exit code is 1."""
-
-    ERROR = "error"
-    WARNING = "warning"
-    NOTE = "note"
-    NEVER = "never"
-
-    @property
-    def level(self) -> Level | None:
-        return None if self is FailOn.NEVER else Level(self.value)
 
 
 def review_command(
@@ -68,16 +59,7 @@ def review_command(
     namespace: Annotated[
         str, typer.Option("--namespace", "-n", help="Namespace of manifests without one.")
     ] = "default",
-    output: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FORMAT[=FILE]",
-            help=f"Format of the report ({', '.join(ReportFormat)}), and a file for it. "
-            "May be given several times.",
-        ),
-    ] = None,
+    output: OutputOption = None,
     patch: Annotated[
         bool,
         typer.Option(
@@ -104,12 +86,8 @@ def review_command(
             help="Folder of KubeRay's CustomResourceDefinitions. Default: the fields of --kuberay."
         ),
     ] = None,
-    fail_on: Annotated[
-        FailOn, typer.Option(help="Exit with 1 for findings of this level and worse ones.")
-    ] = FailOn.ERROR,
-    min_severity: Annotated[
-        Severity, typer.Option(help="Leave out findings of a lower severity.")
-    ] = Severity.LOW,
+    fail_on: FailOnOption = FailOn.ERROR,
+    min_severity: MinSeverityOption = Severity.LOW,
     fix: Annotated[
         FixMode | None,
         typer.Option(
@@ -184,15 +162,14 @@ def review_command(
     if patch:
         _print_patched(run, include_derived)
     stdout_is_taken = patch or dry_run or (fix is not None and "-" in sources)
-    write(
+    report(
+        results,
         outputs,
-        lambda format: render(format, results, verbose=verbose),
-        lines=lambda format: text_lines(format, results, verbose=verbose),
+        fail_on,
+        verbose=verbose,
         stdout_is_taken=stdout_is_taken,
+        is_complete=is_written,
     )
-    if results.unreadable or not is_written:
-        raise typer.Exit(_UNREADABLE)
-    raise typer.Exit(_FAILED if results.fails_at(fail_on.level) else _PASSED)
 
 
 def _check_options(

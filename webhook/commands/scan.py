@@ -14,17 +14,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from policies.config import Policy
 from policies.model import Severity
 from webhook import offline, wiring
-from webhook.commands.outputs import outputs_of, write
-from webhook.commands.review import FailOn
+from webhook.commands import reporting
+from webhook.commands.outputs import outputs_of
+from webhook.commands.reporting import FailOn, FailOnOption, MinSeverityOption, OutputOption
 from webhook.policy.file import load_policy
 from webhook.ports import UnavailableError
-from webhook.reports.formats import ReportFormat, render, text_lines
+from webhook.reports.formats import ReportFormat
 from webhook.review.results import Results
 from webhook.scan.scanner import OnProgress
 from webhook.server.observer import set_up_logging
 from webhook.settings import Settings, SetupError, from_environment
-
-_PASSED, _FAILED, _UNREADABLE = 0, 1, 2
 
 
 def scan_command(
@@ -35,16 +34,7 @@ def scan_command(
     namespace: Annotated[
         str, typer.Option("--namespace", "-n", help="Only this namespace. Default: all.")
     ] = "",
-    output: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FORMAT[=FILE]",
-            help=f"Format of the report ({', '.join(ReportFormat)}), and a file for it. "
-            "May be given several times.",
-        ),
-    ] = None,
+    output: OutputOption = None,
     report: Annotated[
         bool,
         typer.Option(
@@ -53,12 +43,8 @@ def scan_command(
             "objects.",
         ),
     ] = False,
-    fail_on: Annotated[
-        FailOn, typer.Option(help="Exit with 1 for findings of this level and worse ones.")
-    ] = FailOn.ERROR,
-    min_severity: Annotated[
-        Severity, typer.Option(help="Leave out findings of a lower severity.")
-    ] = Severity.LOW,
+    fail_on: FailOnOption = FailOn.ERROR,
+    min_severity: MinSeverityOption = Severity.LOW,
     kubeconfig: Annotated[
         Path | None, typer.Option(help="Kubeconfig file. Default: $KUBECONFIG, as for kubectl.")
     ] = None,
@@ -83,14 +69,7 @@ def scan_command(
     except KeyboardInterrupt:
         print("raywarden: interrupted, nothing is reported", file=sys.stderr)
         raise typer.Exit(130) from None
-    write(
-        outputs,
-        lambda format: render(format, results, verbose=verbose),
-        lines=lambda format: text_lines(format, results, verbose=verbose),
-    )
-    if results.unreadable:
-        raise typer.Exit(_UNREADABLE)
-    raise typer.Exit(_FAILED if results.fails_at(fail_on.level) else _PASSED)
+    reporting.report(results, outputs, fail_on, verbose=verbose)
 
 
 async def _scan(
