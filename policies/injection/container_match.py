@@ -1,4 +1,4 @@
-"""Whether a container does what another does, with harmless additions by others at most."""
+"""What RayWarden's containers have in common, and whether a container does what they do."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -40,6 +40,18 @@ def has_variables(
         if required is not None and not (contains(entry, required) or contract.is_pod_ip(entry)):
             return False
     return not missing
+
+
+def own_security_context(user: int | None) -> dict[str, Any]:
+    """The security context of a container of RayWarden; without a user, the image chooses."""
+    return {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "readOnlyRootFilesystem": True,
+        "runAsNonRoot": True,
+        **({"runAsUser": user} if user else {}),
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
 
 
 def security_without_user(expected: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from policies.injection import contract
 from policies.injection.container_match import (
     contains,
     has_variables,
+    own_security_context,
     same_shape,
     security_without_user,
 )
@@ -65,15 +66,8 @@ def build(pod: Pod, image: str, facts: Facts) -> dict[str, Any]:
             "requests": {"cpu": "10m", "memory": "32Mi"},
             "limits": {"cpu": "500m", "memory": "128Mi"},
         },
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-            "readOnlyRootFilesystem": True,
-            "runAsNonRoot": True,
-            # The user that may read the key of the pod's certificate.
-            **({"runAsUser": user} if user else {}),
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        # The user that may read the key of the pod's certificate.
+        "securityContext": own_security_context(user),
         "volumeMounts": [
             dict(contract.TLS_MOUNT),
             {"name": CONFIG_VOLUME, "mountPath": _CONFIG_DIRECTORY, "readOnly": True},

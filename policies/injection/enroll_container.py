@@ -9,6 +9,7 @@ from policies.injection import contract
 from policies.injection.container_match import (
     contains,
     has_variables,
+    own_security_context,
     same_shape,
     security_without_user,
 )
@@ -44,14 +45,7 @@ def build(pod: Pod, facts: Facts) -> dict[str, Any]:
             "requests": {"cpu": "50m", "memory": "64Mi"},
             "limits": {"cpu": "500m", "memory": "128Mi"},
         },
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-            "readOnlyRootFilesystem": True,
-            "runAsNonRoot": True,
-            **({"runAsUser": user} if user else {}),
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": own_security_context(user),
         "volumeMounts": [
             {"name": contract.TLS_VOLUME, "mountPath": contract.TLS_DIRECTORY},
             {
