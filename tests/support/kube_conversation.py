@@ -2,11 +2,14 @@
 
 import asyncio
 import json
+import os
 import socket
 import ssl
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -39,6 +42,21 @@ def write_kubeconfig(file: Path, cluster: Mapping[str, Any], user: Mapping[str, 
     }
     file.write_text(json.dumps(content))
     return file
+
+
+async def run_command(fake: FakeKubeApi, *arguments: str) -> tuple[int, str, str]:
+    """The exit code, the output and the errors of a `raywarden` command that talks to `fake`."""
+    with TemporaryDirectory() as folder:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "webhook", *arguments),
+            *("--kubeconfig", str(kubeconfig_for(fake, Path(folder)))),
+            env={"PATH": os.environ["PATH"], "no_proxy": "127.0.0.1"},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        output, errors = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, output.decode(), errors.decode()
 
 
 @asynccontextmanager

@@ -1,17 +1,11 @@
 """`raywarden network-policy` on a running cluster, with the user's own rights."""
 
-import asyncio
-import os
-import sys
-from pathlib import Path
-from tempfile import TemporaryDirectory
-
 import yaml
 from aiohttp import web
 
 from tests.support.factory import Object, changed, ray_cluster, ray_job, ray_service
 from tests.support.fake_kube_api import FakeKubeApi, fails
-from tests.support.kube_conversation import conversation, kubeconfig_for
+from tests.support.kube_conversation import conversation, run_command
 from webhook.kube.api import KubeApi
 
 ANNOTATION = "raywarden.io/network-isolation"
@@ -19,17 +13,7 @@ ANNOTATION = "raywarden.io/network-isolation"
 
 async def run(fake: FakeKubeApi, *arguments: str) -> tuple[int, str, str]:
     """The exit code, the output and the errors of the command."""
-    with TemporaryDirectory() as folder:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "webhook", "network-policy", *arguments),
-            *("--kubeconfig", str(kubeconfig_for(fake, Path(folder)))),
-            env={"PATH": os.environ["PATH"], "no_proxy": "127.0.0.1"},
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        output, errors = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, output.decode(), errors.decode()
+    return await run_command(fake, "network-policy", *arguments)
 
 
 def named(name: str, namespace: str = "team-a", document: Object | None = None) -> Object:

@@ -1,32 +1,16 @@
 """`raywarden scan` as people and CI jobs run it, against an API server on a real socket."""
 
-import asyncio
-import os
-import sys
-from pathlib import Path
-from tempfile import TemporaryDirectory
-
 from aiohttp import web
 
 from tests.support.fake_kube_api import FakeKubeApi, fails
-from tests.support.kube_conversation import conversation, kubeconfig_for
+from tests.support.kube_conversation import conversation, run_command
 from tests.webhook.scan.scanned import fill
 from webhook.kube.api import KubeApi
 
 
 async def scan(fake: FakeKubeApi, *options: str) -> tuple[int, str, str]:
     """The exit code, the output and the errors of `raywarden scan`."""
-    with TemporaryDirectory() as folder:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "webhook", "scan", *options),
-            *("--kubeconfig", str(kubeconfig_for(fake, Path(folder)))),
-            env={"PATH": os.environ["PATH"], "no_proxy": "127.0.0.1"},
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        output, errors = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, output.decode(), errors.decode()
+    return await run_command(fake, "scan", *options)
 
 
 @conversation
