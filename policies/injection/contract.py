@@ -129,9 +129,9 @@ def _mounts_kuberay_tls(container: Container) -> bool:
 def _set_up_by_hand(pod: Pod) -> bool:
     """Ray's four TLS variables are set once each and turn TLS on, with the author's own files."""
     ray = pod.ray_container
-    if ray is None or not ray.variable_names >= RAY_TLS_VARIABLES.keys():
+    if ray is None or not ray.variables.names >= RAY_TLS_VARIABLES.keys():
         return False
-    once = all(len(ray.variables[name]) == 1 for name in RAY_TLS_VARIABLES)
+    once = all(len(ray.variables.of(name)) == 1 for name in RAY_TLS_VARIABLES)
     uses_raywarden_files = any(mount.get("name") == TLS_VOLUME for _, mount in ray.mounts)
     return once and not uses_raywarden_files and _literals(ray, "RAY_USE_TLS")[0] in RAY_READS_AS_ON
 
@@ -181,7 +181,7 @@ def uses_tls(container: Container) -> bool:
 
 def _literals(container: Container, name: str) -> list[str]:
     """The values of a variable, with an empty string for each `valueFrom`."""
-    return [as_str(entry.get("value")) for _, entry in container.variables.get(name, ())]
+    return [as_str(entry.get("value")) for _, entry in container.variables.of(name)]
 
 
 def is_pod_ip(entry: Mapping[str, Any]) -> bool:
@@ -246,12 +246,17 @@ _TLS_PATH = normal_path(TLS_DIRECTORY)
 
 def is_tls_directory(path: Any) -> bool:
     """`path` is a mount path that resolves to the certificate's directory."""
-    # The cheap test comes first: most paths do not contain the directory's last part.
+    # The cheap tests come first: most paths do not contain the directory's last part.
+    if path == TLS_DIRECTORY:
+        return True
     return isinstance(path, str) and "tls" in path and normal_path(path) == _TLS_PATH
 
 
 def overlaps_tls_directory(path: str) -> bool:
     """`path` is the certificate's directory, a path in it, or a parent of it."""
+    # The cheap test comes first: most paths are neither the root nor in /etc.
+    if "etc" not in path and ".." not in path and path.strip("/."):
+        return False
     return overlap(normal_path(path), _TLS_PATH)
 
 
