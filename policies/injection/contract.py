@@ -6,7 +6,7 @@ them.
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Any
@@ -51,10 +51,10 @@ _POD_IP_FIELD = {"apiVersion": "v1", "fieldPath": "status.podIP"}
 POD_IP_VARIABLE: Mapping[str, Any] = {"name": POD_IP, "valueFrom": {"fieldRef": _POD_IP_FIELD}}
 # The variables of a Ray container, in order. The pod IP is first because Kubernetes expands
 # `$(NAME)` only from variables that are listed earlier.
-VARIABLES: tuple[Mapping[str, Any], ...] = (
+VARIABLES: Sequence[Mapping[str, Any]] = [
     POD_IP_VARIABLE,
     *({"name": name, "value": value} for name, value in RAY_TLS_VARIABLES.items()),
-)
+]
 
 TLS_MOUNT: Mapping[str, Any] = {"name": TLS_VOLUME, "mountPath": TLS_DIRECTORY, "readOnly": True}
 # The containers besides the Ray container that KubeRay sets up for its own mTLS. It skips other
@@ -172,6 +172,11 @@ def _is_only_marked(pod: Pod, facts: Facts) -> bool:
     if before is None:
         return False
     return all(volume.get("name") != TLS_VOLUME for _, volume in before.volumes)
+
+
+def has_own_variables(container: Container) -> bool:
+    """RayWarden's variables are there as it writes them, and no others of their names."""
+    return container.variables.has_in_a_row(VARIABLES)
 
 
 def uses_tls(container: Container) -> bool:
