@@ -15,12 +15,15 @@ import jsonschema
 import pytest
 
 from tests.support import factory, reviews
-from tests.support.reviews import EVERYTHING, FINDING
+from tests.support.reviews import EVERYTHING, FINDING, render
 from tests.webhook.reports.reviews import synthetic
 from webhook.manifests.read import UnreadableManifest
-from webhook.reports.formats import ReportFormat, render
+from webhook.reports.formats import ReportFormat, pieces
+from webhook.reports.gitlab import gitlab_document
+from webhook.reports.json_report import json_document
 from webhook.reports.sarif import sarif_document
 from webhook.review.finding import Level, Place
+from webhook.review.results import ObjectResult, Results
 
 _SCHEMAS = os.environ.get("RAYWARDEN_REPORT_SCHEMAS", "")
 official = pytest.mark.skipif(
@@ -79,15 +82,23 @@ def test_junit_follows_the_schema_of_jenkins(results: Any) -> None:
 
 
 def test_code_scanning_shows_the_rule_and_its_remedy() -> None:
-    (rule,) = sarif(reviews.results(FINDING))["tool"]["driver"]["rules"]
+    results = reviews.results(FINDING, rules_url="https://docs.example/rules")
+    (rule,) = sarif(results)["tool"]["driver"]["rules"]
     assert rule["id"] == "no-root"
     assert rule["shortDescription"]["text"].startswith("Refuses containers that run as root")
     assert "\n\n**Fix:** set `runAsNonRoot: true`" in rule["help"]["markdown"]
     assert "\n\nFix: set `runAsNonRoot: true`" in rule["help"]["text"]
-    assert rule["helpUri"].endswith("#no-root")
+    assert rule["helpUri"] == "https://docs.example/rules#no-root"
     assert rule["defaultConfiguration"] == {"level": "error"}
     assert float(rule["properties"]["security-severity"]) >= 7
     assert "security" in rule["properties"]["tags"]
+
+
+def test_without_published_documentation_the_tool_itself_explains_a_rule() -> None:
+    (rule,) = sarif(reviews.results(FINDING))["tool"]["driver"]["rules"]
+    assert "helpUri" not in rule
+    assert "`raywarden rules explain no-root` shows" in rule["help"]["markdown"]
+    assert "http" not in render(ReportFormat.SARIF, reviews.results(FINDING)).partition("runs")[2]
 
 
 def test_a_result_of_sarif_has_its_place_and_its_object() -> None:
@@ -230,6 +241,47 @@ def test_suites_of_junit() -> None:
     assert "Reason: the image needs it" in str(out.text)
     assert broken.find("testcase/error") is not None
     assert "expired on 2026-01-31" in notes.findtext("system-out", "")
+
+
+@pytest.mark.parametrize(
+    ("fail_on", "failures"),
+    [
+        (None, {}),
+        (Level.ERROR, {"errors": "refused by no-root"}),
+        (Level.WARNING, {"errors": "refused by no-root", "warnings": "findings of no-root"}),
+    ],
+)
+def test_failures_of_junit_follow_the_level_that_fails_a_review(
+    fail_on: Level | None, failures: Any
+) -> None:
+    objects: list[ObjectResult] = []
+    for level in Level:
+        subject = replace(FINDING.subject, name=f"{level}s")
+        finding = replace(FINDING, level=level, subject=subject)
+        objects += reviews.results(finding).objects
+    written = render(ReportFormat.JUNIT, replace(EVERYTHING, objects=objects), fail_on=fail_on)
+    cases = ElementTree.fromstring(written).findall("testsuite/testcase")
+    found = {case.attrib["name"].partition("/")[2]: case.find("failure") for case in cases}
+    messages = {name: each.attrib["message"] for name, each in found.items() if each is not None}
+    assert messages == failures
+
+
+@pytest.mark.parametrize("results", [EVERYTHING, everything_hostile(), Results([])])
+def test_json_in_pieces_is_the_whole_document(results: Results) -> None:
+    document = json_document(results)
+    document["objects"] = list(document["objects"])
+    for format, whole in (
+        (ReportFormat.JSON, document),
+        (ReportFormat.GITLAB, list(gitlab_document(results))),
+    ):
+        text = json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
+        assert render(format, results) == text.encode(errors="replace").decode()
+
+
+def test_json_is_written_object_by_object() -> None:
+    objects = list(EVERYTHING.objects) * 1000
+    written = pieces(ReportFormat.JSON, replace(EVERYTHING, objects=objects))
+    assert max(map(len, written)) < 10_000
 
 
 def test_junit_stays_xml_whatever_authors_write() -> None:

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from tests.support import factory, reviews
+from tests.support.reviews import render
 from webhook.commands.baselines import with_baseline
 from webhook.manifests.read import UnreadableManifest
-from webhook.reports.formats import ReportFormat, render
+from webhook.reports.formats import ReportFormat
 from webhook.review.baseline import Baseline
 from webhook.review.finding import Level, SuppressedBy
 from webhook.review.results import Results
