@@ -2,47 +2,28 @@
 
 import json
 import os
-import re
 import shutil
 import subprocess
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import jsonschema
 import pytest
 
 from tests.support import factory, reviews
 from tests.support.reviews import EVERYTHING, FINDING, render
-from tests.webhook.reports.reviews import synthetic
-from webhook.manifests.read import UnreadableManifest
-from webhook.reports.formats import ReportFormat, pieces
-from webhook.reports.gitlab import gitlab_document
-from webhook.reports.json_report import json_document
+from tests.webhook.reports.reviews import everything_hostile, synthetic
+from webhook.reports.formats import ReportFormat
 from webhook.reports.sarif import sarif_document
 from webhook.review.finding import Level, Place
-from webhook.review.results import ObjectResult, Results
 
 _SCHEMAS = os.environ.get("RAYWARDEN_REPORT_SCHEMAS", "")
 official = pytest.mark.skipif(
     not _SCHEMAS,
     reason="RAYWARDEN_REPORT_SCHEMAS names no folder with sarif.json, gitlab.json and junit.xsd",
 )
-_HOSTILE = "a\x00\x1b[31m\r\n::error::b%0A, c: \udc80\ufffe]] > ]]><x> [a](b) {0}"
-
-
-def everything_hostile() -> Any:
-    finding = replace(
-        FINDING,
-        message=_HOSTILE,
-        remediation=_HOSTILE,
-        place=Place(f"/repository/{_HOSTILE}", 1, 1),
-        subject=replace(FINDING.subject, name=_HOSTILE),
-    )
-    broken = UnreadableManifest(_HOSTILE, _HOSTILE)
-    return reviews.results(finding, notes=[_HOSTILE], unreadable=[broken])
 
 
 def sarif(results: Any) -> Any:
@@ -224,73 +205,6 @@ def test_entries_of_gitlab() -> None:
     assert severities == ["blocker", "critical", "minor", "info"]
     assert "(in the Pod demo-head- that KubeRay creates)" in derived["description"]
     assert max(Counter(entry["fingerprint"] for entry in entries).values()) == 1
-
-
-def test_suites_of_junit() -> None:
-    root = ElementTree.fromstring(render(ReportFormat.JUNIT, EVERYTHING))
-    assert root.attrib["tests"] == "2"
-    assert (root.attrib["failures"], root.attrib["errors"]) == ("1", "1")
-    file, broken, notes = root
-    (case,) = file
-    assert case.attrib["name"] == "RayCluster team-a/demo"
-    failure, out = case
-    assert failure.attrib["message"] == "refused by no-root"
-    assert str(failure.text).count("error: no-root") == 2
-    assert "/repository/team/a.yaml:7:3: warning: no-root" in str(out.text)
-    assert "suppressed by comment: no-root" in str(out.text)
-    assert "Reason: the image needs it" in str(out.text)
-    assert broken.find("testcase/error") is not None
-    assert "expired on 2026-01-31" in notes.findtext("system-out", "")
-
-
-@pytest.mark.parametrize(
-    ("fail_on", "failures"),
-    [
-        (None, {}),
-        (Level.ERROR, {"errors": "refused by no-root"}),
-        (Level.WARNING, {"errors": "refused by no-root", "warnings": "findings of no-root"}),
-    ],
-)
-def test_failures_of_junit_follow_the_level_that_fails_a_review(
-    fail_on: Level | None, failures: Any
-) -> None:
-    objects: list[ObjectResult] = []
-    for level in Level:
-        subject = replace(FINDING.subject, name=f"{level}s")
-        finding = replace(FINDING, level=level, subject=subject)
-        objects += reviews.results(finding).objects
-    written = render(ReportFormat.JUNIT, replace(EVERYTHING, objects=objects), fail_on=fail_on)
-    cases = ElementTree.fromstring(written).findall("testsuite/testcase")
-    found = {case.attrib["name"].partition("/")[2]: case.find("failure") for case in cases}
-    messages = {name: each.attrib["message"] for name, each in found.items() if each is not None}
-    assert messages == failures
-
-
-@pytest.mark.parametrize("results", [EVERYTHING, everything_hostile(), Results([])])
-def test_json_in_pieces_is_the_whole_document(results: Results) -> None:
-    document = json_document(results)
-    document["objects"] = list(document["objects"])
-    for format, whole in (
-        (ReportFormat.JSON, document),
-        (ReportFormat.GITLAB, list(gitlab_document(results))),
-    ):
-        text = json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
-        assert render(format, results) == text.encode(errors="replace").decode()
-
-
-def test_json_is_written_object_by_object() -> None:
-    objects = list(EVERYTHING.objects) * 1000
-    written = pieces(ReportFormat.JSON, replace(EVERYTHING, objects=objects))
-    assert max(map(len, written)) < 10_000
-
-
-def test_junit_stays_xml_whatever_authors_write() -> None:
-    text = render(ReportFormat.JUNIT, everything_hostile())
-    root = ElementTree.fromstring(text)
-    case = root.find("testsuite/testcase")
-    assert case is not None
-    assert case.attrib["name"].endswith("]]><x> [a](b) {0}")
-    assert not re.search("[\x00-\x08\x0b\x0c\x0e-\x1f]", text)
 
 
 @pytest.mark.parametrize("format", ReportFormat)
