@@ -16,8 +16,8 @@ import pytest
 from aiohttp import web
 
 from tests.support.fake_kube_api import FakeKubeApi
-from webhook.kube.adapters import KubeLive
 from webhook.kube.api import KubeApi
+from webhook.kube.live import KubeLive
 from webhook.ports import UnavailableError
 
 TOKEN = "the-token-of-our-own-service-account"

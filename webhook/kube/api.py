@@ -98,9 +98,12 @@ class KubeApi:
         except NotFoundError:
             return None
 
-    async def get_path(self, path: str, *, seconds: float = _SECONDS) -> Mapping[str, Any]:
-        """The answer at a path such as `/version`; raises NotFoundError if it does not exist."""
-        return await self._read(Request("get", "GET", ApiPath(path)), seconds)
+    async def get_path(
+        self, path: str, *, seconds: float = _SECONDS, most_bytes: int = 0
+    ) -> Mapping[str, Any]:
+        """The JSON at a path, of `most_bytes` at most if not 0; raises NotFoundError."""
+        request = Request("get", "GET", ApiPath(path), most_bytes=most_bytes)
+        return await self._read(request, seconds)
 
     async def serves(self, resource: Resource) -> bool:
         """Whether the API server has a resource, as every user may ask; True if it is unknown."""

@@ -239,6 +239,14 @@ class KubeMemory:
         store = self._clusters.store
         return store.for_certs.get(namespace, name) if store else None
 
+    def fresh_ray_cluster(self, namespace: str, name: str, uid: str) -> Cluster | None:
+        """A RayCluster of this uid; None if it is not known, or if memory may be out of date."""
+        store = self._clusters.store
+        if store is None or not self._clusters.is_fresh:
+            return None
+        cluster = store.for_certs.get(namespace, name)
+        return cluster if cluster and cluster.uid == uid else None
+
     def _quotas_limiting(self, namespace: str) -> Collection[LiveQuota] | None:
         quotas: list[LiveQuota] = []
         for informer in self._quotas:
