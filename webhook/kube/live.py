@@ -89,9 +89,12 @@ class KubeLive:
 
         Calls `on_listed` with the name of each of `resources` as soon as it has been listed.
         """
-        await self._memory.wait_synced(on_listed)
-        await self._pods.informer.synced.wait()
-        on_listed(str(self._pods.informer.resource))
+
+        async def wait_for_pods() -> None:
+            await self._pods.informer.synced.wait()
+            on_listed(str(self._pods.informer.resource))
+
+        await asyncio.gather(self._memory.wait_synced(on_listed), wait_for_pods())
 
     def state_of(self, namespace: str) -> NamespaceState:
         return self._memory.state_of(namespace)
