@@ -248,7 +248,15 @@ def _verb(request: web.BaseRequest, target: Target) -> str:
 
 
 def _selected(document: Mapping[str, Any], query: Mapping[str, str]) -> bool:
-    """Whether the labels match: `name`, `!name`, `name=value`, `name!=value`, `name in (value)`."""
+    """Whether the labels match: `name`, `!name`, `name=value`, `name!=value`, `name in (value)`.
+
+    Of field selectors, only that of a pod's phase counts.
+    """
+    fields = query.get("fieldSelector", "")
+    if fields.startswith("status.phase="):
+        phase = document.get("status", {}).get("phase", "Pending")
+        if phase != fields.removeprefix("status.phase="):
+            return False
     terms = filter(None, re.split(r",(?![^(]*\))", query.get("labelSelector", "")))
     return all(_matches(term, document["metadata"].get("labels", {})) for term in terms)
 
