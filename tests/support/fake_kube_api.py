@@ -134,6 +134,8 @@ class FakeKubeApi:
         """Answer as a real API server would."""
         path = request.raw_path.partition("?")[0]
         if path in self.paths:
+            if path.endswith("/jwks") and "jwk-set+json" not in request.headers["Accept"]:
+                return _status(406, "only application/jwk-set+json is available")
             return self._answer_at(path)
         target = Target.of(path)
         verb = _verb(request, target)

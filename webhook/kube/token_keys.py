@@ -18,6 +18,8 @@ from webhook.ports import UnavailableError
 # The second document lies elsewhere, too, but what the API server says needs no further trust.
 DISCOVERY_PATH = "/.well-known/openid-configuration"
 KEYS_PATH = "/openid/v1/jwks"
+# The API server answers 406 to a client that accepts only other kinds of JSON (RFC 7517, 8.5.2).
+_KEY_SET = "application/jwk-set+json"
 # Both documents have one or two kilobytes.
 _MOST_BYTES = 64 * 1024
 # A key that the API server no longer uses is no longer used here after this time.
@@ -80,7 +82,7 @@ class TokenKeys:
         """Read the keys once; raises UnavailableError, and then the last ones stay for a while."""
         asked_at = asyncio.get_running_loop().time()
         discovery = await self._api.get_path(DISCOVERY_PATH, most_bytes=_MOST_BYTES)
-        document = await self._api.get_path(KEYS_PATH, most_bytes=_MOST_BYTES)
+        document = await self._api.get_path(KEYS_PATH, most_bytes=_MOST_BYTES, accept=_KEY_SET)
         name, keys = as_str(discovery.get("issuer")), keys_in(document)
         if not name or not keys:
             raise UnavailableError(f"get {KEYS_PATH}: there is no usable key, or no issuer")

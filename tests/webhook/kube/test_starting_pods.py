@@ -57,7 +57,7 @@ def signing(live: KubeLive, **settings: float) -> Signing:
         lambda: authorities,
         Domains(),
         CertificateProfile(timedelta(days=1)),
-        Settings(enrollments_per_minute=1000, **settings),  # type: ignore[arg-type]  # fields
+        Settings(enrollments_per_minute=1000, **settings),
         lambda: live_objects.NOW,
         time.monotonic,
         lambda: 7,

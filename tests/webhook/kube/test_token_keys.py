@@ -1,13 +1,12 @@
 """The API server's keys: read, rotated, withdrawn, and answered by something else."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 import pytest
 from aiohttp import web
 
-from certs.identity import TokenIdentity
 from tests.support import live_objects
 from tests.support.fake_kube_api import Answer, FakeKubeApi, answers_with, fails, hangs, hangs_up
 from tests.support.kube_conversation import conversation, problem, until
@@ -162,7 +161,7 @@ def test_an_answer_that_is_no_key_set_changes_nothing(fault: Answer, tmp_path: o
         fake.paths = dict(published(FIRST))
         keys = keys_of(api)
         await keys.update()
-        # The discovery document is read first. Reads are tried four times, and once more by aiohttp.
+        # The discovery document is read first. Reads are tried four times, each twice by aiohttp.
         fake.faults = [fake.serve, *[fault] * 8]
         error = str(await problem(keys.update()))
         assert "login" not in error and len(error) < 300
@@ -208,13 +207,13 @@ async def test_keys_that_cannot_be_read_again_are_not_used_for_long(
     keys = keys_of(api, stale_seconds=0.2)
     await keys.update()
     token = FIRST.token(POD, NOW)
-    assert keys.caller(token)
+    assert keys.caller(token) == live_objects.caller(POD)
     fake.forbidden = {("get", JWKS)}
     await problem(keys.update())
     await until(lambda: not _verifies(keys, token))
     fake.forbidden = set()
     await keys.update()
-    assert keys.caller(token)
+    assert keys.caller(token) == live_objects.caller(POD)
 
 
 @conversation
@@ -224,7 +223,7 @@ async def test_the_published_issuer_counts(fake: FakeKubeApi, api: KubeApi) -> N
     await keys.update()
     with pytest.raises(UndecidedTokenError):
         keys.caller(FIRST.token(POD, NOW, iss=ISSUER))
-    assert keys.caller(FIRST.token(POD, NOW, iss="https://new.example"))
-    verdict: Callable[[str], TokenIdentity] = keys.caller
+    token = FIRST.token(POD, NOW, iss="https://new.example")
+    assert keys.caller(token) == live_objects.caller(POD)
     with pytest.raises(InvalidTokenError):
-        verdict(FIRST.token(POD, NOW - 700, iss="https://new.example"))
+        keys.caller(FIRST.token(POD, NOW - 700, iss="https://new.example"))
