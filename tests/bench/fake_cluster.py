@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,6 @@ from tests.support.pod_tokens import TokenSigner, published
 
 PODS, CLUSTERS = 10_000, 500
 SIGNER = TokenSigner("RS256")
-_BOOKMARK_SECONDS = 20
 _SETTINGS = {
     "HOST": "127.0.0.1",
     "ADMISSION_PORT": "0",
@@ -102,12 +101,7 @@ def _api(pods: Sequence[Object]) -> Iterator[FakeKubeApi]:
     async def serve() -> None:
         async with listening(api):
             started.set()
-            while not stop.is_set():
-                # As an API server does, so that memory counts as fresh.
-                for plural in ("pods", "rayclusters"):
-                    api.bookmark(plural)
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), _BOOKMARK_SECONDS)
+            await stop.wait()
 
     thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), daemon=True)
     thread.start()

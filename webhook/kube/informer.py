@@ -29,8 +29,10 @@ _WATCH_SECONDS = 240.0
 _SHORT_WATCH_SECONDS = 0.5
 _FIRST_PAUSE_SECONDS = 0.5
 _MAX_PAUSE_SECONDS = 30.0
-# API servers send a bookmark every minute, even if nothing changes. After a longer silence, the
-# connection may have died, and memory may be out of date.
+# Where a lag matters, watches are this short: their ends, like events and bookmarks, show that the
+# connection is alive. API servers need not send bookmarks. After a longer silence, memory may be
+# out of date.
+BRIEF_WATCH_SECONDS = 60.0
 _FRESH_SECONDS = 75.0
 # Before the first list, the replica cannot serve: retry sooner.
 _UNSYNCED_PAUSE_SECONDS = 3.0
@@ -59,6 +61,7 @@ class Informer(Generic[S]):
         fields: str = "",
         on_change: Callable[[], None] = lambda: None,
         resync_seconds: float = _RESYNC_SECONDS,
+        watch_seconds: float = _WATCH_SECONDS,
         retry_seconds: float = _MAX_PAUSE_SECONDS,
         fresh_seconds: float = _FRESH_SECONDS,
     ) -> None:
@@ -71,6 +74,7 @@ class Informer(Generic[S]):
         self._fields = fields
         self._on_change = on_change
         self._resync_seconds = resync_seconds
+        self._watch_seconds = watch_seconds
         self._retry_seconds = retry_seconds
         self._fresh_seconds = fresh_seconds
         # When the API server last said something about this resource, on the clock of the loop.
@@ -164,7 +168,7 @@ class Informer(Generic[S]):
             events = self._api.watch(
                 self.resource,
                 self._version,
-                seconds=min(remaining, _WATCH_SECONDS),
+                seconds=min(remaining, self._watch_seconds),
                 labels=self._labels,
                 fields=self._fields,
             )
@@ -177,6 +181,7 @@ class Informer(Generic[S]):
             # would be a busy loop.
             if not received_event and clock() - started < _SHORT_WATCH_SECONDS:
                 raise UnavailableError(f"watch {self.resource}: ended as soon as it began")
+            self._heard_at = clock()
             self._succeeded(_IN_SYNC)
 
     def _apply(self, event: Event) -> None:

@@ -14,7 +14,7 @@ from policies.cluster.roles import RbacRole
 from policies.cluster.state import NamespaceState
 from policies.documents.metadata import metadata_of
 from webhook.kube.api import KubeApi
-from webhook.kube.informer import Informer
+from webhook.kube.informer import BRIEF_WATCH_SECONDS, Informer
 from webhook.kube.isolation import KubeIsolation
 from webhook.kube.kuberay import KubeRayDiscovery
 from webhook.kube.network_store import EndpointStore, NetworkPolicyStore
@@ -80,10 +80,13 @@ class KubeMemory:
             )
 
         self._namespaces = informer(NAMESPACES, partial(ObjectStore, _namespace_metadata))
-        self._clusters = informer(
+        self._clusters = Informer(
+            api,
             RAY_CLUSTERS,
             lambda: RayClusterStore(self._clusters.store),
-            lambda: self.isolation.clusters_changed(),
+            on_change=lambda: self.isolation.clusters_changed(),
+            watch_seconds=BRIEF_WATCH_SECONDS,
+            retry_seconds=retry_seconds,
         )
         self._services = informer(SERVICES, ServiceStore)
         self._endpoints = Informer(

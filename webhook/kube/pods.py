@@ -12,7 +12,7 @@ from policies.documents.metadata import metadata_of
 from policies.documents.untyped import as_dict, dict_items
 from policies.ray.membership import RAY_CLUSTER_LABEL
 from webhook.kube.api import KubeApi
-from webhook.kube.informer import Informer
+from webhook.kube.informer import BRIEF_WATCH_SECONDS, Informer
 from webhook.kube.objects import pod_of
 from webhook.kube.request import Resource
 from webhook.kube.store import ByNamespace
@@ -39,6 +39,7 @@ class StartingPods:
             lambda: PodStore(self._wake),
             labels=RAY_CLUSTER_LABEL,
             fields=_FIELDS,
+            watch_seconds=BRIEF_WATCH_SECONDS,
             retry_seconds=retry_seconds,
         )
 
@@ -71,7 +72,7 @@ class StartingPods:
 
 
 class PodStore:
-    """Pods as JSON of what an enrollment needs: a tenth of the memory of the objects in it.
+    """Pods as JSON of what an enrollment needs, which is half of the memory of the objects.
 
     `on_event` is called with the namespace and the name of each pod that changes.
     """
@@ -91,7 +92,8 @@ class PodStore:
     def put(self, namespace: str, name: str, document: Mapping[str, Any]) -> None:
         content = orjson.dumps(_needed(document))
         if len(content) <= _MOST_BYTES:
-            self._pods.set(namespace, name, content)
+            # A copy, because orjson leaves kilobytes of its buffer to every result.
+            self._pods.set(namespace, name, bytes(memoryview(content)))
         else:
             self._pods.remove(namespace, name)
         self._on_event(namespace, name)

@@ -213,10 +213,30 @@ async def test_memory_that_may_be_out_of_date_is_not_used(fake: FakeKubeApi, api
         assert pods.informer.up_to_date and not pods.informer.is_fresh
         fake.bookmark("pods")
         await until(lambda: pods.get("team-a", NAME, UID) is not None)
+        await until(lambda: pods.get("team-a", NAME, UID) is None)
+        fake.bookmark("pods")
+        await until(lambda: pods.get("team-a", NAME, UID) is not None)
         fake.forbidden = {("watch", "pods"), ("list", "pods")}
         fake.forget()
         await until(lambda: not pods.informer.up_to_date)
         assert pods.get("team-a", NAME, UID) is None
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@conversation
+async def test_watches_that_end_in_time_keep_memory_fresh(fake: FakeKubeApi, api: KubeApi) -> None:
+    fill(fake)
+    informer = Informer(
+        api, PODS, lambda: PodStore(lambda namespace, name: None),
+        watch_seconds=1, fresh_seconds=1.5,
+    )  # fmt: skip
+    task = asyncio.create_task(informer.run())
+    try:
+        await informer.synced.wait()
+        await until(lambda: len(fake.watches("pods")) == 4 or not informer.is_fresh)
+        assert informer.is_fresh, "no event and no bookmark arrived, but the watches ended"
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
