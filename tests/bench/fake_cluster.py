@@ -77,6 +77,9 @@ def fake_cluster() -> Iterator[FakeCluster]:
             _on_separate_cores(process.pid)
             trust = ssl.create_default_context(cafile=str(ca_file))
             server = RunningServer(process, log_file, ca_file, folder, *ports, trust)
+            # Until then, the server has tokens reviewed, which the fake does not know.
+            while not any(event["event"] == "token keys read" for event in server.log()):
+                time.sleep(0.05)
             yield FakeCluster(server, api, tokens)
         finally:
             process.kill()
@@ -93,6 +96,8 @@ def _api(pods: Sequence[Object]) -> Iterator[FakeKubeApi]:
         api.put("rayclusters", live_objects.ray_cluster(*_cluster(number)))
     for pod in pods:
         api.put("pods", pod)
+    # The fake selects all pods anew for each page.
+    api.page_size = PODS
     # The history is of no use, and makes each watch slow.
     api.forget()
     started, stop = threading.Event(), asyncio.Event()
