@@ -75,8 +75,8 @@ def is_subdomain(text: str) -> bool:
 
 def variable(container: Container, name: str) -> str:
     """The literal that KubeRay reads of a variable: that of the first entry in `env`."""
-    if name not in container.variable_names:
+    if name not in container.variables.names:
         return ""
-    _, entry = container.variables[name][0]
+    _, entry = container.variables.of(name)[0]
     value = entry.get("value")
     return value if isinstance(value, str) else ""

@@ -240,7 +240,7 @@ def without_copies(
 
 def _copies_in(workload: Workload) -> list[_Copy]:
     return [
-        _Copy(container.pointer, pod.title_of(container), pod.title_of(pod.ray_container))
+        _Copy(container.pointer, container.title, pod.ray_container.title)
         for pod in workload.pods
         for container in pod.containers
         if pod.ray_container and kuberay.is_copy_of_ray(container)

@@ -59,9 +59,11 @@ def test_a_copy_of_rays_container_does_not_repeat_its_violations(
 
 def test_a_violation_that_only_the_copy_has_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     def of_copies(rule: NoHostAccess, workload: Workload, facts: Facts) -> Iterator[Violation]:
-        for container, title in workload.containers:
+        for container in workload.containers:
             if container.name == "wait-gcs-ready":
-                yield rule.violation(f"{title} is here", container.pointer / "env", "remove env")
+                yield rule.violation(
+                    f"{container.title} is here", container.pointer / "env", "remove env"
+                )
 
     monkeypatch.setattr(NoHostAccess, "check", of_copies)
     review = reviewed(factory.ray_cluster())
@@ -72,8 +74,10 @@ def test_a_violation_that_only_the_copy_has_stays(monkeypatch: pytest.MonkeyPatc
 
 def test_another_remediation_is_another_violation(monkeypatch: pytest.MonkeyPatch) -> None:
     def of_pods(rule: NoHostAccess, workload: Workload, facts: Facts) -> Iterator[Violation]:
-        for container, title in workload.containers:
-            yield rule.violation(f"{title} is here", container.pointer, f"drop {container.name}")
+        for container in workload.containers:
+            yield rule.violation(
+                f"{container.title} is here", container.pointer, f"drop {container.name}"
+            )
 
     monkeypatch.setattr(NoHostAccess, "check", of_pods)
     found = messages_of_derived(reviewed(factory.ray_cluster()))
@@ -123,7 +127,7 @@ def submitters(review: ReviewedManifest, kind: str) -> list[Object]:
         container.raw
         for derived in review.derived
         if derived.kind == kind
-        for container, _ in Workload(kind, derived.document).containers
+        for container in Workload(kind, derived.document).containers
     ]
     return [dict(container) for container in containers if container["name"] == SUBMITTER]
 
