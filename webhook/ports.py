@@ -143,10 +143,7 @@ class LiveObjects(Protocol):
         ...
 
     async def pod(self, namespace: str, name: str, uid: str) -> LivePod | None:
-        """The pod of this name; None if it does not exist.
-
-        It is the one of this `uid` as it was a moment ago, or whatever pod has the name now.
-        """
+        """The pod of this uid as it was a moment ago, or the one that has its name now, if any."""
         ...
 
     async def wait_for_pod(self, namespace: str, name: str, seconds: float) -> None:
@@ -158,10 +155,7 @@ class LiveObjects(Protocol):
         ...
 
     async def opted_in_cluster(self, namespace: str, name: str) -> Cluster | None:
-        """A Ray cluster without KubeRay, which lives as long as its namespace.
-
-        None if the namespace does not exist.
-        """
+        """A Ray cluster without KubeRay, which lives as long as its namespace; None without it."""
         ...
 
     async def services(self, namespace: str) -> Iterable[Service]:

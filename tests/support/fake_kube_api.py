@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import re
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -11,6 +10,8 @@ from urllib.parse import unquote
 
 import jsonpatch
 from aiohttp import web
+
+from tests.support.selectors import is_selected
 
 Answer = Callable[[web.BaseRequest], Coroutine[Any, Any, web.StreamResponse]]
 
@@ -174,7 +175,7 @@ class FakeKubeApi:
         items = [
             document
             for (plural, _, _), document in sorted(self.objects.items())
-            if target.contains(plural, document) and _selected(document, request.query)
+            if target.contains(plural, document) and is_selected(document, request.query)
         ]
         token = request.query.get("continue", "page 0+/=")
         start = int(token.removeprefix("page ").removesuffix("+/="))
@@ -225,7 +226,7 @@ class FakeKubeApi:
                     changed = self._changed
                     for event_version, event_type, plural, document in list(self._events):
                         if event_version > version and target.contains(plural, document):
-                            if not _selected(document, request.query):
+                            if not is_selected(document, request.query):
                                 event_type = "DELETED"
                             await response.write(_event_line(event_type, document))
                             version = event_version
@@ -247,30 +248,6 @@ def _verb(request: web.BaseRequest, target: Target) -> str:
     if request.method == "GET" and not target.name:
         return "watch" if "watch" in request.query else "list"
     return {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch"}[request.method]
-
-
-def _selected(document: Mapping[str, Any], query: Mapping[str, str]) -> bool:
-    """Whether the labels match: `name`, `!name`, `name=value`, `name!=value`, `name in (value)`.
-
-    Of field selectors, only that of a pod's phase counts.
-    """
-    fields = query.get("fieldSelector", "")
-    if fields.startswith("status.phase="):
-        phase = document.get("status", {}).get("phase", "Pending")
-        if phase != fields.removeprefix("status.phase="):
-            return False
-    terms = filter(None, re.split(r",(?![^(]*\))", query.get("labelSelector", "")))
-    return all(_matches(term, document["metadata"].get("labels", {})) for term in terms)
-
-
-def _matches(term: str, labels: Mapping[str, str]) -> bool:
-    name, equal, value = term.partition("=")
-    if equal:
-        return (labels.get(name.rstrip("!")) == value) is not name.endswith("!")
-    name, operator, values = term.partition(" in ")
-    if operator:
-        return labels.get(name) in [value.strip() for value in values.strip("()").split(",")]
-    return (term.lstrip("!") in labels) is not term.startswith("!")
 
 
 def _status(code: int, message: str) -> web.Response:

@@ -37,7 +37,7 @@ def test_full_buckets_are_forgotten() -> None:
     limit.refund(4999)
     assert limit.wait(4999) == 0 and len(limit) <= 600
     now += 60
-    for number in range(600):
+    for _ in range(600):
         limit.spend("one")
         now += 6
     assert len(limit) == 1
