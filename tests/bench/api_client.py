@@ -1,6 +1,8 @@
 """A light client of a real API server: kept connections, with one request at a time on each."""
 
 import asyncio
+import json
+import re
 import ssl
 import time
 from collections.abc import Iterator, Sequence
@@ -169,9 +171,17 @@ async def _create(
 ) -> None:
     answer = await connection.send(request)
     while answer.status != _CREATED:
-        outcome.refused.append(answer.body.decode()[:500])
+        outcome.refused.append(_message(answer))
         await asyncio.sleep(_RETRY_SECONDS)
         answer = await connection.send(request)
     outcome.took.append(answer.seconds + late)
     if expects_mutation and _ENROLLS not in answer.body:
         outcome.unmutated += 1
+
+
+def _message(answer: Answer) -> str:
+    """Why the API server refused; its first line, without the name that it gave the pod."""
+    message = str(json.loads(answer.body).get("message", ""))
+    first, *_ = message.splitlines() or [""]
+    anonymous = re.sub('pods "[^"]*"', "pods", first)
+    return f"{answer.status} {anonymous[:200]}"

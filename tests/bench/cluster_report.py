@@ -9,6 +9,7 @@ from tests.apiserver.replica import Replica
 from tests.bench.api_client import Outcome
 
 _KIBIBYTES = 1024
+_REFUSALS_SHOWN = 3
 
 
 def title() -> None:
@@ -25,6 +26,8 @@ def row(name: str, outcome: Outcome) -> None:
     cpu = f"{outcome.of_api_server * each:>9.1f}{outcome.of_replicas * each:>9.1f}"
     problems = f"{len(outcome.refused):>9}{outcome.unmutated:>11}"
     print(f"{name:<42}{outcome.rate:>6.0f}{p50:>9.1f}{p99:>9.1f}{cpu}{problems}", flush=True)
+    for text in sorted(set(outcome.refused))[:_REFUSALS_SHOWN]:
+        print(f"  {text}", flush=True)
 
 
 def difference(without: Outcome, with_raywarden: Outcome) -> None:
