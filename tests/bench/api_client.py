@@ -71,9 +71,6 @@ class Connection(asyncio.Protocol):
         self._transport.write(request)
         return await self._answer
 
-    def close(self) -> None:
-        self._transport.close()
-
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # The transports of uvloop behave like those of asyncio, but do not derive from them.
         self._transport = cast(asyncio.WriteTransport, transport)
