@@ -91,7 +91,8 @@ class _Bench:
         """
         with Service() as service, ExitStack() as stack:
             for _ in range(2):
-                started = serving(self._installation, **_AS_INSTALLED)
+                settings = {**_AS_INSTALLED, "SIGNER_URL": service.enrollment}
+                started = serving(self._installation, **settings)
                 service.replicas.append(stack.enter_context(started))
             self._installation.register_at(service.admission, service.admission)
             await self._begin(service.replicas)
