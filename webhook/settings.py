@@ -203,6 +203,12 @@ class Settings(BaseModel):
         description="how long an idle connection is kept open; longer than the API server keeps "
         "it (90 s), because the API server must close first",
     )
+    max_connection_seconds: float = Field(
+        60.0,
+        gt=0,
+        description="a connection older than a random part (half or more) of this is closed with "
+        "its next answer, so that the API server also connects to replicas added later",
+    )
     max_connections: int = Field(
         1000,
         gt=0,
