@@ -37,8 +37,8 @@ def main(arguments: list[str]) -> str | None:
         _PARTS[name]()
     file = records.machine_file()
     before = records.read(file)
-    print("", *records.comparison(before, figures.measured), sep="\n")
     records.write(file, records.merged(before, figures.measured))
+    print("", *records.comparison(before, figures.measured), sep="\n")
     if "--publish" in arguments:
         published = records.merged(records.read(records.PUBLISHED), figures.measured)
         records.write(records.PUBLISHED, published)

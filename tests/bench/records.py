@@ -51,8 +51,10 @@ class Change:
 
     def __str__(self) -> str:
         old = self.before.figure
-        percent = (self.now.median / old.median - 1) * 100
-        return f"{self.now.name}: {old.text} -> {self.now.text} ({percent:+.0f} %)"
+        change = f"{self.now.name}: {old.text} -> {self.now.text}"
+        if not old.median:
+            return change
+        return f"{change} ({self.now.median / old.median - 1:+.0%})"
 
 
 _ADAPTER = TypeAdapter(list[Record])

@@ -49,10 +49,12 @@ def test_the_comparison_names_the_worst_first() -> None:
     assert records.comparison(old, now) == [
         "compared with the last run of this machine: 2 worse, 1 better, "
         "0 the same within the noise",
-        "worse:  admission: b, us: 100.0 -> 300.0 (+200 %)",
-        "worse:  admission: a, us: 100.0 -> 200.0 (+100 %)",
-        "better: admission: c, us: 100.0 -> 50.0 (-50 %)",
+        "worse:  admission: b, us: 100.0 -> 300.0 (+200%)",
+        "worse:  admission: a, us: 100.0 -> 200.0 (+100%)",
+        "better: admission: c, us: 100.0 -> 50.0 (-50%)",
     ]
+    never = records.comparison([record(figure(0))], [figure(3)])
+    assert never[1:] == ["worse:  admission: mutate, us: 0.0 -> 3.0"]
     assert "no earlier run" in records.comparison([], now)[0]
 
 
