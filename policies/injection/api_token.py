@@ -30,7 +30,7 @@ def needs_token(pod: Pod, workload: Workload) -> bool:
         if pod.container("autoscaler"):
             return True
     return any(
-        "RAY_ENABLE_K8S_TOKEN_AUTH" in container.variable_names for container in pod.ray_containers
+        "RAY_ENABLE_K8S_TOKEN_AUTH" in container.variables.names for container in pod.ray_containers
     )
 
 

@@ -24,6 +24,8 @@ PUBLISHED = REPOSITORY / "tests" / "bench" / "published.json"
 # A change is real if it exceeds this part of the value and four times the spread of both runs. For
 # normally distributed noise that is 2.7 standard deviations.
 _LEAST_CHANGE = 0.05
+# The noise of a single round is unknown.
+_LEAST_CHANGE_OF_ONE = 0.2
 _SPREADS = 4
 
 
@@ -102,7 +104,9 @@ def changes(before: Iterable[Record], now: Iterable[Figure]) -> list[Change]:
 
 def _differ(old: Figure, new: Figure) -> bool:
     noise = _SPREADS * (old.spread + new.spread)
-    return abs(new.median - old.median) > max(noise, _LEAST_CHANGE * abs(old.median))
+    is_known = min(len(old.rounds), len(new.rounds)) > 1
+    least = _LEAST_CHANGE if is_known else _LEAST_CHANGE_OF_ONE
+    return abs(new.median - old.median) > max(noise, least * abs(old.median))
 
 
 def _gain(change: Change) -> float:

@@ -33,6 +33,9 @@ def record(before: Figure) -> Record:
         ((100, 101, 99), (100, 101, 900), False, []),
         ((100, 101, 900), (150, 151, 149), False, [True]),
         ((0, 0, 0), (0, 0, 0), False, []),
+        # one round says nothing about noise
+        ((100,), (119,), False, []),
+        ((100,), (121,), False, [True]),
     ],
 )
 def test_a_change_exceeds_the_noise_of_both_runs(
