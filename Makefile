@@ -64,8 +64,12 @@ $(E2E_INSTALLED): tests/e2e/requirements.lock
 e2e: $(INSTALLED) $(E2E_INSTALLED) ## Test real Ray clusters, as root (RAY=2.52.1 selects a version).
 	E2E_RAY=$(E2E) tests/e2e/isolated $(BIN)/pytest -p no:xdist tests/e2e
 
-bench: $(INSTALLED) ## Measure throughput, latency, start time and memory.
-	$(BIN)/python -m tests.bench
+bench: $(INSTALLED) ## Measure speed and memory, and compare with the last run here (ONLY="admission scan").
+	$(BIN)/python -m tests.bench $(ONLY)
+
+bench-publish: $(INSTALLED) ## Measure like bench, and show the figures in the documentation.
+	$(BIN)/python -m tests.bench --publish $(ONLY)
+	$(BIN)/python -m tests.tools.docs
 
 bench-cluster: $(INSTALLED) ## Measure creates through an API server, as in a storm: make bench-cluster [PODS=500].
 	$(BIN)/python -m tests.bench.cluster $(PODS)
@@ -85,4 +89,4 @@ image-steps: $(INSTALLED) ## Run the steps of the Dockerfile without a builder, 
 clean: ## Remove all build products except Ray's environments (.venv-e2e*).
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
-.PHONY: help install run demo test check fmt new-rule golden docs bench e2e lock image image-steps clean
+.PHONY: help install run demo test check fmt new-rule golden docs bench bench-publish e2e lock image image-steps clean

@@ -194,12 +194,12 @@ class Settings(BaseModel):
         description="time for receiving a request header, and for the client to read an answer; "
         "slower connections are closed",
     )
-    # More than 90 s: closing before the API server does would lose a request on its way.
     keep_alive_seconds: int = Field(
-        130,
-        gt=90,
-        description="how long an idle connection is kept open; longer than the API server keeps "
-        "it (90 s), because the API server must close first",
+        130, gt=90, description="how long an idle connection is kept; the API server keeps it 90 s"
+    )
+    # Random, so that connections do not end together: without it, new replicas get no calls.
+    max_connection_seconds: float = Field(
+        60.0, gt=0, description="from half of this age on, a connection is closed with an answer"
     )
     max_connections: int = Field(
         1000, gt=0, description="connections per port; beyond it, the one idle longest is closed"

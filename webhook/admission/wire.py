@@ -44,7 +44,8 @@ class _UserInfo(_Envelope):
     username: str = ""
     uid: str = ""
     groups: tuple[str, ...] = ()
-    extra: dict[str, tuple[str, ...]] = {}
+    # A factory, because pydantic makes a deep copy of a default that can change.
+    extra: dict[str, tuple[str, ...]] = Field(default_factory=dict)
 
 
 class AdmissionRequest(_Envelope):
