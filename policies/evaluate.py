@@ -7,12 +7,18 @@ from itertools import islice
 from typing import Any
 
 from policies.cluster.related_object import RelatedObject
+from policies.cluster.size import (
+    MAX_CHARACTERS,
+    MAX_CONTAINERS,
+    MAX_GROUPS,
+    exceeded_limit,
+    max_values_of,
+)
 from policies.config import Policy
 from policies.deletion import only_ends_something
 from policies.documents.pointer import ROOT
 from policies.model import Facts, Failure, Mode, Profile, Rule, Violation
 from policies.ray.workload import Kind, Workload
-from policies.size import MAX_CHARACTERS, MAX_CONTAINERS, MAX_GROUPS, exceeded_limit, max_values_of
 
 # More than anyone reads, and few enough that one object cannot fill the server's memory.
 _MAX_FINDINGS = 500

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from policies.cluster.related_object import RelatedObject
+from policies.cluster.size import exceeded_limit
 from policies.documents.draft import Draft, UnreadableValueError
 from policies.documents.patch import Change, Operation, compact, operations_of
 from policies.injection.hint import write_hint
@@ -13,14 +14,16 @@ from policies.model import Facts, Failure, Mutation
 from policies.ray.pod import Pod
 from policies.ray.workload import Kind, Workload
 from policies.registry import MUTATIONS
-from policies.size import exceeded_limit
 
 _FOR_EVERY_CLUSTER = tuple(mutation for mutation in MUTATIONS if not mutation.needs_tls)
-_MUTATIONS_OF = {
-    kind: tuple(mutation for mutation in MUTATIONS if kind in mutation.kinds)
-    for kind in ("RayCluster", "Pod", "Job")
-}
 _ORDER = tuple(mutation.id for mutation in MUTATIONS)
+
+
+def _mutations_of(kind: str) -> tuple[Mutation, ...]:
+    return tuple(mutation for mutation in MUTATIONS if kind in mutation.kinds)
+
+
+_BY_KIND = {kind: _mutations_of(kind) for kind in ("RayCluster", "Pod", "Job")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,7 @@ def _unchanged(reason: object) -> str:
 
 def _mutations_for(subject: Workload | RelatedObject, facts: Facts) -> Sequence[Mutation]:
     if is_target(subject, facts):
-        return _MUTATIONS_OF.get(subject.kind, ())
+        return _BY_KIND.get(subject.kind, ())
     return _FOR_EVERY_CLUSTER if subject.kind == "RayCluster" else ()
 
 
