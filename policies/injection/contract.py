@@ -170,6 +170,11 @@ def _is_only_marked(pod: Pod, facts: Facts) -> bool:
     return all(volume.get("name") != TLS_VOLUME for _, volume in before.volumes)
 
 
+def has_own_variables(container: Container) -> bool:
+    """RayWarden's variables are there as it writes them, and no others of their names."""
+    return container.variables.has_in_a_row(VARIABLES)
+
+
 def uses_tls(container: Container) -> bool:
     """Each of Ray's four TLS variables is set exactly once, to the value of the contract."""
     return all(_literals(container, name) == [value] for name, value in RAY_TLS_VARIABLES.items())

@@ -1,8 +1,7 @@
 """The security context of containers: the defaults RayWarden writes, and the effective values."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from policies.configured import Injection
 from policies.documents.pointer import Pointer
@@ -46,8 +45,7 @@ def takes_defaults(container: Container) -> bool:
     return container.list_name != "ephemeralContainers" and container.name != ENROLL_CONTAINER
 
 
-@dataclass(frozen=True, slots=True)
-class EffectiveSecurityContext:
+class EffectiveSecurityContext(NamedTuple):
     """A container's effective security context: its own, its pod's, and defaults to be written."""
 
     container: Container

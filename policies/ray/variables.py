@@ -50,6 +50,14 @@ class Variables:
         place = self._ordered.index(name)
         return [(place, self._env[place])]
 
+    def has_in_a_row(self, entries: Sequence[Mapping[str, Any]]) -> bool:
+        """The list has exactly these entries one after the other, and no other of their names."""
+        first = entries[0]["name"]
+        if self._by_name is not None or first not in self.names:
+            return False
+        place = self._ordered.index(first)
+        return self._env[place : place + len(entries)] == entries
+
     def like(self, prefix: str) -> set[str]:
         """The names that begin with `prefix`; fast if there are none."""
         if prefix not in self._text:

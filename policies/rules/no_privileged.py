@@ -59,6 +59,8 @@ _PROFILES = {"seccompProfile": "seccomp", "appArmorProfile": "AppArmor"}
 _FIELDS = frozenset(
     {"add", "privileged", "procMount", "seLinuxOptions", "sysctls", "windowsOptions", *_PROFILES}
 )
+# Comparing with more contexts would take longer than judging another one.
+_MOST_JUDGED = 4
 _SANDBOX_PARAMETERS = "sandboxNamespaces, sandboxImages and sandboxHostUsers of no-privileged"
 _FIX_PROFILE = "set type: RuntimeDefault"
 _FIX_PROFILE_OF_RAY = (
@@ -112,10 +114,17 @@ class NoPrivileged(Rule):
         may_be_unsafe = not _FIELDS.isdisjoint(workload.summary.fields)
         sandboxes = self._sandboxes(workload, facts) if may_be_unsafe else ()
         for pod in workload.pods:
-            if may_be_unsafe or pod.annotations:
+            if pod.annotations or not _FIELDS.isdisjoint(pod.security_context) or sandboxes:
                 yield from self._check_pod(pod, sandboxes)
+        # Most containers of a workload have equal contexts.
+        judged: list[Mapping[str, Any]] = []
         for container in workload.containers if may_be_unsafe else ():
-            yield from self._check_container(container, workload, sandboxes)
+            if container.security_context in judged:
+                continue
+            findings = list(self._check_container(container, workload, sandboxes))
+            yield from findings
+            if not findings and not sandboxes and len(judged) < _MOST_JUDGED:
+                judged.append(container.security_context)
 
     def _sandboxes(self, workload: Workload, facts: Facts) -> Collection[Pointer]:
         """The containers that are exempt, because they run Ray sandboxes."""

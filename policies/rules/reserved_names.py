@@ -65,14 +65,16 @@ class ReservedNames(Rule):
         for pod in workload.pods:
             yield from self._check_volumes(pod)
             if workload.cluster and pod.role is not PodRole.SUBMITTER:
-                place = pod.pointer / "metadata" / "labels"
-                title = f"the {pod.title}"
-                yield from self._check_labels(pod.labels, place, title, contract.MANAGED)
+                labels = _reserved(pod.labels, contract.MANAGED)
+                if labels:
+                    place = pod.pointer / "metadata" / "labels"
+                    yield from self._report_labels(labels, place, pod.title)
         yield from self._check_containers(workload, facts)
         yield from self._check_dashboard(workload, facts)
         for group in workload.cluster.groups if workload.cluster else ():
-            labels, place = as_dict(group.raw.get("labels")), group.pointer / "labels"
-            yield from self._check_labels(labels, place, f"the {group.title}", allowed=None)
+            labels = _reserved(as_dict(group.raw.get("labels")), allowed=None)
+            if labels:
+                yield from self._report_labels(labels, group.pointer / "labels", group.title)
 
     def _check_containers(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
         # TLS that is set up by hand may use the directory, because Ray's documentation does.
@@ -111,18 +113,13 @@ class ReservedNames(Rule):
                 message = f"volume {name} of the {pod.title} has a reserved name but another source"
                 yield self.violation(message, place, _RENAME)
 
-    def _check_labels(
-        self, labels: Mapping[str, Any], pointer: Pointer, title: str, allowed: str | None
+    def _report_labels(
+        self, names: Sequence[str], pointer: Pointer, title: str
     ) -> Iterator[Violation]:
-        """KubeRay copies these labels to pods, where RayWarden's labels control the protection.
-
-        `allowed` is the only value that the marker label may have; None allows no marker label.
-        """
-        for name, value in labels.items():
-            is_marker = name == contract.MARKER_LABEL and value == allowed
-            if name.startswith(_LABEL_PREFIX) and not is_marker:
-                message = f"{title} sets the label {name}, which is reserved for RayWarden"
-                yield self.violation(message, pointer / name, f"remove {name}")
+        """KubeRay copies these labels to pods, where RayWarden's labels control the protection."""
+        for name in names:
+            message = f"the {title} sets the label {name}, which is reserved for RayWarden"
+            yield self.violation(message, pointer / name, f"remove {name}")
 
     def _check_env(self, container: Container, reserved: Set[str]) -> Iterator[Violation]:
         for name in sorted(reserved & container.variables.names):
@@ -206,6 +203,15 @@ class ReservedNames(Rule):
                     container.pointer / "volumeDevices" / index,
                     f"set devicePath: /dev/{name}, or another path in /dev",
                 )
+
+
+def _reserved(labels: Mapping[str, Any], allowed: str | None) -> Sequence[str]:
+    """The labels that only RayWarden may set.
+
+    `allowed` is the only value that the marker label may have; None allows no marker label.
+    """
+    names = [name for name in labels if name.startswith(_LABEL_PREFIX)]
+    return [name for name in names if name != contract.MARKER_LABEL or labels[name] != allowed]
 
 
 def _is_own(container: Container, workload: Workload, facts: Facts) -> bool:
