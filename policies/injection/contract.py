@@ -49,6 +49,12 @@ RAY_TLS_VARIABLES = {
 }
 
 _POD_IP_FIELD = {"apiVersion": "v1", "fieldPath": "status.podIP"}
+# The variables of a Ray container, in order. The pod IP is first because Kubernetes expands
+# `$(NAME)` only from variables that are listed earlier.
+VARIABLES: Sequence[Mapping[str, Any]] = [
+    {"name": POD_IP, "valueFrom": {"fieldRef": _POD_IP_FIELD}},
+    *({"name": name, "value": value} for name, value in RAY_TLS_VARIABLES.items()),
+]
 
 TLS_MOUNT: Mapping[str, Any] = {"name": TLS_VOLUME, "mountPath": TLS_DIRECTORY, "readOnly": True}
 # Longer than any reference that a registry accepts.
