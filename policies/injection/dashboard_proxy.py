@@ -61,7 +61,7 @@ def build(pod: Pod, image: str, facts: Facts) -> dict[str, Any]:
             f"--tls-cert-file={contract.TLS_DIRECTORY}/tls.crt",
             f"--tls-private-key-file={contract.TLS_DIRECTORY}/tls.key",
         ],
-        "env": [dict(contract.POD_IP_VARIABLE)],
+        "env": [contract.pod_ip_variable()],
         "resources": {
             "requests": {"cpu": "10m", "memory": "32Mi"},
             "limits": {"cpu": "500m", "memory": "128Mi"},

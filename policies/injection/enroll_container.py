@@ -50,7 +50,7 @@ def build(pod: Pod, facts: Facts) -> dict[str, Any]:
         "command": ["raywarden", "enroll"],
         "args": ["--key-mode", mode],
         "env": [
-            dict(contract.POD_IP_VARIABLE),
+            contract.pod_ip_variable(),
             {"name": "RAYWARDEN_SIGNER_URL", "value": signer.url},
             {"name": "RAYWARDEN_SIGNER_CA", "value": signer.ca},
         ],

@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from policies import evaluate
 from policies.documents.pointer import ROOT
+from policies.mutate import mutate
 from policies.ray.workload import Kind
 from policies.registry import MUTATIONS
 from policies.rules.auth_on import AuthOn
@@ -263,15 +263,14 @@ def test_a_rule_with_too_many_findings_denies(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_mutation_that_raises_is_left_out_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
     last = MUTATIONS[-1]
-    half = ROOT / "metadata" / "half"
 
     def broken(self: object, draft: Any, *_arguments: object) -> Any:
-        draft.set(half, "done")
+        draft.set(ROOT / "metadata", "half", "done")
         raise RuntimeError
 
     monkeypatch.setattr(type(last), "mutate", broken)
     document = factory.ray_cluster()
-    result = evaluate.mutate(Kind.of(document), document, factory.facts())
+    result = mutate(Kind.of(document), document, factory.facts())
     assert [failure.member for failure in result.failed] == ["ray-tls"]
     assert "half" not in result.document["metadata"]
     assert "pod-security" in result.mutations

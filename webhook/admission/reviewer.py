@@ -3,17 +3,18 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date
-from functools import lru_cache
 from urllib.parse import urlsplit
 
 from policies import evaluate
 from policies.config import Policy
+from policies.configured import Injection
 from policies.documents.metadata import annotations_of, labels_of
 from policies.documents.untyped import one_line
-from policies.evaluate import Failure, Mutated, Verdict
+from policies.evaluate import Verdict
 from policies.injection.contract import contract_hash
 from policies.kuberay.as_written import AsWritten
-from policies.model import Facts, Signer, Violation
+from policies.model import Facts, Failure, Signer, Violation
+from policies.mutate import Mutated, mutate
 from policies.ray.workload import Workload
 from webhook import __version__
 from webhook.admission.wire import AdmissionRequest, AdmissionResponse
@@ -60,9 +61,9 @@ class Reviewer:
         self._signer = signer
         self._namespace_states = namespace_states
         self._today = today
-        # One entry for each pair of signer and policy in use; both change rarely. The other
-        # entries serve reviews that are answered while one of the two changes.
-        self._hash_of = lru_cache(maxsize=4)(contract_hash)
+        # What was last hashed, and its hash: both change rarely. Compared by identity, because
+        # comparing or hashing a policy takes longer than the rest of gathering facts.
+        self._hashed: tuple[Signer, Injection, str] | None = None
 
     def mutate(self, request: AdmissionRequest) -> Decision:
         """The JSON Patch with RayWarden's defaults.
@@ -77,7 +78,7 @@ class Reviewer:
         response = AdmissionResponse(
             request.uid,
             allowed=True,
-            operations=mutated.operations,
+            operations=mutated.compact_patch,
             warnings=_warnings(mutated.warnings),
             audit=audit,
         )
@@ -108,7 +109,7 @@ class Reviewer:
     def mutated(self, request: AdmissionRequest) -> Mutated:
         """What the mutations do to the object, before it is encoded."""
         facts = self._facts(request, self._policy())
-        return evaluate.mutate(request.gvk, request.object or {}, facts)
+        return mutate(request.gvk, request.object or {}, facts)
 
     def verdict(self, request: AdmissionRequest, as_written: AsWritten | None = None) -> Verdict:
         """What the rules say about the object, before it is encoded.
@@ -146,6 +147,14 @@ class Reviewer:
             # Only the policy's own CEL expressions read the request, so it is built only for them.
             request=request.without_objects if policy.expressions else {},
         )
+
+    def _hash_of(self, signer: Signer, injection: Injection) -> str:
+        known = self._hashed
+        if known is not None and known[0] is signer and known[1] is injection:
+            return known[2]
+        digits = contract_hash(signer, injection)
+        self._hashed = (signer, injection, digits)
+        return digits
 
 
 def _changes_only_status(request: AdmissionRequest) -> bool:

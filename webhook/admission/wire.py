@@ -12,7 +12,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 from pydantic.alias_generators import to_camel
 
-from policies.documents.draft import Operation
+from policies.documents.patch import Operation
 from policies.ray.workload import Kind
 from webhook import json_text
 
