@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress, ValidationErro
 from pydantic_core import ErrorDetails
 from pydantic_core.core_schema import ValidationInfo
 
+from webhook import __version__
+
 _PREFIX = "RAYWARDEN_"
 # The injected init container has these variables in addition to RAYWARDEN_SIGNER_URL.
 _INIT_CONTAINER_VARIABLES = ("POD_IP", "SIGNER_CA")
@@ -104,7 +106,10 @@ class Settings(BaseModel):
         description="URL at which pods reach enrollment; the default follows `RAYWARDEN_NAMESPACE`",
     )
     enroll_image: str = Field(
-        "raywarden:latest", min_length=1, description="image of the injected init container"
+        f"raywarden:{__version__}-enroll",
+        min_length=1,
+        description="image of the injected init container: RayWarden's small image, with the tag "
+        "`VERSION-enroll`, or the server's own",
     )
     write_network_policies: bool = Field(
         True,
