@@ -2,17 +2,12 @@
 
 import itertools
 import json
-import os
-import resource
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from functools import partial
 from ipaddress import ip_address
-from tempfile import TemporaryDirectory
 
 import uvloop
 from cryptography import x509
@@ -37,7 +32,6 @@ from webhook.settings import Settings
 
 _PODS = 10_000
 _REQUESTS = 4000
-_RUNS = 15
 _UNLIMITED = {"RAYWARDEN_ENROLLMENTS_PER_MINUTE": "1000000"}
 _WAYS = {
     "connections kept": load.over_kept_connections,
@@ -53,43 +47,9 @@ def main() -> None:
     """Print the rates of enrollment, and the memory of the server before and after."""
     csrs = {name: _csr(make()) for name, make in _KEYS.items()}
     with serving(_UNLIMITED, _one_cluster()) as server:
-        _print_program(server)
         _print_rates(server, csrs)
     with serving(_UNLIMITED, _many_clusters()) as server:
         _print_memory(server, csrs["P-256"])
-
-
-def _print_program(server: RunningServer) -> None:
-    """Print how long `raywarden enroll` takes from start to end, run like the init container."""
-    took, cpu = [], []
-    for _ in range(_RUNS):
-        with TemporaryDirectory() as folder:
-            before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-            _enroll(server, folder)
-            after = resource.getrusage(resource.RUSAGE_CHILDREN)
-            took.append(time.perf_counter() - started)
-            cpu.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    print(f"\n{'raywarden enroll, milliseconds':<28}{'p50':>8}{'max':>8}")
-    for title, seconds in (("from start to end", took), ("CPU", cpu)):
-        print(f"{title:<28}{statistics.median(seconds) * 1e3:>8.0f}{max(seconds) * 1e3:>8.0f}")
-
-
-def _enroll(server: RunningServer, folder: str) -> None:
-    files = [
-        "--token-file",
-        str(server.token_dir / "team-a" / "demo-00001" / "token"),
-        "--directory",
-        folder,
-    ]
-    environment = {
-        "RAYWARDEN_SIGNER_URL": server.enrollment,
-        "RAYWARDEN_SIGNER_CA": server.ca_file.read_text(),
-    }
-    subprocess.run(
-        [sys.executable, "-m", "webhook", "enroll", *files],
-        env={"PATH": os.environ["PATH"], "RAYWARDEN_POD_IP": "10.0.0.1", **environment},
-        stdout=subprocess.DEVNULL, check=True, timeout=60,
-    )  # fmt: skip
 
 
 def _csr(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bytes:
