@@ -125,9 +125,7 @@ class Settings(BaseModel):
         None, description="private key (PEM) of `RAYWARDEN_ROOT_CERT_FILE`"
     )
     trust_domain: str = Field(
-        "cluster.local",
-        pattern=r"^[a-z0-9._-]+$",
-        description="SPIFFE trust domain of the names in certificates",
+        "cluster.local", pattern=r"^[a-z0-9._-]+$", description="SPIFFE trust domain of identities"
     )
     # At most ten years, the lifetime of a cluster's CA: no certificate outlives its CA.
     certificate_days: int = Field(
@@ -209,18 +207,20 @@ class Settings(BaseModel):
         "it (90 s), because the API server must close first",
     )
     max_connections: int = Field(
-        1000,
-        gt=0,
-        description="connections per port; beyond that, the connection idle longest is closed",
+        1000, gt=0, description="connections per port; beyond it, the one idle longest is closed"
     )
     drain_seconds: float = Field(
         5.0, ge=0, description="time between becoming unready and refusing new connections"
     )
-    shutdown_seconds: int = Field(
-        20, ge=0, description="time for open requests to finish after the drain"
-    )
+    shutdown_seconds: int = Field(20, ge=0, description="time after that for open requests to end")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="lowest level that is logged"
+    )
+    rules_url: str = Field(
+        "",
+        pattern=r"^(https?://[^\s#\"<>()]+)?$",
+        description="page to which reports link each rule as `#ID`: a published "
+        "`policies/README.md`",
     )
 
     @field_validator("admission_port", "enrollment_port", "operations_port", mode="before")

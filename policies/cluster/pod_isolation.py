@@ -163,7 +163,7 @@ def _own_ports(workload: Workload) -> Iterator[int]:
         for group in workload.cluster.groups:
             yield from moved_ports(group)
         return
-    for container, _ in workload.containers:
+    for container in workload.containers:
         for field in ("command", "args"):
             # Options and their values can be words of their own.
             text = " ".join(word for _, word in str_items(container.raw.get(field)))

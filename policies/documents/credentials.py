@@ -6,7 +6,7 @@ has a lookbehind, so a search is linear in hostile text.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 _NAMES = re.compile(
     r"PASSWORD$|(?:^|_)(?:PASS|PASSWD|PASSPHRASE|SECRETS?|TOKEN|CREDENTIALS?|CONNECTION_STRING"
@@ -96,6 +96,12 @@ def may_name_credentials(names: str) -> bool:
 def may_be_named_credential(name: str) -> bool:
     """False for most names that are not a credential's, without a regex."""
     return name.upper().endswith(_ENDINGS)
+
+
+def that_may_name_credentials(names: Collection[str]) -> set[str]:
+    """The names for which `may_be_named_credential` is true."""
+    pairs = zip(names, map(str.upper, names), strict=True)
+    return {name for name, upper in pairs if upper.endswith(_ENDINGS)}
 
 
 def marks_of_credentials(text: str) -> list[str]:

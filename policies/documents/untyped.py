@@ -3,7 +3,7 @@
 Rejecting a wrong type is the job of the API server's schema. A rule only must not crash on it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 _EMPTY: dict[str, Any] = {}
@@ -19,20 +19,18 @@ def as_str(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
-def dict_items(value: Any) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def dict_items(value: Any) -> Sequence[tuple[int, Mapping[str, Any]]]:
     """The objects in a list, each with its index; items of other types are skipped."""
-    if isinstance(value, list):
-        for index, item in enumerate(value):
-            if isinstance(item, dict):
-                yield index, item
+    if not isinstance(value, list):
+        return ()
+    return [item for item in enumerate(value) if isinstance(item[1], dict)]
 
 
-def str_items(value: Any) -> Iterator[tuple[int, str]]:
+def str_items(value: Any) -> Sequence[tuple[int, str]]:
     """The strings in a list, each with its index; items of other types are skipped."""
-    if isinstance(value, list):
-        for index, item in enumerate(value):
-            if isinstance(item, str):
-                yield index, item
+    if not isinstance(value, list):
+        return ()
+    return [item for item in enumerate(value) if isinstance(item[1], str)]
 
 
 def clipped(text: str, limit: int = 100) -> str:

@@ -15,13 +15,20 @@ _MAY_DIFFER = frozenset(
 _COMPARED_IN_DEPTH = frozenset({"args", "env", "image", "securityContext", "volumeMounts"})
 
 
-def same_shape(container: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
-    """`container` has the fields and mounts of `expected`, and differs only where others may."""
+def same_shape(
+    container: Mapping[str, Any],
+    expected: Mapping[str, Any],
+    mounts: Collection[Mapping[str, Any]],
+) -> bool:
+    """`container` has the fields of `expected` and these mounts.
+
+    It differs only where others may.
+    """
     fields = container.keys() - _MAY_DIFFER
     return (
         fields == expected.keys() - _MAY_DIFFER
         and all(container[field] == expected[field] for field in fields - _COMPARED_IN_DEPTH)
-        and _has_mounts(container, expected["volumeMounts"])
+        and _has_mounts(container, mounts)
     )
 
 

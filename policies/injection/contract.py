@@ -6,7 +6,7 @@ them.
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Any
@@ -51,10 +51,10 @@ _POD_IP_FIELD = {"apiVersion": "v1", "fieldPath": "status.podIP"}
 POD_IP_VARIABLE: Mapping[str, Any] = {"name": POD_IP, "valueFrom": {"fieldRef": _POD_IP_FIELD}}
 # The variables of a Ray container, in order. The pod IP is first because Kubernetes expands
 # `$(NAME)` only from variables that are listed earlier.
-VARIABLES: tuple[Mapping[str, Any], ...] = (
+VARIABLES: Sequence[Mapping[str, Any]] = [
     POD_IP_VARIABLE,
     *({"name": name, "value": value} for name, value in RAY_TLS_VARIABLES.items()),
-)
+]
 
 TLS_MOUNT: Mapping[str, Any] = {"name": TLS_VOLUME, "mountPath": TLS_DIRECTORY, "readOnly": True}
 # The containers besides the Ray container that KubeRay sets up for its own mTLS. It skips other
@@ -129,9 +129,9 @@ def _mounts_kuberay_tls(container: Container) -> bool:
 def _set_up_by_hand(pod: Pod) -> bool:
     """Ray's four TLS variables are set once each and turn TLS on, with the author's own files."""
     ray = pod.ray_container
-    if ray is None or not ray.variable_names >= RAY_TLS_VARIABLES.keys():
+    if ray is None or not ray.variables.names >= RAY_TLS_VARIABLES.keys():
         return False
-    once = all(len(ray.variables[name]) == 1 for name in RAY_TLS_VARIABLES)
+    once = all(len(ray.variables.of(name)) == 1 for name in RAY_TLS_VARIABLES)
     uses_raywarden_files = any(mount.get("name") == TLS_VOLUME for _, mount in ray.mounts)
     return once and not uses_raywarden_files and _literals(ray, "RAY_USE_TLS")[0] in RAY_READS_AS_ON
 
@@ -174,6 +174,11 @@ def _is_only_marked(pod: Pod, facts: Facts) -> bool:
     return all(volume.get("name") != TLS_VOLUME for _, volume in before.volumes)
 
 
+def has_own_variables(container: Container) -> bool:
+    """RayWarden's variables are there as it writes them, and no others of their names."""
+    return container.variables.has_in_a_row(VARIABLES)
+
+
 def uses_tls(container: Container) -> bool:
     """Each of Ray's four TLS variables is set exactly once, to the value of the contract."""
     return all(_literals(container, name) == [value] for name, value in RAY_TLS_VARIABLES.items())
@@ -181,7 +186,7 @@ def uses_tls(container: Container) -> bool:
 
 def _literals(container: Container, name: str) -> list[str]:
     """The values of a variable, with an empty string for each `valueFrom`."""
-    return [as_str(entry.get("value")) for _, entry in container.variables.get(name, ())]
+    return [as_str(entry.get("value")) for _, entry in container.variables.of(name)]
 
 
 def is_pod_ip(entry: Mapping[str, Any]) -> bool:
@@ -246,12 +251,17 @@ _TLS_PATH = normal_path(TLS_DIRECTORY)
 
 def is_tls_directory(path: Any) -> bool:
     """`path` is a mount path that resolves to the certificate's directory."""
-    # The cheap test comes first: most paths do not contain the directory's last part.
+    # The cheap tests come first: most paths do not contain the directory's last part.
+    if path == TLS_DIRECTORY:
+        return True
     return isinstance(path, str) and "tls" in path and normal_path(path) == _TLS_PATH
 
 
 def overlaps_tls_directory(path: str) -> bool:
     """`path` is the certificate's directory, a path in it, or a parent of it."""
+    # The cheap test comes first: most paths are neither the root nor in /etc.
+    if "etc" not in path and ".." not in path and path.strip("/."):
+        return False
     return overlap(normal_path(path), _TLS_PATH)
 
 

@@ -144,7 +144,7 @@ def is_current(container: Mapping[str, Any], expected: Mapping[str, Any]) -> boo
 def was_injected(container: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
     """`container` differs from `expected` only in the image and the user."""
     return (
-        same_shape(container, expected)
+        same_shape(container, expected, expected["volumeMounts"])
         and container.get("args") == expected["args"]
         and has_variables(container, expected["env"], _FORBIDDEN_PREFIXES)
         and contains(container.get("securityContext"), security_without_user(expected))

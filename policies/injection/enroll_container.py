@@ -29,6 +29,19 @@ _GROUP_ID = 65532
 # Others may not add variables with these prefixes: they load code or configure the init container.
 _FORBIDDEN_PREFIXES = ("PYTHON", "LD_", "RAYWARDEN_")
 
+_MOUNTS: tuple[Mapping[str, Any], ...] = (
+    {"name": contract.TLS_VOLUME, "mountPath": contract.TLS_DIRECTORY},
+    {"name": contract.TOKEN_VOLUME, "mountPath": contract.TOKEN_DIRECTORY, "readOnly": True},
+)
+# The API server mounts the service account's token in every container that mounts nothing at this
+# path. Here it would be a right that enrolling does not need, and a change after the mutation, so
+# that the API server calls the webhook again.
+_INSTEAD_OF_API_TOKEN: Mapping[str, Any] = {
+    "name": contract.TOKEN_VOLUME,
+    "mountPath": contract.API_TOKEN_DIRECTORY,
+    "readOnly": True,
+}
+
 
 def build(pod: Pod, facts: Facts) -> dict[str, Any]:
     """The init container. It creates the key, requests the certificate, and writes both for Ray."""
@@ -50,14 +63,7 @@ def build(pod: Pod, facts: Facts) -> dict[str, Any]:
             "limits": {"cpu": "500m", "memory": "128Mi"},
         },
         "securityContext": {**own_security_context(user), "runAsGroup": _GROUP_ID},
-        "volumeMounts": [
-            {"name": contract.TLS_VOLUME, "mountPath": contract.TLS_DIRECTORY},
-            {
-                "name": contract.TOKEN_VOLUME,
-                "mountPath": contract.TOKEN_DIRECTORY,
-                "readOnly": True,
-            },
-        ],
+        "volumeMounts": [dict(mount) for mount in (*_MOUNTS, _INSTEAD_OF_API_TOKEN)],
     }
 
 
@@ -81,11 +87,12 @@ def is_equivalent(container: Mapping[str, Any], expected: Mapping[str, Any]) -> 
     """`container` does what `expected` does, with harmless additions by others at most.
 
     It has the same command, variables, mounts and security context, and the same image except for
-    the tag, because two replicas of RayWarden may have different versions during an upgrade.
+    the tag, because two replicas of RayWarden may have different versions during an upgrade. For
+    the same reason it may have another mount, or none, in place of the API token.
     """
     image = as_str(container.get("image"))
     return (
-        same_shape(container, expected)
+        same_shape(container, expected, _MOUNTS)
         and repository_of(image) == repository_of(expected["image"])
         and container.get("args") == expected["args"]
         and has_variables(container, expected["env"], _FORBIDDEN_PREFIXES)
@@ -94,11 +101,12 @@ def is_equivalent(container: Mapping[str, Any], expected: Mapping[str, Any]) -> 
 
 
 def is_current(container: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
-    """`container` does what `expected` does, and has the same image and security context."""
+    """`container` does what `expected` does, with the same image and user, and no API token."""
     return (
         container.get("image") == expected["image"]
         and is_equivalent(container, expected)
         and contains(container.get("securityContext"), expected["securityContext"])
+        and _INSTEAD_OF_API_TOKEN in container["volumeMounts"]
     )
 
 
@@ -112,7 +120,7 @@ def was_injected(container: Mapping[str, Any], expected: Mapping[str, Any]) -> b
     args = [word for _, word in str_items(container.get("args"))]
     names = [{"name": entry["name"]} for entry in expected["env"]]
     return (
-        same_shape(container, expected)
+        same_shape(container, expected, _MOUNTS)
         and args[:1] == ["--key-mode"]
         and args[1:] in ([mode] for mode in _MODES)
         and has_variables(container, names, _FORBIDDEN_PREFIXES)

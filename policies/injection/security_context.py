@@ -1,8 +1,7 @@
 """The security context of containers: the defaults RayWarden writes, and the effective values."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from policies.configured import Injection
 from policies.documents.pointer import Pointer
@@ -46,14 +45,16 @@ def takes_defaults(container: Container) -> bool:
     return container.list_name != "ephemeralContainers" and container.name != ENROLL_CONTAINER
 
 
-@dataclass(frozen=True, slots=True)
-class EffectiveSecurityContext:
+class EffectiveSecurityContext(NamedTuple):
     """A container's effective security context: its own, its pod's, and defaults to be written."""
 
     container: Container
-    title: str
     own: Mapping[str, Any]
     pod: Pod
+
+    @property
+    def title(self) -> str:
+        return self.container.title
 
     @property
     def pointer(self) -> Pointer:
@@ -97,20 +98,26 @@ class EffectiveSecurityContext:
         return self.pod.security_context.get(name) if own is None else own
 
 
-def effective_contexts(workload: Workload, facts: Facts) -> Iterator[EffectiveSecurityContext]:
+def effective_contexts(workload: Workload, facts: Facts) -> Sequence[EffectiveSecurityContext]:
     """The effective security context of every container there is or will be."""
+    known: Sequence[EffectiveSecurityContext] | None = workload.memo.get("effective_contexts")
+    if known is None:
+        known = workload.memo["effective_contexts"] = list(_effective_contexts(workload, facts))
+    return known
+
+
+def _effective_contexts(workload: Workload, facts: Facts) -> Iterator[EffectiveSecurityContext]:
     for pod in workload.pods:
         later = is_completed_later(pod, workload, facts)
         options = workload.cluster.options if workload.cluster and pod.role is PodRole.HEAD else ()
         for container in (*pod.containers, *options):
             is_option = container.list_name == "options"
-            title = str(container.pointer[-1]) if is_option else pod.title_of(container)
             own = container.security_context
             # KubeRay turns options into a container when it creates the pod. RayWarden writes the
             # defaults into that pod.
             if (later or is_option) and takes_defaults(container):
                 own = _filled(own, defaults(pod, _with_image(container, pod), facts.injection))
-            yield EffectiveSecurityContext(container, title, own, pod)
+            yield EffectiveSecurityContext(container, own, pod)
 
 
 def _with_image(options: Container, pod: Pod) -> Container:

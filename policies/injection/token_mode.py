@@ -34,4 +34,4 @@ def gets_token_mode(cluster: ClusterSpec, workload: Workload, facts: Facts) -> b
 
 def _has_token_mode(container: Container, by_kuberay: bool) -> bool:
     """KubeRay keeps a mode that the author wrote."""
-    return has_token_mode(container) if MODE in container.variable_names else by_kuberay
+    return has_token_mode(container) if MODE in container.variables.names else by_kuberay

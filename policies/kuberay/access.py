@@ -123,7 +123,7 @@ def _tls(cluster: ClusterSpec, kuberay: KubeRayOperator) -> Iterator[NotAccepted
 def _own_tls(container: Container, where: str) -> Iterator[NotAccepted]:
     """What KubeRay itself writes into a container for its TLS."""
     for name in _TLS_VARIABLES:
-        if name in container.variable_names:
+        if name in container.variables.names:
             message = f"KubeRay refuses {name} in {where} beside tlsOptions"
             yield NotAccepted(message, container.pointer / "env", f"remove {name} from env")
     for index, mount in container.mounts:

@@ -21,7 +21,7 @@ def autoscaler_refusals(cluster: ClusterSpec, kuberay: KubeRayOperator) -> Itera
     """Everything that is wrong with the autoscaler's options and the switch for its version 2."""
     options = as_dict(cluster.spec.get("autoscalerOptions"))
     head = cluster.head.pod.ray_container
-    if head and AUTOSCALER_V2 in head.variable_names:
+    if head and AUTOSCALER_V2 in head.variables.names:
         yield from _switch(cluster, head, options)
     if not options:
         return
@@ -36,7 +36,7 @@ def autoscaler_refusals(cluster: ClusterSpec, kuberay: KubeRayOperator) -> Itera
         )
     if options.get("env") and not kuberay.is_before(1, 7):
         own = Container(options, cluster.pointer / "autoscalerOptions", "options")
-        if _START_COMMAND in own.variable_names:
+        if _START_COMMAND in own.variables.names:
             message = f"KubeRay (since 1.7) refuses {_START_COMMAND} in autoscalerOptions.env"
             yield NotAccepted(message, own.pointer / "env", f"remove {_START_COMMAND} from env")
 

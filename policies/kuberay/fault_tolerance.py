@@ -36,7 +36,7 @@ def fault_tolerance_refusals(
     """Everything that is wrong with it; `annotations` are those of the object."""
     head, has_options = cluster.head.pod.ray_container, cluster.spec.get(_OPTIONS) is not None
     is_enabled = has_options or as_str(annotations.get(_ENABLED)).lower() == "true"
-    if head and not is_enabled and _ADDRESS in head.variable_names:
+    if head and not is_enabled and _ADDRESS in head.variables.names:
         message = f"KubeRay refuses {_ADDRESS} without {_OPTIONS}"
         remedy = f"remove {_ADDRESS} from env, and write {_OPTIONS}.redisAddress"
         yield NotAccepted(message, head.pointer / "env", remedy)
@@ -60,7 +60,7 @@ def _misplaced(
             place = cluster.head.pointer / "rayStartParams" / name
             yield _elsewhere(name, "in rayStartParams", option, place)
     for name, option in _VARIABLES.items():
-        if head and name in head.variable_names and (has_options or option == _USER):
+        if head and name in head.variables.names and (has_options or option == _USER):
             yield _elsewhere(name, "in the head", option, head.pointer / "env")
 
 
@@ -108,7 +108,7 @@ def _claim(storage: Mapping[str, Any], place: Pointer) -> Iterator[NotAccepted]:
 def _reserved(cluster: ClusterSpec, head: Container) -> Iterator[NotAccepted]:
     """What KubeRay itself writes into the head for its storage."""
     for name in _STORAGE:
-        if name in head.variable_names:
+        if name in head.variables.names:
             message = f"KubeRay refuses {name} in the head with backend: rocksdb"
             yield NotAccepted(message, head.pointer / "env", f"remove {name} from env")
     for index, mount in head.mounts:

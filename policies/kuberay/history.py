@@ -68,7 +68,7 @@ def _collector(raw: Mapping[str, Any], place: Pointer) -> Iterator[NotAccepted]:
         yield NotAccepted(f"KubeRay refuses {_OPTIONS} without image", place, "add image")
     options = Container(raw, place, "options")
     for name in _RESERVED:
-        if name in options.variable_names:
+        if name in options.variables.names:
             message = f"KubeRay writes {name} itself, and refuses it in {_OPTIONS}.env"
             yield NotAccepted(message, place / "env", f"remove {name} from env")
     backend = variable(options, _BACKEND)
@@ -98,7 +98,7 @@ def _missing(options: Container, backend: str) -> Iterator[str]:
 
 
 def _has_value(options: Container, name: str) -> bool:
-    if name not in options.variable_names:
+    if name not in options.variables.names:
         return False
-    _, entry = options.variables[name][-1]
+    _, entry = options.variables.of(name)[-1]
     return bool(entry.get("value")) or entry.get("valueFrom") is not None

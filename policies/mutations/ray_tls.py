@@ -109,7 +109,7 @@ def _mark_template(draft: Draft, pod: Pod, secret: str) -> None:
 
 def _put_parts(draft: Draft, pod: Pod, parts: _Parts, before: Pod | None) -> None:
     for container in _incomplete(pod, before):
-        present = container.variable_names
+        present = container.variables.names
         missing = [
             dict(variable) for variable in contract.VARIABLES if variable["name"] not in present
         ]
@@ -129,7 +129,9 @@ def _incomplete(pod: Pod, before: Pod | None) -> Iterator[Container]:
     because another spec would make KubeRay restart a cluster.
     """
     stored = before.ray_containers if before else ()
-    names = {container.name for container in stored if _VARIABLES.isdisjoint(container.variables)}
+    names = {
+        container.name for container in stored if _VARIABLES.isdisjoint(container.variables.names)
+    }
     return (container for container in pod.ray_containers if container.name not in names)
 
 

@@ -200,9 +200,11 @@ def _redis(workload: Workload, spec: ClusterSpec | None) -> Ports:
     if spec is None:
         return ()
     addresses = [as_str(as_dict(spec.spec.get(OPTIONS)).get("redisAddress"))]
-    for container, _ in workload.ray_containers:
-        if VARIABLE in container.variable_names:
-            addresses += [as_str(entry.get("value")) for _, entry in container.variables[VARIABLE]]
+    for container in workload.ray_containers:
+        if VARIABLE in container.variables.names:
+            addresses += [
+                as_str(entry.get("value")) for _, entry in container.variables.of(VARIABLE)
+            ]
     return merged(span_of(number) for text in addresses for number in ports_outside(text) if number)
 
 

@@ -68,13 +68,13 @@ def mode_of(cluster: ClusterSpec | None) -> str:
 
 def has_token_mode(container: Container) -> bool:
     """The container requires a token; Ray ignores the case of the value."""
-    entries = container.variables.get(MODE, ())
+    entries = container.variables.of(MODE)
     return [as_str(entry.get("value")).lower() for _, entry in entries] == [TOKEN_MODE]
 
 
 def uses_kubernetes_tokens(container: Container, cluster: ClusterSpec | None) -> bool:
     """Ray asks the API server about each token, so no token of its own exists."""
-    entries = container.variables.get(KUBERNETES_TOKENS)
+    entries = container.variables.of(KUBERNETES_TOKENS)
     if entries:
         return all(as_str(entry.get("value")).lower() in _TRUE for _, entry in entries)
     options = as_dict(cluster.spec.get("authOptions")) if cluster else {}
@@ -83,12 +83,16 @@ def uses_kubernetes_tokens(container: Container, cluster: ClusterSpec | None) ->
 
 def names_a_token(workload: Workload) -> bool:
     """The author chose a token for a container; most leave that to KubeRay."""
-    return any(_names_token(container) for container, _ in workload.ray_containers)
+    if _VARIABLES.isdisjoint(workload.summary.variables):
+        return False
+    return any(map(_names_token, workload.ray_containers))
 
 
 def names_authentication(workload: Workload) -> bool:
     """The author chose a mode or a token for a container."""
-    return any(container.variables_like("RAY_") & _ALL for container, _ in workload.ray_containers)
+    if _ALL.isdisjoint(workload.summary.variables):
+        return False
+    return any(not _ALL.isdisjoint(item.variables.names) for item in workload.ray_containers)
 
 
 def has_proxy(cluster: ClusterSpec, proxies: Collection[str]) -> bool:
@@ -112,8 +116,8 @@ def proxies_of(cluster: ClusterSpec) -> frozenset[str]:
     return frozenset(names)
 
 
-def token_containers(workload: Workload) -> Iterator[tuple[Container, str, Pod]]:
-    """Each Ray container that names a token, with its title and the pod whose volumes it has.
+def token_containers(workload: Workload) -> Iterator[tuple[Container, Pod]]:
+    """Each Ray container that names a token, with the pod whose volumes it has.
 
     With Kubernetes tokens, the API server decides which token is accepted.
     """
@@ -121,10 +125,10 @@ def token_containers(workload: Workload) -> Iterator[tuple[Container, str, Pod]]
     for pod in workload.pods:
         for container in pod.ray_containers:
             if _names_token(container) and not uses_kubernetes_tokens(container, cluster):
-                yield container, pod.title_of(container), pod
+                yield container, pod
     for options in cluster.options if cluster else ():
         if cluster and _names_token(options) and not uses_kubernetes_tokens(options, cluster):
-            yield options, str(options.pointer[-1]), cluster.head.pod
+            yield options, cluster.head.pod
 
 
 def missing_authentication(container: Container, ray: Container) -> list[Mapping[str, Any]]:
@@ -133,8 +137,8 @@ def missing_authentication(container: Container, ray: Container) -> list[Mapping
     KubeRay adds it to the containers that it knows. An author's choice stays, and what is not a
     reference to a Secret is not copied.
     """
-    missing = _copyable(ray, MODE) if MODE not in container.variable_names else []
-    if container.variable_names.isdisjoint({*_VARIABLES, KUBERNETES_TOKENS}):
+    missing = _copyable(ray, MODE) if MODE not in container.variables.names else []
+    if container.variables.names.isdisjoint({*_VARIABLES, KUBERNETES_TOKENS}):
         missing += [*_copyable(ray, KUBERNETES_TOKENS), *_copyable(ray, TOKEN)]
     return missing
 
@@ -151,10 +155,10 @@ def token_sources(container: Container, pod: Pod) -> Iterator[TokenSource]:
     occurs more than once, each entry counts, because an entry from an optional Secret that is
     missing leaves the earlier value in place.
     """
-    for index, entry in container.variables.get(TOKEN, ()):
+    for index, entry in container.variables.of(TOKEN):
         if _is_set(entry):
             yield _source_of_variable(container, index, entry)
-    for index, entry in container.variables.get(TOKEN_PATH, ()):
+    for index, entry in container.variables.of(TOKEN_PATH):
         if _is_set(entry):
             place = container.pointer / "env" / index
             yield TokenSource(TOKEN_PATH, place, _origin_of_file(entry, container, pod))
@@ -180,7 +184,7 @@ def only_the_head_requires_a_token(pods: Sequence[Pod]) -> bool:
 
 def _finds_token(pod: Pod) -> bool:
     ray = pod.ray_container
-    if ray is None or MODE in ray.variable_names:
+    if ray is None or MODE in ray.variables.names:
         return False
     if any(token_sources(ray, pod)):
         return True
@@ -202,14 +206,14 @@ def _token_mount(container: Container) -> Mapping[str, Any] | None:
 
 def _copyable(ray: Container, name: str) -> list[Mapping[str, Any]]:
     """The entry of a variable, if it is the only one and holds no token itself."""
-    entries = [entry for _, entry in ray.variables.get(name, ())]
+    entries = [entry for _, entry in ray.variables.of(name)]
     if len(entries) != 1:
         return []
     return [] if name == TOKEN and "valueFrom" not in entries[0] else entries
 
 
 def _names_token(container: Container) -> bool:
-    return not _VARIABLES.isdisjoint(container.variable_names)
+    return not _VARIABLES.isdisjoint(container.variables.names)
 
 
 def _is_set(entry: Mapping[str, Any]) -> bool:
@@ -237,7 +241,7 @@ def _contains_secret(value: str, index: int, container: Container) -> bool:
     Kubernetes leaves a reference to a later or missing variable as it is written.
     """
     for name in _REFERENCE.findall(value):
-        entries = container.variables.get(name, [])
+        entries = container.variables.of(name)
         if entries and all(
             position < index and _is_required_secret(entry) for position, entry in entries
         ):

@@ -39,7 +39,7 @@ def expanded(words: list[str], container: Container) -> Iterator[str]:
             if name in seen:
                 continue
             seen.add(name)
-            entries = container.variables.get(name, ())
+            entries = container.variables.of(name)
             waiting += [as_str(entry.get("value")) for _, entry in entries]
 
 
@@ -63,7 +63,7 @@ def substituted(text: str, containers: Sequence[Container]) -> str:
 def literal_of(name: str, containers: Sequence[Container]) -> str:
     """The first literal of the variable in these containers, cut if it is long; else empty."""
     for container in containers:
-        for _, entry in container.variables.get(name, ()):
+        for _, entry in container.variables.of(name):
             value = as_str(entry.get("value"))
             if value:
                 return value[:_MAX_LITERAL]

@@ -3,16 +3,18 @@
 The views are typed; the objects behind them stay raw.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from functools import cached_property
 from typing import Any
+
+from propcache.api import cached_property
 
 from policies.documents.metadata import metadata_of
 from policies.documents.pointer import Pointer
 from policies.documents.untyped import as_dict, as_str, clipped, dict_items
 from policies.ray.image import is_ray_image
 from policies.ray.ray_start import Commands, Place, commands_in, ray_starts
+from policies.ray.variables import Variables
 
 COLLECTOR_CONTAINER = "ray-history-collector"
 # Containers that KubeRay adds and that connect to Ray.
@@ -20,6 +22,7 @@ RAY_CONTAINER_NAMES = frozenset(
     {"autoscaler", "wait-gcs-ready", "ray-job-submitter", COLLECTOR_CONTAINER}
 )
 ENROLL_CONTAINER = "raywarden-enroll"
+_CONTAINER_LISTS = ("containers", "initContainers", "ephemeralContainers")
 
 
 class PodRole(StrEnum):
@@ -35,56 +38,36 @@ class PodRole(StrEnum):
 class Container:
     """A container of a pod, or the options from which KubeRay creates a container.
 
-    `listed` is the name of the list that contains it, such as `initContainers`, or `options`.
+    `list_name` is the name of the list that contains it, such as `initContainers`, or `options`,
+    which belong to no pod.
     """
 
-    def __init__(self, raw: Mapping[str, Any], pointer: Pointer, list_name: str) -> None:
+    def __init__(
+        self,
+        raw: Mapping[str, Any],
+        pointer: Pointer,
+        list_name: str,
+        pod: "Pod | None" = None,
+    ) -> None:
         self.raw = raw
         self.pointer = pointer
         self.list_name = list_name
+        self.pod = pod
         self.name = as_str(raw.get("name"))
         self.image = as_str(raw.get("image"))
+        self.security_context = as_dict(raw.get("securityContext"))
 
     @cached_property
-    def variable_names(self) -> set[str]:
-        """The names in `env`; several times faster than `variables` where names are enough."""
-        env = self.raw.get("env")
-        entries = env if isinstance(env, list) else ()
-        names = [entry.get("name") for entry in entries if isinstance(entry, dict)]
-        return {name for name in names if isinstance(name, str)}
-
-    def variables_like(self, prefix: str) -> set[str]:
-        """The names in `env` that begin with `prefix`; fast if there are none."""
-        if prefix not in self._variable_text:
-            return set()
-        return {name for name in self.variable_names if name.startswith(prefix)}
+    def title(self) -> str:
+        """The container's name in messages."""
+        if self.pod is None:
+            return str(self.pointer[-1])
+        return f"container {clipped(self.name) or '(unnamed)'} of the {self.pod.title}"
 
     @cached_property
-    def _variable_text(self) -> str:
-        return " ".join(self.variable_names)
-
-    @property
-    def literals(self) -> list[str]:
-        """The values in `env`; faster than `variables` where the names do not matter."""
-        env = self.raw.get("env")
-        entries = env if isinstance(env, list) else ()
-        values = [entry.get("value") for entry in entries if isinstance(entry, dict)]
-        return [value for value in values if isinstance(value, str)]
-
-    @cached_property
-    def variables(self) -> Mapping[str, list[tuple[int, Mapping[str, Any]]]]:
-        """The entries of `env` by name, each with its index.
-
-        If a name occurs more than once, Kubernetes uses the last entry.
-        """
-        entries: dict[str, list[tuple[int, Mapping[str, Any]]]] = {}
-        for index, entry in dict_items(self.raw.get("env")):
-            name = as_str(entry.get("name"))
-            if name in entries:
-                entries[name].append((index, entry))
-            else:
-                entries[name] = [(index, entry)]
-        return entries
+    def variables(self) -> Variables:
+        """The entries of `env` by name."""
+        return Variables(self.raw.get("env"))
 
     @cached_property
     def commands(self) -> Commands:
@@ -96,18 +79,10 @@ class Container:
         """The places where the container visibly runs `ray start`."""
         return ray_starts(self.commands, self.raw) if self.commands else ()
 
-    @property
-    def mounts(self) -> Iterator[tuple[int, Mapping[str, Any]]]:
-        return dict_items(self.raw.get("volumeMounts"))
-
     @cached_property
-    def mount_paths(self) -> str:
-        """The paths of `mounts`, one a line: most rules see there that none concerns them."""
-        return "\n".join(as_str(mount.get("mountPath")) for _, mount in self.mounts)
-
-    @property
-    def security_context(self) -> Mapping[str, Any]:
-        return as_dict(self.raw.get("securityContext"))
+    def mounts(self) -> Sequence[tuple[int, Mapping[str, Any]]]:
+        """The entries of `volumeMounts`, each with its index."""
+        return dict_items(self.raw.get("volumeMounts"))
 
 
 class Pod:
@@ -135,24 +110,28 @@ class Pod:
             return f"worker group {clipped(self.group)}"
         return str(self.role)
 
-    @property
-    def volumes(self) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    @cached_property
+    def volumes(self) -> Sequence[tuple[int, Mapping[str, Any]]]:
+        """The entries of `volumes`, each with its index."""
         return dict_items(self.spec.get("volumes"))
 
     @cached_property
     def containers(self) -> tuple[Container, ...]:
         """The containers, then the init containers, then the ephemeral containers."""
-        return tuple(
-            Container(raw, self.spec_pointer / listed / index, listed)
-            for listed in ("containers", "initContainers", "ephemeralContainers")
-            for index, raw in dict_items(self.spec.get(listed))
-        )
+        containers: list[Container] = []
+        for list_name in _CONTAINER_LISTS:
+            for index, raw in dict_items(self.spec.get(list_name)):
+                place = Pointer((*self.spec_pointer, list_name, index))
+                containers.append(Container(raw, place, list_name, self))
+        return tuple(containers)
 
     @cached_property
     def ray_container(self) -> Container | None:
         """The container that runs Ray: always the first (KubeRay `utils.RayContainerIndex`)."""
-        first = next(iter(self.containers), None)
-        return first if first and first.pointer == self.spec_pointer / "containers" / 0 else None
+        if not self.containers:
+            return None
+        first = self.containers[0]
+        return first if first.pointer[-2:] == ("containers", 0) else None
 
     @cached_property
     def ray_containers(self) -> tuple[Container, ...]:
@@ -167,25 +146,24 @@ class Pod:
         return tuple(
             container
             for container in self.containers
-            if container.list_name != "ephemeralContainers"
-            and container.name != ENROLL_CONTAINER
-            and (
-                container is ray
-                or container.name in RAY_CONTAINER_NAMES
-                or container.image == ray.image != ""
-                or is_ray_image(container.image)
-                or container.ray_starts
-            )
+            if container is ray or _connects_to_ray(container, ray)
         )
 
     @cached_property
     def _by_name(self) -> dict[str, Container]:
         return {container.name: container for container in reversed(self.containers)}
 
-    def title_of(self, container: Container) -> str:
-        """A container's name in messages."""
-        return f"container {clipped(container.name) or '(unnamed)'} of the {self.title}"
-
     def container(self, name: str) -> Container | None:
         """The first container of this name, in any list."""
         return self._by_name.get(name)
+
+
+def _connects_to_ray(container: Container, ray: Container) -> bool:
+    if container.list_name == "ephemeralContainers" or container.name == ENROLL_CONTAINER:
+        return False
+    return (
+        container.name in RAY_CONTAINER_NAMES
+        or container.image == ray.image != ""
+        or is_ray_image(container.image)
+        or bool(container.ray_starts)
+    )

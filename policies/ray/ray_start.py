@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Any
 
-from policies.documents.untyped import as_str, dict_items
+from policies.documents.untyped import as_dict, as_str, dict_items
 
 # A path inside a container, and the words at each.
 Place = tuple[str, ...]
@@ -13,15 +13,14 @@ Commands = Mapping[Place, list[str]]
 
 COMMAND: Place = ("command",)
 ARGS: Place = ("args",)
-_PLACES: tuple[Place, ...] = (
-    COMMAND,
-    ARGS,
+_HANDLERS: tuple[Place, ...] = (
     ("lifecycle", "postStart", "exec", "command"),
     ("lifecycle", "preStop", "exec", "command"),
     ("livenessProbe", "exec", "command"),
     ("readinessProbe", "exec", "command"),
     ("startupProbe", "exec", "command"),
 )
+_HANDLING = frozenset(place[0] for place in _HANDLERS)
 # Options of `ray` itself can come between the two words. Every repetition is bounded, because the
 # text is untrusted and an unbounded pattern could backtrack for a long time.
 RAY_START = re.compile(r"\bray(?:\s+-\S{1,40}(?:\s+[^-\s]\S{0,40})?){0,4}\s+start\b")
@@ -37,17 +36,23 @@ _MAX_OVERLAP = 500
 def commands_in(container: Mapping[str, Any]) -> Commands:
     """Each list of words that a container can run: its command, arguments, hooks and probes."""
     commands: dict[Place, list[str]] = {}
-    for place in _PLACES:
-        # Most containers have none of these fields.
-        if place[0] not in container:
-            continue
-        value: Any = container
-        for name in place:
-            value = value.get(name) if isinstance(value, dict) else None
-        words = [word for word in value if isinstance(word, str)] if isinstance(value, list) else []
-        if words:
-            commands[place] = words
+    for field in (COMMAND, ARGS):
+        if field[0] in container:
+            _add(commands, field, container[field[0]])
+    if not _HANDLING.isdisjoint(container):
+        for place in _HANDLERS:
+            if place[0] in container:
+                handler = as_dict(container[place[0]])
+                for name in place[1:-1]:
+                    handler = as_dict(handler.get(name))
+                _add(commands, place, handler.get(place[-1]))
     return commands
+
+
+def _add(commands: dict[Place, list[str]], place: Place, value: Any) -> None:
+    words = [word for word in value if isinstance(word, str)] if isinstance(value, list) else []
+    if words:
+        commands[place] = words
 
 
 def ray_starts(commands: Commands, container: Mapping[str, Any]) -> tuple[Place, ...]:

@@ -65,7 +65,11 @@ def versions_of(workload: Workload) -> Iterator[tuple[RayVersion, Pointer]]:
         stated = ray_version(as_str(workload.cluster.spec.get("rayVersion")))
         if stated:
             yield stated, workload.cluster.pointer / "rayVersion"
-    for container, _ in workload.ray_containers:
-        tagged = image_version(container.image)
+    # Most containers have the same image.
+    known: dict[str, RayVersion | None] = {}
+    for container in workload.ray_containers:
+        if container.image not in known:
+            known[container.image] = image_version(container.image)
+        tagged = known[container.image]
         if tagged:
             yield tagged, container.pointer / "image"

@@ -7,8 +7,9 @@ Source: KubeRay `ray-operator/apis/ray/v1` and `controllers/ray/common/pod.go`.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
+
+from propcache.api import cached_property
 
 from policies.documents.metadata import ObjectView
 from policies.documents.pointer import ROOT, Pointer
@@ -21,6 +22,7 @@ from policies.ray.membership import (
     ray_pod,
 )
 from policies.ray.pod import Container, Pod, PodRole
+from policies.ray.summary import Summary
 
 # RayWarden's marker on the objects to which it gives TLS.
 TLS_LABEL = "raywarden.io/tls"
@@ -219,31 +221,29 @@ class Workload(ObjectView):
         return (*(group.pod for group in groups), *self._submitters())
 
     @cached_property
-    def containers(self) -> tuple[tuple[Container, str], ...]:
-        """The containers of all pods, then KubeRay's options, each with its title."""
-        containers = [
-            (container, pod.title_of(container))
-            for pod in self.pods
-            for container in pod.containers
-        ]
-        return (*containers, *self._options())
+    def containers(self) -> tuple[Container, ...]:
+        """The containers of all pods, then KubeRay's options."""
+        containers = [container for pod in self.pods for container in pod.containers]
+        return (*containers, *self.options)
 
     @cached_property
-    def ray_containers(self) -> tuple[tuple[Container, str], ...]:
-        """The containers that connect to Ray, each with its title.
+    def ray_containers(self) -> tuple[Container, ...]:
+        """The containers that connect to Ray.
 
         KubeRay creates such containers from its options too, so those are included.
         """
-        containers = [
-            (container, pod.title_of(container))
-            for pod in self.pods
-            for container in pod.ray_containers
-        ]
-        return (*containers, *self._options())
+        containers = [container for pod in self.pods for container in pod.ray_containers]
+        return (*containers, *self.options)
 
-    def _options(self) -> Iterator[tuple[Container, str]]:
-        for options in self.cluster.options if self.cluster else ():
-            yield options, str(options.pointer[-1])
+    @property
+    def options(self) -> tuple[Container, ...]:
+        """The options of its RayClusterSpec from which KubeRay creates containers."""
+        return self.cluster.options if self.cluster else ()
+
+    @cached_property
+    def summary(self) -> Summary:
+        """What occurs anywhere in its pods."""
+        return Summary(self.pods, self.containers)
 
     @cached_property
     def _by_part(self) -> dict[tuple[PodRole, str], Pod]:

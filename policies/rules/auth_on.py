@@ -172,13 +172,15 @@ class AuthOn(Rule):
 
     def _check_values(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
         """RAY_AUTH_MODE as the author wrote it, which overrides what KubeRay would write."""
-        for container, title in workload.ray_containers:
-            entries = container.variables.get(MODE, [])
+        if MODE not in workload.summary.variables:
+            return
+        for container in workload.ray_containers:
+            entries = container.variables.of(MODE)
             for index, entry in entries:
                 message = _problem_with_mode(workload, entry, repeated=len(entries) > 1)
                 if message:
                     yield self.violation(
-                        f"{title} {message}",
+                        f"{container.title} {message}",
                         container.pointer / "env" / index,
                         mode_fix(workload, facts),
                         profile=Profile.BASELINE,
@@ -186,15 +188,16 @@ class AuthOn(Rule):
 
     def _check_sources(self, workload: Workload, by_kuberay: bool) -> Iterator[Violation]:
         """Tokens that the author chose; KubeRay does not replace them."""
-        for container, title, pod in token_containers(workload):
-            if by_kuberay and TOKEN not in container.variable_names:
+        for container, pod in token_containers(workload):
+            if by_kuberay and TOKEN not in container.variables.names:
                 continue  # KubeRay's own token takes precedence over a file.
             for source in unprotected_sources(container, pod):
                 why = "Ray accepts everyone who reads or guesses it"
                 if not source.public:
                     why = "only a Secret protects a token"
                 yield self.violation(
-                    f"{title} takes its Ray token from {source.origin} ({source.name}); {why}",
+                    f"{container.title} takes its Ray token from {source.origin} "
+                    f"({source.name}); {why}",
                     source.pointer,
                     source_fix(source, by_kuberay),
                     profile=Profile.BASELINE if source.public else None,
@@ -209,11 +212,11 @@ class AuthOn(Rule):
                 if uses_kubernetes_tokens(container, workload.cluster):
                     continue
                 # KubeRay adds the token unless the author has named it, even with an empty value.
-                if by_kuberay and TOKEN not in container.variable_names:
+                if by_kuberay and TOKEN not in container.variables.names:
                     continue
                 if not any(token_sources(container, pod)):
                     yield self.violation(
-                        f"{pod.title_of(container)} requires a token but does not take it from a "
+                        f"{container.title} requires a token but does not take it from a "
                         "Secret, so Ray does not start or uses a token file of the image",
                         container.pointer / "env",
                         source_fix(TokenSource(TOKEN, container.pointer), by_kuberay),

@@ -57,7 +57,7 @@ class NamespaceQuota(Rule):
 def _accelerators(workload: Workload) -> list[str]:
     """The GPUs and similar devices that the containers ask for, in a fixed order."""
     names = set[str]()
-    for container, _ in workload.containers:
+    for container in workload.containers:
         resources = container.raw.get("resources")
         if resources:
             names.update(accelerators_in(resources))

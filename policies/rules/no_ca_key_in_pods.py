@@ -21,6 +21,7 @@ _CA_KEY = re.compile(
     r"|(?:root[-_.]?)?ca\.key\.pem",
     re.I,
 )
+_SOURCES = frozenset({"secret", "projected"})
 _CERTIFICATE = re.compile(r".*\.(?:crt|cert|pem|cer)", re.I)
 _FIX = (
     "set items: [{key: ca.crt, path: ca.crt}] to mount only the certificate; RayWarden issues a "
@@ -51,13 +52,15 @@ class NoCaKeyInPods(Rule):
     )
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
-        for pod in workload.pods:
+        for pod in workload.pods if not _SOURCES.isdisjoint(workload.summary.fields) else ():
             for index, volume in pod.volumes:
-                place = pod.spec_pointer / "volumes" / index
-                for source, pointer in _sources(volume, place):
-                    yield from self._check_source(source, pointer, volume, pod)
-        for container, title in workload.containers:
-            yield from self._check_env(container, title)
+                if not _SOURCES.isdisjoint(volume):
+                    place = pod.spec_pointer / "volumes" / index
+                    for source, pointer in _sources(volume, place):
+                        yield from self._check_source(source, pointer, volume, pod)
+        for container in workload.containers:
+            for index, entry in container.variables.references:
+                yield from self._check_variable(container, index, entry)
 
     def _check_source(
         self, source: Mapping[str, Any], pointer: Pointer, volume: Mapping[str, Any], pod: Pod
@@ -69,16 +72,15 @@ class NoCaKeyInPods(Rule):
             message = f"{title} contains the private key of a CA, from the Secret {clipped(name)}"
             yield self.violation(message, pointer, _FIX)
 
-    def _check_env(self, container: Container, title: str) -> Iterator[Violation]:
-        for index, entry in dict_items(container.raw.get("env")):
-            if "valueFrom" not in entry:
-                continue
-            reference = as_dict(as_dict(entry["valueFrom"]).get("secretKeyRef"))
-            secret, key = as_str(reference.get("name")), as_str(reference.get("key"))
-            if reference and self._is_ca_key(secret, [key]):
-                name, place = clipped(as_str(entry.get("name"))), container.pointer / "env" / index
-                message = f"{title} has the private key of a CA in {name}"
-                yield self.violation(message, place, f"remove {name}")
+    def _check_variable(
+        self, container: Container, index: int, entry: Mapping[str, Any]
+    ) -> Iterator[Violation]:
+        reference = as_dict(as_dict(entry["valueFrom"]).get("secretKeyRef"))
+        secret, key = as_str(reference.get("name")), as_str(reference.get("key"))
+        if reference and self._is_ca_key(secret, [key]):
+            name, place = clipped(as_str(entry.get("name"))), container.pointer / "env" / index
+            message = f"{container.title} has the private key of a CA in {name}"
+            yield self.violation(message, place, f"remove {name}")
 
     def _is_ca_key(self, secret: str, keys: list[str]) -> bool:
         """One of `keys` is a CA key, or the Secret is a CA's and `keys` are not certificates only.

@@ -123,16 +123,17 @@ class NoCodeHooks(Rule):
 
     def _hooks(self, workload: Workload) -> Iterator[tuple[str, Violation]]:
         """The names of the variables, with their violations."""
-        for container, title in workload.ray_containers:
-            yield from self._check_env(container, title)
-            yield from self._check_commands(container, title)
+        if _may_have_hooks(workload):
+            for container in workload.ray_containers:
+                yield from self._check_env(container)
+                yield from self._check_commands(container)
         for environment in runtime_environments(workload):
             for name, value in environment.variables:
                 if self._is_hook(name, value):
                     message = f"{environment.field} sets {name}, which {_harm(name)}"
                     yield self._hook(name, message, environment.pointer, f"remove {name}")
 
-    def _check_commands(self, container: Container, title: str) -> Iterator[tuple[str, Violation]]:
+    def _check_commands(self, container: Container) -> Iterator[tuple[str, Violation]]:
         for pointer, words in commands(container):
             names: set[str] = set()
             for text in expanded(words, container):
@@ -140,19 +141,19 @@ class NoCodeHooks(Rule):
             for name in sorted(names.difference(self.allowed_variables)):
                 yield self._hook(
                     name,
-                    f"a command of {title} sets {name}, which {_harm(name)}",
+                    f"a command of {container.title} sets {name}, which {_harm(name)}",
                     pointer,
                     f"remove {name} from the command",
                     evidence="\n".join(words),
                 )
 
-    def _check_env(self, container: Container, title: str) -> Iterator[tuple[str, Violation]]:
-        suspects = _NAMED & container.variable_names
-        for name in sorted(suspects | container.variables_like(_DEBUG_PREFIX)):
-            entries = container.variables[name]
+    def _check_env(self, container: Container) -> Iterator[tuple[str, Violation]]:
+        suspects = _NAMED & container.variables.names
+        for name in sorted(suspects | container.variables.like(_DEBUG_PREFIX)):
+            entries = container.variables.of(name)
             if any(self._is_hook(name, _value(entry)) for _, entry in entries):
                 place = container.pointer / "env" / entries[0][0]
-                message = f"{title} sets {name}, which {_harm(name)}"
+                message = f"{container.title} sets {name}, which {_harm(name)}"
                 yield self._hook(name, message, place, f"remove {name}")
 
     def _hook(
@@ -171,6 +172,17 @@ class NoCodeHooks(Rule):
         if name in _SWITCHES or _is_debugger(name):
             return value not in _OFF
         return name in _HARMS
+
+
+def _may_have_hooks(workload: Workload) -> bool:
+    """A variable or a command is worth a closer look; most workloads have none."""
+    commands = workload.summary.command_text
+    return (
+        "$(" in commands
+        or any(map(_is_named, _NAMES.findall(commands)))
+        or not _NAMED.isdisjoint(workload.summary.variables)
+        or _DEBUG_PREFIX in workload.summary.variable_text
+    )
 
 
 def _is_debugger(name: str) -> bool:

@@ -20,6 +20,8 @@ _SHARED = {
 # Kubernetes 1.34: `hostProbesAndHostLifecycle`).
 _PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
 _HOOKS = ("postStart", "preStop")
+_HANDLING = frozenset({*_PROBES, "lifecycle"})
+_FIELDS = frozenset({*_SHARED, "hostPort", *_HANDLING})
 _HANDLERS = ("httpGet", "tcpSocket")
 
 
@@ -42,23 +44,27 @@ class NoHostAccess(Rule):
     severity: ClassVar[Severity] = Severity.HIGH
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
+        fields = workload.summary.fields
+        if _FIELDS.isdisjoint(fields):
+            return
+        has_ports, may_share = "hostPort" in fields, not _SHARED.keys().isdisjoint(fields)
         for pod in workload.pods:
-            for field, level in _SHARED.items():
+            for field, level in _SHARED.items() if may_share else ():
                 if pod.spec.get(field) is True:
                     place = pod.spec_pointer / field
                     message, remediation = f"the {pod.title} sets {field}", f"remove {field}"
                     yield self.violation(message, place, remediation, profile=level)
             for container in pod.containers:
-                if "ports" in container.raw:
+                if has_ports and "ports" in container.raw:
                     yield from self._check_ports(container, pod)
-                if _names_a_host(container.raw):
+                if not _HANDLING.isdisjoint(container.raw) and _names_a_host(container.raw):
                     yield from self._check_probes(container, pod)
 
     def _check_ports(self, container: Container, pod: Pod) -> Iterator[Violation]:
         for index, port in dict_items(container.raw.get("ports")):
             # The API server treats 0 as "not set".
             if port.get("hostPort") not in (None, 0):
-                title = pod.title_of(container)
+                title = container.title
                 yield self.violation(
                     f"{title} takes port {port['hostPort']} of the node",
                     container.pointer / "ports" / index / "hostPort",
@@ -79,7 +85,7 @@ class NoHostAccess(Rule):
             host = as_str(as_dict(as_dict(handler).get(kind)).get("host"))
             if host:
                 yield self.violation(
-                    f"{path[-1]} of {pod.title_of(container)} names a host, which the kubelet "
+                    f"{path[-1]} of {container.title} names a host, which the kubelet "
                     "contacts from the node",
                     Pointer((*container.pointer, *path, kind, "host")),
                     "remove host; the kubelet then uses the IP of the pod",

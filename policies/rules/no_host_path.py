@@ -34,6 +34,8 @@ class NoHostPath(Rule):
     )
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
+        if "hostPath" not in workload.summary.fields:
+            return
         for pod in workload.pods:
             writers = _writers(pod, workload)
             for index, volume in pod.volumes:

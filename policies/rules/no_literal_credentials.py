@@ -1,7 +1,6 @@
 """Manifests contain no passwords or keys."""
 
-from collections.abc import Iterator, Sequence
-from itertools import chain
+from collections.abc import Iterator, Sequence, Set
 from typing import ClassVar
 
 from pydantic import Field
@@ -12,13 +11,13 @@ from policies.documents.credentials import (
     contains_credential,
     is_credential,
     marks_of_credentials,
-    may_be_named_credential,
     may_name_credentials,
+    that_may_name_credentials,
 )
 from policies.documents.pointer import ROOT, Pointer
 from policies.documents.untyped import as_dict, as_str, clipped
 from policies.model import Facts, Profile, Rule, Severity, Violation
-from policies.ray.commands import commands, literal_of, substituted, words_of
+from policies.ray.commands import commands, literal_of, substituted
 from policies.ray.pod import Container
 from policies.ray.runtime_env import runtime_environments
 from policies.ray.workload import Workload
@@ -61,37 +60,46 @@ class NoLiteralCredentials(Rule):
     def _check_env(self, workload: Workload) -> Iterator[Violation]:
         # One search over all containers is enough for most workloads. They have many names and
         # values in common, so the sets are small.
-        names: set[str] = set()
-        values: set[str] = set()
-        for container, _ in workload.containers:
-            names |= container.variable_names
-            values.update(container.literals)
-        marks = marks_of_credentials("\n".join(values))
-        if not marks and not may_name_credentials("\n".join(names)):
+        marks = marks_of_credentials(workload.summary.literal_text)
+        named = _named(workload)
+        if not marks and not named:
             return
-        for container, title in workload.containers:
-            for name, index, value in _suspects(container, marks):
-                if self._is_credential(name, value, (container,)):
+        harmless: set[tuple[str, str]] = set()
+        for container in workload.containers:
+            for name, index, value in _suspects(container, named, marks):
+                # Containers have many variables in common.
+                if (name, value) in harmless:
+                    continue
+                if not self._is_credential(name, value, (container,)):
+                    if "$" not in value:
+                        harmless.add((name, value))
+                else:
                     place = container.pointer / "env" / index / "value"
-                    message = f"{title} has a literal credential in {name}"
+                    message = f"{container.title} has a literal credential in {name}"
                     yield self.violation(message, place, _FIX + _keyless_hint(name, value))
 
     def _check_commands(self, workload: Workload) -> Iterator[Violation]:
-        every = [words_of(container) for container, _ in workload.containers]
-        text = "\n".join(set(chain.from_iterable(every)))
+        text = workload.summary.command_text
         if not may_name_credentials(text) and not marks_of_credentials(text):
             return
-        for container, title in workload.containers:
+        harmless: set[str] = set()
+        for container in workload.containers:
             for place, words in commands(container):
-                if _is_in_command("\n".join(words), (container,)):
-                    message = f"a command of {title} contains a credential"
+                command = "\n".join(words)
+                if command in harmless:
+                    continue
+                if not _is_in_command(command, (container,)):
+                    if "$(" not in command:
+                        harmless.add(command)
+                else:
+                    message = f"a command of {container.title} contains a credential"
                     yield self.violation(message, place, _FIX_ELSEWHERE)
 
     def _check_job(self, workload: Workload) -> Iterator[Violation]:
         if workload.kind not in ("RayJob", "RayCronJob"):
             return
         for job in _JOBS:
-            fields, containers = as_dict(job.read(workload.document)), _containers(workload)
+            fields, containers = as_dict(job.read(workload.document)), workload.containers
             if _is_in_command(as_str(fields.get("entrypoint")), containers):
                 place = job / "entrypoint"
                 yield self.violation("the entrypoint contains a credential", place, _FIX_JOB)
@@ -126,7 +134,7 @@ class NoLiteralCredentials(Rule):
                 message = f"{field} cannot be checked for credentials: {environment.problem}"
                 yield self.violation(message, place, "use plain YAML without anchors")
                 continue
-            containers = _containers(workload)
+            containers = workload.containers
             names = [
                 name
                 for name, value in environment.settings
@@ -145,15 +153,23 @@ class NoLiteralCredentials(Rule):
         return is_credential(name, value) and name not in self.allowed_variables
 
 
-def _suspects(container: Container, marks: list[str]) -> Iterator[tuple[str, int, str]]:
+def _named(workload: Workload) -> Set[str]:
+    """The names of variables that may be a credential's."""
+    if not may_name_credentials(workload.summary.variable_text):
+        return frozenset()
+    return that_may_name_credentials(workload.summary.variables)
+
+
+def _suspects(
+    container: Container, named: Set[str], marks: list[str]
+) -> Iterator[tuple[str, int, str]]:
     """The variables, with index and value, that are worth a closer look."""
-    for name, entries in container.variables.items():
-        named = may_be_named_credential(name)
-        if not named and not marks:
-            continue
-        for index, entry in entries:
+    variables = container.variables
+    names = iter(variables) if marks else filter(named.__contains__, variables)
+    for name in names:
+        for index, entry in variables.of(name):
             value = as_str(entry.get("value"))
-            if named or "$(" in value or any(mark in value for mark in marks):
+            if name in named or "$(" in value or any(mark in value for mark in marks):
                 yield name, index, value
 
 
@@ -165,10 +181,6 @@ def _resolved(value: str, containers: Sequence[Container]) -> str:
     if value.startswith("${") and value.endswith("}"):
         value = literal_of(value[2:-1], containers) or value
     return substituted(value, containers)
-
-
-def _containers(workload: Workload) -> list[Container]:
-    return [container for container, _ in workload.containers]
 
 
 def _is_in_command(command: str, containers: Sequence[Container]) -> bool:

@@ -1,10 +1,10 @@
 """Ray's processes cannot gain privileges."""
 
-from collections.abc import Iterator
-from typing import ClassVar
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
 
 from policies.documents.untyped import str_items
-from policies.injection.security_context import effective_contexts
+from policies.injection.security_context import EffectiveSecurityContext, effective_contexts
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.ray.workload import Workload
 
@@ -26,17 +26,27 @@ class NoPrivilegeEscalation(Rule):
     severity: ClassVar[Severity] = Severity.MEDIUM
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
+        # Most containers of a workload have equal contexts.
+        judged: Mapping[str, Any] | None = None
         for context in effective_contexts(workload, facts):
-            if context.own.get("allowPrivilegeEscalation") is not False:
-                place = context.pointer / "allowPrivilegeEscalation"
-                message = f"{context.title} may gain privileges"
-                yield self.violation(message, place, "set allowPrivilegeEscalation: false")
-            if not context.drops_all:
-                place = context.pointer / "capabilities"
-                message = f"{context.title} does not drop all capabilities"
-                yield self.violation(message, place, "set capabilities: {drop: [ALL]}")
-            for index, name in str_items(context.capabilities.get("add")):
-                if name.upper().removeprefix("CAP_") != _ALLOWED_CAPABILITY:
-                    place = context.pointer / "capabilities" / "add" / index
-                    message = f"{context.title} adds the capability {name}, which is not allowed"
-                    yield self.violation(message, place, f"remove {name} from add")
+            if context.own == judged:
+                continue
+            findings = list(self._check_context(context))
+            yield from findings
+            if not findings:
+                judged = context.own
+
+    def _check_context(self, context: EffectiveSecurityContext) -> Iterator[Violation]:
+        if context.own.get("allowPrivilegeEscalation") is not False:
+            place = context.pointer / "allowPrivilegeEscalation"
+            message = f"{context.title} may gain privileges"
+            yield self.violation(message, place, "set allowPrivilegeEscalation: false")
+        if not context.drops_all:
+            place = context.pointer / "capabilities"
+            message = f"{context.title} does not drop all capabilities"
+            yield self.violation(message, place, "set capabilities: {drop: [ALL]}")
+        for index, name in str_items(context.capabilities.get("add")):
+            if name.upper().removeprefix("CAP_") != _ALLOWED_CAPABILITY:
+                place = context.pointer / "capabilities" / "add" / index
+                message = f"{context.title} adds the capability {name}, which is not allowed"
+                yield self.violation(message, place, f"remove {name} from add")

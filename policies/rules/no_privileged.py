@@ -55,6 +55,12 @@ _SELINUX_TYPES = frozenset(
 )
 _APPARMOR_ANNOTATION = "container.apparmor.security.beta.kubernetes.io/"
 _PROFILES = {"seccompProfile": "seccomp", "appArmorProfile": "AppArmor"}
+# Fields of security contexts, and of their capabilities, without which nothing is unsafe.
+_FIELDS = frozenset(
+    {"add", "privileged", "procMount", "seLinuxOptions", "sysctls", "windowsOptions", *_PROFILES}
+)
+# Comparing with more contexts would take longer than judging another one.
+_MOST_JUDGED = 4
 _SANDBOX_PARAMETERS = "sandboxNamespaces, sandboxImages and sandboxHostUsers of no-privileged"
 _FIX_PROFILE = "set type: RuntimeDefault"
 _FIX_PROFILE_OF_RAY = (
@@ -105,21 +111,20 @@ class NoPrivileged(Rule):
     )
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
-        sandboxes = self._sandboxes(workload, facts)
+        may_be_unsafe = not _FIELDS.isdisjoint(workload.summary.fields)
+        sandboxes = self._sandboxes(workload, facts) if may_be_unsafe else ()
         for pod in workload.pods:
-            yield from self._check_pod(pod, sandboxes)
-        for container, title in workload.containers:
-            yield from self._check_container(container, title)
-            context = container.security_context
-            if as_str(context.get("procMount")) not in ("", "Default"):
-                yield self._unmasked(workload, container, title)
-            if not _PROFILES.keys().isdisjoint(context) and container.pointer not in sandboxes:
-                # Only the container that runs Ray, the first, and its copies can be exempt.
-                is_first = container.pointer[-2:] == ("containers", 0)
-                can_be_exempt = is_first or is_copy_of_ray(container)
-                fix = _FIX_PROFILE_OF_RAY if can_be_exempt else _FIX_PROFILE
-                pointer = container.pointer / "securityContext"
-                yield from self._unconfined(context, pointer, title, fix)
+            if pod.annotations or not _FIELDS.isdisjoint(pod.security_context) or sandboxes:
+                yield from self._check_pod(pod, sandboxes)
+        # Most containers of a workload have equal contexts.
+        judged: list[Mapping[str, Any]] = []
+        for container in workload.containers if may_be_unsafe else ():
+            if container.security_context in judged:
+                continue
+            findings = list(self._check_container(container, workload, sandboxes))
+            yield from findings
+            if not findings and not sandboxes and len(judged) < _MOST_JUDGED:
+                judged.append(container.security_context)
 
     def _sandboxes(self, workload: Workload, facts: Facts) -> Collection[Pointer]:
         """The containers that are exempt, because they run Ray sandboxes."""
@@ -176,18 +181,31 @@ class NoPrivileged(Rule):
                 place = pod.pointer / "metadata" / "annotations" / key
                 yield self.violation(message, place, f"remove {key}")
 
-    def _check_container(self, container: Container, title: str) -> Iterator[Violation]:
-        context, pointer = container.security_context, container.pointer / "securityContext"
+    def _check_container(
+        self, container: Container, workload: Workload, sandboxes: Collection[Pointer]
+    ) -> Iterator[Violation]:
+        context, title = container.security_context, container.title
+        capabilities = as_dict(context.get("capabilities"))
+        if _FIELDS.isdisjoint(context) and "add" not in capabilities:
+            return
+        pointer = container.pointer / "securityContext"
         if context.get("privileged") is True:
             place = pointer / "privileged"
             yield self.violation(f"{title} is privileged", place, "set privileged: false")
-        capabilities = as_dict(context.get("capabilities"))
         for index, name in str_items(capabilities.get("add")):
             if name.upper().removeprefix("CAP_") not in _CAPABILITIES:
                 place = pointer / "capabilities" / "add" / index
                 message = f"{title} adds the capability {name}"
                 yield self.violation(message, place, f"remove {name} from add")
         yield from self._check_profiles(context, pointer, title)
+        if as_str(context.get("procMount")) not in ("", "Default"):
+            yield self._unmasked(workload, container, title)
+        if not _PROFILES.keys().isdisjoint(context) and container.pointer not in sandboxes:
+            # Only the container that runs Ray, the first, and its copies can be exempt.
+            is_first = container.pointer[-2:] == ("containers", 0)
+            can_be_exempt = is_first or is_copy_of_ray(container)
+            fix = _FIX_PROFILE_OF_RAY if can_be_exempt else _FIX_PROFILE
+            yield from self._unconfined(context, pointer, title, fix)
 
     def _unmasked(self, workload: Workload, container: Container, title: str) -> Violation:
         """Baseline allows it in a user namespace since Kubernetes 1.35; restricted never does."""

@@ -39,7 +39,7 @@ class PinnedImages(Rule):
     )
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
-        for container, title in workload.containers:
+        for container in workload.containers:
             image = container.image
             # Options without an image get Ray's. The administrator chose RayWarden's images.
             if not image or digest_of(image) or image in facts.own_images:
@@ -53,7 +53,7 @@ class PinnedImages(Rule):
             # Keep the variant, such as `-gpu`.
             fixed = version + tag.removeprefix(moving) if tag.startswith(moving) else version
             yield self.violation(
-                f"{title} uses the image {image}, {problem}",
+                f"{container.title} uses the image {image}, {problem}",
                 container.pointer / "image",
                 f"set image: {image.removesuffix(f':{tag}')}:{fixed}, with the version you need, "
                 "or use its digest",

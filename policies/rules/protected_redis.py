@@ -39,12 +39,12 @@ class ProtectedRedis(Rule):
             return
         if workload.cluster:
             yield from self._check_options(workload.cluster)
-        for container, title in workload.ray_containers:
-            if VARIABLE not in container.variable_names:
-                continue
-            for index, entry in container.variables[VARIABLE]:
+        if VARIABLE not in workload.summary.variables:
+            return
+        for container in workload.ray_containers:
+            for index, entry in container.variables.of(VARIABLE):
                 place = container.pointer / "env" / index
-                yield from self._check_variable(workload, container, title, entry, place)
+                yield from self._check_variable(workload, container, entry, place)
 
     def _check_options(self, cluster: ClusterSpec) -> Iterator[Violation]:
         options = as_dict(cluster.spec.get(OPTIONS))
@@ -65,12 +65,7 @@ class ProtectedRedis(Rule):
             yield self.violation(message, place / "redisPassword", remediation)
 
     def _check_variable(
-        self,
-        workload: Workload,
-        container: Container,
-        title: str,
-        entry: Mapping[str, Any],
-        place: Pointer,
+        self, workload: Workload, container: Container, entry: Mapping[str, Any], place: Pointer
     ) -> Iterator[Violation]:
         """RAY_REDIS_ADDRESS as the author wrote it; KubeRay writes none of its own then."""
         address = as_str(entry.get("value"))
@@ -78,12 +73,12 @@ class ProtectedRedis(Rule):
             address = f"$({VARIABLE})"
         if not is_outside(address):
             return
-        yield from self._check_tls(title, "value", address, place / "value")
+        yield from self._check_tls(container.title, "value", address, place / "value")
         if not _has_password(workload, container):
             remediation = (
                 f"remove {VARIABLE} from env, and add {OPTIONS} with redisAddress and {_PASSWORD}"
             )
-            yield self.violation(f"{title} {_NO_PASSWORD}", place, remediation)
+            yield self.violation(f"{container.title} {_NO_PASSWORD}", place, remediation)
 
     def _check_tls(
         self, title: str, field: str, address: str, place: Pointer

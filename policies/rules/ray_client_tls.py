@@ -52,7 +52,7 @@ class RayClientTls(Rule):
         template = as_dict(place.read(related_object.document))
         for address in ray_addresses(template):
             container = Container(address.container, Pointer(), "")
-            if address.may_be_inside and not container.variable_names >= RAY_TLS_VARIABLES.keys():
+            if address.may_be_inside and not container.variables.names >= RAY_TLS_VARIABLES.keys():
                 name = clipped(container.name) or "(unnamed)"
                 yield self.violation(
                     f"container {name} connects to a Ray cluster (RAY_ADDRESS) without a "

@@ -1,7 +1,7 @@
 """Authors do not use the names and directories of RayWarden."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any, ClassVar
 
 from policies.documents.pointer import Pointer
@@ -19,6 +19,8 @@ from policies.ray.pod import ENROLL_CONTAINER, Container, Pod, PodRole
 from policies.ray.workload import Workload
 
 _VOLUMES = frozenset({TLS_VOLUME, TOKEN_VOLUME, *dashboard_proxy.VOLUMES})
+# The volumes of a pod that enrolls.
+_ENROLLED: Sequence[Mapping[str, Any]] = tuple(contract.volumes(""))
 _ENV_PREFIX = "RAYWARDEN_"
 _RENAME = f"use a name that does not begin with {RESERVED_PREFIX}"
 _LABEL_PREFIX = "raywarden.io/"
@@ -63,31 +65,35 @@ class ReservedNames(Rule):
         for pod in workload.pods:
             yield from self._check_volumes(pod)
             if workload.cluster and pod.role is not PodRole.SUBMITTER:
-                place = pod.pointer / "metadata" / "labels"
-                title = f"the {pod.title}"
-                yield from self._check_labels(pod.labels, place, title, contract.MANAGED)
+                labels = _reserved(pod.labels, contract.MANAGED)
+                if labels:
+                    place = pod.pointer / "metadata" / "labels"
+                    yield from self._report_labels(labels, place, pod.title)
         yield from self._check_containers(workload, facts)
         yield from self._check_dashboard(workload, facts)
         for group in workload.cluster.groups if workload.cluster else ():
-            labels, place = as_dict(group.raw.get("labels")), group.pointer / "labels"
-            yield from self._check_labels(labels, place, f"the {group.title}", allowed=None)
+            labels = _reserved(as_dict(group.raw.get("labels")), allowed=None)
+            if labels:
+                yield from self._report_labels(labels, group.pointer / "labels", group.title)
 
     def _check_containers(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
         # TLS that is set up by hand may use the directory, because Ray's documentation does.
         managed = contract.tls_by(workload) in (TlsBy.RAYWARDEN, TlsBy.NONE)
-        ray_containers = {container.pointer for container, _ in workload.ray_containers}
-        own = _own_containers(workload, facts)
-        for container, title in workload.containers:
-            if container.pointer in own:
-                continue
+        ray_containers = set(workload.ray_containers)
+        reserved = {name for name in workload.summary.variables if name.startswith(_ENV_PREFIX)}
+        for container in workload.containers:
             if container.name.startswith(RESERVED_PREFIX):
+                if _is_own(container, workload, facts):
+                    continue
                 place = container.pointer / "name"
-                yield self.violation(f"{title} has a reserved name", place, _RENAME)
-            yield from self._check_env(container, title)
-            speaks_ray = container.pointer in ray_containers or contract.uses_tls(container)
-            yield from self._check_mounts(container, title, managed and speaks_ray, workload)
+                yield self.violation(f"{container.title} has a reserved name", place, _RENAME)
+            if reserved:
+                yield from self._check_env(container, reserved)
+            speaks_ray = container in ray_containers or contract.uses_tls(container)
+            if container.mounts:
+                yield from self._check_mounts(container, managed and speaks_ray, workload)
             if "volumeDevices" in container.raw:
-                yield from self._check_devices(container, title, managed and speaks_ray)
+                yield from self._check_devices(container, managed and speaks_ray)
 
     def _check_frozen_labels(self, pod: Workload, before: Workload) -> Iterator[Violation]:
         """The labels by which RayWarden manages a pod stay as they were when it was created."""
@@ -100,33 +106,27 @@ class ReservedNames(Rule):
                 yield self.violation(message, place, "leave the label unchanged")
 
     def _check_volumes(self, pod: Pod) -> Iterator[Violation]:
-        expected = {volume["name"]: volume for volume in _own_volumes(pod)}
         for index, volume in pod.volumes:
             name = as_str(volume.get("name"))
-            if name.startswith(RESERVED_PREFIX) and volume != expected.get(name):
+            if name.startswith(RESERVED_PREFIX) and volume not in _own_volumes(pod):
                 place = pod.spec_pointer / "volumes" / index
                 message = f"volume {name} of the {pod.title} has a reserved name but another source"
                 yield self.violation(message, place, _RENAME)
 
-    def _check_labels(
-        self, labels: Mapping[str, Any], pointer: Pointer, title: str, allowed: str | None
+    def _report_labels(
+        self, names: Sequence[str], pointer: Pointer, title: str
     ) -> Iterator[Violation]:
-        """KubeRay copies these labels to pods, where RayWarden's labels control the protection.
+        """KubeRay copies these labels to pods, where RayWarden's labels control the protection."""
+        for name in names:
+            message = f"the {title} sets the label {name}, which is reserved for RayWarden"
+            yield self.violation(message, pointer / name, f"remove {name}")
 
-        `allowed` is the only value that the marker label may have; None allows no marker label.
-        """
-        for name, value in labels.items():
-            is_marker = name == contract.MARKER_LABEL and value == allowed
-            if name.startswith(_LABEL_PREFIX) and not is_marker:
-                message = f"{title} sets the label {name}, which is reserved for RayWarden"
-                yield self.violation(message, pointer / name, f"remove {name}")
-
-    def _check_env(self, container: Container, title: str) -> Iterator[Violation]:
-        for name in sorted(container.variables_like(_ENV_PREFIX)):
-            entries = container.variables[name]
+    def _check_env(self, container: Container, reserved: Set[str]) -> Iterator[Violation]:
+        for name in sorted(reserved & container.variables.names):
+            entries = container.variables.of(name)
             if len(entries) == 1 and contract.is_pod_ip(entries[0][1]):
                 continue
-            message = f"{title} sets {name}, which is reserved for RayWarden"
+            message = f"{container.title} sets {name}, which is reserved for RayWarden"
             place = container.pointer / "env" / entries[-1][0]
             yield self.violation(message, place, f"remove {name}")
 
@@ -160,16 +160,17 @@ class ReservedNames(Rule):
             )
 
     def _check_mounts(
-        self, container: Container, title: str, uses_certificate: bool, workload: Workload
+        self, container: Container, uses_certificate: bool, workload: Workload
     ) -> Iterator[Violation]:
-        may_lead_elsewhere = _HINT.search(container.mount_paths)
+        may_lead_elsewhere = _HINT.search(workload.summary.mount_paths)
         for index, mount in container.mounts:
+            if mount == contract.TLS_MOUNT and uses_certificate:
+                continue
             name, path = as_str(mount.get("name")), as_str(mount.get("mountPath"))
-            place = container.pointer / "volumeMounts" / index
+            place, title = container.pointer / "volumeMounts" / index, container.title
             if name in _VOLUMES:
-                if not (uses_certificate and mount == contract.TLS_MOUNT):
-                    message = f"{title} mounts RayWarden's volume {name}"
-                    yield self.violation(message, place, f"remove {name} from volumeMounts")
+                message = f"{title} mounts RayWarden's volume {name}"
+                yield self.violation(message, place, f"remove {name} from volumeMounts")
             elif uses_certificate and contract.overlaps_tls_directory(path):
                 directory = contract.TLS_DIRECTORY
                 yield self.violation(
@@ -190,30 +191,36 @@ class ReservedNames(Rule):
                     f"set mountPath: /mnt/{name}, or another path outside /proc, /sys and /dev",
                 )
 
-    def _check_devices(
-        self, container: Container, title: str, uses_certificate: bool
-    ) -> Iterator[Violation]:
+    def _check_devices(self, container: Container, uses_certificate: bool) -> Iterator[Violation]:
         """A block device is a file that the author can fill, at a path that the author chooses."""
         for index, device in dict_items(container.raw["volumeDevices"]):
             name, path = as_str(device.get("name")), as_str(device.get("devicePath"))
             covers = uses_certificate and contract.overlaps_tls_directory(path)
             if covers or ".." in path.split("/") or contract.normal_path(path)[:1] == ("proc",):
                 yield self.violation(
-                    f"{title} places the device {name} at {path}, where it can hide other files",
+                    f"{container.title} places the device {name} at {path}, where it can hide "
+                    "other files",
                     container.pointer / "volumeDevices" / index,
                     f"set devicePath: /dev/{name}, or another path in /dev",
                 )
 
 
-def _own_containers(workload: Workload, facts: Facts) -> set[Pointer]:
-    """RayWarden's containers. `tls-on` checks what the one that enrolls the pod does."""
-    return {
-        container.pointer
-        for pod in workload.pods
-        for container in pod.containers
-        if (container.name == ENROLL_CONTAINER and container.list_name == "initContainers")
-        or dashboard_proxy.is_ours(container, pod, workload, facts)
-    }
+def _reserved(labels: Mapping[str, Any], allowed: str | None) -> Sequence[str]:
+    """The labels that only RayWarden may set.
+
+    `allowed` is the only value that the marker label may have; None allows no marker label.
+    """
+    names = [name for name in labels if name.startswith(_LABEL_PREFIX)]
+    return [name for name in names if name != contract.MARKER_LABEL or labels[name] != allowed]
+
+
+def _is_own(container: Container, workload: Workload, facts: Facts) -> bool:
+    """The container is RayWarden's. `tls-on` checks what the one that enrolls the pod does."""
+    if container.pod is None:
+        return False
+    if container.name == ENROLL_CONTAINER and container.list_name == "initContainers":
+        return True
+    return dashboard_proxy.is_ours(container, container.pod, workload, facts)
 
 
 def _has_own_authorization(pod: Pod, workload: Workload, facts: Facts) -> bool:
@@ -225,10 +232,11 @@ def _has_own_authorization(pod: Pod, workload: Workload, facts: Facts) -> bool:
     return bool(text == expected)
 
 
-def _own_volumes(pod: Pod) -> Iterator[Mapping[str, Any]]:
-    yield from contract.volumes(contract.own_secret(pod))
-    if has_dashboard_proxy(pod):
-        yield from dashboard_proxy.volumes()
+def _own_volumes(pod: Pod) -> Sequence[Mapping[str, Any]]:
+    secret, volumes = contract.own_secret(pod), _ENROLLED
+    if secret:
+        volumes = tuple(contract.volumes(secret))
+    return (*volumes, *dashboard_proxy.volumes()) if has_dashboard_proxy(pod) else volumes
 
 
 def _is_of_the_kernel(path: str, volume: str, workload: Workload) -> bool:

@@ -72,9 +72,9 @@ class ResourceLimits(Rule):
                     remediation = (
                         f"in the RayJob, add a submitterPodTemplate with resources: {example}"
                     )
-                place, title = container.pointer / "resources", pod.title_of(container)
+                place, title = container.pointer / "resources", container.title
                 yield self._incomplete(title, missing, place, remediation)
-            if _VISIBLE_DEVICES in container.variable_names:
+            if _VISIBLE_DEVICES in container.variables.names:
                 yield from self._check_visible_devices(container, pod)
 
     def _check_options(self, cluster: ClusterSpec) -> Iterator[Violation]:
@@ -108,12 +108,11 @@ class ResourceLimits(Rule):
             )
 
     def _check_visible_devices(self, container: Container, pod: Pod) -> Iterator[Violation]:
-        index, entry = container.variables[_VISIBLE_DEVICES][-1]
+        index, entry = container.variables.of(_VISIBLE_DEVICES)[-1]
         if not entry.get("valueFrom") and as_str(entry.get("value")) in _NO_DEVICES:
             return
         yield self.violation(
-            f"{pod.title_of(container)} sets {_VISIBLE_DEVICES}, which gives it GPUs that no limit "
-            "counts",
+            f"{container.title} sets {_VISIBLE_DEVICES}, which gives it GPUs that no limit counts",
             container.pointer / "env" / index,
             f"remove {_VISIBLE_DEVICES}; a limit for nvidia.com/gpu gives the container its GPUs",
         )

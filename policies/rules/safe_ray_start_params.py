@@ -57,6 +57,12 @@ _FIX_RESOURCES = (
 )
 # Far above any real value; it bounds the time of the expressions above.
 _LONGEST = 8192
+# Options of which every plain value is safe.
+_ORDINARY = frozenset(
+    {"block", "dashboard-host", "memory", "num-cpus", "num-gpus", "object-store-memory"}
+)
+_PLAIN = re.compile(r"[A-Za-z0-9.:-]{0,100}")
+_CREDENTIALS = ("REDIS_USERNAME", "REDIS_PASSWORD")
 _PORT = re.compile(r"[0-9]{1,5}")
 _PORT_PARAMS = frozenset(PORT_PARAMETERS)
 
@@ -108,19 +114,30 @@ class SafeRayStartParams(Rule):
         if workload.cluster:
             is_managed = tls_by(workload) in (TlsBy.RAYWARDEN, TlsBy.NONE)
             for group in workload.cluster.groups:
-                for name, value in group.start_params.items():
-                    unsafe = list(self._check_param(group, name, value))
-                    yield from unsafe
-                    if name == _ADDRESS and is_managed and not unsafe:
-                        yield from self._check_address(group, facts)
+                yield from self._check_params(group, is_managed, facts)
                 yield from self._check_names(group)
             yield from self._check_pasted(workload.cluster)
-        for container, title in workload.ray_containers:
-            for name in ("REDIS_USERNAME", "REDIS_PASSWORD"):
-                for index, entry in container.variables.get(name, ()):
+        if not workload.summary.variables.isdisjoint(_CREDENTIALS):
+            yield from self._check_credentials(workload)
+
+    def _check_params(self, group: Group, is_managed: bool, facts: Facts) -> Iterator[Violation]:
+        for name, value in group.start_params.items():
+            if _is_ordinary(name, value):
+                continue
+            unsafe = list(self._check_param(group, name, value))
+            yield from unsafe
+            if name == _ADDRESS and is_managed and not unsafe:
+                yield from self._check_address(group, facts)
+
+    def _check_credentials(self, workload: Workload) -> Iterator[Violation]:
+        """KubeRay pastes these variables as well."""
+        for container in workload.ray_containers:
+            for name in _CREDENTIALS:
+                for index, entry in container.variables.of(name):
                     place = container.pointer / "env" / index / "value"
                     value = as_str(entry.get("value"))
-                    yield from self._check_single_word(f"{name} of {title}", value, place)
+                    title = f"{name} of {container.title}"
+                    yield from self._check_single_word(title, value, place)
 
     def _check_param(self, group: Group, name: str, value: Any) -> Iterator[Violation]:
         pointer = group.pointer / "rayStartParams" / name
@@ -234,6 +251,13 @@ class SafeRayStartParams(Rule):
                 )
 
 
+def _is_ordinary(name: str, value: Any) -> bool:
+    """The parameter needs no closer look; nearly all are like this."""
+    if name in _ORDINARY:
+        return isinstance(value, str) and _PLAIN.fullmatch(value) is not None
+    return name == _ADDRESS and bool(value == POD_IP_EXPANSION)
+
+
 def _is_pod_ip(address: str, group: Group) -> bool:
     """The address is RayWarden's expansion, or that of a variable that holds the pod IP.
 
@@ -245,7 +269,7 @@ def _is_pod_ip(address: str, group: Group) -> bool:
     reference, ray = _REFERENCE.fullmatch(address), group.pod.ray_container
     if reference is None or ray is None:
         return False
-    entries = ray.variables.get(reference[reference.lastindex or 0], [])
+    entries = ray.variables.of(reference[reference.lastindex or 0])
     if len(entries) != 1 or entries[0][1].get("value"):
         return False
     field = as_dict(as_dict(entries[0][1].get("valueFrom")).get("fieldRef"))

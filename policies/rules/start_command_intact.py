@@ -40,6 +40,8 @@ _RUNS_FIRST = frozenset(
         "SHELLOPTS",
     }
 )
+# bash imports a function from a variable that begins like this.
+_FUNCTION = "BASH_FUNC_"
 # Many images need it, and HOME has the same effect. It counts under `restricted` only.
 _COMMON = "PYTHONPATH"
 # Every process reads the first file, and Python the others.
@@ -82,15 +84,16 @@ class StartCommandIntact(Rule):
             if pod.pointer:
                 title = f"the annotation of the {pod.title}"
                 yield from self._check_annotation(pod.annotations, pod.pointer / "metadata", title)
-        for container, title in workload.ray_containers:
-            yield from self._check_env(container, title)
-            yield from self._check_commands(container, title)
-            yield from self._check_mounts(container, title)
-        if workload.cluster:
-            for group in workload.cluster.groups:
+        if _may_change_the_start(workload):
+            for container in workload.ray_containers:
+                yield from self._check_env(container)
+                yield from self._check_commands(container)
+                yield from self._check_mounts(container)
+        if "start" in workload.summary.command_text or "$(" in workload.summary.command_text:
+            for group in workload.cluster.groups if workload.cluster else ():
                 yield from self._check_own_start(group.pod)
-        for container, title, place in _second_starts(workload):
-            yield from self._check_second_start(container, title, place)
+            for container, place in _second_starts(workload):
+                yield from self._check_second_start(container, place)
 
     def _check_annotation(
         self, annotations: Mapping[str, Any], metadata: Pointer, title: str
@@ -102,31 +105,29 @@ class StartCommandIntact(Rule):
                 f"remove {_OVERWRITE}, and the command as well",
             )
 
-    def _check_env(self, container: Container, title: str) -> Iterator[Violation]:
-        names = container.variable_names
-        for name in sorted((_RUNS_FIRST & names) | container.variables_like("BASH_FUNC_")):
+    def _check_env(self, container: Container) -> Iterator[Violation]:
+        names = container.variables.names
+        for name in sorted((_RUNS_FIRST & names) | container.variables.like(_FUNCTION)):
             if name in self.allowed_variables:
                 continue
             yield self.violation(
-                f"{title} sets {name}, which runs code before Ray starts",
-                container.pointer / "env" / container.variables[name][0][0],
+                f"{container.title} sets {name}, which runs code before Ray starts",
+                container.pointer / "env" / container.variables.of(name)[0][0],
                 f"remove {name}; put code into the image or the job's runtime_env",
                 profile=Profile.RESTRICTED if name == _COMMON else None,
             )
 
-    def _check_mounts(self, container: Container, title: str) -> Iterator[Violation]:
-        if not _HINT.search(container.mount_paths):
-            return
+    def _check_mounts(self, container: Container) -> Iterator[Violation]:
         for index, mount in container.mounts:
             path, name = as_str(mount.get("mountPath")), as_str(mount.get("name"))
             if _runs_code(contract.normal_path(path)):
                 yield self.violation(
-                    f"{title} mounts {name} at {path}, which runs code before Ray starts",
+                    f"{container.title} mounts {name} at {path}, which runs code before Ray starts",
                     container.pointer / "volumeMounts" / index,
                     f"set mountPath: /mnt/{name}; put code into the image or the job's runtime_env",
                 )
 
-    def _check_commands(self, container: Container, title: str) -> Iterator[Violation]:
+    def _check_commands(self, container: Container) -> Iterator[Violation]:
         for pointer, words in commands(container):
             matches: set[str] = set()
             for text in expanded(words, container):
@@ -134,7 +135,7 @@ class StartCommandIntact(Rule):
             if matches:
                 names = ", ".join(sorted(matches))
                 yield self.violation(
-                    f"a command of {title} refers to {names}",
+                    f"a command of {container.title} refers to {names}",
                     pointer,
                     f"remove {names} from the command; RayWarden sets up TLS, and authOptions "
                     "turns on token authentication",
@@ -150,27 +151,38 @@ class StartCommandIntact(Rule):
             # KubeRay adds no command if it finds this text, even in a comment (`BuildPod`).
             if place in ray.ray_starts or "ray start" in " ".join(words):
                 yield self.violation(
-                    f"{pod.title_of(ray)} runs its own ray start, so KubeRay does not add its "
+                    f"{ray.title} runs its own ray start, so KubeRay does not add its "
                     "start command",
                     ray.pointer / place[0],
                     f"remove {place[0]}, and move its options to rayStartParams",
                     evidence="\n".join(words),
                 )
 
-    def _check_second_start(
-        self, container: Container, title: str, place: Place
-    ) -> Iterator[Violation]:
+    def _check_second_start(self, container: Container, place: Place) -> Iterator[Violation]:
         # The whole hook or probe: one without a command is not valid.
         part = place[:2] if place[0] == "lifecycle" else place[:1]
         yield self.violation(
-            f"{title} runs ray start, beside the Ray that KubeRay or the pod's own command starts",
+            f"{container.title} runs ray start, beside the Ray that KubeRay or the pod's own "
+            "command starts",
             Pointer((*container.pointer, *part)),
             f"remove {part[-1]}; for a second Ray, create a RayCluster",
             evidence="\n".join(container.commands[place]),
         )
 
 
-def _second_starts(workload: Workload) -> Iterator[tuple[Container, str, Place]]:
+def _may_change_the_start(workload: Workload) -> bool:
+    """A variable, a command or a mount is worth a closer look; most workloads have none."""
+    commands = workload.summary.command_text
+    return (
+        "$(" in commands
+        or _PROTECTED.search(commands) is not None
+        or not _RUNS_FIRST.isdisjoint(workload.summary.variables)
+        or _FUNCTION in workload.summary.variable_text
+        or _HINT.search(workload.summary.mount_paths) is not None
+    )
+
+
+def _second_starts(workload: Workload) -> Iterator[tuple[Container, Place]]:
     """What starts Ray in the pods of KubeRay beside its own command, and in ephemeral containers.
 
     Pods without KubeRay start Ray themselves, but RayWarden cannot set up an ephemeral container.
@@ -184,10 +196,10 @@ def _second_starts(workload: Workload) -> Iterator[tuple[Container, str, Place]]
                 for place in container.ray_starts:
                     # The first container has KubeRay's command, or is checked above.
                     if container is not pod.ray_container or place not in (COMMAND, ARGS):
-                        yield container, pod.title_of(container), place
-    for options in workload.cluster.options if workload.cluster else ():
+                        yield container, place
+    for options in workload.options:
         for place in options.ray_starts:
-            yield options, str(options.pointer[-1]), place
+            yield options, place
 
 
 def _runs_code(path: tuple[str, ...]) -> bool:

@@ -52,8 +52,7 @@ class TlsOn(Rule):
         if responsible is TlsBy.AUTHOR:
             yield self._by_hand(pods[0])
             return
-        for container, title in workload.ray_containers:
-            yield from self._check_variables(container, title)
+        yield from self._check_variables(workload)
         is_final = workload.kind in _FINAL
         if responsible is TlsBy.RAYWARDEN and is_final:
             yield from self._check_managed(workload, pods, facts)
@@ -99,16 +98,24 @@ class TlsOn(Rule):
             f"if {owner} was created before RayWarden was installed, delete it and create it again",
         )
 
-    def _check_variables(self, container: Container, title: str) -> Iterator[Violation]:
+    def _check_variables(self, workload: Workload) -> Iterator[Violation]:
+        if RAY_TLS_VARIABLES.keys().isdisjoint(workload.summary.variables):
+            return
+        for container in workload.ray_containers:
+            if not contract.has_own_variables(container):
+                yield from self._check_variables_of(container)
+
+    def _check_variables_of(self, container: Container) -> Iterator[Violation]:
         """A TLS variable occurs once and has RayWarden's value as a literal.
 
         Anything else means that TLS is off, or that it is not RayWarden's TLS.
         """
         for name, value in RAY_TLS_VARIABLES.items():
-            entries = container.variables.get(name, [])
+            entries = container.variables.of(name)
             raw_entries = [entry for _, entry in entries]
             if not entries or raw_entries == [{"name": name, "value": value}]:
                 continue
+            title = container.title
             if len(entries) > 1:
                 message = f"{title} sets {name} {len(entries)} times, and only the last one counts"
             else:
@@ -148,19 +155,23 @@ class TlsOn(Rule):
             message = f"the template of the {pod.title} lacks the label {label}: {value}"
             place = pod.pointer / "metadata" / "labels"
             yield self._baseline(message, place, "keep the label that RayWarden set")
-        has_volume = any(volume.get("name") == TLS_VOLUME for _, volume in pod.volumes)
+        has_volume = TLS_VOLUME in [volume.get("name") for _, volume in pod.volumes]
         if not has_volume and contract.is_completed_later(pod, workload, facts):
             return
         for container in pod.ray_containers:
-            yield from self._check_container(container, pod)
+            yield from self._check_container(container)
         yield from self._check_volumes(pod)
         if not contract.own_secret(pod):
             yield from self._check_enrollment(pod, workload, facts)
 
     def _check_volumes(self, pod: Pod) -> Iterator[Violation]:
+        wanted = list(contract.volumes(contract.own_secret(pod)))
+        # RayWarden writes them last, where they take precedence.
+        if [volume for _, volume in pod.volumes[-len(wanted) :]] == wanted:
+            return
         volumes = {as_str(volume.get("name")): (index, volume) for index, volume in pod.volumes}
         place = pod.spec_pointer / "volumes"
-        for expected in contract.volumes(contract.own_secret(pod)):
+        for expected in wanted:
             name = expected["name"]
             if name not in volumes:
                 message = f"the {pod.title} has no volume {name}"
@@ -171,10 +182,10 @@ class TlsOn(Rule):
                 message = f"volume {name} of the {pod.title} differs from what RayWarden injects"
                 yield self._baseline(message, place / index, _RECREATE)
 
-    def _check_container(self, container: Container, pod: Pod) -> Iterator[Violation]:
-        missing = [name for name in RAY_TLS_VARIABLES if name not in container.variables]
-        title = pod.title_of(container)
-        if missing:
+    def _check_container(self, container: Container) -> Iterator[Violation]:
+        title = container.title
+        if not container.variables.names >= RAY_TLS_VARIABLES.keys():
+            missing = [name for name in RAY_TLS_VARIABLES if not container.variables.of(name)]
             message = f"{title} does not set {', '.join(missing)}"
             remediation = "create the object again; RayWarden sets these variables"
             yield self._baseline(message, container.pointer / "env", remediation)
@@ -201,6 +212,8 @@ class TlsOn(Rule):
         if not inits or inits[0].name != ENROLL_CONTAINER:
             message = f"the first init container of the {pod.title} is not {ENROLL_CONTAINER}"
             yield self._baseline(message, pod.spec_pointer / "initContainers", _RECREATE)
+        elif inits[0].raw == expected:
+            return
         elif is_pod and _is_unchanged(inits[0], pod, facts):
             # Another version of RayWarden may have completed this running pod. An update is checked
             # only for what it changes.

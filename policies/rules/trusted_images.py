@@ -110,9 +110,9 @@ class TrustedImages(Rule):
 
 def _images(workload: Workload, facts: Facts) -> Iterator[tuple[str, Pointer, str]]:
     """Every image that the pods run, mount, or start jobs in, with its place and title."""
-    for container, title in workload.containers:
+    for container in workload.containers:
         if container.image and container.image not in facts.own_images:
-            yield container.image, container.pointer / "image", title
+            yield container.image, container.pointer / "image", container.title
     for environment in runtime_environments(workload):
         for part in environment.parts:
             for image in (part.get("image_uri"), as_dict(part.get("container")).get("image")):

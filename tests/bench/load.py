@@ -40,12 +40,12 @@ def request(path: str, headers: Mapping[str, str], body: bytes) -> bytes:
 
 
 def over_kept_connections(
-    server: RunningServer, port: int, requests: Iterator[bytes], connections: int, count: int
+    server: RunningServer, port: int, requests: Iterator[bytes], at_once: int, count: int
 ) -> Run:
-    """Send `count` requests over `connections`; each sends again as soon as it has a response."""
+    """Send `count` requests over `at_once` connections; each sends again after its response."""
 
     async def main() -> Run:
-        callers = [_Caller(requests, count // connections) for _ in range(connections)]
+        callers = [_Caller(requests, count // at_once) for _ in range(at_once)]
         for caller in callers:
             await _connect(server, port, caller)
         started = time.perf_counter()

@@ -8,8 +8,8 @@ from typing import Any
 
 from tests.support.fake_kube_api import FakeKubeApi
 from tests.support.kube_conversation import following, free_port, kubeconfig_for, listening, talk
-from webhook.kube.adapters import KubeLive
 from webhook.kube.api import KubeApi
+from webhook.kube.live import KubeLive
 
 _SIZES = (10, 10_000)
 _CALLS = 20_000

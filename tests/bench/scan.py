@@ -14,6 +14,7 @@ from tests.apiserver.control_plane import ControlPlane
 from tests.apiserver.installation import define
 from tests.support import factory
 from tests.support.factory import Object
+from webhook.reports.formats import ReportFormat
 
 _CLUSTERS = 2000
 _TEAMS = 100
@@ -33,7 +34,7 @@ def main() -> None:
         ControlPlane(Path(folder), Path(assets)) as control_plane,
     ):
         count = _fill(control_plane)
-        for format in ("text", "json"):
+        for format in ReportFormat:
             seconds, cpu, mebibytes = _scan(control_plane, f"{format}={folder}/report")
             title = f"{count} objects, {format}"
             print(f"{title:<28}{seconds:>10.1f}{cpu:>8.1f}{mebibytes:>8.0f}")

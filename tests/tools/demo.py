@@ -187,7 +187,9 @@ def _injected_parts(pod: Pod) -> list[str]:
         container.name for container in pod.containers if container.list_name == "initContainers"
     ]
     with_tls = [
-        container.name for container in pod.ray_containers if "RAY_USE_TLS" in container.variables
+        container.name
+        for container in pod.ray_containers
+        if "RAY_USE_TLS" in container.variables.names
     ]
     parts = []
     if with_tls:

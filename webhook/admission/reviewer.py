@@ -25,6 +25,10 @@ from webhook.settings import Settings
 # and the API server's audit log, as large as they like.
 _MAX_VIOLATIONS_SHOWN = 50
 _MAX_VIOLATION_CHARACTERS = 1000
+# If all warnings of a request have more characters, the API server cuts each of them to 256 and
+# drops the rest (`truncateAtTotalRunes`, apiserver `pkg/endpoints/filters/warning.go`).
+_MAX_WARNING_CHARACTERS = 4096
+_MORE = "... and {} more; raywarden review shows all of them"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +78,7 @@ class Reviewer:
             request.uid,
             allowed=True,
             operations=mutated.operations,
-            warnings=_shown(mutated.warnings),
+            warnings=_warnings(mutated.warnings),
             audit=audit,
         )
         return Decision(response, mutations=mutated.mutations, failed=mutated.failed)
@@ -90,7 +94,7 @@ class Reviewer:
             request.uid,
             allowed=not verdict.denied,
             message="\n".join(_shown(verdict.denied)),
-            warnings=_shown(verdict.warned),
+            warnings=_warnings(verdict.warned),
             audit=_audit(verdict),
         )
         return Decision(
@@ -161,15 +165,31 @@ def _rule_ids(violations: Iterable[Violation]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(violation.rule for violation in violations))
 
 
-def _shown(problems: tuple[Violation, ...] | tuple[str, ...]) -> list[str]:
-    """Problems as lines for a terminal: no control characters, bounded length, bounded number."""
-    lines = [
-        one_line(str(problem)[:_MAX_VIOLATION_CHARACTERS])
-        for problem in problems[:_MAX_VIOLATIONS_SHOWN]
-    ]
-    if len(problems) > _MAX_VIOLATIONS_SHOWN:
-        lines.append(f"... and {len(problems) - _MAX_VIOLATIONS_SHOWN} more")
+def _shown(violations: tuple[Violation, ...]) -> list[str]:
+    """Violations as lines for a terminal: bounded length, bounded number."""
+    lines = list(map(_line, violations[:_MAX_VIOLATIONS_SHOWN]))
+    if len(violations) > _MAX_VIOLATIONS_SHOWN:
+        lines.append(_MORE.format(len(violations) - _MAX_VIOLATIONS_SHOWN))
     return lines
+
+
+def _warnings(problems: tuple[Violation, ...] | tuple[str, ...]) -> list[str]:
+    """As many problems as the API server passes on, each in full."""
+    lines: list[str] = []
+    left = _MAX_WARNING_CHARACTERS - len(_MORE)
+    for problem in problems:
+        line = _line(problem)
+        left -= len(line)
+        if left < 0:
+            lines.append(_MORE.format(len(problems) - len(lines)))
+            break
+        lines.append(line)
+    return lines
+
+
+def _line(problem: Violation | str) -> str:
+    """The problem without control characters, cut if it is long."""
+    return one_line(str(problem)[:_MAX_VIOLATION_CHARACTERS])
 
 
 def _audit(verdict: Verdict) -> dict[str, str]:

@@ -168,9 +168,12 @@ def request_of(
 def _admit(
     reviewer: Reviewer, request: AdmissionRequest, as_written: AsWritten | None = None
 ) -> ReviewedObject:
+    request.measure()
     mutated = reviewer.mutated(request)
     document = dict(mutated.document)
-    verdict = reviewer.verdict(request.model_copy(update={"object": document}), as_written)
+    stored = request.model_copy(update={"object": document})
+    stored.measure()
+    verdict = reviewer.verdict(stored, as_written)
     shown = set(map(_cause, (*verdict.denied, *verdict.warned)))
     return ReviewedObject(
         kind=request.gvk.kind,
@@ -240,7 +243,7 @@ def without_copies(
 
 def _copies_in(workload: Workload) -> list[_Copy]:
     return [
-        _Copy(container.pointer, pod.title_of(container), pod.title_of(pod.ray_container))
+        _Copy(container.pointer, container.title, pod.ray_container.title)
         for pod in workload.pods
         for container in pod.containers
         if pod.ray_container and kuberay.is_copy_of_ray(container)

@@ -9,6 +9,8 @@ from tests.support import factory
 from tests.support.factory import Object, changed, facts
 from tests.support.injection import after, denials, mutated
 
+API_TOKEN = {"mountPath": "/var/run/secrets/kubernetes.io/serviceaccount", "readOnly": True}
+
 
 class TestChangesByOthers:
     """Admission plugins and other webhooks change every container.
@@ -80,6 +82,23 @@ class TestChangesByOthers:
     def test_the_init_container_of_a_stored_pod_cannot_be_replaced(self) -> None:
         other = changed(self.pod, {f"{self.first}/image": "elsewhere/raywarden:0.1.0"})
         assert denials(other, facts("UPDATE", self.pod)) == ["tls-on"]
+
+    def test_an_older_container_gets_no_api_token(self) -> None:
+        """It mounted nothing in place of the token, so the API server mounted that."""
+        mounts = self.pod["spec"]["initContainers"][0]["volumeMounts"]
+        assert mounts[2:] == [{**API_TOKEN, "name": "raywarden-token"}]
+        for others in ([], [{**API_TOKEN, "name": "kube-api-access-x"}]):
+            older = changed(self.pod, {f"{self.first}/volumeMounts": mounts[:2] + others})
+            assert denials(older) == []
+            assert after(older) == self.pod
+
+    def test_a_stored_cluster_keeps_an_older_container(self) -> None:
+        cluster = after(factory.ray_cluster())
+        place = "/spec/headGroupSpec/template/spec/initContainers/0/volumeMounts"
+        mounts = self.pod["spec"]["initContainers"][0]["volumeMounts"]
+        older = changed(cluster, {place: mounts[:2]})
+        assert denials(older) == []
+        assert after(cluster, facts("UPDATE", older)) == older
 
     @pytest.mark.parametrize(
         "stored", [{"securityContext": None}, {"env": None}, {"volumeMounts": "none"}, {"args": 5}]

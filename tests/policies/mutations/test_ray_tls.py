@@ -68,6 +68,11 @@ class TestRayTls:
                 "mountPath": "/var/run/secrets/raywarden.io",
                 "readOnly": True,
             },
+            {
+                "name": "raywarden-token",
+                "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount",
+                "readOnly": True,
+            },
         ]
         assert (
             {*enroll["resources"]["requests"]}
@@ -148,11 +153,7 @@ class TestRayTls:
             "terminationMessagePath": "/dev/termination-log",
             "terminationMessagePolicy": "File",
         }
-        token = {
-            "name": "kube-api-access",
-            "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount",
-        }
-        enroll["volumeMounts"].append({**token, "readOnly": True})
+        enroll["volumeMounts"].append({"name": "ca-bundle", "mountPath": "/etc/ssl/certs"})
         assert mutated(pod).operations == []
         assert denials(pod) == []
 

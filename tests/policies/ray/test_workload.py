@@ -164,8 +164,8 @@ def test_the_options_of_kuberays_containers_count_as_containers() -> None:
         historyServerOptions={"collectorOptions": {"image": "collector:1"}},
     )
     titles = {
-        str(options.pointer): title
-        for options, title in view(cluster).containers
+        str(options.pointer): options.title
+        for options in view(cluster).containers
         if options.list_name == "options"
     }
     assert titles == {

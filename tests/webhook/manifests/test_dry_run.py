@@ -11,7 +11,7 @@ from policies.ray.workload import Workload
 from policies.rules.no_host_access import NoHostAccess
 from tests.support import factory
 from tests.support.factory import Object, changed
-from webhook.manifests.dry_run import ReviewedManifest, review_manifest
+from webhook.manifests.dry_run import ReviewedManifest, request_of, review_manifest
 from webhook.manifests.read import Manifest
 
 RESTRICTED = {"profiles": {"enforce": "restricted"}}
@@ -59,9 +59,11 @@ def test_a_copy_of_rays_container_does_not_repeat_its_violations(
 
 def test_a_violation_that_only_the_copy_has_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     def of_copies(rule: NoHostAccess, workload: Workload, facts: Facts) -> Iterator[Violation]:
-        for container, title in workload.containers:
+        for container in workload.containers:
             if container.name == "wait-gcs-ready":
-                yield rule.violation(f"{title} is here", container.pointer / "env", "remove env")
+                yield rule.violation(
+                    f"{container.title} is here", container.pointer / "env", "remove env"
+                )
 
     monkeypatch.setattr(NoHostAccess, "check", of_copies)
     review = reviewed(factory.ray_cluster())
@@ -72,8 +74,10 @@ def test_a_violation_that_only_the_copy_has_stays(monkeypatch: pytest.MonkeyPatc
 
 def test_another_remediation_is_another_violation(monkeypatch: pytest.MonkeyPatch) -> None:
     def of_pods(rule: NoHostAccess, workload: Workload, facts: Facts) -> Iterator[Violation]:
-        for container, title in workload.containers:
-            yield rule.violation(f"{title} is here", container.pointer, f"drop {container.name}")
+        for container in workload.containers:
+            yield rule.violation(
+                f"{container.title} is here", container.pointer, f"drop {container.name}"
+            )
 
     monkeypatch.setattr(NoHostAccess, "check", of_pods)
     found = messages_of_derived(reviewed(factory.ray_cluster()))
@@ -123,7 +127,7 @@ def submitters(review: ReviewedManifest, kind: str) -> list[Object]:
         container.raw
         for derived in review.derived
         if derived.kind == kind
-        for container, _ in Workload(kind, derived.document).containers
+        for container in Workload(kind, derived.document).containers
     ]
     return [dict(container) for container in containers if container["name"] == SUBMITTER]
 
@@ -188,3 +192,19 @@ def test_a_head_without_a_container_gets_no_sidecar(containers: object) -> None:
     head = "/spec/rayClusterSpec/headGroupSpec/template/spec"
     review = reviewed(changed(in_mode("SidecarMode"), {f"{head}/containers": containers}))
     assert submitters(review, "RayCluster") == []
+
+
+@pytest.mark.parametrize("name", ["a", "\udcff"])
+def test_an_object_is_as_large_as_its_text_or_its_values(name: str) -> None:
+    """A name that is no UTF-8 must not spare an object from being counted."""
+    for number, is_refused in ((10, False), (60_000, True)):
+        place = "/spec/headGroupSpec/template/spec/containers/0/env"
+        variables = [{"name": name, "value": ""}] * number
+        cluster = changed(factory.ray_cluster(), {place: variables})
+        request = request_of(cluster, "team-a")
+        request.measure()
+        assert (request.size is None) is (name != "a")
+        result = review_manifest(factory.reviewer(), Manifest("a", 1, cluster), "team-a")
+        assert result is not None
+        rules = {violation.rule for violation in result.outcome.denied}
+        assert ("size" in rules) is is_refused
