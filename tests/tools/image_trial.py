@@ -136,19 +136,25 @@ def serve_once(image: Image, enroll: Image, folder: Path) -> None:
 def _enroll(image: Image, volumes: Path, root: Path, token: str, variables: dict[str, str]) -> None:
     """Enroll with `volumes`, a folder in the container whose files are in `root`."""
     tls, token_file = volumes / "tls", volumes / "token"
-    modified = root.stat().st_mtime_ns
+    folders = {folder: folder.stat().st_mtime_ns for folder in (root, root / "etc")}
     tls.mkdir(parents=True)
     for writable in (volumes, tls):
         writable.chmod(0o777)
     token_file.write_text(token)
+    hosts = root / "etc" / "hosts"
+    if root != Path("/"):
+        # As the kubelet does.
+        hosts.write_text("127.0.0.1 localhost\n")
     inside = Path("/") / volumes.relative_to(root)
     arguments = ("--token-file", str(inside / "token"), "--directory", str(inside / "tls"))
     output = image.run("enroll", *arguments, exits=0, **variables)
     assert output.startswith("enrolled 127.0.0.1 in "), output
     assert {file.name for file in tls.iterdir()} == {"ca.crt", "tls.crt", "tls.key"}
     if root != Path("/"):
+        hosts.unlink()
         shutil.rmtree(volumes)
-        os.utime(root, ns=(modified, modified))
+        for folder, modified in folders.items():
+            os.utime(folder, ns=(modified, modified))
 
 
 @contextmanager
