@@ -1,7 +1,4 @@
-"""Server settings, read from `RAYWARDEN_*` environment variables.
-
-No other module of the server reads the environment.
-"""
+"""Server settings from `RAYWARDEN_*` variables; nothing else of it reads the environment."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -17,6 +14,7 @@ from pydantic_core.core_schema import ValidationInfo
 from webhook import __version__
 
 _PREFIX = "RAYWARDEN_"
+_ENROLL_IMAGE = f"raywarden:{__version__}-enroll"
 # The injected init container has these variables in addition to RAYWARDEN_SIGNER_URL.
 _INIT_CONTAINER_VARIABLES = ("POD_IP", "SIGNER_CA")
 # Kubernetes adds `<SERVICE>_SERVICE_HOST` to every container for each Service of its namespace.
@@ -106,10 +104,7 @@ class Settings(BaseModel):
         description="URL at which pods reach enrollment; the default follows `RAYWARDEN_NAMESPACE`",
     )
     enroll_image: str = Field(
-        f"raywarden:{__version__}-enroll",
-        min_length=1,
-        description="image of the injected init container: RayWarden's small image, with the tag "
-        "`VERSION-enroll`, or the server's own",
+        _ENROLL_IMAGE, min_length=1, description="image of the injected init container"
     )
     write_network_policies: bool = Field(
         True,

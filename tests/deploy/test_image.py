@@ -47,6 +47,17 @@ def test_the_default_command_is_the_server(last: Stage) -> None:
     assert "until SIGTERM" in process.stdout
 
 
+def test_the_image_of_the_init_container_has_no_other_command() -> None:
+    other = subprocess.run(
+        [sys.executable, "-m", "webhook.agent", "serve"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert other.returncode == 1
+    assert "this image only has `raywarden enroll`" in other.stderr
+
+
 @IMAGES
 def test_the_user_is_numeric_and_not_root(image: Stage) -> None:
     user, group = image.last("USER").value.split(":")

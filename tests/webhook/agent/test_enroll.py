@@ -106,17 +106,6 @@ def test_it_imports_neither_the_server_nor_a_kubernetes_client() -> None:
     assert not heavy & set(modules)
 
 
-def test_the_image_of_the_init_container_has_no_other_command() -> None:
-    other = subprocess.run(
-        [sys.executable, "-m", "webhook.agent", "serve"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert other.returncode == 1
-    assert "this image only has `raywarden enroll`" in other.stderr
-
-
 @pytest.mark.parametrize("arguments", [("--deadline", "0"), ("--key-mode", "0777"), ("--unknown",)])
 def test_a_wrong_argument_ends_it_with_the_usage(
     place: PodVolumes, server: RunningServer, arguments: tuple[str, ...]
