@@ -118,13 +118,13 @@ def test_another_address_is_refused(pod: Pod) -> None:
         pod.verify(address="10.0.0.2")
 
 
-@pytest.mark.parametrize("bundle", ["", "no PEM", "é", CA[:100]])
+@pytest.mark.parametrize("bundle", ["", "no PEM", "é", CA[:100]], ids=["empty", "text", "é", "cut"])
 def test_a_bundle_that_cannot_be_read_is_refused(pod: Pod, bundle: str) -> None:
     with pytest.raises(EnrollError, match="cannot be read"):
         pod.verify(bundle=bundle)
 
 
-@pytest.mark.parametrize("chain", ["", "no PEM", CA[:100]])
+@pytest.mark.parametrize("chain", ["", "no PEM", CA[:100]], ids=["empty", "text", "cut"])
 def test_a_chain_that_cannot_be_read_is_refused(pod: Pod, chain: str) -> None:
     with pytest.raises(EnrollError, match="cannot be read"):
         pod.verify_chain(chain)
