@@ -6,14 +6,19 @@ from tests.tools.release import ReleaseError
 
 _HEADING = re.compile(r"^## (\S+).*$", re.MULTILINE)
 _UNRELEASED = "Unreleased"
+# Links to files of the repository lead nowhere from the page of a release.
+_FILE_LINK = re.compile(r"\[([^\]]+)\]\((?![a-z]+://)([^)\s]+)\)")
 
 
 def notes(changelog: str, version: str) -> str:
-    """The section of a version, without its heading. Raises ReleaseError if there is none."""
+    """The section of a version, without its heading, which can be read outside the repository.
+
+    Raises ReleaseError if there is none.
+    """
     section = _sections(changelog).get(version, "")
     if not section:
         raise ReleaseError(f"CHANGELOG.md has no section for {version}: add '## {version}'")
-    return f"{section}\n"
+    return _FILE_LINK.sub(r"\1 (\2)", section) + "\n"
 
 
 def has_unreleased(changelog: str) -> bool:

@@ -3,7 +3,9 @@
 import re
 from dataclasses import dataclass
 
-_ENTRY = re.compile(r"^([a-z0-9-]+)==(\S+)(?: ; (.+?))?((?: \\\n    --hash=sha256:[0-9a-f]{64})+)$", re.M)
+_ENTRY = re.compile(
+    r"^([a-z0-9-]+)==(\S+)(?: ; (.+?))?((?: \\\n    --hash=sha256:[0-9a-f]{64})+)$", re.MULTILINE
+)
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 

@@ -4,9 +4,16 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from uuid import NAMESPACE_URL, uuid5
 
-from cyclonedx.model import ExternalReference, ExternalReferenceType, HashAlgorithm, HashType, XsUri
+from cyclonedx.model import (
+    ExternalReference,
+    ExternalReferenceType,
+    HashAlgorithm,
+    HashType,
+    Property,
+    XsUri,
+)
 from cyclonedx.model.bom import Bom, BomMetaData
-from cyclonedx.model.component import Component, ComponentScope, ComponentType
+from cyclonedx.model.component import Component, ComponentType
 from cyclonedx.model.license import DisjunctiveLicense, LicenseExpression
 from cyclonedx.output import make_outputter
 from cyclonedx.schema import OutputFormat, SchemaVersion
@@ -62,7 +69,7 @@ def _text(root: Component, components: list[Component], epoch: int) -> str:
 def _locked(package: LockedPackage) -> Component:
     component = _python(package.name, package.version, "", package)
     if package.marker:
-        component.scope = ComponentScope.OPTIONAL
+        component.properties.add(Property(name="raywarden:marker", value=package.marker))
     return component
 
 

@@ -10,7 +10,8 @@ from tests.tools.release import ReleaseError
 _NUMBER = r"(\d+\.\d+\.\d+[^\s\"'`,;:)]*?)"
 # Where a file names RayWarden's own version: its images, its wheel, and its requirement.
 _NAMED = re.compile(
-    rf"\braywarden(?::|==|-){_NUMBER}(?:-enroll|-py3-none-any\.whl)?(?=[\s\"'`,;:)]|$)", re.MULTILINE
+    rf"\braywarden(?::|==|-){_NUMBER}(?:-enroll|-py3-none-any\.whl)?(?=[\s\"'`,;:)]|$)",
+    re.MULTILINE,
 )
 _PLACES = {
     "webhook/__init__.py": re.compile(rf'^__version__ = "{_NUMBER}"$', re.MULTILINE),
@@ -32,9 +33,7 @@ def require_one_version(source: Path) -> str:
     """The version that all files agree on. Raises ReleaseError, which names those that do not."""
     version = version_of(source)
     problems = [
-        f"{place} says {found or 'nothing'}"
-        for place, found in _places(source)
-        if found != version
+        f"{place} says {found or 'nothing'}" for place, found in _places(source) if found != version
     ]
     if problems:
         raise ReleaseError(f"pyproject.toml says version {version}, but {', '.join(problems)}")
@@ -42,7 +41,7 @@ def require_one_version(source: Path) -> str:
 
 
 def _places(source: Path) -> Iterator[tuple[str, str]]:
-    """Each place that names a version, with the version; empty where it must name one and does not."""
+    """Each place that names a version, and the version; empty if it is missing where it must be."""
     for path, pattern in _PLACES.items():
         found = pattern.findall((source / path).read_text())
         yield from ((path, version) for version in found or [""])
