@@ -80,19 +80,24 @@ def _python(name: str, version: str, license: str, locked: LockedPackage | None)
     and not to the component.
     """
     purl = _pypi(name, version)
-    hashes = [
-        HashType(alg=HashAlgorithm.SHA_256, content=value)
-        for value in (locked.hashes if locked else ())
-    ]
-    reference = ExternalReference(
-        type=ExternalReferenceType.DISTRIBUTION, url=XsUri(_LOCK), hashes=hashes,
+    component = Component(
+        name=name, version=version, type=ComponentType.LIBRARY, purl=purl, bom_ref=purl.to_string()
+    )
+    if license:
+        component.licenses.add(DisjunctiveLicense(name=license))
+    if locked:
+        component.external_references.add(_files(locked))
+    return component
+
+
+def _files(locked: LockedPackage) -> ExternalReference:
+    """The files of a package, by their hashes."""
+    return ExternalReference(
+        type=ExternalReferenceType.DISTRIBUTION,
+        url=XsUri(_LOCK),
+        hashes=[HashType(alg=HashAlgorithm.SHA_256, content=value) for value in locked.hashes],
         comment="the hashes of the wheels and source archives that the lock file accepts",
-    )  # fmt: skip
-    return Component(
-        name=name, version=version, type=ComponentType.LIBRARY, purl=purl, bom_ref=purl.to_string(),
-        licenses=[DisjunctiveLicense(name=license)] if license else [],
-        external_references=[reference] if hashes else [],
-    )  # fmt: skip
+    )
 
 
 def _debian(package: DebianPackage) -> Component:
