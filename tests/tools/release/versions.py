@@ -7,12 +7,9 @@ from pathlib import Path
 
 from tests.tools.release import ReleaseError
 
-_NUMBER = r"(\d+\.\d+\.\d+[^\s\"'`,;:)]*?)"
-# Where a file names RayWarden's own version: its images, its wheel, and its requirement.
-_NAMED = re.compile(
-    rf"\braywarden(?::|==|-){_NUMBER}(?:-enroll|-py3-none-any\.whl)?(?=[\s\"'`,;:)]|$)",
-    re.MULTILINE,
-)
+_NUMBER = r"(\d+\.\d+\.\d+(?:(?:a|b|rc|\.dev|\.post)\d+)?)"
+# Where a file names RayWarden's own version: its images, the files of a release, a requirement.
+_NAMED = re.compile(rf"\braywarden(?:-enroll)?(?::|==|-){_NUMBER}")
 _PLACES = {
     "webhook/__init__.py": re.compile(rf'^__version__ = "{_NUMBER}"$', re.MULTILINE),
     "Dockerfile": re.compile(rf"^ARG VERSION={_NUMBER}$", re.MULTILINE),
