@@ -70,9 +70,10 @@ def test_sha256sum_detects_a_changed_file(source: Path, build: Build) -> None:
 
 def test_the_wheel_holds_what_runs_and_nothing_else(source: Path, build: Build) -> None:
     wheel = next(build(source, "built").glob("*.whl"))
-    names = zipfile.ZipFile(wheel).namelist()
-    tops = {name.partition("/")[0] for name in names}
+    members = zipfile.ZipFile(wheel).infolist()
+    tops = {member.filename.partition("/")[0] for member in members}
     assert tops == {"certs", "policies", "webhook", "raywarden-0.1.0.dist-info"}
+    assert {member.date_time[:3] for member in members} == {(2023, 11, 14)}
 
 
 def test_an_archive_does_not_depend_on_the_machine(tmp_path: Path) -> None:

@@ -33,7 +33,9 @@ def require_one_version(source: Path) -> str:
         f"{place} says {found or 'nothing'}" for place, found in _places(source) if found != version
     ]
     if problems:
-        raise ReleaseError(f"pyproject.toml says version {version}, but {', '.join(problems)}")
+        # A file can repeat a version.
+        named = ", ".join(dict.fromkeys(problems))
+        raise ReleaseError(f"pyproject.toml says version {version}, but {named}")
     return version
 
 
