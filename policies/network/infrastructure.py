@@ -27,8 +27,8 @@ class Infrastructure:
 def egress_to_dns() -> dict[str, Any]:
     """A rule for DNS at any address: it is not always in `kube-system`.
 
-    Node-local caches and DNS on the host network answer from an address of the node, and OpenShift's
-    pods in `openshift-dns` on port 5353.
+    Node-local caches and DNS on the host network answer from an address of the node, and the pods
+    of OpenShift in `openshift-dns` listen on 5353.
     """
     ports = [
         {"protocol": protocol, "port": port} for port in _DNS_PORTS for protocol in ("UDP", "TCP")
