@@ -268,3 +268,26 @@ def test_the_probe_can_read_what_it_needs(
     assert findings[f"probe {namespace}/probed/head"]["message"] == (
         "no running head pod has an address"
     )
+    pod = control_plane.make(
+        f"/api/v1/namespaces/{namespace}/pods",
+        {
+            "metadata": {
+                "name": "web-head",
+                "labels": {"raywarden.io/cluster": "web", "raywarden.io/role": "head"},
+            },
+            "spec": {
+                "serviceAccountName": "ray",
+                "containers": [{"name": "ray", "image": "rayproject/ray:2.60.0"}],
+            },
+        },
+    )
+    status = {
+        "status": {"phase": "Running", "podIP": "127.0.0.29", "podIPs": [{"ip": "127.0.0.29"}]}
+    }
+    control_plane.patch(
+        f"/api/v1/namespaces/{namespace}/pods/{pod['metadata']['name']}/status", status
+    )
+    _, findings = check(kubeconfig, installation, namespace, "--probe", f"{namespace}/web")
+    assert findings[f"probe {namespace}/web/tls"]["message"] == (
+        "web-head:6379 cannot be reached at 127.0.0.29:6379: Connection refused"
+    )
