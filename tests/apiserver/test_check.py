@@ -288,6 +288,5 @@ def test_the_probe_can_read_what_it_needs(
         f"/api/v1/namespaces/{namespace}/pods/{pod['metadata']['name']}/status", status
     )
     _, findings = check(kubeconfig, installation, namespace, "--probe", f"{namespace}/web")
-    assert findings[f"probe {namespace}/web/tls"]["message"] == (
-        "web-head:6379 cannot be reached at 127.0.0.29:6379: Connection refused"
-    )
+    dialed = findings[f"probe {namespace}/web/tls"]["message"]
+    assert dialed == "web-head:10001 cannot be reached at 127.0.0.29:10001: Connection refused"
