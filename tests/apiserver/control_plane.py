@@ -232,6 +232,8 @@ def _api_server_flags(folder: Path, pki: Pki, etcd: str, port: int) -> dict[str,
         "advertise_address": "127.0.0.1",
         "secure_port": port,
         "endpoint_reconciler_type": "none",
+        # Services are reached at their endpoints, because nothing here routes their addresses.
+        "enable_aggregator_routing": "true",
         "service_cluster_ip_range": "10.0.0.0/24",
         "authorization_mode": "RBAC",
         "client_ca_file": pki.ca,
