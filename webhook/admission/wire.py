@@ -12,7 +12,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 from pydantic.alias_generators import to_camel
 
-from policies.documents.draft import Operation
+from policies.documents.patch import Operation
 from policies.ray.workload import Kind
 from webhook import json_text
 
@@ -44,7 +44,8 @@ class _UserInfo(_Envelope):
     username: str = ""
     uid: str = ""
     groups: tuple[str, ...] = ()
-    extra: dict[str, tuple[str, ...]] = {}
+    # A factory, because pydantic makes a deep copy of a default that can change.
+    extra: dict[str, tuple[str, ...]] = Field(default_factory=dict)
 
 
 class AdmissionRequest(_Envelope):
