@@ -82,7 +82,7 @@ def test_dry_runs_prove_that_admission_works(
     )
     assert findings["kubernetes-api/version"]["status"] == "ok"
     assert findings["permissions/permissions"]["message"] == (
-        "the server has every permission it needs (45)"
+        "the server has every permission it needs (47)"
     )
     assert {id for id, finding in findings.items() if finding["status"] == "failed"} == {
         "installation/replicas-ready"
