@@ -87,7 +87,14 @@ image: ## Build the container images: the server's and the init container's.
 image-steps: $(INSTALLED) ## Run the steps of the Dockerfile without a builder, and test both images.
 	$(BIN)/python -m tests.tools.image_steps
 
-clean: ## Remove all build products except Ray's environments (.venv-e2e*).
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+audit: $(INSTALLED) ## Compare the locked packages with published advisories, over the network.
+	$(BIN)/python -m tests.tools.audit $(ARGUMENTS)
 
-.PHONY: help install run demo test check fmt new-rule golden docs bench bench-publish e2e lock image image-steps clean
+release: $(INSTALLED) ## Build a release from the current commit into dist/ (REPOSITORY=..., TAG=v...).
+	rm -rf dist
+	$(BIN)/python -m tests.tools.release dist $(if $(REPOSITORY),--repository '$(REPOSITORY)') $(if $(TAG),--tag '$(TAG)')
+
+clean: ## Remove all build products except Ray's environments (.venv-e2e*).
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+
+.PHONY: help install run demo test check fmt new-rule golden docs bench bench-publish e2e lock image image-steps audit release clean
