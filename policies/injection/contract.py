@@ -56,6 +56,11 @@ VARIABLES: Sequence[Mapping[str, Any]] = [
     *({"name": name, "value": value} for name, value in RAY_TLS_VARIABLES.items()),
 ]
 
+# What RayWarden writes into containers; the last two only into its own.
+OWN_VARIABLES = frozenset(
+    {POD_IP, *RAY_TLS_VARIABLES, "RAYWARDEN_SIGNER_URL", "RAYWARDEN_SIGNER_CA"}
+)
+
 TLS_MOUNT: Mapping[str, Any] = {"name": TLS_VOLUME, "mountPath": TLS_DIRECTORY, "readOnly": True}
 # Longer than any reference that a registry accepts.
 _MAX_KNOWN_IMAGE = 500
@@ -181,6 +186,15 @@ def has_own_variables(container: Container) -> bool:
     return container.variables.has_in_a_row(VARIABLES)
 
 
+def variables_of_others(workload: Workload) -> str:
+    """The names of all variables besides those that RayWarden writes, in one text."""
+    known: str | None = workload.memo.get("variables_of_others")
+    if known is None:
+        known = "\n".join(workload.summary.variables - OWN_VARIABLES)
+        workload.memo["variables_of_others"] = known
+    return known
+
+
 def uses_tls(container: Container) -> bool:
     """Each of Ray's four TLS variables is set exactly once, to the value of the contract."""
     return all(_literals(container, name) == [value] for name, value in RAY_TLS_VARIABLES.items())
@@ -193,6 +207,8 @@ def _literals(container: Container, name: str) -> list[str]:
 
 def is_pod_ip(entry: Mapping[str, Any]) -> bool:
     """`entry` is RayWarden's pod IP variable; the API server may have added the apiVersion."""
+    if entry == VARIABLES[0]:
+        return True
     field = as_dict(as_dict(entry.get("valueFrom")).get("fieldRef"))
     return entry.get("name") == POD_IP and field in ({"fieldPath": "status.podIP"}, _POD_IP_FIELD)
 
@@ -202,19 +218,23 @@ def own_secret(holder: Pod | Workload) -> str:
     return as_str(holder.annotations.get(SECRET_ANNOTATION))
 
 
-def volumes(secret: str) -> Sequence[Mapping[str, Any]]:
+def volumes(secret: str) -> list[Mapping[str, Any]]:
     """The volumes of a pod: memory for key and certificate, and the token it enrolls with.
 
     With a `secret` it is the only volume, because the pod does not enroll.
     """
     if secret:
-        return ({"name": TLS_VOLUME, "secret": {"secretName": secret, "defaultMode": 0o644}},)
+        return [{"name": TLS_VOLUME, "secret": {"secretName": secret, "defaultMode": 0o644}}]
     token = {"path": "token", "audience": AUDIENCE, "expirationSeconds": 600}
     sources = [{"serviceAccountToken": token}]
-    return (
+    return [
         {"name": TLS_VOLUME, "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
         {"name": TOKEN_VOLUME, "projected": {"sources": sources, "defaultMode": 0o644}},
-    )
+    ]
+
+
+# The volumes of a pod that enrolls.
+ENROLLED: Sequence[Mapping[str, Any]] = volumes("")
 
 
 def pod_ip_variable() -> dict[str, Any]:

@@ -4,12 +4,19 @@ A rule asks here first, and looks at single containers only if one of them may c
 matters for a cluster with many groups: most rules find nothing in most of them.
 """
 
-from collections.abc import Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
+from itertools import chain, compress, groupby
+from operator import attrgetter, methodcaller
+from typing import Any
 
 from propcache.api import cached_property
 
-from policies.documents.untyped import as_dict, as_str, dict_items
+from policies.documents.untyped import as_dict, as_str
 from policies.ray.pod import Container, Pod
+from policies.ray.ray_start import REFERENCE, RUNNING, commands_in
+
+_by_list, _raw_of = attrgetter("list_name"), attrgetter("raw")
+_name_of, _value_of = methodcaller("get", "name"), methodcaller("get", "value")
 
 
 class Summary:
@@ -23,24 +30,40 @@ class Summary:
         self._containers = containers
 
     @cached_property
+    def _raws(self) -> Sequence[Mapping[str, Any]]:
+        """The containers as they are written, those of the same list one after the other."""
+        return list(map(_raw_of, sorted(self._containers, key=_by_list)))
+
+    def values_of(self, field: str) -> Sequence[Any]:
+        """What the containers have in a field; of equal values in a row the first.
+
+        The containers of most groups are alike. Equal in Python are also `true` and 1: who reads
+        more than texts and names must not rely on the values left out.
+        """
+        return _without_repetition(map(methodcaller("get", field), self._raws))
+
+    @cached_property
     def fields(self) -> Set[str]:
         """The names of all fields of pods, volumes, containers, ports and security contexts."""
-        names: set[str] = set()
+        names = self.volume_fields.union(*self._raws)
         for pod in self._pods:
             names.update(pod.spec, pod.security_context)
-            for _, volume in pod.volumes:
-                names.update(volume)
-        for container in self._containers:
-            context = container.security_context
-            names.update(container.raw, context, as_dict(context.get("capabilities")))
-            for _, port in dict_items(container.raw.get("ports")):
-                names.update(port)
+        if "ports" in names:
+            names.update(*_objects(self.values_of("ports")))
+        for context in map(as_dict, self.values_of("securityContext")):
+            names.update(context, as_dict(context.get("capabilities")))
         return names
+
+    @cached_property
+    def volume_fields(self) -> set[str]:
+        """The names of all fields of volumes, which are their types."""
+        lists = _without_repetition([pod.spec.get("volumes") for pod in self._pods])
+        return set[str]().union(*_objects(lists))
 
     @cached_property
     def variables(self) -> Set[str]:
         """The names of all variables."""
-        return set[str]().union(*(container.variables.names for container in self._containers))
+        return _texts(map(_name_of, self._env))
 
     @cached_property
     def variable_text(self) -> str:
@@ -50,17 +73,77 @@ class Summary:
     @cached_property
     def literal_text(self) -> str:
         """The literals of all variables."""
-        literals = (container.variables.literals for container in self._containers)
-        return "\n".join(set[str]().union(*literals))
+        return "\n".join(_texts(map(_value_of, self._env)))
+
+    @cached_property
+    def sources(self) -> Set[str]:
+        """What variables take their values from, such as `fieldRef` and `secretKeyRef`."""
+        sources = filter(None, map(methodcaller("get", "valueFrom"), self._env))
+        return set[str]().union(*(source for source in sources if isinstance(source, dict)))
+
+    @cached_property
+    def resources(self) -> Set[str]:
+        """The names of everything that containers request or limit."""
+        names = set[str]()
+        for resources in map(as_dict, self.values_of("resources")):
+            names.update(as_dict(resources.get("requests")), as_dict(resources.get("limits")))
+        return names
 
     @cached_property
     def mount_paths(self) -> str:
         """The paths of all mounts."""
-        mounts = [mount for container in self._containers for _, mount in container.mounts]
-        return "\n".join({as_str(mount.get("mountPath")) for mount in mounts})
+        mounts = _objects(self.values_of("volumeMounts"))
+        return "\n".join(_texts(map(methodcaller("get", "mountPath"), mounts)))
+
+    @cached_property
+    def command_words(self) -> Set[str]:
+        """Every word that the containers can run."""
+        words = set[str]()
+        for field in filter(self.fields.__contains__, RUNNING):
+            for value in filter(None, self.values_of(field)):
+                words.update(*commands_in({field: value}).values())
+        return words
 
     @cached_property
     def command_text(self) -> str:
         """Every word that the containers can run."""
-        commands = [container.commands.values() for container in self._containers]
-        return "\n".join({word for lists in commands for line in lists for word in line})
+        return "\n".join(self.command_words)
+
+    @cached_property
+    def expands_literals(self) -> bool:
+        """A command refers by `$(NAME)` to a variable that has a literal in some container.
+
+        Without one, a command runs what it says.
+        """
+        if "$(" not in self.command_text:
+            return False
+        literals = _texts(compress(map(_name_of, self._env), map(_value_of, self._env)))
+        return not literals.isdisjoint(REFERENCE.findall(self.command_text))
+
+    @cached_property
+    def _env(self) -> Sequence[Mapping[str, Any]]:
+        return _objects(self.values_of("env"))
+
+
+def _without_repetition(values: Iterable[Any]) -> Sequence[Any]:
+    return [value for value, _ in groupby(values)]
+
+
+def _objects(lists: Sequence[Any]) -> Sequence[Mapping[str, Any]]:
+    """The objects in the lists among `lists`."""
+    items = list(chain.from_iterable(part for part in lists if isinstance(part, list)))
+    # Nearly every list has nothing else, and needs no closer look.
+    return items if set(map(type, items)) <= {dict} else [i for i in items if isinstance(i, dict)]
+
+
+def _texts(values: Iterable[Any]) -> Set[str]:
+    """The texts among `values`, each once; all others read as empty."""
+    values = list(values)
+    try:
+        texts = set(values)
+    except TypeError:
+        return set(map(as_str, values))
+    if None in texts:
+        texts.remove(None)
+        texts.add("")
+    return texts if set(map(type, texts)) <= {str} else set(map(as_str, texts))

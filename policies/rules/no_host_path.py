@@ -34,7 +34,7 @@ class NoHostPath(Rule):
     )
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
-        if "hostPath" not in workload.summary.fields:
+        if "hostPath" not in workload.summary.volume_fields:
             return
         for pod in workload.pods:
             writers = _writers(pod, workload)

@@ -78,10 +78,11 @@ class StartCommandIntact(Rule):
     )
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
-        metadata = Pointer(("metadata",))
-        yield from self._check_annotation(workload.annotations, metadata, "the annotation")
+        if _OVERWRITE in workload.annotations:
+            metadata = Pointer(("metadata",))
+            yield from self._check_annotation(workload.annotations, metadata, "the annotation")
         for pod in workload.pods:
-            if pod.pointer:
+            if pod.pointer and _OVERWRITE in pod.annotations:
                 title = f"the annotation of the {pod.title}"
                 yield from self._check_annotation(pod.annotations, pod.pointer / "metadata", title)
         if _may_change_the_start(workload):
@@ -89,7 +90,8 @@ class StartCommandIntact(Rule):
                 yield from self._check_env(container)
                 yield from self._check_commands(container)
                 yield from self._check_mounts(container)
-        if "start" in workload.summary.command_text or "$(" in workload.summary.command_text:
+        summary = workload.summary
+        if "start" in summary.command_text or summary.expands_literals:
             for group in workload.cluster.groups if workload.cluster else ():
                 yield from self._check_own_start(group.pod)
             for container, place in _second_starts(workload):
@@ -172,10 +174,9 @@ class StartCommandIntact(Rule):
 
 def _may_change_the_start(workload: Workload) -> bool:
     """A variable, a command or a mount is worth a closer look; most workloads have none."""
-    commands = workload.summary.command_text
     return (
-        "$(" in commands
-        or _PROTECTED.search(commands) is not None
+        workload.summary.expands_literals
+        or _PROTECTED.search(workload.summary.command_text) is not None
         or not _RUNS_FIRST.isdisjoint(workload.summary.variables)
         or _FUNCTION in workload.summary.variable_text
         or _HINT.search(workload.summary.mount_paths) is not None
