@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from typing import Annotated, Any, Literal, Self
 
@@ -33,7 +33,7 @@ from policies.documents.patterns import matches_any
 from policies.expressions import OWN, Expressions, OwnRule, ProfileName
 from policies.model import NAMESPACE_LABELS, Mode, Profile, Rule, Violation
 from policies.problems import PolicyError, Problem, problems_in, unknown_rule
-from policies.registry import RULES
+from policies.registry import RULES, by_subject
 from policies.rules.operator_made_pods import OperatorMadePods
 
 RULE_IDS = tuple(rule.id for rule in RULES)
@@ -224,6 +224,7 @@ class Policy:
             file.rules[rule.id].parameters if rule.id in file.rules else rule.model_construct()
             for rule in RULES
         )
+        self.rules_for = by_subject(self.rules)
         lists = (rule.operators for rule in self.rules if isinstance(rule, OperatorMadePods))
         self.operators = next(lists)
 
@@ -252,8 +253,12 @@ class Policy:
         """The same policy where RayWarden writes no NetworkPolicies."""
         return Policy(self.file.model_copy(update={"network_isolation": OwnNetworkPolicies()}))
 
-    def modes(self, violation: Violation, labels: Mapping[str, str]) -> list[Mode]:
-        """The modes in which the violation counts in a namespace with these labels.
+    def levels(self, labels: Mapping[str, str]) -> Mapping[Mode, Profile]:
+        """The profile of each mode, the strictest mode first, in a namespace with these labels."""
+        return {mode: self._profile(mode, labels) for mode in Mode}
+
+    def modes(self, violation: Violation, levels: Mapping[Mode, Profile]) -> Sequence[Mode]:
+        """The modes in which the violation counts, in a namespace with these `levels`.
 
         The strictest mode comes first. Often there is none.
         """
@@ -261,7 +266,7 @@ class Policy:
         if settings and settings.mode:
             modes = [mode for mode in Mode if mode == settings.mode]
         else:
-            modes = [mode for mode in Mode if violation.profile <= self._profile(mode, labels)]
+            modes = [mode for mode, level in levels.items() if violation.profile <= level]
         if violation.advisory and Mode.ENFORCE in modes:
             return [Mode.WARN]
         return modes

@@ -4,7 +4,7 @@ A rule asks here first, and looks at single containers only if one of them may c
 matters for a cluster with many groups: most rules find nothing in most of them.
 """
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, compress, groupby
 from operator import attrgetter, methodcaller
 from typing import Any
@@ -43,25 +43,25 @@ class Summary:
         return _without_repetition(map(methodcaller("get", field), self._raws))
 
     @cached_property
-    def fields(self) -> Set[str]:
+    def fields(self) -> frozenset[str]:
         """The names of all fields of pods, volumes, containers, ports and security contexts."""
-        names = self.volume_fields.union(*self._raws)
+        names = set(self.volume_fields).union(*self._raws)
         for pod in self._pods:
             names.update(pod.spec, pod.security_context)
         if "ports" in names:
             names.update(*_objects(self.values_of("ports")))
         for context in map(as_dict, self.values_of("securityContext")):
             names.update(context, as_dict(context.get("capabilities")))
-        return names
+        return frozenset(names)
 
     @cached_property
-    def volume_fields(self) -> set[str]:
+    def volume_fields(self) -> frozenset[str]:
         """The names of all fields of volumes, which are their types."""
         lists = _without_repetition([pod.spec.get("volumes") for pod in self._pods])
-        return set[str]().union(*_objects(lists))
+        return frozenset[str]().union(*_objects(lists))
 
     @cached_property
-    def variables(self) -> Set[str]:
+    def variables(self) -> frozenset[str]:
         """The names of all variables."""
         return _texts(map(_name_of, self._env))
 
@@ -76,18 +76,18 @@ class Summary:
         return "\n".join(_texts(map(_value_of, self._env)))
 
     @cached_property
-    def sources(self) -> Set[str]:
+    def sources(self) -> frozenset[str]:
         """What variables take their values from, such as `fieldRef` and `secretKeyRef`."""
         sources = filter(None, map(methodcaller("get", "valueFrom"), self._env))
-        return set[str]().union(*(source for source in sources if isinstance(source, dict)))
+        return frozenset[str]().union(*(source for source in sources if isinstance(source, dict)))
 
     @cached_property
-    def resources(self) -> Set[str]:
+    def resources(self) -> frozenset[str]:
         """The names of everything that containers request or limit."""
         names = set[str]()
         for resources in map(as_dict, self.values_of("resources")):
             names.update(as_dict(resources.get("requests")), as_dict(resources.get("limits")))
-        return names
+        return frozenset(names)
 
     @cached_property
     def mount_paths(self) -> str:
@@ -96,13 +96,13 @@ class Summary:
         return "\n".join(_texts(map(methodcaller("get", "mountPath"), mounts)))
 
     @cached_property
-    def command_words(self) -> Set[str]:
+    def command_words(self) -> frozenset[str]:
         """Every word that the containers can run."""
         words = set[str]()
         for field in filter(self.fields.__contains__, RUNNING):
             for value in filter(None, self.values_of(field)):
                 words.update(*commands_in({field: value}).values())
-        return words
+        return frozenset(words)
 
     @cached_property
     def command_text(self) -> str:
@@ -136,14 +136,13 @@ def _objects(lists: Sequence[Any]) -> Sequence[Mapping[str, Any]]:
     return items if set(map(type, items)) <= {dict} else [i for i in items if isinstance(i, dict)]
 
 
-def _texts(values: Iterable[Any]) -> Set[str]:
+def _texts(values: Iterable[Any]) -> frozenset[str]:
     """The texts among `values`, each once; all others read as empty."""
     values = list(values)
     try:
-        texts = set(values)
+        texts = frozenset(values)
     except TypeError:
-        return set(map(as_str, values))
+        return frozenset(map(as_str, values))
     if None in texts:
-        texts.remove(None)
-        texts.add("")
-    return texts if set(map(type, texts)) <= {str} else set(map(as_str, texts))
+        texts = texts - {None} | {""}
+    return texts if set(map(type, texts)) <= {str} else frozenset(map(as_str, texts))

@@ -162,9 +162,9 @@ class NoLiteralCredentials(Rule):
 def _named(workload: Workload) -> Set[str]:
     """The names of variables that may be a credential's."""
     names = workload.summary.variables
-    if not may_name_credentials(variables_of_others(workload)):
-        names &= OWN_VARIABLES
-    return that_may_name_credentials(names)
+    if may_name_credentials(variables_of_others(workload)):
+        return that_may_name_credentials(names)
+    return that_may_name_credentials(names & OWN_VARIABLES)
 
 
 def _suspects(

@@ -22,9 +22,7 @@ from policies.ray.workload import Workload
 _VOLUMES = frozenset({TLS_VOLUME, TOKEN_VOLUME, *dashboard_proxy.VOLUMES})
 _OWN_CONTAINERS = frozenset({ENROLL_CONTAINER, DASHBOARD_PROXY})
 _ENV_PREFIX = "RAYWARDEN_"
-_OWN_VARIABLES = frozenset(
-    name for name in contract.OWN_VARIABLES if name.startswith(_ENV_PREFIX)
-)
+_OWN_VARIABLES = frozenset(name for name in contract.OWN_VARIABLES if name.startswith(_ENV_PREFIX))
 _RENAME = f"use a name that does not begin with {RESERVED_PREFIX}"
 _LABEL_PREFIX = "raywarden.io/"
 # Directories of the kernel. A link such as /proc/self/root leads to the container's root directory,
@@ -36,6 +34,7 @@ _OF_LXCFS = frozenset(
 )
 # Shared memory, message queues and huge pages are volumes that Kubernetes and Ray document.
 _MEMORY = ("shm", "mqueue", "hugepages")
+_PLACES = frozenset({"volumeMounts", "volumeDevices"})
 # Most mount paths have none of these, and every container has mounts.
 _HINT = re.compile(r"proc|sys|dev(?!/shm$)|\.\.", re.MULTILINE)
 _FROZEN = frozenset({RAY_CLUSTER_LABEL, NODE_TYPE_LABEL, GROUP_LABEL})
@@ -88,7 +87,8 @@ class ReservedNames(Rule):
                 continue
             if pod.labels not in harmless_labels:
                 labels = _reserved(pod.labels, contract.MANAGED)
-                yield from self._report_labels(labels, pod.pointer / "metadata" / "labels", pod.title)
+                place = pod.pointer / "metadata" / "labels"
+                yield from self._report_labels(labels, place, pod.title)
                 if not labels:
                     harmless_labels.remember(pod.labels)
 
@@ -97,29 +97,16 @@ class ReservedNames(Rule):
         managed = contract.tls_by(workload) in (TlsBy.RAYWARDEN, TlsBy.NONE)
         ray_containers = set(workload.ray_containers)
         reserved = _reserved_variables(workload)
-        own = _own_containers(workload, facts)
-        # Most containers have equal mounts.
         harmless = Harmless()
-        for container in workload.containers:
-            if container in own:
-                continue
+        for container in _containers_of_others(workload, facts):
             if container.name.startswith(RESERVED_PREFIX):
                 place = container.pointer / "name"
                 yield self.violation(f"{container.title} has a reserved name", place, _RENAME)
             if not reserved.isdisjoint(container.variables.names):
                 yield from self._check_env(container, reserved)
-            mounts, devices = (container.raw.get(name) for name in ("volumeMounts", "volumeDevices"))
-            if not (mounts or devices):
-                continue
-            speaks_ray = container in ray_containers or contract.uses_tls(container)
-            uses_certificate = managed and speaks_ray
-            if (mounts, uses_certificate) not in harmless:
-                findings = list(self._check_mounts(container, uses_certificate, workload))
-                yield from findings
-                if not findings:
-                    harmless.remember((mounts, uses_certificate))
-            if devices:
-                yield from self._check_devices(container, uses_certificate)
+            if not _PLACES.isdisjoint(container.raw):
+                speaks_ray = container in ray_containers or contract.uses_tls(container)
+                yield from self._check_places(container, managed and speaks_ray, workload, harmless)
 
     def _check_frozen_labels(self, pod: Workload, before: Workload) -> Iterator[Violation]:
         """The labels by which RayWarden manages a pod stay as they were when it was created."""
@@ -185,6 +172,19 @@ class ReservedNames(Rule):
                 evidence=as_str(host),
             )
 
+    def _check_places(
+        self, container: Container, uses_certificate: bool, workload: Workload, harmless: Harmless
+    ) -> Iterator[Violation]:
+        # Most containers have equal mounts.
+        mounts = (container.raw.get("volumeMounts"), uses_certificate)
+        if mounts not in harmless:
+            findings = list(self._check_mounts(container, uses_certificate, workload))
+            yield from findings
+            if not findings:
+                harmless.remember(mounts)
+        if "volumeDevices" in container.raw:
+            yield from self._check_devices(container, uses_certificate)
+
     def _check_mounts(
         self, container: Container, uses_certificate: bool, workload: Workload
     ) -> Iterator[Violation]:
@@ -193,7 +193,8 @@ class ReservedNames(Rule):
             if mount == contract.TLS_MOUNT and uses_certificate:
                 continue
             name, path = as_str(mount.get("name")), as_str(mount.get("mountPath"))
-            title, elsewhere = f"{container.title} mounts", f"set mountPath: /mnt/{name}, or another"
+            title = f"{container.title} mounts"
+            elsewhere = f"set mountPath: /mnt/{name}, or another"
             if name in _VOLUMES:
                 message = f"{title} RayWarden's volume {name}"
                 remediation = f"remove {name} from volumeMounts"
@@ -242,14 +243,14 @@ def _reserved_variables(workload: Workload) -> Set[str]:
     return {name for name in names if name.startswith(_ENV_PREFIX)}
 
 
-def _own_containers(workload: Workload, facts: Facts) -> Set[Container]:
-    """RayWarden's containers. `tls-on` checks what the one that enrolls the pod does."""
-    return {
-        container
-        for pod in workload.pods
-        for container in pod.containers
-        if container.name in _OWN_CONTAINERS and _is_own(container, pod, workload, facts)
-    }
+def _containers_of_others(workload: Workload, facts: Facts) -> Iterator[Container]:
+    """All but RayWarden's containers. `tls-on` checks what the one that enrolls the pod does."""
+    for pod in workload.pods:
+        for container in pod.containers:
+            has_name = container.name in _OWN_CONTAINERS
+            if not (has_name and _is_own(container, pod, workload, facts)):
+                yield container
+    yield from workload.options
 
 
 def _is_own(container: Container, pod: Pod, workload: Workload, facts: Facts) -> bool:

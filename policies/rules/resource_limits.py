@@ -60,9 +60,7 @@ class ResourceLimits(Rule):
             for group in workload.cluster.groups:
                 yield from self._check_gpus(group)
 
-    def _check_pod(
-        self, pod: Pod, workload: Workload, complete: Harmless
-    ) -> Iterator[Violation]:
+    def _check_pod(self, pod: Pod, workload: Workload, complete: Harmless) -> Iterator[Violation]:
         of_pod = as_dict(pod.spec.get("resources"))
         has_variable = _VISIBLE_DEVICES in workload.summary.variables
         for container in pod.containers:

@@ -78,13 +78,7 @@ class StartCommandIntact(Rule):
     )
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
-        if _OVERWRITE in workload.annotations:
-            metadata = Pointer(("metadata",))
-            yield from self._check_annotation(workload.annotations, metadata, "the annotation")
-        for pod in workload.pods:
-            if pod.pointer and _OVERWRITE in pod.annotations:
-                title = f"the annotation of the {pod.title}"
-                yield from self._check_annotation(pod.annotations, pod.pointer / "metadata", title)
+        yield from self._check_annotations(workload)
         if _may_change_the_start(workload):
             for container in workload.ray_containers:
                 yield from self._check_env(container)
@@ -97,15 +91,21 @@ class StartCommandIntact(Rule):
             for container, place in _second_starts(workload):
                 yield from self._check_second_start(container, place)
 
-    def _check_annotation(
-        self, annotations: Mapping[str, Any], metadata: Pointer, title: str
-    ) -> Iterator[Violation]:
-        if as_str(annotations.get(_OVERWRITE)).lower() == "true":
-            yield self.violation(
-                f"{title} {_OVERWRITE} replaces KubeRay's start command",
-                metadata / "annotations" / _OVERWRITE,
-                f"remove {_OVERWRITE}, and the command as well",
-            )
+    def _check_annotations(self, workload: Workload) -> Iterator[Violation]:
+        metadata = Pointer(("metadata",))
+        if _overwrites(workload.annotations):
+            yield self._overwritten("the annotation", metadata)
+        for pod in workload.pods:
+            if pod.pointer and _overwrites(pod.annotations):
+                title = f"the annotation of the {pod.title}"
+                yield self._overwritten(title, pod.pointer / "metadata")
+
+    def _overwritten(self, title: str, metadata: Pointer) -> Violation:
+        return self.violation(
+            f"{title} {_OVERWRITE} replaces KubeRay's start command",
+            metadata / "annotations" / _OVERWRITE,
+            f"remove {_OVERWRITE}, and the command as well",
+        )
 
     def _check_env(self, container: Container) -> Iterator[Violation]:
         names = container.variables.names
@@ -170,6 +170,10 @@ class StartCommandIntact(Rule):
             f"remove {part[-1]}; for a second Ray, create a RayCluster",
             evidence="\n".join(container.commands[place]),
         )
+
+
+def _overwrites(annotations: Mapping[str, Any]) -> bool:
+    return _OVERWRITE in annotations and as_str(annotations[_OVERWRITE]).lower() == "true"
 
 
 def _may_change_the_start(workload: Workload) -> bool:

@@ -164,9 +164,9 @@ class TlsOn(Rule):
         wanted = contract.volumes(secret) if secret else contract.ENROLLED
         # RayWarden writes them last, where they take precedence.
         has_all = [volume for _, volume in pod.volumes[-len(wanted) :]] == wanted
-        if not has_all and contract.is_completed_later(pod, workload, facts):
-            if TLS_VOLUME not in [volume.get("name") for _, volume in pod.volumes]:
-                return
+        has_tls = has_all or TLS_VOLUME in [volume.get("name") for _, volume in pod.volumes]
+        if not has_tls and contract.is_completed_later(pod, workload, facts):
+            return
         for container in pod.ray_containers:
             yield from self._check_container(container, harmless)
         if not has_all:
