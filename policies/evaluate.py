@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from operator import methodcaller
 from typing import Any
 
 from policies.cluster.related_object import RelatedObject
@@ -121,13 +122,11 @@ def _violations(
 ) -> tuple[list[Violation], list[Failure]]:
     violations: list[Violation] = []
     failed: list[Failure] = []
+    name = "check" if isinstance(subject, Workload) else "check_related_object"
+    check = methodcaller(name, subject, facts)
     for rule in rules:
         try:
-            if isinstance(subject, Workload):
-                findings = rule.check(subject, facts)
-            else:
-                findings = rule.check_related_object(subject, facts)
-            first = list(islice(findings, _MAX_FINDINGS + 1))
+            first = list(islice(check(rule), _MAX_FINDINGS + 1))
             if first:
                 violations += first[:_MAX_FINDINGS]
             if len(first) > _MAX_FINDINGS:

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from policies.configured import Injection
+from policies.documents.paths import normal_path, overlap
 from policies.documents.patterns import matches_any
 from policies.documents.untyped import as_dict, as_str
 from policies.model import Facts, Signer
@@ -55,11 +56,6 @@ VARIABLES: Sequence[Mapping[str, Any]] = [
     {"name": POD_IP, "valueFrom": {"fieldRef": _POD_IP_FIELD}},
     *({"name": name, "value": value} for name, value in RAY_TLS_VARIABLES.items()),
 ]
-
-# What RayWarden writes into containers; the last two only into its own.
-OWN_VARIABLES = frozenset(
-    {POD_IP, *RAY_TLS_VARIABLES, "RAYWARDEN_SIGNER_URL", "RAYWARDEN_SIGNER_CA"}
-)
 
 TLS_MOUNT: Mapping[str, Any] = {"name": TLS_VOLUME, "mountPath": TLS_DIRECTORY, "readOnly": True}
 # Longer than any reference that a registry accepts.
@@ -186,15 +182,6 @@ def has_own_variables(container: Container) -> bool:
     return container.variables.has_in_a_row(VARIABLES)
 
 
-def variables_of_others(workload: Workload) -> str:
-    """The names of all variables besides those that RayWarden writes, in one text."""
-    known: str | None = workload.memo.get("variables_of_others")
-    if known is None:
-        known = "\n".join(workload.summary.variables - OWN_VARIABLES)
-        workload.memo["variables_of_others"] = known
-    return known
-
-
 def uses_tls(container: Container) -> bool:
     """Each of Ray's four TLS variables is set exactly once, to the value of the contract."""
     return all(_literals(container, name) == [value] for name, value in RAY_TLS_VARIABLES.items())
@@ -282,17 +269,6 @@ def contract_hash(signer: Signer, injection: Injection) -> str:
     return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 
-def normal_path(path: str) -> tuple[str, ...]:
-    """The parts of a mount path, with `//`, `.`, `..` and trailing slashes resolved."""
-    parts: list[str] = []
-    for part in path.split("/"):
-        if part == "..":
-            del parts[-1:]
-        elif part not in ("", "."):
-            parts.append(part)
-    return tuple(parts)
-
-
 _TLS_PATH = normal_path(TLS_DIRECTORY)
 
 
@@ -310,9 +286,3 @@ def overlaps_tls_directory(path: str) -> bool:
     if "etc" not in path and ".." not in path and path.strip("/."):
         return False
     return overlap(normal_path(path), _TLS_PATH)
-
-
-def overlap(first: tuple[str, ...], second: tuple[str, ...]) -> bool:
-    """One of two paths equals the other or is a parent of it."""
-    shorter = min(len(first), len(second))
-    return first[:shorter] == second[:shorter]

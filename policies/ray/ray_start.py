@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from policies.documents.untyped import as_str, dict_items
@@ -44,15 +44,15 @@ def commands_in(container: Mapping[str, Any]) -> Commands:
     for field, places in RUNNING.items():
         if field in container:
             for place in places:
-                words = _words_at(place, container)
+                words = words_at(place[1:], container[field])
                 if words:
                     commands[place] = words
     return commands
 
 
-def _words_at(place: Place, container: Mapping[str, Any]) -> list[str]:
-    value: Any = container
-    for name in place:
+def words_at(path: Place, value: Any) -> list[str]:
+    """The words in the list at `path` in `value`; none if there is no list."""
+    for name in path:
         value = value.get(name) if isinstance(value, dict) else None
     if not isinstance(value, list):
         return []
@@ -66,6 +66,10 @@ def ray_starts(commands: Commands, container: Mapping[str, Any]) -> tuple[Place,
 
     The arguments count also if they complete the command: `command: [ray]`, `args: [start]`.
     """
+    # The cheap test comes first: few commands contain the word or a variable.
+    text = " ".join(chain.from_iterable(commands.values()))
+    if "start" not in text and "$(" not in text:
+        return ()
     starts = [place for place, words in commands.items() if _runs(words, container)]
     in_two_parts = {COMMAND, ARGS} <= commands.keys() and {COMMAND, ARGS}.isdisjoint(starts)
     if in_two_parts:

@@ -13,7 +13,7 @@ from propcache.api import cached_property
 
 from policies.documents.untyped import as_dict, as_str
 from policies.ray.pod import Container, Pod
-from policies.ray.ray_start import REFERENCE, RUNNING, commands_in
+from policies.ray.ray_start import REFERENCE, RUNNING, words_at
 
 _by_list, _raw_of = attrgetter("list_name"), attrgetter("raw")
 _name_of, _value_of = methodcaller("get", "name"), methodcaller("get", "value")
@@ -101,7 +101,7 @@ class Summary:
         words = set[str]()
         for field in filter(self.fields.__contains__, RUNNING):
             for value in filter(None, self.values_of(field)):
-                words.update(*commands_in({field: value}).values())
+                words.update(*(words_at(place[1:], value) for place in RUNNING[field]))
         return frozenset(words)
 
     @cached_property

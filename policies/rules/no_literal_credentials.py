@@ -16,7 +16,7 @@ from policies.documents.credentials import (
 )
 from policies.documents.pointer import ROOT, Pointer
 from policies.documents.untyped import as_dict, as_str, clipped
-from policies.injection.contract import OWN_VARIABLES, variables_of_others
+from policies.injection.own_variables import OWN_VARIABLES, variables_of_others
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.ray.commands import commands, literal_of, substituted
 from policies.ray.pod import Container

@@ -5,10 +5,12 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any, ClassVar
 
 from policies.documents.harmless import Harmless
+from policies.documents.paths import kernel_directory, normal_path
 from policies.documents.pointer import Pointer
 from policies.documents.untyped import as_dict, as_str, dict_items
 from policies.injection import contract, dashboard_proxy
 from policies.injection.contract import RESERVED_PREFIX, TLS_VOLUME, TOKEN_VOLUME, TlsBy
+from policies.injection.own_variables import OWN_VARIABLES, variables_of_others
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.ray.dashboard_proxy import (
     AUTHORIZATION_ANNOTATION,
@@ -22,18 +24,9 @@ from policies.ray.workload import Workload
 _VOLUMES = frozenset({TLS_VOLUME, TOKEN_VOLUME, *dashboard_proxy.VOLUMES})
 _OWN_CONTAINERS = frozenset({ENROLL_CONTAINER, DASHBOARD_PROXY})
 _ENV_PREFIX = "RAYWARDEN_"
-_OWN_VARIABLES = frozenset(name for name in contract.OWN_VARIABLES if name.startswith(_ENV_PREFIX))
+_OWN_VARIABLES = frozenset(name for name in OWN_VARIABLES if name.startswith(_ENV_PREFIX))
 _RENAME = f"use a name that does not begin with {RESERVED_PREFIX}"
 _LABEL_PREFIX = "raywarden.io/"
-# Directories of the kernel. A link such as /proc/self/root leads to the container's root directory,
-# so a mount below it can cover the certificates (seen with runc 1.1.5).
-_KERNEL = frozenset({"proc", "sys", "dev"})
-# Files in /proc in which LXCFS shows a container its own limits.
-_OF_LXCFS = frozenset(
-    {"cpuinfo", "diskstats", "loadavg", "meminfo", "slabinfo", "stat", "swaps", "uptime"}
-)
-# Shared memory, message queues and huge pages are volumes that Kubernetes and Ray document.
-_MEMORY = ("shm", "mqueue", "hugepages")
 _PLACES = frozenset({"volumeMounts", "volumeDevices"})
 # Most mount paths have none of these, and every container has mounts.
 _HINT = re.compile(r"proc|sys|dev(?!/shm$)|\.\.", re.MULTILINE)
@@ -217,7 +210,7 @@ class ReservedNames(Rule):
         for index, device in dict_items(container.raw["volumeDevices"]):
             name, path = as_str(device.get("name")), as_str(device.get("devicePath"))
             covers = uses_certificate and contract.overlaps_tls_directory(path)
-            if covers or ".." in path.split("/") or contract.normal_path(path)[:1] == ("proc",):
+            if covers or ".." in path.split("/") or normal_path(path)[:1] == ("proc",):
                 yield self.violation(
                     f"{container.title} places the device {name} at {path}, where it can hide "
                     "other files",
@@ -238,7 +231,7 @@ def _reserved(labels: Mapping[str, Any], allowed: str | None) -> Sequence[str]:
 def _reserved_variables(workload: Workload) -> Set[str]:
     """The names of variables that begin with RayWarden's prefix."""
     names = workload.summary.variables
-    if _ENV_PREFIX not in contract.variables_of_others(workload):
+    if _ENV_PREFIX not in variables_of_others(workload):
         return names & _OWN_VARIABLES
     return {name for name in names if name.startswith(_ENV_PREFIX)}
 
@@ -288,14 +281,9 @@ def _foreign_volumes(
 
 def _is_of_the_kernel(path: str, volume: str, workload: Workload) -> bool:
     """The mount path is in /proc, /sys or /dev, and no known use needs it there."""
-    parts = contract.normal_path(path)
-    if not parts or parts[0] not in _KERNEL:
-        return False
-    root, *rest = parts
-    if root == "proc":
-        return not (len(rest) == 1 and rest[0] in _OF_LXCFS)
-    if root == "dev" and rest and rest[0].startswith(_MEMORY):
-        return False
+    directory = kernel_directory(path)
+    if directory in ("", "proc"):
+        return bool(directory)
     return volume not in _host_paths(workload)
 
 

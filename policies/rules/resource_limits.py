@@ -10,7 +10,6 @@ from policies.documents.pointer import Pointer
 from policies.documents.untyped import as_dict, as_str
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.ray.accelerators import (
-    NOT_ZERO,
     accelerators_in,
     gives_ray_gpus,
     has_devices,
@@ -168,7 +167,7 @@ def _is_complete(resources: Mapping[str, Any]) -> bool:
         sizes = resources.get(part)
         if not isinstance(sizes, dict) or sizes.keys() != _SIZES.keys():
             return False
-        if not all(isinstance(size, str) and size[:1] in NOT_ZERO for size in sizes.values()):
+        if set(map(type, sizes.values())) != {str} or any(map(is_zero, sizes.values())):
             return False
     return True
 

@@ -6,9 +6,9 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
+from policies.documents.paths import normal_path, overlap
 from policies.documents.pointer import Pointer
 from policies.documents.untyped import as_str
-from policies.injection import contract
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.ray.commands import commands, expanded
 from policies.ray.membership import has_claims
@@ -122,7 +122,7 @@ class StartCommandIntact(Rule):
     def _check_mounts(self, container: Container) -> Iterator[Violation]:
         for index, mount in container.mounts:
             path, name = as_str(mount.get("mountPath")), as_str(mount.get("name"))
-            if _runs_code(contract.normal_path(path)):
+            if _runs_code(normal_path(path)):
                 yield self.violation(
                     f"{container.title} mounts {name} at {path}, which runs code before Ray starts",
                     container.pointer / "volumeMounts" / index,
@@ -209,7 +209,7 @@ def _second_starts(workload: Workload) -> Iterator[tuple[Container, Place]]:
 
 def _runs_code(path: tuple[str, ...]) -> bool:
     """A mount there provides a file that the linker or Python runs in every process."""
-    if contract.overlap(path, _PRELOAD):
+    if overlap(path, _PRELOAD):
         return True
     *directories, file = path
     # Python also imports a package or a compiled module of this name. A mount into a package

@@ -212,23 +212,17 @@ class TlsOn(Rule):
 
     def _check_enrollment(self, pod: Pod, workload: Workload, facts: Facts) -> Iterator[Violation]:
         enroll = pod.first_init_container
-        expected = enroll_container.build(pod, facts)
+        expected = enroll_container.expected_in(pod, workload, facts)
         if enroll is None or enroll.name != ENROLL_CONTAINER:
             message = f"the first init container of the {pod.title} is not {ENROLL_CONTAINER}"
             yield self._baseline(message, pod.spec_pointer / "initContainers", _RECREATE)
         elif enroll.raw != expected:
-            yield from self._check_other(enroll, expected, pod, workload, facts)
+            yield from self._check_other(enroll, expected, pod, facts, workload.kind == "Pod")
 
     def _check_other(
-        self,
-        enroll: Container,
-        expected: Mapping[str, Any],
-        pod: Pod,
-        workload: Workload,
-        facts: Facts,
+        self, enroll: Container, expected: Mapping[str, Any], pod: Pod, facts: Facts, is_pod: bool
     ) -> Iterator[Violation]:
         """An init container of RayWarden's name that is not the expected one."""
-        is_pod = workload.kind == "Pod"
         conforms = enroll_container.is_equivalent if is_pod else enroll_container.was_injected
         title = f"init container {ENROLL_CONTAINER} of the {pod.title}"
         if is_pod and _is_unchanged(enroll, pod, facts):
