@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Annotated, Any, Literal, Self
 
@@ -248,12 +248,8 @@ class Policy:
         """The same policy where RayWarden writes no NetworkPolicies."""
         return Policy(self.file.model_copy(update={"network_isolation": OwnNetworkPolicies()}))
 
-    def levels(self, labels: Mapping[str, str]) -> Mapping[Mode, Profile]:
-        """The profile of each mode, the strictest mode first, in a namespace with these labels."""
-        return {mode: self._profile(mode, labels) for mode in Mode}
-
-    def modes(self, violation: Violation, levels: Mapping[Mode, Profile]) -> Sequence[Mode]:
-        """The modes in which the violation counts, in a namespace with these `levels`.
+    def modes(self, violation: Violation, labels: Mapping[str, str]) -> list[Mode]:
+        """The modes in which the violation counts in a namespace with these labels.
 
         The strictest mode comes first. Often there is none.
         """
@@ -261,7 +257,7 @@ class Policy:
         if settings and settings.mode:
             modes = [mode for mode in Mode if mode == settings.mode]
         else:
-            modes = [mode for mode, level in levels.items() if violation.profile <= level]
+            modes = [mode for mode in Mode if violation.profile <= self._profile(mode, labels)]
         if violation.advisory and Mode.ENFORCE in modes:
             return [Mode.WARN]
         return modes

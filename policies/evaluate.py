@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 from operator import methodcaller
 from typing import Any
@@ -194,15 +194,17 @@ class _VerdictBuilder:
     warned: list[Violation] = field(default_factory=list)
     audited: list[Violation] = field(default_factory=list)
     exempted: list[tuple[Violation, str]] = field(default_factory=list)
-    levels: Mapping[Mode, Profile] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.levels = self.policy.levels(self.facts.namespace_state.labels)
+    # Most violations of a rule count in the same modes.
+    known_modes: dict[tuple[str, Profile, bool], Sequence[Mode]] = field(default_factory=dict)
 
     def add(self, violation: Violation, was_stored: bool) -> None:
         """Add one violation; `was_stored` is true when the stored object has it too."""
         facts = self.facts
-        modes = self.policy.modes(violation, self.levels)
+        kind = (violation.rule, violation.profile, violation.advisory)
+        modes = self.known_modes.get(kind)
+        if modes is None:
+            modes = self.policy.modes(violation, facts.namespace_state.labels)
+            self.known_modes[kind] = modes
         if not modes:
             return
         exemption = self.policy.exemption(
@@ -213,7 +215,7 @@ class _VerdictBuilder:
             return
         if exemption:
             message = f"{violation.message} (its exemption expired on {exemption.until})"
-            violation = replace(violation, message=message)
+            violation = violation._replace(message=message)
         if Mode.ENFORCE in modes and not was_stored:
             self.denied.append(violation)
         elif Mode.ENFORCE in modes or Mode.WARN in modes:

@@ -4,9 +4,9 @@ A rule asks here first, and looks at single containers only if one of them may c
 matters for a cluster with many groups: most rules find nothing in most of them.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain, compress, groupby
-from operator import attrgetter, methodcaller
+from collections.abc import Iterable, Sequence
+from itertools import chain, compress, groupby, repeat
+from operator import attrgetter
 from typing import Any
 
 from propcache.api import cached_property
@@ -16,7 +16,6 @@ from policies.ray.pod import Container, Pod
 from policies.ray.ray_start import REFERENCE, RUNNING, words_at
 
 _by_list, _raw_of = attrgetter("list_name"), attrgetter("raw")
-_name_of, _value_of = methodcaller("get", "name"), methodcaller("get", "value")
 
 
 class Summary:
@@ -30,7 +29,7 @@ class Summary:
         self._containers = containers
 
     @cached_property
-    def _raws(self) -> Sequence[Mapping[str, Any]]:
+    def _raws(self) -> Sequence[dict[str, Any]]:
         """The containers as they are written, those of the same list one after the other."""
         return list(map(_raw_of, sorted(self._containers, key=_by_list)))
 
@@ -40,7 +39,7 @@ class Summary:
         The containers of most groups are alike. Equal in Python are also `true` and 1: who reads
         more than texts and names must not rely on the values left out.
         """
-        return _without_repetition(map(methodcaller("get", field), self._raws))
+        return _without_repetition(_each(self._raws, field))
 
     @cached_property
     def fields(self) -> frozenset[str]:
@@ -63,7 +62,7 @@ class Summary:
     @cached_property
     def variables(self) -> frozenset[str]:
         """The names of all variables."""
-        return _texts(map(_name_of, self._env))
+        return _texts(_each(self._env, "name"))
 
     @cached_property
     def variable_text(self) -> str:
@@ -73,12 +72,12 @@ class Summary:
     @cached_property
     def literal_text(self) -> str:
         """The literals of all variables."""
-        return "\n".join(_texts(map(_value_of, self._env)))
+        return "\n".join(_texts(_each(self._env, "value")))
 
     @cached_property
     def sources(self) -> frozenset[str]:
         """What variables take their values from, such as `fieldRef` and `secretKeyRef`."""
-        sources = filter(None, map(methodcaller("get", "valueFrom"), self._env))
+        sources = filter(None, _each(self._env, "valueFrom"))
         return frozenset[str]().union(*(source for source in sources if isinstance(source, dict)))
 
     @cached_property
@@ -93,7 +92,7 @@ class Summary:
     def mount_paths(self) -> str:
         """The paths of all mounts."""
         mounts = _objects(self.values_of("volumeMounts"))
-        return "\n".join(_texts(map(methodcaller("get", "mountPath"), mounts)))
+        return "\n".join(_texts(_each(mounts, "mountPath")))
 
     @cached_property
     def command_words(self) -> frozenset[str]:
@@ -117,11 +116,11 @@ class Summary:
         """
         if "$(" not in self.command_text:
             return False
-        literals = _texts(compress(map(_name_of, self._env), map(_value_of, self._env)))
+        literals = _texts(compress(_each(self._env, "name"), _each(self._env, "value")))
         return not literals.isdisjoint(REFERENCE.findall(self.command_text))
 
     @cached_property
-    def _env(self) -> Sequence[Mapping[str, Any]]:
+    def _env(self) -> Sequence[dict[str, Any]]:
         return _objects(self.values_of("env"))
 
 
@@ -129,11 +128,16 @@ def _without_repetition(values: Iterable[Any]) -> Sequence[Any]:
     return [value for value, _ in groupby(values)]
 
 
-def _objects(lists: Sequence[Any]) -> Sequence[Mapping[str, Any]]:
+def _objects(lists: Sequence[Any]) -> Sequence[dict[str, Any]]:
     """The objects in the lists among `lists`."""
     items = list(chain.from_iterable(part for part in lists if isinstance(part, list)))
     # Nearly every list has nothing else, and needs no closer look.
     return items if set(map(type, items)) <= {dict} else [i for i in items if isinstance(i, dict)]
+
+
+def _each(items: Iterable[dict[str, Any]], field: str) -> Iterable[Any]:
+    # Much faster than a loop: workloads have hundreds of variables.
+    return map(dict.get, items, repeat(field))
 
 
 def _texts(values: Iterable[Any]) -> frozenset[str]:
