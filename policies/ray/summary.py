@@ -90,9 +90,9 @@ class Summary:
 
     @cached_property
     def mount_paths(self) -> str:
-        """The paths of all mounts."""
+        """The paths of all mounts; a mount without one has an empty line."""
         mounts = _objects(self.values_of("volumeMounts"))
-        return "\n".join(_texts(_each(mounts, "mountPath")))
+        return "\n".join(set(map(as_str, _each(mounts, "mountPath"))))
 
     @cached_property
     def command_words(self) -> frozenset[str]:
@@ -141,12 +141,11 @@ def _each(items: Iterable[dict[str, Any]], field: str) -> Iterable[Any]:
 
 
 def _texts(values: Iterable[Any]) -> frozenset[str]:
-    """The texts among `values`, each once; all others read as empty."""
+    """The texts among `values`, each once."""
     values = list(values)
     try:
-        texts = frozenset(values)
+        texts = frozenset(values) - {None}
     except TypeError:
-        return frozenset(map(as_str, values))
-    if None in texts:
-        texts = texts - {None} | {""}
-    return texts if set(map(type, texts)) <= {str} else frozenset(map(as_str, texts))
+        texts = frozenset(value for value in values if isinstance(value, str))
+    is_plain = set(map(type, texts)) <= {str}
+    return texts if is_plain else frozenset(text for text in texts if isinstance(text, str))
