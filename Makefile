@@ -80,10 +80,11 @@ lock: $(INSTALLED) ## Resolve the dependencies and rewrite the lock files.
 	$(LOCK) --group build --constraint tests/requirements.lock --output-file build.lock
 	$(LOCK) --group e2e --output-file tests/e2e/requirements.lock
 
-image: ## Build the container image.
+image: ## Build the container images: the server's and the init container's.
 	docker build --build-arg VERSION=$(VERSION) --tag raywarden:$(VERSION) .
+	docker build --build-arg VERSION=$(VERSION) --tag raywarden:$(VERSION)-enroll --target enroll .
 
-image-steps: $(INSTALLED) ## Run the steps of the Dockerfile without a builder, and test the result.
+image-steps: $(INSTALLED) ## Run the steps of the Dockerfile without a builder, and test both images.
 	$(BIN)/python -m tests.tools.image_steps
 
 clean: ## Remove all build products except Ray's environments (.venv-e2e*).

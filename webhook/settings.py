@@ -1,7 +1,4 @@
-"""Server settings, read from `RAYWARDEN_*` environment variables.
-
-No other module of the server reads the environment.
-"""
+"""Server settings from `RAYWARDEN_*` variables; nothing else of it reads the environment."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -14,7 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress, ValidationErro
 from pydantic_core import ErrorDetails
 from pydantic_core.core_schema import ValidationInfo
 
+from webhook import __version__
+
 _PREFIX = "RAYWARDEN_"
+_ENROLL_IMAGE = f"raywarden:{__version__}-enroll"
 # The injected init container has these variables in addition to RAYWARDEN_SIGNER_URL.
 _INIT_CONTAINER_VARIABLES = ("POD_IP", "SIGNER_CA")
 # Kubernetes adds `<SERVICE>_SERVICE_HOST` to every container for each Service of its namespace.
@@ -104,7 +104,7 @@ class Settings(BaseModel):
         description="URL at which pods reach enrollment; the default follows `RAYWARDEN_NAMESPACE`",
     )
     enroll_image: str = Field(
-        "raywarden:latest", min_length=1, description="image of the injected init container"
+        _ENROLL_IMAGE, min_length=1, description="image of the injected init container"
     )
     write_network_policies: bool = Field(
         True,

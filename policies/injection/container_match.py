@@ -63,9 +63,10 @@ def own_security_context(user: int | None) -> dict[str, Any]:
 
 
 def security_without_user(expected: Mapping[str, Any]) -> dict[str, Any]:
-    """The security context of a container of RayWarden, for any user."""
+    """The security context of a container of RayWarden, for any user and group."""
     context = as_dict(expected["securityContext"])
-    return {name: value for name, value in context.items() if name != "runAsUser"}
+    ids = ("runAsUser", "runAsGroup")
+    return {name: value for name, value in context.items() if name not in ids}
 
 
 def _has_mounts(container: Mapping[str, Any], wanted: Collection[Mapping[str, Any]]) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from policies.configured import Injection
-from policies.documents.untyped import as_str, str_items
+from policies.documents.untyped import as_dict, as_str, str_items
 from policies.injection import contract
 from policies.injection.container_match import (
     contains,
@@ -22,6 +22,10 @@ from policies.ray.workload import Workload
 # one, else by every user. Even then only Ray containers can read it: no other mounts the volume.
 _OWNER_ONLY, _GROUP, _EVERYONE = "0400", "0440", "0444"
 _MODES = (_OWNER_ONLY, _GROUP, _EVERYONE)
+
+# The kubelet takes the group from the image only together with the user. Where the user comes from
+# the pod, the group would be root.
+_GROUP_ID = 65532
 
 # Others may not add variables with these prefixes: they load code or configure the init container.
 _FORBIDDEN_PREFIXES = ("PYTHON", "LD_", "RAYWARDEN_")
@@ -71,7 +75,7 @@ def _build(user: int | None, mode: str, signer: Signer) -> dict[str, Any]:
             "requests": {"cpu": "50m", "memory": "64Mi"},
             "limits": {"cpu": "500m", "memory": "128Mi"},
         },
-        "securityContext": own_security_context(user),
+        "securityContext": {**own_security_context(user), "runAsGroup": _GROUP_ID},
         "volumeMounts": [dict(mount) for mount in (*_MOUNTS, _INSTEAD_OF_API_TOKEN)],
     }
 
@@ -105,15 +109,16 @@ def is_equivalent(container: Mapping[str, Any], expected: Mapping[str, Any]) -> 
         and repository_of(image) == repository_of(expected["image"])
         and container.get("args") == expected["args"]
         and has_variables(container, expected["env"], _FORBIDDEN_PREFIXES)
-        and contains(container.get("securityContext"), expected["securityContext"])
+        and _has_security_context(container, expected)
     )
 
 
 def is_current(container: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
-    """`container` does what `expected` does, has the same image, and gets no API token."""
+    """`container` does what `expected` does, with the same image and user, and no API token."""
     return (
         container.get("image") == expected["image"]
         and is_equivalent(container, expected)
+        and contains(container.get("securityContext"), expected["securityContext"])
         and _INSTEAD_OF_API_TOKEN in container["volumeMounts"]
     )
 
@@ -134,3 +139,10 @@ def was_injected(container: Mapping[str, Any], expected: Mapping[str, Any]) -> b
         and has_variables(container, names, _FORBIDDEN_PREFIXES)
         and contains(container.get("securityContext"), security_without_user(expected))
     )
+
+
+def _has_security_context(container: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
+    """All of the expected context, except that RayWarden 0.1.0 set no group."""
+    context = as_dict(container.get("securityContext"))
+    group = expected["securityContext"]["runAsGroup"]
+    return contains({"runAsGroup": group, **context}, expected["securityContext"])

@@ -3,16 +3,11 @@
 import itertools
 import json
 import os
-import resource
-import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from functools import partial
 from ipaddress import ip_address
-from tempfile import TemporaryDirectory
 
 import uvloop
 from cryptography import x509
@@ -29,8 +24,7 @@ from policies.configured import NetworkIsolation
 from tests.bench import load
 from tests.bench.fake_cluster import CLUSTERS, PODS, SIGNER, FakeCluster, fake_cluster, worker
 from tests.support import live_objects
-from tests.support.factory import Object
-from tests.support.live_server import RunningServer, metric, serving
+from tests.support.live_server import RunningServer, metric
 from tests.support.pod_tokens import AUDIENCE, ISSUER, key_set
 from webhook.enrollment.signing import Signing
 from webhook.isolation.wanted import NoNetworkPolicies
@@ -40,7 +34,6 @@ from webhook.settings import Settings
 
 _MEASURED_AT = (20_000, 60_000, 100_000)
 _REQUESTS = 4000
-_RUNS = 15
 _WAYS = {
     "connections kept": load.over_kept_connections,
     "one connection each": load.over_new_connections,
@@ -54,44 +47,9 @@ _KEYS: dict[str, Callable[[], ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey]] =
 def main() -> None:
     """Print the rates of enrollment, and the memory of the server before and after."""
     csrs = {name: _csr(make()) for name, make in _KEYS.items()}
-    with serving(objects=_one_pod()) as server:
-        _print_program(server)
     with fake_cluster() as cluster:
         _print_rates(cluster, csrs)
         _print_memory(cluster, csrs["P-256"])
-
-
-def _print_program(server: RunningServer) -> None:
-    """Print how long `raywarden enroll` takes from start to end, run like the init container."""
-    took, cpu = [], []
-    for _ in range(_RUNS):
-        with TemporaryDirectory() as folder:
-            before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-            _enroll(server, folder)
-            after = resource.getrusage(resource.RUSAGE_CHILDREN)
-            took.append(time.perf_counter() - started)
-            cpu.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    print(f"\n{'raywarden enroll, milliseconds':<28}{'p50':>8}{'max':>8}")
-    for title, seconds in (("from start to end", took), ("CPU", cpu)):
-        print(f"{title:<28}{statistics.median(seconds) * 1e3:>8.0f}{max(seconds) * 1e3:>8.0f}")
-
-
-def _enroll(server: RunningServer, folder: str) -> None:
-    files = [
-        "--token-file",
-        str(server.token_dir / "team-a" / "demo-00001" / "token"),
-        "--directory",
-        folder,
-    ]
-    environment = {
-        "RAYWARDEN_SIGNER_URL": server.enrollment,
-        "RAYWARDEN_SIGNER_CA": server.ca_file.read_text(),
-    }
-    subprocess.run(
-        [sys.executable, "-m", "webhook", "enroll", *files],
-        env={"PATH": os.environ["PATH"], "RAYWARDEN_POD_IP": "10.0.0.1", **environment},
-        stdout=subprocess.DEVNULL, check=True, timeout=60,
-    )  # fmt: skip
 
 
 def _csr(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bytes:
@@ -251,11 +209,3 @@ def _cpu_seconds(server: RunningServer) -> float:
     with open(f"/proc/{server.process.pid}/stat") as status:
         fields = status.read().rpartition(") ")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def _one_pod() -> list[Object]:
-    return [
-        live_objects.namespace(),
-        live_objects.ray_cluster(),
-        live_objects.pod("demo-00001", "worker", "10.0.0.1"),
-    ]

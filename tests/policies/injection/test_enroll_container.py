@@ -54,6 +54,7 @@ class TestChangesByOthers:
             {"volumeMounts/-": {"name": "x", "mountPath": "/var/run/secrets/raywarden.io/token"}},
             {"volumeMounts/0/subPath": "x"},
             {"securityContext/runAsNonRoot": False},
+            {"securityContext/runAsGroup": 0},
         ],
     )
     def test_any_other_change_is_reverted_or_denied(self, change: Object) -> None:
@@ -109,6 +110,13 @@ class TestChangesByOthers:
         old["spec"]["headGroupSpec"]["template"]["spec"]["initContainers"][0] |= stored
         assert after(cluster, facts("UPDATE", old)) == old
 
-    def test_replicas_of_two_versions_accept_each_others_pods(self) -> None:
-        newer = changed(self.pod, {f"{self.first}/image": "raywarden:0.2.0"})
+    @pytest.mark.parametrize("image", ["raywarden:0.2.0", "raywarden:0.2.0-enroll"])
+    def test_replicas_of_two_versions_accept_each_others_pods(self, image: str) -> None:
+        newer = changed(self.pod, {f"{self.first}/image": image})
         assert denials(newer) == []
+
+    def test_the_first_version_set_no_group(self) -> None:
+        older = changed(self.pod, {f"{self.first}/securityContext/runAsGroup": None})
+        assert "runAsGroup" not in older["spec"]["initContainers"][0]["securityContext"]
+        assert denials(older) == []
+        assert after(older) == self.pod

@@ -56,6 +56,7 @@ class TestRayTls:
             "allowPrivilegeEscalation": False,
             "capabilities": {"drop": ["ALL"]},
             "readOnlyRootFilesystem": True,
+            "runAsGroup": 65532,
             "runAsNonRoot": True,
             "runAsUser": 1000,
             "seccompProfile": {"type": "RuntimeDefault"},
