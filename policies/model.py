@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from enum import IntEnum, StrEnum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from policies.cluster.related_object import RelatedObject
 from policies.cluster.state import NamespaceState
@@ -56,8 +56,7 @@ class Severity(StrEnum):
     LOW = "low"
 
 
-@dataclass(frozen=True, slots=True)
-class Violation:
+class Violation(NamedTuple):
     """One thing that is wrong, where it is, and how to fix it.
 
     `message` names places by container and group, never by list position, because on UPDATE the
@@ -73,8 +72,14 @@ class Violation:
     remediation: str
     profile: Profile
     advisory: bool = False
-    evidence: str = field(default="", repr=False)
+    evidence: str = ""
     as_written: bool = False
+
+    def __repr__(self) -> str:
+        # Without the evidence, which is text of the object and can be a secret.
+        shown = self._asdict()
+        del shown["evidence"]
+        return f"Violation({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
     def __str__(self) -> str:
         place = f" (at {self.pointer})" if self.pointer else ""

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from policies.documents.paths import normal_path, overlap
 from policies.documents.untyped import as_dict, as_str, dict_items
 from policies.injection import contract
 
@@ -73,15 +74,11 @@ def _has_mounts(container: Mapping[str, Any], wanted: Collection[Mapping[str, An
     mounts = [mount for _, mount in dict_items(container.get("volumeMounts"))]
     if any(mount not in mounts for mount in wanted):
         return False
-    directories = [contract.normal_path(mount["mountPath"]) for mount in wanted]
+    directories = [normal_path(mount["mountPath"]) for mount in wanted]
     others = [
-        contract.normal_path(as_str(mount.get("mountPath")))
-        for mount in mounts
-        if mount not in wanted
+        normal_path(as_str(mount.get("mountPath"))) for mount in mounts if mount not in wanted
     ]
-    return not any(
-        contract.overlap(other, directory) for other in others for directory in directories
-    )
+    return not any(overlap(other, directory) for other in others for directory in directories)
 
 
 def contains(actual: Any, wanted: Mapping[str, Any]) -> bool:

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from policies.configured import Injection
+from policies.documents.paths import normal_path, overlap
 from policies.documents.patterns import matches_any
 from policies.documents.untyped import as_dict, as_str
 from policies.model import Facts, Signer
@@ -193,6 +194,8 @@ def _literals(container: Container, name: str) -> list[str]:
 
 def is_pod_ip(entry: Mapping[str, Any]) -> bool:
     """`entry` is RayWarden's pod IP variable; the API server may have added the apiVersion."""
+    if entry == VARIABLES[0]:
+        return True
     field = as_dict(as_dict(entry.get("valueFrom")).get("fieldRef"))
     return entry.get("name") == POD_IP and field in ({"fieldPath": "status.podIP"}, _POD_IP_FIELD)
 
@@ -202,19 +205,23 @@ def own_secret(holder: Pod | Workload) -> str:
     return as_str(holder.annotations.get(SECRET_ANNOTATION))
 
 
-def volumes(secret: str) -> Sequence[Mapping[str, Any]]:
+def volumes(secret: str) -> list[Mapping[str, Any]]:
     """The volumes of a pod: memory for key and certificate, and the token it enrolls with.
 
     With a `secret` it is the only volume, because the pod does not enroll.
     """
     if secret:
-        return ({"name": TLS_VOLUME, "secret": {"secretName": secret, "defaultMode": 0o644}},)
+        return [{"name": TLS_VOLUME, "secret": {"secretName": secret, "defaultMode": 0o644}}]
     token = {"path": "token", "audience": AUDIENCE, "expirationSeconds": 600}
     sources = [{"serviceAccountToken": token}]
-    return (
+    return [
         {"name": TLS_VOLUME, "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
         {"name": TOKEN_VOLUME, "projected": {"sources": sources, "defaultMode": 0o644}},
-    )
+    ]
+
+
+# The volumes of a pod that enrolls.
+ENROLLED: Sequence[Mapping[str, Any]] = volumes("")
 
 
 def pod_ip_variable() -> dict[str, Any]:
@@ -262,17 +269,6 @@ def contract_hash(signer: Signer, injection: Injection) -> str:
     return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 
-def normal_path(path: str) -> tuple[str, ...]:
-    """The parts of a mount path, with `//`, `.`, `..` and trailing slashes resolved."""
-    parts: list[str] = []
-    for part in path.split("/"):
-        if part == "..":
-            del parts[-1:]
-        elif part not in ("", "."):
-            parts.append(part)
-    return tuple(parts)
-
-
 _TLS_PATH = normal_path(TLS_DIRECTORY)
 
 
@@ -290,9 +286,3 @@ def overlaps_tls_directory(path: str) -> bool:
     if "etc" not in path and ".." not in path and path.strip("/."):
         return False
     return overlap(normal_path(path), _TLS_PATH)
-
-
-def overlap(first: tuple[str, ...], second: tuple[str, ...]) -> bool:
-    """One of two paths equals the other or is a parent of it."""
-    shorter = min(len(first), len(second))
-    return first[:shorter] == second[:shorter]

@@ -13,9 +13,10 @@ from policies.injection.container_match import (
     same_shape,
     security_without_user,
 )
-from policies.model import Facts
+from policies.model import Facts, Signer
 from policies.ray.image import repository_of
 from policies.ray.pod import ENROLL_CONTAINER, Pod
+from policies.ray.workload import Workload
 
 # The key is readable by Ray's user alone if that user is known, else by the pod's group if it has
 # one, else by every user. Even then only Ray containers can read it: no other mounts the volume.
@@ -45,8 +46,20 @@ _INSTEAD_OF_API_TOKEN: Mapping[str, Any] = {
 
 def build(pod: Pod, facts: Facts) -> dict[str, Any]:
     """The init container. It creates the key, requests the certificate, and writes both for Ray."""
-    user, mode = key_reader(pod, facts.injection)
-    signer = facts.signer
+    return _build(*key_reader(pod, facts.injection), facts.signer)
+
+
+def expected_in(pod: Pod, workload: Workload, facts: Facts) -> Mapping[str, Any]:
+    """The init container as `build` returns it, built once for all pods whose keys are alike."""
+    built = workload.memo.setdefault("enroll_containers", {})
+    reader = key_reader(pod, facts.injection)
+    if reader not in built:
+        built[reader] = _build(*reader, facts.signer)
+    expected: Mapping[str, Any] = built[reader]
+    return expected
+
+
+def _build(user: int | None, mode: str, signer: Signer) -> dict[str, Any]:
     return {
         "name": ENROLL_CONTAINER,
         "image": signer.image,

@@ -133,6 +133,12 @@ class Pod:
         first = self.containers[0]
         return first if first.pointer[-2:] == ("containers", 0) else None
 
+    @property
+    def first_init_container(self) -> Container | None:
+        """The init container that runs before all others."""
+        inits = (item for item in self.containers if item.list_name == "initContainers")
+        return next(inits, None)
+
     @cached_property
     def ray_containers(self) -> tuple[Container, ...]:
         """Every container that connects to Ray, and so needs its TLS variables and files.
