@@ -47,7 +47,7 @@ class Variables:
             return self._by_name.get(name, ())
         if name not in self.names:
             return ()
-        place = self._ordered.index(name)
+        place = self._places[name]
         return [(place, self._env[place])]
 
     def has_in_a_row(self, entries: Sequence[Mapping[str, Any]]) -> bool:
@@ -55,7 +55,7 @@ class Variables:
         first = entries[0]["name"]
         if self._by_name is not None or first not in self.names:
             return False
-        place = self._ordered.index(first)
+        place = self._places[first]
         return self._env[place : place + len(entries)] == entries
 
     def like(self, prefix: str) -> set[str]:
@@ -82,6 +82,10 @@ class Variables:
         except (AttributeError, TypeError):
             pass
         return {as_str(entry.get("value")) for _, entry in dict_items(self._env)}
+
+    @cached_property
+    def _places(self) -> Mapping[str, int]:
+        return dict(zip(self._ordered, range(len(self._ordered)), strict=True))
 
     @cached_property
     def _text(self) -> str:
