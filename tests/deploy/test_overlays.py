@@ -18,6 +18,17 @@ FOLDERS = pytest.mark.parametrize("folder", overlays(), ids=lambda folder: folde
 GUIDE = DEPLOY / "README.md"
 # The groups of custom resources, whose schemas kubernetes-validate does not have.
 _FOREIGN = ("cert-manager.io/", "monitoring.coreos.com/")
+# The kinds of `deploy/` without a namespace.
+CLUSTER_KINDS = {
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "MutatingWebhookConfiguration",
+    "Namespace",
+    "PriorityClass",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
+    "ValidatingWebhookConfiguration",
+}
 
 
 class TestRendered:
@@ -34,7 +45,12 @@ class TestRendered:
         deployment = only(rendered(folder), "Deployment")
         (container,) = deployment["spec"]["template"]["spec"]["containers"]
         assert container["image"] == variables(deployment)["RAYWARDEN_ENROLL_IMAGE"]
-        assert container["image"].endswith(":0.1.0")
+
+    @FOLDERS
+    def test_every_image_is_this_version(self, folder: Path) -> None:
+        text = yaml.safe_dump_all(rendered(folder))
+        images = re.findall(r"^ *image: (?:.*/)?raywarden(.*)$", text, re.MULTILINE)
+        assert set(images) == {":0.1.0"}
 
     @FOLDERS
     def test_requests_in_raywardens_own_namespace_are_not_sent(self, folder: Path) -> None:
@@ -50,7 +66,11 @@ class TestRendered:
     def test_everything_is_in_one_namespace(self, folder: Path) -> None:
         objects = rendered(folder)
         namespace = namespace_of(objects)
-        named = {document["metadata"].get("namespace", namespace) for document in objects}
+        named = {
+            document["metadata"].get("namespace", "")
+            for document in objects
+            if document["kind"] not in CLUSTER_KINDS
+        }
         subjects = [subject for document in objects for subject in document.get("subjects", [])]
         bound = {subject["namespace"] for subject in subjects}
         assert named | bound == {namespace}
