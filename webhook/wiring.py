@@ -122,6 +122,13 @@ async def rotation(settings: Settings) -> AsyncIterator[Rotation]:
 
 
 @asynccontextmanager
+async def registration(settings: Settings) -> AsyncIterator[KubeWebhookConfigurations]:
+    """The webhook configurations in the cluster of the user's kubeconfig."""
+    async with await _connect(settings) as api:
+        yield KubeWebhookConfigurations(api, settings.webhook_configuration)
+
+
+@asynccontextmanager
 async def inspection(settings: Settings) -> AsyncIterator[Inspection]:
     """Inspects the installation in the cluster of the user's kubeconfig."""
     async with await _connect(settings) as api:
@@ -227,11 +234,9 @@ def _reviewer(
     # A signer for each CA; during a rotation, two or three are in use.
     signer = lru_cache(maxsize=4)(partial(signer_of, settings))
     return Reviewer(
-        lambda: policy_watch.policy,
-        lambda: signer(certificate.pod_ca(_now())),
-        dependencies.namespace_states,
-        _today,
-    )
+        lambda: policy_watch.policy, lambda: signer(certificate.pod_ca(_now())),
+        dependencies.namespace_states, _today,
+    )  # fmt: skip
 
 
 def _tasks(

@@ -25,6 +25,7 @@ _COMMANDS = {
     "check": "webhook.commands.check:check_command",
     "connect": "webhook.commands.connect:connect_command",
     "network-policy": "webhook.commands.network_policy:network_policy_command",
+    "unregister": "webhook.commands.unregister:unregister_command",
     "enroll": "webhook.agent.command:enroll_command",
     "ca": "webhook.commands.ca:app",
     "rules": "webhook.commands.rules:app",
