@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from tests.support import factory, registration, related_objects
-from tests.support.deployed import only, overlays, rendered, variables
+from tests.support.deployed import CLUSTER_KINDS, only, overlays, rendered, variables
 from tests.support.factory import Object
 from tests.support.paths import DEPLOY
 from webhook.settings import Settings
@@ -18,17 +18,6 @@ FOLDERS = pytest.mark.parametrize("folder", overlays(), ids=lambda folder: folde
 GUIDE = DEPLOY / "README.md"
 # The groups of custom resources, whose schemas kubernetes-validate does not have.
 _FOREIGN = ("cert-manager.io/", "monitoring.coreos.com/")
-# The kinds of `deploy/` without a namespace.
-CLUSTER_KINDS = {
-    "ClusterRole",
-    "ClusterRoleBinding",
-    "MutatingWebhookConfiguration",
-    "Namespace",
-    "PriorityClass",
-    "ValidatingAdmissionPolicy",
-    "ValidatingAdmissionPolicyBinding",
-    "ValidatingWebhookConfiguration",
-}
 
 
 class TestRendered:

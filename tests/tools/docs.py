@@ -1,9 +1,9 @@
 """The generated parts of the documentation.
 
 `make docs` writes them; `make check` (`python -m tests.tools.docs --check`) fails where a file
-differs from what the code says today. A generated part of a Markdown file stands between
-`<!-- generated: PART -->` and `<!-- end -->`. PART is `settings`, `metrics`, a command (its help is
-shown), or `output of COMMAND`; with `, from LINE` the output starts at that line. `patch of
+differs from what the code says today. `tests.tools.chart` says what is generated of the Helm chart.
+A generated part of a Markdown file stands between `<!-- generated: PART -->` and `<!-- end -->`.
+PART is `settings`, `metrics`, `chart values`, a command (its help is shown), or `output of COMMAND`; with `, from LINE` the output starts at that line. `patch of
 COMMAND` is standard output alone, as a diff.
 """
 
@@ -16,6 +16,7 @@ from pathlib import Path
 
 from tests.support.paths import REPOSITORY
 from tests.support.wired_metrics import wired_metrics
+from tests.tools import chart, chart_values
 from webhook.commands import reference
 from webhook.policy import schema
 
@@ -30,12 +31,15 @@ def files() -> dict[Path, str]:
     readme, server = REPOSITORY / "README.md", REPOSITORY / "webhook" / "README.md"
     ci = REPOSITORY / "deploy" / "CI.md"
     example = REPOSITORY / "deploy" / "base" / "policy.yaml"
+    chart_readme = chart.CHART / "README.md"
     return {
         REPOSITORY / "policies" / "policy.schema.json": schema.text(),
         REPOSITORY / "policies" / "README.md": reference.markdown(),
         example: _RULES.sub(_example_rules, example.read_text()),
         readme: _BLOCK.sub(_block, readme.read_text()),
         server: _BLOCK.sub(_block, server.read_text()),
+        **chart.files(),
+        chart_readme: _BLOCK.sub(_block, chart_readme.read_text()),
         # Its readers have RayWarden on their PATH.
         ci: _BLOCK.sub(_block, ci.read_text()).replace("$ .venv/bin/", "$ "),
     }
@@ -58,6 +62,8 @@ def _block(match: re.Match[str]) -> str:
 def _generated(part: str) -> str:
     if part == "settings":
         return reference.settings_table() + "\n"
+    if part == "chart values":
+        return chart_values.table()
     if part == "metrics":
         return reference.metrics_table(wired_metrics()) + "\n"
     if patch := _PATCH.fullmatch(part):
