@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
-import kubernetes_validate
 import pytest
 import yaml
 
@@ -16,7 +15,10 @@ from tests.support.chart import LABELS, helm, hook_of, hooks, templated
 from tests.support.deployed import CLUSTER_KINDS, base, only, rendered, variables
 from tests.support.factory import Object
 from tests.support.paths import DEPLOY, REPOSITORY
-from tests.tools.chart import CHART
+from tests.tools.chart import CHART, files
+from tests.tools.chart_edits import Edit
+from webhook.commands.cli import command_line
+from webhook.policy.file import load_policy
 from webhook.settings import Settings
 
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
@@ -102,3 +104,134 @@ def with_plain_expressions(value: Any) -> Any:
     if isinstance(plain.get("expression"), str):
         plain["expression"] = " ".join(plain["expression"].split())
     return plain
+
+
+class TestValues:
+    def test_one_replica_has_no_disruption_budget(self) -> None:
+        kinds = {document["kind"] for document in templated("--set=replicas=1")}
+        assert "PodDisruptionBudget" not in kinds
+
+    def test_images_follow_each_other(self) -> None:
+        digest = f"sha256:{'0' * 64}"
+        server = ("--set=image.repository=images.example/raywarden", "--set=image.tag=0.2.0")
+        assert images(*server) == (
+            "images.example/raywarden:0.2.0",
+            "images.example/raywarden:0.2.0",
+        )
+        own = (*server, f"--set=enrollImage.digest={digest}", "--set=enrollImage.tag=0.2.0-enroll")
+        assert images(*own)[1] == f"images.example/raywarden:0.2.0-enroll@{digest}"
+        assert images(f"--set=image.digest={digest}")[0] == f"raywarden:0.1.0@{digest}"
+
+    def test_a_priority_class_of_the_cluster_replaces_the_own_one(self) -> None:
+        objects = templated("--set=priorityClassName=platform")
+        assert "PriorityClass" not in {document["kind"] for document in objects}
+        pod = only(objects, "Deployment")["spec"]["template"]["spec"]
+        assert pod["priorityClassName"] == "platform"
+
+    def test_what_stands_in_values_yaml_is_what_the_chart_does_without(self) -> None:
+        container = only(base(), "Deployment")["spec"]["template"]["spec"]["containers"][0]
+        assert VALUES["replicas"] == only(base(), "Deployment")["spec"]["replicas"]
+        assert VALUES["resources"] == container["resources"]
+        jsonschema.validate(VALUES, SCHEMA)
+
+    def test_the_policy_of_the_values_is_read_like_the_file(self, tmp_path: Path) -> None:
+        policy = {
+            "inject": {"nonRootImages": [{"image": "own/*", "uid": 1000660000}]},
+            "rules": {"no-root": {"mode": "off"}},
+        }
+        objects = templated(f"--set-json=policy={json.dumps(policy)}")
+        file = tmp_path / "policy.yaml"
+        file.write_text(only(objects, "ConfigMap", "raywarden-policy")["data"]["policy.yaml"])
+        assert load_policy(file).inject.non_root_images[0].uid == 1000660000
+
+    @pytest.mark.parametrize(
+        ("option", "line"),
+        [
+            ("--set=replicas=two", "at '/replicas': got string, want integer"),
+            ("--set=imgae.tag=1", "additional properties 'imgae' not allowed"),
+            ("--set=image.digest=abc", "at '/image/digest': 'abc' does not match pattern"),
+            ("--set=settings.RAYWARDEN_NONE=x", "properties 'RAYWARDEN_NONE' not allowed"),
+            ("--set=policy.profiles.enforce=strict", "at '/policy/profiles/enforce': value must"),
+            ("--set=policy.rules.no-such.mode=warn", "properties 'no-such' not allowed"),
+            (
+                "--set=certManager.enabled=true,caBundleByHand.enabled=true",
+                "certManager and caBundleByHand are both enabled",
+            ),
+        ],
+    )
+    def test_a_wrong_value_is_named(self, option: str, line: str) -> None:
+        process = helm("template", "raywarden", str(CHART), option)
+        assert process.returncode == 1 and line in process.stderr
+
+
+def images(*options: str) -> tuple[str, str]:
+    """The image of the server and that of the init container."""
+    deployment = only(templated(*options), "Deployment")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    return container["image"], variables(deployment)["RAYWARDEN_ENROLL_IMAGE"]
+
+
+class TestHooks:
+    def test_rights_come_before_the_job_and_go_after_it(self) -> None:
+        weights: dict[str, dict[str, int]] = {}
+        for document in hooks("--set=tests.dryRunNamespace=team-a"):
+            annotations = document["metadata"]["annotations"]
+            event = weights.setdefault(hook_of(document), {})
+            event[document["kind"]] = int(annotations["helm.sh/hook-weight"])
+            keeps_log = document["kind"] == "Job" and hook_of(document) == "test"
+            goes = "hook-succeeded" in annotations["helm.sh/hook-delete-policy"]
+            assert goes is not keeps_log
+        assert weights.keys() == {"pre-delete", "test"}
+        for event in weights.values():
+            assert event["ServiceAccount"] < event["ClusterRoleBinding"] < event["Job"] == 0
+
+    def test_jobs_meet_the_restricted_pod_security_standard(self) -> None:
+        for job in (document for document in hooks() if document["kind"] == "Job"):
+            pod = job["spec"]["template"]["spec"]
+            server = only(base(), "Deployment")["spec"]["template"]["spec"]
+            assert pod["securityContext"] == server["securityContext"]
+            (container,), (own,) = pod["containers"], server["containers"]
+            assert container["securityContext"] == own["securityContext"]
+
+    def test_jobs_run_existing_commands(self) -> None:
+        jobs = [document for document in hooks() if document["kind"] == "Job"]
+        arguments = [job["spec"]["template"]["spec"]["containers"][0]["args"] for job in jobs]
+        assert sorted(arguments) == [["check"], ["unregister", "--yes"]]
+        names = {command.name for command in command_line([]).registered_commands}
+        assert {"check", "unregister"} <= names
+
+
+class TestFiles:
+    def test_the_version_is_that_of_the_project(self) -> None:
+        chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+        project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+        assert chart["version"] == chart["appVersion"] == project["version"]
+        assert chart["annotations"]["artifacthub.io/license"] == project["license"]
+
+    def test_no_template_is_left_of_a_manifest_that_is_gone(self) -> None:
+        fresh = files().keys()
+        for template in sorted((CHART / "templates").rglob("*.yaml")):
+            assert template in fresh or "Generated from" not in template.read_text()
+
+    def test_the_schema_holds_that_of_the_policy_file(self) -> None:
+        policy = json.loads((REPOSITORY / "policies" / "policy.schema.json").read_text())
+        definitions = policy.pop("$defs")
+        for name, definition in definitions.items():
+            same = re.sub(re.escape("(?![0-9])"), "([^0-9]|$)", json.dumps(definition))
+            assert SCHEMA["$defs"][name] == json.loads(same)
+        held = SCHEMA["$defs"]["PolicyFile"]
+        assert (held["properties"], held["additionalProperties"]) == (policy["properties"], False)
+
+    def test_the_schema_has_only_expressions_that_helm_can_read(self) -> None:
+        # Go has no lookaround.
+        assert not re.search(r"\(\?[=!<]", (CHART / "values.schema.json").read_text())
+
+    def test_every_setting_is_a_value_or_set_by_the_chart(self) -> None:
+        names = {f"RAYWARDEN_{name.upper()}" for name in Settings.model_fields}
+        assert SCHEMA["properties"]["settings"]["properties"].keys() < names
+        owned = set(variables(only(base(), "Deployment")))
+        assert not SCHEMA["properties"]["settings"]["properties"].keys() & owned
+
+    def test_a_manifest_that_changes_where_an_edit_applies_is_noticed(self) -> None:
+        with pytest.raises(ValueError, match=r"x\.yaml: 0 times instead of 1: replicas: 2"):
+            Edit("replicas: 2", "").applied("replicas: 3", "x.yaml")

@@ -3,8 +3,9 @@
 `make docs` writes them; `make check` (`python -m tests.tools.docs --check`) fails where a file
 differs from what the code says today. `tests.tools.chart` says what is generated of the Helm chart.
 A generated part of a Markdown file stands between `<!-- generated: PART -->` and `<!-- end -->`.
-PART is `settings`, `metrics`, `chart values`, a command (its help is shown), or `output of COMMAND`; with `, from LINE` the output starts at that line. `patch of
-COMMAND` is standard output alone, as a diff.
+PART is `settings`, `metrics`, `chart values`, a command (its help is shown), or `output of
+COMMAND`; with `, from LINE` the output starts at that line. `patch of COMMAND` is standard output
+alone, as a diff.
 """
 
 import difflib
