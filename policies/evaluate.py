@@ -1,62 +1,27 @@
-"""The two loops: every mutation in order over one draft, every rule over one object."""
+"""The loop over the rules: what each says about one object, and what the policy does about it."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
 from policies.cluster.related_object import RelatedObject
+from policies.cluster.size import (
+    MAX_CHARACTERS,
+    MAX_CONTAINERS,
+    MAX_GROUPS,
+    exceeded_limit,
+    max_values_of,
+)
 from policies.config import Policy
 from policies.deletion import only_ends_something
-from policies.documents.draft import Draft, Operation
 from policies.documents.pointer import ROOT
-from policies.injection.hint import write_hint
-from policies.injection.targets import is_target, target_of
-from policies.model import Facts, Mode, Mutation, Profile, Rule, Violation
+from policies.model import Facts, Failure, Mode, Profile, Rule, Violation
 from policies.ray.workload import Kind, Workload
-from policies.registry import MUTATIONS
-from policies.size import MAX_CHARACTERS, MAX_CONTAINERS, MAX_GROUPS, exceeded_limit, max_values_of
 
 # More than anyone reads, and few enough that one object cannot fill the server's memory.
 _MAX_FINDINGS = 500
-_FOR_EVERY_CLUSTER = tuple(mutation for mutation in MUTATIONS if not mutation.needs_tls)
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A rule or mutation that raised, with the error's type and line.
-
-    It never holds a value from the object, because failures are logged.
-    """
-
-    member: str
-    at: str
-
-    @classmethod
-    def of(cls, member: str, error: Exception) -> "Failure":
-        """The failure of the rule or mutation with the id `member`."""
-        trace = error.__traceback__
-        while trace and trace.tb_next:
-            trace = trace.tb_next
-        place = (
-            f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "unknown line"
-        )
-        return cls(member, f"{type(error).__name__} at {place}")
-
-
-@dataclass(frozen=True, slots=True)
-class Mutated:
-    """The mutated object, the JSON Patch operations that lead to it, and the ids of the mutations.
-
-    `failed` lists mutations that raised. Their changes are left out; the rules check the result.
-    """
-
-    document: Mapping[str, Any]
-    operations: list[Operation] = field(default_factory=list)
-    mutations: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-    failed: tuple[Failure, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,54 +37,6 @@ class Verdict:
     audited: tuple[Violation, ...] = ()
     exempted: tuple[tuple[Violation, str], ...] = ()
     failed: tuple[Failure, ...] = ()
-
-
-def mutate(kind: Kind, document: Mapping[str, Any], facts: Facts) -> Mutated:
-    """Write every missing default into a copy of the object. `document` stays as it is."""
-    subject = target_of(kind, document)
-    if subject is None:
-        return Mutated(document)
-    if too_many := exceeded_limit(subject, facts.size):
-        return Mutated(document, warnings=(_unchanged(f"it has too many {too_many}"),))
-    mutations = _mutations_for(subject, facts)
-    if not mutations:
-        return Mutated(document)
-    draft = Draft(document)
-    warnings: list[str] = []
-    changed: list[str] = []
-    failed: list[Failure] = []
-    for mutation in mutations:
-        operations_before = len(draft.operations)
-        try:
-            with draft.all_or_nothing():
-                warnings += _mutate_subject(mutation, draft, subject, facts)
-        except Exception as error:
-            failed.append(Failure.of(mutation.id, error))
-        if len(draft.operations) > operations_before:
-            changed.append(mutation.id)
-    if changed:
-        with draft.all_or_nothing():
-            write_hint(draft, changed, [mutation.id for mutation in MUTATIONS], facts)
-    warnings += map(_unchanged, dict.fromkeys(draft.unreadable))
-    return Mutated(draft.document, draft.operations, tuple(changed), tuple(warnings), tuple(failed))
-
-
-def _unchanged(reason: object) -> str:
-    return f"RayWarden left this unchanged: {reason}"
-
-
-def _mutations_for(subject: Workload | RelatedObject, facts: Facts) -> Sequence[Mutation]:
-    if is_target(subject, facts):
-        return MUTATIONS
-    return _FOR_EVERY_CLUSTER if subject.kind == "RayCluster" else ()
-
-
-def _mutate_subject(
-    mutation: Mutation, draft: Draft, subject: Workload | RelatedObject, facts: Facts
-) -> Iterator[str]:
-    if isinstance(subject, RelatedObject):
-        return mutation.mutate_related_object(draft, subject, facts)
-    return mutation.mutate(draft, subject, facts)
 
 
 def validate(kind: Kind, document: Mapping[str, Any], policy: Policy, facts: Facts) -> Verdict:

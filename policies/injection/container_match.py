@@ -15,13 +15,20 @@ _MAY_DIFFER = frozenset(
 _COMPARED_IN_DEPTH = frozenset({"args", "env", "image", "securityContext", "volumeMounts"})
 
 
-def same_shape(container: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
-    """`container` has the fields and mounts of `expected`, and differs only where others may."""
+def same_shape(
+    container: Mapping[str, Any],
+    expected: Mapping[str, Any],
+    mounts: Collection[Mapping[str, Any]],
+) -> bool:
+    """`container` has the fields of `expected` and these mounts.
+
+    It differs only where others may.
+    """
     fields = container.keys() - _MAY_DIFFER
     return (
         fields == expected.keys() - _MAY_DIFFER
         and all(container[field] == expected[field] for field in fields - _COMPARED_IN_DEPTH)
-        and _has_mounts(container, expected["volumeMounts"])
+        and _has_mounts(container, mounts)
     )
 
 
@@ -55,9 +62,10 @@ def own_security_context(user: int | None) -> dict[str, Any]:
 
 
 def security_without_user(expected: Mapping[str, Any]) -> dict[str, Any]:
-    """The security context of a container of RayWarden, for any user."""
+    """The security context of a container of RayWarden, for any user and group."""
     context = as_dict(expected["securityContext"])
-    return {name: value for name, value in context.items() if name != "runAsUser"}
+    ids = ("runAsUser", "runAsGroup")
+    return {name: value for name, value in context.items() if name not in ids}
 
 
 def _has_mounts(container: Mapping[str, Any], wanted: Collection[Mapping[str, Any]]) -> bool:

@@ -6,9 +6,10 @@ them.
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import Any
 
 from policies.configured import Injection
@@ -48,15 +49,16 @@ RAY_TLS_VARIABLES = {
 }
 
 _POD_IP_FIELD = {"apiVersion": "v1", "fieldPath": "status.podIP"}
-POD_IP_VARIABLE: Mapping[str, Any] = {"name": POD_IP, "valueFrom": {"fieldRef": _POD_IP_FIELD}}
 # The variables of a Ray container, in order. The pod IP is first because Kubernetes expands
 # `$(NAME)` only from variables that are listed earlier.
 VARIABLES: Sequence[Mapping[str, Any]] = [
-    POD_IP_VARIABLE,
+    {"name": POD_IP, "valueFrom": {"fieldRef": _POD_IP_FIELD}},
     *({"name": name, "value": value} for name, value in RAY_TLS_VARIABLES.items()),
 ]
 
 TLS_MOUNT: Mapping[str, Any] = {"name": TLS_VOLUME, "mountPath": TLS_DIRECTORY, "readOnly": True}
+# Longer than any reference that a registry accepts.
+_MAX_KNOWN_IMAGE = 500
 # The containers besides the Ray container that KubeRay sets up for its own mTLS. It skips other
 # init containers, even if they use Ray's image.
 _GIVEN_TLS_BY_KUBERAY = frozenset({"autoscaler", "wait-gcs-ready"})
@@ -200,20 +202,37 @@ def own_secret(holder: Pod | Workload) -> str:
     return as_str(holder.annotations.get(SECRET_ANNOTATION))
 
 
-def volumes(secret: str) -> Iterator[dict[str, Any]]:
+def volumes(secret: str) -> Sequence[Mapping[str, Any]]:
     """The volumes of a pod: memory for key and certificate, and the token it enrolls with.
 
     With a `secret` it is the only volume, because the pod does not enroll.
     """
     if secret:
-        yield {"name": TLS_VOLUME, "secret": {"secretName": secret, "defaultMode": 0o644}}
-        return
-    yield {"name": TLS_VOLUME, "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}}
+        return ({"name": TLS_VOLUME, "secret": {"secretName": secret, "defaultMode": 0o644}},)
     token = {"path": "token", "audience": AUDIENCE, "expirationSeconds": 600}
-    yield {
-        "name": TOKEN_VOLUME,
-        "projected": {"sources": [{"serviceAccountToken": token}], "defaultMode": 0o644},
-    }
+    sources = [{"serviceAccountToken": token}]
+    return (
+        {"name": TLS_VOLUME, "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
+        {"name": TOKEN_VOLUME, "projected": {"sources": sources, "defaultMode": 0o644}},
+    )
+
+
+def pod_ip_variable() -> dict[str, Any]:
+    """The variable that has the address of the pod."""
+    return {"name": POD_IP, "valueFrom": {"fieldRef": dict(_POD_IP_FIELD)}}
+
+
+def missing_variables(present: Collection[str]) -> list[dict[str, Any]]:
+    """The variables of a Ray container that are not among the names `present`, in order.
+
+    The pod IP is first because Kubernetes expands `$(NAME)` only from variables that are listed
+    earlier.
+    """
+    missing = [] if POD_IP in present else [pod_ip_variable()]
+    for name, value in RAY_TLS_VARIABLES.items():
+        if name not in present:
+            missing.append({"name": name, "value": value})
+    return missing
 
 
 def user_of(container: Container, pod: Pod, injection: Injection) -> int | None:
@@ -222,10 +241,18 @@ def user_of(container: Container, pod: Pod, injection: Injection) -> int | None:
         user = context.get("runAsUser")
         if isinstance(user, int) and not isinstance(user, bool):
             return user
-    repository = repository_of(container.image)
-    for known in injection.non_root_images:
-        if fnmatchcase(repository, known.image):
-            return known.uid
+    image = container.image
+    find = _user_of_image if len(image) <= _MAX_KNOWN_IMAGE else _user_of_image.__wrapped__
+    return find(image, injection.users_of_images)
+
+
+# The answer depends on the arguments alone. A long image, which no registry has, is not kept.
+@lru_cache(maxsize=256)
+def _user_of_image(image: str, users: tuple[tuple[str, int], ...]) -> int | None:
+    repository = repository_of(image)
+    for pattern, user in users:
+        if fnmatchcase(repository, pattern):
+            return user
     return None
 
 

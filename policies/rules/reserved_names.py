@@ -81,10 +81,11 @@ class ReservedNames(Rule):
         managed = contract.tls_by(workload) in (TlsBy.RAYWARDEN, TlsBy.NONE)
         ray_containers = set(workload.ray_containers)
         reserved = {name for name in workload.summary.variables if name.startswith(_ENV_PREFIX)}
+        own = _own_containers(workload, facts)
         for container in workload.containers:
+            if container in own:
+                continue
             if container.name.startswith(RESERVED_PREFIX):
-                if _is_own(container, workload, facts):
-                    continue
                 place = container.pointer / "name"
                 yield self.violation(f"{container.title} has a reserved name", place, _RENAME)
             if reserved:
@@ -214,13 +215,15 @@ def _reserved(labels: Mapping[str, Any], allowed: str | None) -> Sequence[str]:
     return [name for name in names if name != contract.MARKER_LABEL or labels[name] != allowed]
 
 
-def _is_own(container: Container, workload: Workload, facts: Facts) -> bool:
-    """The container is RayWarden's. `tls-on` checks what the one that enrolls the pod does."""
-    if container.pod is None:
-        return False
-    if container.name == ENROLL_CONTAINER and container.list_name == "initContainers":
-        return True
-    return dashboard_proxy.is_ours(container, container.pod, workload, facts)
+def _own_containers(workload: Workload, facts: Facts) -> Set[Container]:
+    """RayWarden's containers. `tls-on` checks what the one that enrolls the pod does."""
+    return {
+        container
+        for pod in workload.pods
+        for container in pod.containers
+        if (container.name == ENROLL_CONTAINER and container.list_name == "initContainers")
+        or dashboard_proxy.is_ours(container, pod, workload, facts)
+    }
 
 
 def _has_own_authorization(pod: Pod, workload: Workload, facts: Facts) -> bool:

@@ -127,6 +127,11 @@ class ControlPlane:
         """The port on 127.0.0.1."""
         return int(self.server.rpartition(":")[2])
 
+    @property
+    def process_id(self) -> int:
+        """The process of the API server."""
+        return self._api_server.process_id
+
     def token(self, namespace: str, account: str, **spec: Any) -> str:
         """A service account token, requested as the kubelet does."""
         path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token"
@@ -181,6 +186,11 @@ class _Program:
     @property
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
+
+    @property
+    def process_id(self) -> int:
+        assert self._process
+        return self._process.pid
 
     def start(self) -> None:
         with self.log.open("ab") as log:

@@ -24,7 +24,7 @@ CUSTOM_RESOURCES = (
     ("monitoring.coreos.com", "PrometheusRule"),
     ("monitoring.coreos.com", "ServiceMonitor"),
 )
-COMPONENTS = ("connect", "monitoring", "openshift", "ownNetworkPolicies", "scan")
+COMPONENTS = ("autoscaling", "connect", "monitoring", "openshift", "ownNetworkPolicies", "scan")
 
 
 @pytest.fixture(scope="module")

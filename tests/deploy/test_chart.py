@@ -26,6 +26,7 @@ VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
 # The folder of `deploy/`, and the options of Helm that install the same.
 SAME = {
     "base": (),
+    "overlays/autoscaling": ("--set=autoscaling.enabled=true",),
     "overlays/ca-bundle-by-hand": ("--set=caBundleByHand.enabled=true",),
     "overlays/cert-manager": ("--set=certManager.enabled=true",),
     "overlays/connect": ("--set=connect.enabled=true",),
@@ -114,12 +115,9 @@ class TestValues:
     def test_images_follow_each_other(self) -> None:
         digest = f"sha256:{'0' * 64}"
         server = ("--set=image.repository=images.example/raywarden", "--set=image.tag=0.2.0")
-        assert images(*server) == (
-            "images.example/raywarden:0.2.0",
-            "images.example/raywarden:0.2.0",
-        )
-        own = (*server, f"--set=enrollImage.digest={digest}", "--set=enrollImage.tag=0.2.0-enroll")
-        assert images(*own)[1] == f"images.example/raywarden:0.2.0-enroll@{digest}"
+        small = "images.example/raywarden:0.2.0-enroll"
+        assert images(*server) == ("images.example/raywarden:0.2.0", small)
+        assert images(*server, f"--set=enrollImage.digest={digest}")[1] == f"{small}@{digest}"
         assert images(f"--set=image.digest={digest}")[0] == f"raywarden:0.1.0@{digest}"
 
     def test_a_priority_class_of_the_cluster_replaces_the_own_one(self) -> None:

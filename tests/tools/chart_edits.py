@@ -6,12 +6,13 @@ from dataclasses import dataclass
 # The components that bring objects of their own, and the manifests of the base that are left out:
 # under which condition the chart has them.
 CONDITIONS = {
+    "components/autoscaling": ".Values.autoscaling.enabled",
     "components/cert-manager": ".Values.certManager.enabled",
     "components/connect": ".Values.connect.enabled",
     "components/monitoring": ".Values.monitoring.enabled",
     "components/scan": ".Values.scan.enabled",
     # With one replica it would block the drain of its node.
-    "base/disruption-budget.yaml": "gt (int .Values.replicas) 1",
+    "base/disruption-budget.yaml": "or .Values.autoscaling.enabled (gt (int .Values.replicas) 1)",
     "base/priority-class.yaml": "not .Values.priorityClassName",
 }
 
@@ -149,18 +150,29 @@ _IMAGE = """\
           imagePullPolicy: {{ . }}
           {{- end }}
 """
+# With autoscaling, each upgrade would set the number back.
+_REPLICAS = """\
+  {{- if not .Values.autoscaling.enabled }}
+  replicas: {{ .Values.replicas }}
+  {{- end }}
+"""
 _PRIORITY = "      priorityClassName: raywarden\n"
 _PRIORITY_VALUE = """\
       priorityClassName: {{ .Values.priorityClassName | default "raywarden" }}
 """
 _ENROLL_IMAGE = """\
-            # kustomization.yaml sets this to the image above.
+            # The small image of the same version, in the same repository as the image above.
             - name: RAYWARDEN_ENROLL_IMAGE
-              value: raywarden
+              value: raywarden:0.1.0-enroll
 """
 _ENROLL_IMAGE_VALUE = """\
             - name: RAYWARDEN_ENROLL_IMAGE
               value: {{ include "raywarden.enrollImage" . }}
+"""
+_USER = """\
+        # The kubelet takes the user of the image, but not its group: that would be root.
+        runAsUser: 65532
+        runAsGroup: 65532
 """
 _POD_LABELS = """\
     metadata:
@@ -185,7 +197,8 @@ _OWN_POLICIES = "components/own-network-policies takes it\n# away."
 
 EDITS: dict[str, tuple[Edit, ...]] = {
     "base/deployment.yaml": (
-        Edit("  replicas: 2\n", "  replicas: {{ .Values.replicas }}\n"),
+        Edit("  replicas: 2\n", _REPLICAS),
+        _unless(".Values.openshift.enabled", _USER),
         _after(_POD_LABELS, _POD_ANNOTATIONS),
         Edit(_PRIORITY, _PRIORITY_VALUE + _SCHEDULING),
         Edit("          image: raywarden\n", _IMAGE),
@@ -215,6 +228,10 @@ EDITS: dict[str, tuple[Edit, ...]] = {
             + _POLICY_RIGHTS.replace(_OWN_POLICIES, "ownNetworkPolicies takes it\n# away."),
         ),
         _after(_LAST_BINDING, "{{- end }}\n"),
+    ),
+    "components/autoscaling/horizontal-pod-autoscaler.yaml": (
+        Edit("minReplicas: 2", "minReplicas: {{ .Values.autoscaling.minReplicas }}"),
+        Edit("maxReplicas: 6", "maxReplicas: {{ .Values.autoscaling.maxReplicas }}"),
     ),
     "components/cert-manager/certificates.yaml": (Edit(_ROOT_ISSUER, _ROOT_ISSUER_VALUE),),
     "components/monitoring/alerts.yaml": (_MONITORING_LABELS,),

@@ -62,7 +62,7 @@ class EnrollImage(Values):
     """The image of the init container of Ray pods."""
 
     repository: str = Field("", description="repository; default: that of `image`")
-    tag: str = Field("", description="tag; default: the one that belongs to the tag of `image`")
+    tag: str = Field("", description="tag; default: the tag of `image` and `-enroll`")
     digest: str = Field("", pattern=_DIGEST, description="digest, which decides if it is set")
 
 
@@ -92,6 +92,13 @@ class Issuer(Values):
     )
     kind: str = Field("Issuer", description="Issuer or ClusterIssuer")
     group: str = Field("cert-manager.io", description="its API group")
+
+
+class Autoscaling(Switch):
+    """A HorizontalPodAutoscaler, which needs metrics-server; then `replicas` does not count."""
+
+    min_replicas: int = Field(2, ge=1, description="fewest replicas")
+    max_replicas: int = Field(6, ge=1, description="most replicas")
 
 
 class CertManager(Switch):
@@ -176,6 +183,7 @@ class ChartValues(Values):
         default_factory=PolicyFile,
         description="the policy: what differs from the defaults, which files/policy.yaml shows",
     )
+    autoscaling: Autoscaling = Field(default_factory=Autoscaling)
     cert_manager: CertManager = Field(default_factory=CertManager)
     ca_bundle_by_hand: CaBundleByHand = Field(default_factory=CaBundleByHand)
     connect: Connect = Field(default_factory=Connect)

@@ -44,6 +44,7 @@ _WATCH_SECONDS = 240.0
 # A server that does not end a watch at the requested time no longer works.
 _WATCH_GRACE_SECONDS = 15.0
 _ATTEMPTS = 4
+_JSON = "application/json"
 _FIRST_PAUSE_SECONDS = 0.1
 
 
@@ -98,9 +99,12 @@ class KubeApi:
         except NotFoundError:
             return None
 
-    async def get_path(self, path: str, *, seconds: float = _SECONDS) -> Mapping[str, Any]:
-        """The answer at a path such as `/version`; raises NotFoundError if it does not exist."""
-        return await self._read(Request("get", "GET", ApiPath(path)), seconds)
+    async def get_path(
+        self, path: str, *, seconds: float = _SECONDS, most_bytes: int = 0, accept: str = _JSON
+    ) -> Mapping[str, Any]:
+        """The JSON at a path, of `most_bytes` at most if not 0; raises NotFoundError."""
+        request = Request("get", "GET", ApiPath(path), most_bytes=most_bytes, accept=accept)
+        return await self._read(request, seconds)
 
     async def serves(self, resource: Resource) -> bool:
         """Whether the API server has a resource, as every user may ask; True if it is unknown."""
@@ -225,10 +229,8 @@ class KubeApi:
         seconds: float = _SECONDS,
     ) -> None:
         """Apply a JSON Patch (RFC 6902); raises InvalidError if a `test` in it fails."""
-        body, content_type = list(operations), "application/json-patch+json"
-        request = Request(
-            "patch", "PATCH", resource, namespace, name, body=body, content_type=content_type
-        )
+        kind, body = "application/json-patch+json", list(operations)
+        request = Request("patch", "PATCH", resource, namespace, name, {}, body, kind)
         await self._once(request, seconds)
 
     async def apply(

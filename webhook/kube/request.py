@@ -117,7 +117,7 @@ class Request:
 
     `repr` omits the body, which may contain a token or the seed. `dry_run` says that the query has
     `dryRun`, so that nothing is stored; the body of such a request must not contain a secret.
-    `most_bytes` bounds the answer; 0 is no bound.
+    `most_bytes` bounds the answer; 0 is no bound. `accept` is its media type, always a JSON text.
     """
 
     verb: str
@@ -130,6 +130,7 @@ class Request:
     content_type: str = "application/json"
     dry_run: bool = False
     most_bytes: int = 0
+    accept: str = "application/json"
 
     def __str__(self) -> str:
         request = f"{self.verb} {self.resource}"

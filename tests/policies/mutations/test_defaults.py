@@ -132,6 +132,11 @@ class TestSmallDefaults:
         ]
         assert "automountServiceAccountToken" not in after(pod)["spec"]
 
+    def test_raywardens_own_token_is_no_api_token(self) -> None:
+        """The init container mounts it where other containers find the API token."""
+        pod = changed(after(factory.worker_pod()), {"/spec/automountServiceAccountToken": None})
+        assert after(pod)["spec"]["automountServiceAccountToken"] is False
+
     @pytest.mark.parametrize("mode", ["DenyAll", "DenyAllEgress", None])
     def test_closed_egress_gets_rules_for_enrollment_and_dns(self, mode: str | None) -> None:
         policy: Object = {"mode": mode} if mode else {}

@@ -13,16 +13,13 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end }}
 
-{{- /* The init container's image; by default, the server's own. */}}
+{{- /* The small image of the init container, of the same version. */}}
 {{- define "raywarden.enrollImage" -}}
 {{- $server := .Values.image }}
+{{- $tag := printf "%s-enroll" ($server.tag | default .Chart.AppVersion) }}
 {{- with .Values.enrollImage }}
-{{- if or .repository .tag .digest }}
-{{- .repository | default $server.repository }}:{{ .tag | default $server.tag | default $.Chart.AppVersion }}
+{{- .repository | default $server.repository }}:{{ .tag | default $tag }}
 {{- with .digest }}@{{ . }}{{ end }}
-{{- else }}
-{{- include "raywarden.image" $ }}
-{{- end }}
 {{- end }}
 {{- end }}
 
@@ -94,6 +91,10 @@ restartPolicy: Never
 {{- end }}
 securityContext:
   runAsNonRoot: true
+  {{- if not $chart.Values.openshift.enabled }}
+  runAsUser: 65532
+  runAsGroup: 65532
+  {{- end }}
   seccompProfile: {type: RuntimeDefault}
 containers:
   - name: {{ .name }}
