@@ -224,6 +224,11 @@ class TestFiles:
         # Go has no lookaround.
         assert not re.search(r"\(\?[=!<]", (CHART / "values.schema.json").read_text())
 
+    def test_the_values_in_the_guide_are_valid(self) -> None:
+        guide = (DEPLOY / "README.md").read_text()
+        (example,) = re.findall(r"^# values for helm\n(.*?)^```", guide, re.DOTALL | re.MULTILINE)
+        jsonschema.validate(yaml.safe_load(example), SCHEMA)
+
     def test_every_setting_is_a_value_or_set_by_the_chart(self) -> None:
         names = {f"RAYWARDEN_{name.upper()}" for name in Settings.model_fields}
         assert SCHEMA["properties"]["settings"]["properties"].keys() < names
