@@ -108,7 +108,7 @@ def _restore(draft: Draft, head: Group, before: Pod) -> None:
     _annotate(draft, head.pod, as_str(before.annotations.get(AUTHORIZATION_ANNOTATION)))
     stored = before.container(DASHBOARD_PROXY)
     if stored is not None:
-        volumes = [raw for _, raw in before.volumes if raw.get("name") in VOLUMES]
+        volumes = [raw for _, raw in before.volumes if as_str(raw.get("name")) in VOLUMES]
         _put(draft, head.pod, stored.raw, volumes)
 
 

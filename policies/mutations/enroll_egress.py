@@ -7,6 +7,7 @@ from policies.documents.draft import Draft
 from policies.documents.pointer import ROOT, Pointer
 from policies.documents.untyped import as_dict, as_str, dict_items
 from policies.model import Facts, Mutation
+from policies.network.infrastructure import egress_to_dns
 from policies.ray.workload import Workload
 
 _NETWORK_POLICY = ROOT / "spec" / "networkPolicy"
@@ -17,8 +18,9 @@ _RULES = "egressRules"
 class EnrollEgress(Mutation):
     """Allows egress to enrollment and DNS if `spec.networkPolicy` is `DenyAll` or `DenyAllEgress`.
 
-    KubeRay's policies allow neither. Without enrollment the pods get no certificate, and
-    without DNS they do not find their head.
+    KubeRay's policies allow neither. Without enrollment the pods get no certificate, and without
+    DNS they do not find their head. DNS is allowed on ports 53 and 5353 to any address, because
+    node-local caches answer from the node, and OpenShift's DNS listens on 5353.
     """
 
     id: ClassVar[str] = "enroll-egress"
@@ -33,7 +35,7 @@ class EnrollEgress(Mutation):
             present = value if isinstance(value, list) else []
             missing = [
                 rule
-                for rule in _rules(facts)
+                for rule in _rules(facts, is_new=stored is None)
                 if rule not in present and (stored is None or rule in stored)
             ]
             draft.insert(Pointer((*_NETWORK_POLICY, *place)), _RULES, len(present), missing)
@@ -67,11 +69,15 @@ def _rule_lists(policy: Mapping[str, Any], facts: Facts) -> Iterator[tuple[Point
         yield place, None if before is None else before.get(_RULES) or []
 
 
-def _rules(facts: Facts) -> Iterator[dict[str, Any]]:
+def _rules(facts: Facts, *, is_new: bool) -> Iterator[dict[str, Any]]:
+    """Those of this version, and for a stored list also those of earlier versions."""
     enrollment = {"protocol": "TCP", "port": facts.signer.port}
     yield {"to": [_namespace(facts.signer.namespace)], "ports": [enrollment]}
-    dns = [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]
-    yield {"to": [_namespace("kube-system")], "ports": dns}
+    yield egress_to_dns()
+    # RayWarden 0.1.0 wrote this one. A stored cluster keeps it: KubeRay hashes its spec.
+    if not is_new:
+        dns = [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]
+        yield {"to": [_namespace("kube-system")], "ports": dns}
 
 
 def _namespace(name: str) -> dict[str, Any]:

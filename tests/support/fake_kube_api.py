@@ -250,15 +250,18 @@ def _verb(request: web.BaseRequest, target: Target) -> str:
     return {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch"}[request.method]
 
 
-def _status(code: int, message: str) -> web.Response:
-    return web.json_response({"kind": "Status", "code": code, "message": message}, status=code)
+def _status(code: int, message: str, details: Mapping[str, Any] | None = None) -> web.Response:
+    status = {"kind": "Status", "code": code, "message": message, "details": details or {}}
+    return web.json_response(status, status=code)
 
 
-def fails(status: int, message: str = "", **headers: str) -> Answer:
+def fails(
+    status: int, message: str = "", details: Mapping[str, Any] | None = None, **headers: str
+) -> Answer:
     """A fault: a Status with this code."""
 
     async def answer(_request: web.BaseRequest) -> web.Response:
-        response = _status(status, message)
+        response = _status(status, message, details)
         response.headers.update({name.replace("_", "-"): value for name, value in headers.items()})
         return response
 

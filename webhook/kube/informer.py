@@ -14,7 +14,14 @@ from policies.documents.metadata import metadata_of, name_of, namespace_of
 from policies.documents.untyped import as_str
 from webhook.kube.api import KubeApi
 from webhook.kube.paging import PAGE_SIZE, SCAN_PAGE_SIZE
-from webhook.kube.request import ExpiredError, NotFoundError, Resource, backoff
+from webhook.kube.request import (
+    BusyError,
+    ExpiredError,
+    NotFoundError,
+    Resource,
+    TooEarlyError,
+    backoff,
+)
 from webhook.kube.response import Event
 from webhook.kube.store import Store
 from webhook.ports import UnavailableError
@@ -219,11 +226,17 @@ class Informer(Generic[S]):
         # again and again must wait like any failure, or it would flood the API server.
         if isinstance(error, ExpiredError) and self._failures == 1:
             return
-        self._log_state(str(error))
         max_pause = self._retry_seconds
         if not self.synced.is_set():
             max_pause = min(_UNSYNCED_PAUSE_SECONDS, self._retry_seconds)
-        await asyncio.sleep(backoff(self._failures, _FIRST_PAUSE_SECONDS, max_pause))
+        pause = backoff(self._failures, _FIRST_PAUSE_SECONDS, max_pause)
+        if isinstance(error, BusyError):
+            # Bounded: a wrong answer must not stop the informer.
+            pause = max(pause, min(error.pause, self._retry_seconds))
+        # To be told to come again is normal, too, for example right after KubeRay was installed.
+        if not (isinstance(error, TooEarlyError) and self._failures == 1):
+            self._log_state(str(error))
+        await asyncio.sleep(pause)
 
     def _log_state(self, state: str) -> None:
         """Log a change of state; a state that lasts is logged once."""

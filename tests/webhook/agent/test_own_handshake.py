@@ -71,16 +71,17 @@ class Pod:
         address: str = ADDRESS,
         ends: datetime | None = None,
         usages: Sequence[x509.ObjectIdentifier] = BOTH,
+        expected: str = ADDRESS,
     ) -> str:
         builder = _builder(self._public, ends).subject_name(x509.Name([]))
         names = x509.SubjectAlternativeName([x509.IPAddress(ip_address(address))])
         extended = x509.ExtendedKeyUsage(usages)
         leaf = builder.add_extension(names, True).add_extension(extended, False)
-        return self.verify_chain(_pem(leaf, CA_KEY), bundle)
+        return self.verify_chain(_pem(leaf, CA_KEY), bundle, expected)
 
-    def verify_chain(self, chain: str, bundle: str = CA) -> str:
+    def verify_chain(self, chain: str, bundle: str = CA, expected: str = ADDRESS) -> str:
         self._chain.write_text(chain)
-        return verify(str(self._chain), str(self._key), bundle, ip_address(ADDRESS))
+        return verify(str(self._chain), str(self._key), bundle, ip_address(expected))
 
 
 @pytest.fixture
@@ -97,10 +98,19 @@ def test_several_cas_may_be_in_the_bundle(pod: Pod) -> None:
     assert pod.verify(bundle=other + CA)
 
 
-@pytest.mark.parametrize("usage", BOTH)
-def test_it_must_be_usable_as_server_and_as_client(pod: Pod, usage: x509.ObjectIdentifier) -> None:
+def test_a_pod_that_only_connects_gets_a_certificate_for_that_alone(pod: Pod) -> None:
+    assert pod.verify(usages=[ExtendedKeyUsageOID.CLIENT_AUTH])
+
+
+def test_a_certificate_for_servers_alone_is_refused(pod: Pod) -> None:
     with pytest.raises(EnrollError, match=r"does not verify .*: unsuitable certificate purpose"):
-        pod.verify(usages=[usage])
+        pod.verify(usages=[ExtendedKeyUsageOID.SERVER_AUTH])
+
+
+def test_an_address_of_either_family_is_found(pod: Pod) -> None:
+    assert pod.verify(address="fd00::1", expected="fd00::1")
+    with pytest.raises(EnrollError, match="does not contain this pod's IP address fd00::2"):
+        pod.verify(address="fd00::1", expected="fd00::2")
 
 
 def test_another_ca_is_refused(pod: Pod) -> None:
