@@ -124,6 +124,13 @@ async def rotation(settings: Settings) -> AsyncIterator[Rotation]:
 
 
 @asynccontextmanager
+async def registration(settings: Settings) -> AsyncIterator[KubeWebhookConfigurations]:
+    """The webhook configurations in the cluster of the user's kubeconfig."""
+    async with await _connect(settings) as api:
+        yield KubeWebhookConfigurations(api, settings.webhook_configuration)
+
+
+@asynccontextmanager
 async def inspection(settings: Settings) -> AsyncIterator[Inspection]:
     """Inspects the installation in the cluster of the user's kubeconfig."""
     async with await _connect(settings) as api:
@@ -211,13 +218,11 @@ def _metrics(
     network_policies = (NetworkPolicyMetrics(controller),) if controller else ()
     clusters, profile = dependencies.live.ray_clusters, _profile(settings)
     return Metrics(
-        CaCache(trust),
-        Lifetimes(clusters, profile, root, lambda: certificate.ends, _now),
+        CaCache(trust), Lifetimes(clusters, profile, root, lambda: certificate.ends, _now),
         PolicyMetrics(policy_watch, _today),
         Watches(dependencies.cached_resources, dependencies.up_to_date),
-        *network_policies,
-        *dependencies.collectors,
-    )
+        *network_policies, *dependencies.collectors,
+    )  # fmt: skip
 
 
 def _reviewer(
@@ -229,11 +234,9 @@ def _reviewer(
     # A signer for each CA; during a rotation, two or three are in use.
     signer = lru_cache(maxsize=4)(partial(signer_of, settings))
     return Reviewer(
-        lambda: policy_watch.policy,
-        lambda: signer(certificate.pod_ca(_now())),
-        dependencies.namespace_states,
-        _today,
-    )
+        lambda: policy_watch.policy, lambda: signer(certificate.pod_ca(_now())),
+        dependencies.namespace_states, _today,
+    )  # fmt: skip
 
 
 def _tasks(

@@ -93,6 +93,10 @@ class ControlPlane:
         """Run `kubectl apply -f -` as the admin on these manifests."""
         self._kubectl("apply", manifests)
 
+    def dry_run(self, *documents: Mapping[str, Any]) -> None:
+        """Run `kubectl apply --dry-run=server` as the admin."""
+        self._kubectl("apply", yaml.safe_dump_all(documents), "--dry-run=server")
+
     def take_away(self, *documents: Mapping[str, Any]) -> None:
         """Run `kubectl delete` as the admin, for objects that may not exist."""
         manifests = yaml.safe_dump_all(documents)

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from tests.support import factory, registration, related_objects
-from tests.support.deployed import only, overlays, rendered, variables
+from tests.support.deployed import CLUSTER_KINDS, only, overlays, rendered, variables
 from tests.support.factory import Object
 from tests.support.paths import DEPLOY
 from webhook import __version__
@@ -47,6 +47,12 @@ class TestRendered:
         assert pod["securityContext"]["runAsNonRoot"] is True
 
     @FOLDERS
+    def test_every_image_is_this_version(self, folder: Path) -> None:
+        text = yaml.safe_dump_all(rendered(folder))
+        images = re.findall(r"^ *image: (?:.*/)?raywarden(.*)$", text, re.MULTILINE)
+        assert set(images) == {f":{__version__}"}
+
+    @FOLDERS
     def test_requests_in_raywardens_own_namespace_are_not_sent(self, folder: Path) -> None:
         objects = rendered(folder)
         namespace = namespace_of(objects)
@@ -60,7 +66,11 @@ class TestRendered:
     def test_everything_is_in_one_namespace(self, folder: Path) -> None:
         objects = rendered(folder)
         namespace = namespace_of(objects)
-        named = {document["metadata"].get("namespace", namespace) for document in objects}
+        named = {
+            document["metadata"].get("namespace", "")
+            for document in objects
+            if document["kind"] not in CLUSTER_KINDS
+        }
         subjects = [subject for document in objects for subject in document.get("subjects", [])]
         bound = {subject["namespace"] for subject in subjects}
         assert named | bound == {namespace}

@@ -15,6 +15,17 @@ from tests.support.factory import Object
 from tests.support.paths import DEPLOY
 
 BASE = DEPLOY / "base"
+# The kinds of `deploy/` without a namespace.
+CLUSTER_KINDS = {
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "MutatingWebhookConfiguration",
+    "Namespace",
+    "PriorityClass",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
+    "ValidatingWebhookConfiguration",
+}
 NO_KUBECTL = (
     "kubectl is needed to render deploy/: install it, "
     "or set KUBEBUILDER_ASSETS to the folder that contains it"

@@ -1,12 +1,12 @@
 """The generated parts of the documentation.
 
 `make docs` writes them; `make check` (`python -m tests.tools.docs --check`) fails where a file
-differs from what the code says today. A generated part of a Markdown file stands between
-`<!-- generated: PART -->` and `<!-- end -->`. PART is `settings`, `metrics`, a command (its help is
-shown), or `output of COMMAND`; with `, from LINE` the output starts at that line. `patch of
-COMMAND` is standard output alone, as a diff. `figures of TABLE` and, with more tables, `; TABLE`
-shows what a benchmark has measured. A figure within a line stands between `<!-- figure: NAME -->`
-and `<!-- end -->`.
+differs from what the code says today. `tests.tools.chart` says what is generated of the Helm chart.
+A generated part of a Markdown file stands between `<!-- generated: PART -->` and `<!-- end -->`.
+PART is `settings`, `metrics`, `chart values`, a command (its help is shown), or `output of
+COMMAND`; with `, from LINE` the output starts at that line. `patch of COMMAND` is standard output
+alone, as a diff. `figures of TABLE` and, with more tables, `; TABLE` shows what a benchmark has
+measured. A figure within a line stands between `<!-- figure: NAME -->` and `<!-- end -->`.
 """
 
 import difflib
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tests.support.paths import REPOSITORY
 from tests.support.wired_metrics import wired_metrics
-from tests.tools import bench_figures
+from tests.tools import bench_figures, chart, chart_values
 from webhook.commands import reference
 from webhook.policy import schema
 
@@ -35,6 +35,7 @@ def files() -> dict[Path, str]:
     readme, server = REPOSITORY / "README.md", REPOSITORY / "webhook" / "README.md"
     ci, guide = REPOSITORY / "deploy" / "CI.md", REPOSITORY / "deploy" / "README.md"
     example = REPOSITORY / "deploy" / "base" / "policy.yaml"
+    chart_readme = chart.CHART / "README.md"
     return {
         REPOSITORY / "policies" / "policy.schema.json": schema.text(),
         REPOSITORY / "policies" / "README.md": reference.markdown(),
@@ -42,6 +43,8 @@ def files() -> dict[Path, str]:
         readme: _BLOCK.sub(_block, readme.read_text()),
         server: _BLOCK.sub(_block, server.read_text()),
         guide: _FIGURE.sub(_figure, _BLOCK.sub(_block, guide.read_text())),
+        **chart.files(),
+        chart_readme: _BLOCK.sub(_block, chart_readme.read_text()),
         # Its readers have RayWarden on their PATH.
         ci: _BLOCK.sub(_block, ci.read_text()).replace("$ .venv/bin/", "$ "),
     }
@@ -64,6 +67,8 @@ def _block(match: re.Match[str]) -> str:
 def _generated(part: str) -> str:
     if part == "settings":
         return reference.settings_table() + "\n"
+    if part == "chart values":
+        return chart_values.table()
     if part == "metrics":
         return reference.metrics_table(wired_metrics()) + "\n"
     if patch := _PATCH.fullmatch(part):

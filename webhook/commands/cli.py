@@ -26,6 +26,7 @@ _COMMANDS = {
     "check": "webhook.commands.check:check_command",
     "connect": "webhook.commands.connect:connect_command",
     "network-policy": "webhook.commands.network_policy:network_policy_command",
+    "unregister": "webhook.commands.unregister:unregister_command",
     "enroll": "webhook.commands.enroll:enroll_command",
     "ca": "webhook.commands.ca:app",
     "rules": "webhook.commands.rules:app",

@@ -114,6 +114,17 @@ class KubeWebhookConfigurations:
         written = [await self._write_bundle(resource, bundle) for resource in CONFIGURATIONS]
         return any(written)
 
+    async def delete(self) -> Sequence[Resource]:
+        """Delete both, the one that refuses first; returns those that existed."""
+        deleted = []
+        for resource in reversed(CONFIGURATIONS):
+            try:
+                await self._api.delete(resource, "", self._name, {})
+            except NotFoundError:
+                continue
+            deleted.append(resource)
+        return deleted
+
     async def _write_bundle(self, resource: Resource, bundle: str) -> bool:
         for attempt in range(1, _PATCH_ATTEMPTS + 1):
             configuration = await self._api.get(resource, "", self._name)
