@@ -10,7 +10,7 @@ from policies.ray.pod import Container, Pod
 from policies.ray.workload import Workload
 
 # The last one shares nothing with the node, and the baseline Pod Security Standard allows it.
-_SHARED = {
+SHARED = {
     "hostNetwork": Profile.BASELINE,
     "hostPID": Profile.BASELINE,
     "hostIPC": Profile.BASELINE,
@@ -21,7 +21,7 @@ _SHARED = {
 _PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
 _HOOKS = ("postStart", "preStop")
 _HANDLING = frozenset({*_PROBES, "lifecycle"})
-_FIELDS = frozenset({*_SHARED, "hostPort", *_HANDLING})
+_FIELDS = frozenset({*SHARED, "hostPort", *_HANDLING})
 _HANDLERS = ("httpGet", "tcpSocket")
 
 
@@ -47,9 +47,9 @@ class NoHostAccess(Rule):
         fields = workload.summary.fields
         if _FIELDS.isdisjoint(fields):
             return
-        has_ports, may_share = "hostPort" in fields, not _SHARED.keys().isdisjoint(fields)
+        has_ports, may_share = "hostPort" in fields, not SHARED.keys().isdisjoint(fields)
         for pod in workload.pods:
-            for field, level in _SHARED.items() if may_share else ():
+            for field, level in SHARED.items() if may_share else ():
                 if pod.spec.get(field) is True:
                     place = pod.spec_pointer / field
                     message, remediation = f"the {pod.title} sets {field}", f"remove {field}"
