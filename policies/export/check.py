@@ -26,7 +26,8 @@ class Check:
     """The findings of a rule that count from a profile on.
 
     `findings` is an expression over `object` and the variables of `policies.export.view`: text with
-    one finding a line, and perhaps empty lines.
+    one finding a line, and perhaps empty lines. After a tab comes evidence, which is compared with
+    that of the stored object, but not shown.
     """
 
     profile: Profile

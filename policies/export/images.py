@@ -5,6 +5,7 @@ import re
 from policies.export.check import (
     Check,
     Context,
+    each,
     finding,
     is_ray_container,
     lines,
@@ -46,8 +47,24 @@ def pinned_images(rule: PinnedImages, context: Context) -> list[Check]:
 _NAMES_RAY = 'c.repository.matches("(?:^|/)ray(?:-[^/]*)?$")'
 _RAYS_OWN = 'c.repository.matches("(?:^|/)rayproject/ray(?:-[^/]*)?$")'
 # As `ray_version` reads it; a third number that is too long does not count.
-_VERSION = "^v?[0-9]{1,6}[.][0-9]{1,6}(?:[^0-9]|$)"
+_VERSION = literal("^v?[0-9]{1,6}[.][0-9]{1,6}(?:[^0-9]|$)")
+_PATCH = literal("^v?[0-9]+[.][0-9]+[.][0-9]{1,6}(?:[^0-9]|$)")
 _OLD_MAJOR = "^v?0*[01][.]"
+# The number at the start of a text.
+_NUMBER = '[$text].map(s, int(s.matches("^[0-9]+$") ? s : $digits s.substring(0, 1)))[0]'
+_DIGITS = " ".join(
+    f's.matches("^[0-9]{{{count}}}") ? s.substring(0, {count}) :' for count in (6, 5, 4, 3, 2)
+)
+# A list of three numbers, for the texts that begin with a version.
+_VERSIONS = """
+[$text].filter(t, t.matches($version)).map(t, [t.startsWith("v") ? t.substring(1) : t]
+  .map(u, [$major, $minor, t.matches($patch) ? $third : 0])[0])
+"""
+_SHOWN = '"Ray " + v.map(n, string(n)).join(".") + $problem'
+_PROBLEM = """
+[$affected].map(l, size(l) == 0 ? " is below the minimum version"
+  : " is affected by " + l.join(", "))[0]
+"""
 
 
 def ray_version_floor(rule: RayVersionFloor, context: Context) -> list[Check]:
@@ -65,39 +82,24 @@ def ray_version_floor(rule: RayVersionFloor, context: Context) -> list[Check]:
     return [Check(Profile.BASELINE, findings)]
 
 
-def _too_old(version: str, floor: RayVersion) -> str:
+def _too_old(text: str, floor: RayVersion) -> str:
     """The finding on a text that begins with a version below the floor."""
+    numbers = {
+        name: cel(_NUMBER, text=f'u.split(".")[{place}]', digits=_DIGITS)
+        for place, name in enumerate(("major", "minor", "third"))
+    }
+    versions = cel(_VERSIONS, text=text, version=_VERSION, patch=_PATCH, **numbers)
     affected = " + ".join(
-        f"({matches('t', _below(fixed))} ? [{literal(name)}] : [])" for name, fixed in FIXED.items()
+        f"({_below(fixed)} ? [{literal(name)}] : [])" for name, fixed in FIXED.items()
     )
-    problem = (
-        f'[{affected}].map(l, size(l) == 0 ? " is below the minimum version" '
-        ': " is affected by " + l.join(", "))[0]'
-    )
-    old = f'"Ray " + {one_line("t")} + {problem}'
-    is_old = f"{matches('t', _VERSION)} && {matches('t', _below(floor))}"
-    return f'[{version}].map(t, {is_old} ? {old} : "")[0]'
+    shown = cel(_SHOWN, problem=cel(_PROBLEM, affected=affected))
+    return each(f"{versions}.filter(v, {_below(floor)})", "v", shown)
 
 
 def _below(version: RayVersion) -> str:
-    """A regular expression for the texts that begin with a lower version."""
+    """The version `v` is lower."""
     major, minor, patch = version
-    older = [
-        rf"{_number_below(major)}[.]",
-        rf"0*{major}[.]{_number_below(minor)}(?:[^0-9]|$)",
-    ]
-    if patch:
-        of_patch = rf"(?:[.]{_number_below(patch)}(?:[^0-9]|$)|[^0-9.]|[.][^0-9]|[.]?$)"
-        older.append(rf"0*{major}[.]0*{minor}{of_patch}")
-    return f"^v?(?:{'|'.join(older)})"
-
-
-def _number_below(number: int) -> str:
-    """A regular expression for the decimal numbers below `number`; nothing is below 0."""
-    digits = str(number)
-    shorter = [f"[0-9]{{1,{len(digits) - 1}}}"] if len(digits) > 1 else []
-    for place, digit in enumerate(digits):
-        if digit != "0":
-            rest = len(digits) - place - 1
-            shorter.append(f"{digits[:place]}[0-{int(digit) - 1}][0-9]{{{rest}}}")
-    return f"0*(?:{'|'.join(shorter)})" if shorter else "[^\\s\\S]"
+    return (
+        f"(v[0] < {major} || v[0] == {major} && "
+        f"(v[1] < {minor} || v[1] == {minor} && v[2] < {patch}))"
+    )

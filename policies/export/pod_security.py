@@ -152,7 +152,7 @@ def _host_of_containers() -> list[str]:
         finding(
             'c.raw.$handler.?$kind.?host.orValue("") != ""',
             f'"{handler.rpartition("?")[2]} of " + {_CONTAINER} + " names a host, which the '
-            f'kubelet contacts from the node: " + string(c.raw.$handler.?$kind.host.value())',
+            f'kubelet contacts from the node\\t" + string(c.raw.$handler.?$kind.host.value())',
             handler=handler,
             kind=kind,
         )

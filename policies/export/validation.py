@@ -30,7 +30,7 @@ _RESOURCES: Sequence[tuple[str, Sequence[str], Sequence[str]]] = (
 _USED = re.compile(r"\bvariables\.(\w+)")
 # The API server shows no message with more than 5,120 bytes.
 _MESSAGE = """
-"$rule: " + [variables.added.join("; ")].map(t,
+"$rule: " + [variables.added.map(f, f.split("\\t")[0]).join("; ")].map(t,
   string(t.size() > 1000 ? t.substring(0, 1000) + "..." : t))[0] + $fix
 """
 
