@@ -105,7 +105,7 @@ _HAS_DEVICES = """
 size($first.?resources.?claims.orValue([])) > 0
 || $shares.exists(s, s in g.?template.?metadata.?annotations.orValue({}))
 || $first.?resources.?limits.orValue({}).exists(k, k.contains("/")
-  && !string($first.resources.limits[k].value()).matches($zero))
+  && !string($first.?resources.?limits[?k].value()).matches($zero))
 """
 _GROUPS = """
 (size($cluster) == 0 ? [] : [{"title": dyn("head"), "g": $cluster.?headGroupSpec.orValue({})}]

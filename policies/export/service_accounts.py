@@ -51,15 +51,17 @@ has(p.spec.automountServiceAccountToken) ? p.spec.automountServiceAccountToken !
 
 def no_token_automount(rule: NoTokenAutomount, context: Context) -> list[Check]:
     """The rule also warns of missing rights, which CEL does not see."""
-    needs = cel(
-        _NEEDS,
-        verifies=cel(_VERIFIES, cluster=CLUSTER),
-        cluster=CLUSTER,
-        is_ray_container=f"({is_ray_container()})",
-    )
     gets = cel(_GETS, directory=API_TOKEN_DIRECTORY)
     says = '"the " + string(p.title) + " gets a Kubernetes API token that it does not need"'
-    return [Check(Profile.RESTRICTED, per_pod(finding(f"!({needs}) && ({gets})", says)))]
+    findings = per_pod(finding(f"!({needs_token()}) && ({gets})", says))
+    return [Check(Profile.RESTRICTED, findings)]
+
+
+def needs_token() -> str:
+    """The pod `p` needs a token for the API server (`policies.injection.api_token`)."""
+    verifies = cel(_VERIFIES, cluster=CLUSTER)
+    is_ray = f"({is_ray_container()})"
+    return cel(_NEEDS, verifies=verifies, cluster=CLUSTER, is_ray_container=is_ray)
 
 
 _IS_KUBERAY_POD = """

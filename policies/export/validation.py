@@ -69,7 +69,7 @@ def _policy(rule: Rule, check: Check, policy: Policy, context: Context) -> dict[
             "failurePolicy": "Fail",
             "matchConstraints": match_constraints(),
             "matchConditions": conditions(rule.id, policy),
-            "variables": _needed(variables, "variables.added"),
+            "variables": needed(variables, "variables.added"),
             "validations": [
                 {
                     "expression": "size(variables.added) == 0",
@@ -84,14 +84,8 @@ def _policy(rule: Rule, check: Check, policy: Policy, context: Context) -> dict[
 
 def match_constraints() -> dict[str, Any]:
     """The objects that are Ray's, or from which Ray pods may be created."""
-    excluded = {
-        "key": "kubernetes.io/metadata.name",
-        "operator": "NotIn",
-        "values": list(_EXCLUDED),
-    }
     return {
-        "matchPolicy": "Equivalent",
-        "namespaceSelector": {"matchExpressions": [excluded]},
+        **excluded_namespaces(),
         "resourceRules": [
             {
                 "apiGroups": [group],
@@ -104,7 +98,18 @@ def match_constraints() -> dict[str, Any]:
     }
 
 
-def _needed(variables: Sequence[Variable], expression: str) -> list[Mapping[str, str]]:
+def excluded_namespaces() -> dict[str, Any]:
+    """The part of match constraints that leaves out the namespaces that the webhooks leave out."""
+    excluded = {
+        "key": "kubernetes.io/metadata.name",
+        "operator": "NotIn",
+        "values": list(_EXCLUDED),
+    }
+    selector = {"matchExpressions": [excluded]}
+    return {"matchPolicy": "Equivalent", "namespaceSelector": selector}
+
+
+def needed(variables: Sequence[Variable], expression: str) -> list[Mapping[str, str]]:
     """The variables that `expression` uses, directly or through others, in their order."""
     used = set(_USED.findall(expression))
     for variable in reversed(variables):

@@ -28,6 +28,7 @@ _COMMANDS = {
     "enroll": "webhook.agent.command:enroll_command",
     "ca": "webhook.commands.ca:app",
     "rules": "webhook.commands.rules:app",
+    "policy": "webhook.commands.policy:app",
 }
 _CLASSES = {"review": ReviewCommand}
 
