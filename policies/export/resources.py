@@ -10,10 +10,13 @@ from policies.rules.resource_limits import NO_DEVICES, VISIBLE_DEVICES, Resource
 
 _CONTAINER = "string(c.title)"
 _OWN = "c.raw.?resources"
+# The API server decides by the type of an argument which function it calls, and `orValue` gives a
+# quantity the type of its default. `dyn` has it decide by the value, which may be a number.
+#
 # As `is_zero`: nothing but signs, zeros and dots before the unit.
 _ZERO = literal("^[-+]?(?:[0.]*)(?:[^0-9.]|$)")
-_IS_ZERO = "string($size).matches($zero)"
-_HAS = '([$sizes[?"$name"]].exists(s, s.hasValue() && !string(s.value()).matches($zero)))'
+_IS_ZERO = "string(dyn($size)).matches($zero)"
+_HAS = '([$sizes[?"$name"]].exists(s, s.hasValue() && !string(dyn(s.value())).matches($zero)))'
 # A request of 0 stays 0; only a missing one becomes the limit.
 _LACKS_REQUEST = """
 !($requests[?"$name"].hasValue() ? $has_request : $has_limit) && !$pod_request && !$pod_limit
@@ -98,14 +101,14 @@ def _is_accelerator(name: str) -> str:
 # `resources` takes precedence over `num-gpus`; the last of several wins.
 _NUMBER = """
 [g.?resources.orValue({}).filter(k, k.lowerAscii().endsWith("gpu"))].map(l,
-  size(l) > 0 ? string(g.resources[l[size(l) - 1]])
-  : string(g.?rayStartParams[?"num-gpus"].orValue("0")))[0]
+  size(l) > 0 ? string(dyn(g.resources[l[size(l) - 1]]))
+  : string(dyn(g.?rayStartParams[?"num-gpus"].orValue(dyn("0")))))[0]
 """
 _HAS_DEVICES = """
 size($first.?resources.?claims.orValue([])) > 0
 || $shares.exists(s, s in g.?template.?metadata.?annotations.orValue({}))
 || $first.?resources.?limits.orValue({}).exists(k, k.contains("/")
-  && !string($first.?resources.?limits[?k].value()).matches($zero))
+  && !string(dyn($first.?resources.?limits[?k].value())).matches($zero))
 """
 _GROUPS = """
 (size($cluster) == 0 ? [] : [{"title": dyn("head"), "g": $cluster.?headGroupSpec.orValue({})}]

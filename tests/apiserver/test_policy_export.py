@@ -14,11 +14,14 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from policies.config import Policy
+from policies.export.mutation import mutating_policies
 from tests.apiserver.control_plane import ControlPlane
 from tests.apiserver.installation import define, until
 from tests.policies.export.fixtures import Judged, exported, judging
 from tests.policies.export.test_verdicts import RULES
-from tests.policies.rules.test_rules import ALL
+from tests.policies.rules.test_rules import ALL, load, sent
+from tests.support import factory
 from tests.support.factory import Object
 from tests.support.registration import PLURALS
 
@@ -26,7 +29,7 @@ pytestmark = [pytest.mark.apiserver, pytest.mark.xdist_group("apiserver")]
 
 KUBERAY_KINDS = ("RayCluster", "RayJob", "RayService", "RayCronJob")
 FIXTURES = [file for file in ALL if file.parent.parent.name in RULES]
-NAMESPACES = ("team-a", "default", "kube-public", "shared-tools")
+NAMESPACES = ("team-a", "team-b", "default", "kube-public", "shared-tools")
 PROBE = "probe-{}"
 _WARNING = re.compile(r"ValidatingAdmissionPolicy '([^']+)' with binding '[^']+': ([^\"]*)")
 
@@ -47,7 +50,7 @@ class Cluster:
             )
 
     def install(self, judged: Judged) -> None:
-        """Have the policies of this policy file in force, and no others."""
+        """Have the policies of this policy file warn, and no others."""
         file = judged.policy.file.model_dump_json(by_alias=True, serialize_as_any=True)
         if self._files[-1:] == [file]:
             return
@@ -58,6 +61,13 @@ class Cluster:
         names = {rule_policy["metadata"]["name"] for _, _, rule_policy in judging(judged.policy)}
         probe = {"metadata": {"name": PROBE.format(len(self._files)), "namespace": "team-a"}}
         until(lambda: self.refused_by({"kind": "RayCluster", **probe}) == names, 60)
+
+    def replace(self, documents: list[Object]) -> None:
+        """Have exactly these policies in force, as they are."""
+        self.remove()
+        self._files.append("")
+        self._installed = documents
+        self.control_plane.apply(*documents)
 
     def remove(self) -> None:
         self.control_plane.take_away(*self._installed)
@@ -161,3 +171,84 @@ def test_the_api_server_gives_the_same_verdict(cluster: Cluster, file: Path) -> 
         if judged.refused(rule, level)
     }
     assert cluster.refused_by(judged.request.object, judged.request.old_object) == ours
+
+
+def test_a_refusal_says_why_and_what_to_do(cluster: Cluster) -> None:
+    """The exemption without an end holds, the one that has expired does not."""
+    exemptions = [
+        {"rules": ["no-host-access"], "names": ["old-*"], "reason": "x", "until": "2026-01-31"},
+        {"rules": ["no-host-access"], "names": ["new-*"], "reason": "x", "until": "2100-01-31"},
+        {"rules": ["no-host-access"], "names": ["ever-*"], "reason": "x"},
+    ]
+    policy = Policy.parse({"exemptions": exemptions})
+    documents = [d for d in exported(policy) if "no-host-access" in d["metadata"]["name"]]
+    cluster.replace(documents)
+    share = {"/spec/headGroupSpec/template/spec/hostNetwork": True}
+
+    def refusal(name: str) -> str:
+        document = factory.changed(factory.ray_cluster(), {**share, "/metadata/name": name})
+        response = cluster.sent(document)
+        return "" if response.is_success else f"{response.status_code} {response.json()['message']}"
+
+    until(lambda: refusal("old-one"))
+    assert "403" in refusal("old-one")
+    assert "no-host-access: the head sets hostNetwork. Fix: remove the field." in refusal("old-one")
+    assert refusal("new-one") == ""
+    assert refusal("ever-one") == ""
+
+
+def test_an_update_is_judged_by_what_it_adds(cluster: Cluster) -> None:
+    """It can neither be blocked by what was stored before, nor add to it."""
+    spec = "/spec/headGroupSpec/template/spec"
+    stored = factory.changed(factory.ray_cluster(), {f"{spec}/hostNetwork": True})
+    stored["metadata"]["name"] = f"stored-{uuid4().hex[:8]}"
+    cluster.remove()
+    collection = "/apis/ray.io/v1/namespaces/team-a/rayclusters"
+    until(lambda: cluster.sent(stored).is_success)
+    cluster.control_plane.make(collection, stored)
+    documents = exported(Policy.parse(None))
+    cluster.replace([d for d in documents if "no-host-access" in d["metadata"]["name"]])
+    another = factory.changed(stored, {"/metadata/name": "another"})
+    until(lambda: cluster.sent(another).status_code == 403)
+    path = f"{collection}/{stored['metadata']['name']}?dryRun=All"
+    harmless = cluster.control_plane.change(path, {"spec": {"rayVersion": "2.59.0"}})
+    assert harmless.is_success, harmless.text
+    group = {"template": {"spec": {"hostPID": True}}}
+    worse = cluster.control_plane.change(path, {"spec": {"headGroupSpec": group}})
+    assert worse.status_code == 403, worse.text
+    assert "the head sets hostPID. Fix" in worse.json()["message"]
+    assert "hostNetwork" not in worse.json()["message"]
+
+
+def test_defaults_are_those_of_the_mutations(cluster: Cluster) -> None:
+    """Over all fixtures of a new RayCluster, whatever rule they belong to."""
+    cluster.replace(list(mutating_policies(Policy.parse(None))))
+    until(
+        lambda: _defaults(cluster.sent(factory.ray_cluster()).json()) == ["ClusterIP", [False] * 2]
+    )
+    different = []
+    compared = 0
+    for file in ALL:
+        fixture = load(file)
+        if fixture.base != "raycluster" or fixture.before or "inject" in fixture.policy:
+            continue
+        reviewer, request = sent(fixture)
+        assert request.object is not None
+        response = cluster.sent(request.object)
+        if not response.is_success:
+            # What the API server itself refuses, such as a namespace that is not there.
+            continue
+        ours = _defaults(dict(reviewer.mutated(request).document))
+        if _defaults(response.json()) != ours:
+            different.append((file.parent.parent.name, file.stem))
+        compared += 1
+    assert different == []
+    assert compared > 100
+
+
+def _defaults(ray_cluster: Object) -> list[Any]:
+    """What the exported mutations write: the type of the head's Service, and the tokens."""
+    head = ray_cluster["spec"].get("headGroupSpec", {})
+    groups = [head, *ray_cluster["spec"].get("workerGroupSpecs", ())]
+    specs = [group.get("template", {}).get("spec", {}) for group in groups]
+    return [head.get("serviceType"), [spec.get("automountServiceAccountToken") for spec in specs]]
