@@ -6,6 +6,8 @@ from typing import Any
 from policies.config import Policy
 from policies.model import NAMESPACE_LABELS, Mode, Profile
 
+# The second one selects what an export wrote, and not the policy of `deploy/base`.
+LABELS = {"app.kubernetes.io/name": "raywarden", "raywarden.io/exported": "true"}
 _ACTIONS = {Mode.ENFORCE: "Deny", Mode.WARN: "Warn", Mode.AUDIT: "Audit"}
 Selector = list[dict[str, Any]]
 
@@ -16,23 +18,26 @@ def bindings(name: str, rule: str, level: Profile, policy: Policy) -> Iterator[d
     Where the rule denies, it does not warn as well.
     """
     selectors = _selectors(rule, level, policy)
-    denied = selectors.get(Mode.ENFORCE)
+    actions = {mode: [_ACTIONS[mode]] for mode in selectors}
+    denied, warned = selectors.get(Mode.ENFORCE), selectors.get(Mode.WARN)
+    # The API server evaluates a policy once for each binding.
+    if selectors.get(Mode.AUDIT) == [] and [] in (denied, warned):
+        del selectors[Mode.AUDIT]
+        for mode in selectors:
+            actions[mode].append(_ACTIONS[Mode.AUDIT])
     if denied == []:
         selectors.pop(Mode.WARN, None)
-    elif denied and Mode.WARN in selectors:
+    elif denied and warned is not None:
         stricter = [str(profile) for profile in Profile if profile >= level]
-        selectors[Mode.WARN] += [_expression(Mode.ENFORCE, "NotIn", stricter)]
+        selectors[Mode.WARN] = [*warned, _expression(Mode.ENFORCE, "NotIn", stricter)]
     for mode, selector in selectors.items():
         yield {
             "apiVersion": "admissionregistration.k8s.io/v1",
             "kind": "ValidatingAdmissionPolicyBinding",
-            "metadata": {
-                "name": f"{name}-{mode}",
-                "labels": {"app.kubernetes.io/name": "raywarden"},
-            },
+            "metadata": {"name": f"{name}-{mode}", "labels": dict(LABELS)},
             "spec": {
                 "policyName": name,
-                "validationActions": [_ACTIONS[mode]],
+                "validationActions": actions[mode],
                 **({"matchResources": _match(selector)} if selector else {}),
             },
         }

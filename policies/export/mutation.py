@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from policies.config import Policy
+from policies.export.bindings import LABELS
 from policies.export.service_accounts import needs_token
 from policies.export.text import cel, matches_any
-from policies.export.validation import API_VERSION, LABELS, excluded_namespaces, needed
+from policies.export.validation import API_VERSION, excluded_namespaces, needed
 from policies.export.view import view
 from policies.injection.contract import API_TOKEN_DIRECTORY
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from policies.config import Policy
-from policies.export.bindings import bindings
+from policies.export.bindings import LABELS, bindings
 from policies.export.check import Check, Context
 from policies.export.conditions import conditions
 from policies.export.table import checks_of
@@ -15,7 +15,6 @@ from policies.export.view import Variable, view
 from policies.model import Profile, Rule
 
 API_VERSION = "admissionregistration.k8s.io/v1"
-LABELS = {"app.kubernetes.io/name": "raywarden"}
 # The webhooks leave these namespaces alone, too.
 _EXCLUDED = ("raywarden-system", "kube-system")
 _KUBERAY = ("rayclusters", "rayjobs", "rayservices", "raycronjobs")
@@ -27,6 +26,16 @@ _RESOURCES: Sequence[tuple[str, Sequence[str], Sequence[str]]] = (
     ("apps", _APPS, ("CREATE", "UPDATE")),
     ("batch", ("jobs", "cronjobs"), ("CREATE", "UPDATE")),
 )
+# CEL needs some seconds for more. RayWarden refuses large objects as well (`policies.size`).
+_TOO_LARGE = "the object has too many worker groups or containers to be checked"
+_ADDED = """
+[object.?spec.?workerGroupSpecs, object.?spec.?rayClusterSpec.?workerGroupSpecs,
+  object.?spec.?rayClusterConfig.?workerGroupSpecs,
+  object.?spec.?jobTemplate.?rayClusterSpec.?workerGroupSpecs]
+  .exists(l, size(l.orValue([])) > 100 || l.orValue([]).exists(g,
+    size(g.?template.?spec.?containers.orValue([])) > 50)) ? [$large]
+: variables.findings.filter(f, !(f in variables.findingsBefore))
+"""
 _USED = re.compile(r"\bvariables\.(\w+)")
 # The API server shows no message with more than 5,120 bytes.
 _MESSAGE = """
@@ -57,7 +66,7 @@ def _policy(rule: Rule, check: Check, policy: Policy, context: Context) -> dict[
         *view(context.injection.ray_cluster == "marker", "c.repository" in lines),
         Variable("findingsBefore", stored),
         Variable("findings", lines),
-        Variable("added", "variables.findings.filter(f, !(f in variables.findingsBefore))"),
+        Variable("added", cel(_ADDED, large=literal(_TOO_LARGE))),
     ]
     fix = f". Fix: {_fix(rule)}"
     message = cel(_MESSAGE, rule=rule.id, fix=literal(fix))

@@ -116,7 +116,7 @@ def _probed(documents: list[Object], probe: str) -> list[Object]:
         if document["kind"] == "ValidatingAdmissionPolicy":
             expression = f"object.metadata.?name.orValue('') != '{probe}'"
             spec["validations"].append({"expression": expression, "message": "on"})
-        elif spec["validationActions"] == ["Deny"]:
+        elif "Deny" in spec["validationActions"]:
             spec["validationActions"] = ["Warn"]
     return documents
 

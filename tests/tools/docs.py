@@ -3,8 +3,8 @@
 `make docs` writes them; `make check` (`python -m tests.tools.docs --check`) fails where a file
 differs from what the code says today. A generated part of a Markdown file stands between
 `<!-- generated: PART -->` and `<!-- end -->`. PART is `settings`, `metrics`, a command (its help is
-shown), or `output of COMMAND`; with `, from LINE` the output starts at that line. `patch of
-COMMAND` is standard output alone, as a diff.
+shown), `coverage` (of exported rules), or `output of COMMAND`; with `, from LINE` the output starts
+at that line. `patch of COMMAND` is standard output alone, as a diff.
 """
 
 import difflib
@@ -14,6 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from policies.export.table import coverage
 from tests.support.paths import REPOSITORY
 from tests.support.wired_metrics import wired_metrics
 from webhook.commands import reference
@@ -29,6 +30,7 @@ def files() -> dict[Path, str]:
     """Every file with generated parts, as the code would write it today."""
     readme, server = REPOSITORY / "README.md", REPOSITORY / "webhook" / "README.md"
     ci = REPOSITORY / "deploy" / "CI.md"
+    policies = REPOSITORY / "deploy" / "POLICIES.md"
     example = REPOSITORY / "deploy" / "base" / "policy.yaml"
     return {
         REPOSITORY / "policies" / "policy.schema.json": schema.text(),
@@ -36,6 +38,7 @@ def files() -> dict[Path, str]:
         example: _RULES.sub(_example_rules, example.read_text()),
         readme: _BLOCK.sub(_block, readme.read_text()),
         server: _BLOCK.sub(_block, server.read_text()),
+        policies: _BLOCK.sub(_block, policies.read_text()),
         # Its readers have RayWarden on their PATH.
         ci: _BLOCK.sub(_block, ci.read_text()).replace("$ .venv/bin/", "$ "),
     }
@@ -60,6 +63,8 @@ def _generated(part: str) -> str:
         return reference.settings_table() + "\n"
     if part == "metrics":
         return reference.metrics_table(wired_metrics()) + "\n"
+    if part == "coverage":
+        return coverage()
     if patch := _PATCH.fullmatch(part):
         return f"```diff\n{_run(patch['command'], with_messages=True)}\n```\n"
     output = _OUTPUT.fullmatch(part)

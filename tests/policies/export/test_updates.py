@@ -58,3 +58,13 @@ def test_an_exemption_ends_after_its_last_day() -> None:
         updated = factory.changed(document, {"/metadata/managedFields": fields})
         for now in (created, updated):
             assert bool(added(now, policy={"exemptions": [exemption]})) is ended
+
+
+def test_an_object_that_is_too_large_is_refused_unread() -> None:
+    """CEL in the API server would need seconds."""
+    document = factory.ray_cluster()
+    (group,) = document["spec"]["workerGroupSpecs"]
+    document["spec"]["workerGroupSpecs"] = [group] * 100
+    assert added(document) == set()
+    document["spec"]["workerGroupSpecs"] = [group] * 101
+    assert added(document) == {"the object has too many worker groups or containers to be checked"}
