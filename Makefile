@@ -13,7 +13,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header 
 	--python-version 3.11
 
 help: ## Show this list.
-	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
 
 $(INSTALLED): tests/requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -64,8 +64,15 @@ $(E2E_INSTALLED): tests/e2e/requirements.lock
 e2e: $(INSTALLED) $(E2E_INSTALLED) ## Test real Ray clusters, as root (RAY=2.52.1 selects a version).
 	E2E_RAY=$(E2E) tests/e2e/isolated $(BIN)/pytest -p no:xdist tests/e2e
 
-bench: $(INSTALLED) ## Measure throughput, latency, start time and memory.
-	$(BIN)/python -m tests.bench
+bench: $(INSTALLED) ## Measure speed and memory, and compare with the last run here (ONLY="admission scan").
+	$(BIN)/python -m tests.bench $(ONLY)
+
+bench-publish: $(INSTALLED) ## Measure like bench, and show the figures in the documentation.
+	$(BIN)/python -m tests.bench --publish $(ONLY)
+	$(BIN)/python -m tests.tools.docs
+
+bench-cluster: $(INSTALLED) ## Measure creates through an API server, as in a storm: make bench-cluster [PODS=500].
+	$(BIN)/python -m tests.bench.cluster $(PODS)
 
 lock: $(INSTALLED) ## Resolve the dependencies and rewrite the lock files.
 	$(LOCK) pyproject.toml --output-file requirements.lock
@@ -73,13 +80,21 @@ lock: $(INSTALLED) ## Resolve the dependencies and rewrite the lock files.
 	$(LOCK) --group build --constraint tests/requirements.lock --output-file build.lock
 	$(LOCK) --group e2e --output-file tests/e2e/requirements.lock
 
-image: ## Build the container image.
+image: ## Build the container images: the server's and the init container's.
 	docker build --build-arg VERSION=$(VERSION) --tag raywarden:$(VERSION) .
+	docker build --build-arg VERSION=$(VERSION) --tag raywarden:$(VERSION)-enroll --target enroll .
 
-image-steps: $(INSTALLED) ## Run the steps of the Dockerfile without a builder, and test the result.
+image-steps: $(INSTALLED) ## Run the steps of the Dockerfile without a builder, and test both images.
 	$(BIN)/python -m tests.tools.image_steps
 
-clean: ## Remove all build products except Ray's environments (.venv-e2e*).
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+audit: $(INSTALLED) ## Compare the locked packages with published advisories, over the network.
+	$(BIN)/python -m tests.tools.audit $(ARGUMENTS)
 
-.PHONY: help install run demo test check fmt new-rule golden docs bench e2e lock image image-steps clean
+release: $(INSTALLED) ## Build a release from the current commit into dist/ (REPOSITORY=..., TAG=v...).
+	rm -rf dist
+	$(BIN)/python -m tests.tools.release dist $(if $(REPOSITORY),--repository '$(REPOSITORY)') $(if $(TAG),--tag '$(TAG)')
+
+clean: ## Remove all build products except Ray's environments (.venv-e2e*).
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+
+.PHONY: help install run demo test check fmt new-rule golden docs bench bench-publish e2e lock image image-steps audit release clean

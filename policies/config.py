@@ -29,11 +29,11 @@ from policies.configured import (
     OwnNetworkPolicies,
     all_or_list,
 )
-from policies.documents.patterns import matches_any
+from policies.documents.patterns import matches_any_or_all
 from policies.expressions import OWN, Expressions, OwnRule, ProfileName
 from policies.model import NAMESPACE_LABELS, Mode, Profile, Rule, Violation
 from policies.problems import PolicyError, Problem, problems_in, unknown_rule
-from policies.registry import RULES
+from policies.registry import RULES, by_subject
 from policies.rules.operator_made_pods import OperatorMadePods
 
 RULE_IDS = tuple(rule.id for rule in RULES)
@@ -126,9 +126,9 @@ class Exemption(Configured):
         if self.rules and violation.rule not in self.rules:
             return False
         return (
-            _matches(namespace, self.namespaces)
-            and _matches(name, self.names)
-            and _matches(user, self.users)
+            matches_any_or_all(namespace, self.namespaces)
+            and matches_any_or_all(name, self.names)
+            and matches_any_or_all(user, self.users)
         )
 
     def holds(self, today: date) -> bool:
@@ -151,11 +151,6 @@ class AuthorSuppressions(Configured):
     def allow(self, rule: str) -> bool:
         """Whether authors may suppress findings of this rule."""
         return self.rules == ALL or rule in self.rules
-
-
-def _matches(value: str, patterns: tuple[str, ...]) -> bool:
-    """`value` matches one of `patterns`, or there are none."""
-    return not patterns or matches_any(value, patterns)
 
 
 class PolicyFile(Configured):
@@ -224,6 +219,7 @@ class Policy:
             file.rules[rule.id].parameters if rule.id in file.rules else rule.model_construct()
             for rule in RULES
         )
+        self.rules_for = by_subject(self.rules)
         lists = (rule.operators for rule in self.rules if isinstance(rule, OperatorMadePods))
         self.operators = next(lists)
 

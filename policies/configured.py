@@ -169,6 +169,11 @@ class Injection(Configured):
         description="the cluster's DNS domain; restart the server to change it",
     )
 
+    @cached_property
+    def users_of_images(self) -> tuple[tuple[str, int], ...]:
+        """The pattern and the user of each of `non_root_images`."""
+        return tuple((known.image, known.uid) for known in self.non_root_images)
+
     @model_validator(mode="after")
     def _has_proxy_image(self) -> Self:
         if self.dashboard == "rbac-proxy" and not self.dashboard_proxy_image:

@@ -1,62 +1,28 @@
-"""The two loops: every mutation in order over one draft, every rule over one object."""
+"""The loop over the rules: what each says about one object, and what the policy does about it."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from itertools import islice
+from operator import methodcaller
 from typing import Any
 
 from policies.cluster.related_object import RelatedObject
+from policies.cluster.size import (
+    MAX_CHARACTERS,
+    MAX_CONTAINERS,
+    MAX_GROUPS,
+    exceeded_limit,
+    max_values_of,
+)
 from policies.config import Policy
 from policies.deletion import only_ends_something
-from policies.documents.draft import Draft, Operation
 from policies.documents.pointer import ROOT
-from policies.injection.hint import write_hint
-from policies.injection.targets import is_target, target_of
-from policies.model import Facts, Mode, Mutation, Profile, Rule, Violation
+from policies.model import Facts, Failure, Mode, Profile, Rule, Violation
 from policies.ray.workload import Kind, Workload
-from policies.registry import MUTATIONS
-from policies.size import MAX_CHARACTERS, MAX_CONTAINERS, MAX_GROUPS, exceeded_limit, max_values_of
 
 # More than anyone reads, and few enough that one object cannot fill the server's memory.
 _MAX_FINDINGS = 500
-_FOR_EVERY_CLUSTER = tuple(mutation for mutation in MUTATIONS if not mutation.needs_tls)
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A rule or mutation that raised, with the error's type and line.
-
-    It never holds a value from the object, because failures are logged.
-    """
-
-    member: str
-    at: str
-
-    @classmethod
-    def of(cls, member: str, error: Exception) -> "Failure":
-        """The failure of the rule or mutation with the id `member`."""
-        trace = error.__traceback__
-        while trace and trace.tb_next:
-            trace = trace.tb_next
-        place = (
-            f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "unknown line"
-        )
-        return cls(member, f"{type(error).__name__} at {place}")
-
-
-@dataclass(frozen=True, slots=True)
-class Mutated:
-    """The mutated object, the JSON Patch operations that lead to it, and the ids of the mutations.
-
-    `failed` lists mutations that raised. Their changes are left out; the rules check the result.
-    """
-
-    document: Mapping[str, Any]
-    operations: list[Operation] = field(default_factory=list)
-    mutations: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-    failed: tuple[Failure, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,54 +38,6 @@ class Verdict:
     audited: tuple[Violation, ...] = ()
     exempted: tuple[tuple[Violation, str], ...] = ()
     failed: tuple[Failure, ...] = ()
-
-
-def mutate(kind: Kind, document: Mapping[str, Any], facts: Facts) -> Mutated:
-    """Write every missing default into a copy of the object. `document` stays as it is."""
-    subject = target_of(kind, document)
-    if subject is None:
-        return Mutated(document)
-    if too_many := exceeded_limit(subject, facts.size):
-        return Mutated(document, warnings=(_unchanged(f"it has too many {too_many}"),))
-    mutations = _mutations_for(subject, facts)
-    if not mutations:
-        return Mutated(document)
-    draft = Draft(document)
-    warnings: list[str] = []
-    changed: list[str] = []
-    failed: list[Failure] = []
-    for mutation in mutations:
-        operations_before = len(draft.operations)
-        try:
-            with draft.all_or_nothing():
-                warnings += _mutate_subject(mutation, draft, subject, facts)
-        except Exception as error:
-            failed.append(Failure.of(mutation.id, error))
-        if len(draft.operations) > operations_before:
-            changed.append(mutation.id)
-    if changed:
-        with draft.all_or_nothing():
-            write_hint(draft, changed, [mutation.id for mutation in MUTATIONS], facts)
-    warnings += map(_unchanged, dict.fromkeys(draft.unreadable))
-    return Mutated(draft.document, draft.operations, tuple(changed), tuple(warnings), tuple(failed))
-
-
-def _unchanged(reason: object) -> str:
-    return f"RayWarden left this unchanged: {reason}"
-
-
-def _mutations_for(subject: Workload | RelatedObject, facts: Facts) -> Sequence[Mutation]:
-    if is_target(subject, facts):
-        return MUTATIONS
-    return _FOR_EVERY_CLUSTER if subject.kind == "RayCluster" else ()
-
-
-def _mutate_subject(
-    mutation: Mutation, draft: Draft, subject: Workload | RelatedObject, facts: Facts
-) -> Iterator[str]:
-    if isinstance(subject, RelatedObject):
-        return mutation.mutate_related_object(draft, subject, facts)
-    return mutation.mutate(draft, subject, facts)
 
 
 def validate(kind: Kind, document: Mapping[str, Any], policy: Policy, facts: Facts) -> Verdict:
@@ -139,18 +57,13 @@ def validate(kind: Kind, document: Mapping[str, Any], policy: Policy, facts: Fac
     may_be_large = only_connects or facts.user in facts.namespace_state.rbac.operators
     if too_many and not may_be_large:
         return Verdict(denied=(_too_large(too_many, max_values_of(subject)),))
-    violations, failed = _violations(subject, policy, facts)
+    violations, failed = _violations(subject, policy.rules_for[type(subject)], facts)
     # The administrator's expressions are about Ray, not about programs that connect to it.
-    if not only_connects:
+    if policy.expressions and not only_connects:
         violations += policy.expressions.violations(kind.kind, document, facts)
-    stored: Counter[tuple[str, str, str, Profile, bool]] = Counter()
-    if violations:
-        stored.update(map(_identity, _stored_violations(kind, policy, facts)))
     verdict = _VerdictBuilder(policy, facts, subject.name)
-    for violation in violations:
-        identity = _identity(violation)
-        verdict.add(violation, was_stored=stored[identity] > 0)
-        stored[identity] -= 1
+    for violation, was_stored in _ratcheted(violations, kind, policy, facts):
+        verdict.add(violation, was_stored)
     return Verdict(
         tuple(verdict.denied),
         tuple(verdict.warned),
@@ -176,29 +89,46 @@ def _subject(
     return workload or RelatedObject.of(kind, document)
 
 
-def _stored_violations(kind: Kind, policy: Policy, facts: Facts) -> Iterator[Violation]:
-    """The violations of the stored object; empty on CREATE."""
-    if facts.stored is None:
+def _ratcheted(
+    violations: Sequence[Violation], kind: Kind, policy: Policy, facts: Facts
+) -> Iterator[tuple[Violation, bool]]:
+    """Each violation, and whether the stored object already has it; on CREATE none is stored."""
+    if not violations or facts.stored is None:
+        for violation in violations:
+            yield violation, False
         return
-    before = facts.before or RelatedObject.of(kind, facts.stored)
+    rules = {violation.rule for violation in violations}
+    stored = Counter(map(_identity, _stored_violations(rules, kind, policy, facts)))
+    for violation in violations:
+        identity = _identity(violation)
+        yield violation, stored[identity] > 0
+        stored[identity] -= 1
+
+
+def _stored_violations(
+    ids: Set[str], kind: Kind, policy: Policy, facts: Facts
+) -> Iterator[Violation]:
+    """The violations of the stored object, by the rules with these ids."""
+    stored = facts.stored or {}
+    before = facts.before or RelatedObject.of(kind, stored)
     if before and not exceeded_limit(before, facts.size):
-        yield from _violations(before, policy, facts)[0]
-    yield from policy.expressions.violations(kind.kind, facts.stored, facts)
+        rules = [rule for rule in policy.rules_for[type(before)] if rule.id in ids]
+        yield from _violations(before, rules, facts)[0]
+    yield from policy.expressions.violations(kind.kind, stored, facts)
 
 
 def _violations(
-    subject: Workload | RelatedObject, policy: Policy, facts: Facts
+    subject: Workload | RelatedObject, rules: Sequence[Rule], facts: Facts
 ) -> tuple[list[Violation], list[Failure]]:
     violations: list[Violation] = []
     failed: list[Failure] = []
-    for rule in policy.rules:
+    name = "check" if isinstance(subject, Workload) else "check_related_object"
+    check = methodcaller(name, subject, facts)
+    for rule in rules:
         try:
-            if isinstance(subject, Workload):
-                findings = rule.check(subject, facts)
-            else:
-                findings = rule.check_related_object(subject, facts)
-            first = list(islice(findings, _MAX_FINDINGS + 1))
-            violations += first[:_MAX_FINDINGS]
+            first = list(islice(check(rule), _MAX_FINDINGS + 1))
+            if first:
+                violations += first[:_MAX_FINDINGS]
             if len(first) > _MAX_FINDINGS:
                 violations.append(_too_many_findings(rule))
         except Exception as error:
@@ -264,11 +194,17 @@ class _VerdictBuilder:
     warned: list[Violation] = field(default_factory=list)
     audited: list[Violation] = field(default_factory=list)
     exempted: list[tuple[Violation, str]] = field(default_factory=list)
+    # Most violations of a rule count in the same modes.
+    known_modes: dict[tuple[str, Profile, bool], Sequence[Mode]] = field(default_factory=dict)
 
     def add(self, violation: Violation, was_stored: bool) -> None:
         """Add one violation; `was_stored` is true when the stored object has it too."""
         facts = self.facts
-        modes = self.policy.modes(violation, facts.namespace_state.labels)
+        kind = (violation.rule, violation.profile, violation.advisory)
+        modes = self.known_modes.get(kind)
+        if modes is None:
+            modes = self.policy.modes(violation, facts.namespace_state.labels)
+            self.known_modes[kind] = modes
         if not modes:
             return
         exemption = self.policy.exemption(
@@ -279,7 +215,7 @@ class _VerdictBuilder:
             return
         if exemption:
             message = f"{violation.message} (its exemption expired on {exemption.until})"
-            violation = replace(violation, message=message)
+            violation = violation._replace(message=message)
         if Mode.ENFORCE in modes and not was_stored:
             self.denied.append(violation)
         elif Mode.ENFORCE in modes or Mode.WARN in modes:

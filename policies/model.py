@@ -1,10 +1,10 @@
 """The types that rules and mutations share: violation, facts, rule, mutation."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from enum import IntEnum, StrEnum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from policies.cluster.related_object import RelatedObject
 from policies.cluster.state import NamespaceState
@@ -56,8 +56,7 @@ class Severity(StrEnum):
     LOW = "low"
 
 
-@dataclass(frozen=True, slots=True)
-class Violation:
+class Violation(NamedTuple):
     """One thing that is wrong, where it is, and how to fix it.
 
     `message` names places by container and group, never by list position, because on UPDATE the
@@ -73,8 +72,14 @@ class Violation:
     remediation: str
     profile: Profile
     advisory: bool = False
-    evidence: str = field(default="", repr=False)
+    evidence: str = ""
     as_written: bool = False
+
+    def __repr__(self) -> str:
+        # Without the evidence, which is text of the object and can be a secret.
+        shown = self._asdict()
+        del shown["evidence"]
+        return f"Violation({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
     def __str__(self) -> str:
         place = f" (at {self.pointer})" if self.pointer else ""
@@ -148,6 +153,32 @@ class Facts:
         return self.before.counterpart(pod) if self.before else None
 
 
+# The pods of a cluster, without its submitters and KubeRay's clean-up pod.
+MEMBERS = frozenset({PodRole.HEAD, PodRole.WORKER, PodRole.CLIENT})
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A rule or mutation that raised, with the error's type and line.
+
+    It never holds a value from the object, because failures are logged.
+    """
+
+    member: str
+    at: str
+
+    @classmethod
+    def of(cls, member: str, error: Exception) -> "Failure":
+        """The failure of the rule or mutation with the id `member`."""
+        trace = error.__traceback__
+        while trace and trace.tb_next:
+            trace = trace.tb_next
+        place = (
+            f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "unknown line"
+        )
+        return cls(member, f"{type(error).__name__} at {place}")
+
+
 class Rule(Configured):
     """One requirement. The fields are its parameters.
 
@@ -196,32 +227,35 @@ class Rule(Configured):
 class Mutation(Configured):
     """A default that RayWarden writes where the author chose nothing.
 
-    `roles` are the roles of the pods it applies to. A mutation changes workloads, related objects,
-    or both. With `needs_tls` it applies only to objects that get TLS from RayWarden.
+    It changes objects of its `kinds`: the object itself, the pods that have one of its `roles` and
+    a Ray container, or both. With `needs_tls` it applies only to objects that get TLS from
+    RayWarden. It raises UnreadableValueError where a value has the wrong type; then what it wrote
+    into this object or this pod is undone, and the author is warned.
     """
 
     id: ClassVar[str]
     needs_tls: ClassVar[bool] = True
-    roles: ClassVar[frozenset[PodRole]] = frozenset({PodRole.HEAD, PodRole.WORKER, PodRole.CLIENT})
+    kinds: ClassVar[frozenset[str]] = frozenset({"RayCluster"})
+    roles: ClassVar[frozenset[PodRole]] = frozenset()
 
-    def mutate(self, draft: Draft, workload: Workload, facts: Facts) -> Iterator[str]:
-        """Write the default through `draft`, and yield warnings for the author.
+    def mutate(self, draft: Draft, workload: Workload, facts: Facts) -> Iterable[str]:
+        """Write the default through `draft`, and return warnings for the author.
 
         `workload` is the view of the object as it was sent; what other mutations wrote is only in
         `draft`. A second run must change nothing. On UPDATE a mutation only restores what
         `facts.before` already had, so that RayWarden never changes the spec that KubeRay hashes.
         """
-        return iter(())
+        return ()
+
+    def mutate_pod(self, draft: Draft, pod: Pod, workload: Workload, facts: Facts) -> Iterable[str]:
+        """The same for a pod of the workload."""
+        return ()
 
     def mutate_related_object(
         self, draft: Draft, related_object: RelatedObject, facts: Facts
-    ) -> Iterator[str]:
+    ) -> Iterable[str]:
         """The same for a related object. Only Jobs that are created come here."""
-        return iter(())
-
-    def pods(self, workload: Workload) -> Iterator[Pod]:
-        """The pods that this mutation applies to, without those that have no Ray container."""
-        return (pod for pod in workload.pods if pod.role in self.roles and pod.ray_container)
+        return ()
 
 
 def sticky(defaults: Mapping[str, Any], before: Mapping[str, Any] | None) -> Mapping[str, Any]:

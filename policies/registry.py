@@ -1,5 +1,8 @@
 """Every rule and every mutation, in running order."""
 
+from collections.abc import Mapping, Sequence
+
+from policies.cluster.related_object import RelatedObject
 from policies.model import Mutation, Rule
 from policies.mutations.auth_token import AuthToken
 from policies.mutations.dashboard_proxy import DashboardProxy
@@ -11,6 +14,7 @@ from policies.mutations.ray_tls import RayTls
 from policies.mutations.service_type import ServiceType
 from policies.mutations.submitter_labels import SubmitterLabels
 from policies.mutations.token_automount import TokenAutomount
+from policies.ray.workload import Workload
 from policies.rules.auth_on import AuthOn
 from policies.rules.dedicated_service_account import DedicatedServiceAccount
 from policies.rules.kuberay_accepts import KuberayAccepts
@@ -102,3 +106,14 @@ MUTATIONS: tuple[Mutation, ...] = (
     # and the pointers of the view would no longer match.
     RayTls(),
 )
+
+
+def by_subject(rules: Sequence[Rule]) -> Mapping[type, Sequence[Rule]]:
+    """The rules that check workloads, and those that check related objects, in running order."""
+    checks, checks_related = Rule.check, Rule.check_related_object
+    return {
+        Workload: tuple(rule for rule in rules if type(rule).check is not checks),
+        RelatedObject: tuple(
+            rule for rule in rules if type(rule).check_related_object is not checks_related
+        ),
+    }

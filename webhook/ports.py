@@ -133,7 +133,7 @@ class Leases(Protocol):
 
 
 class LiveObjects(Protocol):
-    """What enrollment reads from the API server. Every call may raise UnavailableError."""
+    """What enrollment knows of the cluster. Every call may raise UnavailableError."""
 
     async def caller(self, token: str) -> TokenIdentity | None:
         """The pod that a service account token is bound to.
@@ -142,19 +142,20 @@ class LiveObjects(Protocol):
         """
         ...
 
-    async def pod(self, namespace: str, name: str) -> LivePod | None:
-        """The pod as it is stored now; None if it does not exist."""
+    async def pod(self, namespace: str, name: str, uid: str) -> LivePod | None:
+        """The pod of this uid as it was a moment ago, or the one that has its name now, if any."""
+        ...
+
+    async def wait_for_pod(self, namespace: str, name: str, seconds: float) -> None:
+        """Return when the pod may have changed, after `seconds` at the latest."""
         ...
 
     async def ray_cluster(self, namespace: str, name: str, uid: str) -> Cluster | None:
-        """The RayCluster of this name and uid; None if it does not exist."""
+        """The RayCluster of this name and uid as it was a moment ago; None if it does not exist."""
         ...
 
     async def opted_in_cluster(self, namespace: str, name: str) -> Cluster | None:
-        """A Ray cluster without KubeRay, which lives as long as its namespace.
-
-        None if the namespace does not exist.
-        """
+        """A Ray cluster without KubeRay, which lives as long as its namespace; None without it."""
         ...
 
     async def services(self, namespace: str) -> Iterable[Service]:

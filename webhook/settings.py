@@ -1,7 +1,4 @@
-"""Server settings, read from `RAYWARDEN_*` environment variables.
-
-No other module of the server reads the environment.
-"""
+"""Server settings from `RAYWARDEN_*` variables; nothing else of it reads the environment."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -14,7 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress, ValidationErro
 from pydantic_core import ErrorDetails
 from pydantic_core.core_schema import ValidationInfo
 
+from webhook import __version__
+
 _PREFIX = "RAYWARDEN_"
+_ENROLL_IMAGE = f"raywarden:{__version__}-enroll"
 # The injected init container has these variables in addition to RAYWARDEN_SIGNER_URL.
 _INIT_CONTAINER_VARIABLES = ("POD_IP", "SIGNER_CA")
 # Kubernetes adds `<SERVICE>_SERVICE_HOST` to every container for each Service of its namespace.
@@ -104,7 +104,7 @@ class Settings(BaseModel):
         description="URL at which pods reach enrollment; the default follows `RAYWARDEN_NAMESPACE`",
     )
     enroll_image: str = Field(
-        "raywarden:latest", min_length=1, description="image of the injected init container"
+        _ENROLL_IMAGE, min_length=1, description="image of the injected init container"
     )
     write_network_policies: bool = Field(
         True,
@@ -120,9 +120,7 @@ class Settings(BaseModel):
         None, description="private key (PEM) of `RAYWARDEN_ROOT_CERT_FILE`"
     )
     trust_domain: str = Field(
-        "cluster.local",
-        pattern=r"^[a-z0-9._-]+$",
-        description="SPIFFE trust domain of the names in certificates",
+        "cluster.local", pattern=r"^[a-z0-9._-]+$", description="SPIFFE trust domain of identities"
     )
     # At most ten years, the lifetime of a cluster's CA: no certificate outlives its CA.
     certificate_days: int = Field(
@@ -196,26 +194,28 @@ class Settings(BaseModel):
         description="time for receiving a request header, and for the client to read an answer; "
         "slower connections are closed",
     )
-    # More than 90 s: closing before the API server does would lose a request on its way.
     keep_alive_seconds: int = Field(
-        130,
-        gt=90,
-        description="how long an idle connection is kept open; longer than the API server keeps "
-        "it (90 s), because the API server must close first",
+        130, gt=90, description="how long an idle connection is kept; the API server keeps it 90 s"
+    )
+    # Random, so that connections do not end together: without it, new replicas get no calls.
+    max_connection_seconds: float = Field(
+        60.0, gt=0, description="from half of this age on, a connection is closed with an answer"
     )
     max_connections: int = Field(
-        1000,
-        gt=0,
-        description="connections per port; beyond that, the connection idle longest is closed",
+        1000, gt=0, description="connections per port; beyond it, the one idle longest is closed"
     )
     drain_seconds: float = Field(
         5.0, ge=0, description="time between becoming unready and refusing new connections"
     )
-    shutdown_seconds: int = Field(
-        20, ge=0, description="time for open requests to finish after the drain"
-    )
+    shutdown_seconds: int = Field(20, ge=0, description="time after that for open requests to end")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="lowest level that is logged"
+    )
+    rules_url: str = Field(
+        "",
+        pattern=r"^(https?://[^\s#\"<>()]+)?$",
+        description="page to which reports link each rule as `#ID`: a published "
+        "`policies/README.md`",
     )
 
     @field_validator("admission_port", "enrollment_port", "operations_port", mode="before")

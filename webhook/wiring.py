@@ -32,17 +32,19 @@ from webhook.isolation.assembly import IsolationAdapters, controller_for
 from webhook.isolation.controller import IsolationController
 from webhook.isolation.wanted import NoNetworkPolicies
 from webhook.kube.adapters import (
-    KubeLive,
     KubeObjectLists,
     KubeSeedStore,
     KubeWebhookConfigurations,
 )
 from webhook.kube.api import KubeApi
 from webhook.kube.client_requests import KubeClientRequests
+from webhook.kube.live import KubeLive
 from webhook.kube.policy_writer import KubeLeases, KubePolicyWriter
+from webhook.kube.token_keys import TokenKeys
 from webhook.manifests.cluster import ManifestCluster
 from webhook.metrics.clock_skew import ClockSkew
 from webhook.metrics.expiry import Lifetimes
+from webhook.metrics.lookups import EnrollmentLookups
 from webhook.metrics.network_policies import NetworkPolicyMetrics
 from webhook.metrics.registry import CaCache, Metrics, Watches
 from webhook.policy.watch import PolicyMetrics, PolicyWatch
@@ -92,7 +94,7 @@ async def server(
     """
     skew = ClockSkew(_now)
     api = await _connect(settings, skew.record_date)
-    live = KubeLive(api)
+    live = KubeLive(api, keys=TokenKeys(api, _now))
     # The caBundle is ours to write only if the serving certificate comes from the seed.
     writes_bundle = bool(settings.webhook_configuration) and settings.tls_cert_file is None
     configurations = KubeWebhookConfigurations(api, settings.webhook_configuration)
@@ -107,7 +109,7 @@ async def server(
         run_caches=live.run_with,
         cached_resources=live.resources,
         up_to_date=live.up_to_date,
-        collectors=(skew,),
+        collectors=(skew, EnrollmentLookups(lambda: live.lookups)),
     )
     return _server(settings, dependencies, on_ca_change)
 

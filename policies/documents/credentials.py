@@ -6,7 +6,7 @@ has a lookbehind, so a search is linear in hostile text.
 """
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 _NAMES = re.compile(
     r"PASSWORD$|(?:^|_)(?:PASS|PASSWD|PASSPHRASE|SECRETS?|TOKEN|CREDENTIALS?|CONNECTION_STRING"
@@ -43,16 +43,16 @@ _VALUES = re.compile(
 )
 # Every match of _VALUES, and every URL with a password, contains one of these: a text, and if that
 # is frequent, one of the texts beside it. A single rare character is found fastest.
-_MARKS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("@", ()),
-    ("I", ("AKIA", "ASIA", "LTAI", "AIza")),
-    ("J", ("eyJ",)),
-    ("=", ("Key=", "sig=")),
-    ("Y", ("PRIVATE KEY",)),
-    ("gh", ("ghp_", "gho_", "ghu_", "ghs_", "ghr_")),
-    ("at_", ("github_pat_", "dckr_")),
-    *((mark, ()) for mark in ("hf_", "sk-", "xox", "glpat-", "nvapi-")),
-)
+_MARKS: Mapping[str, tuple[str, ...]] = {
+    "@": (),
+    "I": ("AKIA", "ASIA", "LTAI", "AIza"),
+    "J": ("eyJ",),
+    "=": ("Key=", "sig="),
+    "Y": ("PRIVATE KEY",),
+    "gh": ("ghp_", "gho_", "ghu_", "ghs_", "ghr_"),
+    "at_": ("github_pat_", "dckr_"),
+    **dict.fromkeys(("hf_", "sk-", "xox", "glpat-", "nvapi-"), ()),
+}
 # The bounds keep the time of a search linear in hostile input.
 _URL_WITH_PASSWORD = re.compile(r"://[^/\s:@$]{0,200}:[^/\s@$(<{]{1,200}@")
 
@@ -90,7 +90,7 @@ _SUBSTITUTED = ("$", "`", "{", "%")
 def may_name_credentials(names: str) -> bool:
     """False if no name in the text is a credential's; cheap for many names at once."""
     upper = names.upper()
-    return any(mark in upper for mark in _NAME_MARKS)
+    return any(map(upper.__contains__, _NAME_MARKS))
 
 
 def may_be_named_credential(name: str) -> bool:
@@ -107,9 +107,8 @@ def that_may_name_credentials(names: Collection[str]) -> set[str]:
 def marks_of_credentials(text: str) -> list[str]:
     """The marks in the text; without one, `contains_credential` is false for every part of it."""
     found: list[str] = []
-    for mark, others in _MARKS:
-        if mark in text:
-            found += [other for other in others or (mark,) if other in text]
+    for mark in filter(text.__contains__, _MARKS):
+        found += filter(text.__contains__, _MARKS[mark] or (mark,))
     return found
 
 

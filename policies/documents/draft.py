@@ -1,11 +1,13 @@
 """A working copy of a Kubernetes object that records each change as a JSON Patch operation."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from policies.documents.patch import Change
 from policies.documents.pointer import Pointer
 
-Operation = dict[str, Any]
+_MISSING: Any = object()
+_CONTAINERS = (dict, list)
 
 
 class UnreadableValueError(Exception):
@@ -28,13 +30,13 @@ def _type_name(value: Any) -> str:
 
 
 class Draft:
-    """The changed object, and the RFC 6902 operations that turn the original into it.
+    """The changed object, and the changes that turn the original into it.
 
     Copy on write: the original document is never modified, unknown fields survive, and only the
     containers on the path to a change are copied. Missing parents are created, ``null`` counts as
-    missing, and a change that changes nothing records no operation. Applying the operations to
-    the original therefore always gives `document`. Values passed in are not modified either: the
-    operations contain them unchanged.
+    missing, and a change that changes nothing is not recorded. Applying the changes to the original
+    therefore always gives `document`. Values passed in are not modified either: the changes contain
+    them unchanged.
     """
 
     def __init__(self, document: Mapping[str, Any]) -> None:
@@ -42,131 +44,180 @@ class Draft:
         # The containers this draft has copied. Keeping a reference keeps the id from being
         # reused, so an id in this dict always means that the draft owns the container.
         self._owned: dict[int, Any] = {id(self._root): self._root}
-        self._operations: list[Operation] = []
-        self._undo: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
+        # The copies by their place: most objects are written to more than once.
+        self._places: dict[Pointer, Any] = {}
+        self.changes: list[Change] = []
         self.unreadable: list[UnreadableValueError] = []
 
     @property
     def document(self) -> dict[str, Any]:
         return self._root
 
-    @property
-    def operations(self) -> list[Operation]:
-        return self._operations
+    def leave(self, problem: UnreadableValueError, changes: int) -> None:
+        """Undo everything after the first `changes` changes, and note why in `unreadable`."""
+        self.roll_back(changes)
+        self.unreadable.append(problem)
 
-    def all_or_nothing(self) -> "_Attempt":
-        """A context manager that undoes the changes of its block if the block fails.
+    def roll_back(self, changes: int) -> None:
+        """Undo everything after the first `changes` changes.
 
-        An UnreadableValueError is recorded in `left_alone` and not raised further. Undoing costs
-        as much as the changes that are undone, however large the document is.
+        Undoing costs as much as the changes that are undone, however large the document is.
         """
-        return _Attempt(self, len(self._operations), len(self._undo))
+        while len(self.changes) > changes:
+            verb, _, key, value, node, before = self.changes.pop()
+            if verb == "insert":
+                del node[before : before + len(value)]
+            elif verb == "remove":
+                node.insert(key, before)
+            elif before is _MISSING:
+                del node[key]
+            else:
+                node[key] = before
+        self._forget_places()
 
-    def roll_back(self, operations: int, changes: int) -> None:
-        """Undo everything after the first `operations` operations and `changes` changes."""
-        while len(self._undo) > changes:
-            restore, arguments = self._undo.pop()
-            restore(*arguments)
-        del self._operations[operations:]
+    def set(self, holder: Pointer, name: str, value: Any) -> None:
+        """Set the member `name` of the object at `holder` to `value`."""
+        node = self._places.get(holder)
+        if node is None:
+            node, depth = self._descend(holder)
+            if depth < len(holder):
+                self._create(node, Pointer((*holder, name)), depth, value)
+                return
+        self._write(node, holder, name, value)
 
-    def set(self, pointer: Pointer, value: Any) -> None:
-        """Set the member at `pointer` to `value`; the last token is the member's name."""
-        parent, depth = self._descend(pointer, len(pointer) - 1)
-        self._put(parent, pointer, depth, value)
+    def fill(self, holder: Pointer, name: str, default: Any) -> None:
+        """Set the member `name` of the object at `holder` to `default` if it is missing.
 
-    def fill(self, pointer: Pointer, defaults: Mapping[str, Any]) -> None:
-        """Set each of `defaults` that is missing in the object at `pointer`, recursively."""
-        if not defaults:
+        If both are objects, each missing member of the existing one is set, recursively.
+        """
+        if default == {}:
             return
-        existing, depth = self._descend(pointer, len(pointer))
-        if depth < len(pointer):
-            self._put(existing, pointer, depth, defaults)
-            return
-        if not isinstance(existing, dict):
-            raise UnreadableValueError(pointer, "an object", existing)
-        for name, value in defaults.items():
-            if isinstance(value, dict):
-                self.fill(pointer / name, value)
-            elif existing.get(name) is None:
-                self._put(existing, pointer / name, depth, value)
+        node = self._places.get(holder)
+        if node is None:
+            node, depth = self._descend(holder)
+            if depth < len(holder):
+                self._create(node, Pointer((*holder, name)), depth, default)
+                return
+        existing = node.get(name) if type(node) is dict else _MISSING
+        if existing is None or existing is _MISSING:
+            self._write(node, holder, name, default)
+        elif isinstance(default, dict):
+            pointer = holder / name
+            if not isinstance(existing, dict):
+                expected = "an object" if isinstance(existing, list) else "an object or a list"
+                raise UnreadableValueError(pointer, expected, existing)
+            for field, value in default.items():
+                self.fill(pointer, field, value)
 
-    def insert(self, pointer: Pointer, index: int, values: Sequence[Any]) -> None:
-        """Insert `values` into the list at `pointer`, before the element now at `index`."""
+    def insert(self, holder: Pointer, name: str, index: int, values: Sequence[Any]) -> None:
+        """Insert `values` into the list `name` of the object at `holder`, before `index`."""
         if not values:
             return
-        elements, depth = self._descend(pointer, len(pointer))
-        if depth < len(pointer):
-            self._put(elements, pointer, depth, list(values))
+        node = self._places.get(holder)
+        if node is None:
+            node, depth = self._descend(holder)
+            if depth < len(holder):
+                self._create(node, Pointer((*holder, name)), depth, list(values))
+                return
+        elements = node.get(name) if type(node) is dict else None
+        if elements is None:
+            self._write(node, holder, name, list(values))
             return
         if not isinstance(elements, list):
-            raise UnreadableValueError(pointer, "a list", elements)
-        path = str(pointer)
-        for offset, value in enumerate(values, start=index):
-            self._operations.append({"op": "add", "path": f"{path}/{offset}", "value": value})
+            expected = "a list" if isinstance(elements, dict) else "an object or a list"
+            raise UnreadableValueError(holder / name, expected, elements)
+        if id(elements) not in self._owned:
+            node[name] = elements = elements.copy()
+            self._owned[id(elements)] = elements
+        # Where copied elements move, so do the places below them.
+        elif any(id(element) in self._owned for element in elements):
+            self._forget_places()
         elements[index:index] = values
-        self._undo.append((elements.__delitem__, (slice(index, index + len(values)),)))
+        self.changes.append(("insert", holder, name, values, elements, index))
 
     def replace(self, pointer: Pointer, value: Any) -> None:
         """Replace the list element at `pointer` with `value`."""
         elements, index = self._element(pointer)
-        self._operations.append({"op": "replace", "path": str(pointer), "value": value})
-        self._undo.append((elements.__setitem__, (index, elements[index])))
+        self.changes.append(("replace", pointer.parent, index, value, elements, elements[index]))
         elements[index] = value
 
     def remove(self, pointer: Pointer) -> None:
         """Remove the list element at `pointer`."""
         elements, index = self._element(pointer)
-        self._operations.append({"op": "remove", "path": str(pointer)})
-        self._undo.append((elements.insert, (index, elements.pop(index))))
+        self.changes.append(("remove", pointer.parent, index, None, elements, elements.pop(index)))
 
     def _element(self, pointer: Pointer) -> tuple[list[Any], int]:
         """The list that holds the element at `pointer`, and the element's index."""
-        elements, depth = self._descend(pointer, len(pointer) - 1)
+        elements, depth = self._descend(pointer.parent)
         index = pointer[-1]
         is_reached = depth == len(pointer) - 1
         if not is_reached or not isinstance(elements, list) or not isinstance(index, int):
             raise UnreadableValueError(pointer.parent, "a list", elements)
         if index >= len(elements):
             raise UnreadableValueError(pointer, "an element", None)
+        self._forget_places()
         return elements, index
 
-    def _put(self, parent: Any, pointer: Pointer, depth: int, value: Any) -> None:
-        """Set member `pointer[depth]` of `parent` to `value`.
+    def _create(self, parent: Any, pointer: Pointer, depth: int, value: Any) -> None:
+        """Set member `pointer[depth]` of `parent`, which does not exist.
 
-        If the pointer goes on, `value` is wrapped in an object for each further token.
+        `value` is wrapped in an object for each further token.
         """
-        name = pointer[depth]
+        holder, name = Pointer(pointer[:depth]), pointer[depth]
         if not isinstance(name, str):
-            raise UnreadableValueError(Pointer(pointer[:depth]), "a list", parent)
+            raise UnreadableValueError(holder, "a list", parent)
         if not isinstance(parent, dict):
-            raise UnreadableValueError(Pointer(pointer[:depth]), "an object", parent)
+            raise UnreadableValueError(holder, "an object", parent)
         for token in reversed(pointer[depth + 1 :]):
             if isinstance(token, int):
-                raise UnreadableValueError(Pointer(pointer[: depth + 1]), "a list", None)
+                raise UnreadableValueError(holder / name, "a list", None)
             value = {token: value}
-        before = parent.get(name)
-        # The types are compared as well: to Python, True equals 1.
-        if before is not None and type(before) is type(value) and before == value:
-            return
-        path = str(pointer if depth + 1 == len(pointer) else Pointer(pointer[: depth + 1]))
-        verb = "add" if before is None else "replace"
-        self._operations.append({"op": verb, "path": path, "value": value})
-        if name in parent:
-            self._undo.append((parent.__setitem__, (name, before)))
-        else:
-            self._undo.append((parent.pop, (name,)))
-        parent[name] = value
+        self._write(parent, holder, name, value)
 
-    def _descend(self, pointer: Pointer, depth: int) -> tuple[Any, int]:
-        """Follow `pointer` to `depth`, or to the last value that exists; return it and its depth.
+    def _write(self, node: Any, holder: Pointer, name: str, value: Any) -> None:
+        """Set member `name` of `node`, the copy of the value at `holder`."""
+        if not isinstance(name, str):
+            raise UnreadableValueError(holder, "a list", node)
+        if not isinstance(node, dict):
+            raise UnreadableValueError(holder, "an object", node)
+        before = node.get(name, _MISSING)
+        if before is _MISSING or before is None:
+            self.changes.append(("add", holder, name, value, node, before))
+        # The types are compared as well: to Python, True equals 1.
+        elif type(before) is type(value) and before == value:
+            return
+        else:
+            self.changes.append(("replace", holder, name, value, node, before))
+            self._forget_places()
+        node[name] = value
+
+    def _descend(self, pointer: Pointer) -> tuple[Any, int]:
+        """Follow `pointer` to the last value that exists; return it and its depth.
 
         Afterwards the draft owns every container on the way: each is a copy, attached to the
         working copy, and safe to change.
         """
         node: Any = self._root
         owned = self._owned
-        for level in range(depth):
-            token = pointer[level]
+        try:
+            for token in pointer:
+                child = node[token]
+                if id(child) not in owned:
+                    if not isinstance(child, _CONTAINERS):
+                        return self._last_on(pointer)
+                    child = child.copy()
+                    owned[id(child)] = child
+                    node[token] = child
+                node = child
+        except (KeyError, IndexError, TypeError):
+            return self._last_on(pointer)
+        self._places[pointer] = node
+        return node, len(pointer)
+
+    def _last_on(self, pointer: Pointer) -> tuple[Any, int]:
+        """The last value that exists on the way to `pointer`, and its depth."""
+        node: Any = self._root
+        for level, token in enumerate(pointer):
             try:
                 child = node[token]
             except (KeyError, IndexError):
@@ -175,40 +226,12 @@ class Draft:
                 raise UnreadableValueError(Pointer(pointer[:level]), "an object", node) from None
             if child is None:
                 return node, level
-            if id(child) not in owned:
-                if not isinstance(child, dict | list):
-                    place = Pointer(pointer[: level + 1])
-                    raise UnreadableValueError(place, "an object or a list", child)
-                child = child.copy()
-                owned[id(child)] = child
-                node[token] = child
+            if not isinstance(child, dict | list):
+                place = Pointer(pointer[: level + 1])
+                raise UnreadableValueError(place, "an object or a list", child)
             node = child
-        return node, depth
+        return node, len(pointer)
 
-
-class _Attempt:
-    """The block of `Draft.all_or_nothing`.
-
-    A class and not a generator, because every pod on the hot path needs one.
-    """
-
-    __slots__ = ("_changes", "_draft", "_operations")
-
-    def __init__(self, draft: Draft, operations: int, changes: int) -> None:
-        self._draft = draft
-        self._operations = operations
-        self._changes = changes
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(
-        self, kind: type[BaseException] | None, problem: BaseException | None, trace: object
-    ) -> bool:
-        if problem is None:
-            return False
-        self._draft.roll_back(self._operations, self._changes)
-        if isinstance(problem, UnreadableValueError):
-            self._draft.unreadable.append(problem)
-            return True
-        return False
+    def _forget_places(self) -> None:
+        """Look places up again: values that the draft had copied are not where they were."""
+        self._places.clear()

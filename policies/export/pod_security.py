@@ -1,8 +1,8 @@
 """The Pod Security Standards in CEL: privileges, the node's namespaces, paths and volumes."""
 
+from policies.documents.paths import normal_path
 from policies.export.check import Check, Context, each, finding, lines, per_container, per_pod
 from policies.export.text import cel, listed, literal, matches_any, one_line, repository
-from policies.injection.contract import normal_path
 from policies.model import Profile
 from policies.ray.kuberay import COPIES_OF_RAY
 from policies.rules.no_host_access import SHARED, NoHostAccess

@@ -7,6 +7,7 @@ from policies.documents.untyped import as_dict, as_str, dict_items
 from policies.injection.contract import (
     API_TOKEN_DIRECTORY,
     API_TOKEN_VOLUME,
+    TOKEN_VOLUME,
     is_completed_later,
 )
 from policies.model import Facts
@@ -35,9 +36,12 @@ def needs_token(pod: Pod, workload: Workload) -> bool:
 
 
 def has_token(pod: Pod) -> bool:
-    """The API server has already mounted a token, as it does by default."""
+    """The API server has already mounted a token, as it does by default.
+
+    RayWarden mounts its own token at the same path, which the API server does not accept.
+    """
     return any(
-        mount.get("mountPath") == API_TOKEN_DIRECTORY
+        mount.get("mountPath") == API_TOKEN_DIRECTORY and mount.get("name") != TOKEN_VOLUME
         for container in pod.containers
         for _, mount in container.mounts
     )

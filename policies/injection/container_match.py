@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from policies.documents.paths import normal_path, overlap
 from policies.documents.untyped import as_dict, as_str, dict_items
 from policies.injection import contract
 
@@ -15,13 +16,20 @@ _MAY_DIFFER = frozenset(
 _COMPARED_IN_DEPTH = frozenset({"args", "env", "image", "securityContext", "volumeMounts"})
 
 
-def same_shape(container: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
-    """`container` has the fields and mounts of `expected`, and differs only where others may."""
+def same_shape(
+    container: Mapping[str, Any],
+    expected: Mapping[str, Any],
+    mounts: Collection[Mapping[str, Any]],
+) -> bool:
+    """`container` has the fields of `expected` and these mounts.
+
+    It differs only where others may.
+    """
     fields = container.keys() - _MAY_DIFFER
     return (
         fields == expected.keys() - _MAY_DIFFER
         and all(container[field] == expected[field] for field in fields - _COMPARED_IN_DEPTH)
-        and _has_mounts(container, expected["volumeMounts"])
+        and _has_mounts(container, mounts)
     )
 
 
@@ -55,9 +63,10 @@ def own_security_context(user: int | None) -> dict[str, Any]:
 
 
 def security_without_user(expected: Mapping[str, Any]) -> dict[str, Any]:
-    """The security context of a container of RayWarden, for any user."""
+    """The security context of a container of RayWarden, for any user and group."""
     context = as_dict(expected["securityContext"])
-    return {name: value for name, value in context.items() if name != "runAsUser"}
+    ids = ("runAsUser", "runAsGroup")
+    return {name: value for name, value in context.items() if name not in ids}
 
 
 def _has_mounts(container: Mapping[str, Any], wanted: Collection[Mapping[str, Any]]) -> bool:
@@ -65,15 +74,11 @@ def _has_mounts(container: Mapping[str, Any], wanted: Collection[Mapping[str, An
     mounts = [mount for _, mount in dict_items(container.get("volumeMounts"))]
     if any(mount not in mounts for mount in wanted):
         return False
-    directories = [contract.normal_path(mount["mountPath"]) for mount in wanted]
+    directories = [normal_path(mount["mountPath"]) for mount in wanted]
     others = [
-        contract.normal_path(as_str(mount.get("mountPath")))
-        for mount in mounts
-        if mount not in wanted
+        normal_path(as_str(mount.get("mountPath"))) for mount in mounts if mount not in wanted
     ]
-    return not any(
-        contract.overlap(other, directory) for other in others for directory in directories
-    )
+    return not any(overlap(other, directory) for other in others for directory in directories)
 
 
 def contains(actual: Any, wanted: Mapping[str, Any]) -> bool:

@@ -6,12 +6,14 @@ them.
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import Any
 
 from policies.configured import Injection
+from policies.documents.paths import normal_path, overlap
 from policies.documents.patterns import matches_any
 from policies.documents.untyped import as_dict, as_str
 from policies.model import Facts, Signer
@@ -48,15 +50,16 @@ RAY_TLS_VARIABLES = {
 }
 
 _POD_IP_FIELD = {"apiVersion": "v1", "fieldPath": "status.podIP"}
-POD_IP_VARIABLE: Mapping[str, Any] = {"name": POD_IP, "valueFrom": {"fieldRef": _POD_IP_FIELD}}
 # The variables of a Ray container, in order. The pod IP is first because Kubernetes expands
 # `$(NAME)` only from variables that are listed earlier.
 VARIABLES: Sequence[Mapping[str, Any]] = [
-    POD_IP_VARIABLE,
+    {"name": POD_IP, "valueFrom": {"fieldRef": _POD_IP_FIELD}},
     *({"name": name, "value": value} for name, value in RAY_TLS_VARIABLES.items()),
 ]
 
 TLS_MOUNT: Mapping[str, Any] = {"name": TLS_VOLUME, "mountPath": TLS_DIRECTORY, "readOnly": True}
+# Longer than any reference that a registry accepts.
+_MAX_KNOWN_IMAGE = 500
 # The containers besides the Ray container that KubeRay sets up for its own mTLS. It skips other
 # init containers, even if they use Ray's image.
 _GIVEN_TLS_BY_KUBERAY = frozenset({"autoscaler", "wait-gcs-ready"})
@@ -191,6 +194,8 @@ def _literals(container: Container, name: str) -> list[str]:
 
 def is_pod_ip(entry: Mapping[str, Any]) -> bool:
     """`entry` is RayWarden's pod IP variable; the API server may have added the apiVersion."""
+    if entry == VARIABLES[0]:
+        return True
     field = as_dict(as_dict(entry.get("valueFrom")).get("fieldRef"))
     return entry.get("name") == POD_IP and field in ({"fieldPath": "status.podIP"}, _POD_IP_FIELD)
 
@@ -200,20 +205,41 @@ def own_secret(holder: Pod | Workload) -> str:
     return as_str(holder.annotations.get(SECRET_ANNOTATION))
 
 
-def volumes(secret: str) -> Iterator[dict[str, Any]]:
+def volumes(secret: str) -> list[Mapping[str, Any]]:
     """The volumes of a pod: memory for key and certificate, and the token it enrolls with.
 
     With a `secret` it is the only volume, because the pod does not enroll.
     """
     if secret:
-        yield {"name": TLS_VOLUME, "secret": {"secretName": secret, "defaultMode": 0o644}}
-        return
-    yield {"name": TLS_VOLUME, "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}}
+        return [{"name": TLS_VOLUME, "secret": {"secretName": secret, "defaultMode": 0o644}}]
     token = {"path": "token", "audience": AUDIENCE, "expirationSeconds": 600}
-    yield {
-        "name": TOKEN_VOLUME,
-        "projected": {"sources": [{"serviceAccountToken": token}], "defaultMode": 0o644},
-    }
+    sources = [{"serviceAccountToken": token}]
+    return [
+        {"name": TLS_VOLUME, "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
+        {"name": TOKEN_VOLUME, "projected": {"sources": sources, "defaultMode": 0o644}},
+    ]
+
+
+# The volumes of a pod that enrolls.
+ENROLLED: Sequence[Mapping[str, Any]] = volumes("")
+
+
+def pod_ip_variable() -> dict[str, Any]:
+    """The variable that has the address of the pod."""
+    return {"name": POD_IP, "valueFrom": {"fieldRef": dict(_POD_IP_FIELD)}}
+
+
+def missing_variables(present: Collection[str]) -> list[dict[str, Any]]:
+    """The variables of a Ray container that are not among the names `present`, in order.
+
+    The pod IP is first because Kubernetes expands `$(NAME)` only from variables that are listed
+    earlier.
+    """
+    missing = [] if POD_IP in present else [pod_ip_variable()]
+    for name, value in RAY_TLS_VARIABLES.items():
+        if name not in present:
+            missing.append({"name": name, "value": value})
+    return missing
 
 
 def user_of(container: Container, pod: Pod, injection: Injection) -> int | None:
@@ -222,10 +248,18 @@ def user_of(container: Container, pod: Pod, injection: Injection) -> int | None:
         user = context.get("runAsUser")
         if isinstance(user, int) and not isinstance(user, bool):
             return user
-    repository = repository_of(container.image)
-    for known in injection.non_root_images:
-        if fnmatchcase(repository, known.image):
-            return known.uid
+    image = container.image
+    find = _user_of_image if len(image) <= _MAX_KNOWN_IMAGE else _user_of_image.__wrapped__
+    return find(image, injection.users_of_images)
+
+
+# The answer depends on the arguments alone. A long image, which no registry has, is not kept.
+@lru_cache(maxsize=256)
+def _user_of_image(image: str, users: tuple[tuple[str, int], ...]) -> int | None:
+    repository = repository_of(image)
+    for pattern, user in users:
+        if fnmatchcase(repository, pattern):
+            return user
     return None
 
 
@@ -233,17 +267,6 @@ def contract_hash(signer: Signer, injection: Injection) -> str:
     """Twelve hexadecimal digits that change with what RayWarden injects, for the annotation."""
     content = json.dumps([signer.image, signer.url, signer.ca, injection.model_dump(mode="json")])
     return hashlib.sha256(content.encode()).hexdigest()[:12]
-
-
-def normal_path(path: str) -> tuple[str, ...]:
-    """The parts of a mount path, with `//`, `.`, `..` and trailing slashes resolved."""
-    parts: list[str] = []
-    for part in path.split("/"):
-        if part == "..":
-            del parts[-1:]
-        elif part not in ("", "."):
-            parts.append(part)
-    return tuple(parts)
 
 
 _TLS_PATH = normal_path(TLS_DIRECTORY)
@@ -263,9 +286,3 @@ def overlaps_tls_directory(path: str) -> bool:
     if "etc" not in path and ".." not in path and path.strip("/."):
         return False
     return overlap(normal_path(path), _TLS_PATH)
-
-
-def overlap(first: tuple[str, ...], second: tuple[str, ...]) -> bool:
-    """One of two paths equals the other or is a parent of it."""
-    shorter = min(len(first), len(second))
-    return first[:shorter] == second[:shorter]

@@ -61,7 +61,7 @@ def build(pod: Pod, image: str, facts: Facts) -> dict[str, Any]:
             f"--tls-cert-file={contract.TLS_DIRECTORY}/tls.crt",
             f"--tls-private-key-file={contract.TLS_DIRECTORY}/tls.key",
         ],
-        "env": [dict(contract.POD_IP_VARIABLE)],
+        "env": [contract.pod_ip_variable()],
         "resources": {
             "requests": {"cpu": "10m", "memory": "32Mi"},
             "limits": {"cpu": "500m", "memory": "128Mi"},
@@ -144,7 +144,7 @@ def is_current(container: Mapping[str, Any], expected: Mapping[str, Any]) -> boo
 def was_injected(container: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
     """`container` differs from `expected` only in the image and the user."""
     return (
-        same_shape(container, expected)
+        same_shape(container, expected, expected["volumeMounts"])
         and container.get("args") == expected["args"]
         and has_variables(container, expected["env"], _FORBIDDEN_PREFIXES)
         and contains(container.get("securityContext"), security_without_user(expected))

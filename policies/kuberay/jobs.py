@@ -11,13 +11,16 @@ from policies.documents.untyped import as_dict, as_str
 from policies.kuberay.deletion_rules import deletion_refusals
 from policies.kuberay.problem import NotAccepted
 from policies.kuberay.schedule import is_schedule
-from policies.kuberay.values import as_int, is_placeholder
+from policies.kuberay.time_zone import may_be_time_zone
+from policies.kuberay.values import as_int, is_placeholder, may_be_yaml_object
 from policies.ray.operator import KubeRayOperator
+from policies.ray.runtime_env import runtime_environments
 from policies.ray.workload import ClusterSpec, Workload
 
 _CRON_GATE = "RayCronJob"
 _CLUSTER = "ray.io/cluster"
 _MODES = ("K8sJobMode", "HTTPMode", "InteractiveMode", "SidecarMode")
+_ENVIRONMENT = "runtimeEnvYAML"
 _SHUTDOWN = "shutdownAfterJobFinishes"
 
 
@@ -41,8 +44,20 @@ def job_refusals(workload: Workload, kuberay: KubeRayOperator) -> Iterator[NotAc
         message = "KubeRay refuses a RayJob without rayClusterSpec or clusterSelector"
         yield NotAccepted(message, place, "add rayClusterSpec")
     yield from _mode(spec, place, cluster)
+    yield from _runtime_environment(workload)
     if cluster and not kuberay.is_before(1, 6):
         yield from no_kubernetes_tokens(workload.kind, cluster)
+
+
+def _runtime_environment(workload: Workload) -> Iterator[NotAccepted]:
+    for environment in runtime_environments(workload):
+        if environment.field != _ENVIRONMENT or any(environment.parts):
+            continue
+        content = environment.content
+        if not is_placeholder(content) and not may_be_yaml_object(content):
+            message = f"KubeRay refuses {_ENVIRONMENT}: it is no YAML of an object"
+            remedy = "write an object, such as env_vars: {NAME: value}"
+            yield NotAccepted(message, environment.pointer, remedy)
 
 
 def no_kubernetes_tokens(kind: str, cluster: ClusterSpec) -> Iterator[NotAccepted]:
@@ -131,6 +146,13 @@ def _cron(spec: Mapping[str, Any], kuberay: KubeRayOperator) -> Iterator[NotAcce
         message = "KubeRay refuses the schedule: it is no cron expression"
         remedy = 'write minute, hour, day, month and day of the week (0 to 6), such as "0 3 * * *"'
         yield NotAccepted(message, place, remedy)
-    if spec.get("timeZone") == "" and not kuberay.is_before(1, 7):
-        message = "KubeRay (since 1.7) refuses an empty timeZone"
-        yield NotAccepted(message, ROOT / "spec" / "timeZone", "remove timeZone")
+    if not kuberay.is_before(1, 7):
+        yield from _time_zone(spec.get("timeZone"), ROOT / "spec" / "timeZone")
+
+
+def _time_zone(name: Any, place: Pointer) -> Iterator[NotAccepted]:
+    if name == "":
+        yield NotAccepted("KubeRay (since 1.7) refuses an empty timeZone", place, "remove timeZone")
+    elif isinstance(name, str) and not is_placeholder(name) and not may_be_time_zone(name):
+        message = "KubeRay (since 1.7) refuses the timeZone: it is no name of a time zone"
+        yield NotAccepted(message, place, "write a name such as Europe/Berlin or Etc/UTC")

@@ -3,6 +3,7 @@
 Source: `ParseStandard` of github.com/robfig/cron/v3.
 """
 
+from policies.kuberay.time_zone import may_be_time_zone
 from policies.kuberay.values import is_duration
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -29,6 +30,8 @@ def is_schedule(text: str) -> bool:
         return False
     zone, _, rest = text.partition(" ")
     if zone.startswith(("TZ=", "CRON_TZ=")):
+        if not may_be_time_zone(zone.partition("=")[2]):
+            return False
         text = rest.strip()
     if text.startswith("@"):
         return text in _DESCRIPTORS or (

@@ -3,6 +3,9 @@
 import re
 from typing import Any
 
+import yaml
+
+from policies.documents.yaml_scalars import scalar_value
 from policies.ray.pod import Container
 
 _DURATION = re.compile(
@@ -10,6 +13,8 @@ _DURATION = re.compile(
 )
 _WHOLE = re.compile(r"[-+]?[0-9]{1,18}")
 _ONLY_ZEROS = re.compile(r"[-+]?[0.a-zµμ]*")
+# Parsing takes time in a request, and no real runtime environment comes near this length.
+_MAX_YAML = 128 * 1024
 # Longer than every text that is read as a number or duration.
 _MAX_LENGTH = 200
 _LABEL_PART = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
@@ -71,6 +76,25 @@ def is_dns_1035_label(text: str) -> bool:
 def is_subdomain(text: str) -> bool:
     """True for a DNS name (RFC 1123), as most objects of Kubernetes have."""
     return len(text) <= _MAX_SUBDOMAIN and _SUBDOMAIN.fullmatch(text) is not None
+
+
+def may_be_yaml_object(text: str) -> bool:
+    """False for text that is no YAML, or whose first document is neither an object nor null."""
+    if len(text) > _MAX_YAML:
+        return True
+    is_first = True
+    try:
+        for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+            if isinstance(event, yaml.DocumentEndEvent):
+                return True
+            if isinstance(event, yaml.NodeEvent) and is_first:
+                is_first = False
+                is_null = isinstance(event, yaml.ScalarEvent) and scalar_value(event) is None
+                if not (is_null or isinstance(event, yaml.MappingStartEvent)):
+                    return False
+    except (yaml.YAMLError, ValueError):
+        return False
+    return True
 
 
 def variable(container: Container, name: str) -> str:

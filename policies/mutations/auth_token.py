@@ -1,15 +1,15 @@
 """Token authentication for Ray's ports that TLS does not protect."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
 from policies.documents.draft import Draft
 from policies.documents.untyped import as_dict, as_str
 from policies.injection.token_choice import Auth, TokenChoice, is_ours, token_choice
-from policies.model import Facts, Mutation
+from policies.model import MEMBERS, Facts, Mutation
 from policies.ray.auth import has_token_mode, missing_authentication, missing_token_mount
 from policies.ray.container_settings import token_secret_of
-from policies.ray.pod import Container, Pod
+from policies.ray.pod import Container, Pod, PodRole
 from policies.ray.workload import ClusterSpec, Workload
 
 
@@ -25,29 +25,34 @@ class AuthToken(Mutation):
     """
 
     id: ClassVar[str] = "auth-token"
+    kinds: ClassVar[frozenset[str]] = frozenset({"RayCluster", "Pod"})
+    roles: ClassVar[frozenset[PodRole]] = MEMBERS
 
-    def mutate(self, draft: Draft, workload: Workload, facts: Facts) -> Iterator[str]:
-        """Applies to RayClusters and their pods; KubeRay creates the Secret."""
+    def mutate(self, draft: Draft, workload: Workload, facts: Facts) -> Iterable[str]:
+        """Applies to RayClusters; KubeRay creates the Secret."""
+        cluster = workload.cluster
+        if cluster is None:
+            return ()
+        if facts.before is not None:
+            _restore(draft, cluster, facts.before)
+            return ()
+        return _request(draft, workload, cluster, facts)
+
+    def mutate_pod(self, draft: Draft, pod: Pod, workload: Workload, facts: Facts) -> Iterable[str]:
+        """Applies to the pods of a RayCluster, and not to its templates."""
         if workload.kind == "Pod":
-            for pod in self.pods(workload):
-                with draft.all_or_nothing():
-                    _complete(draft, pod)
-        elif workload.kind == "RayCluster" and workload.cluster is not None:
-            yield from _request(draft, workload, workload.cluster, facts)
+            _complete(draft, pod)
+        return ()
 
 
 def _request(draft: Draft, workload: Workload, cluster: ClusterSpec, facts: Facts) -> Iterator[str]:
-    if facts.before is not None:
-        _restore(draft, cluster, facts.before)
-        return
     choice = token_choice(workload, facts)
     # `auto` promises nothing; `auth-on` says what its clusters lack.
     if choice.obstacle and facts.injection.auth != "auto":
         state = "is used instead of Kubernetes tokens" if choice.options else "stays off"
         yield f"token authentication {state}: {choice.obstacle}"
     if choice.options:
-        with draft.all_or_nothing():
-            draft.fill(cluster.pointer, {"authOptions": dict(choice.options)})
+        draft.fill(cluster.pointer, "authOptions", dict(choice.options))
         yield _way_in(choice, workload, facts)
 
 
@@ -55,8 +60,7 @@ def _restore(draft: Draft, cluster: ClusterSpec, before: Workload) -> None:
     """Keep what was stored, because KubeRay recreates a cluster whose spec has changed."""
     stored = as_dict(before.cluster.spec.get("authOptions")) if before.cluster else {}
     if is_ours(stored) and cluster.spec.get("authOptions") is None:
-        with draft.all_or_nothing():
-            draft.fill(cluster.pointer, {"authOptions": dict(stored)})
+        draft.fill(cluster.pointer, "authOptions", stored)
 
 
 def _way_in(choice: TokenChoice, workload: Workload, facts: Facts) -> str:
@@ -90,11 +94,12 @@ def _complete_container(draft: Draft, container: Container, ray: Container) -> N
     missing = missing_authentication(container, ray)
     if not missing:
         return
-    draft.insert(container.pointer / "env", _length(container, "env"), list(map(dict, missing)))
+    draft.insert(container.pointer, "env", _length(container, "env"), list(map(dict, missing)))
     mount = missing_token_mount(container, ray)
     if mount is not None:
-        mounts = container.pointer / "volumeMounts"
-        draft.insert(mounts, _length(container, "volumeMounts"), [dict(mount)])
+        draft.insert(
+            container.pointer, "volumeMounts", _length(container, "volumeMounts"), [dict(mount)]
+        )
 
 
 def _length(container: Container, field: str) -> int:

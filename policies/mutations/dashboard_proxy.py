@@ -1,10 +1,9 @@
 """Kubernetes identities for the dashboard: a proxy that asks the API server about its users."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 from policies.documents.draft import Draft
-from policies.documents.pointer import Pointer
 from policies.documents.untyped import as_str, clipped
 from policies.injection import dashboard_proxy
 from policies.injection.dashboard_proxy import LOOPBACK, PORT, VOLUMES
@@ -36,24 +35,23 @@ class DashboardProxy(Mutation):
     """
 
     id: ClassVar[str] = "dashboard-proxy"
+    kinds: ClassVar[frozenset[str]] = frozenset({"RayCluster", "Pod"})
     roles: ClassVar[frozenset[PodRole]] = frozenset({PodRole.HEAD})
 
-    def mutate(self, draft: Draft, workload: Workload, facts: Facts) -> Iterator[str]:
+    def mutate_pod(self, draft: Draft, pod: Pod, workload: Workload, facts: Facts) -> Iterable[str]:
         """Changes the head of a RayCluster; KubeRay's head pods get the current image."""
-        for pod in self.pods(workload):
-            if workload.kind == "RayCluster" and workload.cluster:
-                yield from _mutate_head(draft, workload.cluster.head, workload, facts)
-            elif workload.is_kuberay_pod and has_dashboard_proxy(pod):
-                with draft.all_or_nothing():
-                    _complete(draft, pod, workload, facts)
+        if workload.cluster:
+            return _mutate_head(draft, workload.cluster.head, workload, facts)
+        if workload.is_kuberay_pod and has_dashboard_proxy(pod):
+            _complete(draft, pod, workload, facts)
+        return ()
 
 
 def _mutate_head(draft: Draft, head: Group, workload: Workload, facts: Facts) -> Iterator[str]:
     if facts.before is not None:
         before = facts.counterpart(head.pod)
         if before is not None and has_dashboard_proxy(before):
-            with draft.all_or_nothing():
-                _restore(draft, head, before)
+            _restore(draft, head, before)
         return
     if facts.injection.dashboard != "rbac-proxy" or _stays_as_it_is(workload):
         return
@@ -61,11 +59,10 @@ def _mutate_head(draft: Draft, head: Group, workload: Workload, facts: Facts) ->
     if obstacle:
         yield f"the dashboard gets no proxy: {obstacle}"
         return
-    with draft.all_or_nothing():
-        draft.set(head.pointer / "rayStartParams" / _HOST, LOOPBACK)
-        _annotate(draft, head.pod, dashboard_proxy.authorization_of(head.pod, workload, facts))
-        if not facts.only_marks(workload):
-            _put_current(draft, head.pod, facts)
+    draft.set(head.pointer / "rayStartParams", _HOST, LOOPBACK)
+    _annotate(draft, head.pod, dashboard_proxy.authorization_of(head.pod, workload, facts))
+    if not facts.only_marks(workload):
+        _put_current(draft, head.pod, facts)
     # The second call for a request needs to say nothing.
     if not has_dashboard_proxy(head.pod):
         yield _way_in(workload, facts)
@@ -107,11 +104,11 @@ def _obstacle(head: Group) -> str:
 def _restore(draft: Draft, head: Group, before: Pod) -> None:
     """Keep what was stored, because KubeRay recreates a cluster whose spec has changed."""
     if head.start_params.get(_HOST) is None:
-        draft.set(head.pointer / "rayStartParams" / _HOST, LOOPBACK)
+        draft.set(head.pointer / "rayStartParams", _HOST, LOOPBACK)
     _annotate(draft, head.pod, as_str(before.annotations.get(AUTHORIZATION_ANNOTATION)))
     stored = before.container(DASHBOARD_PROXY)
     if stored is not None:
-        volumes = [raw for _, raw in before.volumes if raw.get("name") in VOLUMES]
+        volumes = [raw for _, raw in before.volumes if as_str(raw.get("name")) in VOLUMES]
         _put(draft, head.pod, stored.raw, volumes)
 
 
@@ -135,18 +132,17 @@ def _put(
 ) -> None:
     present = pod.container(DASHBOARD_PROXY)
     if present is None:
-        containers = pod.spec_pointer / "containers"
-        draft.insert(containers, _length(pod.spec.get("containers")), [dict(container)])
+        number = _length(pod.spec.get("containers"))
+        draft.insert(pod.spec_pointer, "containers", number, [container])
     elif present.list_name == "containers" and present.raw != container:
-        draft.replace(present.pointer, dict(container))
+        draft.replace(present.pointer, container)
     names = {as_str(volume.get("name")) for _, volume in pod.volumes}
-    missing = [dict(volume) for volume in volumes if volume["name"] not in names]
-    draft.insert(pod.spec_pointer / "volumes", _length(pod.spec.get("volumes")), missing)
+    missing = [volume for volume in volumes if volume["name"] not in names]
+    draft.insert(pod.spec_pointer, "volumes", _length(pod.spec.get("volumes")), missing)
 
 
 def _annotate(draft: Draft, pod: Pod, text: str) -> None:
-    place: Pointer = pod.pointer / "metadata" / "annotations"
-    draft.set(place / AUTHORIZATION_ANNOTATION, text)
+    draft.set(pod.pointer / "metadata" / "annotations", AUTHORIZATION_ANNOTATION, text)
 
 
 def _length(value: Any) -> int:

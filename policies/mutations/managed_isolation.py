@@ -1,6 +1,6 @@
 """NetworkPolicies of RayWarden for each new RayCluster."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from policies.documents.draft import Draft
@@ -26,13 +26,12 @@ class ManagedIsolation(Mutation):
     id: ClassVar[str] = "managed-isolation"
     needs_tls: ClassVar[bool] = False
 
-    def mutate(self, draft: Draft, workload: Workload, facts: Facts) -> Iterator[str]:
+    def mutate(self, draft: Draft, workload: Workload, facts: Facts) -> Iterable[str]:
         """Applies only to RayClusters, also in `marker` mode: KubeRay does not hash annotations."""
-        yield from ()
-        value = _annotation(workload, facts) if workload.kind == "RayCluster" else ""
+        value = _annotation(workload, facts)
         if value:
-            with draft.all_or_nothing():
-                draft.fill(_ANNOTATIONS, {ISOLATION_ANNOTATION: value})
+            draft.fill(_ANNOTATIONS, ISOLATION_ANNOTATION, value)
+        return ()
 
 
 def _restored(before: Mapping[str, Any]) -> str:

@@ -1,15 +1,17 @@
 """The address that a Ray node announces to its peers."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import ClassVar
 
-from policies.documents.draft import Draft
+from policies.documents.draft import Draft, UnreadableValueError
 from policies.documents.metadata import name_of
 from policies.documents.untyped import as_dict, as_str
 from policies.injection.contract import POD_IP_EXPANSION
 from policies.model import Facts, Mutation
 from policies.ray.pod import PodRole
 from policies.ray.workload import ClusterSpec, Group, Workload
+
+_PARAMETER = "node-ip-address"
 
 
 class NodeIpAddress(Mutation):
@@ -23,17 +25,15 @@ class NodeIpAddress(Mutation):
 
     id: ClassVar[str] = "node-ip-address"
 
-    def mutate(self, draft: Draft, workload: Workload, facts: Facts) -> Iterator[str]:
+    def mutate(self, draft: Draft, workload: Workload, facts: Facts) -> Iterable[str]:
         """Writes `rayStartParams.node-ip-address` into every group of a RayCluster.
 
-        Yields the reason if `fqdn` could not be used.
+        Returns the reason if `fqdn` could not be used.
         """
         cluster, mode = workload.cluster, facts.injection.node_ip_address
-        if workload.kind != "RayCluster" or cluster is None:
-            return
+        if cluster is None:
+            return ()
         obstacle = _obstacle_to_fqdn(cluster, workload) if mode == "fqdn" else ""
-        if obstacle and facts.before is None:
-            yield f"the head gets its pod IP as node-ip-address, not its service name: {obstacle}"
         for group in cluster.groups:
             if mode == "off":
                 address = ""
@@ -41,13 +41,19 @@ class NodeIpAddress(Mutation):
                 address = _head_fqdn(cluster, workload, facts)
             else:
                 address = POD_IP_EXPANSION
-            with draft.all_or_nothing():
-                _write(draft, group, _stored_address(group, address, facts))
+            _write(draft, group, _stored_address(group, address, facts))
+        if not obstacle or facts.before is not None:
+            return ()
+        return (f"the head gets its pod IP as node-ip-address, not its service name: {obstacle}",)
 
 
 def _write(draft: Draft, group: Group, address: str) -> None:
-    if address and group.pod.ray_container and group.start_params.get("node-ip-address") is None:
-        draft.set(group.pointer / "rayStartParams" / "node-ip-address", address)
+    if address and group.pod.ray_container and group.start_params.get(_PARAMETER) is None:
+        try:
+            draft.set(group.pointer / "rayStartParams", _PARAMETER, address)
+        except UnreadableValueError as problem:
+            # The other groups still get their address.
+            draft.leave(problem, len(draft.changes))
 
 
 def _stored_address(group: Group, default: str, facts: Facts) -> str:
@@ -60,7 +66,7 @@ def _stored_address(group: Group, default: str, facts: Facts) -> str:
     stored = before.counterpart(group) if before else None
     if stored is None:
         return default
-    address = as_str(stored.start_params.get("node-ip-address"))
+    address = as_str(stored.start_params.get(_PARAMETER))
     if address == POD_IP_EXPANSION or address.endswith(f".svc.{facts.injection.cluster_domain}"):
         return address
     return ""

@@ -1,15 +1,13 @@
 """The restricted Pod Security Standard, as a default."""
 
-from collections.abc import Iterator
-from typing import ClassVar
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
 
 from policies.documents.draft import Draft
 from policies.injection.security_context import defaults, takes_defaults
-from policies.model import Facts, Mutation, sticky
-from policies.ray.pod import PodRole
+from policies.model import MEMBERS, Facts, Mutation, sticky
+from policies.ray.pod import Pod, PodRole
 from policies.ray.workload import Workload
-
-_POD_DEFAULTS = {"seccompProfile": {"type": "RuntimeDefault"}}
 
 
 class PodSecurity(Mutation):
@@ -21,21 +19,21 @@ class PodSecurity(Mutation):
     """
 
     id: ClassVar[str] = "pod-security"
-    roles: ClassVar[frozenset[PodRole]] = Mutation.roles | {PodRole.SUBMITTER}
+    kinds: ClassVar[frozenset[str]] = frozenset({"RayCluster", "Pod"})
+    roles: ClassVar[frozenset[PodRole]] = MEMBERS | {PodRole.SUBMITTER}
 
-    def mutate(self, draft: Draft, workload: Workload, facts: Facts) -> Iterator[str]:
+    def mutate_pod(self, draft: Draft, pod: Pod, workload: Workload, facts: Facts) -> Iterable[str]:
         """Leaves a RayCluster in `marker` mode unchanged, and changes its pods instead."""
         if facts.only_marks(workload):
-            return
-        for pod in self.pods(workload):
-            before = facts.counterpart(pod)
-            with draft.all_or_nothing():
-                values = sticky(_POD_DEFAULTS, before.security_context if before else None)
-                draft.fill(pod.spec_pointer / "securityContext", values)
-                for container in pod.containers:
-                    if takes_defaults(container):
-                        stored = before.container(container.name) if before else None
-                        values = defaults(pod, container, facts.injection)
-                        values = sticky(values, stored.security_context if stored else None)
-                        draft.fill(container.pointer / "securityContext", values)
-        yield from ()
+            return ()
+        before = facts.counterpart(pod)
+        values: Mapping[str, Any] = {"seccompProfile": {"type": "RuntimeDefault"}}
+        values = sticky(values, before.security_context if before else None)
+        draft.fill(pod.spec_pointer, "securityContext", values)
+        for container in pod.containers:
+            if takes_defaults(container):
+                stored = before.container(container.name) if before else None
+                values = defaults(pod, container, facts.injection)
+                values = sticky(values, stored.security_context if stored else None)
+                draft.fill(container.pointer, "securityContext", values)
+        return ()

@@ -1,6 +1,6 @@
 """TLS for every connection between Ray processes."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -8,25 +8,26 @@ from policies.documents.draft import Draft
 from policies.documents.pointer import Pointer
 from policies.documents.untyped import as_str
 from policies.injection import contract, enroll_container
-from policies.model import Facts, Mutation
+from policies.model import MEMBERS, Facts, Mutation
 from policies.ray.pod import ENROLL_CONTAINER, Container, Pod, PodRole
 from policies.ray.workload import Workload
 
-_VARIABLES = frozenset(variable["name"] for variable in contract.VARIABLES)
+_LABELS = Pointer(("metadata", "labels"))
+_VARIABLES = frozenset({contract.POD_IP, *contract.RAY_TLS_VARIABLES})
 
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
     """What is added to one pod besides the variables and mounts of its containers."""
 
-    volumes: tuple[Mapping[str, Any], ...]
+    volumes: Sequence[Mapping[str, Any]]
     init_container: Mapping[str, Any] | None
     from_stored: bool
 
     @classmethod
     def fresh(cls, pod: Pod, secret: str, facts: Facts) -> "_Parts":
         enroll = None if secret else enroll_container.build(pod, facts)
-        return cls(tuple(contract.volumes(secret)), enroll, from_stored=False)
+        return cls(contract.volumes(secret), enroll, from_stored=False)
 
     @classmethod
     def stored(cls, before: Pod) -> "_Parts":
@@ -61,20 +62,22 @@ class RayTls(Mutation):
     """
 
     id: ClassVar[str] = "ray-tls"
-    roles: ClassVar[frozenset[PodRole]] = Mutation.roles | {PodRole.CLEANUP}
+    kinds: ClassVar[frozenset[str]] = frozenset({"RayCluster", "Pod"})
+    roles: ClassVar[frozenset[PodRole]] = MEMBERS | {PodRole.CLEANUP}
 
-    def mutate(self, draft: Draft, workload: Workload, facts: Facts) -> Iterator[str]:
-        """Marks the cluster and completes each pod. Only marks a RayCluster in `marker` mode."""
+    def mutate(self, draft: Draft, workload: Workload, facts: Facts) -> Iterable[str]:
+        """Marks the cluster."""
         if workload.kind == "RayCluster":
-            with draft.all_or_nothing():
-                draft.set(Pointer(("metadata", "labels", contract.MARKER_LABEL)), contract.MANAGED)
-        for pod in self.pods(workload):
-            with draft.all_or_nothing():
-                if pod.role is PodRole.CLEANUP:
-                    _remove_enrollment(draft, pod)
-                else:
-                    _inject(draft, workload, pod, facts)
-        yield from ()
+            draft.set(_LABELS, contract.MARKER_LABEL, contract.MANAGED)
+        return ()
+
+    def mutate_pod(self, draft: Draft, pod: Pod, workload: Workload, facts: Facts) -> Iterable[str]:
+        """Completes the pod. Only marks the templates of a RayCluster in `marker` mode."""
+        if pod.role is PodRole.CLEANUP:
+            _remove_enrollment(draft, pod)
+        else:
+            _inject(draft, workload, pod, facts)
+        return ()
 
 
 def _inject(draft: Draft, workload: Workload, pod: Pod, facts: Facts) -> None:
@@ -102,37 +105,35 @@ def _cluster_secret(workload: Workload, facts: Facts) -> str:
 
 def _mark_template(draft: Draft, pod: Pod, secret: str) -> None:
     """Mark a template. KubeRay copies its labels and annotations to its pods."""
-    draft.set(pod.pointer / "metadata" / "labels" / contract.MARKER_LABEL, contract.MANAGED)
+    metadata = pod.pointer / "metadata"
+    draft.set(metadata / "labels", contract.MARKER_LABEL, contract.MANAGED)
     if secret:
-        draft.set(pod.pointer / "metadata" / "annotations" / contract.SECRET_ANNOTATION, secret)
+        draft.set(metadata / "annotations", contract.SECRET_ANNOTATION, secret)
 
 
 def _put_parts(draft: Draft, pod: Pod, parts: _Parts, before: Pod | None) -> None:
     for container in _incomplete(pod, before):
-        present = container.variables.names
-        missing = [
-            dict(variable) for variable in contract.VARIABLES if variable["name"] not in present
-        ]
-        draft.insert(container.pointer / "env", 0, missing)
+        missing = contract.missing_variables(container.variables.names)
+        draft.insert(container.pointer, "env", 0, missing)
         _mount(draft, container)
     names = {as_str(volume.get("name")) for _, volume in pod.volumes}
     volumes = [volume for volume in parts.volumes if volume["name"] not in names]
-    draft.insert(pod.spec_pointer / "volumes", _length(pod.spec.get("volumes")), volumes)
+    draft.insert(pod.spec_pointer, "volumes", _length(pod.spec.get("volumes")), volumes)
     if parts.init_container:
         _put_first(draft, pod, parts)
 
 
-def _incomplete(pod: Pod, before: Pod | None) -> Iterator[Container]:
+def _incomplete(pod: Pod, before: Pod | None) -> Sequence[Container]:
     """The Ray containers, without those that were stored as such without any of the variables.
 
     A version of RayWarden that did not recognize them stored them so. They stay as they are,
     because another spec would make KubeRay restart a cluster.
     """
-    stored = before.ray_containers if before else ()
-    names = {
-        container.name for container in stored if _VARIABLES.isdisjoint(container.variables.names)
-    }
-    return (container for container in pod.ray_containers if container.name not in names)
+    if before is None:
+        return pod.ray_containers
+    stored = before.ray_containers
+    names = {item.name for item in stored if _VARIABLES.isdisjoint(item.variables.names)}
+    return [container for container in pod.ray_containers if container.name not in names]
 
 
 def _mount(draft: Draft, container: Container) -> None:
@@ -142,8 +143,8 @@ def _mount(draft: Draft, container: Container) -> None:
             return
         if contract.is_tls_directory(mount.get("mountPath")):
             return
-    mounts = container.pointer / "volumeMounts"
-    draft.insert(mounts, _length(container.raw.get("volumeMounts")), [dict(contract.TLS_MOUNT)])
+    number = _length(container.raw.get("volumeMounts"))
+    draft.insert(container.pointer, "volumeMounts", number, [dict(contract.TLS_MOUNT)])
 
 
 def _length(value: Any) -> int:
@@ -157,15 +158,14 @@ def _put_first(draft: Draft, pod: Pod, parts: _Parts) -> None:
         for container in pod.containers
         if container.list_name == "initContainers" and container.name == ENROLL_CONTAINER
     ]
-    init_containers = pod.spec_pointer / "initContainers"
-    if [container.pointer for container in existing] == [init_containers / 0]:
+    if len(existing) == 1 and existing[0].pointer[-1] == 0:
         if not parts.accepts(existing[0].raw):
-            draft.replace(init_containers / 0, parts.init_container)
+            draft.replace(existing[0].pointer, parts.init_container)
         return
     # From the end of the list, so that the pointers of the others stay valid.
     for container in reversed(existing):
         draft.remove(container.pointer)
-    draft.insert(init_containers, 0, [parts.init_container])
+    draft.insert(pod.spec_pointer, "initContainers", 0, [parts.init_container])
 
 
 def _remove_enrollment(draft: Draft, pod: Pod) -> None:

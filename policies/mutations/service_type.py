@@ -1,10 +1,10 @@
 """A head service that is reachable only inside the cluster."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import ClassVar
 
 from policies.documents.draft import Draft
-from policies.model import Facts, Mutation, sticky
+from policies.model import Facts, Mutation
 from policies.ray.workload import Workload
 
 
@@ -17,15 +17,12 @@ class ServiceType(Mutation):
 
     id: ClassVar[str] = "service-type"
 
-    def mutate(self, draft: Draft, workload: Workload, facts: Facts) -> Iterator[str]:
+    def mutate(self, draft: Draft, workload: Workload, facts: Facts) -> Iterable[str]:
         """Applies only to the head group of a RayCluster."""
-        yield from ()
         cluster = workload.cluster
-        if workload.kind != "RayCluster" or cluster is None or facts.only_marks(workload):
-            return
-        if not cluster.head.raw:
-            return
+        if cluster is None or facts.only_marks(workload) or not cluster.head.raw:
+            return ()
         stored = facts.before.cluster if facts.before else None
-        before = stored.head.raw if stored else None
-        with draft.all_or_nothing():
-            draft.fill(cluster.head.pointer, sticky({"serviceType": "ClusterIP"}, before))
+        if stored is None or stored.head.raw.get("serviceType") == "ClusterIP":
+            draft.fill(cluster.head.pointer, "serviceType", "ClusterIP")
+        return ()

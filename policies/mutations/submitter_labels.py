@@ -1,6 +1,6 @@
 """The labels by which NetworkPolicies let the submitter of a RayJob in."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import ClassVar
 
 from policies.cluster.related_object import RelatedObject
@@ -24,17 +24,18 @@ class SubmitterLabels(Mutation):
     """
 
     id: ClassVar[str] = "submitter-labels"
+    kinds: ClassVar[frozenset[str]] = frozenset({"Job"})
 
     def mutate_related_object(
         self, draft: Draft, related_object: RelatedObject, facts: Facts
-    ) -> Iterator[str]:
+    ) -> Iterable[str]:
         """Replaces other values, as KubeRay 1.7 does: they would name another RayJob."""
         labels = submitter_labels_in(related_object.labels)
         if _is_of_kuberay(related_object, facts):
             place = template_place(related_object.kind) / "metadata" / "labels"
             for name, value in labels.items():
-                draft.set(place / name, value)
-        yield from ()
+                draft.set(place, name, value)
+        return ()
 
 
 def _is_of_kuberay(job: RelatedObject, facts: Facts) -> bool:

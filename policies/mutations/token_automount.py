@@ -1,16 +1,16 @@
 """No Kubernetes API token in pods that do not need it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import ClassVar
 
 from policies.documents.draft import Draft
 from policies.injection.api_token import has_token, needs_token
 from policies.injection.token_choice import Auth, token_choice
-from policies.model import Facts, Mutation, sticky
-from policies.ray.pod import Pod
+from policies.model import MEMBERS, Facts, Mutation
+from policies.ray.pod import Pod, PodRole
 from policies.ray.workload import Workload
 
-_DEFAULT = {"automountServiceAccountToken": False}
+_FIELD = "automountServiceAccountToken"
 
 
 class TokenAutomount(Mutation):
@@ -22,19 +22,24 @@ class TokenAutomount(Mutation):
     """
 
     id: ClassVar[str] = "token-automount"
+    kinds: ClassVar[frozenset[str]] = frozenset({"RayCluster", "Pod"})
+    roles: ClassVar[frozenset[PodRole]] = MEMBERS
 
-    def mutate(self, draft: Draft, workload: Workload, facts: Facts) -> Iterator[str]:
+    def mutate_pod(self, draft: Draft, pod: Pod, workload: Workload, facts: Facts) -> Iterable[str]:
         """Skips pods that already mount a token: the field would no longer remove it."""
         if facts.only_marks(workload) or _gets_kubernetes_tokens(workload, facts):
-            return
-        for pod in self.pods(workload):
-            if needs_token(pod, workload):
-                if pod.spec.get("automountServiceAccountToken") is False:
-                    yield from _restore_token(draft, pod, facts)
-            elif not has_token(pod):
-                before = facts.counterpart(pod)
-                with draft.all_or_nothing():
-                    draft.fill(pod.spec_pointer, sticky(_DEFAULT, before.spec if before else None))
+            return ()
+        chosen = pod.spec.get(_FIELD)
+        # An author who chose true keeps it, whether the pod needs a token or not.
+        if chosen is not None and chosen is not False:
+            return ()
+        if needs_token(pod, workload):
+            return _restore_token(draft, pod, facts) if chosen is False else ()
+        if chosen is None and not has_token(pod):
+            before = facts.counterpart(pod)
+            if before is None or before.spec.get(_FIELD) is False:
+                draft.fill(pod.spec_pointer, _FIELD, False)
+        return ()
 
 
 def _gets_kubernetes_tokens(workload: Workload, facts: Facts) -> bool:
@@ -44,14 +49,13 @@ def _gets_kubernetes_tokens(workload: Workload, facts: Facts) -> bool:
     return token_choice(workload, facts).auth is Auth.KUBERNETES
 
 
-def _restore_token(draft: Draft, pod: Pod, facts: Facts) -> Iterator[str]:
+def _restore_token(draft: Draft, pod: Pod, facts: Facts) -> Iterable[str]:
     """Set the field to true if RayWarden set it to false, else warn the author.
 
     RayWarden set it to false if the stored pod did not need a token.
     """
     before = facts.counterpart(pod)
     if facts.before and before and not needs_token(before, facts.before):
-        with draft.all_or_nothing():
-            draft.set(pod.spec_pointer / "automountServiceAccountToken", True)
-    else:
-        yield f"the {pod.title} needs an API token: set automountServiceAccountToken: true"
+        draft.set(pod.spec_pointer, _FIELD, True)
+        return ()
+    return (f"the {pod.title} needs an API token: set {_FIELD}: true",)

@@ -9,7 +9,12 @@ from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 from typing import Any
 
-from policies.network.infrastructure import OPERATOR_LABELS, SIGNER_LABELS, Infrastructure
+from policies.network.infrastructure import (
+    OPERATOR_LABELS,
+    SIGNER_LABELS,
+    Infrastructure,
+    egress_to_dns,
+)
 from policies.network.parties import NAMESPACE_NAME, AddressParty, Outsiders, Party, PodParty
 from policies.network.policy import Direction, NetworkPolicy
 from policies.network.ports import Ports, merged, missing_from, shown
@@ -177,11 +182,8 @@ def _dns() -> TrafficNeed:
         Way(_KUBE_DNS, only(53), "UDP"),
         Way(_OPENSHIFT_DNS, only(5353), "UDP"),
     )
-    # At any address: node-local caches answer at the node's.
-    ports = [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]
-    ports.append({"protocol": "UDP", "port": 5353})
     consequence = "its pods cannot look up the name of the head"
-    return TrafficNeed("egress to DNS", consequence, Direction.EGRESS, ways, {"ports": ports})
+    return TrafficNeed("egress to DNS", consequence, Direction.EGRESS, ways, egress_to_dns())
 
 
 def _api_server(infrastructure: Infrastructure) -> TrafficNeed:

@@ -11,7 +11,12 @@ from typing import Any
 
 from policies.network.addresses import PRIVATE
 from policies.network.allowance import API_SERVER, INTERNET, Allowance
-from policies.network.infrastructure import OPERATOR_LABELS, SIGNER_LABELS, Infrastructure
+from policies.network.infrastructure import (
+    OPERATOR_LABELS,
+    SIGNER_LABELS,
+    Infrastructure,
+    egress_to_dns,
+)
 from policies.network.isolation import ClusterIsolation, IsolationMode
 from policies.network.parties import NAMESPACE_NAME
 from policies.network.policy import Direction
@@ -28,7 +33,6 @@ from policies.ray.membership import (
 
 _DEFAULTS: Ports = merged(map(span_of, FIXED_PORTS.values()))
 _API_SERVER_PORTS: Ports = (range(443, 444), range(6443, 6444))
-_DNS_PORTS = (53, 5353)
 # All addresses, without those that are not on the Internet. Networks choose addresses in the last
 # block to translate IPv6 to any IPv4 address, also to private ones (RFC 8215).
 _NOT_PUBLIC = (*map(ip_network, PRIVATE), ip_network("64:ff9b:1::/48"))
@@ -199,7 +203,7 @@ def _egress(
     """What the pods of the cluster may reach."""
     peer = {"podSelector": members.pods}
     yield _rule(Direction.EGRESS, "the members of this cluster reach each other", peer)
-    yield _dns()
+    yield WrittenRule("DNS, at any address: node-local caches use the node's", egress_to_dns())
     if infrastructure.signer:
         namespace, port = infrastructure.signer
         signer = {
@@ -219,13 +223,6 @@ def _egress(
             yield _to_internet(allowance.ports)
         elif not allowance.name:
             yield _allowed(Direction.EGRESS, allowance)
-
-
-def _dns() -> WrittenRule:
-    entries = [
-        {"protocol": protocol, "port": port} for port in _DNS_PORTS for protocol in ("UDP", "TCP")
-    ]
-    return WrittenRule("DNS, at any address: node-local caches use the node's", {"ports": entries})
 
 
 def _to_api_server(infrastructure: Infrastructure) -> Iterator[WrittenRule]:

@@ -22,8 +22,9 @@ PREFIXES = (
 )
 # KAI Scheduler and Run:ai share a GPU between pods that ask by annotation.
 SHARES = ("gpu-fraction", "gpu-memory")
-_NOT_DEVICES = frozenset({"cpu", "ephemeral-storage", "memory"})
-_DIGITS = frozenset("123456789")
+NOT_DEVICES = frozenset({"cpu", "ephemeral-storage", "memory"})
+# Quantities that begin like this are not zero, and nearly every quantity does.
+NOT_ZERO = frozenset("123456789")
 _NUMBER = re.compile(r"[-+]?[0-9.]{0,40}")
 
 
@@ -35,8 +36,7 @@ def is_accelerator(resource: str) -> bool:
 def is_zero(quantity: Any) -> bool:
     """True for a quantity that means none, such as `0`, `0Gi` or null."""
     text = quantity if isinstance(quantity, str) else str(quantity)
-    # Nearly every quantity begins like this.
-    if text[:1] in _DIGITS:
+    if text[:1] in NOT_ZERO:
         return False
     match = _NUMBER.match(text)
     return match is None or not match[0].strip("-+0.")
@@ -54,7 +54,7 @@ def accelerators_in(resources: Any) -> Collection[str]:
     for part in ("requests", "limits"):
         sizes = as_dict(parts.get(part))
         # Most containers ask for nothing else.
-        if not sizes.keys() <= _NOT_DEVICES:
+        if not sizes.keys() <= NOT_DEVICES:
             devices = filter(is_accelerator, sizes)
             names.update(name for name in devices if not is_zero(sizes[name]))
     return names
@@ -66,6 +66,8 @@ def gives_ray_gpus(group: Group) -> bool:
     KubeRay otherwise derives the number from the limits of the Ray container. `resources` takes
     precedence (KubeRay 1.7 `updateRayStartParamsResources`).
     """
+    if "num-gpus" not in group.start_params and "resources" not in group.raw:
+        return False
     number = group.start_params.get("num-gpus", 0)
     for name, size in as_dict(group.raw.get("resources")).items():
         if name.lower().endswith("gpu"):

@@ -74,11 +74,10 @@ def has_token_mode(container: Container) -> bool:
 
 def uses_kubernetes_tokens(container: Container, cluster: ClusterSpec | None) -> bool:
     """Ray asks the API server about each token, so no token of its own exists."""
-    entries = container.variables.of(KUBERNETES_TOKENS)
-    if entries:
+    if KUBERNETES_TOKENS in container.variables.names:
+        entries = container.variables.of(KUBERNETES_TOKENS)
         return all(as_str(entry.get("value")).lower() in _TRUE for _, entry in entries)
-    options = as_dict(cluster.spec.get("authOptions")) if cluster else {}
-    return options.get("enableK8sTokenAuth") is True
+    return cluster is not None and cluster.kubernetes_tokens
 
 
 def names_a_token(workload: Workload) -> bool:

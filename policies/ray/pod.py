@@ -47,12 +47,12 @@ class Container:
         raw: Mapping[str, Any],
         pointer: Pointer,
         list_name: str,
-        pod: "Pod | None" = None,
+        pod_title: str = "",
     ) -> None:
         self.raw = raw
         self.pointer = pointer
         self.list_name = list_name
-        self.pod = pod
+        self._pod_title = pod_title
         self.name = as_str(raw.get("name"))
         self.image = as_str(raw.get("image"))
         self.security_context = as_dict(raw.get("securityContext"))
@@ -60,9 +60,9 @@ class Container:
     @cached_property
     def title(self) -> str:
         """The container's name in messages."""
-        if self.pod is None:
+        if self.list_name == "options":
             return str(self.pointer[-1])
-        return f"container {clipped(self.name) or '(unnamed)'} of the {self.pod.title}"
+        return f"container {clipped(self.name) or '(unnamed)'} of the {self._pod_title}"
 
     @cached_property
     def variables(self) -> Variables:
@@ -122,7 +122,7 @@ class Pod:
         for list_name in _CONTAINER_LISTS:
             for index, raw in dict_items(self.spec.get(list_name)):
                 place = Pointer((*self.spec_pointer, list_name, index))
-                containers.append(Container(raw, place, list_name, self))
+                containers.append(Container(raw, place, list_name, self.title))
         return tuple(containers)
 
     @cached_property
@@ -132,6 +132,12 @@ class Pod:
             return None
         first = self.containers[0]
         return first if first.pointer[-2:] == ("containers", 0) else None
+
+    @property
+    def first_init_container(self) -> Container | None:
+        """The init container that runs before all others."""
+        inits = (item for item in self.containers if item.list_name == "initContainers")
+        return next(inits, None)
 
     @cached_property
     def ray_containers(self) -> tuple[Container, ...]:
@@ -143,11 +149,7 @@ class Pod:
         ray = self.ray_container
         if ray is None:
             return ()
-        return tuple(
-            container
-            for container in self.containers
-            if container is ray or _connects_to_ray(container, ray)
-        )
+        return tuple(container for container in self.containers if _connects_to_ray(container, ray))
 
     @cached_property
     def _by_name(self) -> dict[str, Container]:
@@ -162,7 +164,8 @@ def _connects_to_ray(container: Container, ray: Container) -> bool:
     if container.list_name == "ephemeralContainers" or container.name == ENROLL_CONTAINER:
         return False
     return (
-        container.name in RAY_CONTAINER_NAMES
+        container is ray
+        or container.name in RAY_CONTAINER_NAMES
         or container.image == ray.image != ""
         or is_ray_image(container.image)
         or bool(container.ray_starts)

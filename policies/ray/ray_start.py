@@ -1,11 +1,11 @@
 """`ray start` in plain words: what a container can run, and where it runs that."""
 
 import re
-from collections.abc import Mapping
-from itertools import islice
+from collections.abc import Mapping, Sequence
+from itertools import chain, islice
 from typing import Any
 
-from policies.documents.untyped import as_dict, as_str, dict_items
+from policies.documents.untyped import as_str, dict_items
 
 # A path inside a container, and the words at each.
 Place = tuple[str, ...]
@@ -13,14 +13,19 @@ Commands = Mapping[Place, list[str]]
 
 COMMAND: Place = ("command",)
 ARGS: Place = ("args",)
-_HANDLERS: tuple[Place, ...] = (
-    ("lifecycle", "postStart", "exec", "command"),
-    ("lifecycle", "preStop", "exec", "command"),
-    ("livenessProbe", "exec", "command"),
-    ("readinessProbe", "exec", "command"),
-    ("startupProbe", "exec", "command"),
-)
-_HANDLING = frozenset(place[0] for place in _HANDLERS)
+# The fields of a container that say what it can run, with the places in them.
+RUNNING: Mapping[str, Sequence[Place]] = {
+    "command": [COMMAND],
+    "args": [ARGS],
+    "lifecycle": [
+        ("lifecycle", "postStart", "exec", "command"),
+        ("lifecycle", "preStop", "exec", "command"),
+    ],
+    **{
+        probe: [(probe, "exec", "command")]
+        for probe in ("livenessProbe", "readinessProbe", "startupProbe")
+    },
+}
 # Options of `ray` itself can come between the two words. Every repetition is bounded, because the
 # text is untrusted and an unbounded pattern could backtrack for a long time.
 RAY_START = re.compile(r"\bray(?:\s+-\S{1,40}(?:\s+[^-\s]\S{0,40})?){0,4}\s+start\b")
@@ -36,23 +41,24 @@ _MAX_OVERLAP = 500
 def commands_in(container: Mapping[str, Any]) -> Commands:
     """Each list of words that a container can run: its command, arguments, hooks and probes."""
     commands: dict[Place, list[str]] = {}
-    for field in (COMMAND, ARGS):
-        if field[0] in container:
-            _add(commands, field, container[field[0]])
-    if not _HANDLING.isdisjoint(container):
-        for place in _HANDLERS:
-            if place[0] in container:
-                handler = as_dict(container[place[0]])
-                for name in place[1:-1]:
-                    handler = as_dict(handler.get(name))
-                _add(commands, place, handler.get(place[-1]))
+    for field, places in RUNNING.items():
+        if field in container:
+            for place in places:
+                words = words_at(place[1:], container[field])
+                if words:
+                    commands[place] = words
     return commands
 
 
-def _add(commands: dict[Place, list[str]], place: Place, value: Any) -> None:
-    words = [word for word in value if isinstance(word, str)] if isinstance(value, list) else []
-    if words:
-        commands[place] = words
+def words_at(path: Place, value: Any) -> list[str]:
+    """The words in the list at `path` in `value`; none if there is no list."""
+    for name in path:
+        value = value.get(name) if isinstance(value, dict) else None
+    if not isinstance(value, list):
+        return []
+    # Nearly every list has nothing else, and needs no closer look.
+    is_plain = set(map(type, value)) <= {str}
+    return value if is_plain else [word for word in value if isinstance(word, str)]
 
 
 def ray_starts(commands: Commands, container: Mapping[str, Any]) -> tuple[Place, ...]:
@@ -60,6 +66,10 @@ def ray_starts(commands: Commands, container: Mapping[str, Any]) -> tuple[Place,
 
     The arguments count also if they complete the command: `command: [ray]`, `args: [start]`.
     """
+    # The cheap test comes first: few commands contain the word or a variable.
+    text = " ".join(chain.from_iterable(commands.values()))
+    if "start" not in text and "$(" not in text:
+        return ()
     starts = [place for place, words in commands.items() if _runs(words, container)]
     in_two_parts = {COMMAND, ARGS} <= commands.keys() and {COMMAND, ARGS}.isdisjoint(starts)
     if in_two_parts:

@@ -145,6 +145,11 @@ class ClusterSpec:
     def autoscaling(self) -> bool:
         return self.spec.get("enableInTreeAutoscaling") is True
 
+    @cached_property
+    def kubernetes_tokens(self) -> bool:
+        """True if Ray asks the API server about its callers' tokens."""
+        return as_dict(self.spec.get("authOptions")).get("enableK8sTokenAuth") is True
+
     @property
     def kuberay_tls(self) -> bool:
         """True if KubeRay's own mTLS is enabled (`spec.tlsOptions.enabled`)."""

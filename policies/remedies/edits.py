@@ -17,6 +17,14 @@ class SetMember:
 
 
 @dataclass(frozen=True, slots=True)
+class Rename:
+    """Give the member at `pointer` another name; no member has that name yet."""
+
+    pointer: Pointer
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Remove:
     """Remove the member or the list item at `pointer`."""
 
@@ -40,7 +48,7 @@ class Create:
     document: dict[str, Any]
 
 
-Edit = SetMember | Remove | Append | Create
+Edit = SetMember | Rename | Remove | Append | Create
 
 
 class ContradictionError(ValueError):
@@ -53,24 +61,44 @@ def carried_out(document: Any, edits: Iterable[Edit]) -> Any:
     Raises ContradictionError.
     """
     result = _copied(document)
-    removals, values = [], []
+    removals, values, renames = [], [], []
     for edit in edits:
         if isinstance(edit, Remove):
             removals.append(edit.pointer)
+        elif isinstance(edit, Rename):
+            renames.append(edit)
         elif isinstance(edit, SetMember):
-            _put(_made(result, edit.pointer.parent), edit.pointer[-1], _copied(edit.value))
+            _set(result, edit)
             values.append(edit)
-            if edit.replaces:
-                _made(result, edit.pointer.parent).pop(edit.replaces, None)
         elif isinstance(edit, Append):
             _appended(_made(result, edit.pointer.parent), edit.pointer[-1], _copied(edit.value))
     _check(result, values)
+    _remove_all(result, removals)
+    # From the inside out, so that each is found under its old name.
+    for rename in sorted(set(renames), key=lambda edit: len(edit.pointer), reverse=True):
+        _rename(rename.pointer.parent.read(result), rename.pointer[-1], rename.name)
+    return result
+
+
+def _set(document: Any, edit: SetMember) -> None:
+    _put(_made(document, edit.pointer.parent), edit.pointer[-1], _copied(edit.value))
+    if edit.replaces:
+        _made(document, edit.pointer.parent).pop(edit.replaces, None)
+
+
+def _remove_all(document: Any, pointers: Iterable[Pointer]) -> None:
     # From the end of lists, so that positions stay valid.
-    for pointer in sorted(set(removals), key=_order, reverse=True):
-        holder = pointer.parent.read(result)
+    for pointer in sorted(set(pointers), key=_order, reverse=True):
+        holder = pointer.parent.read(document)
         if _holds(holder, pointer[-1]):
             del holder[pointer[-1]]
-    return result
+
+
+def _rename(holder: Any, name: str | int, new: str) -> None:
+    is_member = isinstance(holder, dict) and isinstance(name, str)
+    if not is_member or name not in holder or new in holder:
+        raise ContradictionError
+    holder[new] = holder.pop(name)
 
 
 def _check(document: Any, edits: Iterable[SetMember]) -> None:

@@ -1,9 +1,9 @@
 """Remediations that can be carried out: their text, read as edits of the object.
 
-The grammar is `set NAME: VALUE [instead of OLD]`, `remove NAME [from LIST]` and `add to LIST of the
-NetworkPolicy NAME: VALUE`, at the start. Later parts may be `, and NAME: VALUE`, `; remove NAME
-from LIST` and `kubectl create serviceaccount|quota`. The text is the only source, so that what
-people read and what `review --fix` does cannot differ.
+The grammar is `set NAME: VALUE [instead of OLD]`, `remove NAME [from LIST]`, `rename NAME to NAME`
+and `add to LIST of the NetworkPolicy NAME: VALUE`, at the start. Later parts may be `, and NAME:
+VALUE`, `; remove NAME from LIST` and `kubectl create serviceaccount|quota`. The text is the only
+source, so that what people read and what `review --fix` does cannot differ.
 """
 
 import re
@@ -14,9 +14,9 @@ from typing import Any
 
 from policies.documents.pointer import ROOT, Pointer
 from policies.documents.untrusted_yaml import UntrustedYamlError, load_all
-from policies.documents.untyped import dict_items
+from policies.documents.untyped import as_dict, dict_items
 from policies.model import Violation
-from policies.remedies.edits import Append, Create, Edit, Remove, SetMember
+from policies.remedies.edits import Append, Create, Edit, Remove, Rename, SetMember
 
 
 class Choice(IntEnum):
@@ -46,6 +46,7 @@ _SET = re.compile(rf"set (?P<name>[\w./-]+): (?P<value>{_VALUE})(?P<rest>.*)", r
 _INSTEAD = re.compile(r" instead of (?P<old>\w+)")
 _AND_SET = re.compile(rf", and (?P<name>\w+): (?P<value>{_VALUE})(?P<rest>.*)", re.DOTALL)
 _REMOVE = re.compile(r"remove (?P<name>[^\s,;]+)(?: from \w+)?(?P<rest>$|[,;] .*)", re.DOTALL)
+_RENAME = re.compile(r"rename (?P<old>[^\s,;]+) to (?P<new>[\w.-]+)$")
 _REMOVE_IN_LIST = re.compile(r"; remove (?P<name>\w+) from (?P<list>\w+)$")
 _APPEND = re.compile(
     r"add to (?P<list>\w+) of the NetworkPolicy (?P<object>[^\s:]+): (?P<value>\{.*\})$"
@@ -71,6 +72,8 @@ def remedy_of(violation: Violation, document: Any) -> Remedy:
         return _removal(removal, violation.pointer, document)
     if setting := _SET.match(text):
         return _setting(setting, violation.pointer, document)
+    if renaming := _RENAME.match(text):
+        return _renaming(renaming, violation.pointer, document)
     if addition := _APPEND.match(text):
         value = _value(addition["value"])
         pointer = ROOT / "spec" / addition["list"]
@@ -85,6 +88,13 @@ def _removal(removal: re.Match[str], pointer: Pointer, document: Any) -> Remedy:
     if place is None:
         return _NOTHING
     return Remedy(_choice(removal["rest"]), (Remove(place),))
+
+
+def _renaming(renaming: re.Match[str], pointer: Pointer, document: Any) -> Remedy:
+    is_taken = renaming["new"] in as_dict(pointer.parent.read(document))
+    if pointer[-1:] != (renaming["old"],) or is_taken:
+        return _NOTHING
+    return Remedy(Choice.NONE, (Rename(pointer, renaming["new"]),))
 
 
 def _place_of(name: str, pointer: Pointer, document: Any) -> Pointer | None:

@@ -109,8 +109,10 @@ class AuthOn(Rule):
     ) -> Iterator[Violation]:
         """Every pod that serves Ray's ports must authenticate its callers."""
         cluster = workload.cluster
-        without_token = [pod for pod in pods if not all(map(has_token_mode, _servers(pod)))]
-        if not without_token or by_kuberay:
+        without_token: list[Pod] = []
+        if not by_kuberay:
+            without_token = [pod for pod in pods if not all(map(has_token_mode, _servers(pod)))]
+        if not without_token:
             yield from self._check_missing_tokens(workload, pods, by_kuberay)
             yield from self._check_kubernetes_tokens(workload, pods)
             yield from self._check_agent(workload, facts)
@@ -209,10 +211,10 @@ class AuthOn(Rule):
         """Containers that require a token without a visible source."""
         for pod in pods:
             for container in _servers(pod):
-                if uses_kubernetes_tokens(container, workload.cluster):
-                    continue
                 # KubeRay adds the token unless the author has named it, even with an empty value.
                 if by_kuberay and TOKEN not in container.variables.names:
+                    continue
+                if uses_kubernetes_tokens(container, workload.cluster):
                     continue
                 if not any(token_sources(container, pod)):
                     yield self.violation(

@@ -1,7 +1,6 @@
 """What KubeRay, or the API server by KubeRay's definitions, would not accept."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import ClassVar
 
 from policies.kuberay.validation import KINDS, refusals
@@ -40,6 +39,6 @@ class KuberayAccepts(Rule):
         if facts.as_written:
             for refusal in facts.as_written.refusals(kuberay):
                 found = self.violation(refusal.message, refusal.pointer, refusal.remediation)
-                yield replace(found, as_written=True)
+                yield found._replace(as_written=True)
         for refusal in refusals(workload, kuberay):
             yield self.violation(refusal.message, refusal.pointer, refusal.remediation)

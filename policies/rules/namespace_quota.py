@@ -6,7 +6,7 @@ from typing import ClassVar
 from policies.documents.pointer import ROOT
 from policies.documents.untyped import clipped
 from policies.model import Facts, Profile, Rule, Severity, Violation
-from policies.ray.accelerators import accelerators_in
+from policies.ray.accelerators import NOT_DEVICES, accelerators_in
 from policies.ray.workload import Workload
 
 # No node has more; each of them is named in every message.
@@ -57,6 +57,9 @@ class NamespaceQuota(Rule):
 def _accelerators(workload: Workload) -> list[str]:
     """The GPUs and similar devices that the containers ask for, in a fixed order."""
     names = set[str]()
+    # Most containers ask for nothing else.
+    if workload.summary.resources <= NOT_DEVICES:
+        return []
     for container in workload.containers:
         resources = container.raw.get("resources")
         if resources:

@@ -9,6 +9,7 @@ from pydantic import Field
 from policies.documents.patterns import matches_any
 from policies.documents.pointer import Pointer
 from policies.documents.untyped import as_dict, as_str, clipped, dict_items
+from policies.injection.contract import ENROLLED
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.ray.pod import Container, Pod
 from policies.ray.workload import Workload
@@ -52,15 +53,21 @@ class NoCaKeyInPods(Rule):
     )
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
-        for pod in workload.pods if not _SOURCES.isdisjoint(workload.summary.fields) else ():
-            for index, volume in pod.volumes:
-                if not _SOURCES.isdisjoint(volume):
-                    place = pod.spec_pointer / "volumes" / index
-                    for source, pointer in _sources(volume, place):
-                        yield from self._check_source(source, pointer, volume, pod)
-        for container in workload.containers:
-            for index, entry in container.variables.references:
-                yield from self._check_variable(container, index, entry)
+        if not _SOURCES.isdisjoint(workload.summary.volume_fields):
+            for pod in workload.pods:
+                yield from self._check_volumes(pod)
+        if "secretKeyRef" in workload.summary.sources:
+            for container in workload.containers:
+                for index, entry in container.variables.references:
+                    yield from self._check_variable(container, index, entry)
+
+    def _check_volumes(self, pod: Pod) -> Iterator[Violation]:
+        for index, volume in pod.volumes:
+            if _SOURCES.isdisjoint(volume) or volume in ENROLLED:
+                continue
+            place = pod.spec_pointer / "volumes" / index
+            for source, pointer in _sources(volume, place):
+                yield from self._check_source(source, pointer, volume, pod)
 
     def _check_source(
         self, source: Mapping[str, Any], pointer: Pointer, volume: Mapping[str, Any], pod: Pod

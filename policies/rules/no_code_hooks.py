@@ -176,10 +176,9 @@ class NoCodeHooks(Rule):
 
 def _may_have_hooks(workload: Workload) -> bool:
     """A variable or a command is worth a closer look; most workloads have none."""
-    commands = workload.summary.command_text
     return (
-        "$(" in commands
-        or any(map(_is_named, _NAMES.findall(commands)))
+        workload.summary.expands_literals
+        or any(map(_is_named, _NAMES.findall(workload.summary.command_text)))
         or not _NAMED.isdisjoint(workload.summary.variables)
         or _DEBUG_PREFIX in workload.summary.variable_text
     )

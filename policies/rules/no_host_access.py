@@ -1,12 +1,13 @@
 """Ray pods do not share namespaces or ports with the node."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from policies.documents.pointer import Pointer
 from policies.documents.untyped import as_dict, as_str, dict_items
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.ray.pod import Container, Pod
+from policies.ray.summary import Summary
 from policies.ray.workload import Workload
 
 # The last one shares nothing with the node, and the baseline Pod Security Standard allows it.
@@ -21,7 +22,6 @@ SHARED = {
 _PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
 _HOOKS = ("postStart", "preStop")
 _HANDLING = frozenset({*_PROBES, "lifecycle"})
-_FIELDS = frozenset({*SHARED, "hostPort", *_HANDLING})
 _HANDLERS = ("httpGet", "tcpSocket")
 
 
@@ -45,9 +45,10 @@ class NoHostAccess(Rule):
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
         fields = workload.summary.fields
-        if _FIELDS.isdisjoint(fields):
-            return
         has_ports, may_share = "hostPort" in fields, not SHARED.keys().isdisjoint(fields)
+        has_hosts = not _HANDLING.isdisjoint(fields) and _names_hosts(workload.summary)
+        if not (has_ports or may_share or has_hosts):
+            return
         for pod in workload.pods:
             for field, level in SHARED.items() if may_share else ():
                 if pod.spec.get(field) is True:
@@ -57,7 +58,7 @@ class NoHostAccess(Rule):
             for container in pod.containers:
                 if has_ports and "ports" in container.raw:
                     yield from self._check_ports(container, pod)
-                if not _HANDLING.isdisjoint(container.raw) and _names_a_host(container.raw):
+                if has_hosts:
                     yield from self._check_probes(container, pod)
 
     def _check_ports(self, container: Container, pod: Pod) -> Iterator[Violation]:
@@ -93,12 +94,13 @@ class NoHostAccess(Rule):
                 )
 
 
-def _names_a_host(raw: Mapping[str, Any]) -> bool:
-    """A probe or lifecycle hook may name a host; asked first, because it is fast."""
-    for name in _PROBES:
-        if name in raw and _has_host(raw[name]):
+def _names_hosts(summary: Summary) -> bool:
+    """A probe or lifecycle hook of some container may name a host."""
+    for name in filter(summary.fields.__contains__, _PROBES):
+        if any(map(_has_host, summary.values_of(name))):
             return True
-    return "lifecycle" in raw and any(map(_has_host, as_dict(raw["lifecycle"]).values()))
+    lifecycles = summary.values_of("lifecycle") if "lifecycle" in summary.fields else ()
+    return any(_has_host(hook) for part in lifecycles for hook in as_dict(part).values())
 
 
 def _has_host(handler: Any) -> bool:

@@ -5,8 +5,8 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
+from policies.documents.paths import normal_path
 from policies.documents.untyped import as_dict, as_str, clipped
-from policies.injection.contract import normal_path
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.ray.pod import Pod, PodRole
 from policies.ray.workload import Workload
@@ -34,7 +34,7 @@ class NoHostPath(Rule):
     )
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
-        if "hostPath" not in workload.summary.fields:
+        if "hostPath" not in workload.summary.volume_fields:
             return
         for pod in workload.pods:
             writers = _writers(pod, workload)

@@ -16,6 +16,7 @@ from policies.documents.credentials import (
 )
 from policies.documents.pointer import ROOT, Pointer
 from policies.documents.untyped import as_dict, as_str, clipped
+from policies.injection.own_variables import OWN_VARIABLES, variables_of_others
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.ray.commands import commands, literal_of, substituted
 from policies.ray.pod import Container
@@ -27,6 +28,8 @@ _FIX = f"set {_REFERENCE} instead of value, and put the credential into that Sec
 _FIX_ELSEWHERE = f"move it to a Secret, and give the container a variable with {_REFERENCE}"
 _FIX_RUNTIME_ENV = f"move it to a Secret, and give the Ray containers a variable with {_REFERENCE}"
 _FIX_JOB = "let the job read it from its environment or from a mounted Secret"
+# Words in the command of RayWarden's init container, which assign nothing.
+_OWN_WORDS = frozenset({"--key-mode"})
 _JOBS = (ROOT / "spec", ROOT / "spec" / "jobTemplate")
 
 
@@ -79,8 +82,9 @@ class NoLiteralCredentials(Rule):
                     yield self.violation(message, place, _FIX + _keyless_hint(name, value))
 
     def _check_commands(self, workload: Workload) -> Iterator[Violation]:
-        text = workload.summary.command_text
-        if not may_name_credentials(text) and not marks_of_credentials(text):
+        summary = workload.summary
+        names = "\n".join(summary.command_words - _OWN_WORDS)
+        if not may_name_credentials(names) and not marks_of_credentials(summary.command_text):
             return
         harmless: set[str] = set()
         for container in workload.containers:
@@ -116,6 +120,8 @@ class NoLiteralCredentials(Rule):
             pointer = Pointer((*workload.cluster.pointer, *place))
             yield self.violation("the Redis password is a literal", pointer, _FIX)
         for group in workload.cluster.groups:
+            if "redis" not in " ".join(group.start_params):
+                continue
             for name, value in group.start_params.items():
                 is_password = name.replace("_", "-") == "redis-password"
                 # `safe-ray-start-params` refuses references, too, but they are not literals.
@@ -155,9 +161,10 @@ class NoLiteralCredentials(Rule):
 
 def _named(workload: Workload) -> Set[str]:
     """The names of variables that may be a credential's."""
-    if not may_name_credentials(workload.summary.variable_text):
-        return frozenset()
-    return that_may_name_credentials(workload.summary.variables)
+    names = workload.summary.variables
+    if may_name_credentials(variables_of_others(workload)):
+        return that_may_name_credentials(names)
+    return that_may_name_credentials(names & OWN_VARIABLES)
 
 
 def _suspects(

@@ -1,8 +1,9 @@
 """Ray's processes cannot gain privileges."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from collections.abc import Iterator
+from typing import ClassVar
 
+from policies.documents.harmless import Harmless
 from policies.documents.untyped import str_items
 from policies.injection.security_context import EffectiveSecurityContext, effective_contexts
 from policies.model import Facts, Profile, Rule, Severity, Violation
@@ -27,14 +28,16 @@ class NoPrivilegeEscalation(Rule):
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
         # Most containers of a workload have equal contexts.
-        judged: Mapping[str, Any] | None = None
+        harmless = Harmless()
         for context in effective_contexts(workload, facts):
-            if context.own == judged:
+            own = context.own
+            # Asked of each: `false` equals 0, which the API server does not accept.
+            if own in harmless and own.get("allowPrivilegeEscalation") is False:
                 continue
             findings = list(self._check_context(context))
             yield from findings
             if not findings:
-                judged = context.own
+                harmless.remember(own)
 
     def _check_context(self, context: EffectiveSecurityContext) -> Iterator[Violation]:
         if context.own.get("allowPrivilegeEscalation") is not False:

@@ -1,10 +1,11 @@
 """Ray containers stay within the baseline Pod Security Standard."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from pydantic import Field
 
+from policies.documents.harmless import Harmless
 from policies.documents.patterns import matches_any
 from policies.documents.pointer import Pointer
 from policies.documents.untyped import as_dict, as_str, dict_items, str_items
@@ -59,8 +60,8 @@ _PROFILES = {"seccompProfile": "seccomp", "appArmorProfile": "AppArmor"}
 _FIELDS = frozenset(
     {"add", "privileged", "procMount", "seLinuxOptions", "sysctls", "windowsOptions", *_PROFILES}
 )
-# Comparing with more contexts would take longer than judging another one.
-_MOST_JUDGED = 4
+# What most pods have, and nothing is wrong with.
+_USUAL: Sequence[Mapping[str, Any]] = ({}, {"seccompProfile": {"type": "RuntimeDefault"}})
 _SANDBOX_PARAMETERS = "sandboxNamespaces, sandboxImages and sandboxHostUsers of no-privileged"
 _FIX_PROFILE = "set type: RuntimeDefault"
 _FIX_PROFILE_OF_RAY = (
@@ -114,17 +115,18 @@ class NoPrivileged(Rule):
         may_be_unsafe = not _FIELDS.isdisjoint(workload.summary.fields)
         sandboxes = self._sandboxes(workload, facts) if may_be_unsafe else ()
         for pod in workload.pods:
-            if pod.annotations or not _FIELDS.isdisjoint(pod.security_context) or sandboxes:
+            has_annotation = APPARMOR_ANNOTATION in "\n".join(pod.annotations)
+            if has_annotation or sandboxes or _needs_look(pod.security_context):
                 yield from self._check_pod(pod, sandboxes)
         # Most containers of a workload have equal contexts.
-        judged: list[Mapping[str, Any]] = []
+        harmless = Harmless()
         for container in workload.containers if may_be_unsafe else ():
-            if container.security_context in judged:
+            if container.security_context in harmless:
                 continue
             findings = list(self._check_container(container, workload, sandboxes))
             yield from findings
-            if not findings and not sandboxes and len(judged) < _MOST_JUDGED:
-                judged.append(container.security_context)
+            if not findings and not sandboxes and _has_no_switch(container.security_context):
+                harmless.remember(container.security_context)
 
     def _sandboxes(self, workload: Workload, facts: Facts) -> Collection[Pointer]:
         """The containers that are exempt, because they run Ray sandboxes."""
@@ -251,6 +253,15 @@ def _sandbox_containers(pod: Pod) -> Iterator[Container]:
         is_copy = ray and is_copy_of_ray(container) and container.image == ray.image
         if container is ray or is_copy:
             yield container
+
+
+def _needs_look(context: Mapping[str, Any]) -> bool:
+    return not _FIELDS.isdisjoint(context) and context not in _USUAL
+
+
+def _has_no_switch(context: Mapping[str, Any]) -> bool:
+    """Only texts and names decide about this context, and about all that are equal to it."""
+    return context.get("privileged", False) is False and "windowsOptions" not in context
 
 
 def _overrides_selinux(options: Mapping[str, Any]) -> bool:

@@ -39,14 +39,16 @@ class PinnedImages(Rule):
     )
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
+        # Options without an image get Ray's. The administrator chose RayWarden's images.
+        pinned = {"", *facts.own_images}
         for container in workload.containers:
             image = container.image
-            # Options without an image get Ray's. The administrator chose RayWarden's images.
-            if not image or digest_of(image) or image in facts.own_images:
+            if image in pinned:
                 continue
             tag = tag_of(image)
             moving = self._moving_word(tag)
-            if tag and not moving:
+            if digest_of(image) or (tag and not moving):
+                pinned.add(image)
                 continue
             problem = f"whose tag {tag} changes over time" if tag else "which has no tag"
             version = SUGGESTED if is_ray_image(image) else "VERSION"

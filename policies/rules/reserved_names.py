@@ -4,10 +4,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any, ClassVar
 
+from policies.documents.harmless import Harmless
+from policies.documents.paths import kernel_directory, normal_path
 from policies.documents.pointer import Pointer
 from policies.documents.untyped import as_dict, as_str, dict_items
 from policies.injection import contract, dashboard_proxy
 from policies.injection.contract import RESERVED_PREFIX, TLS_VOLUME, TOKEN_VOLUME, TlsBy
+from policies.injection.own_variables import OWN_VARIABLES, variables_of_others
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.ray.dashboard_proxy import (
     AUTHORIZATION_ANNOTATION,
@@ -19,20 +22,12 @@ from policies.ray.pod import ENROLL_CONTAINER, Container, Pod, PodRole
 from policies.ray.workload import Workload
 
 _VOLUMES = frozenset({TLS_VOLUME, TOKEN_VOLUME, *dashboard_proxy.VOLUMES})
-# The volumes of a pod that enrolls.
-_ENROLLED: Sequence[Mapping[str, Any]] = tuple(contract.volumes(""))
+_OWN_CONTAINERS = frozenset({ENROLL_CONTAINER, DASHBOARD_PROXY})
 _ENV_PREFIX = "RAYWARDEN_"
+_OWN_VARIABLES = frozenset(name for name in OWN_VARIABLES if name.startswith(_ENV_PREFIX))
 _RENAME = f"use a name that does not begin with {RESERVED_PREFIX}"
 _LABEL_PREFIX = "raywarden.io/"
-# Directories of the kernel. A link such as /proc/self/root leads to the container's root directory,
-# so a mount below it can cover the certificates (seen with runc 1.1.5).
-_KERNEL = frozenset({"proc", "sys", "dev"})
-# Files in /proc in which LXCFS shows a container its own limits.
-_OF_LXCFS = frozenset(
-    {"cpuinfo", "diskstats", "loadavg", "meminfo", "slabinfo", "stat", "swaps", "uptime"}
-)
-# Shared memory, message queues and huge pages are volumes that Kubernetes and Ray document.
-_MEMORY = ("shm", "mqueue", "hugepages")
+_PLACES = frozenset({"volumeMounts", "volumeDevices"})
 # Most mount paths have none of these, and every container has mounts.
 _HINT = re.compile(r"proc|sys|dev(?!/shm$)|\.\.", re.MULTILINE)
 _FROZEN = frozenset({RAY_CLUSTER_LABEL, NODE_TYPE_LABEL, GROUP_LABEL})
@@ -62,38 +57,49 @@ class ReservedNames(Rule):
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
         if facts.before and workload.kind == "Pod":
             yield from self._check_frozen_labels(workload, facts.before)
-        for pod in workload.pods:
-            yield from self._check_volumes(pod)
-            if workload.cluster and pod.role is not PodRole.SUBMITTER:
-                labels = _reserved(pod.labels, contract.MANAGED)
-                if labels:
-                    place = pod.pointer / "metadata" / "labels"
-                    yield from self._report_labels(labels, place, pod.title)
+        yield from self._check_pods(workload)
         yield from self._check_containers(workload, facts)
         yield from self._check_dashboard(workload, facts)
         for group in workload.cluster.groups if workload.cluster else ():
-            labels = _reserved(as_dict(group.raw.get("labels")), allowed=None)
-            if labels:
+            if "labels" in group.raw:
+                labels = _reserved(as_dict(group.raw["labels"]), allowed=None)
                 yield from self._report_labels(labels, group.pointer / "labels", group.title)
+
+    def _check_pods(self, workload: Workload) -> Iterator[Violation]:
+        # Most pods have equal volumes and labels.
+        harmless_volumes, harmless_labels = Harmless(), Harmless()
+        for pod in workload.pods:
+            own = _own_volumes(pod)
+            volumes = (pod.spec.get("volumes"), own)
+            if volumes not in harmless_volumes:
+                foreign = _foreign_volumes(pod, own)
+                yield from self._report_volumes(foreign, pod)
+                if not foreign:
+                    harmless_volumes.remember(volumes)
+            if not workload.cluster or pod.role is PodRole.SUBMITTER:
+                continue
+            if pod.labels not in harmless_labels:
+                labels = _reserved(pod.labels, contract.MANAGED)
+                place = pod.pointer / "metadata" / "labels"
+                yield from self._report_labels(labels, place, pod.title)
+                if not labels:
+                    harmless_labels.remember(pod.labels)
 
     def _check_containers(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
         # TLS that is set up by hand may use the directory, because Ray's documentation does.
         managed = contract.tls_by(workload) in (TlsBy.RAYWARDEN, TlsBy.NONE)
         ray_containers = set(workload.ray_containers)
-        reserved = {name for name in workload.summary.variables if name.startswith(_ENV_PREFIX)}
-        for container in workload.containers:
+        reserved = _reserved_variables(workload)
+        harmless = Harmless()
+        for container in _containers_of_others(workload, facts):
             if container.name.startswith(RESERVED_PREFIX):
-                if _is_own(container, workload, facts):
-                    continue
                 place = container.pointer / "name"
                 yield self.violation(f"{container.title} has a reserved name", place, _RENAME)
-            if reserved:
+            if not reserved.isdisjoint(container.variables.names):
                 yield from self._check_env(container, reserved)
-            speaks_ray = container in ray_containers or contract.uses_tls(container)
-            if container.mounts:
-                yield from self._check_mounts(container, managed and speaks_ray, workload)
-            if "volumeDevices" in container.raw:
-                yield from self._check_devices(container, managed and speaks_ray)
+            if not _PLACES.isdisjoint(container.raw):
+                speaks_ray = container in ray_containers or contract.uses_tls(container)
+                yield from self._check_places(container, managed and speaks_ray, workload, harmless)
 
     def _check_frozen_labels(self, pod: Workload, before: Workload) -> Iterator[Violation]:
         """The labels by which RayWarden manages a pod stay as they were when it was created."""
@@ -105,13 +111,13 @@ class ReservedNames(Rule):
                 message = f"this update changes the label {name} of a pod"
                 yield self.violation(message, place, "leave the label unchanged")
 
-    def _check_volumes(self, pod: Pod) -> Iterator[Violation]:
-        for index, volume in pod.volumes:
-            name = as_str(volume.get("name"))
-            if name.startswith(RESERVED_PREFIX) and volume not in _own_volumes(pod):
-                place = pod.spec_pointer / "volumes" / index
-                message = f"volume {name} of the {pod.title} has a reserved name but another source"
-                yield self.violation(message, place, _RENAME)
+    def _report_volumes(
+        self, foreign: Sequence[tuple[int, Mapping[str, Any]]], pod: Pod
+    ) -> Iterator[Violation]:
+        for index, volume in foreign:
+            place, title = pod.spec_pointer / "volumes" / index, f"the {pod.title}"
+            message = f"volume {volume['name']} of {title} has a reserved name but another source"
+            yield self.violation(message, place, _RENAME)
 
     def _report_labels(
         self, names: Sequence[str], pointer: Pointer, title: str
@@ -159,6 +165,19 @@ class ReservedNames(Rule):
                 evidence=as_str(host),
             )
 
+    def _check_places(
+        self, container: Container, uses_certificate: bool, workload: Workload, harmless: Harmless
+    ) -> Iterator[Violation]:
+        # Most containers have equal mounts.
+        mounts = (container.raw.get("volumeMounts"), uses_certificate)
+        if mounts not in harmless:
+            findings = list(self._check_mounts(container, uses_certificate, workload))
+            yield from findings
+            if not findings:
+                harmless.remember(mounts)
+        if "volumeDevices" in container.raw:
+            yield from self._check_devices(container, uses_certificate)
+
     def _check_mounts(
         self, container: Container, uses_certificate: bool, workload: Workload
     ) -> Iterator[Violation]:
@@ -167,36 +186,31 @@ class ReservedNames(Rule):
             if mount == contract.TLS_MOUNT and uses_certificate:
                 continue
             name, path = as_str(mount.get("name")), as_str(mount.get("mountPath"))
-            place, title = container.pointer / "volumeMounts" / index, container.title
+            title = f"{container.title} mounts"
+            elsewhere = f"set mountPath: /mnt/{name}, or another"
             if name in _VOLUMES:
-                message = f"{title} mounts RayWarden's volume {name}"
-                yield self.violation(message, place, f"remove {name} from volumeMounts")
+                message = f"{title} RayWarden's volume {name}"
+                remediation = f"remove {name} from volumeMounts"
             elif uses_certificate and contract.overlaps_tls_directory(path):
                 directory = contract.TLS_DIRECTORY
-                yield self.violation(
-                    f"{title} mounts {name} at {path}, which overlaps {directory}",
-                    place,
-                    f"set mountPath: /mnt/{name}, or another directory outside {directory}",
-                )
+                message = f"{title} {name} at {path}, which overlaps {directory}"
+                remediation = f"{elsewhere} directory outside {directory}"
             elif may_lead_elsewhere and ".." in path.split("/"):
-                yield self.violation(
-                    f"{title} mounts {name} at {path}, which can lead elsewhere through `..`",
-                    place,
-                    f"set mountPath: /mnt/{name}, or another path without `..`",
-                )
+                message = f"{title} {name} at {path}, which can lead elsewhere through `..`"
+                remediation = f"{elsewhere} path without `..`"
             elif may_lead_elsewhere and _is_of_the_kernel(path, name, workload):
-                yield self.violation(
-                    f"{title} mounts {name} at {path}, which belongs to the kernel",
-                    place,
-                    f"set mountPath: /mnt/{name}, or another path outside /proc, /sys and /dev",
-                )
+                message = f"{title} {name} at {path}, which belongs to the kernel"
+                remediation = f"{elsewhere} path outside /proc, /sys and /dev"
+            else:
+                continue
+            yield self.violation(message, container.pointer / "volumeMounts" / index, remediation)
 
     def _check_devices(self, container: Container, uses_certificate: bool) -> Iterator[Violation]:
         """A block device is a file that the author can fill, at a path that the author chooses."""
         for index, device in dict_items(container.raw["volumeDevices"]):
             name, path = as_str(device.get("name")), as_str(device.get("devicePath"))
             covers = uses_certificate and contract.overlaps_tls_directory(path)
-            if covers or ".." in path.split("/") or contract.normal_path(path)[:1] == ("proc",):
+            if covers or ".." in path.split("/") or normal_path(path)[:1] == ("proc",):
                 yield self.violation(
                     f"{container.title} places the device {name} at {path}, where it can hide "
                     "other files",
@@ -214,13 +228,28 @@ def _reserved(labels: Mapping[str, Any], allowed: str | None) -> Sequence[str]:
     return [name for name in names if name != contract.MARKER_LABEL or labels[name] != allowed]
 
 
-def _is_own(container: Container, workload: Workload, facts: Facts) -> bool:
-    """The container is RayWarden's. `tls-on` checks what the one that enrolls the pod does."""
-    if container.pod is None:
-        return False
-    if container.name == ENROLL_CONTAINER and container.list_name == "initContainers":
-        return True
-    return dashboard_proxy.is_ours(container, container.pod, workload, facts)
+def _reserved_variables(workload: Workload) -> Set[str]:
+    """The names of variables that begin with RayWarden's prefix."""
+    names = workload.summary.variables
+    if _ENV_PREFIX not in variables_of_others(workload):
+        return names & _OWN_VARIABLES
+    return {name for name in names if name.startswith(_ENV_PREFIX)}
+
+
+def _containers_of_others(workload: Workload, facts: Facts) -> Iterator[Container]:
+    """All but RayWarden's containers. `tls-on` checks what the one that enrolls the pod does."""
+    for pod in workload.pods:
+        for container in pod.containers:
+            has_name = container.name in _OWN_CONTAINERS
+            if not (has_name and _is_own(container, pod, workload, facts)):
+                yield container
+    yield from workload.options
+
+
+def _is_own(container: Container, pod: Pod, workload: Workload, facts: Facts) -> bool:
+    if container.name == ENROLL_CONTAINER:
+        return container.list_name == "initContainers"
+    return dashboard_proxy.is_ours(container, pod, workload, facts)
 
 
 def _has_own_authorization(pod: Pod, workload: Workload, facts: Facts) -> bool:
@@ -233,22 +262,28 @@ def _has_own_authorization(pod: Pod, workload: Workload, facts: Facts) -> bool:
 
 
 def _own_volumes(pod: Pod) -> Sequence[Mapping[str, Any]]:
-    secret, volumes = contract.own_secret(pod), _ENROLLED
+    secret, volumes = contract.own_secret(pod), contract.ENROLLED
     if secret:
-        volumes = tuple(contract.volumes(secret))
+        volumes = contract.volumes(secret)
     return (*volumes, *dashboard_proxy.volumes()) if has_dashboard_proxy(pod) else volumes
+
+
+def _foreign_volumes(
+    pod: Pod, own: Sequence[Mapping[str, Any]]
+) -> Sequence[tuple[int, Mapping[str, Any]]]:
+    """The volumes that have a reserved name but are none of RayWarden's `own`."""
+    return [
+        (index, volume)
+        for index, volume in pod.volumes
+        if as_str(volume.get("name")).startswith(RESERVED_PREFIX) and volume not in own
+    ]
 
 
 def _is_of_the_kernel(path: str, volume: str, workload: Workload) -> bool:
     """The mount path is in /proc, /sys or /dev, and no known use needs it there."""
-    parts = contract.normal_path(path)
-    if not parts or parts[0] not in _KERNEL:
-        return False
-    root, *rest = parts
-    if root == "proc":
-        return not (len(rest) == 1 and rest[0] in _OF_LXCFS)
-    if root == "dev" and rest and rest[0].startswith(_MEMORY):
-        return False
+    directory = kernel_directory(path)
+    if directory in ("", "proc"):
+        return bool(directory)
     return volume not in _host_paths(workload)
 
 

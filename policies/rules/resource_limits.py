@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
+from policies.documents.harmless import Harmless
 from policies.documents.pointer import Pointer
 from policies.documents.untyped import as_dict, as_str
 from policies.model import Facts, Profile, Rule, Severity, Violation
@@ -50,21 +51,23 @@ class ResourceLimits(Rule):
     )
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
+        complete = Harmless()
         for pod in workload.pods:
-            yield from self._check_pod(pod, workload)
+            yield from self._check_pod(pod, workload, complete)
         if workload.cluster:
-            yield from self._check_options(workload.cluster)
+            yield from self._check_options(workload.cluster, complete)
             for group in workload.cluster.groups:
                 yield from self._check_gpus(group)
 
-    def _check_pod(self, pod: Pod, workload: Workload) -> Iterator[Violation]:
+    def _check_pod(self, pod: Pod, workload: Workload, complete: Harmless) -> Iterator[Violation]:
         of_pod = as_dict(pod.spec.get("resources"))
+        has_variable = VISIBLE_DEVICES in workload.summary.variables
         for container in pod.containers:
             # Kubernetes allows no resources in ephemeral containers.
             if container.list_name == "ephemeralContainers" or container.name == ENROLL_CONTAINER:
                 continue
             own = as_dict(container.raw.get("resources"))
-            missing = self._missing(own, of_pod)
+            missing = self._missing(own, of_pod, complete)
             if missing:
                 example = self._completed(own, container in pod.ray_containers)
                 remediation = f"set resources: {example}, or other sizes that you need"
@@ -74,10 +77,10 @@ class ResourceLimits(Rule):
                     )
                 place, title = container.pointer / "resources", container.title
                 yield self._incomplete(title, missing, place, remediation)
-            if VISIBLE_DEVICES in container.variables.names:
+            if has_variable and VISIBLE_DEVICES in container.variables.names:
                 yield from self._check_visible_devices(container, pod)
 
-    def _check_options(self, cluster: ClusterSpec) -> Iterator[Violation]:
+    def _check_options(self, cluster: ClusterSpec, complete: Harmless) -> Iterator[Violation]:
         """Resources that replace KubeRay's own (`mergeAutoscalerOverrides` in `pod.go`)."""
         of_pod = as_dict(cluster.head.pod.spec.get("resources"))
         for options in cluster.options:
@@ -85,7 +88,7 @@ class ResourceLimits(Rule):
             own = options.raw.get("resources")
             if not is_used or not isinstance(own, dict):
                 continue
-            missing = self._missing(own, of_pod)
+            missing = self._missing(own, of_pod, complete)
             if missing:
                 place, title = options.pointer / "resources", str(options.pointer[-1])
                 example = self._completed(own, is_ray=False)
@@ -117,8 +120,15 @@ class ResourceLimits(Rule):
             f"remove {VISIBLE_DEVICES}; a limit for nvidia.com/gpu gives the container its GPUs",
         )
 
-    def _missing(self, own: Mapping[str, Any], of_pod: Mapping[str, Any]) -> list[str]:
+    def _missing(
+        self, own: Mapping[str, Any], of_pod: Mapping[str, Any], complete: Harmless
+    ) -> list[str]:
         """What `own` and `of_pod` do not set together, such as "cpu limits", in a fixed order."""
+        if own in complete:
+            return []
+        if _is_complete(own):
+            complete.remember(own)
+            return []
         requests, limits = as_dict(own.get("requests")), as_dict(own.get("limits"))
         missing_requests, missing_limits = [], []
         for name in _SIZES:
@@ -146,6 +156,20 @@ class ResourceLimits(Rule):
         for name in sorted(accelerators_in(resources)):
             limits.setdefault(name, requests.get(name))
         return f"{{requests: {_inline(requests)}, limits: {_inline(limits)}}}"
+
+
+def _is_complete(resources: Mapping[str, Any]) -> bool:
+    """Each size is a text that is not zero, and no other resource is asked for.
+
+    That is so for most containers, and for all resources that are equal.
+    """
+    for part in ("requests", "limits"):
+        sizes = resources.get(part)
+        if not isinstance(sizes, dict) or sizes.keys() != _SIZES.keys():
+            return False
+        if set(map(type, sizes.values())) != {str} or any(map(is_zero, sizes.values())):
+            return False
+    return True
 
 
 def _has_request(resources: Mapping[str, Any], name: str) -> bool:

@@ -6,9 +6,9 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
+from policies.documents.paths import normal_path, overlap
 from policies.documents.pointer import Pointer
 from policies.documents.untyped import as_str
-from policies.injection import contract
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.ray.commands import commands, expanded
 from policies.ray.membership import has_claims
@@ -78,32 +78,34 @@ class StartCommandIntact(Rule):
     )
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
-        metadata = Pointer(("metadata",))
-        yield from self._check_annotation(workload.annotations, metadata, "the annotation")
-        for pod in workload.pods:
-            if pod.pointer:
-                title = f"the annotation of the {pod.title}"
-                yield from self._check_annotation(pod.annotations, pod.pointer / "metadata", title)
+        yield from self._check_annotations(workload)
         if _may_change_the_start(workload):
             for container in workload.ray_containers:
                 yield from self._check_env(container)
                 yield from self._check_commands(container)
                 yield from self._check_mounts(container)
-        if "start" in workload.summary.command_text or "$(" in workload.summary.command_text:
+        summary = workload.summary
+        if "start" in summary.command_text or summary.expands_literals:
             for group in workload.cluster.groups if workload.cluster else ():
                 yield from self._check_own_start(group.pod)
             for container, place in _second_starts(workload):
                 yield from self._check_second_start(container, place)
 
-    def _check_annotation(
-        self, annotations: Mapping[str, Any], metadata: Pointer, title: str
-    ) -> Iterator[Violation]:
-        if as_str(annotations.get(_OVERWRITE)).lower() == "true":
-            yield self.violation(
-                f"{title} {_OVERWRITE} replaces KubeRay's start command",
-                metadata / "annotations" / _OVERWRITE,
-                f"remove {_OVERWRITE}, and the command as well",
-            )
+    def _check_annotations(self, workload: Workload) -> Iterator[Violation]:
+        metadata = Pointer(("metadata",))
+        if _overwrites(workload.annotations):
+            yield self._overwritten("the annotation", metadata)
+        for pod in workload.pods:
+            if pod.pointer and _overwrites(pod.annotations):
+                title = f"the annotation of the {pod.title}"
+                yield self._overwritten(title, pod.pointer / "metadata")
+
+    def _overwritten(self, title: str, metadata: Pointer) -> Violation:
+        return self.violation(
+            f"{title} {_OVERWRITE} replaces KubeRay's start command",
+            metadata / "annotations" / _OVERWRITE,
+            f"remove {_OVERWRITE}, and the command as well",
+        )
 
     def _check_env(self, container: Container) -> Iterator[Violation]:
         names = container.variables.names
@@ -120,7 +122,7 @@ class StartCommandIntact(Rule):
     def _check_mounts(self, container: Container) -> Iterator[Violation]:
         for index, mount in container.mounts:
             path, name = as_str(mount.get("mountPath")), as_str(mount.get("name"))
-            if _runs_code(contract.normal_path(path)):
+            if _runs_code(normal_path(path)):
                 yield self.violation(
                     f"{container.title} mounts {name} at {path}, which runs code before Ray starts",
                     container.pointer / "volumeMounts" / index,
@@ -170,12 +172,15 @@ class StartCommandIntact(Rule):
         )
 
 
+def _overwrites(annotations: Mapping[str, Any]) -> bool:
+    return _OVERWRITE in annotations and as_str(annotations[_OVERWRITE]).lower() == "true"
+
+
 def _may_change_the_start(workload: Workload) -> bool:
     """A variable, a command or a mount is worth a closer look; most workloads have none."""
-    commands = workload.summary.command_text
     return (
-        "$(" in commands
-        or _PROTECTED.search(commands) is not None
+        workload.summary.expands_literals
+        or _PROTECTED.search(workload.summary.command_text) is not None
         or not _RUNS_FIRST.isdisjoint(workload.summary.variables)
         or _FUNCTION in workload.summary.variable_text
         or _HINT.search(workload.summary.mount_paths) is not None
@@ -204,7 +209,7 @@ def _second_starts(workload: Workload) -> Iterator[tuple[Container, Place]]:
 
 def _runs_code(path: tuple[str, ...]) -> bool:
     """A mount there provides a file that the linker or Python runs in every process."""
-    if contract.overlap(path, _PRELOAD):
+    if overlap(path, _PRELOAD):
         return True
     *directories, file = path
     # Python also imports a package or a compiled module of this name. A mount into a package

@@ -1,8 +1,9 @@
 """Ray's connections are encrypted, and only members of the cluster can connect."""
 
-from collections.abc import Iterator
-from typing import ClassVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
 
+from policies.documents.harmless import Harmless
 from policies.documents.pointer import Pointer
 from policies.documents.untyped import as_str, clipped
 from policies.injection import contract, enroll_container
@@ -137,10 +138,14 @@ class TlsOn(Rule):
                 workload.cluster.pointer / "tlsOptions" / "enabled",
                 "remove tlsOptions, or delete the RayCluster and create it again with tlsOptions",
             )
+        # Most containers have equal mounts.
+        harmless = Harmless()
         for pod in pods:
-            yield from self._check_pod(pod, workload, facts)
+            yield from self._check_pod(pod, workload, facts, harmless)
 
-    def _check_pod(self, pod: Pod, workload: Workload, facts: Facts) -> Iterator[Violation]:
+    def _check_pod(
+        self, pod: Pod, workload: Workload, facts: Facts, harmless: Harmless
+    ) -> Iterator[Violation]:
         if workload.cluster and pod.ray_container is None:
             missing = "containers" if pod.raw else "template"
             yield self._baseline(
@@ -155,20 +160,21 @@ class TlsOn(Rule):
             message = f"the template of the {pod.title} lacks the label {label}: {value}"
             place = pod.pointer / "metadata" / "labels"
             yield self._baseline(message, place, "keep the label that RayWarden set")
-        has_volume = TLS_VOLUME in [volume.get("name") for _, volume in pod.volumes]
-        if not has_volume and contract.is_completed_later(pod, workload, facts):
+        secret = contract.own_secret(pod)
+        wanted = contract.volumes(secret) if secret else contract.ENROLLED
+        # RayWarden writes them last, where they take precedence.
+        has_all = [volume for _, volume in pod.volumes[-len(wanted) :]] == wanted
+        has_tls = has_all or TLS_VOLUME in [volume.get("name") for _, volume in pod.volumes]
+        if not has_tls and contract.is_completed_later(pod, workload, facts):
             return
         for container in pod.ray_containers:
-            yield from self._check_container(container)
-        yield from self._check_volumes(pod)
-        if not contract.own_secret(pod):
+            yield from self._check_container(container, harmless)
+        if not has_all:
+            yield from self._check_volumes(pod, wanted)
+        if not secret:
             yield from self._check_enrollment(pod, workload, facts)
 
-    def _check_volumes(self, pod: Pod) -> Iterator[Violation]:
-        wanted = list(contract.volumes(contract.own_secret(pod)))
-        # RayWarden writes them last, where they take precedence.
-        if [volume for _, volume in pod.volumes[-len(wanted) :]] == wanted:
-            return
+    def _check_volumes(self, pod: Pod, wanted: Sequence[Mapping[str, Any]]) -> Iterator[Violation]:
         volumes = {as_str(volume.get("name")): (index, volume) for index, volume in pod.volumes}
         place = pod.spec_pointer / "volumes"
         for expected in wanted:
@@ -182,52 +188,57 @@ class TlsOn(Rule):
                 message = f"volume {name} of the {pod.title} differs from what RayWarden injects"
                 yield self._baseline(message, place / index, _RECREATE)
 
-    def _check_container(self, container: Container) -> Iterator[Violation]:
-        title = container.title
+    def _check_container(self, container: Container, harmless: Harmless) -> Iterator[Violation]:
         if not container.variables.names >= RAY_TLS_VARIABLES.keys():
             missing = [name for name in RAY_TLS_VARIABLES if not container.variables.of(name)]
-            message = f"{title} does not set {', '.join(missing)}"
+            message = f"{container.title} does not set {', '.join(missing)}"
             remediation = "create the object again; RayWarden sets these variables"
             yield self._baseline(message, container.pointer / "env", remediation)
+        if container.raw.get("volumeMounts") in harmless:
+            return
         mounts = [
             mount
             for _, mount in container.mounts
             if contract.is_tls_directory(mount.get("mountPath"))
         ]
-        if mounts != [contract.TLS_MOUNT]:
+        if mounts == [contract.TLS_MOUNT]:
+            harmless.remember(container.raw.get("volumeMounts"))
+        else:
             message = (
-                f"{title} does not mount RayWarden's volume, and only this volume, at "
+                f"{container.title} does not mount RayWarden's volume, and only this volume, at "
                 f"{contract.TLS_DIRECTORY}"
             )
             yield self._baseline(message, container.pointer / "volumeMounts", _RECREATE)
 
     def _check_enrollment(self, pod: Pod, workload: Workload, facts: Facts) -> Iterator[Violation]:
-        expected = enroll_container.build(pod, facts)
-        is_pod = workload.kind == "Pod"
-        conforms = enroll_container.is_equivalent if is_pod else enroll_container.was_injected
-        inits = [
-            container for container in pod.containers if container.list_name == "initContainers"
-        ]
-        title = f"init container {ENROLL_CONTAINER} of the {pod.title}"
-        if not inits or inits[0].name != ENROLL_CONTAINER:
+        enroll = pod.first_init_container
+        expected = enroll_container.expected_in(pod, workload, facts)
+        if enroll is None or enroll.name != ENROLL_CONTAINER:
             message = f"the first init container of the {pod.title} is not {ENROLL_CONTAINER}"
             yield self._baseline(message, pod.spec_pointer / "initContainers", _RECREATE)
-        elif inits[0].raw == expected:
-            return
-        elif is_pod and _is_unchanged(inits[0], pod, facts):
+        elif enroll.raw != expected:
+            yield from self._check_other(enroll, expected, pod, facts, workload.kind == "Pod")
+
+    def _check_other(
+        self, enroll: Container, expected: Mapping[str, Any], pod: Pod, facts: Facts, is_pod: bool
+    ) -> Iterator[Violation]:
+        """An init container of RayWarden's name that is not the expected one."""
+        conforms = enroll_container.is_equivalent if is_pod else enroll_container.was_injected
+        title = f"init container {ENROLL_CONTAINER} of the {pod.title}"
+        if is_pod and _is_unchanged(enroll, pod, facts):
             # Another version of RayWarden may have completed this running pod. An update is checked
             # only for what it changes.
             return
-        elif is_pod and not _may_have_image(inits[0].image, expected["image"], pod, facts):
+        elif is_pod and not _may_have_image(enroll.image, expected["image"], pod, facts):
             yield self._baseline(
-                f"{title} uses the image {inits[0].image}, which is not RayWarden's",
-                inits[0].pointer / "image",
+                f"{title} uses the image {enroll.image}, which is not RayWarden's",
+                enroll.pointer / "image",
                 f"use the image {expected['image']}; if a mirror renames it, the administrator "
                 "sets RAYWARDEN_ENROLL_IMAGE",
             )
-        elif not conforms(inits[0].raw, expected):
+        elif not conforms(enroll.raw, expected):
             message = f"{title} differs from the one that RayWarden injects"
-            yield self._baseline(message, inits[0].pointer, _RECREATE)
+            yield self._baseline(message, enroll.pointer, _RECREATE)
 
     def _baseline(self, message: str, pointer: Pointer, remediation: str) -> Violation:
         return self.violation(message, pointer, remediation, profile=Profile.BASELINE)

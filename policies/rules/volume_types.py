@@ -41,6 +41,8 @@ class VolumeTypes(Rule):
     severity: ClassVar[Severity] = Severity.MEDIUM
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
+        if ACCEPTED.issuperset(workload.summary.volume_fields):
+            return
         for pod in workload.pods:
             for index, volume in pod.volumes:
                 if ACCEPTED.issuperset(volume):

@@ -21,6 +21,8 @@ HOST = "kubernetes.default"
 AUDIT_LOG = "audit.log"
 # A start takes some seconds; a busy machine may need much longer.
 _START_SECONDS = 60
+# More than any storage needs to get ready.
+_ATTEMPTS, _MOST_PAUSE_SECONDS = 10, 2
 ISSUER = "https://kubernetes.default.svc.cluster.local"
 
 
@@ -32,8 +34,9 @@ class ControlPlane:
         certificate, key = pki.certify("admin", "system:masters")
         context = ssl.create_default_context(cafile=pki.ca)
         context.load_cert_chain(certificate, key)
+        transport = _PatientTransport(verify=context, trust_env=False)
         self.server, self.ca, self.folder = f"https://127.0.0.1:{port}", pki.ca, folder
-        self.admin = httpx.Client(base_url=self.server, verify=context, trust_env=False)
+        self.admin = httpx.Client(base_url=self.server, transport=transport, trust_env=False)
         user = {"client-certificate": str(certificate), "client-key": str(key)}
         self.admin_kubeconfig = self._kubeconfig("admin", user)
         self._kubectl_program = kubectl()
@@ -123,6 +126,11 @@ class ControlPlane:
         """The port on 127.0.0.1."""
         return int(self.server.rpartition(":")[2])
 
+    @property
+    def process_id(self) -> int:
+        """The process of the API server."""
+        return self._api_server.process_id
+
     def token(self, namespace: str, account: str, **spec: Any) -> str:
         """A service account token, requested as the kubelet does."""
         path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token"
@@ -162,6 +170,23 @@ class ControlPlane:
         )
 
 
+class _PatientTransport(httpx.HTTPTransport):
+    """Comes again when the API server says so.
+
+    Since Kubernetes 1.36, it answers 429 while it prepares the storage of a new resource.
+    """
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        for _ in range(_ATTEMPTS):
+            response = super().handle_request(request)
+            seconds = response.headers.get("Retry-After", "")
+            if response.status_code != 429 or not seconds.isdecimal():
+                break
+            response.close()
+            time.sleep(min(int(seconds), _MOST_PAUSE_SECONDS))
+        return response
+
+
 class _Program:
     """A program that can be started repeatedly with the same flags."""
 
@@ -177,6 +202,11 @@ class _Program:
     @property
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
+
+    @property
+    def process_id(self) -> int:
+        assert self._process
+        return self._process.pid
 
     def start(self) -> None:
         with self.log.open("ab") as log:
@@ -212,6 +242,8 @@ def _api_server_flags(folder: Path, pki: Pki, etcd: str, port: int) -> dict[str,
         "advertise_address": "127.0.0.1",
         "secure_port": port,
         "endpoint_reconciler_type": "none",
+        # Services are reached at their endpoints, because nothing here routes their addresses.
+        "enable_aggregator_routing": "true",
         "service_cluster_ip_range": "10.0.0.0/24",
         "authorization_mode": "RBAC",
         "allow_privileged": "true",

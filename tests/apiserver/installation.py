@@ -91,8 +91,18 @@ class Installation:
         )
         return name
 
-    def register(self, first: "Replica", second: "Replica") -> None:
-        """Have the API server send worker pods to `second` and everything else to `first`."""
+    def register(
+        self,
+        first: "Replica",
+        second: "Replica",
+        *,
+        selectors: tuple[Object, Object] = (_OTHERS, _WORKERS),
+    ) -> None:
+        """Have the API server send what these selectors match to the first and to the second.
+
+        By default the second gets worker pods, and the first everything else.
+        """
+        others, workers = selectors
         self._register(
             lambda webhook, path: [
                 {
@@ -100,7 +110,7 @@ class Installation:
                     "name": f"{number}.{webhook['name']}",
                     "objectSelector": of,
                 }
-                for number, replica, of in (("one", first, _OTHERS), ("two", second, _WORKERS))
+                for number, replica, of in (("one", first, others), ("two", second, workers))
             ]
         )
 

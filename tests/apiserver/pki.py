@@ -34,9 +34,18 @@ class Pki:
         self.ca.write_bytes(certificate.public_bytes(Encoding.PEM))
 
     def certify(
-        self, name: str, organization: str = "", address: str = "127.0.0.1", host: str = ""
+        self,
+        name: str,
+        organization: str = "",
+        address: str = "127.0.0.1",
+        host: str = "",
+        *,
+        now: datetime | None = None,
     ) -> tuple[Path, Path]:
-        """Issue a certificate for client and server; returns its file and that of its key."""
+        """Issue a certificate for client and server; returns its file and that of its key.
+
+        It is valid from a day before `now` to a day after it.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         attributes = [x509.NameAttribute(NameOID.COMMON_NAME, name)]
         if organization:
@@ -45,9 +54,8 @@ class Pki:
         if host:
             alternatives.append(x509.DNSName(host))
         names = x509.SubjectAlternativeName(alternatives)
-        builder = self._builder(x509.Name(attributes), key.public_key()).add_extension(
-            names, critical=False
-        )
+        subject = x509.Name(attributes)
+        builder = self._builder(subject, key.public_key(), now).add_extension(names, critical=False)
         certificate = builder.sign(self._key, hashes.SHA256())
         certificate_file = self.folder / f"{name}.crt"
         key_file = write_key(self.folder / f"{name}.key", key)
@@ -55,9 +63,9 @@ class Pki:
         return certificate_file, key_file
 
     def _builder(
-        self, subject: x509.Name, key: ec.EllipticCurvePublicKey
+        self, subject: x509.Name, key: ec.EllipticCurvePublicKey, now: datetime | None = None
     ) -> x509.CertificateBuilder:
-        now = datetime.now(UTC)
+        now = now or datetime.now(UTC)
         builder = (
             x509.CertificateBuilder().subject_name(subject).issuer_name(self._name).public_key(key)
         )

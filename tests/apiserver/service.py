@@ -87,7 +87,8 @@ class Service:
                 upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", port)
                 ends.append(upstream_writer)
                 await asyncio.gather(_pipe(reader, upstream_writer), _pipe(upstream_reader, writer))
-        except OSError:
+        # Python 3.11 reports the cancellation of such a task as an error.
+        except (OSError, asyncio.CancelledError):
             pass
         finally:
             for end in ends:

@@ -82,7 +82,7 @@ def test_dry_runs_prove_that_admission_works(
     )
     assert findings["kubernetes-api/version"]["status"] == "ok"
     assert findings["permissions/permissions"]["message"] == (
-        "the server has every permission it needs (45)"
+        "the server has every permission it needs (47)"
     )
     assert {id for id, finding in findings.items() if finding["status"] == "failed"} == {
         "installation/replicas-ready"
@@ -268,3 +268,25 @@ def test_the_probe_can_read_what_it_needs(
     assert findings[f"probe {namespace}/probed/head"]["message"] == (
         "no running head pod has an address"
     )
+    pod = control_plane.make(
+        f"/api/v1/namespaces/{namespace}/pods",
+        {
+            "metadata": {
+                "name": "web-head",
+                "labels": {"raywarden.io/cluster": "web", "raywarden.io/role": "head"},
+            },
+            "spec": {
+                "serviceAccountName": "ray",
+                "containers": [{"name": "ray", "image": "rayproject/ray:2.60.0"}],
+            },
+        },
+    )
+    status = {
+        "status": {"phase": "Running", "podIP": "127.0.0.29", "podIPs": [{"ip": "127.0.0.29"}]}
+    }
+    control_plane.patch(
+        f"/api/v1/namespaces/{namespace}/pods/{pod['metadata']['name']}/status", status
+    )
+    _, findings = check(kubeconfig, installation, namespace, "--probe", f"{namespace}/web")
+    dialed = findings[f"probe {namespace}/web/tls"]["message"]
+    assert dialed == "web-head:10001 cannot be reached at 127.0.0.29:10001: Connection refused"

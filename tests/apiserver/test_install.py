@@ -3,8 +3,10 @@
 import base64
 import json
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 import yaml
@@ -19,10 +21,11 @@ from tests.apiserver.network_policies import (
     policies_in,
 )
 from tests.apiserver.permissions import REGISTRATION
-from tests.apiserver.pods import enroll, make_cluster, make_pods
+from tests.apiserver.pods import csr, enroll, give_address, make_cluster, make_pods, token_for
 from tests.apiserver.replica import Replica
 from tests.support.deployed import only, overlays, rendered
-from tests.support.factory import Object
+from tests.support.factory import Object, changed
+from tests.support.pod_tokens import TokenSigner
 from webhook.kube.permissions import permissions
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.xdist_group("apiserver")]
@@ -106,6 +109,7 @@ def test_the_server_uses_every_right_and_needs_no_other(
     enroll(
         control_plane, make_opted_in(control_plane, namespace), "10.1.0.2", tmp_path / "opted-in"
     )
+    ask_about_unknown(control_plane, installation, pair[0])
     # A seed with a generation of another installation: the replicas merge it with theirs.
     stored = control_plane.get(installation.secret)
     control_plane.patch(
@@ -131,6 +135,18 @@ def test_the_server_uses_every_right_and_needs_no_other(
         for right in permissions("raywarden")
     }
     assert set(used_rights(control_plane, installation.namespace)) == needed
+
+
+def ask_about_unknown(
+    control_plane: ControlPlane, installation: Installation, replica: Replica
+) -> None:
+    """Enroll with a key and for a RayCluster that memory lacks, so that the server must ask."""
+    cluster = make_cluster(control_plane, installation.team(unseen=""))
+    head, _ = make_pods(control_plane, changed(cluster, {"/metadata/uid": str(uuid4())}))
+    give_address(control_plane, head, "10.1.0.3")
+    forged = TokenSigner("ES256").token(head, time.time())
+    for token, status in ((forged, 401), (token_for(control_plane, head), 403)):
+        assert replica.enroll(installation.trust(), token, csr()).status_code == status
 
 
 def write_network_policies(control_plane: ControlPlane, installation: Installation) -> None:

@@ -22,8 +22,9 @@ from tests.apiserver.permissions import (
     without,
 )
 from tests.support.kube_conversation import following, problem
-from webhook.kube.adapters import KubeLive, KubeSeedStore, KubeWebhookConfigurations
+from webhook.kube.adapters import KubeSeedStore, KubeWebhookConfigurations
 from webhook.kube.api import KubeApi
+from webhook.kube.live import KubeLive
 from webhook.kube.request import ExpiredError, InvalidError, Resource
 from webhook.ports import ConflictError
 
@@ -110,12 +111,12 @@ def test_only_the_token_of_a_live_pod_for_raywarden_has_a_caller(
         )
         for token in (*invalid, of_deleted_pod):
             assert await live.caller(token) is None
-        worker = await live.pod(namespace, "worker-0")
+        worker = await live.pod(namespace, "worker-0", live_pod["metadata"]["uid"])
         assert worker and worker.uid == live_pod["metadata"]["uid"]
         assert worker.service_account == "raywarden"
-        assert await live.pod(namespace, "worker-1") is None
-        assert await live.pod(namespace, "../pods/worker-0") is None
-        assert await live.pod(namespace, "x?y=1#é ") is None
+        assert await live.pod(namespace, "worker-1", "uid") is None
+        assert await live.pod(namespace, "../pods/worker-0", "uid") is None
+        assert await live.pod(namespace, "x?y=1#é ", "uid") is None
 
     as_raywarden(control_plane, namespace, main)
 
@@ -247,7 +248,7 @@ def test_a_missing_right_is_named(
         live, services = KubeLive(api), Resource("", "v1", "services")
         await granted(lambda: api.get(NAMESPACES, "", namespace))
         requests: dict[str, Callable[[], Awaitable[Any]]] = {
-            "pods": lambda: live.pod(namespace, "x"),
+            "pods": lambda: live.pod(namespace, "x", "uid"),
             "tokenreviews": lambda: live.caller("x"),
             "secrets": KubeSeedStore(api, namespace).load,
             "services": lambda: anext(api.pages(services)),

@@ -24,8 +24,8 @@ from tests.apiserver.permissions import (
 )
 from tests.support.kube_conversation import following, until
 from tests.support.related_objects import quota_names
-from webhook.kube.adapters import KubeLive
 from webhook.kube.api import KubeApi
+from webhook.kube.live import KubeLive
 from webhook.kube.memory import NAMESPACES
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.xdist_group("apiserver")]

@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from policies.documents.draft import Draft
+from policies.documents.patch import operations_of
 from policies.documents.pointer import ROOT
 from tests.apiserver.control_plane import ControlPlane
 from tests.apiserver.installation import Installation, define, until
@@ -190,12 +191,12 @@ class Sidecars(BaseHTTPRequestHandler):
         draft, containers = Draft(pod), pod["spec"]["containers"]
         if not any(container["name"] == "sidecar" for container in containers):
             sidecar = {"name": "sidecar", "image": containers[0]["image"]}
-            draft.insert(ROOT / "spec" / "containers", len(containers), [sidecar])
+            draft.insert(ROOT / "spec", "containers", len(containers), [sidecar])
         response = {"uid": review["request"]["uid"], "allowed": True}
-        if draft.operations:
+        if draft.changes:
             response |= {
                 "patchType": "JSONPatch",
-                "patch": b64encode(json.dumps(draft.operations).encode()).decode(),
+                "patch": b64encode(json.dumps(operations_of(draft.changes)).encode()).decode(),
             }
         content = json.dumps(
             {"apiVersion": review["apiVersion"], "kind": review["kind"], "response": response}

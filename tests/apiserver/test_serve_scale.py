@@ -40,9 +40,11 @@ def installation(control_plane: ControlPlane) -> Iterator[Installation]:
     installed.unregister()
 
 
-def start(stack: ExitStack, installation: Installation, service: Service) -> Replica:
+def start(
+    stack: ExitStack, installation: Installation, service: Service, **settings: str
+) -> Replica:
     """Start one more replica behind the Service, without waiting until it is ready."""
-    settings = {"SIGNER_URL": service.enrollment, "DRAIN_SECONDS": "2"}
+    settings = {"SIGNER_URL": service.enrollment, "DRAIN_SECONDS": "2", **settings}
     service.replicas.append(stack.enter_context(serving(installation, **settings)))
     return service.replicas[-1]
 
@@ -101,6 +103,27 @@ def test_200_pods_at_concurrency_16(installation: Installation, service: Service
         assert len({response.json()["metadata"]["name"] for response in responses}) == 200
         shares = [replica.pods_let_in() - was for replica, was in zip(pair, before, strict=True)]
         assert sum(shares) == 200 and all(shares), f"not both replicas were called: {shares}"
+
+
+def test_a_replica_that_is_added_under_load_gets_its_share(
+    installation: Installation, service: Service
+) -> None:
+    """The API server keeps its connections; the servers close old ones without losing a call."""
+    with ExitStack() as stack:
+        first = start(stack, installation, service, MAX_CONNECTION_SECONDS="1")
+        with under_load(registered(installation, service)) as responses:
+            time.sleep(2)
+            added = start(stack, installation, service, MAX_CONNECTION_SECONDS="1")
+            added.wait_ready()
+            time.sleep(3)
+            before = [replica.pods_let_in() for replica in (first, added)]
+            time.sleep(6)
+            shares = [
+                replica.pods_let_in() - was
+                for replica, was in zip((first, added), before, strict=True)
+            ]
+        assert refused_or_unmutated(responses) == []
+        assert min(shares) > sum(shares) / 5, f"of pods for each replica: {shares}"
 
 
 def test_a_rolling_restart_under_load(installation: Installation, service: Service) -> None:

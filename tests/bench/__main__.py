@@ -1,10 +1,49 @@
-"""`python -m tests.bench`."""
+"""`python -m tests.bench [--publish] [PART ...]`."""
 
-from tests.bench import admission, enrollment, namespace_state, reviewing, scan, starting
+import sys
 
-admission.main()
-enrollment.main()
-namespace_state.main()
-starting.main()
-reviewing.main()
-scan.main()
+from tests.bench import (
+    admission,
+    enrollment,
+    figures,
+    namespace_state,
+    records,
+    reviewing,
+    scan,
+    starting,
+    watches,
+)
+
+_PARTS = {
+    "admission": admission.main,
+    "enrollment": enrollment.main,
+    "namespace-state": namespace_state.main,
+    "starting": starting.main,
+    "reviewing": reviewing.main,
+    "scan": scan.main,
+    "watches": watches.main,
+}
+
+
+def main(arguments: list[str]) -> str | None:
+    """Measure the named parts or all of them, and compare and record what they measured.
+
+    With `--publish` the documentation will show this machine's records; `make docs` writes it.
+    """
+    names = [argument for argument in arguments if argument != "--publish"] or list(_PARTS)
+    if unknown := [name for name in names if name not in _PARTS]:
+        return f"unknown part {unknown[0]}: choose from {', '.join(_PARTS)}"
+    for name in names:
+        _PARTS[name]()
+    file = records.machine_file()
+    before = records.read(file)
+    records.write(file, records.merged(before, figures.measured))
+    print("", *records.comparison(before, figures.measured), sep="\n")
+    if "--publish" in arguments:
+        published = records.merged(records.read(records.PUBLISHED), figures.measured)
+        records.write(records.PUBLISHED, published)
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

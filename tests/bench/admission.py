@@ -13,6 +13,7 @@ import orjson
 from policies.config import Policy
 from policies.model import Signer
 from tests.bench import load
+from tests.bench.figures import Column, Table
 from tests.support import factory, related_objects
 from tests.support.live_server import RunningServer, serving
 from tests.support.paths import FIXTURES
@@ -23,22 +24,26 @@ from webhook.manifests.state import ManifestNamespaces
 _FIXTURES = FIXTURES / "bench"
 # Some seconds for each figure: enough for a stable p99.
 _REQUESTS = 4000
-_WARM_UP = 400
 _ROUNDS = 7
+_ENFORCED = {"profiles": {"enforce": "restricted"}}
+_RUNS = 3
+# As most calls come: one by one, into cold caches.
+_PACED_REQUESTS = 200
+_PAUSE_SECONDS = 0.01
 
 
 def main() -> None:
-    """Print the time of each stage of a review, its growth, and the throughput of a server."""
+    """Measure each stage of a review, its growth, and the throughput of a server."""
     bodies = {file.stem: file.read_bytes() for file in sorted(_FIXTURES.glob("*.json"))}
-    _print_stages(bodies)
-    _print_growth()
+    _measure_stages(bodies)
+    _measure_growth()
+    _measure_neighbors()
     with serving() as server:
-        _print_load(server, bodies)
+        _measure_load(server, bodies)
 
 
-def _print_stages(bodies: dict[str, bytes]) -> None:
-    title = f"microseconds, best of {_ROUNDS}"
-    print(f"{title:<28}{'bytes':>8}{'parse':>8}{'decide':>8}{'encode':>8}")
+def _measure_stages(bodies: dict[str, bytes]) -> None:
+    table = Table("microseconds", Column("parse"), Column("decide"), Column("encode"))
     ca = "-----BEGIN CERTIFICATE-----\n" + "A" * 700 + "\n-----END CERTIFICATE-----\n"
     signer = Signer(
         "raywarden:0",
@@ -57,48 +62,45 @@ def _print_stages(bodies: dict[str, bytes]) -> None:
             sent = body if path == "mutate" else _mutated(body, reviewer)
             request = parse(sent)
             decision = review(request)
-            stages = (
-                _best(partial(parse, sent)),
-                _best(partial(review, request)),
-                _best(decision.response.encode),
+            table.add(
+                f"{path} {name}",
+                _microseconds(partial(parse, sent)),
+                _microseconds(partial(review, request)),
+                _microseconds(decision.response.encode),
             )
-            figures = "".join(f"{stage * 1e6:>8.0f}" for stage in stages)
-            print(f"{path + ' ' + name:<28}{len(sent):>8}{figures}")
 
 
-def _print_growth() -> None:
-    """Print whether validation, with all rules enforced, grows faster than the object.
-
-    Also print whether it grows with the number of objects in the cluster.
-    """
-    policy = {"profiles": {"enforce": "restricted"}}
-    print(f"\n{'validate, microseconds':<28}{'1':>8}{'10':>8}{'100':>8}{'each':>8}")
+def _measure_growth() -> None:
+    """Measure whether validation, with all rules enforced, grows faster than the object."""
+    columns = [Column(name) for name in ("1", "10", "100", "each")]
+    table = Table("validate, microseconds", *columns)
     for title, make in (
         ("containers of a pod", _containers),
         ("worker groups of a cluster", _groups),
     ):
-        figures = [_validated(factory.reviewer(policy), make(number)) for number in (1, 10, 100)]
-        each = (figures[2] - figures[1]) / 90
-        print(f"{title:<28}" + "".join(f"{figure * 1e6:>8.0f}" for figure in (*figures, each)))
-    print(f"\n{'validate, clusters known':<28}{'10':>8}{'10000':>8}{'of one namespace':>18}")
-    reviewers = [
-        factory.reviewer(policy, *_clusters(*sizes))
-        for sizes in ((10, 10), (10_000, 10), (10_000, 10_000))
-    ]
+        rounds = [_validated(factory.reviewer(_ENFORCED), make(number)) for number in (1, 10, 100)]
+        each = [(many - few) / 90 for few, many in zip(rounds[1], rounds[2], strict=True)]
+        table.add(title, *rounds, each)
+
+
+def _measure_neighbors() -> None:
+    """Measure whether validation costs more with more objects in the cluster."""
+    sizes = {"10": (10, 10), "10000": (10_000, 10), "in one": (10_000, 10_000)}
+    reviewers = [factory.reviewer(_ENFORCED, *_clusters(*size)) for size in sizes.values()]
     subjects = {
         "RayCluster": factory.ray_cluster(),
         "Pod": factory.head_pod(),
         "Service": related_objects.service(),
     }
+    table = Table("validate, microseconds, clusters known", *map(Column, sizes))
     for kind, document in subjects.items():
-        few, many, crowded = (_validated(reviewer, document) * 1e6 for reviewer in reviewers)
-        print(f"{kind + ', microseconds':<28}{few:>8.0f}{many:>8.0f}{crowded:>18.0f}")
+        table.add(kind, *(_validated(reviewer, document) for reviewer in reviewers))
 
 
-def _validated(reviewer: Reviewer, document: factory.Object) -> float:
-    """Seconds to validate an object that `reviewer` has mutated."""
+def _validated(reviewer: Reviewer, document: factory.Object) -> list[float]:
+    """Microseconds to validate an object that `reviewer` has mutated."""
     stored = dict(reviewer.mutated(factory.request(document)).document)
-    return _best(partial(reviewer.validate, factory.request(stored)))
+    return _microseconds(partial(reviewer.validate, factory.request(stored)))
 
 
 def _containers(number: int) -> factory.Object:
@@ -135,16 +137,16 @@ def _clusters(number: int, together: int) -> Iterator[factory.Object]:
         )
 
 
-def _best(work: Callable[[], object]) -> float:
-    """Seconds that `work` takes: the best of some rounds of 100 calls."""
+def _microseconds(work: Callable[[], object]) -> list[float]:
+    """Microseconds that `work` takes, in some rounds of 100 calls each."""
 
     def once() -> float:
         started = time.perf_counter()
         for _ in range(100):
             work()
-        return (time.perf_counter() - started) / 100
+        return (time.perf_counter() - started) / 100 * 1e6
 
-    return min(once() for _ in range(_ROUNDS))
+    return [once() for _ in range(_ROUNDS)]
 
 
 def _mutated(body: bytes, reviewer: Reviewer) -> bytes:
@@ -154,27 +156,56 @@ def _mutated(body: bytes, reviewer: Reviewer) -> bytes:
     return orjson.dumps(review)
 
 
-def _print_load(server: RunningServer, bodies: dict[str, bytes]) -> None:
-    print(
-        f"\n{'over TLS, one server process':<28}{'conns':>8}{'req/s':>8}{'p50 ms':>8}{'p99 ms':>8}"
+def _measure_load(server: RunningServer, bodies: dict[str, bytes]) -> None:
+    columns = (
+        Column("req/s", more_is_better=True),
+        Column("p50 ms", 2),
+        Column("p99 ms", 2),
+        Column("CPU us"),
     )
+    requests = dict(_requests(server, bodies))
+    port = server.admission_port
+    table = Table("over TLS, one server process", *columns)
+    for title, sent in requests.items():
+        for connections in (1, 8):
+            send = partial(
+                load.over_kept_connections, server, port, itertools.repeat(sent), connections
+            )
+            table.add(f"{title}, {connections} at once", *_sent(server, send, _REQUESTS))
+    table = Table("over TLS, one call every 10 ms", *columns[1:])
+    for title, sent in requests.items():
+        send = partial(load.paced, server, port, itertools.repeat(sent), _PAUSE_SECONDS)
+        _, *figures = _sent(server, send, _PACED_REQUESTS)
+        table.add(title, *figures)
+
+
+def _sent(
+    server: RunningServer, send: Callable[[int], load.Run], count: int
+) -> tuple[list[float], ...]:
+    """The figures of `load.rounds`, and the CPU time of the server in microseconds a request."""
+    send(count // 10)
+    runs, microseconds = [], []
+    for _ in range(_RUNS):
+        before = load.cpu_seconds(server.process.pid)
+        runs.append(send(count))
+        used = load.cpu_seconds(server.process.pid) - before
+        microseconds.append(used / count * 1e6)
+    return *load.rounds(runs), microseconds
+
+
+def _requests(server: RunningServer, bodies: dict[str, bytes]) -> Iterator[tuple[str, bytes]]:
+    """The requests that the API server sends for each object: before and after the mutation."""
     for name, body in bodies.items():
+        mutate = _request("/mutate", body)
         run = load.over_kept_connections(
-            server, server.admission_port, itertools.repeat(_request("/mutate", body)), 1, 1
+            server, server.admission_port, itertools.repeat(mutate), 1, 1
         )
         review = orjson.loads(body)
         patch = orjson.loads(run.last)["response"]["patch"]
         operations = orjson.loads(base64.b64decode(patch))
         review["request"]["object"] = jsonpatch.apply_patch(review["request"]["object"], operations)
-        for path, sent in (("/mutate", body), ("/validate", orjson.dumps(review))):
-            requests = itertools.repeat(_request(path, sent))
-            for connections in (1, 8):
-                send = partial(
-                    load.over_kept_connections, server, server.admission_port, requests, connections
-                )
-                send(_WARM_UP)
-                runs = [send(_REQUESTS) for _ in range(3)]
-                print(f"{path[1:] + ' ' + name:<28}{connections:>8}{load.figures(runs)}")
+        yield f"mutate {name}", mutate
+        yield f"validate {name}", _request("/validate", orjson.dumps(review))
 
 
 def _request(path: str, body: bytes) -> bytes:

@@ -6,10 +6,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.bench.figures import Column, Table
 from tests.support.fake_kube_api import FakeKubeApi
 from tests.support.kube_conversation import following, free_port, kubeconfig_for, listening, talk
-from webhook.kube.adapters import KubeLive
 from webhook.kube.api import KubeApi
+from webhook.kube.live import KubeLive
 
 _SIZES = (10, 10_000)
 _CALLS = 20_000
@@ -30,14 +31,14 @@ _KINDS = {
 
 
 def main() -> None:
-    """Print the cost of `state_of` with few and with many objects in the cluster."""
-    print(f"\n{'microseconds, best of ' + str(_ROUNDS):<28}{'listed in':>12}{'state_of':>9}")
+    """Measure the cost of `state_of` with few and with many objects in the cluster."""
+    table = Table("state of a namespace", Column("list s", 2), Column("read us", 2))
     for size in _SIZES:
         with tempfile.TemporaryDirectory() as folder:
-            talk(_measured(size, Path(folder)))
+            talk(_measured(table, size, Path(folder)))
 
 
-async def _measured(size: int, folder: Path) -> None:
+async def _measured(table: Table, size: int, folder: Path) -> None:
     fake = FakeKubeApi(free_port(), page_size=1000)
     _fill(fake, size)
     async with listening(fake), await KubeApi.connect(kubeconfig_for(fake, folder)) as api:
@@ -47,8 +48,7 @@ async def _measured(size: int, folder: Path) -> None:
             await asyncio.sleep(0.5)
             clusters = len(live.state_of("team-0").ray_clusters or ())
             title = f"{size} of each, {clusters} in one"
-            best = min(_measure_once(live) for _ in range(_ROUNDS))
-            print(f"{title:<28}{list_seconds:>10.2f} s{best:>9.2f}")
+            table.add(title, list_seconds, [_measure_once(live) for _ in range(_ROUNDS)])
 
 
 def _measure_once(live: KubeLive) -> float:

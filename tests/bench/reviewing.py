@@ -2,7 +2,6 @@
 
 import os
 import resource
-import statistics
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ from tempfile import TemporaryDirectory
 
 import yaml
 
+from tests.bench.figures import Column, Table
 from tests.support import factory
 
 _MANIFESTS = 1000
@@ -29,23 +29,25 @@ class Run:
 
 
 def main() -> None:
-    """Print the time for one manifest, and the manifests per second of a folder of them."""
+    """Measure the time for one manifest, and the manifests per second of a folder of them."""
     with TemporaryDirectory() as folder:
         files = [_write(Path(folder), number) for number in range(_MANIFESTS)]
         one = [_review(files[0]) for _ in range(_RUNS_OF_ONE)]
         many = [_review(Path(folder)) for _ in range(_RUNS_OF_MANY)]
-    print(f"\n{'raywarden review':<28}{'p50':>8}{'most':>8}")
-    for title, seconds in (
-        ("one manifest, milliseconds", [run.seconds for run in one]),
-        ("CPU", [run.cpu for run in one]),
-    ):
-        print(f"{title:<28}{statistics.median(seconds) * 1e3:>8.0f}{max(seconds) * 1e3:>8.0f}")
-    print(f"{f'{_MANIFESTS} manifests':<28}{'p50':>8}{'least':>8}")
-    for title, rates in (
-        ("manifests per second", [_MANIFESTS / run.seconds for run in many]),
-        ("per second of CPU", [_MANIFESTS / run.cpu for run in many]),
-    ):
-        print(f"{title:<28}{statistics.median(rates):>8.0f}{min(rates):>8.0f}")
+    table = Table("raywarden review, one manifest", Column("ms"), Column("CPU ms"))
+    table.add(
+        "from start to end", [run.seconds * 1e3 for run in one], [run.cpu * 1e3 for run in one]
+    )
+    table = Table(
+        f"raywarden review, {_MANIFESTS} manifests",
+        Column("per s", more_is_better=True),
+        Column("per CPU s", more_is_better=True),
+    )
+    table.add(
+        "manifests",
+        [_MANIFESTS / run.seconds for run in many],
+        [_MANIFESTS / run.cpu for run in many],
+    )
 
 
 def _write(folder: Path, number: int) -> Path:

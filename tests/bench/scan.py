@@ -12,8 +12,10 @@ from typing import Any
 
 from tests.apiserver.control_plane import ControlPlane
 from tests.apiserver.installation import define
+from tests.bench.figures import Column, Table
 from tests.support import factory
 from tests.support.factory import Object
+from webhook.reports.formats import ReportFormat
 
 _CLUSTERS = 2000
 _TEAMS = 100
@@ -22,8 +24,8 @@ _RAY_KINDS = ("RayCluster", "RayJob", "RayService", "RayCronJob")
 
 
 def main() -> None:
-    """Print the time, the CPU time and the memory of a scan of 10,000 objects."""
-    print(f"\n{'raywarden scan':<28}{'seconds':>10}{'CPU':>8}{'MiB':>8}")
+    """Measure the time, the CPU time and the memory of a scan of 10,000 objects."""
+    table = Table("raywarden scan", Column("seconds", 1), Column("CPU s", 1), Column("MiB"))
     assets = os.environ.get("KUBEBUILDER_ASSETS")
     if not assets:
         print("skipped: KUBEBUILDER_ASSETS names no folder with kube-apiserver and etcd")
@@ -33,10 +35,10 @@ def main() -> None:
         ControlPlane(Path(folder), Path(assets)) as control_plane,
     ):
         count = _fill(control_plane)
-        for format in ("text", "json"):
-            seconds, cpu, mebibytes = _scan(control_plane, f"{format}={folder}/report")
-            title = f"{count} objects, {format}"
-            print(f"{title:<28}{seconds:>10.1f}{cpu:>8.1f}{mebibytes:>8.0f}")
+        for format in ReportFormat:
+            table.add(
+                f"{count} objects, {format}", *_scan(control_plane, f"{format}={folder}/report")
+            )
 
 
 def _scan(control_plane: ControlPlane, output: str) -> tuple[float, float, float]:

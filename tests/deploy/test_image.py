@@ -14,6 +14,9 @@ from tests.support.paths import REPOSITORY
 from tests.tools.dockerfile import Stage, context, stages
 from webhook.settings import Settings
 
+# The image of the init container, and that of the server, which is built if no target is named.
+IMAGES = pytest.mark.parametrize("image", stages()[1:], ids=["enroll", "server"])
+
 
 @pytest.fixture
 def last() -> Stage:
@@ -25,9 +28,16 @@ def project() -> Any:
     return tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
 
 
-def test_the_entry_point_is_a_script_of_the_project(last: Stage, project: Any) -> None:
-    (command,) = json.loads(last.last("ENTRYPOINT").value)
+@IMAGES
+def test_the_entry_point_is_a_script_of_the_project(image: Stage, project: Any) -> None:
+    (command,) = json.loads(image.last("ENTRYPOINT").value)
     assert command in project["scripts"]
+
+
+def test_the_image_of_the_init_container_has_no_base() -> None:
+    _, enroll, _ = stages()
+    assert (enroll.base, enroll.name) == ("scratch", "enroll")
+    assert json.loads(enroll.last("CMD").value) == ["enroll"]
 
 
 def test_the_default_command_is_the_server(last: Stage) -> None:
@@ -37,8 +47,20 @@ def test_the_default_command_is_the_server(last: Stage) -> None:
     assert "until SIGTERM" in process.stdout
 
 
-def test_the_user_is_numeric_and_not_root(last: Stage) -> None:
-    user, group = last.last("USER").value.split(":")
+def test_the_image_of_the_init_container_has_no_other_command() -> None:
+    other = subprocess.run(
+        [sys.executable, "-m", "webhook.agent", "serve"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert other.returncode == 1
+    assert "this image only has `raywarden enroll`" in other.stderr
+
+
+@IMAGES
+def test_the_user_is_numeric_and_not_root(image: Stage) -> None:
+    user, group = image.last("USER").value.split(":")
     assert int(user) > 0 and int(group) > 0
 
 
@@ -52,20 +74,22 @@ def test_the_exposed_ports_are_those_of_the_server(last: Stage) -> None:
     assert {int(port) for port in last.last("EXPOSE").words} == set(ports.values())
 
 
-def test_the_labels_agree_with_the_project(last: Stage, project: Any) -> None:
+@IMAGES
+def test_the_labels_agree_with_the_project(image: Stage, project: Any) -> None:
     arguments: dict[str, str] = {}
-    for step in last.all("ARG"):
+    for step in image.all("ARG"):
         arguments |= step.pairs({})
     prefix = "org.opencontainers.image."
-    pairs = last.last("LABEL").pairs(arguments)
+    pairs = image.last("LABEL").pairs(arguments)
     labels = {name.removeprefix(prefix): value for name, value in pairs.items()}
     assert labels.keys() == {"title", "description", "licenses", "version"}
     assert (labels["licenses"], labels["version"]) == (project["license"], project["version"])
 
 
-def test_the_last_stage_runs_and_downloads_nothing(last: Stage) -> None:
-    assert not last.all("RUN") and not last.all("ADD")
-    assert [step.words[0] for step in last.all("COPY")] == ["--from=build"]
+@IMAGES
+def test_an_image_runs_and_downloads_nothing(image: Stage) -> None:
+    assert not image.all("RUN") and not image.all("ADD")
+    assert [step.words[0] for step in image.all("COPY")] == ["--from=build"]
 
 
 def test_every_package_is_installed_by_hash_or_without_a_network() -> None:
@@ -78,7 +102,8 @@ def test_every_package_is_installed_by_hash_or_without_a_network() -> None:
 
 def test_the_build_context_holds_only_what_is_copied() -> None:
     copied = {source for step in stages()[0].all("COPY") for source in step.words[:-1]}
-    assert {path.partition("/")[0] for path in context()} == copied
+    tops = {path.partition("/")[0] for path in context() if not path.startswith("deploy/image/")}
+    assert {*tops, "deploy/image"} == copied
     assert not [path for path in context() if path.endswith(".pyc")]
 
 

@@ -12,6 +12,7 @@ from tests.support import factory, registration, related_objects
 from tests.support.deployed import only, overlays, rendered, variables
 from tests.support.factory import Object
 from tests.support.paths import DEPLOY
+from webhook import __version__
 from webhook.settings import Settings
 
 FOLDERS = pytest.mark.parametrize("folder", overlays(), ids=lambda folder: folder.name)
@@ -30,11 +31,20 @@ class TestRendered:
                 )
 
     @FOLDERS
-    def test_init_containers_use_the_image_of_the_server(self, folder: Path) -> None:
+    def test_init_containers_use_the_small_image_of_the_same_version(self, folder: Path) -> None:
         deployment = only(rendered(folder), "Deployment")
         (container,) = deployment["spec"]["template"]["spec"]["containers"]
-        assert container["image"] == variables(deployment)["RAYWARDEN_ENROLL_IMAGE"]
-        assert container["image"].endswith(":0.1.0")
+        enroll = variables(deployment)["RAYWARDEN_ENROLL_IMAGE"]
+        assert enroll == f"{container['image']}-enroll"
+        assert container["image"].endswith(f":{__version__}")
+
+    @FOLDERS
+    def test_nothing_runs_as_root(self, folder: Path) -> None:
+        pod = only(rendered(folder), "Deployment")["spec"]["template"]["spec"]
+        ids = {pod["securityContext"].get(name) for name in ("runAsUser", "runAsGroup")}
+        # OpenShift chooses the user of each namespace, and refuses any other.
+        assert ids == ({None} if folder.name == "openshift" else {65532})
+        assert pod["securityContext"]["runAsNonRoot"] is True
 
     @FOLDERS
     def test_requests_in_raywardens_own_namespace_are_not_sent(self, folder: Path) -> None:

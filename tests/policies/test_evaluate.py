@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from policies import evaluate
 from policies.documents.pointer import ROOT
+from policies.mutate import mutate
 from policies.ray.workload import Kind
 from policies.registry import MUTATIONS
 from policies.rules.auth_on import AuthOn
@@ -193,8 +193,28 @@ def test_messages_are_short_and_printable() -> None:
     )
     lines = reviewer().validate(request(document)).response.message.splitlines()
     assert len(lines) == 51
-    assert lines[-1] == "... and 151 more"
+    assert lines[-1] == "... and 151 more; raywarden review shows all of them"
     assert all(len(line) <= 1000 and line.isprintable() for line in lines)
+
+
+def test_warnings_are_as_many_as_the_api_server_passes_on_in_full() -> None:
+    groups = [
+        {
+            **factory.cluster_spec()["workerGroupSpecs"][0],
+            "groupName": f"group-{number}",
+            "template": {"spec": {"containers": [{"name": "ray", "image": factory.IMAGE}]}},
+        }
+        for number in range(40)
+    ]
+    response = reviewer().validate(request(factory.ray_cluster(workerGroupSpecs=groups))).response
+    *shown, last = response.warnings
+    assert sum(map(len, response.warnings)) <= 4096
+    all_of_them = reviewer().verdict(request(factory.ray_cluster(workerGroupSpecs=groups))).warned
+    left_out = len(all_of_them) - len(shown)
+    assert last == f"... and {left_out} more; raywarden review shows all of them"
+    assert left_out > 0
+    assert len(shown) > 5
+    assert all("Fix: " in line for line in shown)
 
 
 def test_a_rule_that_raises_denies_and_names_itself(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,15 +263,14 @@ def test_a_rule_with_too_many_findings_denies(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_mutation_that_raises_is_left_out_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
     last = MUTATIONS[-1]
-    half = ROOT / "metadata" / "half"
 
     def broken(self: object, draft: Any, *_arguments: object) -> Any:
-        draft.set(half, "done")
+        draft.set(ROOT / "metadata", "half", "done")
         raise RuntimeError
 
     monkeypatch.setattr(type(last), "mutate", broken)
     document = factory.ray_cluster()
-    result = evaluate.mutate(Kind.of(document), document, factory.facts())
+    result = mutate(Kind.of(document), document, factory.facts())
     assert [failure.member for failure in result.failed] == ["ray-tls"]
     assert "half" not in result.document["metadata"]
     assert "pod-security" in result.mutations

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import re
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -11,6 +10,8 @@ from urllib.parse import unquote
 
 import jsonpatch
 from aiohttp import web
+
+from tests.support.selectors import is_selected
 
 Answer = Callable[[web.BaseRequest], Coroutine[Any, Any, web.StreamResponse]]
 
@@ -134,6 +135,8 @@ class FakeKubeApi:
         """Answer as a real API server would."""
         path = request.raw_path.partition("?")[0]
         if path in self.paths:
+            if path.endswith("/jwks") and "jwk-set+json" not in request.headers["Accept"]:
+                return _status(406, "only application/jwk-set+json is available")
             return self._answer_at(path)
         target = Target.of(path)
         verb = _verb(request, target)
@@ -172,7 +175,7 @@ class FakeKubeApi:
         items = [
             document
             for (plural, _, _), document in sorted(self.objects.items())
-            if target.contains(plural, document) and _selected(document, request.query)
+            if target.contains(plural, document) and is_selected(document, request.query)
         ]
         token = request.query.get("continue", "page 0+/=")
         start = int(token.removeprefix("page ").removesuffix("+/="))
@@ -223,7 +226,7 @@ class FakeKubeApi:
                     changed = self._changed
                     for event_version, event_type, plural, document in list(self._events):
                         if event_version > version and target.contains(plural, document):
-                            if not _selected(document, request.query):
+                            if not is_selected(document, request.query):
                                 event_type = "DELETED"
                             await response.write(_event_line(event_type, document))
                             version = event_version
@@ -247,31 +250,18 @@ def _verb(request: web.BaseRequest, target: Target) -> str:
     return {"GET": "get", "POST": "create", "PUT": "update", "PATCH": "patch"}[request.method]
 
 
-def _selected(document: Mapping[str, Any], query: Mapping[str, str]) -> bool:
-    """Whether the labels match: `name`, `!name`, `name=value`, `name!=value`, `name in (value)`."""
-    terms = filter(None, re.split(r",(?![^(]*\))", query.get("labelSelector", "")))
-    return all(_matches(term, document["metadata"].get("labels", {})) for term in terms)
+def _status(code: int, message: str, details: Mapping[str, Any] | None = None) -> web.Response:
+    status = {"kind": "Status", "code": code, "message": message, "details": details or {}}
+    return web.json_response(status, status=code)
 
 
-def _matches(term: str, labels: Mapping[str, str]) -> bool:
-    name, equal, value = term.partition("=")
-    if equal:
-        return (labels.get(name.rstrip("!")) == value) is not name.endswith("!")
-    name, operator, values = term.partition(" in ")
-    if operator:
-        return labels.get(name) in [value.strip() for value in values.strip("()").split(",")]
-    return (term.lstrip("!") in labels) is not term.startswith("!")
-
-
-def _status(code: int, message: str) -> web.Response:
-    return web.json_response({"kind": "Status", "code": code, "message": message}, status=code)
-
-
-def fails(status: int, message: str = "", **headers: str) -> Answer:
+def fails(
+    status: int, message: str = "", details: Mapping[str, Any] | None = None, **headers: str
+) -> Answer:
     """A fault: a Status with this code."""
 
     async def answer(_request: web.BaseRequest) -> web.Response:
-        response = _status(status, message)
+        response = _status(status, message, details)
         response.headers.update({name.replace("_", "-"): value for name, value in headers.items()})
         return response
 

@@ -7,8 +7,9 @@ from typing import Any
 import jsonpatch
 
 from policies.config import Policy
-from policies.evaluate import Mutated, mutate, validate
+from policies.evaluate import validate
 from policies.model import Facts
+from policies.mutate import Mutated, mutate
 from policies.ray.membership import SUBMITTER_LABELS
 from policies.ray.workload import Kind
 from tests.support.factory import Object, facts

@@ -16,8 +16,9 @@ import pytest
 from aiohttp import web
 
 from tests.support.fake_kube_api import FakeKubeApi
-from webhook.kube.adapters import KubeLive
 from webhook.kube.api import KubeApi
+from webhook.kube.live import KubeLive
+from webhook.kube.token_keys import TokenKeys
 from webhook.ports import UnavailableError
 
 TOKEN = "the-token-of-our-own-service-account"
@@ -105,9 +106,9 @@ def conversation(
 
 
 @asynccontextmanager
-async def following(api: KubeApi) -> AsyncIterator[KubeLive]:
+async def following(api: KubeApi, keys: TokenKeys | None = None) -> AsyncIterator[KubeLive]:
     """The live view of a cluster, synced and kept up to date."""
-    live = KubeLive(api, retry_seconds=0.05)
+    live = KubeLive(api, keys=keys, retry_seconds=0.05)
     task = asyncio.create_task(live.run())
     try:
         await asyncio.wait_for(live.wait_synced(), 20)

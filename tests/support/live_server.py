@@ -87,7 +87,7 @@ def serving(
                 stderr=subprocess.STDOUT,
             )
         try:
-            ports = _wait_for_ports(process, log_file)
+            ports = wait_for_ports(process, log_file)
             trust = ssl.create_default_context(cafile=str(ca_file))
             yield RunningServer(process, log_file, ca_file, token_dir, *ports, trust)
         finally:
@@ -108,7 +108,8 @@ def _clean_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("RAYWARDEN_")}
 
 
-def _wait_for_ports(process: subprocess.Popen[bytes], log_file: Path) -> tuple[int, int, int]:
+def wait_for_ports(process: subprocess.Popen[bytes], log_file: Path) -> tuple[int, int, int]:
+    """The ports of a server, as soon as it is ready."""
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         for event in _events(log_file):

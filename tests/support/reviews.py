@@ -12,6 +12,7 @@ from policies.documents.pointer import ROOT
 from policies.model import Severity
 from tests.support import factory
 from webhook.manifests.read import UnreadableManifest
+from webhook.reports.formats import ReportFormat, pieces
 from webhook.review.finding import (
     Level,
     Place,
@@ -75,6 +76,11 @@ EVERYTHING = results(
     unreadable=[UnreadableManifest("/repository/b.yaml#2", "line 3, column 1: not an object")],
     notes=["exemption 2 (a test run) expired on 2026-01-31"],
 )
+
+
+def render(format: ReportFormat, results: Results, **options: Any) -> str:
+    """The whole report."""
+    return "".join(pieces(format, results, **options))
 
 
 def review_of(file: Path, *manifests: Any, policy: Mapping[str, Any] | None = None) -> Results:

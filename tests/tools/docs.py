@@ -4,7 +4,9 @@
 differs from what the code says today. A generated part of a Markdown file stands between
 `<!-- generated: PART -->` and `<!-- end -->`. PART is `settings`, `metrics`, a command (its help is
 shown), `coverage` (of exported rules), or `output of COMMAND`; with `, from LINE` the output starts
-at that line. `patch of COMMAND` is standard output alone, as a diff.
+at that line. `patch of COMMAND` is standard output alone, as a diff. `figures of TABLE` and, with
+more tables, `; TABLE` shows what a benchmark has measured. A figure within a line stands between
+`<!-- figure: NAME -->` and `<!-- end -->`.
 """
 
 import difflib
@@ -17,19 +19,22 @@ from pathlib import Path
 from policies.export.table import coverage
 from tests.support.paths import REPOSITORY
 from tests.support.wired_metrics import wired_metrics
+from tests.tools import bench_figures
 from webhook.commands import reference
 from webhook.policy import schema
 
 _BLOCK = re.compile(r"(<!-- generated: (?P<part>[^>]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _RULES = re.compile(r"( *)(# generated: rules\n).*?( *# end\n)", re.DOTALL)
 _OUTPUT = re.compile(r"output of (?P<command>[^,]+)(, from (?P<line>.+))?")
+_FIGURES = re.compile(r"figures of (?P<tables>.+)")
+_FIGURE = re.compile(r"(<!-- figure: (?P<name>[a-z ]+) -->).*?(<!-- end -->)")
 _PATCH = re.compile(r"patch of (?P<command>.+)")
 
 
 def files() -> dict[Path, str]:
     """Every file with generated parts, as the code would write it today."""
     readme, server = REPOSITORY / "README.md", REPOSITORY / "webhook" / "README.md"
-    ci = REPOSITORY / "deploy" / "CI.md"
+    ci, guide = REPOSITORY / "deploy" / "CI.md", REPOSITORY / "deploy" / "README.md"
     policies = REPOSITORY / "deploy" / "POLICIES.md"
     example = REPOSITORY / "deploy" / "base" / "policy.yaml"
     return {
@@ -39,6 +44,7 @@ def files() -> dict[Path, str]:
         readme: _BLOCK.sub(_block, readme.read_text()),
         server: _BLOCK.sub(_block, server.read_text()),
         policies: _BLOCK.sub(_block, policies.read_text()),
+        guide: _FIGURE.sub(_figure, _BLOCK.sub(_block, guide.read_text())),
         # Its readers have RayWarden on their PATH.
         ci: _BLOCK.sub(_block, ci.read_text()).replace("$ .venv/bin/", "$ "),
     }
@@ -67,6 +73,8 @@ def _generated(part: str) -> str:
         return coverage()
     if patch := _PATCH.fullmatch(part):
         return f"```diff\n{_run(patch['command'], with_messages=True)}\n```\n"
+    if figures := _FIGURES.fullmatch(part):
+        return f"```text\n{bench_figures.tables(figures['tables'].split('; '))}```\n"
     output = _OUTPUT.fullmatch(part)
     if output is None:
         return f"```text\n$ raywarden {part} --help\n{_run(f'{part} --help')}\n```\n"
@@ -74,6 +82,16 @@ def _generated(part: str) -> str:
     if output["line"]:
         lines = ["...", *lines[lines.index(output["line"]) :]]
     return "\n".join(["```text", f"$ .venv/bin/raywarden {output['command']}", *lines, "```\n"])
+
+
+def _figure(match: re.Match[str]) -> str:
+    costs = {
+        "admission": bench_figures.admission_cost,
+        "enrollment": bench_figures.enrollment_cost,
+        "memory": bench_figures.memory,
+        "scan": bench_figures.scan_cost,
+    }
+    return match[1] + costs[match["name"]]() + match[3]
 
 
 def _example_rules(match: re.Match[str]) -> str:

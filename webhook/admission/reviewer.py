@@ -3,17 +3,18 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date
-from functools import lru_cache
 from urllib.parse import urlsplit
 
 from policies import evaluate
 from policies.config import Policy
+from policies.configured import Injection
 from policies.documents.metadata import annotations_of, labels_of
 from policies.documents.untyped import one_line
-from policies.evaluate import Failure, Mutated, Verdict
+from policies.evaluate import Verdict
 from policies.injection.contract import contract_hash
 from policies.kuberay.as_written import AsWritten
-from policies.model import Facts, Signer, Violation
+from policies.model import Facts, Failure, Signer, Violation
+from policies.mutate import Mutated, mutate
 from policies.ray.workload import Workload
 from webhook import __version__
 from webhook.admission.wire import AdmissionRequest, AdmissionResponse
@@ -25,6 +26,10 @@ from webhook.settings import Settings
 # and the API server's audit log, as large as they like.
 _MAX_VIOLATIONS_SHOWN = 50
 _MAX_VIOLATION_CHARACTERS = 1000
+# If all warnings of a request have more characters, the API server cuts each of them to 256 and
+# drops the rest (`truncateAtTotalRunes`, apiserver `pkg/endpoints/filters/warning.go`).
+_MAX_WARNING_CHARACTERS = 4096
+_MORE = "... and {} more; raywarden review shows all of them"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +61,9 @@ class Reviewer:
         self._signer = signer
         self._namespace_states = namespace_states
         self._today = today
-        # One entry for each pair of signer and policy in use; both change rarely. The other
-        # entries serve reviews that are answered while one of the two changes.
-        self._hash_of = lru_cache(maxsize=4)(contract_hash)
+        # What was last hashed, and its hash: both change rarely. Compared by identity, because
+        # comparing or hashing a policy takes longer than the rest of gathering facts.
+        self._hashed: tuple[Signer, Injection, str] | None = None
 
     def mutate(self, request: AdmissionRequest) -> Decision:
         """The JSON Patch with RayWarden's defaults.
@@ -73,8 +78,8 @@ class Reviewer:
         response = AdmissionResponse(
             request.uid,
             allowed=True,
-            operations=mutated.operations,
-            warnings=_shown(mutated.warnings),
+            operations=mutated.compact_patch,
+            warnings=_warnings(mutated.warnings),
             audit=audit,
         )
         return Decision(response, mutations=mutated.mutations, failed=mutated.failed)
@@ -90,7 +95,7 @@ class Reviewer:
             request.uid,
             allowed=not verdict.denied,
             message="\n".join(_shown(verdict.denied)),
-            warnings=_shown(verdict.warned),
+            warnings=_warnings(verdict.warned),
             audit=_audit(verdict),
         )
         return Decision(
@@ -104,7 +109,7 @@ class Reviewer:
     def mutated(self, request: AdmissionRequest) -> Mutated:
         """What the mutations do to the object, before it is encoded."""
         facts = self._facts(request, self._policy())
-        return evaluate.mutate(request.gvk, request.object or {}, facts)
+        return mutate(request.gvk, request.object or {}, facts)
 
     def verdict(self, request: AdmissionRequest, as_written: AsWritten | None = None) -> Verdict:
         """What the rules say about the object, before it is encoded.
@@ -143,6 +148,14 @@ class Reviewer:
             request=request.without_objects if policy.expressions else {},
         )
 
+    def _hash_of(self, signer: Signer, injection: Injection) -> str:
+        known = self._hashed
+        if known is not None and known[0] is signer and known[1] is injection:
+            return known[2]
+        digits = contract_hash(signer, injection)
+        self._hashed = (signer, injection, digits)
+        return digits
+
 
 def _changes_only_status(request: AdmissionRequest) -> bool:
     """Whether this is a request to the `status` subresource that leaves labels and annotations.
@@ -161,15 +174,31 @@ def _rule_ids(violations: Iterable[Violation]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(violation.rule for violation in violations))
 
 
-def _shown(problems: tuple[Violation, ...] | tuple[str, ...]) -> list[str]:
-    """Problems as lines for a terminal: no control characters, bounded length, bounded number."""
-    lines = [
-        one_line(str(problem)[:_MAX_VIOLATION_CHARACTERS])
-        for problem in problems[:_MAX_VIOLATIONS_SHOWN]
-    ]
-    if len(problems) > _MAX_VIOLATIONS_SHOWN:
-        lines.append(f"... and {len(problems) - _MAX_VIOLATIONS_SHOWN} more")
+def _shown(violations: tuple[Violation, ...]) -> list[str]:
+    """Violations as lines for a terminal: bounded length, bounded number."""
+    lines = list(map(_line, violations[:_MAX_VIOLATIONS_SHOWN]))
+    if len(violations) > _MAX_VIOLATIONS_SHOWN:
+        lines.append(_MORE.format(len(violations) - _MAX_VIOLATIONS_SHOWN))
     return lines
+
+
+def _warnings(problems: tuple[Violation, ...] | tuple[str, ...]) -> list[str]:
+    """As many problems as the API server passes on, each in full."""
+    lines: list[str] = []
+    left = _MAX_WARNING_CHARACTERS - len(_MORE)
+    for problem in problems:
+        line = _line(problem)
+        left -= len(line)
+        if left < 0:
+            lines.append(_MORE.format(len(problems) - len(lines)))
+            break
+        lines.append(line)
+    return lines
+
+
+def _line(problem: Violation | str) -> str:
+    """The problem without control characters, cut if it is long."""
+    return one_line(str(problem)[:_MAX_VIOLATION_CHARACTERS])
 
 
 def _audit(verdict: Verdict) -> dict[str, str]:

@@ -12,7 +12,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 from pydantic.alias_generators import to_camel
 
-from policies.documents.draft import Operation
+from policies.documents.patch import Operation
 from policies.ray.workload import Kind
 from webhook import json_text
 
@@ -44,7 +44,8 @@ class _UserInfo(_Envelope):
     username: str = ""
     uid: str = ""
     groups: tuple[str, ...] = ()
-    extra: dict[str, tuple[str, ...]] = {}
+    # A factory, because pydantic makes a deep copy of a default that can change.
+    extra: dict[str, tuple[str, ...]] = Field(default_factory=dict)
 
 
 class AdmissionRequest(_Envelope):
@@ -70,8 +71,19 @@ class AdmissionRequest(_Envelope):
 
     @property
     def size(self) -> int | None:
-        """The length of the AdmissionReview in bytes; None if it was not parsed from text."""
+        """The length of the AdmissionReview in bytes; None if it is not known."""
         return self._size
+
+    def measure(self) -> None:
+        """Find out the size of a request that was not parsed from text.
+
+        Writing the text is far quicker than counting the values in it.
+        """
+        try:
+            self._size = len(orjson.dumps([self.object, self.old_object]))
+        except orjson.JSONEncodeError:
+            # Text that is not UTF-8, or numbers beyond 64 bits: only counting is left.
+            self._size = None
 
     @property
     def without_objects(self) -> dict[str, Any]:

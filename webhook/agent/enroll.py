@@ -6,16 +6,11 @@ Kubernetes client.
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address
-from pathlib import Path
+from typing import NamedTuple
 
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
-
+from webhook.agent.key import PodKey
+from webhook.agent.own_handshake import verify
 from webhook.agent.signer_client import EnrollError, SignerClient, TryAgainError
 
 # Longer than RayWarden waits for the pod's address by default, so that an attempt is not cut short.
@@ -28,22 +23,19 @@ _REPEAT_SECONDS, _CHANGE_SECONDS = 60.0, 5.0
 _MAX_DOUBLINGS = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Runtime:
+class Runtime(NamedTuple):
     """Time and randomness.
 
-    `now` is for certificates, `clock` is monotonic, `clock` and `sleep` are in seconds, and
-    `chance` returns a number in [0, 1).
+    `clock` is monotonic, `clock` and `sleep` are in seconds, and `chance` returns a number in
+    [0, 1).
     """
 
-    now: Callable[[], datetime]
     clock: Callable[[], float]
     sleep: Callable[[float], None]
     chance: Callable[[], float]
 
 
-@dataclass(frozen=True, slots=True)
-class Enrollment:
+class Enrollment(NamedTuple):
     """The init container's configuration.
 
     `ca` (PEM) is the only CA the signer's certificate may come from; `deadline` is in seconds.
@@ -52,8 +44,8 @@ class Enrollment:
     url: str
     ca: str
     pod_ip: IPv4Address | IPv6Address
-    token_file: Path
-    directory: Path
+    token_file: str
+    directory: str
     key_mode: int
     deadline: float
 
@@ -75,25 +67,23 @@ class _Log:
             self._say(f"no certificate yet: {reason}")
 
 
-def enroll(enrollment: Enrollment, runtime: Runtime, say: Callable[[str], None]) -> datetime:
+def enroll(enrollment: Enrollment, runtime: Runtime, say: Callable[[str], None]) -> str:
     """Write `tls.key`, `tls.crt` and `ca.crt` into the directory; returns the certificate's end.
 
-    Nothing is written before the certificate has been verified. `say` gets lines for the log while
+    Nothing is replaced before the certificate has been verified. `say` gets lines for the log while
     the pod waits. Raises EnrollError.
     """
     log = _Log(say, runtime.clock)
     signer = SignerClient(enrollment.url, enrollment.ca, enrollment.token_file)
-    if not enrollment.directory.is_dir():
+    if not os.path.isdir(enrollment.directory):
         raise EnrollError(f"{enrollment.directory} is not a folder")
-    key = ec.generate_private_key(ec.SECP256R1())
+    key = PodKey()
     started, attempt, server_reason = runtime.clock(), 0, ""
     while True:
         left = enrollment.deadline - (runtime.clock() - started)
         try:
             chain, bundle = signer.certificate(key, min(_RESPONSE_SECONDS, max(left, 1.0)))
-            not_after = _verify(chain, bundle, key, enrollment.pod_ip, runtime.now())
-            _write(enrollment, chain, bundle, key)
-            return not_after
+            return _keep(enrollment, chain, bundle, key)
         except TryAgainError as failure:
             if failure.from_server:
                 # Keep it: the last attempt may only have been cut short by the deadline.
@@ -119,64 +109,43 @@ def _pause(attempt: int, chance: float) -> float:
     return exponential * (0.5 + chance / 2)
 
 
-def _verify(
-    chain: bytes,
-    bundle: bytes,
-    key: ec.EllipticCurvePrivateKey,
-    address: IPv4Address | IPv6Address,
-    now: datetime,
-) -> datetime:
-    """Check the certificate, and return its end; raises EnrollError.
+def _keep(enrollment: Enrollment, chain: str, bundle: str, key: PodKey) -> str:
+    """Write the three files, verify them, and put them in place; returns the certificate's end.
 
-    With a wrong certificate Ray would only report that connections fail, not why.
+    Each is replaced atomically: a reader sees the old content or the new content.
     """
+    files = {
+        "ca.crt": (bundle, 0o444),
+        "tls.crt": (chain, 0o444),
+        "tls.key": (key.pkcs8(), enrollment.key_mode),
+    }
+    places = {name: os.path.join(enrollment.directory, name) for name in files}
+    drafts = {name: os.path.join(enrollment.directory, f".{name}.new") for name in files}
+    place = enrollment.directory
     try:
-        leaf, *above = x509.load_pem_x509_certificates(chain)
-        authorities = x509.load_pem_x509_certificates(bundle)
-        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        verifier = PolicyBuilder().time(now).store(Store(authorities)).build_client_verifier()
-        verifier.verify(leaf, above)
-    except (ValueError, x509.ExtensionNotFound) as error:
-        raise EnrollError(f"the certificate cannot be read: {error}") from None
-    except VerificationError as error:
-        raise EnrollError(
-            f"the certificate does not verify against its CA bundle: {error}"
-        ) from None
-    if leaf.public_key() != key.public_key():
-        raise EnrollError("the certificate belongs to another key")
-    if address not in names.get_values_for_type(x509.IPAddress):
-        raise EnrollError(f"the certificate does not contain this pod's IP address {address}")
-    return leaf.not_valid_after_utc
+        for name, (content, mode) in files.items():
+            place = places[name]
+            _write(drafts[name], content, mode)
+        end = verify(drafts["tls.crt"], drafts["tls.key"], bundle, enrollment.pod_ip)
+        for name, place in places.items():
+            os.replace(drafts[name], place)
+    except OSError as error:
+        raise EnrollError(f"{place} cannot be written: {error.strerror}") from None
+    finally:
+        for draft in drafts.values():
+            _remove(draft)
+    return end
 
 
-def _write(
-    enrollment: Enrollment, chain: bytes, bundle: bytes, key: ec.EllipticCurvePrivateKey
-) -> None:
-    """Write the three files, each atomically: a reader sees the old content or the new content."""
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    files = (
-        ("ca.crt", bundle, 0o444),
-        ("tls.crt", chain, 0o444),
-        ("tls.key", private, enrollment.key_mode),
-    )
-    for name, content, mode in files:
-        file = enrollment.directory / name
-        try:
-            _replace(file, content, mode)
-        except OSError as error:
-            raise EnrollError(f"{file} cannot be written: {error.strerror}") from None
+def _write(file: str, content: str, mode: int) -> None:
+    _remove(file)
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        stream.write(content)
+        # chmod ignores the umask: Ray must be able to read what the mode allows.
+        os.fchmod(descriptor, mode)
 
 
-def _replace(file: Path, content: bytes, mode: int) -> None:
-    draft = file.with_name(f".{file.name}.new")
-    draft.unlink(missing_ok=True)
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content)
-            # chmod ignores the umask: Ray must be able to read what the mode allows.
-            os.fchmod(descriptor, mode)
-        draft.replace(file)
-    except OSError:
-        draft.unlink(missing_ok=True)
-        raise
+def _remove(file: str) -> None:
+    if os.path.lexists(file):
+        os.unlink(file)

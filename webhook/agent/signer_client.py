@@ -2,19 +2,14 @@
 
 import json
 import ssl
-from http.client import HTTPException, HTTPSConnection
-from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding
+from webhook.agent.https_post import NotHttpError, Response, post
+from webhook.agent.key import PodKey
 
 _ENROLLMENT_PATH = "/v1/certificates"
-# Far above real sizes (a few kilobytes each): a wrong server, or a wrong file, must not fill the
-# init container's memory.
-_MAX_RESPONSE_BYTES = 1024 * 1024
+_HTTPS_PORT = 443
+# Far above real sizes: a wrong file must not fill the init container's memory.
 _MAX_TOKEN_BYTES = 64 * 1024
 # The termination message of a container holds 4096 bytes.
 _MAX_DETAIL_CHARACTERS = 1000
@@ -47,20 +42,20 @@ class SignerClient:
     Raises EnrollError if one of the two is invalid.
     """
 
-    def __init__(self, url: str, ca: str, token_file: Path) -> None:
+    def __init__(self, url: str, ca: str, token_file: str) -> None:
         self._url = url
         self._parts = _parse_url(url)
         self._context = tls_context(ca)
         self._token_file = token_file
 
-    def certificate(self, key: ec.EllipticCurvePrivateKey, timeout: float) -> tuple[bytes, bytes]:
+    def certificate(self, key: PodKey, timeout: float) -> tuple[str, str]:
         """Send one request; returns the certificate chain and the CA bundle (PEM).
 
         `timeout` is in seconds. Raises TryAgainError and EnrollError.
         """
-        status, retry_after, content = self._post(_csr(key), timeout)
+        status, headers, content = self._post(key.csr(), timeout)
         if status in _RETRIED_STATUSES:
-            pause = 0.0
+            pause, retry_after = 0.0, headers.get("retry-after", "")
             if retry_after.isdecimal():
                 pause = min(float(retry_after), _MAX_RETRY_AFTER_SECONDS)
             raise TryAgainError(f"{status}: {_detail(content)}", pause, from_server=True)
@@ -73,28 +68,21 @@ class SignerClient:
             raise EnrollError(f"refused ({status}): {_detail(content)}")
         return _certificates(content)
 
-    def _post(self, csr: str, timeout: float) -> tuple[int, str, bytes]:
-        """Send the CSR; returns status, Retry-After header and content of the response."""
+    def _post(self, csr: str, timeout: float) -> Response:
         headers = {
             # Read the token for every attempt: the kubelet renews it.
             "Authorization": f"Bearer {_token(self._token_file)}",
             "Content-Type": "application/json",
         }
-        path = self._parts.path.rstrip("/") + _ENROLLMENT_PATH
-        # HTTPSConnection uses no proxy, on purpose: the author of the pod controls its environment,
-        # and a proxy named there would receive the connection.
-        connection = HTTPSConnection(
-            self._parts.hostname or "", self._parts.port, timeout=timeout, context=self._context
-        )
+        address = (self._parts.hostname or "", self._parts.port or _HTTPS_PORT)
+        target = self._parts.path.rstrip("/") + _ENROLLMENT_PATH
+        body = json.dumps({"csr": csr}).encode()
         try:
-            connection.request("POST", path, json.dumps({"csr": csr}), headers)
-            response = connection.getresponse()
-            content = response.read(_MAX_RESPONSE_BYTES)
-            return response.status, response.headers.get("Retry-After", ""), content
-        except (OSError, HTTPException, UnicodeError) as error:
+            return post(address, target, headers, body, self._context, timeout)
+        except NotHttpError:
+            raise TryAgainError(f"{self._url}: the answer is not HTTP") from None
+        except (OSError, UnicodeError) as error:
             raise TryAgainError(f"{self._url}: {_reason(error)}") from None
-        finally:
-            connection.close()
 
 
 def tls_context(ca: str) -> ssl.SSLContext:
@@ -104,15 +92,10 @@ def tls_context(ca: str) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
         context.load_verify_locations(cadata=ca)
-    except (ssl.SSLError, ValueError):
+    # A TypeError is raised for text that is not ASCII.
+    except (ssl.SSLError, ValueError, TypeError):
         raise EnrollError("RAYWARDEN_SIGNER_CA does not contain a PEM certificate") from None
     return context
-
-
-def _csr(key: ec.EllipticCurvePrivateKey) -> str:
-    """A CSR (PEM) with the public key and nothing else: RayWarden chooses the names."""
-    builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
-    return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
 
 
 def _parse_url(url: str) -> SplitResult:
@@ -120,16 +103,22 @@ def _parse_url(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
         # Reading `port` raises ValueError if it is not a valid port.
-        if parts.scheme == "https" and parts.hostname and (parts.port or 443) > 0:
+        has_port = (parts.port or _HTTPS_PORT) > 0
+        if parts.scheme == "https" and parts.hostname and has_port and _is_plain(parts.path):
             return parts
     except ValueError:
         pass
     raise EnrollError(f"RAYWARDEN_SIGNER_URL is not an https URL: {url}")
 
 
-def _token(file: Path) -> str:
+def _is_plain(path: str) -> bool:
+    """The path can stand in a request as it is."""
+    return path.isascii() and path.isprintable() and " " not in path
+
+
+def _token(file: str) -> str:
     try:
-        with file.open("rb") as stream:
+        with open(file, "rb") as stream:
             token = stream.read(_MAX_TOKEN_BYTES).decode("ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise TryAgainError(f"the token {file} cannot be read ({_reason(error)})") from None
@@ -159,9 +148,12 @@ def _detail(content: bytes) -> str:
     return "".join(c if c.isprintable() else " " for c in clipped)
 
 
-def _certificates(content: bytes) -> tuple[bytes, bytes]:
+def _certificates(content: bytes) -> tuple[str, str]:
     try:
         document = json.loads(content)
-        return document["certificate"].encode(), document["caBundle"].encode()
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        raise TryAgainError("the response is not from RayWarden") from None
+        chain, bundle = document["certificate"], document["caBundle"]
+        if isinstance(chain, str) and isinstance(bundle, str) and (chain + bundle).isascii():
+            return chain, bundle
+    except (ValueError, TypeError, KeyError, RecursionError):
+        pass
+    raise TryAgainError("the response is not from RayWarden")

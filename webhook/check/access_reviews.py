@@ -12,8 +12,8 @@ from policies.injection.api_token import dashboard_reviewer
 from policies.injection.api_token import token_reviewers as reviewers_of
 from policies.ray.workload import Workload
 from webhook.check.deployment import ServerDeployment
-from webhook.kube.adapters import TOKEN_REVIEWS
 from webhook.kube.api import KubeApi
+from webhook.kube.live import TOKEN_REVIEWS
 from webhook.kube.permissions import Permission, permissions
 from webhook.kube.request import Resource
 

@@ -32,7 +32,7 @@ from webhook.check.facts import (
     Unavailable,
 )
 from webhook.check.registration import labels_by_namespace, names_of, webhooks_that_skip
-from webhook.kube.adapters import CONFIGURATIONS, PODS, KubeObjectLists, KubeSeedStore
+from webhook.kube.adapters import CONFIGURATIONS, KubeObjectLists, KubeSeedStore
 from webhook.kube.api import KubeApi
 from webhook.kube.memory import (
     CLUSTER_ROLE_BINDINGS,
@@ -42,6 +42,7 @@ from webhook.kube.memory import (
     ROLES,
     SERVICES,
 )
+from webhook.kube.pods import PODS
 from webhook.kube.request import ForbiddenError, NotFoundError, RefusedError, Resource
 from webhook.network_policy.live import ClusterReader
 from webhook.ports import StoredSeed, UnavailableError

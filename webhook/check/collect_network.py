@@ -7,9 +7,10 @@ from typing import Any
 from policies.documents.untyped import as_dict, as_str, dict_items, str_items
 from webhook.check.answers import answer_of
 from webhook.check.facts import NetworkFacts, Object, Objects, Unavailable
-from webhook.kube.adapters import PODS, KubeObjectLists
+from webhook.kube.adapters import KubeObjectLists
 from webhook.kube.api import KubeApi
 from webhook.kube.memory import ENDPOINT_SLICES, NETWORK_POLICIES, SERVICES
+from webhook.kube.pods import PODS
 from webhook.kube.request import NotFoundError, Resource
 
 _DAEMON_SETS = Resource("apps", "v1", "daemonsets")

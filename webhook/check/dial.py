@@ -43,11 +43,15 @@ class Answer(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DialResult:
-    """The outcome of a dial, details in words, and the status code if the answer is HTTP."""
+    """The outcome of a dial, details in words, and the status code if the answer is HTTP.
+
+    `is_refused`: the host answered that nothing listens on the port.
+    """
 
     answer: Answer
     detail: str = ""
     code: int = 0
+    is_refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +170,8 @@ async def _dial(port: Port, talk: _Talk, seconds: float) -> DialResult:
         return DialResult(Answer.SILENT, f"for {seconds:g} s")
     # UnicodeError: the name is not a valid DNS name.
     except (OSError, UnicodeError) as error:
-        return DialResult(Answer.UNREACHABLE, _reason(error))
+        is_refused = isinstance(error, ConnectionRefusedError)
+        return DialResult(Answer.UNREACHABLE, _reason(error), is_refused=is_refused)
     finally:
         if writer:
             # Abort instead of closing: a silent server would never confirm the end of TLS.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from policies.config import Policy
 from policies.documents.untyped import as_str
-from policies.ray.image import tag_of
+from policies.ray.image import digest_of, repository_of, tag_of
 from webhook.check.deployment import DEPLOYMENT, ServerDeployment, StoredPolicy
 from webhook.check.facts import CheckFacts, Unavailable
 from webhook.check.findings import Finding, can_i, enumerated, failed, ok, or_ok, unknown, warning
@@ -115,15 +115,19 @@ def _scale_up(facts: CheckFacts) -> str:
 
 
 def _images(facts: CheckFacts, deployment: ServerDeployment) -> Finding:
-    if deployment.image == deployment.enroll_image:
-        return ok("enroll-image", f"the server and the init container use {deployment.image}")
+    """The init container's image is the small one of the same version, or the server's own."""
+    server, enroll = deployment.image, deployment.enroll_image
+    small = f"{server.partition('@')[0]}-enroll"
+    # Nobody can see the version of an image that is named by its digest.
+    is_pinned = bool(digest_of(enroll)) and repository_of(enroll) == repository_of(server)
+    if enroll in (server, small) or is_pinned:
+        return ok("enroll-image", f"the server uses {server}, and the init container {enroll}")
     message = (
-        f"the server uses the image {deployment.image}, but the init container of Ray pods uses "
-        f"{deployment.enroll_image}"
+        f"the server uses the image {server}, but the init container of Ray pods uses {enroll}"
     )
     remediation = (
         f"run kubectl -n {facts.namespace} set env deployment/{DEPLOYMENT} "
-        f"RAYWARDEN_ENROLL_IMAGE={deployment.image}; "
+        f"RAYWARDEN_ENROLL_IMAGE={small if tag_of(server) else server}; "
         "ignore this if a mirror has the same image under another name"
     )
     return warning("enroll-image", message, remediation)

@@ -8,7 +8,15 @@ from policies.documents.metadata import annotations_of
 from policies.network.ray_ports import FIXED_PORTS
 from policies.ray.dashboard_proxy import AUTHORIZATION_ANNOTATION
 from policies.ray.pod import PodRole
-from webhook.check.dial import DialResult, Port, dial_grpc, dial_http, within
+from webhook.check.dial import (
+    Answer,
+    DialResult,
+    Port,
+    dial_grpc,
+    dial_http,
+    dial_tcp,
+    within,
+)
 from webhook.check.facts import CheckFacts, Object, Unavailable
 from webhook.check.findings import Finding, Section, failed, ok, unknown
 from webhook.check.probe_clients import https_stranger, probe_clients
@@ -19,6 +27,7 @@ from webhook.check.probe_cluster import (
     GCS,
     ProbedCluster,
     find_cluster,
+    has_loopback_dashboard,
     seed_of,
 )
 from webhook.check.probe_isolation import (
@@ -26,7 +35,13 @@ from webhook.check.probe_isolation import (
     probe_isolation,
     stranger_of,
 )
-from webhook.check.probe_verdict import ProbedPort, grpc_findings, http_finding, merge_ok
+from webhook.check.probe_verdict import (
+    ProbedPort,
+    grpc_findings,
+    http_finding,
+    loopback_finding,
+    merge_ok,
+)
 from webhook.kube.objects import pod_of
 from webhook.settings import SetupError
 
@@ -103,7 +118,7 @@ class Target:
     ) -> ProbedIsolation:
         """Dials Ray's own ports as the pod that this command runs in, which is a stranger."""
         # A forwarded port does not meet NetworkPolicies.
-        if probed.workload is None or self.address:
+        if self.address or (probed.workload is None and caller is None):
             return ProbedIsolation()
         stranger = stranger_of(facts, caller, self.namespace)
         if isinstance(stranger, Unavailable):
@@ -151,7 +166,19 @@ class Target:
             is_proxied = parameter == DASHBOARD and has_proxy and not self.address
             context = https_stranger() if is_proxied else None
             result = await within(limit, dial_http(port.port, path, context))
-            return http_finding(port, path, result, is_agent=parameter == AGENT)
+            may_be_on_loopback = parameter == DASHBOARD and not is_proxied and result.is_refused
+            if may_be_on_loopback and has_loopback_dashboard(head):
+                # A pod in which Ray does not run refuses connections, too.
+                gcs = self._port(head, probed.port(GCS, PodRole.HEAD)).port
+                if (await within(limit, dial_tcp(gcs))).answer is Answer.CONNECTED:
+                    return loopback_finding(port)
+            return http_finding(
+                port,
+                path,
+                result,
+                is_agent=parameter == AGENT,
+                has_kuberay=probed.workload is not None,
+            )
 
         return await asyncio.gather(*map(finding, dialed))
 
@@ -165,7 +192,7 @@ class Target:
         dials = [within(limit, dial_http(port.port, path)) for port in ports]
         results = await asyncio.gather(*dials)
         each = [
-            http_finding(port, path, result, is_agent=True)
+            http_finding(port, path, result, is_agent=True, has_kuberay=probed.workload is not None)
             for port, result in zip(ports, results, strict=True)
         ]
         findings = list(merge_ok(each, ports))

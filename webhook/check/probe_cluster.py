@@ -1,14 +1,16 @@
 """The Ray cluster that a probe dials: its pods, its ports and its seed."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from certs.identity import Cluster
 from certs.seed import Seed, SeedError
 from policies.documents.metadata import annotations_of, labels_of, name_of, namespace_of
-from policies.documents.untyped import as_str
+from policies.documents.untyped import as_dict, as_str, dict_items
 from policies.injection.contract import SECRET_ANNOTATION, TlsBy, own_secret, tls_by
 from policies.network.ray_ports import FIXED_PORTS
+from policies.ray.auth import LOOPBACK
 from policies.ray.membership import (
     NODE_TYPE_LABEL,
     OPT_IN_CLUSTER_LABEL,
@@ -16,6 +18,7 @@ from policies.ray.membership import (
     RAY_CLUSTER_LABEL,
 )
 from policies.ray.pod import PodRole
+from policies.ray.ray_start import commands_in, ray_starts
 from policies.ray.workload import Workload
 from webhook.check.facts import CheckFacts, Object, Unavailable, or_empty
 from webhook.kube.objects import opted_in_cluster_of, pod_of, ray_cluster_of
@@ -26,6 +29,7 @@ GCS, CLIENT, DASHBOARD, AGENT = FIXED_PORTS
 _MAX_PORT = 65535
 # Longer texts are not ports, and Python refuses to read numbers of thousands of digits.
 _MAX_DIGITS = 5
+_DASHBOARD_HOST = re.compile(r"""--dashboard-host[=\s]\s*["']?([^\s"']*)""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,22 @@ class ProbedCluster:
         if pod in self.with_role(PodRole.HEAD):
             return [self.port(parameter, PodRole.HEAD) for parameter in FIXED_PORTS]
         return [self.port(AGENT, PodRole.WORKER)]
+
+
+def has_loopback_dashboard(pod: Object) -> bool:
+    """The pod visibly runs `ray start`, and nothing in it names another host for the dashboard.
+
+    The loopback address is Ray's default. KubeRay and many manifests choose another one.
+    """
+    texts: list[str] = []
+    starts = False
+    for _, container in dict_items(as_dict(pod.get("spec")).get("containers")):
+        commands = commands_in(container)
+        starts = starts or bool(ray_starts(commands, container))
+        texts += [" ".join(words) for words in commands.values()]
+        texts += [as_str(entry.get("value")) for _, entry in dict_items(container.get("env"))]
+    hosts = [host for text in texts for host in _DASHBOARD_HOST.findall(text)]
+    return starts and all(host in LOOPBACK for host in hosts)
 
 
 def find_cluster(facts: CheckFacts, namespace: str, name: str) -> ProbedCluster | Unavailable:

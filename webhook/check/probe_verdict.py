@@ -117,10 +117,13 @@ def _unreachable(id: str, port: ProbedPort, result: DialResult) -> Finding:
     return Finding(id, Status.UNKNOWN, message, port.how_to_reach)
 
 
-def http_finding(port: ProbedPort, path: str, result: DialResult, *, is_agent: bool) -> Finding:
+def http_finding(
+    port: ProbedPort, path: str, result: DialResult, *, is_agent: bool, has_kuberay: bool = True
+) -> Finding:
     """The finding about a port that must require a token: the dashboard, or the agent.
 
-    The agent requires tokens only since a later version of Ray.
+    The agent requires tokens only since a later version of Ray. Without KubeRay, the author of the
+    pods sets the token.
     """
     id, subject = "requires-token", f"whether {port} requires a token"
     answer = f"{port} answers GET {path} without a token with {result.code}"
@@ -137,12 +140,20 @@ def http_finding(port: ProbedPort, path: str, result: DialResult, *, is_agent: b
         )
         return unknown(id, subject, unavailable)
     since = dotted(AGENT_AUTH_SINCE if is_agent else TOKEN_AUTH_SINCE)
-    remediation = (
-        f"set spec.authOptions: {{mode: token}} in the RayCluster (KubeRay 1.5.1, Ray {since}), "
-        "or recreate the cluster with inject.auth: auto in the policy; "
-        f"close port {port.port.number} with a NetworkPolicy"
-    )
+    remediation = f"set RAY_AUTH_MODE: token and RAY_AUTH_TOKEN in every pod (Ray {since})"
+    if has_kuberay:
+        remediation = (
+            f"set spec.authOptions: {{mode: token}} in the RayCluster (KubeRay 1.5.1, Ray {since}),"
+            " or recreate the cluster with inject.auth: auto in the policy"
+        )
+    remediation += f"; close port {port.port.number} with a NetworkPolicy"
     return failed(id, f"{answer}: anyone who can reach the port can run code", remediation)
+
+
+def loopback_finding(port: ProbedPort) -> Finding:
+    """The finding about a dashboard that only its own pod reaches."""
+    message = f"{port} refuses connections: the dashboard listens only on the loopback address"
+    return ok("requires-token", message)
 
 
 def merge_ok(findings: Sequence[Finding], ports: Sequence[ProbedPort]) -> Iterator[Finding]:

@@ -24,8 +24,6 @@ def with_baseline(
     if written:
         baseline = baseline.updated(results, today)
         baseline.write(written)
-    missing = baseline.missing_from(results)
-    if missing:
-        note = f"{file}: {missing} of its findings no longer occur; update it with --write-baseline"
-        results = replace(results, notes=[*results.notes, note])
+    remarks = [f"{file}: {remark}" for remark in baseline.remarks(results)]
+    results = replace(results, notes=[*results.notes, *remarks])
     return baseline.applied(results)

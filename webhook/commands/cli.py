@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from webhook import __version__
+from webhook.commands.enroll import EnrollCommand
 from webhook.commands.fix_option import ReviewCommand
 from webhook.settings import SetupError, unknown_variables
 
@@ -25,12 +26,12 @@ _COMMANDS = {
     "check": "webhook.commands.check:check_command",
     "connect": "webhook.commands.connect:connect_command",
     "network-policy": "webhook.commands.network_policy:network_policy_command",
-    "enroll": "webhook.agent.command:enroll_command",
+    "enroll": "webhook.commands.enroll:enroll_command",
     "ca": "webhook.commands.ca:app",
     "rules": "webhook.commands.rules:app",
     "policy": "webhook.commands.policy:app",
 }
-_CLASSES = {"review": ReviewCommand}
+_CLASSES = {"review": ReviewCommand, "enroll": EnrollCommand}
 
 
 def main() -> None:

@@ -50,12 +50,12 @@ def outputs_of(options: Sequence[str], formats: type[Format]) -> list[Output[For
 
 def write(
     outputs: Sequence[Output[Format]],
-    render: Callable[[Format], str],
+    pieces: Callable[[Format], Iterable[str]],
     *,
     lines: Callable[[Format], Iterable[Text] | None] | None = None,
     stdout_is_taken: bool = False,
 ) -> None:
-    """Write what `render` returns for every format; raises SetupError.
+    """Write what `pieces` returns for every format; raises SetupError.
 
     `lines` returns the same for a format that has colors on a terminal, else None. If something
     else goes to standard output, text goes to standard error.
@@ -65,11 +65,12 @@ def write(
             stream = sys.stderr if stdout_is_taken else sys.stdout
             colored = lines(output.format) if lines else None
             if colored is None:
-                stream.write(render(output.format))
+                stream.writelines(pieces(output.format))
             else:
                 print_lines(colored, stream)
             continue
         try:
-            output.file.write_text(render(output.format), "utf-8")
+            with output.file.open("w", encoding="utf-8") as file:
+                file.writelines(pieces(output.format))
         except OSError as error:
             raise SetupError(f"{output.file}: {error.strerror}") from None

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from threading import Timer
 from typing import TYPE_CHECKING, TypeVar
 
-from webhook.review.progress import Track, untracked
+from webhook.review.progress import OnProgress, Track, uncounted, untracked
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -19,8 +19,22 @@ _Item = TypeVar("_Item")
 @contextmanager
 def progress_bar() -> Iterator[Track]:
     """Shows what runs through the yielded function on standard error, and removes it at the end."""
+    with _display() as progress:
+        yield _Tracker(progress) if progress else untracked
+
+
+@contextmanager
+def progress_counter() -> Iterator[OnProgress]:
+    """Shows what the yielded function is told on standard error, and removes it at the end."""
+    with _display() as progress:
+        yield _Counter(progress) if progress else uncounted
+
+
+@contextmanager
+def _display() -> Iterator["Progress | None"]:
+    """A bar that appears after a while; None if standard error is not a terminal."""
     if not sys.stderr.isatty():
-        yield untracked
+        yield None
         return
     # Slow to import, and pipes do not need it.
     from rich.console import Console
@@ -38,7 +52,7 @@ def progress_bar() -> Iterator[Track]:
     timer.daemon = True
     timer.start()
     try:
-        yield _Tracker(progress)
+        yield progress
     finally:
         timer.cancel()
         # It may be starting the display just now.
@@ -60,3 +74,12 @@ class _Tracker:
                 self._progress.advance(task)
         finally:
             self._progress.remove_task(task)
+
+
+class _Counter:
+    def __init__(self, progress: "Progress") -> None:
+        self._progress = progress
+        self._task = progress.add_task("connecting", total=None)
+
+    def __call__(self, name: str, done: int, total: int) -> None:
+        self._progress.update(self._task, description=name, completed=done, total=total or None)

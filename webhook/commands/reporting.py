@@ -8,7 +8,7 @@ import typer
 
 from policies.model import Severity
 from webhook.commands.outputs import Output, write
-from webhook.reports.formats import ReportFormat, render, text_lines
+from webhook.reports.formats import ReportFormat, pieces, text_lines
 from webhook.review.finding import Level
 from webhook.review.results import Results
 
@@ -58,7 +58,7 @@ def report(
     """Write the results in every format, and end the command; raises SetupError and typer.Exit."""
     write(
         outputs,
-        lambda format: render(format, results, verbose=verbose),
+        lambda format: pieces(format, results, verbose=verbose, fail_on=fail_on.level),
         lines=lambda format: text_lines(format, results, verbose=verbose),
         stdout_is_taken=stdout_is_taken,
     )

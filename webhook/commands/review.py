@@ -135,9 +135,9 @@ def review_command(
     """
     _check_options(patch=patch, include_derived=include_derived, fix=fix, dry_run=dry_run)
     outputs = outputs_of(output or [], ReportFormat)
-    in_force = load_policy(policy)
+    in_force, settings = load_policy(policy), from_environment()
     basis = ReviewBasis(
-        partial(offline.offline_reviewer, from_environment(), in_force),
+        partial(offline.offline_reviewer, settings, in_force),
         namespace,
         _operator(kuberay, kuberay_feature_gates),
         offline.policy_notes(in_force),
@@ -158,7 +158,8 @@ def review_command(
     with progress_bar() as track:
         run = review_manifests(found, basis, track)
     today = offline.now().date()
-    results = with_baseline(run.results, baseline, write_baseline, today).at_least(min_severity)
+    results = replace(run.results, rules_url=settings.rules_url)
+    results = with_baseline(results, baseline, write_baseline, today).at_least(min_severity)
     if patch:
         _print_patched(run, include_derived)
     stdout_is_taken = patch or dry_run or (fix is not None and "-" in sources)

@@ -1,27 +1,24 @@
 """`raywarden scan`: the rules of admission on the objects of a running cluster."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 import uvloop
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from policies.config import Policy
 from policies.model import Severity
 from webhook import offline, wiring
 from webhook.commands import reporting
 from webhook.commands.outputs import outputs_of
+from webhook.commands.progress import progress_counter
 from webhook.commands.reporting import FailOn, FailOnOption, MinSeverityOption, OutputOption
 from webhook.policy.file import load_policy
 from webhook.ports import UnavailableError
 from webhook.reports.formats import ReportFormat
 from webhook.review.results import Results
-from webhook.scan.scanner import OnProgress
 from webhook.server.observer import set_up_logging
 from webhook.settings import Settings, SetupError, from_environment
 
@@ -84,9 +81,9 @@ async def _scan(
         async with wiring.cluster_scan(settings, context, policy) as scan:
             if report:
                 await scan.find_report_kind()
-            with _progress() as on_progress:
+            with progress_counter() as on_progress:
                 results = await scan.results(namespace, on_progress)
-            results = results.at_least(min_severity)
+            results = replace(results, rules_url=settings.rules_url).at_least(min_severity)
             if report and results.unreadable:
                 # Reports of what could not be read now would be deleted.
                 print("raywarden: no report is written: the scan is incomplete", file=sys.stderr)
@@ -96,20 +93,4 @@ async def _scan(
     except UnavailableError as error:
         raise SetupError(str(error)) from None
     notes = offline.policy_notes(scan.policy)
-    return Results(results.objects, results.unreadable, results.skipped, [*notes, *results.notes])
-
-
-@contextmanager
-def _progress() -> Iterator[OnProgress]:
-    """A progress bar on standard error; none if that is not a terminal."""
-    if not sys.stderr.isatty():
-        yield lambda resource, done, total: None
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("connecting", total=None)
-
-        def show(resource: str, done: int, total: int) -> None:
-            progress.update(task, description=resource, completed=done, total=total or None)
-
-        yield show
+    return replace(results, notes=[*notes, *results.notes])

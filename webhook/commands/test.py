@@ -62,7 +62,7 @@ def test_command(
     result = session.write(folders) if write else session.run(folders)
     if run and not (result.cases or result.unreadable):
         raise SetupError(f"no case has a name that matches {run!r}")
-    write_outputs(outputs, lambda format: render(format, result))
+    write_outputs(outputs, lambda format: [render(format, result)])
     raise typer.Exit(exit_code(result))
 
 

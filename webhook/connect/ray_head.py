@@ -19,10 +19,10 @@ from policies.ray.membership import (
 from policies.ray.version import RayVersion, image_version, ray_version
 from policies.ray.workload import Workload
 from webhook.connect.problems import ConnectError, explained
-from webhook.kube.adapters import PODS
 from webhook.kube.api import KubeApi
 from webhook.kube.client_requests import without_our_tls
 from webhook.kube.memory import RAY_CLUSTERS
+from webhook.kube.pods import PODS
 from webhook.kube.request import NotFoundError
 
 # The parameters of `ray start` that move a port, and the defaults.

@@ -4,7 +4,6 @@ Only the public key comes from the caller. Every name in the certificate, its ro
 come from the API server.
 """
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -33,10 +32,10 @@ from webhook.enrollment.rate_limit import RateLimit
 from webhook.ports import LiveObjects, NetworkPolicies
 from webhook.settings import Settings
 
-# While the API server does not know the pod's address, look again after this pause, which doubles
-# each time up to the last one: soon at first, and cheap for the API server if it takes long.
+# While the pod's address is not known, look again when the pod changes, or after this pause, which
+# doubles each time up to the last one: where the pod is not in memory, each look is a request.
 _FIRST_PAUSE_SECONDS, _LAST_PAUSE_SECONDS = 0.05, 1.0
-# Every refused request has cost the API server a token review. All callers behind one address
+# A refused request may have cost the API server a token review. All callers behind one address
 # share this budget, which also bounds how many requests one address can have open.
 _REFUSALS_PER_MINUTE = 600
 # Held requests of one pod. RayWarden's init container sends 12; they must not use up the pod's own
@@ -192,7 +191,7 @@ class Signing:
         deadline = self._clock() + self._address_wait
         pause = _FIRST_PAUSE_SECONDS
         while True:
-            pod = await self._live.pod(caller.namespace, caller.pod)
+            pod = await self._live.pod(caller.namespace, caller.pod, caller.pod_uid)
             # Check each time: the pod may be deleted, or replaced by another of its name.
             claim = membership(caller, pod)
             assert pod is not None
@@ -200,7 +199,7 @@ class Signing:
                 return claim, pod
             if self._clock() + pause > deadline:
                 raise NotYetError("the API server does not know the pod's IP address yet")
-            await asyncio.sleep(pause)
+            await self._live.wait_for_pod(caller.namespace, caller.pod, pause)
             pause = min(2 * pause, _LAST_PAUSE_SECONDS)
 
     async def _cluster(self, claim: Membership, pod: LivePod) -> Cluster | None:

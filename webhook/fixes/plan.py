@@ -5,10 +5,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from policies.documents.pointer import Pointer
-from policies.remedies.edits import Append, Remove, SetMember
-from webhook.fixes.nodes import Alias, Collection, Mapping, Scalar, Sequence, TextNode, target_of
-
-DocumentEdit = SetMember | Remove | Append
+from policies.remedies.edits import Append, Remove, Rename, SetMember
+from policies.remedies.emptied import DocumentEdit
+from webhook.fixes.nodes import (
+    Alias,
+    Collection,
+    Mapping,
+    Member,
+    Scalar,
+    Sequence,
+    TextNode,
+    target_of,
+)
 
 
 class CannotMendError(Exception):
@@ -22,7 +30,9 @@ class Changes:
     place: Collection
     sets: dict[str | int, Any] = field(default_factory=dict)
     # The new name and value, by the name of the member that it replaces.
-    renames: dict[str, tuple[str, Any]] = field(default_factory=dict)
+    replaced: dict[str, tuple[str, Any]] = field(default_factory=dict)
+    # The new name by the old one.
+    renames: dict[str, str] = field(default_factory=dict)
     removals: set[str | int] = field(default_factory=set)
     additions: dict[str, Any] = field(default_factory=dict)
     appended: list[Any] = field(default_factory=list)
@@ -31,12 +41,13 @@ class Changes:
     def names(self) -> Iterable[object]:
         """The members and items that change."""
         appends = ["append"] if self.appended else []
-        return [*self.sets, *self.renames, *self.removals, *self.additions, *appends]
+        renamed = [*self.renames, *self.renames.values()]
+        return [*self.sets, *self.replaced, *renamed, *self.removals, *self.additions, *appends]
 
     @property
     def empties(self) -> bool:
         """Nothing is left in the collection."""
-        if self.additions or self.appended or self.renames:
+        if self.additions or self.appended or self.replaced or self.renames:
             return False
         place = self.place
         count = place.entries if isinstance(place, Mapping) else len(place.items)
@@ -61,6 +72,8 @@ class EditPlan:
         elif isinstance(edit, Remove):
             parent, name = self._holder(edit.pointer)
             self._remove(parent, name)
+        elif isinstance(edit, Rename):
+            self._rename(edit)
         else:
             self._set(edit)
 
@@ -85,7 +98,7 @@ class EditPlan:
             self._put(parent, name, value)
             self._remove(parent, old)
         else:
-            self._of(parent).renames[old] = name, value
+            self._of(parent).replaced[old] = name, value
 
     def _put(self, parent: Collection, name: str | int, value: Any) -> None:
         """Set a member or item; inside an object only the members that differ are changed."""
@@ -109,6 +122,13 @@ class EditPlan:
         if _own(parent, name) is None:
             raise CannotMendError("a merge key (<<) sets it, so it cannot be removed here")
         self._of(parent).removals.add(name)
+
+    def _rename(self, edit: Rename) -> None:
+        parent, name = self._holder(edit.pointer)
+        if not isinstance(parent, Mapping) or _own(parent, name) is None:
+            raise CannotMendError("a merge key (<<) sets it, so it cannot be renamed here")
+        if self._of(parent).renames.setdefault(str(name), edit.name) != edit.name:
+            raise CannotMendError("two remedies rename it")
 
     def _append(self, edit: Append) -> None:
         parent, depth = self._nearest(edit.pointer / 0)
@@ -173,6 +193,16 @@ def _merged(before: Any, value: Any) -> Any:
     if not isinstance(before, dict) or not isinstance(value, dict):
         return value
     return {**before, **{name: _merged(before.get(name), part) for name, part in value.items()}}
+
+
+def member_at(root: TextNode, pointer: Pointer) -> Member | None:
+    """The member at `pointer` as it is written; None if there is none."""
+    node: TextNode | None = root
+    for token in pointer[:-1]:
+        place = None if node is None else target_of(node)
+        node = _own(place, token) if isinstance(place, Mapping | Sequence) else None
+    place = None if node is None else target_of(node)
+    return place.members.get(str(pointer[-1])) if isinstance(place, Mapping) else None
 
 
 def anchors_on(root: TextNode, pointer: Pointer) -> list[str]:

@@ -1,7 +1,7 @@
 """What the remedies of a review change, in the files in which the objects are written."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,9 +9,10 @@ from policies.documents.metadata import metadata_of, name_of, namespace_of
 from policies.documents.pointer import Pointer
 from policies.model import Violation
 from policies.registry import RULES
-from policies.remedies.edits import Append, Create, Edit, Remove, SetMember
+from policies.remedies import quota
+from policies.remedies.edits import Append, Create, Edit, Remove, Rename, SetMember
+from policies.remedies.emptied import DocumentEdit
 from policies.remedies.grammar import Choice, Remedy, remedy_of
-from webhook.fixes.plan import DocumentEdit
 from webhook.fixes.text import DocumentFix
 from webhook.manifests.dry_run import ReviewedManifest, ReviewedObject
 from webhook.manifests.read import Manifest, Written
@@ -84,7 +85,10 @@ class _Objects:
         self._manifests: dict[tuple[str, str, str], Manifest] = {}
         # What other proposals create, possibly in another file.
         self._new: set[tuple[str, str, str]] = set()
+        self._by_namespace: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        self._needs: dict[str, quota.Needs] = {}
         for manifest in run.manifests:
+            self._by_namespace[namespace_of(manifest.document)].append(manifest.document)
             self._manifests.setdefault(_identity(manifest.document), manifest)
 
     def proposal(
@@ -109,7 +113,7 @@ class _Objects:
         new = [edit.document for edit in remedy.edits if isinstance(edit, Create)]
         missing = [document for document in new if not self._has(document, manifest)]
         if not edits and not missing:
-            return Proposal(finding, manifest, manifest.source, None, _NAME_IS_TAKEN)
+            return self._completing(finding, new[:1], manifest)
         created = tuple(self._created(missing, manifest))
         sure = tuple(edit for edit in edits if edit is not None)
         fix = DocumentFix(manifest.written.document, sure, created)
@@ -128,10 +132,39 @@ class _Objects:
         fix = DocumentFix(found.written.document, (replace(edit, pointer=pointer),))
         return Proposal(finding, manifest, found.source, fix)
 
+    def _completing(
+        self, finding: ReviewFinding, new: Sequence[dict[str, Any]], manifest: Manifest
+    ) -> Proposal:
+        """Add what is missing to the quota that has the name of the one to create."""
+        for wanted in (self._with_room(document, manifest) for document in new):
+            existing = self._existing(wanted, manifest)
+            if existing is None or existing.written is None:
+                continue
+            limits = quota.missing_limits(existing.document, wanted)
+            place = Pointer((*existing.written.pointer, "spec", "hard"))
+            edits = tuple(SetMember(place / name, value) for name, value in limits.items())
+            if edits:
+                fix = DocumentFix(existing.written.document, edits)
+                return Proposal(finding, manifest, existing.source, fix)
+        return Proposal(finding, manifest, manifest.source, None, _NAME_IS_TAKEN)
+
+    def _with_room(self, document: dict[str, Any], manifest: Manifest) -> dict[str, Any]:
+        """The object; a quota has room for the objects of the namespace."""
+        if document["kind"] != quota.KIND:
+            return document
+        namespace = namespace_of(manifest.document)
+        if namespace not in self._needs:
+            self._needs[namespace] = quota.needs(self._by_namespace[namespace])
+        return quota.with_room(document, self._needs[namespace])
+
+    def _existing(self, document: dict[str, Any], manifest: Manifest) -> Manifest | None:
+        """The object of the same name in these manifests."""
+        identities = _identity(document), _identity(_as_author(document, manifest))
+        return next(filter(None, map(self._manifests.get, identities)), None)
+
     def _has(self, document: dict[str, Any], manifest: Manifest) -> bool:
         """These manifests have an object of the same name."""
-        identities = _identity(document), _identity(_as_author(document, manifest))
-        return any(identity in self._manifests for identity in identities)
+        return self._existing(document, manifest) is not None
 
     def _created(
         self, missing: Iterable[dict[str, Any]], manifest: Manifest
@@ -140,7 +173,7 @@ class _Objects:
         for document in missing:
             if _identity(document) not in self._new:
                 self._new.add(_identity(document))
-                yield _as_author(document, manifest)
+                yield _as_author(self._with_room(document, manifest), manifest)
 
 
 def _as_author(document: dict[str, Any], manifest: Manifest) -> dict[str, Any]:
@@ -161,7 +194,7 @@ def _why_not(violation: Violation, remedy: Remedy, manifest: Manifest, most: Cho
 
 def _authored(edit: Edit, reviewed: ReviewedObject, written: Written) -> DocumentEdit | None:
     """The edit of the document in which the author wrote the object; None if that is not sure."""
-    if not isinstance(edit, SetMember | Remove):
+    if not isinstance(edit, SetMember | Rename | Remove):
         return None
     place = authored_pointer(reviewed, edit.pointer)
     outermost = reviewed
@@ -175,7 +208,7 @@ def _authored(edit: Edit, reviewed: ReviewedObject, written: Written) -> Documen
     # What KubeRay or a mutation wrote is not what the author wrote.
     if existing != edit.pointer.read(reviewed.document) and existing is not None:
         return None
-    if isinstance(edit, Remove) and existing is None:
+    if not isinstance(edit, SetMember) and existing is None:
         return None
     return replace(edit, pointer=Pointer((*written.pointer, *place)))
 

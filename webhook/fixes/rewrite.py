@@ -25,8 +25,8 @@ class Rewriter:
         place = changes.place
         for name, value in changes.sets.items():
             yield from self._set(place, name, value)
-        for old, (name, value) in changes.renames.items():
-            yield self._rename(place, old, name, value)
+        if isinstance(place, Mapping):
+            yield from self._renamed(place, changes)
         if place.is_flow and changes.removals:
             yield from self._remove_from_flow(place, changes.removals)
         elif id(place) not in self._emptied:
@@ -116,8 +116,19 @@ class Rewriter:
             yield Splice(indicator, indicator, text=f" {text}")
             yield self._lines.removal(first, value.end)
 
-    def _rename(self, place: Collection, old: str, name: str, value: Any) -> Splice:
-        assert isinstance(place, Mapping)
+    def _renamed(self, place: Mapping, changes: Changes) -> Iterator[Splice]:
+        for old, (name, value) in changes.replaced.items():
+            yield self._replace_member(place, old, name, value)
+        for old, name in changes.renames.items():
+            yield self._rename(place, old, name)
+
+    def _rename(self, place: Mapping, old: str, name: str) -> Splice:
+        key = place.members[old].key
+        if key.anchor:
+            raise CannotMendError("its name has an anchor")
+        return Splice(key.start, key.end, text=inline(name, self._style, key.style))
+
+    def _replace_member(self, place: Mapping, old: str, name: str, value: Any) -> Splice:
         member = place.members[old]
         quoted = member.key.style == '"'
         text = members({name: value}, "", self._style, quoted=quoted)

@@ -1,8 +1,10 @@
 """Edits of a whole text: made, read again, and taken back if the result is not as expected."""
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,16 +12,19 @@ import orjson
 import yaml
 
 from policies.documents.untrusted_yaml import UntrustedYamlError, load_all
-from policies.remedies.edits import ContradictionError, carried_out
+from policies.remedies.edits import ContradictionError, Remove, carried_out
+from policies.remedies.emptied import DocumentEdit, with_empty_parents
 from webhook.fixes import nodes
 from webhook.fixes.layout import Layout
 from webhook.fixes.nodes import TextNode
-from webhook.fixes.plan import CannotMendError, DocumentEdit, EditPlan, anchors_on
+from webhook.fixes.plan import CannotMendError, EditPlan, anchors_on, member_at
 from webhook.fixes.render import Style, block
 from webhook.fixes.rewrite import Rewriter
 from webhook.fixes.splice import Splice, spliced
 
 _BOM = "\ufeff"
+# A comment that has a line of its own.
+_COMMENT = re.compile(r"^[ \t]*#", re.MULTILINE)
 # What YAML takes for line ends and this module does not.
 _OTHER_LINE_ENDS = ("\x85", "\u2028", "\u2029")
 _TOO_MANY = "too many other remedies of this file cannot be made"
@@ -119,6 +124,28 @@ class FixableText:
         for fix in fixes:
             edits[fix.number] += fix.edits
             created += (document for document in fix.created if document not in created)
+        lean = {number: self._with_empty_parents(number, own) for number, own in edits.items()}
+        if lean != edits:
+            # What stands there may have an anchor that other places need.
+            with suppress(CannotMendError):
+                return self._edited(lean, created)
+        return self._edited(edits, created)
+
+    def _with_empty_parents(self, number: int, edits: list[DocumentEdit]) -> Sequence[DocumentEdit]:
+        """The edits, and what they leave empty goes, too, unless a comment would go with it."""
+        lean = with_empty_parents(self._values[number], edits)
+        removed = {edit.pointer for edit in lean if isinstance(edit, Remove)}
+        parents = removed.difference(edit.pointer for edit in edits)
+        for parent in parents:
+            member = member_at(self._roots[number], parent)
+            if member is None or _COMMENT.search(self._text, member.key.start, member.value.end):
+                return edits
+        return lean if parents else edits
+
+    def _edited(
+        self, edits: Mapping[int, Sequence[DocumentEdit]], created: Sequence[dict[str, Any]]
+    ) -> str:
+        """The text with the edits of each document. Raises CannotMendError."""
         splices = [part for number in edits for part in self._splices(number, edits[number])]
         if created:
             splices.append(self._new_documents(created))

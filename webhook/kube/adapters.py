@@ -2,29 +2,22 @@
 
 import asyncio
 import base64
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import aclosing
-from functools import partial
 from typing import Any, TypeVar
 
-from certs.identity import Cluster, LivePod, Service, TokenIdentity
-from policies.cluster.state import NamespaceState
 from policies.documents.metadata import metadata_of
 from policies.documents.untyped import as_dict, as_str, dict_items
-from policies.injection.contract import AUDIENCE
 from policies.ray.membership import CLAIM_LABELS, OPT_IN_CLUSTER_LABEL, RAY_CLUSTER_LABEL
 from webhook.kube.api import KubeApi
-from webhook.kube.isolation import KubeIsolation
-from webhook.kube.memory import NAMESPACES, RAY_CLUSTERS, KubeMemory
-from webhook.kube.objects import caller_of, opted_in_cluster_of, pod_of, ray_cluster_of
+from webhook.kube.memory import NAMESPACES, RAY_CLUSTERS
+from webhook.kube.pods import PODS
 from webhook.kube.request import InvalidError, NotFoundError, Resource, backoff
 from webhook.ports import ConflictError, StoredSeed, UnavailableError
 
 T = TypeVar("T")
 
-PODS = Resource("", "v1", "pods")
 SECRETS = Resource("", "v1", "secrets")
-TOKEN_REVIEWS = Resource("authentication.k8s.io", "v1", "tokenreviews")
 CONFIGURATIONS = tuple(
     Resource("admissionregistration.k8s.io", "v1", plural)
     for plural in ("mutatingwebhookconfigurations", "validatingwebhookconfigurations")
@@ -35,113 +28,6 @@ _OPTED_IN = ",".join((OPT_IN_CLUSTER_LABEL, *(f"!{label}" for label in CLAIM_LAB
 # Other controllers may write a configuration at the same time; five tries outlast any such race.
 _PATCH_ATTEMPTS = 5
 _PATCH_PAUSE_SECONDS = 0.05
-
-
-class KubeLive:
-    """`ports.LiveObjects` and `ports.NamespaceStates`; memory is filled while `run` runs.
-
-    The state that rules see, Services and the list of RayClusters come from memory. Everything that
-    decides which pod gets a certificate of which CA is read every time: memory may be out of date.
-    """
-
-    def __init__(self, api: KubeApi, *, retry_seconds: float = 30.0) -> None:
-        self._api = api
-        self._memory = KubeMemory(api, retry_seconds=retry_seconds)
-
-    @property
-    def resources(self) -> tuple[str, ...]:
-        """The resources that are kept in memory."""
-        return self._memory.resources
-
-    @property
-    def isolation(self) -> KubeIsolation:
-        """What the isolation of RayClusters reads."""
-        return self._memory.isolation
-
-    def up_to_date(self) -> Mapping[str, bool]:
-        """Whether the cache of each of `resources` is up to date."""
-        return self._memory.up_to_date()
-
-    async def run(self) -> None:
-        """Follow the API server until cancelled."""
-        await self._memory.run()
-
-    async def follow_kuberay(self) -> None:
-        """Follow what the installed KubeRay knows until cancelled."""
-        await self._memory.follow_kuberay()
-
-    async def run_with(
-        self,
-        on_listed: Callable[[str], None],
-        tasks: Sequence[Callable[[], Coroutine[Any, Any, None]]],
-    ) -> None:
-        """Follow the API server beside `tasks`, then close the connection; see `wait_synced`."""
-        async with self._api, asyncio.TaskGroup() as group:
-            group.create_task(self.run())
-            group.create_task(self.follow_kuberay())
-            for task in tasks:
-                group.create_task(task())
-            await self.wait_synced(on_listed)
-
-    async def wait_synced(self, on_listed: Callable[[str], None] = lambda resource: None) -> None:
-        """Wait until every resource has been listed once.
-
-        Calls `on_listed` with the name of each of `resources` as soon as it has been listed.
-        """
-        await self._memory.wait_synced(on_listed)
-
-    def state_of(self, namespace: str) -> NamespaceState:
-        return self._memory.state_of(namespace)
-
-    async def caller(self, token: str) -> TokenIdentity | None:
-        # The API server answers 400 to an empty token, which would look like a defect of ours.
-        if not token:
-            return None
-        review = {
-            "apiVersion": "authentication.k8s.io/v1",
-            "kind": "TokenReview",
-            "spec": {"token": token, "audiences": [AUDIENCE]},
-        }
-        answer = await self._api.review(TOKEN_REVIEWS, review)
-        return caller_of(answer.get("status"), AUDIENCE)
-
-    async def pod(self, namespace: str, name: str) -> LivePod | None:
-        return await self._live(PODS, namespace, name, pod_of)
-
-    async def ray_cluster(self, namespace: str, name: str, uid: str) -> Cluster | None:
-        cluster = await self._live(RAY_CLUSTERS, namespace, name, ray_cluster_of)
-        return cluster if cluster and cluster.uid == uid else None
-
-    async def opted_in_cluster(self, namespace: str, name: str) -> Cluster | None:
-        return await self._live(NAMESPACES, "", namespace, partial(opted_in_cluster_of, name=name))
-
-    async def services(self, namespace: str) -> Iterable[Service]:
-        # This raises before the Services are listed. "Not known yet" must not count as "none": the
-        # pod would get a certificate without its Service names, and keep it for life.
-        return self._memory.services(namespace)
-
-    def ray_clusters(self) -> Iterable[Cluster]:
-        return self._memory.ray_clusters()
-
-    def known_ray_cluster(self, namespace: str, name: str) -> Cluster | None:
-        return self._memory.ray_cluster(namespace, name)
-
-    async def _live(
-        self,
-        resource: Resource,
-        namespace: str,
-        name: str,
-        convert: Callable[[Mapping[str, Any]], T],
-    ) -> T | None:
-        document = await self._api.get(resource, namespace, name)
-        if document is None:
-            return None
-        try:
-            return convert(document)
-        except ValueError as error:
-            raise UnavailableError(
-                f"get {resource}: {namespace}/{name} is malformed ({error})"
-            ) from error
 
 
 class KubeObjectLists:

@@ -18,6 +18,7 @@ import aiohttp
 from policies.documents.metadata import name_of
 from policies.documents.untyped import dict_items
 from webhook.kube import response as answers
+from webhook.kube.attempts import repeated
 from webhook.kube.config import MOST_CONNECTIONS, client
 from webhook.kube.paging import PAGE_SIZE, pages_of
 from webhook.kube.request import (
@@ -26,7 +27,7 @@ from webhook.kube.request import (
     NotFoundError,
     Request,
     Resource,
-    backoff,
+    TooEarlyError,
     refusal,
     selectors,
 )
@@ -43,8 +44,7 @@ _LIST_SECONDS = 30.0
 _WATCH_SECONDS = 240.0
 # A server that does not end a watch at the requested time no longer works.
 _WATCH_GRACE_SECONDS = 15.0
-_ATTEMPTS = 4
-_FIRST_PAUSE_SECONDS = 0.1
+_JSON = "application/json"
 
 
 class KubeApi:
@@ -52,8 +52,9 @@ class KubeApi:
 
     Every call may raise UnavailableError, which is also the base of the exceptions in
     `webhook.kube.request`. `seconds` bounds a call with all its attempts. Reads are retried if that
-    may help. Writes are not, with one exception: aiohttp retries a PUT if its idle connection turns
-    out to be closed. The resourceVersion in it keeps the write from happening twice.
+    may help. Writes are retried only when the API server did nothing and said when to come again,
+    with one exception: aiohttp retries a PUT if its idle connection turns out to be closed. The
+    resourceVersion in it keeps the write from happening twice.
     """
 
     def __init__(
@@ -98,9 +99,12 @@ class KubeApi:
         except NotFoundError:
             return None
 
-    async def get_path(self, path: str, *, seconds: float = _SECONDS) -> Mapping[str, Any]:
-        """The answer at a path such as `/version`; raises NotFoundError if it does not exist."""
-        return await self._read(Request("get", "GET", ApiPath(path)), seconds)
+    async def get_path(
+        self, path: str, *, seconds: float = _SECONDS, most_bytes: int = 0, accept: str = _JSON
+    ) -> Mapping[str, Any]:
+        """The JSON at a path, of `most_bytes` at most if not 0; raises NotFoundError."""
+        request = Request("get", "GET", ApiPath(path), most_bytes=most_bytes, accept=accept)
+        return await self._read(request, seconds)
 
     async def serves(self, resource: Resource) -> bool:
         """Whether the API server has a resource, as every user may ask; True if it is unknown."""
@@ -176,7 +180,7 @@ class KubeApi:
     ) -> Mapping[str, Any]:
         """Store a new object; returns what is stored. Raises ConflictError if it exists already."""
         request = Request("create", "POST", resource, namespace, body=document)
-        return await self._once(request, seconds)
+        return await self._write(request, seconds)
 
     async def dry_run(
         self,
@@ -195,9 +199,13 @@ class KubeApi:
         request = Request(
             "create", "POST", resource, namespace, query=query, body=document, dry_run=True
         )
-        async with self._opened(request, seconds, seconds) as response:
-            warnings = tuple(response.headers.getall("Warning", ()))
-            return DryRunResult(answers.json_object(request, await response.read()), warnings)
+
+        async def once(seconds: float) -> DryRunResult:
+            async with self._opened(request, seconds, seconds) as response:
+                warnings = tuple(response.headers.getall("Warning", ()))
+                return DryRunResult(answers.json_object(request, await response.read()), warnings)
+
+        return await repeated(once, seconds, TooEarlyError)
 
     async def replace(
         self,
@@ -213,7 +221,7 @@ class KubeApi:
         Raises ConflictError if its resourceVersion has changed.
         """
         request = Request("update", "PUT", resource, namespace, name, body=document)
-        return await self._once(request, seconds)
+        return await self._write(request, seconds)
 
     async def patch(
         self,
@@ -225,11 +233,9 @@ class KubeApi:
         seconds: float = _SECONDS,
     ) -> None:
         """Apply a JSON Patch (RFC 6902); raises InvalidError if a `test` in it fails."""
-        body, content_type = list(operations), "application/json-patch+json"
-        request = Request(
-            "patch", "PATCH", resource, namespace, name, body=body, content_type=content_type
-        )
-        await self._once(request, seconds)
+        kind, body = "application/json-patch+json", list(operations)
+        request = Request("patch", "PATCH", resource, namespace, name, {}, body, kind)
+        await self._write(request, seconds)
 
     async def apply(
         self, resource: Resource, namespace: str, document: Mapping[str, Any], *, manager: str
@@ -240,7 +246,7 @@ class KubeApi:
         request = Request(
             "patch", "PATCH", resource, namespace, name_of(document), query, document, content_type
         )
-        return await self._once(request, _SECONDS)
+        return await self._write(request, _SECONDS)
 
     async def delete(
         self, resource: Resource, namespace: str, name: str, preconditions: Mapping[str, str]
@@ -248,7 +254,7 @@ class KubeApi:
         """Delete an object; raises ConflictError if its uid or resourceVersion are others."""
         options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions}
         request = Request("delete", "DELETE", resource, namespace, name, body=options)
-        await self._once(request, _SECONDS)
+        await self._write(request, _SECONDS)
 
     def websocket(
         self, request: Request, protocol: str
@@ -257,17 +263,10 @@ class KubeApi:
         return websocket(self._client, request, protocol)
 
     async def _read(self, request: Request, seconds: float) -> Mapping[str, Any]:
-        clock = asyncio.get_running_loop().time
-        deadline, attempt = clock() + seconds, 1
-        while True:
-            try:
-                return await self._once(request, deadline - clock())
-            except BusyError as error:
-                pause = max(error.pause, backoff(attempt, _FIRST_PAUSE_SECONDS))
-                if attempt == _ATTEMPTS or clock() + pause >= deadline:
-                    raise
-                await asyncio.sleep(pause)
-                attempt += 1
+        return await repeated(partial(self._once, request), seconds, BusyError)
+
+    async def _write(self, request: Request, seconds: float) -> Mapping[str, Any]:
+        return await repeated(partial(self._once, request), seconds, TooEarlyError)
 
     async def _once(self, request: Request, seconds: float) -> Mapping[str, Any]:
         async with self._opened(request, seconds, seconds) as response:

@@ -14,7 +14,14 @@ from policies.documents.metadata import metadata_of, name_of, namespace_of
 from policies.documents.untyped import as_str
 from webhook.kube.api import KubeApi
 from webhook.kube.paging import PAGE_SIZE, SCAN_PAGE_SIZE
-from webhook.kube.request import ExpiredError, NotFoundError, Resource, backoff
+from webhook.kube.request import (
+    BusyError,
+    ExpiredError,
+    NotFoundError,
+    Resource,
+    TooEarlyError,
+    backoff,
+)
 from webhook.kube.response import Event
 from webhook.kube.store import Store
 from webhook.ports import UnavailableError
@@ -29,6 +36,11 @@ _WATCH_SECONDS = 240.0
 _SHORT_WATCH_SECONDS = 0.5
 _FIRST_PAUSE_SECONDS = 0.5
 _MAX_PAUSE_SECONDS = 30.0
+# Where a lag matters, watches are this short: their ends, like events and bookmarks, show that the
+# connection is alive. API servers need not send bookmarks. After a longer silence, memory may be
+# out of date.
+BRIEF_WATCH_SECONDS = 60.0
+_FRESH_SECONDS = 75.0
 # Before the first list, the replica cannot serve: retry sooner.
 _UNSYNCED_PAUSE_SECONDS = 3.0
 _IN_SYNC = "in sync"
@@ -56,7 +68,9 @@ class Informer(Generic[S]):
         fields: str = "",
         on_change: Callable[[], None] = lambda: None,
         resync_seconds: float = _RESYNC_SECONDS,
+        watch_seconds: float = _WATCH_SECONDS,
         retry_seconds: float = _MAX_PAUSE_SECONDS,
+        fresh_seconds: float = _FRESH_SECONDS,
     ) -> None:
         self.resource = resource
         self.store: S | None = None
@@ -67,7 +81,11 @@ class Informer(Generic[S]):
         self._fields = fields
         self._on_change = on_change
         self._resync_seconds = resync_seconds
+        self._watch_seconds = watch_seconds
         self._retry_seconds = retry_seconds
+        self._fresh_seconds = fresh_seconds
+        # When the API server last said something about this resource, on the clock of the loop.
+        self._heard_at = 0.0
         self._version = ""
         self._failures = 0
         self._state = ""
@@ -78,6 +96,15 @@ class Informer(Generic[S]):
     def up_to_date(self) -> bool:
         """Whether the store is filled and the last call to the API server succeeded."""
         return self.store is not None and not self._failures
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether the store is up to date, but for changes of about the last minute.
+
+        Usually it lags by milliseconds. The minute is for a connection that has silently died.
+        """
+        silence = asyncio.get_running_loop().time() - self._heard_at
+        return self.up_to_date and silence <= self._fresh_seconds
 
     async def run(self) -> None:
         """Follow the API server until cancelled."""
@@ -120,6 +147,7 @@ class Informer(Generic[S]):
     async def _list(self, namespace: str = "", page_size: int = PAGE_SIZE) -> None:
         """Replace the whole store at once by a fresh list, so that no reader sees half of one."""
         fresh_store, version = self._new_store(), ""
+        asked_at = asyncio.get_running_loop().time()
         listed = self._api.pages(
             self.resource,
             namespace=namespace,
@@ -135,6 +163,7 @@ class Informer(Generic[S]):
                     # Requests are answered in the same loop, and an object can be large.
                     await asyncio.sleep(0)
         self.is_known = True
+        self._heard_at = asked_at
         self._replace_store(fresh_store, version)
 
     async def _watch(self) -> None:
@@ -146,19 +175,20 @@ class Informer(Generic[S]):
             events = self._api.watch(
                 self.resource,
                 self._version,
-                seconds=min(remaining, _WATCH_SECONDS),
+                seconds=min(remaining, self._watch_seconds),
                 labels=self._labels,
                 fields=self._fields,
             )
             async with aclosing(events):
                 async for event in events:
-                    received_event = True
+                    received_event, self._heard_at = True, clock()
                     self._apply(event)
                     self._succeeded(_IN_SYNC)
             # A server that shuts down does this, and so do some proxies. To watch again at once
             # would be a busy loop.
             if not received_event and clock() - started < _SHORT_WATCH_SECONDS:
                 raise UnavailableError(f"watch {self.resource}: ended as soon as it began")
+            self._heard_at = clock()
             self._succeeded(_IN_SYNC)
 
     def _apply(self, event: Event) -> None:
@@ -196,11 +226,17 @@ class Informer(Generic[S]):
         # again and again must wait like any failure, or it would flood the API server.
         if isinstance(error, ExpiredError) and self._failures == 1:
             return
-        self._log_state(str(error))
         max_pause = self._retry_seconds
         if not self.synced.is_set():
             max_pause = min(_UNSYNCED_PAUSE_SECONDS, self._retry_seconds)
-        await asyncio.sleep(backoff(self._failures, _FIRST_PAUSE_SECONDS, max_pause))
+        pause = backoff(self._failures, _FIRST_PAUSE_SECONDS, max_pause)
+        if isinstance(error, BusyError):
+            # Bounded: a wrong answer must not stop the informer.
+            pause = max(pause, min(error.pause, self._retry_seconds))
+        # To be told to come again is normal, too, for example right after KubeRay was installed.
+        if not (isinstance(error, TooEarlyError) and self._failures == 1):
+            self._log_state(str(error))
+        await asyncio.sleep(pause)
 
     def _log_state(self, state: str) -> None:
         """Log a change of state; a state that lasts is logged once."""

@@ -14,7 +14,7 @@ from policies.cluster.roles import RbacRole
 from policies.cluster.state import NamespaceState
 from policies.documents.metadata import metadata_of
 from webhook.kube.api import KubeApi
-from webhook.kube.informer import Informer
+from webhook.kube.informer import BRIEF_WATCH_SECONDS, Informer
 from webhook.kube.isolation import KubeIsolation
 from webhook.kube.kuberay import KubeRayDiscovery
 from webhook.kube.network_store import EndpointStore, NetworkPolicyStore
@@ -80,10 +80,13 @@ class KubeMemory:
             )
 
         self._namespaces = informer(NAMESPACES, partial(ObjectStore, _namespace_metadata))
-        self._clusters = informer(
+        self._clusters = Informer(
+            api,
             RAY_CLUSTERS,
             lambda: RayClusterStore(self._clusters.store),
-            lambda: self.isolation.clusters_changed(),
+            on_change=lambda: self.isolation.clusters_changed(),
+            watch_seconds=BRIEF_WATCH_SECONDS,
+            retry_seconds=retry_seconds,
         )
         self._services = informer(SERVICES, ServiceStore)
         self._endpoints = Informer(
@@ -238,6 +241,14 @@ class KubeMemory:
         """A known RayCluster; None before they have been listed."""
         store = self._clusters.store
         return store.for_certs.get(namespace, name) if store else None
+
+    def fresh_ray_cluster(self, namespace: str, name: str, uid: str) -> Cluster | None:
+        """A RayCluster of this uid; None if it is not known, or if memory may be out of date."""
+        store = self._clusters.store
+        if store is None or not self._clusters.is_fresh:
+            return None
+        cluster = store.for_certs.get(namespace, name)
+        return cluster if cluster and cluster.uid == uid else None
 
     def _quotas_limiting(self, namespace: str) -> Collection[LiveQuota] | None:
         quotas: list[LiveQuota] = []

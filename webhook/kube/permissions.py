@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from webhook.kube.adapters import CONFIGURATIONS, PODS, SECRETS, SEED, TOKEN_REVIEWS
+from webhook.kube.adapters import CONFIGURATIONS, SECRETS, SEED
 from webhook.kube.client_requests import (
     ACCESS_REVIEWS,
     APPROVAL,
@@ -12,7 +12,9 @@ from webhook.kube.client_requests import (
     SIGNERS,
     STATUS,
 )
+from webhook.kube.live import TOKEN_REVIEWS
 from webhook.kube.memory import NAMESPACES, NETWORK_POLICIES, RAY_CLUSTERS, WATCHED
+from webhook.kube.pods import PODS
 from webhook.kube.policy_writer import EVENTS, LEASE, LEASES
 from webhook.kube.request import Resource
 
@@ -54,7 +56,10 @@ def permissions(
     for resource in WATCHED:
         yield Permission("list", resource)
         yield Permission("watch", resource)
-    # Which pod gets a certificate of which CA is never decided from memory: read it every time.
+    # Enrollment has the pods that start in memory, too. It reads what is not there or may be out of
+    # date, and has tokens reviewed that the published keys do not verify.
+    yield Permission("list", PODS)
+    yield Permission("watch", PODS)
     yield Permission("create", TOKEN_REVIEWS)
     for resource in (PODS, RAY_CLUSTERS, NAMESPACES):
         yield Permission("get", resource)

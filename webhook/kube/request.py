@@ -69,6 +69,14 @@ class BusyError(UnavailableError):
         self.pause = pause
 
 
+class TooEarlyError(BusyError):
+    """The API server did nothing and said when to come again: a write may be repeated, too.
+
+    It says so (429) when too many requests run, and since Kubernetes 1.36 while it prepares the
+    storage of a resource, for example after a CustomResourceDefinition was created.
+    """
+
+
 @dataclass(frozen=True, slots=True)
 class Resource:
     """A resource of the API, or one of its subresources as RBAC names it, such as `pods/status`.
@@ -117,7 +125,7 @@ class Request:
 
     `repr` omits the body, which may contain a token or the seed. `dry_run` says that the query has
     `dryRun`, so that nothing is stored; the body of such a request must not contain a secret.
-    `most_bytes` bounds the answer; 0 is no bound.
+    `most_bytes` bounds the answer; 0 is no bound. `accept` is its media type, always a JSON text.
     """
 
     verb: str
@@ -130,6 +138,7 @@ class Request:
     content_type: str = "application/json"
     dry_run: bool = False
     most_bytes: int = 0
+    accept: str = "application/json"
 
     def __str__(self) -> str:
         request = f"{self.verb} {self.resource}"
@@ -160,10 +169,11 @@ def refusal(request: Request, status: int, retry_after: str, content: bytes) -> 
     if status == 401:
         return UnauthorizedError(f"{request}: the API server rejected the credentials (401)")
     if status == 429 or status >= 500:
-        return BusyError(f"{request}: the API server answered {status}", _seconds(retry_after))
+        pause = _seconds(retry_after) or _retry_after_seconds(content)
+        exception = TooEarlyError if status == 429 and pause else BusyError
+        return exception(f"{request}: the API server answered {status}", pause)
     exceptions = {404: NotFoundError, 410: ExpiredError, 422: InvalidError}
-    exception = exceptions.get(status, UnavailableError)
-    return exception(f"{request}: the API server answered {status}")
+    return exceptions.get(status, UnavailableError)(f"{request}: the API server answered {status}")
 
 
 def selectors(labels: str, fields: str) -> dict[str, str]:
@@ -183,10 +193,21 @@ def backoff(attempt: int, first: float, most: float = math.inf) -> float:
 
 
 def _message(content: bytes) -> str:
+    return as_str(_status(content).get("message"))
+
+
+def _status(content: bytes) -> Mapping[str, Any]:
+    """The Status in an answer; empty if there is none."""
     try:
-        return as_str(as_dict(orjson.loads(content)).get("message"))
+        return as_dict(orjson.loads(content))
     except ValueError:
-        return ""
+        return {}
+
+
+def _retry_after_seconds(content: bytes) -> float:
+    """What a Status says where a proxy dropped the header."""
+    seconds = as_dict(_status(content).get("details")).get("retryAfterSeconds")
+    return float(seconds) if isinstance(seconds, int) and seconds > 0 else 0.0
 
 
 def _seconds(retry_after: str) -> float:

@@ -77,7 +77,7 @@ async def _serialized(
             request.method,
             request.resource.path(request.namespace, request.name),
             query_params=list(request.query.items()),
-            header_params={"Accept": "application/json", "Content-Type": request.content_type},
+            header_params={"Accept": request.accept, "Content-Type": request.content_type},
             body=request.body,
             auth_settings=["BearerToken"],
         )

@@ -1,5 +1,6 @@
 """A cluster made of manifests, which replaces the API server in the development server."""
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -88,8 +89,11 @@ class ManifestCluster:
         pod = self._tokens.get(token)
         return TokenIdentity(pod.namespace, pod.service_account, pod.name, pod.uid) if pod else None
 
-    async def pod(self, namespace: str, name: str) -> LivePod | None:
+    async def pod(self, namespace: str, name: str, uid: str) -> LivePod | None:
         return self._pods.get((namespace, name))
+
+    async def wait_for_pod(self, namespace: str, name: str, seconds: float) -> None:
+        await asyncio.sleep(seconds)
 
     async def ray_cluster(self, namespace: str, name: str, uid: str) -> Cluster | None:
         cluster = self._clusters.get((namespace, name))

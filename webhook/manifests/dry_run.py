@@ -168,9 +168,12 @@ def request_of(
 def _admit(
     reviewer: Reviewer, request: AdmissionRequest, as_written: AsWritten | None = None
 ) -> ReviewedObject:
+    request.measure()
     mutated = reviewer.mutated(request)
     document = dict(mutated.document)
-    verdict = reviewer.verdict(request.model_copy(update={"object": document}), as_written)
+    stored = request.model_copy(update={"object": document})
+    stored.measure()
+    verdict = reviewer.verdict(stored, as_written)
     shown = set(map(_cause, (*verdict.denied, *verdict.warned)))
     return ReviewedObject(
         kind=request.gvk.kind,

@@ -1,19 +1,18 @@
 """The formats by name."""
 
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
-from typing import Any
 
-import orjson
 from rich.text import Text
 
 from webhook.reports.github import github_commands
 from webhook.reports.gitlab import gitlab_document
+from webhook.reports.json_pieces import json_pieces
 from webhook.reports.json_report import json_document
 from webhook.reports.markdown_report import markdown
 from webhook.reports.sarif import sarif_document
 from webhook.reports.text_report import text
+from webhook.review.finding import Level
 from webhook.review.results import Results
 
 
@@ -30,59 +29,49 @@ class ReportFormat(StrEnum):
     HTML = "html"
 
 
-def _text(results: Results, *, verbose: bool = False) -> str:
-    return "".join(f"{line.plain}\n" for line in text(results, verbose=verbose))
+def pieces(
+    format: ReportFormat,
+    results: Results,
+    *,
+    verbose: bool = False,
+    fail_on: Level | None = Level.ERROR,
+) -> Iterator[str]:
+    """The results in a format, as the content of a file in pieces that UTF-8 can encode.
+
+    `verbose` is for text. `fail_on` is the level from which on findings are failures in JUnit.
+    """
+    for piece in _pieces(format, results, verbose, fail_on):
+        yield piece.encode(errors="replace").decode()
 
 
-def _github(results: Results) -> str:
-    return "".join(f"{command}\n" for command in github_commands(results))
+def _pieces(
+    format: ReportFormat, results: Results, verbose: bool, fail_on: Level | None
+) -> Iterable[str]:
+    if format is ReportFormat.TEXT:
+        return (f"{line.plain}\n" for line in text(results, verbose=verbose))
+    if format is ReportFormat.JUNIT:
+        # The library takes a while to import.
+        from webhook.reports.junit import junit
+
+        return [junit(results, fail_on)]
+    return _RENDERERS[format](results)
 
 
-def _json(document: Any) -> str:
-    try:
-        # A large report must not be copied once more for its last line end.
-        options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
-        return orjson.dumps(document, option=options).decode()
-    except orjson.JSONEncodeError:
-        # The name of a file is not UTF-8.
-        return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-
-
-def _junit(results: Results) -> str:
-    # The library takes a while to import.
-    from webhook.reports.junit import junit
-
-    return junit(results)
-
-
-def _html(results: Results) -> str:
+def _html(results: Results) -> Iterable[str]:
     # The template engine takes a while to import.
     from webhook.reports.html_report import html
 
-    return html(results)
+    return [html(results)]
 
 
-_RENDERERS: dict[ReportFormat, Callable[[Results], str]] = {
-    ReportFormat.JSON: lambda results: _json(json_document(results)),
-    ReportFormat.SARIF: lambda results: _json(sarif_document(results)),
-    ReportFormat.JUNIT: _junit,
-    ReportFormat.GITHUB: _github,
-    ReportFormat.GITLAB: lambda results: _json(gitlab_document(results)),
-    ReportFormat.MARKDOWN: markdown,
+_RENDERERS: dict[ReportFormat, Callable[[Results], Iterable[str]]] = {
+    ReportFormat.JSON: lambda results: json_pieces(json_document(results)),
+    ReportFormat.SARIF: lambda results: json_pieces(sarif_document(results)),
+    ReportFormat.GITHUB: lambda results: (f"{line}\n" for line in github_commands(results)),
+    ReportFormat.GITLAB: lambda results: json_pieces(gitlab_document(results)),
+    ReportFormat.MARKDOWN: lambda results: [markdown(results)],
     ReportFormat.HTML: _html,
 }
-
-
-def render(format: ReportFormat, results: Results, *, verbose: bool = False) -> str:
-    """The results in a format, as the whole content of a file: text that UTF-8 can encode.
-
-    `verbose` is for text.
-    """
-    if format is ReportFormat.TEXT:
-        content = _text(results, verbose=verbose)
-    else:
-        content = _RENDERERS[format](results)
-    return content.encode(errors="replace").decode()
 
 
 def text_lines(

@@ -1,6 +1,7 @@
 """The code quality report of GitLab, which a merge request shows beside the changed lines."""
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import PurePath
 from typing import Any
 
@@ -20,12 +21,13 @@ _SEVERITIES = {
 }
 
 
-def gitlab_document(results: Results) -> list[dict[str, Any]]:
+def gitlab_document(results: Results) -> Iterator[dict[str, Any]]:
     """Every finding that counts, and what could not be read."""
-    entries = [_unreadable(broken, results.folder) for broken in results.unreadable]
-    counting = (finding for finding in results.findings if finding.counts)
-    entries += [_finding(finding, results.folder) for finding in counting]
-    return entries
+    for broken in results.unreadable:
+        yield _unreadable(broken, results.folder)
+    for finding in results.findings:
+        if finding.counts:
+            yield _finding(finding, results.folder)
 
 
 def _finding(finding: ReviewFinding, folder: PurePath) -> dict[str, Any]:

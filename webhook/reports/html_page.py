@@ -113,6 +113,7 @@ class _Shown:
         self._findings = {id(finding) for finding in found[: self.number]}
         self._with_lines = {id(finding) for finding in found[:_MAX_EXCERPTS]}
         self._excerpts = Excerpts(results.texts, results.findings)
+        self._rule_url = results.rule_url
 
     def object(self, id_: str, reviewed: ObjectResult) -> ObjectSection:
         return ObjectSection(
@@ -130,7 +131,7 @@ class _Shown:
             level=str(finding.level),
             severity=str(finding.severity),
             rule=line(finding.rule),
-            rule_url=finding.rule_url,
+            rule_url=self._rule_url(finding.rule),
             message=printable(finding.message, _MAX_TEXT),
             remediation=printable(finding.remediation, _MAX_TEXT),
             place=printable(place_title(finding.place), _MAX_NAME),
@@ -181,7 +182,8 @@ def _rules(results: Results) -> Iterator[RuleView]:
     for rule in sorted(by_rule, key=lambda rule: (worst[rule], rule)):
         found = by_rule[rule]
         severity = str(found[0].severity)
-        yield RuleView(line(rule), found[0].rule_url, severity, _counts(found), len(found))
+        url = results.rule_url(rule)
+        yield RuleView(line(rule), url, severity, _counts(found), len(found))
 
 
 def _most(findings: Sequence[ReviewFinding]) -> tuple[int, ...]:

@@ -1,5 +1,6 @@
 """JSON for programs. The schema has a version, which changes when a field goes or changes."""
 
+from collections.abc import Callable
 from typing import Any
 
 from webhook.reports.text_report import summary
@@ -8,12 +9,15 @@ from webhook.review.results import DerivedObject, ObjectResult, Results
 
 SCHEMA = "raywarden.io/review/v1"
 
+# The documentation of the rule with this id; empty if there is none.
+RuleUrl = Callable[[str], str]
+
 
 def json_document(results: Results) -> dict[str, Any]:
-    """The whole review as one JSON object."""
+    """The whole review as one JSON object; its objects are an iterator."""
     return {
         "schema": SCHEMA,
-        "objects": [object_document(reviewed) for reviewed in results.objects],
+        "objects": (object_document(reviewed, results.rule_url) for reviewed in results.objects),
         "unreadable": [
             {"source": broken.source, "reason": broken.why} for broken in results.unreadable
         ],
@@ -22,8 +26,9 @@ def json_document(results: Results) -> dict[str, Any]:
     }
 
 
-def object_document(reviewed: ObjectResult) -> dict[str, Any]:
+def object_document(reviewed: ObjectResult, rule_url: RuleUrl) -> dict[str, Any]:
     """One object with its findings."""
+    findings = reviewed.findings
     return {
         "source": reviewed.source,
         "place": _place(reviewed.place),
@@ -31,7 +36,10 @@ def object_document(reviewed: ObjectResult) -> dict[str, Any]:
         "allowed": reviewed.allowed,
         "mutations": list(reviewed.mutations),
         "notes": list(reviewed.notes),
-        "findings": [finding_document(finding) for finding in reviewed.findings],
+        "findings": [
+            {**finding_document(finding), "ruleUrl": rule_url(finding.rule) or None}
+            for finding in findings
+        ],
         "derived": [_derived(derived) for derived in reviewed.derived],
     }
 
@@ -40,7 +48,6 @@ def finding_document(finding: ReviewFinding) -> dict[str, Any]:
     """One finding."""
     return {
         "rule": finding.rule,
-        "ruleUrl": finding.rule_url,
         "level": str(finding.level),
         "severity": str(finding.severity),
         "message": finding.message,

@@ -61,7 +61,9 @@ class ReportedFinding(_Part):
     """A violation of a rule."""
 
     rule: str = Field(description="the id of the rule")
-    rule_url: str = Field(description="the documentation of the rule")
+    rule_url: str | None = Field(
+        description="the documentation of the rule, if RAYWARDEN_RULES_URL names one"
+    )
     level: Level = Field(description="error: refused; warning: shown to the author; note: audited")
     severity: Severity
     message: str

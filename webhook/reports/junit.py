@@ -1,9 +1,10 @@
 """JUnit XML: a test suite for each file, a test case for each object.
 
-One failure holds all errors of an object, because many readers show only one.
+One failure holds all findings of an object that fail it, because many readers show only one.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import groupby
 
 from junitparser import Error, Failure, SystemOut, TestCase, TestSuite
@@ -17,14 +18,17 @@ from webhook.review.results import ObjectResult, Results
 _TOOL = "raywarden review"
 
 
-def junit(results: Results) -> str:
-    """The whole review as a document with test suites."""
-    return junit_xml(_TOOL, list(_suites(results)))
+def junit(results: Results, fail_on: Level | None) -> str:
+    """The whole review as a document with test suites.
+
+    Findings from the level `fail_on` on are failures; None means that no finding is one.
+    """
+    return junit_xml(_TOOL, list(_suites(results, fail_on)))
 
 
-def _suites(results: Results) -> Iterator[TestSuite]:
+def _suites(results: Results, fail_on: Level | None) -> Iterator[TestSuite]:
     for file, objects in groupby(results.objects, lambda reviewed: reviewed.place.file):
-        yield _suite(file or "cluster", map(_reviewed, objects))
+        yield _suite(file or "cluster", map(partial(_reviewed, fail_on), objects))
     for broken in results.unreadable:
         yield _suite(broken.source, iter([_unreadable(broken)]))
     if results.notes:
@@ -39,15 +43,12 @@ def _suite(name: str, cases: Iterator[TestCase]) -> TestSuite:
     return suite
 
 
-def _reviewed(reviewed: ObjectResult) -> TestCase:
+def _reviewed(fail_on: Level | None, reviewed: ObjectResult) -> TestCase:
     case = TestCase(xml_text(str(reviewed.subject)), xml_text(reviewed.source), 0)
-    errors = [finding for finding in reviewed.findings if _is_failure(finding)]
-    others = [finding for finding in reviewed.findings if not _is_failure(finding)]
-    if errors:
-        rules = ", ".join(dict.fromkeys(finding.rule for finding in errors))
-        failure = Failure(xml_text(f"refused by {rules}"), "denied")
-        failure.text = xml_text("\n\n".join(map(_paragraph, errors)))
-        case.result = failure
+    failures = [finding for finding in reviewed.findings if finding.fails_at(fail_on)]
+    others = [finding for finding in reviewed.findings if not finding.fails_at(fail_on)]
+    if failures:
+        case.result = _failure(failures)
     if others:
         case.system_out = xml_text("\n\n".join(map(_paragraph, others)))
     return case
@@ -59,8 +60,15 @@ def _unreadable(broken: UnreadableManifest) -> TestCase:
     return case
 
 
-def _is_failure(finding: ReviewFinding) -> bool:
-    return finding.counts and finding.level is Level.ERROR
+def _failure(findings: Sequence[ReviewFinding]) -> Failure:
+    errors = [finding for finding in findings if finding.level is Level.ERROR]
+    rules = ", ".join(dict.fromkeys(finding.rule for finding in errors or findings))
+    if errors:
+        failure = Failure(xml_text(f"refused by {rules}"), "denied")
+    else:
+        failure = Failure(xml_text(f"findings of {rules}"), "found")
+    failure.text = xml_text("\n\n".join(map(_paragraph, findings)))
+    return failure
 
 
 def _paragraph(finding: ReviewFinding) -> str:

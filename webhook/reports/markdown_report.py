@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from webhook.reports.groups import FindingGroup, counted, groups, object_title, suppressed
 from webhook.reports.markdown_text import code, escaped, fitting, link_to
-from webhook.review.finding import Level, Place, rule_url
+from webhook.review.finding import Level, Place
 from webhook.review.results import Results
 
 # GitHub accepts 65,536 characters; bytes are counted here, which are never fewer.
@@ -26,7 +26,8 @@ def markdown(results: Results) -> str:
     found = groups(results)
     head = "\n".join(_head(results))
     notes = fitting(_notes(results), _MAX_NOTES, "more remark")
-    table = fitting(map(_row, found), _MAX_TABLE, "more group")
+    rows = (_row(group, results.rule_url(group.first.rule)) for group in found)
+    table = fitting(rows, _MAX_TABLE, "more group")
     parts = [head, notes]
     if found:
         title = "| | Rule | Where | Finding |\n|---|---|---|---|\n"
@@ -71,13 +72,14 @@ def _notes(results: Results) -> Iterator[str]:
         yield f"- {escaped(note, _MAX_MESSAGE)}\n"
 
 
-def _row(group: FindingGroup) -> str:
+def _row(group: FindingGroup, url: str) -> str:
     finding = group.first
-    rule = f"[{escaped(finding.rule, _MAX_MESSAGE)}]({rule_url(finding.rule)})"
+    rule = escaped(finding.rule, _MAX_MESSAGE)
+    linked = f"[{rule}]({url})" if url else rule
     message = escaped(finding.message, _MAX_MESSAGE)
     title = escaped(object_title(finding), _MAX_MESSAGE)
     level = f"{_ICONS[finding.level]}&nbsp;{finding.level}"
-    return f"| {level} | {rule} | {_where(group)} | {message}<br>{title} |\n"
+    return f"| {level} | {linked} | {_where(group)} | {message}<br>{title} |\n"
 
 
 def _where(group: FindingGroup) -> str:

@@ -42,10 +42,12 @@ def sarif_document(results: Results) -> Json:
     severities = {finding.rule: finding.severity for finding in findings}
     driver = {
         "name": "RayWarden",
-        "informationUri": "https://raywarden.io",
         "version": __version__,
         "semanticVersion": __version__,
-        "rules": [descriptor(rule, severity) for rule, severity in severities.items()],
+        "rules": [
+            descriptor(rule, severity, results.rule_url(rule))
+            for rule, severity in severities.items()
+        ],
     }
     invocation = {
         "executionSuccessful": not results.unreadable,

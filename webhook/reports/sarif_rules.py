@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from policies.config import RULE_IDS
 from policies.model import Severity
 from webhook.reports.rule_texts import RuleText, rule_text
-from webhook.review.finding import rule_url
 
 # GitHub cuts longer descriptions in the middle of a word.
 _MOST_CHARACTERS = 1_000
@@ -25,16 +25,16 @@ _LEVELS: Mapping[Severity, str] = {
 }
 
 
-def descriptor(id: str, severity: Severity) -> dict[str, Any]:
-    """The `reportingDescriptor` of a rule."""
+def descriptor(id: str, severity: Severity, url: str) -> dict[str, Any]:
+    """The `reportingDescriptor` of a rule, which holds its whole text; `url` may be empty."""
     text = rule_text(id)
     return {
         "id": id,
         "name": id.title().replace("-", ""),
         "shortDescription": {"text": _clipped(text.summary)},
         "fullDescription": {"text": _clipped(text.scope)},
-        "help": {"text": _help(text, ""), "markdown": _markdown(id, text)},
-        "helpUri": rule_url(id),
+        "help": {"text": _help(text, ""), "markdown": _markdown(id, text, url)},
+        **({"helpUri": url} if url else {}),
         "defaultConfiguration": {"level": _LEVELS[severity]},
         "properties": {
             "security-severity": _SCORES[severity],
@@ -44,8 +44,13 @@ def descriptor(id: str, severity: Severity) -> dict[str, Any]:
     }
 
 
-def _markdown(id: str, text: RuleText) -> str:
-    return f"{_help(text, '**')}\n\n[{id}]({rule_url(id)}) in the documentation"
+def _markdown(id: str, text: RuleText, url: str) -> str:
+    paragraphs = [_help(text, "**")]
+    if id in RULE_IDS:
+        paragraphs.append(f"`raywarden rules explain {id}` shows an example.")
+    if url:
+        paragraphs.append(f"[{id}]({url}) in the documentation")
+    return "\n\n".join(paragraphs)
 
 
 def _help(text: RuleText, mark: str) -> str:

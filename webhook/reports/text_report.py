@@ -37,7 +37,7 @@ def text(results: Results, *, verbose: bool = False) -> Iterator[Text]:
             yield from object_lines(reviewed)
     else:
         for group in groups(results):
-            yield from _group_lines(group)
+            yield from _group_lines(group, results.rule_url(group.first.rule))
     for broken in results.unreadable:
         yield Text(f"{line(broken.source)}: ", "bold").append(
             f"could not be read: {line(broken.why)}", STYLES[Level.ERROR]
@@ -59,11 +59,11 @@ def summary(results: Results) -> dict[str, int]:
     }
 
 
-def _group_lines(group: FindingGroup) -> Iterator[Text]:
+def _group_lines(group: FindingGroup, url: str) -> Iterator[Text]:
     finding = group.first
     own = Text(f"{place_title(finding.place)}: ", "bold")
     own.append(str(finding.level), STYLES[finding.level])
-    own.append(" ").append(line(finding.rule), Style(bold=True, link=finding.rule_url))
+    own.append(" ").append(line(finding.rule), Style(bold=True, link=url or None))
     own.append(f": {line(finding.message)}", "not bold")
     yield own.append(f" ({object_title(finding)})", "dim not bold")
     if len(group.findings) > 1:

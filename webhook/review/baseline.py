@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import date
@@ -14,7 +14,7 @@ from pydantic.alias_generators import to_camel
 
 from policies.problems import shown
 from webhook.review.files import file_in
-from webhook.review.finding import ReviewFinding, SuppressedBy, Suppression
+from webhook.review.finding import Level, ReviewFinding, SuppressedBy, Suppression
 from webhook.review.results import Results
 from webhook.settings import SetupError
 
@@ -30,15 +30,21 @@ class _Part(BaseModel):
 class BaselineEntry(_Part):
     """A finding, and the day on which it was first recorded.
 
-    The fingerprint alone identifies it; the rest is for people who read the file.
+    The fingerprint alone identifies it; a finding that has become worse than `level` counts. The
+    rest is for people who read the file. Files of the first version have no levels.
     """
 
     file: str
     object: str
     rule: str
     message: str
+    level: Level | None = None
     fingerprint: str = Field(min_length=1)
     first_seen: date
+
+    def covers(self, finding: ReviewFinding) -> bool:
+        """Whether the recorded finding was at least as bad."""
+        return self.level is None or self.level.rank <= finding.level.rank
 
 
 class _BaselineFile(_Part):
@@ -83,7 +89,9 @@ class Baseline:
                 entry.fingerprint,
             ),
         )
-        findings = [entry.model_dump(mode="json", by_alias=True) for entry in entries]
+        findings = [
+            entry.model_dump(mode="json", by_alias=True, exclude_none=True) for entry in entries
+        ]
         document = {"schema": _SCHEMA, "findings": findings}
         text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
         try:
@@ -114,15 +122,34 @@ class Baseline:
         ]
         return replace(results, objects=objects)
 
-    def missing_from(self, results: Results) -> int:
+    def _missing_from(self, results: Results) -> int:
         """The number of recorded findings that no longer occur; 0 if something was not read."""
         if results.unreadable:
             return 0
         return len(self._entries.keys() - {finding.fingerprint for finding in results.findings})
 
+    def remarks(self, results: Results) -> Iterator[str]:
+        """What to know of the recorded findings: how many are gone, are worse, or have no level."""
+        missing = self._missing_from(results)
+        if missing:
+            yield f"{missing} of its findings no longer occur; update it with --write-baseline"
+        worse = sum(self._is_worse(finding) for finding in results.findings)
+        if worse:
+            yield f"{worse} of its findings count, because they have a worse level now"
+        old = sum(entry.level is None for entry in self._entries.values())
+        if old:
+            yield (
+                f"{old} of its findings have no level, so they stay hidden whatever the policy "
+                "makes of them; update it with --write-baseline"
+            )
+
+    def _is_worse(self, finding: ReviewFinding) -> bool:
+        entry = self._entries.get(finding.fingerprint)
+        return entry is not None and finding.counts and not entry.covers(finding)
+
     def _suppressed(self, finding: ReviewFinding) -> ReviewFinding:
         entry = self._entries.get(finding.fingerprint)
-        if entry is None or not finding.counts:
+        if entry is None or not finding.counts or not entry.covers(finding):
             return finding
         reason = f"first seen on {entry.first_seen}"
         return replace(finding, suppression=Suppression(SuppressedBy.BASELINE, reason))
@@ -150,6 +177,7 @@ def _entry(finding: ReviewFinding, results: Results, first_seen: date) -> Baseli
             "object": str(finding.subject),
             "rule": finding.rule,
             "message": finding.message,
+            "level": str(finding.level),
             "fingerprint": finding.fingerprint,
             "firstSeen": first_seen,
         }

@@ -6,9 +6,6 @@ from enum import StrEnum
 from policies.documents.pointer import Pointer
 from policies.model import Severity
 
-# Where the documentation of the rules is published; the anchor is the rule's id.
-_RULES_URL = "https://raywarden.io/rules/#"
-
 
 class Level(StrEnum):
     """The effect at admission: an error is refused, a warning is shown, a note is only audited."""
@@ -104,11 +101,6 @@ class ReviewFinding:
         """Whether it is neither exempt nor suppressed."""
         return self.suppression is None
 
-    @property
-    def rule_url(self) -> str:
-        return rule_url(self.rule)
-
-
-def rule_url(rule: str) -> str:
-    """The documentation of the rule with this id."""
-    return f"{_RULES_URL}{rule}"
+    def fails_at(self, level: Level | None) -> bool:
+        """Whether it counts and is at least as bad as `level`; None means never."""
+        return level is not None and self.counts and self.level.rank <= level.rank

@@ -5,13 +5,17 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import PurePath
 
+from policies.config import RULE_IDS
 from policies.model import Severity
 from webhook.manifests.read import UnreadableManifest
 from webhook.manifests.source_text import SourceText
 from webhook.review.finding import Level, Place, ReviewFinding, Subject
+from webhook.review.suppressions import AUTHOR_SUPPRESSIONS
 
 # Worst first.
 _SEVERITIES = tuple(Severity)
+# The administrator's own rules are not among them.
+_DOCUMENTED = frozenset((*RULE_IDS, AUTHOR_SUPPRESSIONS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,7 @@ class Results:
     """A whole review: its objects, what could not be read, and notes about the policy.
 
     `texts` are the contents of the files by name, for formats that show lines. Reports name files
-    relative to `folder`.
+    relative to `folder`. `rules_url` is the published documentation of the rules, if there is one.
     """
 
     objects: Sequence[ObjectResult]
@@ -66,6 +70,12 @@ class Results:
     notes: Sequence[str] = ()
     texts: Mapping[str, SourceText] = field(default_factory=dict, repr=False)
     folder: PurePath = field(default_factory=PurePath)
+    rules_url: str = ""
+
+    def rule_url(self, rule: str) -> str:
+        """The documentation of the rule with this id; empty if none is published."""
+        is_documented = self.rules_url and rule in _DOCUMENTED
+        return f"{self.rules_url}#{rule}" if is_documented else ""
 
     @cached_property
     def findings(self) -> tuple[ReviewFinding, ...]:
@@ -99,6 +109,4 @@ class Results:
 
     def fails_at(self, level: Level | None) -> bool:
         """Whether a finding that counts is at least as bad as `level`; None means never."""
-        if level is None:
-            return False
-        return any(finding.counts and finding.level.rank <= level.rank for finding in self.findings)
+        return any(finding.fails_at(level) for finding in self.findings)

@@ -16,11 +16,12 @@ from webhook.kube.adapters import CONFIGURATIONS
 from webhook.kube.api import KubeApi
 from webhook.kube.request import ForbiddenError
 from webhook.policy.file import parse_policy
+from webhook.review.progress import OnProgress
 from webhook.review.results import Results
 from webhook.scan.authors import PodSigner
 from webhook.scan.report_documents import ReportKind, reports
 from webhook.scan.report_writer import ReportWriter, report_kind_of
-from webhook.scan.scanner import OnProgress, Scanner
+from webhook.scan.scanner import Scanner
 
 
 class ClusterScan:
@@ -64,15 +65,13 @@ class ClusterScan:
             await self._configurations(server),
         )
         results = await scanner.scan(self.policy, namespace, on_progress)
-        return Results(
-            results.objects, results.unreadable, results.skipped, [*notes, *results.notes]
-        )
+        return replace(results, notes=[*notes, *results.notes])
 
     async def write_reports(self, results: Results, namespace: str) -> str:
         """Write the results as report objects; returns what was written."""
         kind = self._report_kind or await report_kind_of(self._api)
         writer = ReportWriter(self._api, kind, namespace)
-        number = await writer.write(reports(kind, results.objects, self._now()))
+        number = await writer.write(reports(kind, results, self._now()))
         return f"{number} {kind.kind} objects ({kind.group}/{kind.version})"
 
     def _use_policy_of(

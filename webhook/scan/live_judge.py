@@ -54,7 +54,9 @@ class LiveJudge:
         if not evaluate.is_subject(kind, document):
             return None
         self._expect(kind.kind, document)
-        verdict = self._reviewer.verdict(_request(kind, document))
+        request = _request(kind, document)
+        request.measure()
+        verdict = self._reviewer.verdict(request)
         owner = controller_of(document)
         known = self._known.get(owner.uid, frozenset()) if owner else frozenset()
         uid = as_str(metadata_of(document).get("uid"))

@@ -5,7 +5,7 @@ where they name the source.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,8 +14,9 @@ import orjson
 
 from policies.registry import RULES
 from webhook.kube.request import Resource
+from webhook.reports.json_report import RuleUrl
 from webhook.review.finding import Level, ReviewFinding, SuppressedBy
-from webhook.review.results import ObjectResult
+from webhook.review.results import ObjectResult, Results
 
 SOURCE = "raywarden"
 MANAGED_BY = "app.kubernetes.io/managed-by"
@@ -73,17 +74,17 @@ REPORT_KINDS = (
 )
 
 
-def reports(kind: ReportKind, objects: Iterable[ObjectResult], now: datetime) -> Iterator[Document]:
-    """The reports about these objects: one a namespace, or more if it would be too large."""
+def reports(kind: ReportKind, scanned: Results, now: datetime) -> Iterator[Document]:
+    """The reports about the scanned objects: one a namespace, or more if it would be too large."""
     by_namespace: dict[str, list[ObjectResult]] = defaultdict(list)
-    for reviewed in objects:
+    for reviewed in scanned.objects:
         subject = reviewed.subject
         by_namespace["" if subject.kind == "Namespace" else subject.namespace].append(reviewed)
     for namespace, inside in sorted(by_namespace.items()):
         number, size = 1, 0
         results: list[Document] = []
         for reviewed in inside:
-            for result in _results(reviewed, now):
+            for result in _results(reviewed, scanned.rule_url, now):
                 length = len(orjson.dumps(result))
                 if results and size + length > _MOST_BYTES:
                     yield kind.document(namespace, number, results)
@@ -93,7 +94,7 @@ def reports(kind: ReportKind, objects: Iterable[ObjectResult], now: datetime) ->
         yield kind.document(namespace, number, results)
 
 
-def _results(reviewed: ObjectResult, now: datetime) -> Iterator[Document]:
+def _results(reviewed: ObjectResult, rule_url: RuleUrl, now: datetime) -> Iterator[Document]:
     resource = _reference(reviewed)
     common: Document = {
         "source": SOURCE,
@@ -102,20 +103,27 @@ def _results(reviewed: ObjectResult, now: datetime) -> Iterator[Document]:
         "scored": True,
     }
     for finding in reviewed.findings:
-        yield {**common, **_outcome(finding)}
+        yield {**common, **_outcome(finding, rule_url(finding.rule))}
     if not reviewed.findings:
         message = "no rule has a finding that its owner does not have"
         passed = {"policy": _NO_RULE, "result": "pass", "category": _CATEGORY, "message": message}
         yield {**common, **passed}
 
 
-def _outcome(finding: ReviewFinding) -> Document:
+def _outcome(finding: ReviewFinding, url: str) -> Document:
     message, result = f"{finding.message}. Fix: {finding.remediation}", _OUTCOMES[finding.level]
     suppression = finding.suppression
     if suppression is not None:
         by = "exempted" if suppression.by is SuppressedBy.EXEMPTION else str(suppression.by)
         message, result = f"{finding.message} ({by}: {suppression.reason})", "skip"
     profile = _PROFILES.get(finding.rule)
+    properties = {
+        # policy-reporter takes this for the identity of a result.
+        "resultID": finding.fingerprint,
+        "pointer": str(finding.pointer),
+    }
+    if url:
+        properties["url"] = url
     return {
         "policy": finding.rule,
         "rule": finding.rule,
@@ -123,12 +131,7 @@ def _outcome(finding: ReviewFinding) -> Document:
         "severity": str(finding.severity),
         "category": f"{_CATEGORY} ({profile})" if profile else _CATEGORY,
         "message": message[:_LONGEST_MESSAGE],
-        "properties": {
-            # policy-reporter takes this for the identity of a result.
-            "resultID": finding.fingerprint,
-            "pointer": str(finding.pointer),
-            "url": finding.rule_url,
-        },
+        "properties": properties,
     }
 
 

@@ -14,6 +14,7 @@ from webhook.kube.memory import KubeMemory
 from webhook.kube.request import ForbiddenError, Resource
 from webhook.manifests.read import UnreadableManifest
 from webhook.ports import UnavailableError
+from webhook.review.progress import OnProgress
 from webhook.review.results import ObjectResult, Results
 from webhook.scan.authors import PodSigner, StatesWithOperator, is_written_by_kubernetes
 from webhook.scan.coverage import namespace_results
@@ -23,9 +24,6 @@ from webhook.scan.live_judge import LiveJudge
 
 # Between two of these, Ctrl-C and the next page have to wait.
 _YIELD_EVERY = 10
-
-# Called with the resource that is read, the objects of it so far, and how many there are.
-OnProgress = Callable[[str, int, int], None]
 
 
 class Scanner:

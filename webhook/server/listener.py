@@ -82,6 +82,7 @@ def listener(
     class Protocol(BoundedProtocol):
         wait_seconds = settings.wait_seconds
         max_connections = settings.max_connections
+        max_connection_seconds = settings.max_connection_seconds
 
     config = uvicorn.Config(
         app,

@@ -4,7 +4,8 @@ Anyone who can connect to a port can send anything, before any authentication.
 """
 
 import asyncio
-from typing import Any
+import random
+from typing import Any, cast
 
 import uvloop
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -20,8 +21,45 @@ _TLS_SECONDS = 5.0
 _BAD_REQUEST_SECONDS = 1.0
 
 
+# In the scope of a request: its whole body has arrived, so receiving it does not wait.
+BODY_HAS_ARRIVED = "raywarden.body_has_arrived"
+_INTERIM = b"HTTP/1.1 100 "
+
+
 class _RefusedError(Exception):
     """Stops the parser; uvicorn then answers 400 and closes the connection."""
+
+
+class _OneWrite:
+    """Sends the head of a response together with its body.
+
+    uvicorn writes them one after the other: with TLS these are two records, two system calls and
+    often two wake-ups of the client.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._head = b""
+
+    def write(self, data: bytes) -> None:
+        if self._head or data.startswith(_INTERIM):
+            self._transport.write(self._head + data)
+            self._head = b""
+        else:
+            self._head = data
+
+    def flush(self) -> None:
+        """Send a head that has no body."""
+        if self._head:
+            self._transport.write(self._head)
+            self._head = b""
+
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
+
+    def close(self) -> None:
+        self.flush()
+        self._transport.close()
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -32,12 +70,16 @@ class BoundedProtocol(HttpToolsProtocol):
     line after an answer, would hold its connection forever. Such a connection is aborted; a clean
     TLS shutdown would wait for the client once more.
 
+    A connection is closed after the first answer past its age: the API server keeps connections,
+    and so it would never call a replica that was added after it connected.
+
     Pipelined requests and trailers are refused: uvicorn keeps any number of both in memory, and no
     client of RayWarden sends them.
     """
 
     wait_seconds: float = 10.0
     max_connections: int = 1000
+    max_connection_seconds: float = 60.0
 
     def connection_made(  # type: ignore[override]  # as in uvicorn's own class
         self, transport: asyncio.Transport
@@ -51,6 +93,8 @@ class BoundedProtocol(HttpToolsProtocol):
         # Runs while the client does not complete a header.
         self._header_deadline: asyncio.TimerHandle | None = None
         self._idle_since = self.loop.time()
+        # Different for each connection: many that began together should not end together.
+        self._old_at = self._idle_since + self.max_connection_seconds * random.uniform(0.5, 1)
         self._start_header_deadline()
         self._make_room()
 
@@ -90,11 +134,21 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
+        self._response = _OneWrite(self.transport)
+        self.cycle.transport = cast(asyncio.Transport, self._response)
+        if self.loop.time() >= self._old_at:
+            # uvicorn announces it in the answer, so no request is lost.
+            self.cycle.keep_alive = False
         self._in_header = False
         self._has_request = True
         self._cancel_header_deadline()
 
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        cast(dict[str, object], self.scope)[BODY_HAS_ARRIVED] = True
+
     def on_response_complete(self) -> None:
+        self._response.flush()
         super().on_response_complete()
         self._idle_since = self.loop.time()
         if self.transport.is_closing():

@@ -1,33 +1,16 @@
 """Reads request bodies from untrusted clients within limits of size, time, memory and work."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
+
+from webhook.server.protocol import BODY_HAS_ARRIVED
 
 # Twice the size of the largest ordinary review: these never compete with large bodies for memory.
 FREE_BYTES = 128 * 1024
 # Short: the API server waits seconds for an answer, and a turn takes tenths of a second.
 _RETRY_SECONDS = 1
-
-
-class _Body:
-    """What was received of one body so far, and how much of it counts against the budget."""
-
-    def __init__(self) -> None:
-        self.content = bytearray()
-        self.held = 0
-        self.deadline: asyncio.Timeout
-        self.is_cut_off = False
-
-    def cut_off(self) -> None:
-        """Drop the content, and end the waiting for more."""
-        self.content.clear()
-        self.is_cut_off = True
-        if not self.deadline.expired():
-            self.deadline.reschedule(asyncio.get_running_loop().time())
 
 
 class Bodies:
@@ -52,56 +35,34 @@ class Bodies:
     def __init__(self, max_bytes: int, seconds: float, max_large_bytes: int) -> None:
         """The limits of each body, and the budget; the budget always has room for one body."""
         self._max_bytes = max_bytes
-        self._seconds = seconds
+        self.seconds = seconds
         self._budget_left = max(max_large_bytes, max_bytes)
         # The incomplete bodies that are charged to the budget, the oldest first.
         self._incomplete: dict[_Body, None] = {}
         self._turn = asyncio.Lock()
-        self._next_turn = 0.0
+        self._turn_began = self._next_turn = 0.0
 
-    @asynccontextmanager
-    async def read(self, request: Request) -> AsyncIterator[bytearray]:
-        """The complete body of a JSON request, held until the block ends; raises HTTPException."""
-        _check_type(request)
-        self._check_declared_length(request)
-        body = _Body()
+    def read(self, request: Request) -> "_Body":
+        """A block that holds the complete body of a JSON request; it raises HTTPException."""
+        return _Body(self, request)
+
+    async def take_turn(self) -> None:
+        """Wait for the turn of one large body."""
+        await self._turn.acquire()
         try:
-            await self._receive(request, body)
-            if not body.held:
-                yield body.content
-                return
-            async with self._one_at_a_time():
-                yield body.content
-        finally:
-            self._release(body)
+            await asyncio.sleep(self._next_turn - _now())
+        except BaseException:
+            self._turn.release()
+            raise
+        self._turn_began = _now()
 
-    @asynccontextmanager
-    async def _one_at_a_time(self) -> AsyncIterator[None]:
-        """The turn of one large body, followed by an equally long pause for small ones."""
-        clock = asyncio.get_running_loop().time
-        async with self._turn:
-            await asyncio.sleep(self._next_turn - clock())
-            started = clock()
-            try:
-                yield
-            finally:
-                self._next_turn = 2 * clock() - started
+    def end_turn(self) -> None:
+        """End the turn of a large body; an equally long pause for small ones follows."""
+        self._next_turn = 2 * _now() - self._turn_began
+        self._turn.release()
 
-    async def _receive(self, request: Request, body: _Body) -> None:
-        try:
-            async with asyncio.timeout(self._seconds) as body.deadline:
-                async for chunk in request.stream():
-                    self._add(body, chunk)
-        except TimeoutError:
-            if body.is_cut_off:
-                raise _busy() from None
-            raise HTTPException(
-                408, f"the body took longer than {self._seconds:g} seconds"
-            ) from None
-        self._incomplete.pop(body, None)
-
-    def _add(self, body: _Body, chunk: bytes) -> None:
-        body.content += chunk
+    def charge(self, body: "_Body") -> None:
+        """Charge what a body has received to the budget; raises HTTPException."""
         if len(body.content) > self._max_bytes:
             raise self._too_large()
         if body.is_cut_off:
@@ -114,36 +75,110 @@ class Bodies:
             self._budget_left -= charge
             body.held += charge
 
-    def _make_room(self, body: _Body) -> None:
+    def _make_room(self, body: "_Body") -> None:
         """Cut off the oldest incomplete body; raises HTTPException if that is `body` itself."""
         oldest = next(iter(self._incomplete))
         if oldest is body:
             raise _busy()
         oldest.cut_off()
-        self._release(oldest)
+        self.release(oldest)
 
-    def _release(self, body: _Body) -> None:
+    def completed(self, body: "_Body") -> None:
+        """Do not cut off this body any more."""
         self._incomplete.pop(body, None)
+
+    def release(self, body: "_Body") -> None:
+        """Give back what a body holds of the budget."""
+        self.completed(body)
         self._budget_left += body.held
         body.held = 0
 
-    def _check_declared_length(self, request: Request) -> None:
-        """Refuse a body that is declared too large before it is sent.
+    def check_headers(self, request: Request) -> None:
+        """Refuse a body of another type, and one that is declared too large, before it is sent.
 
         The declared length is used for nothing else, because a client can declare anything.
         """
-        declared = request.headers.get("content-length", "0")
-        if not declared.isdecimal() or int(declared) > self._max_bytes:
+        headers = dict(request.scope["headers"])
+        media_type, _, _ = headers.get(b"content-type", b"").partition(b";")
+        if media_type.strip().lower() != b"application/json":
+            raise HTTPException(415, "send application/json")
+        declared = headers.get(b"content-length", b"0")
+        if not declared.isdigit() or int(declared) > self._max_bytes:
             raise self._too_large()
 
     def _too_large(self) -> HTTPException:
         return HTTPException(413, f"the limit is {self._max_bytes} bytes")
 
 
-def _check_type(request: Request) -> None:
-    media_type, _, _ = request.headers.get("content-type", "").partition(";")
-    if media_type.strip().lower() != "application/json":
-        raise HTTPException(415, "send application/json")
+class _Body:
+    """What was received of one body so far, and how much of it counts against the budget."""
+
+    def __init__(self, bodies: Bodies, request: Request) -> None:
+        self.content: bytes | bytearray = b""
+        self.held = 0
+        self.is_cut_off = False
+        self._bodies = bodies
+        self._request = request
+        self._has_turn = False
+        self._deadline: asyncio.Timeout
+
+    async def __aenter__(self) -> bytes | bytearray:
+        try:
+            self._bodies.check_headers(self._request)
+            if BODY_HAS_ARRIVED in self._request.scope:
+                # Almost always: a deadline costs more than to receive.
+                self.content, _ = await self._next_chunk()
+                self._bodies.charge(self)
+            else:
+                await self._receive()
+            self._bodies.completed(self)
+            if self.held:
+                await self._bodies.take_turn()
+                self._has_turn = True
+        except BaseException:
+            self._bodies.release(self)
+            raise
+        return self.content
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._has_turn:
+            self._bodies.end_turn()
+        if self.held:
+            self._bodies.release(self)
+
+    def cut_off(self) -> None:
+        """Drop the content, and end the waiting for more."""
+        self.content = b""
+        self.is_cut_off = True
+        if not self._deadline.expired():
+            self._deadline.reschedule(_now())
+
+    async def _receive(self) -> None:
+        self.content = bytearray()
+        try:
+            async with asyncio.timeout(self._bodies.seconds) as self._deadline:
+                has_more = True
+                while has_more:
+                    chunk, has_more = await self._next_chunk()
+                    self.content += chunk
+                    self._bodies.charge(self)
+        except TimeoutError:
+            if self.is_cut_off:
+                raise _busy() from None
+            raise HTTPException(
+                408, f"the body took longer than {self._bodies.seconds:g} seconds"
+            ) from None
+
+    async def _next_chunk(self) -> tuple[bytes, bool]:
+        """A part of the body, and whether more follows; raises ClientDisconnect."""
+        message = await self._request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        return message.get("body", b""), message.get("more_body", False)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _busy() -> HTTPException:

@@ -9,6 +9,8 @@ from tests.support import factory
 from tests.support.factory import Object, changed, facts
 from tests.support.injection import after, denials, mutated
 
+API_TOKEN = {"mountPath": "/var/run/secrets/kubernetes.io/serviceaccount", "readOnly": True}
+
 
 class TestChangesByOthers:
     """Admission plugins and other webhooks change every container.
@@ -52,6 +54,7 @@ class TestChangesByOthers:
             {"volumeMounts/-": {"name": "x", "mountPath": "/var/run/secrets/raywarden.io/token"}},
             {"volumeMounts/0/subPath": "x"},
             {"securityContext/runAsNonRoot": False},
+            {"securityContext/runAsGroup": 0},
         ],
     )
     def test_any_other_change_is_reverted_or_denied(self, change: Object) -> None:
@@ -80,6 +83,23 @@ class TestChangesByOthers:
         other = changed(self.pod, {f"{self.first}/image": "elsewhere/raywarden:0.1.0"})
         assert denials(other, facts("UPDATE", self.pod)) == ["tls-on"]
 
+    def test_an_older_container_gets_no_api_token(self) -> None:
+        """It mounted nothing in place of the token, so the API server mounted that."""
+        mounts = self.pod["spec"]["initContainers"][0]["volumeMounts"]
+        assert mounts[2:] == [{**API_TOKEN, "name": "raywarden-token"}]
+        for others in ([], [{**API_TOKEN, "name": "kube-api-access-x"}]):
+            older = changed(self.pod, {f"{self.first}/volumeMounts": mounts[:2] + others})
+            assert denials(older) == []
+            assert after(older) == self.pod
+
+    def test_a_stored_cluster_keeps_an_older_container(self) -> None:
+        cluster = after(factory.ray_cluster())
+        place = "/spec/headGroupSpec/template/spec/initContainers/0/volumeMounts"
+        mounts = self.pod["spec"]["initContainers"][0]["volumeMounts"]
+        older = changed(cluster, {place: mounts[:2]})
+        assert denials(older) == []
+        assert after(cluster, facts("UPDATE", older)) == older
+
     @pytest.mark.parametrize(
         "stored", [{"securityContext": None}, {"env": None}, {"volumeMounts": "none"}, {"args": 5}]
     )
@@ -90,6 +110,13 @@ class TestChangesByOthers:
         old["spec"]["headGroupSpec"]["template"]["spec"]["initContainers"][0] |= stored
         assert after(cluster, facts("UPDATE", old)) == old
 
-    def test_replicas_of_two_versions_accept_each_others_pods(self) -> None:
-        newer = changed(self.pod, {f"{self.first}/image": "raywarden:0.2.0"})
+    @pytest.mark.parametrize("image", ["raywarden:0.2.0", "raywarden:0.2.0-enroll"])
+    def test_replicas_of_two_versions_accept_each_others_pods(self, image: str) -> None:
+        newer = changed(self.pod, {f"{self.first}/image": image})
         assert denials(newer) == []
+
+    def test_the_first_version_set_no_group(self) -> None:
+        older = changed(self.pod, {f"{self.first}/securityContext/runAsGroup": None})
+        assert "runAsGroup" not in older["spec"]["initContainers"][0]["securityContext"]
+        assert denials(older) == []
+        assert after(older) == self.pod

@@ -55,6 +55,7 @@ def test_a_minimal_object_is_accepted(base: str, version: str) -> None:
         ("raycronjob", {"/metadata/name": "a" * 37}, "1.7"),
         ("raycronjob", {"/spec/schedule": "TZ=Europe/Berlin 0 3 * * *"}, "1.7"),
         ("raycronjob", {"/spec/timeZone": ""}, "1.7"),
+        ("raycronjob", {"/spec/timeZone": "CEST"}, "1.7"),
     ],
 )  # fmt: skip
 def test_what_a_later_kuberay_refuses(base: str, change: dict[str, Any], since: str) -> None:
@@ -206,6 +207,7 @@ def test_schedules(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "0 3 * *", "0 3 * * * *", "60 * * * *", "* * 0 * *", "* * * * 7", "5-1 * * * *",
+     "TZ=UTC+2 0 3 * * *",
      "*/0 * * * *", "@midday", "@every soon", "a * * * *", "1-2-3 * * * *", "1/2/3 * * * *"],
 )  # fmt: skip
 def test_texts_that_are_no_schedule(text: str) -> None:

@@ -8,6 +8,10 @@ from tests.support import factory
 from tests.support.factory import Object, changed, container, facts
 from tests.support.injection import OLD, after, denials, mutated, template_of
 
+DNS_PORTS = [
+    {"protocol": protocol, "port": port} for port in (53, 5353) for protocol in ("UDP", "TCP")
+]
+
 
 class TestPodSecurity:
     def test_the_restricted_standard_is_the_default(self) -> None:
@@ -132,6 +136,11 @@ class TestSmallDefaults:
         ]
         assert "automountServiceAccountToken" not in after(pod)["spec"]
 
+    def test_raywardens_own_token_is_no_api_token(self) -> None:
+        """The init container mounts it where other containers find the API token."""
+        pod = changed(after(factory.worker_pod()), {"/spec/automountServiceAccountToken": None})
+        assert after(pod)["spec"]["automountServiceAccountToken"] is False
+
     @pytest.mark.parametrize("mode", ["DenyAll", "DenyAllEgress", None])
     def test_closed_egress_gets_rules_for_enrollment_and_dns(self, mode: str | None) -> None:
         policy: Object = {"mode": mode} if mode else {}
@@ -151,11 +160,28 @@ class TestSmallDefaults:
         }
         for rules in (written["head"]["egressRules"], written["worker"]["egressRules"]):
             assert rules[0] == signer
-            assert rules[1]["ports"] == [
-                {"protocol": "UDP", "port": 53},
-                {"protocol": "TCP", "port": 53},
-            ]
+            # At any address: DNS is not always in kube-system.
+            assert rules[1:] == [{"ports": DNS_PORTS}]
         assert written["workerGroups"][0]["egressRules"][:2] == [{"ports": [{"port": 443}]}, signer]
+
+    def test_a_stored_cluster_keeps_the_rule_for_dns_in_kube_system(self) -> None:
+        """KubeRay hashes the spec of a RayCluster."""
+        author = factory.ray_cluster(networkPolicy={"mode": "DenyAll"})
+        stored = after(author)
+        narrow = {
+            "to": [
+                {
+                    "namespaceSelector": {
+                        "matchLabels": {"kubernetes.io/metadata.name": "kube-system"}
+                    }
+                }
+            ],
+            "ports": DNS_PORTS[:2],
+        }
+        for part in ("head", "worker"):
+            stored["spec"]["networkPolicy"][part]["egressRules"][1] = narrow
+        for update in (author, stored):
+            assert after(update, facts(OLD, stored))["spec"] == stored["spec"]
 
     def test_open_egress_needs_no_rule(self) -> None:
         policy = {"mode": "DenyAllIngress"}

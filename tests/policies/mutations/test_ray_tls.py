@@ -56,6 +56,7 @@ class TestRayTls:
             "allowPrivilegeEscalation": False,
             "capabilities": {"drop": ["ALL"]},
             "readOnlyRootFilesystem": True,
+            "runAsGroup": 65532,
             "runAsNonRoot": True,
             "runAsUser": 1000,
             "seccompProfile": {"type": "RuntimeDefault"},
@@ -65,6 +66,11 @@ class TestRayTls:
             {
                 "name": "raywarden-token",
                 "mountPath": "/var/run/secrets/raywarden.io",
+                "readOnly": True,
+            },
+            {
+                "name": "raywarden-token",
+                "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount",
                 "readOnly": True,
             },
         ]
@@ -147,11 +153,7 @@ class TestRayTls:
             "terminationMessagePath": "/dev/termination-log",
             "terminationMessagePolicy": "File",
         }
-        token = {
-            "name": "kube-api-access",
-            "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount",
-        }
-        enroll["volumeMounts"].append({**token, "readOnly": True})
+        enroll["volumeMounts"].append({"name": "ca-bundle", "mountPath": "/etc/ssl/certs"})
         assert mutated(pod).operations == []
         assert denials(pod) == []
 

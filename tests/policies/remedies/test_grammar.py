@@ -14,6 +14,7 @@ from policies.remedies.edits import (
     Create,
     Edit,
     Remove,
+    Rename,
     SetMember,
     carried_out,
 )
@@ -67,6 +68,17 @@ def test_remove_names_a_member_an_item_or_nothing() -> None:
     assert edits("remove A from env; x", POD / "env" / 0) == (Remove(POD / "env" / 0),)
     assert edits("remove B", POD / "env" / 0) == ()
     assert edits("remove type and user", POD / "type") == ()
+
+
+def test_rename_a_member_whose_new_name_is_free() -> None:
+    renamed = edits("rename type to kind", POD / "type")
+    assert renamed == (Rename(POD / "type", "kind"),)
+    assert choice("rename type to kind") is Choice.NONE
+    assert carried_out(PORTS, renamed)["spec"]["kind"] == "NodePort"
+    assert edits("rename type to env", POD / "type") == ()
+    assert edits("rename other to kind", POD / "type") == ()
+    with pytest.raises(ContradictionError):
+        carried_out(PORTS, [Rename(POD / name, "new") for name in ("type", "env")])
 
 
 def test_objects_to_create() -> None:

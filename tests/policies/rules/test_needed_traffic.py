@@ -69,7 +69,7 @@ def test_the_policies_of_a_guide_are_explained_to_the_cluster_and_to_each_policy
     assert all(violation.advisory for violation in found)
     assert found[0].remediation == (
         "add to egress of the NetworkPolicy guide-1: {ports: [{protocol: UDP, port: 53}, "
-        "{protocol: TCP, port: 53}, {protocol: UDP, port: 5353}]}"
+        "{protocol: TCP, port: 53}, {protocol: UDP, port: 5353}, {protocol: TCP, port: 5353}]}"
     )
     *others, last = of_guide()
     of_policy = warnings(last, live(LABELED), *others)

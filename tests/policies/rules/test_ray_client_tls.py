@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from policies.cluster.size import MAX_RELATED_VALUES
 from policies.model import Violation
-from policies.size import MAX_RELATED_VALUES
 from tests.support import factory, registration, related_objects
 from tests.support.factory import Object, changed, request
 

@@ -1,9 +1,7 @@
 """How the init container's program tries again, and when it gives up."""
 
-import inspect
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -13,7 +11,7 @@ from policies.configured import NetworkIsolation
 from tests.support import live_objects
 from tests.support.init_container import PodVolumes, problem, signer
 from tests.support.live_server import RunningServer, serving
-from webhook.agent.command import enroll_command
+from webhook.agent.command import DEADLINE_SECONDS
 from webhook.agent.enroll import Enrollment, Runtime, enroll
 from webhook.agent.signer_client import EnrollError
 
@@ -103,11 +101,13 @@ def test_a_long_deadline_allows_thousands_of_attempts(
     tmp_path: Path, server: RunningServer
 ) -> None:
     elapsed: list[float] = []
-    runtime = Runtime(lambda: datetime.now(UTC), lambda: sum(elapsed), elapsed.append, lambda: 0.0)
+    runtime = Runtime(lambda: sum(elapsed), elapsed.append, lambda: 0.0)
     token = tmp_path / "token"
     token.write_text("t")
     ca, address = server.ca_file.read_text(), IPv4Address("127.0.0.1")
-    enrollment = Enrollment("https://localhost:1", ca, address, token, tmp_path, 0o400, 7_000)
+    enrollment = Enrollment(
+        "https://localhost:1", ca, address, str(token), str(tmp_path), 0o400, 7_000
+    )
     said: list[str] = []
     with pytest.raises(EnrollError, match="no certificate within 7000 s"):
         enroll(enrollment, runtime, said.append)
@@ -137,11 +137,10 @@ def test_its_log_says_at_once_what_it_waits_for(place: PodVolumes) -> None:
 
 def test_it_waits_as_long_as_the_default_hold(tmp_path: Path) -> None:
     elapsed: list[float] = []
-    runtime = Runtime(lambda: datetime.now(UTC), lambda: sum(elapsed), elapsed.append, lambda: 0.0)
+    runtime = Runtime(lambda: sum(elapsed), elapsed.append, lambda: 0.0)
     token = tmp_path / "token"
     token.write_text("t")
     address = IPv4Address("127.0.0.1")
-    default = inspect.signature(enroll_command).parameters["deadline"].default
     held = NetworkIsolation().hold_seconds
 
     def answer(number: int) -> tuple[int, dict[str, str], bytes]:
@@ -150,7 +149,9 @@ def test_it_waits_as_long_as_the_default_hold(tmp_path: Path) -> None:
         return 403, {}, problem("issued")
 
     with signer(answer) as (url, ca, _):
-        enrollment = Enrollment(url, ca, address, token, tmp_path, 0o400, default)
+        enrollment = Enrollment(
+            url, ca, address, str(token), str(tmp_path), 0o400, DEADLINE_SECONDS
+        )
         with pytest.raises(EnrollError, match="issued"):
             enroll(enrollment, runtime, lambda line: None)
     assert held <= sum(elapsed) < held + 10

@@ -35,7 +35,7 @@ OPERATOR_RULES = [
 def deployment(**settings: str) -> Object:
     """The server's Deployment, with these variables in addition to its own."""
     variables = {
-        "RAYWARDEN_ENROLL_IMAGE": IMAGE,
+        "RAYWARDEN_ENROLL_IMAGE": f"{IMAGE}-enroll",
         "RAYWARDEN_POLICY_FILE": "/etc/raywarden/policy.yaml",
         **settings,
     }

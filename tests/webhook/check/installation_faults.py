@@ -101,7 +101,7 @@ INSTALLATION = {
     "other-enroll-image": warning(
         put("deployments", deployment(RAYWARDEN_ENROLL_IMAGE="raywarden:0.0.9")),
         "installation/enroll-image",
-        f"RAYWARDEN_ENROLL_IMAGE={IMAGE}",
+        f"RAYWARDEN_ENROLL_IMAGE={IMAGE}-enroll",
     ),
     "other-version": warning(
         put("deployments", changed(deployment(), {f"{CONTAINER}/image": "raywarden:v0.0.9"})),

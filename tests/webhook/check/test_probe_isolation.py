@@ -117,3 +117,17 @@ def test_the_address_of_this_machine_is_the_one_that_routes_to_the_head() -> Non
     assert Target.of("team-a/demo", "127.0.0.9", False).head_address(closed_facts()) == ""
     assert local_address("127.0.0.1") == "127.0.0.1"
     assert local_address("not-an-address.invalid") == ""
+
+
+@on_both_loops
+async def test_ray_without_kuberay_is_closed_by_policies_too() -> None:
+    head = live_objects.opted_in_pod("web-h", "head", "127.0.0.23")
+    spec = {**MEMBERS_ONLY, "ingress": [{"from": [{"podSelector": {}}]}]}
+    given = with_policies(facts({}, head), network_policy("closed", spec))
+    given = replace(given, ray_objects={"rayclusters": []})
+    (finding,) = (await probe(given, "django", caller=STRANGER))["isolation"]
+    assert finding.message == (
+        "x/probe cannot connect to web-h:6379, web-h:10001, web-h:8265, web-h:52365, "
+        "as NetworkPolicies say"
+    )
+    assert "isolation" not in await probe(given, "django")

@@ -87,8 +87,50 @@ async def test_the_number_of_probed_workers_is_limited() -> None:
             assert all("w-" not in finding.message for finding in same_id)
 
 
+@pytest.mark.parametrize(
+    ("command", "on_loopback"),
+    [
+        (["ray", "start", "--head", "--block"], True),
+        (["sh", "-c", "ray start --head --dashboard-host=127.0.0.1"], True),
+        (["ray", "start", "--head", "--dashboard-host", "0.0.0.0"], False),
+        (["sh", "-c", "ray start --head $OPTIONS"], False),
+        (["/start-ray.sh"], False),
+    ],
+)
+def test_a_dashboard_on_the_loopback_address_is_safe(command: list[str], on_loopback: bool) -> None:
+    """Without KubeRay, which names another host, it listens there by default."""
+    options = {"name": "OPTIONS", "value": "--dashboard-host='::'"}
+    container = {"name": "ray", "command": command, "env": [options] * ("$" in command[-1])}
+    head = changed(live_objects.pod(), {"/spec/containers": [container]})
+    ports = {"dashboard-port": free_port(), "dashboard-agent-listen-port": free_port()}
+    ports |= {"ray-client-server-port": free_port()}
+
+    async def main() -> None:
+        async with tcp_server(b"") as gcs:
+            (dashboard, _) = (await probe(facts({**ports, "port": gcs}, head)))["requires-token"]
+        assert dashboard.status is (Status.OK if on_loopback else Status.UNKNOWN)
+        name = f"demo-head-abcde:{ports['dashboard-port']}"
+        refuses = f"{name} refuses connections: the dashboard listens only on the loopback address"
+        assert (dashboard.message == refuses) is on_loopback
+        # Where Ray does not run, every port refuses connections.
+        findings = await probe(facts({**ports, "port": free_port()}, head))
+        assert findings["requires-token"][0].status is Status.UNKNOWN
+
+    uvloop.run(main())
+
+
 @pytest.mark.parametrize(("is_agent", "since"), [(False, "2.52.0"), (True, "2.54.0")])
 def test_the_remediation_names_the_first_ray_with_tokens(is_agent: bool, since: str) -> None:
     port = ProbedPort("pod", Port("127.0.0.1", 1), "")
     finding = http_finding(port, "/", DialResult(Answer.HTTP, code=200), is_agent=is_agent)
     assert finding.status is Status.FAILED and f"Ray {since})" in finding.remediation
+
+
+def test_the_remediation_without_kuberay_names_the_variables() -> None:
+    port = ProbedPort("pod", Port("127.0.0.1", 8265), "")
+    result = DialResult(Answer.HTTP, code=200)
+    finding = http_finding(port, "/", result, is_agent=False, has_kuberay=False)
+    assert finding.remediation == (
+        "set RAY_AUTH_MODE: token and RAY_AUTH_TOKEN in every pod (Ray 2.52.0); "
+        "close port 8265 with a NetworkPolicy"
+    )

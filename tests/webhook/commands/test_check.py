@@ -80,7 +80,7 @@ async def test_a_remediation_is_below_its_finding_and_the_exit_code_is_the_worst
         "raywarden:old\n    run kubectl -n rayw"
     ) in output
     assert (
-        f"RAYWARDEN_ENROLL_IMAGE={image}; "
+        f"RAYWARDEN_ENROLL_IMAGE={image}-enroll; "
         "ignore this if a mirror has the same image under another name\n"
     ) in output
     assert (await check(fake, "--strict"))[0] == 1

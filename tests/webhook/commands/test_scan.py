@@ -42,3 +42,15 @@ async def test_an_incomplete_scan_replaces_no_report(fake: FakeKubeApi, api: Kub
     assert code == 2
     assert "no report is written: the scan is incomplete" in errors
     assert {request.method for request in fake.seen} == {"GET"}
+
+
+@conversation
+async def test_a_scan_waits_for_an_api_server_that_says_when_to_come_again(
+    fake: FakeKubeApi, api: KubeApi
+) -> None:
+    fill(fake)
+    expected = await scan(fake)
+    count = len(fake.seen)
+    fake.faults += [fails(429, "storage is (re)initializing", Retry_After="1")] * 3
+    assert await scan(fake) == expected
+    assert len(fake.seen) == 2 * count + 3

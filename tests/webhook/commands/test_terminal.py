@@ -15,7 +15,7 @@ from rich.text import Text
 from tests.support import factory
 from tests.webhook.commands.test_cli import PUBLIC, run, write
 from webhook.commands import progress
-from webhook.commands.progress import progress_bar
+from webhook.commands.progress import progress_bar, progress_counter
 from webhook.commands.terminal import print_lines
 
 LINE = Text("a.yaml:1:1: ").append("error", "bold red").append(" no-root: " + "word " * 30)
@@ -72,6 +72,18 @@ def test_progress_is_shown_on_terminals_and_goes_away(monkeypatch: pytest.Monkey
     assert "reviewing" in shown
     assert "reviewing" not in Text.from_ansi(shown.rpartition("\n")[2]).plain
     assert not any(isinstance(thread, threading.Timer) for thread in threading.enumerate())
+
+
+def test_a_counter_is_shown_on_terminals_and_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(progress, "_DELAY_SECONDS", 0.01)
+    with progress_counter() as on_progress:
+        for number in _until_shown(terminal):
+            on_progress("reviewing pods", number, 7_000)
+    shown = terminal.getvalue()
+    assert "/7000" in shown
+    assert "reviewing" not in Text.from_ansi(shown.rpartition("\n")[2]).plain
 
 
 def _until_shown(terminal: Terminal) -> Iterator[int]:

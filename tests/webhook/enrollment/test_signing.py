@@ -62,11 +62,11 @@ class ScriptedCluster(ManifestCluster):
             raise UnavailableError("connection refused")
         return await super().caller(token)
 
-    async def pod(self, namespace: str, name: str) -> LivePod | None:
+    async def pod(self, namespace: str, name: str, uid: str) -> LivePod | None:
         self.looks += 1
         if self._replies:
             return self._replies[min(self.looks, len(self._replies)) - 1]
-        return await super().pod(namespace, name)
+        return await super().pod(namespace, name, uid)
 
 
 def signing(

@@ -8,7 +8,8 @@ import yaml
 
 from policies.documents.pointer import Pointer
 from policies.remedies.edits import Append, Remove, SetMember
-from webhook.fixes.plan import CannotMendError, DocumentEdit
+from policies.remedies.emptied import DocumentEdit
+from webhook.fixes.plan import CannotMendError
 from webhook.fixes.text import DocumentFix, FixableText
 
 

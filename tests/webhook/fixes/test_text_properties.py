@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from policies.documents.pointer import ROOT, Pointer
 from policies.documents.untrusted_yaml import load_all
 from policies.remedies.edits import Remove, SetMember, carried_out
-from webhook.fixes.plan import DocumentEdit
+from policies.remedies.emptied import DocumentEdit
 from webhook.fixes.text import DocumentFix, FixableText
 
 _SCALARS = st.one_of(

@@ -11,8 +11,9 @@ from certs.identity import Cluster, LivePod, Service, TokenIdentity
 from certs.seed import Seed, SeedError
 from tests.support.fake_kube_api import FakeKubeApi, fails
 from tests.support.kube_conversation import conversation, following, problem, until
-from webhook.kube.adapters import KubeLive, KubeSeedStore, KubeWebhookConfigurations
+from webhook.kube.adapters import KubeSeedStore, KubeWebhookConfigurations
 from webhook.kube.api import KubeApi
+from webhook.kube.live import KubeLive
 from webhook.ports import (
     ConflictError,
     LiveObjects,
@@ -72,21 +73,21 @@ async def test_only_a_token_of_a_pod_for_our_audience_has_a_caller(
 @conversation
 async def test_pods_are_read_from_the_api_every_time(fake: FakeKubeApi, api: KubeApi) -> None:
     live = KubeLive(api)
-    assert await live.pod("ray", "worker-0") is None
+    assert await live.pod("ray", "worker-0", "uid-1") is None
     document = {
         "metadata": metadata("worker-0", "ray"),
         "spec": {},
         "status": {"podIP": "10.0.0.7"},
     }
     fake.put("pods", document)
-    pod = await live.pod("ray", "worker-0")
+    pod = await live.pod("ray", "worker-0", "uid-1")
     assert isinstance(pod, LivePod)
     assert list(map(str, pod.addresses)) == ["10.0.0.7"] and not pod.ended
     fake.put("pods", {**document, "status": {"phase": "Failed"}})
-    pod = await live.pod("ray", "worker-0")
+    pod = await live.pod("ray", "worker-0", "uid-1")
     assert pod and pod.ended and pod.addresses == ()
     fake.put("pods", {**document, "status": {"podIP": "ten"}})
-    assert "ray/worker-0 is malformed" in str(await problem(live.pod("ray", "worker-0")))
+    assert "ray/worker-0 is malformed" in str(await problem(live.pod("ray", "worker-0", "uid-1")))
 
 
 @conversation

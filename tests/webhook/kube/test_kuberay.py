@@ -9,9 +9,9 @@ import pytest
 from policies.ray.operator import KubeRayOperator
 from tests.support.fake_kube_api import FakeKubeApi, answers_with, fails
 from tests.support.kube_conversation import conversation, problem, until
-from webhook.kube.adapters import KubeLive
 from webhook.kube.api import KubeApi
 from webhook.kube.kuberay import KubeRayDiscovery
+from webhook.kube.live import KubeLive
 
 INDEX, GROUP = "/openapi/v3", "/openapi/v3/apis/ray.io/v1"
 KIND = {"group": "ray.io", "version": "v1", "kind": "RayCluster"}

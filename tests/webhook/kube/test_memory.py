@@ -18,8 +18,8 @@ from tests.support.kube_conversation import (
     until,
 )
 from tests.support.related_objects import quota_names
-from webhook.kube.adapters import KubeLive
 from webhook.kube.api import KubeApi
+from webhook.kube.live import KubeLive
 from webhook.kube.memory import WATCHED, KubeMemory
 from webhook.ports import NamespaceStates
 

@@ -11,7 +11,7 @@ from policies.ray.workload import Workload
 from policies.rules.no_host_access import NoHostAccess
 from tests.support import factory
 from tests.support.factory import Object, changed
-from webhook.manifests.dry_run import ReviewedManifest, review_manifest
+from webhook.manifests.dry_run import ReviewedManifest, request_of, review_manifest
 from webhook.manifests.read import Manifest
 
 RESTRICTED = {"profiles": {"enforce": "restricted"}}
@@ -192,3 +192,19 @@ def test_a_head_without_a_container_gets_no_sidecar(containers: object) -> None:
     head = "/spec/rayClusterSpec/headGroupSpec/template/spec"
     review = reviewed(changed(in_mode("SidecarMode"), {f"{head}/containers": containers}))
     assert submitters(review, "RayCluster") == []
+
+
+@pytest.mark.parametrize("name", ["a", "\udcff"])
+def test_an_object_is_as_large_as_its_text_or_its_values(name: str) -> None:
+    """A name that is no UTF-8 must not spare an object from being counted."""
+    for number, is_refused in ((10, False), (60_000, True)):
+        place = "/spec/headGroupSpec/template/spec/containers/0/env"
+        variables = [{"name": name, "value": ""}] * number
+        cluster = changed(factory.ray_cluster(), {place: variables})
+        request = request_of(cluster, "team-a")
+        request.measure()
+        assert (request.size is None) is (name != "a")
+        result = review_manifest(factory.reviewer(), Manifest("a", 1, cluster), "team-a")
+        assert result is not None
+        rules = {violation.rule for violation in result.outcome.denied}
+        assert ("size" in rules) is is_refused

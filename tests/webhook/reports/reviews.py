@@ -8,6 +8,7 @@ from pathlib import Path
 from policies.config import Policy
 from policies.documents.pointer import ROOT
 from policies.model import Severity
+from tests.support.reviews import FINDING, results
 from webhook.manifests.read import UnreadableManifest
 from webhook.manifests.source_text import SourceText
 from webhook.offline import offline_reviewer
@@ -49,6 +50,8 @@ HOSTILE = (
     "x" * 1_000_000,
 )
 
+_HOSTILE_LINE = "a\x00\x1b[31m\r\n::error::b%0A, c: \udc80\ufffe]] > ]]><x> [a](b) {0}"
+
 
 def reviewed(*names: str, exemptions: Sequence[Mapping[str, object]] = ()) -> Results:
     """The review of files."""
@@ -75,6 +78,19 @@ def sample(folder: Path) -> Results:
     return reviewed(
         "deploy/train.yaml", "deploy/other.yaml", "broken.yaml", exemptions=(exemption,)
     )
+
+
+def everything_hostile() -> Results:
+    """A finding, a note and an unreadable file, all of hostile names."""
+    finding = replace(
+        FINDING,
+        message=_HOSTILE_LINE,
+        remediation=_HOSTILE_LINE,
+        place=Place(f"/repository/{_HOSTILE_LINE}", 1, 1),
+        subject=replace(FINDING.subject, name=_HOSTILE_LINE),
+    )
+    broken = UnreadableManifest(_HOSTILE_LINE, _HOSTILE_LINE)
+    return results(finding, notes=[_HOSTILE_LINE], unreadable=[broken])
 
 
 def synthetic(number: int, text: str = "plain", distinct: bool = False) -> Results:

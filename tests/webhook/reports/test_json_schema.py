@@ -10,8 +10,9 @@ import pytest
 
 from tests.support import reviews
 from tests.support.paths import GOLDEN
+from tests.support.reviews import render
 from webhook.reports import json_schema
-from webhook.reports.formats import ReportFormat, render
+from webhook.reports.formats import ReportFormat
 from webhook.reports.json_report import SCHEMA
 
 PUBLISHED = json.loads(json_schema.text())

@@ -2,23 +2,20 @@
 
 import json
 import os
-import re
 import shutil
 import subprocess
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import jsonschema
 import pytest
 
 from tests.support import factory, reviews
-from tests.support.reviews import EVERYTHING, FINDING
-from tests.webhook.reports.reviews import synthetic
-from webhook.manifests.read import UnreadableManifest
-from webhook.reports.formats import ReportFormat, render
+from tests.support.reviews import EVERYTHING, FINDING, render
+from tests.webhook.reports.reviews import everything_hostile, synthetic
+from webhook.reports.formats import ReportFormat
 from webhook.reports.sarif import sarif_document
 from webhook.review.finding import Level, Place
 
@@ -27,19 +24,6 @@ official = pytest.mark.skipif(
     not _SCHEMAS,
     reason="RAYWARDEN_REPORT_SCHEMAS names no folder with sarif.json, gitlab.json and junit.xsd",
 )
-_HOSTILE = "a\x00\x1b[31m\r\n::error::b%0A, c: \udc80\ufffe]] > ]]><x> [a](b) {0}"
-
-
-def everything_hostile() -> Any:
-    finding = replace(
-        FINDING,
-        message=_HOSTILE,
-        remediation=_HOSTILE,
-        place=Place(f"/repository/{_HOSTILE}", 1, 1),
-        subject=replace(FINDING.subject, name=_HOSTILE),
-    )
-    broken = UnreadableManifest(_HOSTILE, _HOSTILE)
-    return reviews.results(finding, notes=[_HOSTILE], unreadable=[broken])
 
 
 def sarif(results: Any) -> Any:
@@ -79,15 +63,23 @@ def test_junit_follows_the_schema_of_jenkins(results: Any) -> None:
 
 
 def test_code_scanning_shows_the_rule_and_its_remedy() -> None:
-    (rule,) = sarif(reviews.results(FINDING))["tool"]["driver"]["rules"]
+    results = reviews.results(FINDING, rules_url="https://docs.example/rules")
+    (rule,) = sarif(results)["tool"]["driver"]["rules"]
     assert rule["id"] == "no-root"
     assert rule["shortDescription"]["text"].startswith("Refuses containers that run as root")
     assert "\n\n**Fix:** set `runAsNonRoot: true`" in rule["help"]["markdown"]
     assert "\n\nFix: set `runAsNonRoot: true`" in rule["help"]["text"]
-    assert rule["helpUri"].endswith("#no-root")
+    assert rule["helpUri"] == "https://docs.example/rules#no-root"
     assert rule["defaultConfiguration"] == {"level": "error"}
     assert float(rule["properties"]["security-severity"]) >= 7
     assert "security" in rule["properties"]["tags"]
+
+
+def test_without_published_documentation_the_tool_itself_explains_a_rule() -> None:
+    (rule,) = sarif(reviews.results(FINDING))["tool"]["driver"]["rules"]
+    assert "helpUri" not in rule
+    assert "`raywarden rules explain no-root` shows" in rule["help"]["markdown"]
+    assert "http" not in render(ReportFormat.SARIF, reviews.results(FINDING)).partition("runs")[2]
 
 
 def test_a_result_of_sarif_has_its_place_and_its_object() -> None:
@@ -213,32 +205,6 @@ def test_entries_of_gitlab() -> None:
     assert severities == ["blocker", "critical", "minor", "info"]
     assert "(in the Pod demo-head- that KubeRay creates)" in derived["description"]
     assert max(Counter(entry["fingerprint"] for entry in entries).values()) == 1
-
-
-def test_suites_of_junit() -> None:
-    root = ElementTree.fromstring(render(ReportFormat.JUNIT, EVERYTHING))
-    assert root.attrib["tests"] == "2"
-    assert (root.attrib["failures"], root.attrib["errors"]) == ("1", "1")
-    file, broken, notes = root
-    (case,) = file
-    assert case.attrib["name"] == "RayCluster team-a/demo"
-    failure, out = case
-    assert failure.attrib["message"] == "refused by no-root"
-    assert str(failure.text).count("error: no-root") == 2
-    assert "/repository/team/a.yaml:7:3: warning: no-root" in str(out.text)
-    assert "suppressed by comment: no-root" in str(out.text)
-    assert "Reason: the image needs it" in str(out.text)
-    assert broken.find("testcase/error") is not None
-    assert "expired on 2026-01-31" in notes.findtext("system-out", "")
-
-
-def test_junit_stays_xml_whatever_authors_write() -> None:
-    text = render(ReportFormat.JUNIT, everything_hostile())
-    root = ElementTree.fromstring(text)
-    case = root.find("testsuite/testcase")
-    assert case is not None
-    assert case.attrib["name"].endswith("]]><x> [a](b) {0}")
-    assert not re.search("[\x00-\x08\x0b\x0c\x0e-\x1f]", text)
 
 
 @pytest.mark.parametrize("format", ReportFormat)

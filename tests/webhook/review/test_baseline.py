@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ from typing import Any
 import pytest
 
 from tests.support import factory, reviews
+from tests.support.reviews import render
 from webhook.commands.baselines import with_baseline
 from webhook.manifests.read import UnreadableManifest
-from webhook.reports.formats import ReportFormat, render
+from webhook.reports.formats import ReportFormat
 from webhook.review.baseline import Baseline
 from webhook.review.finding import Level, SuppressedBy
 from webhook.review.results import Results
@@ -25,11 +27,14 @@ PRIVILEGED = {
 }
 
 
-def review(tmp_path: Path, *changes: Any, prefix: str = "") -> Results:
+def review(
+    tmp_path: Path, *changes: Any, prefix: str = "", policy: Mapping[str, Any] | None = None
+) -> Results:
     cluster = factory.ray_cluster()
     for change in changes:
         cluster = factory.changed(cluster, change)
-    return reviews.review_of(tmp_path / "a.yaml", f"{prefix}{json.dumps(cluster, indent=1)}")
+    text = f"{prefix}{json.dumps(cluster, indent=1)}"
+    return reviews.review_of(tmp_path / "a.yaml", text, policy=policy)
 
 
 def counting(results: Results) -> set[str]:
@@ -120,6 +125,41 @@ def test_reports_say_that_a_finding_is_in_the_baseline(tmp_path: Path) -> None:
     states = {result["ruleId"]: result["baselineState"] for result in run["results"]}
     assert states["no-public-head-service"] == "unchanged"
     assert states["no-privileged"] == "new"
+
+
+WARNS = {"profiles": {"enforce": "privileged", "warn": "baseline"}}
+ENFORCES = {"profiles": {"enforce": "baseline"}}
+
+
+def test_a_finding_counts_again_when_the_policy_makes_it_worse(tmp_path: Path) -> None:
+    file = tmp_path / "baseline.json"
+    with_baseline(review(tmp_path, PUBLIC, policy=WARNS), None, file, MONDAY)
+    worse = with_baseline(review(tmp_path, PUBLIC, policy=ENFORCES), file, None, FRIDAY)
+    assert "no-public-head-service" in counting(worse) and worse.fails_at(Level.ERROR)
+    number = sum(finding.counts for finding in worse.findings)
+    note = f"{file}: {number} of its findings count, because they have a worse level now"
+    assert note in worse.notes
+    assert not counting(with_baseline(review(tmp_path, PUBLIC, policy=WARNS), file, None, FRIDAY))
+    with_baseline(review(tmp_path, PUBLIC, policy=ENFORCES), file, file, FRIDAY)
+    (entry,) = (each for each in entries(file) if each["rule"] == "no-public-head-service")
+    assert (entry["level"], entry["firstSeen"]) == ("error", "2026-11-16")
+    assert not counting(with_baseline(review(tmp_path, PUBLIC, policy=WARNS), file, None, FRIDAY))
+
+
+def test_a_baseline_without_levels_is_read_and_says_what_to_do(tmp_path: Path) -> None:
+    file = tmp_path / "baseline.json"
+    with_baseline(review(tmp_path, PUBLIC, policy=WARNS), None, file, MONDAY)
+    document = json.loads(file.read_text())
+    for entry in document["findings"]:
+        del entry["level"]
+    file.write_text(json.dumps(document))
+    results = with_baseline(review(tmp_path, PUBLIC, policy=ENFORCES), file, None, FRIDAY)
+    assert "no-public-head-service" not in counting(results)
+    number = len(document["findings"])
+    assert [note for note in results.notes if "have no level" in note] == [
+        f"{file}: {number} of its findings have no level, so they stay hidden whatever the policy "
+        "makes of them; update it with --write-baseline"
+    ]
 
 
 ENTRY = '{"file": "", "object": "", "rule": "", "message": "", "fingerprint": "f", "firstSeen": 3}'

@@ -15,7 +15,7 @@ from webhook.review.finding import (
     SuppressedBy,
     Suppression,
 )
-from webhook.review.results import ObjectResult
+from webhook.review.results import ObjectResult, Results
 from webhook.scan.report_documents import REPORT_KINDS, reports
 
 OPEN_REPORTS, POLICY_REPORTS = REPORT_KINDS
@@ -54,8 +54,9 @@ def test_each_outcome_has_its_result() -> None:
         finding(POD, level=Level.NOTE, fingerprint="f3"),
         finding(POD, suppression=suppression, fingerprint="f4"),
     )
-    other = Subject("Pod", "team-a", "clean")
-    (report,) = reports(OPEN_REPORTS, [result_of(POD, *findings), result_of(other)], NOW)
+    clean = result_of(Subject("Pod", "team-a", "clean"))
+    scanned = Results([result_of(POD, *findings), clean], rules_url="https://docs.example/rules")
+    (report,) = reports(OPEN_REPORTS, scanned, NOW)
     assert report["summary"] == {"pass": 1, "fail": 1, "warn": 2, "error": 0, "skip": 1}
     assert [result["result"] for result in report["results"]] == [
         "fail",
@@ -80,10 +81,11 @@ def test_each_outcome_has_its_result() -> None:
         "properties": {
             "resultID": "f1",
             "pointer": "/spec",
-            "url": "https://raywarden.io/rules/#no-root",
+            "url": "https://docs.example/rules#no-root",
         },
     }
     assert report["results"][1]["category"] == "Ray Security"
+    assert "url" not in report["results"][1]["properties"], "the administrator's own rule"
     assert report["results"][3]["message"] == "it is root (exempted: by contract)"
 
 
@@ -92,7 +94,7 @@ def test_each_namespace_has_a_report_and_namespaces_have_one_of_the_cluster() ->
     results = [result_of(subject) for subject in subjects]
     places = [
         (report["kind"], report["metadata"].get("namespace"), report["metadata"]["name"])
-        for report in reports(POLICY_REPORTS, results, NOW)
+        for report in reports(POLICY_REPORTS, Results(results), NOW)
     ]
     assert places == [
         ("ClusterPolicyReport", None, "raywarden"),
@@ -104,15 +106,15 @@ def test_each_namespace_has_a_report_and_namespaces_have_one_of_the_cluster() ->
 
 
 def test_only_open_reports_name_the_source_of_the_whole_report() -> None:
-    (report,) = reports(POLICY_REPORTS, [result_of(POD)], NOW)
+    (report,) = reports(POLICY_REPORTS, Results([result_of(POD)]), NOW)
     assert "source" not in report
-    (report,) = reports(OPEN_REPORTS, [result_of(POD)], NOW)
+    (report,) = reports(OPEN_REPORTS, Results([result_of(POD)]), NOW)
     assert report["source"] == "raywarden"
 
 
 def test_large_reports_are_split_below_what_etcd_stores() -> None:
     findings = [finding(POD, message="x" * 5000, fingerprint=f"f{n}") for n in range(1000)]
-    written = list(reports(OPEN_REPORTS, [result_of(POD, *findings)], NOW))
+    written = list(reports(OPEN_REPORTS, Results([result_of(POD, *findings)]), NOW))
     assert [report["metadata"]["name"] for report in written][:2] == ["raywarden", "raywarden-2"]
     assert all(len(orjson.dumps(report)) < 1024 * 1024 for report in written)
     assert sum(report["summary"]["fail"] for report in written) == 1000

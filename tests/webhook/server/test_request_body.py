@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
-from policies.size import MAX_VALUES
-from tests.policies.test_size import with_variables
+from policies.cluster.size import MAX_VALUES
+from tests.policies.cluster.test_size import with_variables
 from tests.support import factory
 from tests.support.live_server import RunningServer, metric, raw, read_all, serving
 from webhook.admission.wire import parse

@@ -6,6 +6,7 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator
+from typing import BinaryIO
 
 import httpx
 import jsonpatch
@@ -170,12 +171,58 @@ def test_one_connection_carries_many_reviews(server: RunningServer) -> None:
     with raw(server) as connection, connection.makefile("rb") as stream:
         for _ in range(20):
             connection.sendall(POST + f"Content-Length: {len(body)}\r\n\r\n".encode() + body)
-            assert stream.readline() == b"HTTP/1.1 200 OK\r\n"
-            length = 0
-            while (line := stream.readline()) != b"\r\n":
-                if line.lower().startswith(b"content-length:"):
-                    length = int(line.partition(b":")[2])
-            assert orjson.loads(stream.read(length))["response"]["allowed"] is True
+            _answer(stream)
+
+
+def test_an_old_connection_is_closed_after_an_answer_that_announces_it() -> None:
+    body = orjson.dumps(factory.review(factory.ray_cluster()))
+    message = POST + f"Content-Length: {len(body)}\r\n\r\n".encode() + body
+    with (
+        serving({"RAYWARDEN_MAX_CONNECTION_SECONDS": "1"}) as running,
+        raw(running) as connection,
+        connection.makefile("rb") as stream,
+    ):
+        connection.sendall(message)
+        assert b"connection: close\r\n" not in _answer(stream)
+        time.sleep(1.1)
+        # The server does not close a connection while the API server may be sending a request.
+        connection.sendall(message)
+        assert b"connection: close\r\n" in _answer(stream)
+        assert stream.read() == b""
+
+
+def _answer(stream: BinaryIO) -> bytes:
+    """The header of the next answer, which must be a decision; its body is read, too."""
+    assert stream.readline() == b"HTTP/1.1 200 OK\r\n"
+    header = b""
+    while (line := stream.readline()) != b"\r\n":
+        header += line.lower()
+    length = int(header.partition(b"content-length: ")[2].partition(b"\r")[0])
+    assert orjson.loads(stream.read(length))["response"]["allowed"] is True
+    return header
+
+
+def test_head_and_body_of_an_answer_are_one_record_of_tls(server: RunningServer) -> None:
+    """Two would be two system calls here, and wake up the API server twice."""
+    body = orjson.dumps(factory.review(factory.ray_cluster()))
+    with raw(server) as connection:
+        connection.sendall(POST + f"Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        # `recv` returns the content of one record at most.
+        head, _, start = connection.recv(65536).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200") and start.startswith(b"{")
+
+
+def test_a_client_that_waits_for_100_continue_gets_it_before_the_answer(
+    server: RunningServer,
+) -> None:
+    body = orjson.dumps(factory.review(factory.ray_cluster()))
+    with raw(server) as connection, connection.makefile("rb") as stream:
+        head = POST + f"Expect: 100-continue\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        connection.sendall(head)
+        assert stream.readline() == b"HTTP/1.1 100 Continue\r\n"
+        assert stream.readline() == b"\r\n"
+        connection.sendall(body)
+        _answer(stream)
 
 
 def test_eighty_concurrent_clients_are_answered(server: RunningServer) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from policies.size import (
+from policies.cluster.size import (
     MAX_CHARACTERS,
     MAX_CONTAINERS,
     MAX_GROUPS,
