@@ -283,6 +283,10 @@ class Policy:
         numbered = enumerate(self.file.exemptions, 1)
         return [(number, exemption) for number, exemption in numbered if not exemption.holds(today)]
 
+    def floor(self, mode: Mode) -> Profile:
+        """The profile of a mode in namespaces that choose none."""
+        return self._floors[mode]
+
     def _profile(self, mode: Mode, labels: Mapping[str, str]) -> Profile:
         floor = self._floors[mode]
         label = labels.get(NAMESPACE_LABELS[mode])

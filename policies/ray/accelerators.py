@@ -10,7 +10,7 @@ from policies.ray.workload import Group
 
 # Resources of device plugins, besides those that end with `gpu`, as KubeRay has it
 # (`utils.IsGPUResourceKey`, `customAcceleratorToRayResourceMap`).
-_PREFIXES = (
+PREFIXES = (
     "aliyun.com/gpu-",
     "aws.amazon.com/neuron",
     "cambricon.com/",
@@ -21,7 +21,7 @@ _PREFIXES = (
     "nvidia.com/",
 )
 # KAI Scheduler and Run:ai share a GPU between pods that ask by annotation.
-_SHARES = ("gpu-fraction", "gpu-memory")
+SHARES = ("gpu-fraction", "gpu-memory")
 NOT_DEVICES = frozenset({"cpu", "ephemeral-storage", "memory"})
 # Quantities that begin like this are not zero, and nearly every quantity does.
 NOT_ZERO = frozenset("123456789")
@@ -30,7 +30,7 @@ _NUMBER = re.compile(r"[-+]?[0-9.]{0,40}")
 
 def is_accelerator(resource: str) -> bool:
     """True for the name of a GPU, TPU or similar device, such as `nvidia.com/gpu`."""
-    return resource.endswith("gpu") or resource.startswith(_PREFIXES)
+    return resource.endswith("gpu") or resource.startswith(PREFIXES)
 
 
 def is_zero(quantity: Any) -> bool:
@@ -82,6 +82,6 @@ def has_devices(container: Container, pod: Pod) -> bool:
     annotation for a shared GPU.
     """
     resources = as_dict(container.raw.get("resources"))
-    if resources.get("claims") or any(name in pod.annotations for name in _SHARES):
+    if resources.get("claims") or any(name in pod.annotations for name in SHARES):
         return True
     return any("/" in name for name in sizes_in(resources, "limits"))

@@ -37,7 +37,7 @@ OPERATOR = "kuberay-operator (dry run)"
 _WAIT_FOR_GCS, _WAIT_FOR_ADDRESS = "wait-gcs-ready", "wait-for-tls-ip-san"
 # Init containers that get the image and security context of Ray's container, `wait-gcs-ready` its
 # variables and mounts as well (`DefaultWorkerPodTemplate`, `configureTLS`).
-_COPIES_OF_RAY = frozenset({_WAIT_FOR_GCS, _WAIT_FOR_ADDRESS})
+COPIES_OF_RAY = frozenset({_WAIT_FOR_GCS, _WAIT_FOR_ADDRESS})
 _JOB_KINDS = ("RayJob", "RayCronJob")
 _SIDECAR_MODE = "SidecarMode"
 _COLLECTOR_SIZE = {
@@ -165,7 +165,7 @@ def pods_of(cluster: Workload) -> Iterator[dict[str, Any]]:
 
 def is_copy_of_ray(container: Container) -> bool:
     """KubeRay creates this container of a pod like Ray's."""
-    return container.list_name == "initContainers" and container.name in _COPIES_OF_RAY
+    return container.list_name == "initContainers" and container.name in COPIES_OF_RAY
 
 
 def labels_of_pods(workload: Workload) -> Iterator[dict[str, Any]]:

@@ -10,6 +10,9 @@ from policies.documents.pointer import ROOT
 from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.ray.workload import Workload
 
+# Name patterns of the namespaces that come with Kubernetes.
+KUBERNETES_NAMESPACES = ("default", "kube-*")
+
 
 class NamespaceIsolation(Rule):
     """Refuses Ray in `default`, in the namespaces of Kubernetes itself and in shared namespaces.
@@ -29,7 +32,7 @@ class NamespaceIsolation(Rule):
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
         name = facts.namespace
-        patterns = ("default", "kube-*", *self.shared_namespaces)
+        patterns = (*KUBERNETES_NAMESPACES, *self.shared_namespaces)
         if workload.is_kuberay_pod:
             return
         if matches_any(name, patterns):

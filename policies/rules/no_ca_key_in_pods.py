@@ -16,14 +16,14 @@ from policies.ray.workload import Workload
 
 # Kubernetes allows no longer names and keys of Secrets (RFC 1123); the rest of a longer text is
 # not compared, which bounds the time of the expressions below.
-_LONGEST = 253
-_CA_KEY = re.compile(
+LONGEST = 253
+CA_KEY = re.compile(
     r"(?:root[-_.]?)?ca(?:[-_.]?(?:private|tls))?[-_.]?key(?:\.pem|\.key)?"
     r"|(?:root[-_.]?)?ca\.key\.pem",
     re.I,
 )
 _SOURCES = frozenset({"secret", "projected"})
-_CERTIFICATE = re.compile(r".*\.(?:crt|cert|pem|cer)", re.I)
+CERTIFICATE = re.compile(r".*\.(?:crt|cert|pem|cer)", re.I)
 _FIX = (
     "set items: [{key: ca.crt, path: ca.crt}] to mount only the certificate; RayWarden issues a "
     "certificate to each pod"
@@ -96,14 +96,14 @@ class NoCaKeyInPods(Rule):
         """
         if matches_any(secret, self.allowed_secrets):
             return False
-        if any(_CA_KEY.fullmatch(key[:_LONGEST]) for key in keys):
+        if any(CA_KEY.fullmatch(key[:LONGEST]) for key in keys):
             return True
         # `ca` is one of the words of its name: ca-tls, team-root-ca, ca.key-pair.
-        words = re.split(r"[-._]", secret[:_LONGEST].lower())
+        words = re.split(r"[-._]", secret[:LONGEST].lower())
         is_ca_secret = "ca" in words or matches_any(secret, self.secrets)
         if not is_ca_secret or not keys:
             return is_ca_secret
-        return not all(_CERTIFICATE.fullmatch(key[:_LONGEST]) for key in keys)
+        return not all(CERTIFICATE.fullmatch(key[:LONGEST]) for key in keys)
 
 
 def _sources(

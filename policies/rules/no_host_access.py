@@ -11,7 +11,7 @@ from policies.ray.summary import Summary
 from policies.ray.workload import Workload
 
 # The last one shares nothing with the node, and the baseline Pod Security Standard allows it.
-_SHARED = {
+SHARED = {
     "hostNetwork": Profile.BASELINE,
     "hostPID": Profile.BASELINE,
     "hostIPC": Profile.BASELINE,
@@ -45,12 +45,12 @@ class NoHostAccess(Rule):
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
         fields = workload.summary.fields
-        has_ports, may_share = "hostPort" in fields, not _SHARED.keys().isdisjoint(fields)
+        has_ports, may_share = "hostPort" in fields, not SHARED.keys().isdisjoint(fields)
         has_hosts = not _HANDLING.isdisjoint(fields) and _names_hosts(workload.summary)
         if not (has_ports or may_share or has_hosts):
             return
         for pod in workload.pods:
-            for field, level in _SHARED.items() if may_share else ():
+            for field, level in SHARED.items() if may_share else ():
                 if pod.spec.get(field) is True:
                     place = pod.spec_pointer / field
                     message, remediation = f"the {pod.title} sets {field}", f"remove {field}"

@@ -10,7 +10,7 @@ from policies.model import Facts, Profile, Rule, Severity, Violation
 from policies.ray.workload import Workload
 
 # Pod Security Standards, restricted.
-_ALLOWED_CAPABILITY = "NET_BIND_SERVICE"
+ALLOWED_CAPABILITY = "NET_BIND_SERVICE"
 
 
 class NoPrivilegeEscalation(Rule):
@@ -49,7 +49,7 @@ class NoPrivilegeEscalation(Rule):
             message = f"{context.title} does not drop all capabilities"
             yield self.violation(message, place, "set capabilities: {drop: [ALL]}")
         for index, name in str_items(context.capabilities.get("add")):
-            if name.upper().removeprefix("CAP_") != _ALLOWED_CAPABILITY:
+            if name.upper().removeprefix("CAP_") != ALLOWED_CAPABILITY:
                 place = context.pointer / "capabilities" / "add" / index
                 message = f"{context.title} adds the capability {name}, which is not allowed"
                 yield self.violation(message, place, f"remove {name} from add")

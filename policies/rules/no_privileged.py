@@ -16,7 +16,7 @@ from policies.ray.pod import Container, Pod, PodRole
 from policies.ray.workload import Workload
 
 # Pod Security Standards, baseline, as of Kubernetes 1.37 (k8s.io/pod-security-admission/policy).
-_CAPABILITIES = frozenset(
+CAPABILITIES = frozenset(
     {
         "AUDIT_WRITE",
         "CHOWN",
@@ -33,7 +33,7 @@ _CAPABILITIES = frozenset(
         "SYS_CHROOT",
     }
 )
-_SYSCTLS = frozenset(
+SYSCTLS = frozenset(
     {
         "kernel.shm_rmid_forced",
         "net.ipv4.ip_local_port_range",
@@ -51,10 +51,10 @@ _SYSCTLS = frozenset(
         "net.ipv4.tcp_wmem",
     }
 )
-_SELINUX_TYPES = frozenset(
+SELINUX_TYPES = frozenset(
     {"", "container_t", "container_init_t", "container_kvm_t", "container_engine_t"}
 )
-_APPARMOR_ANNOTATION = "container.apparmor.security.beta.kubernetes.io/"
+APPARMOR_ANNOTATION = "container.apparmor.security.beta.kubernetes.io/"
 _PROFILES = {"seccompProfile": "seccomp", "appArmorProfile": "AppArmor"}
 # Fields of security contexts, and of their capabilities, without which nothing is unsafe.
 _FIELDS = frozenset(
@@ -115,7 +115,7 @@ class NoPrivileged(Rule):
         may_be_unsafe = not _FIELDS.isdisjoint(workload.summary.fields)
         sandboxes = self._sandboxes(workload, facts) if may_be_unsafe else ()
         for pod in workload.pods:
-            has_annotation = _APPARMOR_ANNOTATION in "\n".join(pod.annotations)
+            has_annotation = APPARMOR_ANNOTATION in "\n".join(pod.annotations)
             if has_annotation or sandboxes or _needs_look(pod.security_context):
                 yield from self._check_pod(pod, sandboxes)
         # Most containers of a workload have equal contexts.
@@ -165,7 +165,7 @@ class NoPrivileged(Rule):
         title = f"the {pod.title}"
         for index, sysctl in dict_items(pod.security_context.get("sysctls")):
             name = as_str(sysctl.get("name"))
-            if name not in _SYSCTLS:
+            if name not in SYSCTLS:
                 message = f"{title} sets the unsafe sysctl {name}"
                 yield self.violation(message, context / "sysctls" / index, f"remove {name}")
         yield from self._check_profiles(pod.security_context, context, title)
@@ -173,8 +173,8 @@ class NoPrivileged(Rule):
         if sandboxes:
             yield from self._advise(pod, sandboxes)
         for key, value in pod.annotations.items():
-            if key.startswith(_APPARMOR_ANNOTATION) and value == "unconfined":
-                container = key.removeprefix(_APPARMOR_ANNOTATION)
+            if key.startswith(APPARMOR_ANNOTATION) and value == "unconfined":
+                container = key.removeprefix(APPARMOR_ANNOTATION)
                 # The API server writes the annotation where the field is set.
                 exempt = pod.container(container)
                 if exempt and exempt.pointer in sandboxes:
@@ -195,7 +195,7 @@ class NoPrivileged(Rule):
             place = pointer / "privileged"
             yield self.violation(f"{title} is privileged", place, "set privileged: false")
         for index, name in str_items(capabilities.get("add")):
-            if name.upper().removeprefix("CAP_") not in _CAPABILITIES:
+            if name.upper().removeprefix("CAP_") not in CAPABILITIES:
                 place = pointer / "capabilities" / "add" / index
                 message = f"{title} adds the capability {name}"
                 yield self.violation(message, place, f"remove {name} from add")
@@ -265,6 +265,6 @@ def _has_no_switch(context: Mapping[str, Any]) -> bool:
 
 
 def _overrides_selinux(options: Mapping[str, Any]) -> bool:
-    if as_str(options.get("type")) not in _SELINUX_TYPES:
+    if as_str(options.get("type")) not in SELINUX_TYPES:
         return True
     return bool(as_str(options.get("user")) or as_str(options.get("role")))

@@ -21,9 +21,9 @@ from policies.ray.workload import ClusterSpec, Group, Workload
 
 _SIZES = {"cpu": "1", "memory": "4Gi"}
 _SIZES_OF_SIDECAR = {"cpu": "100m", "memory": "256Mi"}
-_VISIBLE_DEVICES = "NVIDIA_VISIBLE_DEVICES"
+VISIBLE_DEVICES = "NVIDIA_VISIBLE_DEVICES"
 # With these values NVIDIA's container toolkit gives the container no GPU.
-_NO_DEVICES = frozenset({"", "none", "void"})
+NO_DEVICES = frozenset({"", "none", "void"})
 
 
 class ResourceLimits(Rule):
@@ -61,7 +61,7 @@ class ResourceLimits(Rule):
 
     def _check_pod(self, pod: Pod, workload: Workload, complete: Harmless) -> Iterator[Violation]:
         of_pod = as_dict(pod.spec.get("resources"))
-        has_variable = _VISIBLE_DEVICES in workload.summary.variables
+        has_variable = VISIBLE_DEVICES in workload.summary.variables
         for container in pod.containers:
             # Kubernetes allows no resources in ephemeral containers.
             if container.list_name == "ephemeralContainers" or container.name == ENROLL_CONTAINER:
@@ -77,7 +77,7 @@ class ResourceLimits(Rule):
                     )
                 place, title = container.pointer / "resources", container.title
                 yield self._incomplete(title, missing, place, remediation)
-            if has_variable and _VISIBLE_DEVICES in container.variables.names:
+            if has_variable and VISIBLE_DEVICES in container.variables.names:
                 yield from self._check_visible_devices(container, pod)
 
     def _check_options(self, cluster: ClusterSpec, complete: Harmless) -> Iterator[Violation]:
@@ -111,13 +111,13 @@ class ResourceLimits(Rule):
             )
 
     def _check_visible_devices(self, container: Container, pod: Pod) -> Iterator[Violation]:
-        index, entry = container.variables.of(_VISIBLE_DEVICES)[-1]
-        if not entry.get("valueFrom") and as_str(entry.get("value")) in _NO_DEVICES:
+        index, entry = container.variables.of(VISIBLE_DEVICES)[-1]
+        if not entry.get("valueFrom") and as_str(entry.get("value")) in NO_DEVICES:
             return
         yield self.violation(
-            f"{container.title} sets {_VISIBLE_DEVICES}, which gives it GPUs that no limit counts",
+            f"{container.title} sets {VISIBLE_DEVICES}, which gives it GPUs that no limit counts",
             container.pointer / "env" / index,
-            f"remove {_VISIBLE_DEVICES}; a limit for nvidia.com/gpu gives the container its GPUs",
+            f"remove {VISIBLE_DEVICES}; a limit for nvidia.com/gpu gives the container its GPUs",
         )
 
     def _missing(

@@ -22,7 +22,7 @@ _TYPES = frozenset(
         "secret",
     }
 )
-_ACCEPTED = _TYPES | {"name", "hostPath"}
+ACCEPTED = _TYPES | {"name", "hostPath"}
 
 
 class VolumeTypes(Rule):
@@ -41,15 +41,15 @@ class VolumeTypes(Rule):
     severity: ClassVar[Severity] = Severity.MEDIUM
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
-        if _ACCEPTED.issuperset(workload.summary.volume_fields):
+        if ACCEPTED.issuperset(workload.summary.volume_fields):
             return
         for pod in workload.pods:
             for index, volume in pod.volumes:
-                if _ACCEPTED.issuperset(volume):
+                if ACCEPTED.issuperset(volume):
                     continue
                 place = pod.spec_pointer / "volumes" / index
                 title = f"volume {as_str(volume.get('name'))} of the {pod.title}"
-                for kind in sorted(volume.keys() - _ACCEPTED):
+                for kind in sorted(volume.keys() - ACCEPTED):
                     if volume[kind] is not None:
                         yield self.violation(
                             f"{title} has the type {clipped(kind)}",

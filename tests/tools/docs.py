@@ -3,8 +3,8 @@
 `make docs` writes them; `make check` (`python -m tests.tools.docs --check`) fails where a file
 differs from what the code says today. `tests.tools.chart` says what is generated of the Helm chart.
 A generated part of a Markdown file stands between `<!-- generated: PART -->` and `<!-- end -->`.
-PART is `settings`, `metrics`, `chart values`, a command (its help is shown), or `output of
-COMMAND`; with `, from LINE` the output starts at that line. `patch of COMMAND` is standard output
+PART is `settings`, `metrics`, `chart values`, `coverage` (of exported rules), a command (its help
+is shown), or `output of COMMAND`; with `, from LINE` the output starts at that line. `patch of COMMAND` is standard output
 alone, as a diff. `figures of TABLE` and, with more tables, `; TABLE` shows what a benchmark has
 measured. A figure within a line stands between `<!-- figure: NAME -->` and `<!-- end -->`.
 """
@@ -14,8 +14,10 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from policies.export.table import coverage
 from tests.support.paths import REPOSITORY
 from tests.support.wired_metrics import wired_metrics
 from tests.tools import bench_figures, chart, chart_values
@@ -28,12 +30,20 @@ _OUTPUT = re.compile(r"output of (?P<command>[^,]+)(, from (?P<line>.+))?")
 _FIGURES = re.compile(r"figures of (?P<tables>.+)")
 _FIGURE = re.compile(r"(<!-- figure: (?P<name>[a-z ]+) -->).*?(<!-- end -->)")
 _PATCH = re.compile(r"patch of (?P<command>.+)")
+# The tables that the code itself writes.
+_TABLES: Mapping[str, Callable[[], str]] = {
+    "settings": lambda: reference.settings_table() + "\n",
+    "chart values": chart_values.table,
+    "metrics": lambda: reference.metrics_table(wired_metrics()) + "\n",
+    "coverage": coverage,
+}
 
 
 def files() -> dict[Path, str]:
     """Every file with generated parts, as the code would write it today."""
     readme, server = REPOSITORY / "README.md", REPOSITORY / "webhook" / "README.md"
     ci, guide = REPOSITORY / "deploy" / "CI.md", REPOSITORY / "deploy" / "README.md"
+    policies = REPOSITORY / "deploy" / "POLICIES.md"
     example = REPOSITORY / "deploy" / "base" / "policy.yaml"
     chart_readme = chart.CHART / "README.md"
     return {
@@ -42,6 +52,7 @@ def files() -> dict[Path, str]:
         example: _RULES.sub(_example_rules, example.read_text()),
         readme: _BLOCK.sub(_block, readme.read_text()),
         server: _BLOCK.sub(_block, server.read_text()),
+        policies: _BLOCK.sub(_block, policies.read_text()),
         guide: _FIGURE.sub(_figure, _BLOCK.sub(_block, guide.read_text())),
         **chart.files(),
         chart_readme: _BLOCK.sub(_block, chart_readme.read_text()),
@@ -65,12 +76,8 @@ def _block(match: re.Match[str]) -> str:
 
 
 def _generated(part: str) -> str:
-    if part == "settings":
-        return reference.settings_table() + "\n"
-    if part == "chart values":
-        return chart_values.table()
-    if part == "metrics":
-        return reference.metrics_table(wired_metrics()) + "\n"
+    if part in _TABLES:
+        return _TABLES[part]()
     if patch := _PATCH.fullmatch(part):
         return f"```diff\n{_run(patch['command'], with_messages=True)}\n```\n"
     if figures := _FIGURES.fullmatch(part):

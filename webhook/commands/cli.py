@@ -30,6 +30,7 @@ _COMMANDS = {
     "enroll": "webhook.commands.enroll:enroll_command",
     "ca": "webhook.commands.ca:app",
     "rules": "webhook.commands.rules:app",
+    "policy": "webhook.commands.policy:app",
 }
 _CLASSES = {"review": ReviewCommand, "enroll": EnrollCommand}
 

@@ -23,6 +23,7 @@ from policies.evaluate import Verdict
 from policies.registry import RULES
 from tests.support import factory, registration, related_objects
 from tests.support.paths import FIXTURES
+from webhook.admission.reviewer import Reviewer
 from webhook.admission.wire import AdmissionRequest
 
 _FIXTURES = FIXTURES / "rules"
@@ -64,13 +65,12 @@ def fixtures(kind: str) -> pytest.MarkDecorator:
     )
 
 
-def admitted(fixture: Fixture, **known: Any) -> tuple[factory.Object, Admit]:
-    """The object of a fixture, and a function that admits an object.
+def sent(fixture: Fixture, **known: Any) -> tuple[Reviewer, AdmissionRequest]:
+    """A reviewer for a fixture, and the request with its object as the author sends it.
 
-    `known` is what RayWarden knows besides the objects. The function returns the object as it would
-    be stored, and the verdict.
+    `known` is what RayWarden knows besides the objects.
     """
-    policy = {"profiles": {"enforce": fixture.enforce}, **fixture.policy}
+    policy = policy_of(fixture)
     reviewer = factory.reviewer(policy, *fixture.related_objects, **known)
     if fixture.unknown_cluster:
         reviewer = factory.ignorant_reviewer(policy)
@@ -78,23 +78,40 @@ def admitted(fixture: Fixture, **known: Any) -> tuple[factory.Object, Admit]:
     if fixture.before is not None:
         old = factory.request(factory.changed(base, fixture.before))
         base = stored = dict(reviewer.mutated(old).document)
+    operation = "CREATE" if stored is None else "UPDATE"
     document = factory.changed(base, fixture.change)
+    return reviewer, factory.request(document, operation, stored, fixture.user, fixture.groups)
 
-    def request(sent: factory.Object) -> AdmissionRequest:
-        operation = "CREATE" if stored is None else "UPDATE"
-        return factory.request(sent, operation, stored, fixture.user, fixture.groups)
 
-    def admit(sent: factory.Object) -> tuple[factory.Object, Verdict]:
-        mutated = reviewer.mutated(request(sent))
+def policy_of(fixture: Fixture) -> dict[str, Any]:
+    """The policy file of a fixture."""
+    return {"profiles": {"enforce": fixture.enforce}, **fixture.policy}
+
+
+def admitted(fixture: Fixture, **known: Any) -> tuple[factory.Object, Admit]:
+    """The object of a fixture, and a function that admits an object.
+
+    `known` is what RayWarden knows besides the objects. The function returns the object as it would
+    be stored, and the verdict.
+    """
+    reviewer, original = sent(fixture, **known)
+    assert original.object is not None
+
+    def request(document: factory.Object) -> AdmissionRequest:
+        stored = original.old_object
+        return factory.request(document, original.operation, stored, fixture.user, fixture.groups)
+
+    def admit(document: factory.Object) -> tuple[factory.Object, Verdict]:
+        mutated = reviewer.mutated(request(document))
         assert mutated.failed == ()
         stored_as = dict(mutated.document)
         verdict = reviewer.verdict(request(stored_as))
         # RayWarden can refuse only what the API server sends to it.
-        assert not mutated.operations or registration.reaches("mutate", request(sent))
+        assert not mutated.operations or registration.reaches("mutate", request(document))
         assert not verdict.denied or registration.reaches("validate", request(stored_as))
         return stored_as, verdict
 
-    return document, admit
+    return original.object, admit
 
 
 @fixtures("denied")

@@ -1,0 +1,1 @@
+"""Rules and mutations as admission policies that the API server evaluates itself."""

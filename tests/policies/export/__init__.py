@@ -1,0 +1,1 @@
+"""Tests of exported admission policies."""
