@@ -4,9 +4,10 @@
 differs from what the code says today. `tests.tools.chart` says what is generated of the Helm chart.
 A generated part of a Markdown file stands between `<!-- generated: PART -->` and `<!-- end -->`.
 PART is `settings`, `metrics`, `chart values`, `coverage` (of exported rules), a command (its help
-is shown), or `output of COMMAND`; with `, from LINE` the output starts at that line. `patch of COMMAND` is standard output
-alone, as a diff. `figures of TABLE` and, with more tables, `; TABLE` shows what a benchmark has
-measured. A figure within a line stands between `<!-- figure: NAME -->` and `<!-- end -->`.
+is shown), or `output of COMMAND`; with `, from LINE` the output starts at that line. `patch of
+COMMAND` is standard output alone, as a diff. `figures of TABLE` and, with more tables, `; TABLE`
+shows what a benchmark has measured. A figure within a line stands between `<!-- figure: NAME -->`
+and `<!-- end -->`.
 """
 
 import difflib
