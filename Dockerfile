@@ -12,15 +12,15 @@ RUN python -m venv /build \
     && /build/bin/pip --python /opt/raywarden install --no-cache-dir --no-compile --require-hashes -r requirements.lock
 # What is never used: the typed models and APIs of the Kubernetes client, the extensions of CEL that
 # RayWarden does not offer, the languages that Pygments colors, the build half of cffi, Pydantic's
-# first version (FastAPI looks for it, and does without), tests, sources of compiled modules, and a
-# build folder that the CEL package contains by mistake.
+# first version (FastAPI looks for it, and does without), tests, sources of compiled modules, pip's
+# lists of installed files, and a build folder that the CEL package contains by mistake.
 RUN find /opt/raywarden/lib -depth \( \
         -path '*/kubernetes/*client/api/*' -o -path '*/kubernetes/*client/models/[!_]*' \
         -o -name 'ext_bindings.*' -o -name 'ext_encoders.*' -o -name 'ext_math.*' -o -name 'ext_proto.*' \
         -o -path '*/pygments/lexers/[!_]*' -o -path '*/pygments/lexers/_*_builtins.py' \
         -o -path '*/site-packages/cffi/*' -o -path '*/site-packages/pycparser/*' \
         -o -path '*/pydantic/v1*' -o -path '*/websocket/tests*' -o -path '*/kubernetes/*_test.py' \
-        -o -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' \
+        -o -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' -o -path '*.dist-info/RECORD' \
         -o -path '*/site-packages/bazel-project*' \) -delete
 COPY LICENSE README.md pyproject.toml ./
 COPY certs certs
