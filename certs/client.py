@@ -12,7 +12,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from certs import csr
-from certs.identity import OPTED_IN_KIND, RAY_KIND, Cluster
+from certs.identity import OPTED_IN_KIND, RAY_KIND
 from certs.profile import PublicKey
 
 # An RSA key of 8192 bits makes a request of 3 kB.
@@ -53,11 +53,6 @@ class ClusterName:
         return x509.Name(
             [x509.NameAttribute(oid, value) for oid, value in zip(_ATTRIBUTES, values, strict=True)]
         )
-
-    def is_of(self, cluster: Cluster) -> bool:
-        """Whether `cluster` has this name and is of this kind."""
-        names = (cluster.namespace, cluster.name, cluster.opted_in)
-        return names == (self.namespace, self.name, self.opted_in)
 
 
 def requested_cluster(pem: bytes) -> tuple[ClusterName, PublicKey]:

@@ -11,7 +11,7 @@ from policies.documents.untyped import as_str, dict_items
 
 # An entry of `env` with its index.
 Variable = tuple[int, Mapping[str, Any]]
-_name_of, _value_of = itemgetter("name"), methodcaller("get", "value")
+_name_of = itemgetter("name")
 _source_of = methodcaller("get", "valueFrom")
 
 
@@ -70,18 +70,6 @@ class Variables:
         if self._by_name is None:
             return list(compress(enumerate(self._env), map(_source_of, self._env)))
         return [item for item in dict_items(self._env) if item[1].get("valueFrom")]
-
-    @property
-    def literals(self) -> Set[str]:
-        """The texts that stand in the list itself, each once."""
-        try:
-            values = set(map(_value_of, self._env))
-            values.discard(None)
-            if set(map(type, values)) <= {str}:
-                return values
-        except (AttributeError, TypeError):
-            pass
-        return {as_str(entry.get("value")) for _, entry in dict_items(self._env)}
 
     @cached_property
     def _places(self) -> Mapping[str, int]:

@@ -73,13 +73,12 @@ class NoLiteralCredentials(Rule):
                 # Containers have many variables in common.
                 if (name, value) in harmless:
                     continue
-                if not self._is_credential(name, value, (container,)):
-                    if "$" not in value:
-                        harmless.add((name, value))
-                else:
+                if self._is_credential(name, value, (container,)):
                     place = container.pointer / "env" / index / "value"
                     message = f"{container.title} has a literal credential in {name}"
                     yield self.violation(message, place, _FIX + _keyless_hint(name, value))
+                elif "$" not in value:
+                    harmless.add((name, value))
 
     def _check_commands(self, workload: Workload) -> Iterator[Violation]:
         summary = workload.summary
@@ -92,12 +91,11 @@ class NoLiteralCredentials(Rule):
                 command = "\n".join(words)
                 if command in harmless:
                     continue
-                if not _is_in_command(command, (container,)):
-                    if "$(" not in command:
-                        harmless.add(command)
-                else:
+                if _is_in_command(command, (container,)):
                     message = f"a command of {container.title} contains a credential"
                     yield self.violation(message, place, _FIX_ELSEWHERE)
+                elif "$(" not in command:
+                    harmless.add(command)
 
     def _check_job(self, workload: Workload) -> Iterator[Violation]:
         if workload.kind not in ("RayJob", "RayCronJob"):

@@ -1,14 +1,13 @@
 """A real API server accepts the Helm chart, and its hooks have the rights that they need."""
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
 
+from tests.apiserver.command import run_command
 from tests.apiserver.control_plane import ControlPlane
 from tests.apiserver.installation import Installation, define, until
 from tests.apiserver.permissions import RBAC, REGISTRATION
@@ -73,15 +72,7 @@ def raywarden(
     """Run a `raywarden` command with the rights of a service account."""
     token = installation.control_plane.token(installation.namespace, account)
     kubeconfig = installation.control_plane.kubeconfig(account, token)
-    return subprocess.run(
-        [sys.executable, "-m", "webhook", *arguments, "--kubeconfig", str(kubeconfig)],
-        env={
-            "PATH": os.environ["PATH"],
-            "no_proxy": "127.0.0.1",
-            "RAYWARDEN_NAMESPACE": installation.namespace,
-        },
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+    return run_command(installation, kubeconfig, *arguments)
 
 
 def apply_hooks(installation: Installation, event: str, *options: str) -> list[Object]:

@@ -1,9 +1,6 @@
 """`raywarden check` with a real API server: rights, dry runs, and webhooks that fail."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +18,7 @@ from policies.network.isolation import (
 from policies.network.ray_traffic import ClusterTraffic
 from policies.network.written import Members, PolicyNames, policies_for
 from policies.ray.workload import Workload
+from tests.apiserver.command import run_command
 from tests.apiserver.control_plane import ControlPlane
 from tests.apiserver.free_ports import free_port
 from tests.apiserver.installation import Installation, until
@@ -53,18 +51,8 @@ def check(
     kubeconfig: Path, installation: Installation, team: str, *more: str
 ) -> tuple[int, Findings]:
     """Run `raywarden check`; returns its exit code and its findings by section and id."""
-    process = subprocess.run(
-        [
-            *(sys.executable, "-m", "webhook", "check", "--output", "json"),
-            *("--namespace", team, "--kubeconfig", str(kubeconfig), *more),
-        ],
-        env={
-            "PATH": os.environ["PATH"],
-            "no_proxy": "127.0.0.1",
-            "RAYWARDEN_NAMESPACE": installation.namespace,
-        },
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+    options = ("--output", "json", "--namespace", team, *more)
+    process = run_command(installation, kubeconfig, "check", *options)
     assert leaked(process.stdout, process.stderr) is None and not process.stderr
     findings = {}
     for section in json.loads(process.stdout)["sections"]:

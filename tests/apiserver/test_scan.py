@@ -1,9 +1,6 @@
 """`raywarden scan` against a real API server, with many rights, few, and none."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +9,7 @@ from uuid import uuid4
 import pytest
 import yaml
 
+from tests.apiserver.command import run_command
 from tests.apiserver.control_plane import ControlPlane
 from tests.apiserver.installation import Installation, define
 from tests.apiserver.permissions import RBAC
@@ -53,16 +51,7 @@ def scan(
     installation: Installation, kubeconfig: Path, *options: str, **settings: str
 ) -> tuple[int, str, str]:
     """Run `raywarden scan`; returns its exit code, output and errors."""
-    process = subprocess.run(
-        [sys.executable, "-m", "webhook", "scan", "--kubeconfig", str(kubeconfig), *options],
-        env={
-            "PATH": os.environ["PATH"],
-            "no_proxy": "127.0.0.1",
-            "RAYWARDEN_NAMESPACE": installation.namespace,
-            **settings,
-        },
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+    process = run_command(installation, kubeconfig, "scan", *options, **settings)
     return process.returncode, process.stdout, process.stderr
 
 
