@@ -111,8 +111,8 @@ def test_publishing_signs_digests_and_not_tags(tmp_path: Path) -> None:
     tools.mkdir()
     for name in ("cosign", "docker", "gh", "helm", "jq", "skopeo"):
         (tools / name).write_text(
-            f'#!/bin/sh\necho {name} "$@" >> "$CALLS"\n[ {name} = jq ] && echo {digest}\n'
-            f"[ {name} = helm ] && echo Digest: {digest}\ntrue\n"
+            f'#!/bin/sh\necho {name} "$@" >> "$CALLS"\ncase "$*" in *-stdin*) cat;; esac\n'
+            f"[ {name} = jq ] && echo {digest}\n[ {name} = helm ] && echo Digest: {digest}\ntrue\n"
         )
         (tools / name).chmod(0o755)
     _write_builds(tmp_path)
