@@ -86,7 +86,9 @@ def main(
     It creates namespaces of its own and deletes them at the end, also after Ctrl-C. Exit codes: 0
     if every step passed, 1 if one failed or something was left behind, 2 if the run was refused.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # A shell may start programs in the background with SIGINT ignored.
+        signal.signal(number, signal.default_int_handler)
     program, progress = Kubectl(kubectl() or "kubectl"), Progress(patience)
     if clean:
         raise typer.Exit(_clean(program, progress))

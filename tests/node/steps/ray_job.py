@@ -15,7 +15,9 @@ MODES = {
     "rayjob-interactive": "InteractiveMode",
 }
 _PROGRAM = "import ray; ray.init(); print(ray.get(ray.remote(lambda: 6 * 7).remote()))"
-_ENTRYPOINT = f"python -c {shlex.quote(_PROGRAM)}"
+# KubeRay never sees the end of a job in SidecarMode that ends before all pods are ready
+# (kuberay#4199).
+_LASTING = f"{_PROGRAM}; import time; time.sleep(60)"
 _SECONDS = 420.0
 _SUBMISSION = "by-hand"
 
@@ -30,7 +32,9 @@ class JobTrial:
         metadata, spec = self.job["metadata"], self.job["spec"]
         self.name = metadata["name"] = mode.removesuffix("Mode").lower()
         self.namespace = str(metadata["namespace"])
-        spec.update(entrypoint=_ENTRYPOINT, submissionMode=mode, backoffLimit=0)
+        program = _LASTING if mode == "SidecarMode" else _PROGRAM
+        spec.update(entrypoint=f"python -c {shlex.quote(program)}")
+        spec.update(submissionMode=mode, backoffLimit=0)
         # The job stays, so that its end can be read.
         spec.update(activeDeadlineSeconds=int(_SECONDS), ttlSecondsAfterFinished=600)
         del spec["runtimeEnvYAML"]
@@ -51,10 +55,23 @@ class JobTrial:
             self._submit()
         progress.wait(f"RayJob {self.name}", _SECONDS, self._missing, self._next_step)
         seconds = progress.seconds
+        self._look_at_pods()
         self.trial.kubectl.must(
             "delete", "rayjob", self.name, f"--namespace={self.namespace}", seconds=120
         )
-        return f"{self.mode}: SUCCEEDED after {seconds:.0f} s, with certificates and a token"
+        return f"{self.mode}: SUCCEEDED after {seconds:.0f} s, with certificates"
+
+    def _look_at_pods(self) -> None:
+        """Every Ray pod of the job must have got a certificate."""
+        cluster = self._stored()["status"]["rayClusterName"]
+        pods = self.trial.pods(self.namespace, f"ray.io/cluster={cluster},ray.io/is-ray-node=yes")
+        for pod in pods:
+            names = [container["name"] for container in pod["spec"].get("initContainers", [])]
+            if "raywarden-enroll" not in names:
+                name = pod["metadata"]["name"]
+                raise StepError(f"the pod {name} got no certificate", self._next_step)
+        if not pods:
+            raise StepError(f"RayCluster {cluster} has no pods", self._next_step)
 
     @property
     def _next_step(self) -> str:

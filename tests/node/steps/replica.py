@@ -3,9 +3,11 @@
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from kubernetes import client
 from kubernetes.config import new_client_from_config
+from urllib3.exceptions import HTTPError
 
 from tests.node.installation import Installation
 from tests.node.manifests import the
@@ -36,6 +38,8 @@ class Creates:
                 stored = self.create()
             except client.ApiException as refusal:
                 self.refused.append(str(refusal.body))
+            except HTTPError as failure:
+                self.refused.append(f"the API server did not answer: {failure}")
             else:
                 self.accepted += 1
                 labels = stored["metadata"].get("labels", {})
@@ -55,7 +59,8 @@ def end_a_replica(trial: Trial, installation: Installation, training: TrainingCl
 
     def create() -> Object:
         place = (*_CLUSTERS, training.namespace, "rayclusters")
-        return dict(api.create_namespaced_custom_object(*place, cluster, dry_run="All"))
+        stored: Any = api.create_namespaced_custom_object(*place, cluster, dry_run="All")
+        return dict(stored)
 
     ended, creates = threading.Event(), Creates(create)
     callers = [threading.Thread(target=creates.run, args=(ended,)) for _ in range(_CALLERS)]
