@@ -3,7 +3,6 @@
 import signal
 import sys
 import tempfile
-from datetime import date
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -11,14 +10,13 @@ from typing import Annotated
 
 import typer
 
+from tests.node import run
 from tests.node.installation import Installation
 from tests.node.kubectl import CommandError, Kubectl
 from tests.node.manifests import RayImage, own_namespace
-from tests.node.ownership import RefusedError, clean_up, refuse_to_touch_others
-from tests.node.plan import Step, UnknownStepError, carry_out, chosen
+from tests.node.ownership import RefusedError, refuse_to_touch_others
+from tests.node.plan import Step, UnknownStepError, chosen
 from tests.node.progress import Progress
-from tests.node.record import append, record
-from tests.node.result import Outcome, StepResult, table
 from tests.node.steps.deployment import run_deployment
 from tests.node.steps.intruders import STRANGER, Intruders
 from tests.node.steps.ray_cluster import TrainingCluster
@@ -31,7 +29,6 @@ from tests.node.versions import UnfitClusterError, Versions, discover
 from tests.support.deployed import BASE, kubectl
 
 NAMESPACES = (*map(own_namespace, ("training", "batch", "serving", "web")), STRANGER)
-_FAILED, _REFUSED, _INTERRUPTED = 1, 2, 130
 _IMAGE = f"raywarden:{version('raywarden')}"
 _RAY = "rayproject/ray:2.60.0"
 
@@ -91,7 +88,7 @@ def main(
         signal.signal(number, signal.default_int_handler)
     program, progress = Kubectl(kubectl() or "kubectl"), Progress(patience)
     if clean:
-        raise typer.Exit(_clean(program, progress))
+        raise typer.Exit(run.clean(program, progress))
     ray = RayImage.of(ray_image, ray_version)
     if not ray.version:
         _refuse(f"the tag of {ray_image} has no version: say --ray-version 2.60.0")
@@ -114,60 +111,13 @@ def main(
             planned = chosen(steps_of(trial, installation, versions), only.split())
         except UnknownStepError as unknown:
             _refuse(str(unknown))
-        raise typer.Exit(_run(trial, planned, versions, only, keep, use_installed))
-
-
-def _run(
-    trial: Trial, planned: list[Step], versions: Versions, only: str, keep: bool, installed: bool
-) -> int:
-    """Run the steps, clean up, and print the table; returns an exit code."""
-    results: list[StepResult] = []
-    interrupted, left = False, 0
-    try:
-        for result in carry_out(planned, trial.progress, installed_before=installed):
-            results.append(result)
-    except KeyboardInterrupt:
-        interrupted = True
-        trial.progress.say("interrupted; a second Ctrl-C leaves everything as it is")
-    finally:
-        if keep:
-            trial.progress.say("kept. To remove everything: make e2e-node CLEAN=1")
-        else:
-            left = _clean(trial.kubectl, trial.progress)
-    if results:
-        print(f"\n{table(results)}")
-    if interrupted:
-        return _INTERRUPTED
-    _record(trial, results, versions, only, installed)
-    failed = any(result.outcome is Outcome.FAILED for result in results)
-    return _FAILED if failed or left else 0
-
-
-def _record(
-    trial: Trial, results: list[StepResult], versions: Versions, only: str, installed: bool
-) -> None:
-    if only:
-        print("not recorded: only some of the steps ran")
-        return
-    note = "with the RayWarden that was installed" if installed else ""
-    ray = trial.images.ray.version
-    append(record(versions, ray, results, date.today(), note))
-
-
-def _clean(program: Kubectl, progress: Progress) -> int:
-    left = clean_up(program, progress)
-    for problem in left:
-        progress.say(f"not deleted: {problem}")
-    if left:
-        progress.say("delete these yourself, or try again: make e2e-node CLEAN=1")
-        return _FAILED
-    progress.say("nothing is left behind")
-    return 0
+        this = run.Run(program, progress, versions, ray.version, keep, use_installed)
+        raise typer.Exit(this.carry_out(planned, complete=not only))
 
 
 def _refuse(reason: str) -> None:
     print(f"e2e-node: {reason}", file=sys.stderr)
-    raise typer.Exit(_REFUSED)
+    raise typer.Exit(run.REFUSED)
 
 
 if __name__ == "__main__":

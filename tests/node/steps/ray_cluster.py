@@ -3,7 +3,7 @@
 from tests.node.installation import Installation, failures
 from tests.node.manifests import example, the
 from tests.node.result import StepError
-from tests.node.trial import READY_SECONDS, Trial, findings
+from tests.node.trial import READY_SECONDS, Trial, findings, is_ready, state_of
 from tests.support.factory import Object
 
 # After this time without a task the autoscaler removes a worker.
@@ -67,6 +67,21 @@ class TrainingCluster:
         return self.trial.wait_pods(
             f"{number} workers", self.namespace, self._of(_WORKER), number, seconds
         )
+
+    def wait_replaced(self, name: str) -> None:
+        """Wait until another worker is ready; KubeRay and the autoscaler may each create one."""
+        labels = self._of(_WORKER)
+
+        def missing() -> str:
+            pods = self.trial.pods(self.namespace, labels)
+            ready = [pod for pod in pods if is_ready(pod) and pod["metadata"]["name"] != name]
+            states = [f"{pod['metadata']['name']}: {state_of(pod)}" for pod in pods]
+            return "" if ready else ", ".join(states) or "no pod"
+
+        self.trial.progress.wait(
+            "the new worker", READY_SECONDS, missing,
+            f"kubectl -n {self.namespace} describe pods -l {labels}",
+        )  # fmt: skip
 
     def run_task(self) -> str:
         """Run a task from the head; it must run on a worker, whose name is returned."""

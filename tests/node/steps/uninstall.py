@@ -19,6 +19,6 @@ def reinstall(trial: Trial, installation: Installation, training: TrainingCluste
     before = training.run_task()
     trial.progress.note(f"a task ran on {before}; replacing that worker")
     trial.kubectl.must("delete", "pod", before, f"--namespace={training.namespace}", seconds=120)
-    training.wait_workers(1)
+    training.wait_replaced(before)
     after = training.run_task()
     return f"{seen}; a task ran on {before}, and on the new worker {after}"
