@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -126,13 +127,13 @@ class RunningRelease:
     def wait_ready(self, namespace: str, pods: int) -> Object:
         """Wait until the only RayCluster of a namespace is ready with so many pods."""
 
-        def ready() -> Object | None:
+        def ready() -> list[Object]:
             existing = self.pods(namespace)
-            clusters = self.get(namespace, "rayclusters")
+            clusters: list[Object] = self.get(namespace, "rayclusters")
             states = [cluster.get("status", {}).get("state") for cluster in clusters]
-            return clusters[0] if len(existing) == pods and states == ["ready"] else None
+            return clusters if len(existing) == pods and states == ["ready"] else []
 
-        return self.until(ready)
+        return self.until(ready)[0]
 
     def until(self, condition: Callable[[], T]) -> T:
         """Wait until `condition` returns something true; the operator's errors are shown."""
@@ -162,6 +163,15 @@ class RunningRelease:
                 if call.get("mutated") and call["configuration"] == "raywarden":
                     found.append(f"{event['requestURI']}: {text}")
         return found
+
+    def created(self, resource: str) -> int:
+        """How many objects of a resource the operator has created."""
+        return sum(
+            event.get("objectRef", {}).get("resource") == resource
+            and event["verb"] == "create"
+            and event["responseStatus"]["code"] == 201
+            for event in self._requests()
+        )
 
     def _requests(self) -> Iterator[Mapping[str, Any]]:
         for line in (self.control_plane.folder / AUDIT_LOG).read_text().splitlines():
@@ -207,10 +217,14 @@ def _install(control_plane: ControlPlane, release: Release) -> None:
     for document in definitions(release.folder / "crds"):
         name = document["metadata"]["name"]
         control_plane.make(_CRDS, {"metadata": {"name": name}, "spec": document["spec"]})
-        plural = name.partition(".")[0]
-        until(lambda plural=plural: control_plane.get(f"/apis/ray.io/v1/{plural}"), 120)
+        until(partial(control_plane.get, f"/apis/ray.io/v1/{name.partition('.')[0]}"), 120)
     for kind in ("Issuer", "Certificate"):
         define(control_plane, "cert-manager.io", "v1", kind)
+        # KubeRay compares generations, which a status must not change.
+        place = f"{_CRDS}/{kind.lower()}s.cert-manager.io"
+        (served,) = control_plane.get(place)["spec"]["versions"]
+        versions = [{**served, "subresources": {"status": {}}}]
+        control_plane.patch(place, {"spec": {"versions": versions}})
     role = yaml.safe_load((release.folder / "role.yaml").read_text())
     control_plane.make("/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
     control_plane.make(

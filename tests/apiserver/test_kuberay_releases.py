@@ -23,13 +23,23 @@ _HARDENED = EXAMPLES / "hardened"
 _NO_RELEASES = "set KUBERAY_RELEASES to a folder of KubeRay's releases"
 # By the release in which they came.
 MODES = ("K8sJobMode", "HTTPMode", "SidecarMode", "InteractiveMode")
+_GROUPS = ("/spec/headGroupSpec", "/spec/workerGroupSpecs/0")
+LOCKED = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "runAsNonRoot": True,
+    "runAsUser": 1000,
+}
 REDIS = {
     "redisAddress": "rediss://redis.example:6380",
     "redisPassword": {"valueFrom": {"secretKeyRef": {"name": "redis", "key": "password"}}},
 }
 
 
-@pytest.fixture(scope="module", params=releases() or [None], ids=str)
+_PARAMETERS: list[Release | None] = [*releases()] or [None]
+
+
+@pytest.fixture(scope="module", params=_PARAMETERS, ids=str)
 def kuberay(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RunningRelease]:
@@ -60,6 +70,8 @@ def assert_protected(pods: list[Object]) -> None:
 
 
 def assert_quiet(kuberay: RunningRelease) -> None:
+    """Nothing of what the operator created was refused, or changed in a second pass."""
+    assert kuberay.created("pods") and kuberay.created("services")
     assert kuberay.refused() == []
     assert kuberay.changed_again() == []
 
@@ -157,17 +169,27 @@ def test_network_policies_of_kuberay(kuberay: RunningRelease) -> None:
 
 
 def test_mtls_of_kuberay(kuberay: RunningRelease) -> None:
-    """RayWarden leaves a cluster with KubeRay's own TLS alone, and refuses nothing of it."""
+    """RayWarden leaves a cluster with KubeRay's own TLS alone.
+
+    The author must therefore set what the profile wants, and is told so. Then no pod is refused.
+    """
     if "RayClusterMTLS" not in kuberay.release.gates:
         pytest.skip("this KubeRay has no mTLS")
     namespace, worker = "mtls", "/spec/workerGroupSpecs/0"
     kuberay.make_namespace(namespace)
-    changes = {
+    changes: dict[str, Any] = {
         "/spec/tlsOptions": {"enabled": True},
         f"{worker}/replicas": 1,
         f"{worker}/minReplicas": 1,
+        f"{worker}/template/spec/automountServiceAccountToken": False,
+        **{f"{group}/template/spec/containers/0/securityContext": LOCKED for group in _GROUPS},
     }
-    kuberay.make(namespace, example("RayCluster", namespace, changes))
+    document = example("RayCluster", namespace, changes)
+    path = f"/apis/ray.io/v1/namespaces/{namespace}/rayclusters"
+    refused = kuberay.control_plane.post(path, document).json()["message"]
+    assert "autoscalerOptions may run as root" in refused
+    locked = {"/spec/autoscalerOptions/securityContext": LOCKED}
+    kuberay.make(namespace, changed(document, locked))
     kuberay.until(lambda: _issued(kuberay, namespace) and len(kuberay.pods(namespace)) == 2)
     for pod in kuberay.pods(namespace):
         names = [container["name"] for container in pod["spec"]["initContainers"]]
@@ -189,7 +211,7 @@ def _issued(kuberay: RunningRelease, namespace: str) -> bool:
             data = dict.fromkeys(("tls.crt", "tls.key", "ca.crt"), "eA==")
             plane.make(core, {"metadata": {"name": secret}, "data": data})
         if conditions != [ready]:
-            plane.patch(f"{path}/{name}", {"status": {"conditions": [ready]}})
+            plane.patch(f"{path}/{name}/status", {"status": {"conditions": [ready]}})
     return bool(certificates)
 
 

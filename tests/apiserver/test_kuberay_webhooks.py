@@ -92,11 +92,11 @@ def create(operator: httpx.Client, pod: Object) -> tuple[Object, str]:
 def create_changed(operator: httpx.Client, pod: Object) -> tuple[Object, str]:
     """Like `create`, but waits until the API server calls KubeRay's webhook."""
 
-    def changed_pod() -> tuple[Object, str] | None:
+    def changed_pods() -> list[tuple[Object, str]]:
         stored, request = create(operator, pod)
-        return (stored, request) if _FILE in script_of(stored) else None
+        return [(stored, request)] if _FILE in script_of(stored) else []
 
-    return until(changed_pod)
+    return until(changed_pods)[0]
 
 
 def script_of(pod: Object) -> str:
