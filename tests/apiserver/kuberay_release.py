@@ -39,6 +39,7 @@ _GATES = {
 }
 _CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _ROUND = "mutation.webhook.admission.k8s.io/round_"
+_CHANGING = ("create", "update", "patch", "delete", "deletecollection")
 # The operator reads from its cache: what is gone or has changed since is nothing unusual.
 _USUAL = (404, 409)
 # An operator reconciles at its own pace, and a machine may be busy.
@@ -145,11 +146,12 @@ class RunningRelease:
             raise AssertionError(f"{error}: {self.refused()}\n{shown}") from None
 
     def refused(self) -> list[str]:
-        """The requests of the operator that failed, in the audit log."""
+        """The changes that the operator was not allowed to make, in the audit log."""
         return [
             f"{event['verb']} {event['requestURI']}: {event['responseStatus']}"
             for event in self._requests()
-            if event.get("responseStatus", {}).get("code", 0) >= 400
+            if event["verb"] in _CHANGING
+            and event.get("responseStatus", {}).get("code", 0) >= 400
             and event["responseStatus"]["code"] not in _USUAL
         ]
 
