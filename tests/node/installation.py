@@ -54,6 +54,9 @@ class Installation:
         self.trial.progress.note(f"kubectl apply -k {self.overlay}, in {self.namespace}")
         self.trial.kubectl.must("apply", "--kustomize", str(self.folder), seconds=120)
         self.wait_ready()
+        if publishes_by_hand(self.objects):
+            self.trial.progress.note("raywarden ca publish")
+            self.trial.raywarden("ca", "publish", namespace=self.namespace)
         return self.check()
 
     def wait_ready(self) -> None:
@@ -116,6 +119,14 @@ class Installation:
         seed = yaml.safe_load((self.trial.folder / "seed.yaml").read_text())
         kept = {"name": seed["metadata"]["name"], "namespace": self.namespace}
         kubectl.apply(namespace, {**seed, "metadata": kept})
+
+
+def publishes_by_hand(objects: Sequence[Object]) -> bool:
+    """Whether neither the server nor cert-manager writes the caBundle."""
+    (deployment,) = [entry for entry in objects if entry["kind"] == "Deployment"]
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    written = {"name": "RAYWARDEN_WEBHOOK_CONFIGURATION", "value": ""} not in container["env"]
+    return not written
 
 
 def write_overlay(folder: Path, overlay: Path, images: Images) -> None:

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from tests.node.fake_cluster import FakeCluster
-from tests.node.installation import write_overlay
+from tests.node.installation import publishes_by_hand, write_overlay
 from tests.node.manifests import RayImage, example, the
 from tests.node.ownership import LABEL, PREFIX
 from tests.node.result import StepError
@@ -97,6 +97,11 @@ def test_an_overlay_gets_the_images_and_a_label_on_every_object(
     assert variables(deployment)["RAYWARDEN_ENROLL_IMAGE"] == IMAGES.enroll
     # The selector cannot be changed later.
     assert LABEL not in deployment["spec"]["selector"]["matchLabels"]
+
+
+def test_only_one_overlay_needs_an_administrator_to_publish_the_ca() -> None:
+    by_hand = [folder.name for folder in overlays() if publishes_by_hand(rendered(folder))]
+    assert by_hand == ["ca-bundle-by-hand"]
 
 
 def test_the_probe_in_a_pod_tells_whether_the_network_enforces_policies() -> None:
