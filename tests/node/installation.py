@@ -45,7 +45,10 @@ class Installation:
 
     @property
     def replicas(self) -> int:
-        """How many replicas the overlay has."""
+        """How many replicas the overlay has at least."""
+        for entry in self.objects:
+            if entry["kind"] == "HorizontalPodAutoscaler":
+                return int(entry["spec"]["minReplicas"])
         (deployment,) = [entry for entry in self.objects if entry["kind"] == "Deployment"]
         return int(deployment["spec"].get("replicas", 1))
 
