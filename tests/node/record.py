@@ -31,5 +31,5 @@ def record(
 def append(entry: dict[str, object], file: Path = RECORDS) -> None:
     """Add a record to the file of records."""
     file.parent.mkdir(exist_ok=True)
-    with file.open("w") as lines:
+    with file.open("a") as lines:
         lines.write(json.dumps(entry) + "\n")
