@@ -42,7 +42,7 @@ def installed_by_others(kubectl: Kubectl) -> bool:
     found = [kubectl.get(kind, "raywarden") for kind in WEBHOOKS]
     found.append(kubectl.get("namespace", "raywarden-system"))
     present = [entry for entry in found if entry]
-    if False:
+    if any(is_mine(entry) for entry in present):
         raise RefusedError(f"an earlier run left RayWarden installed here. Remove it: {CLEAN}")
     return bool(present)
 
