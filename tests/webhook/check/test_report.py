@@ -65,7 +65,7 @@ async def test_a_healthy_installation_has_no_problems(fake: FakeKubeApi, api: Ku
     before = dict(fake.objects)
     findings = await check(api)
     assert problems(findings) == []
-    assert len(findings) == 36
+    assert len(findings) == 40
     assert fake.objects == before
     writes = [
         request
