@@ -13,6 +13,7 @@ _API_SERVER = 'job="apiserver",name="clusters.raywarden.io"'
 READY_A, READY_B = f"raywarden_ready{{{_FIRST}}}", f"raywarden_ready{{{_SECOND}}}"
 STARTED = f"process_start_time_seconds{{{_FIRST}}}"
 FAIL_OPEN = f"apiserver_admission_webhook_fail_open_count{{{_API_SERVER}}}"
+_FAIL_OPEN_ELSEWHERE = FAIL_OPEN.replace("}", ',instance="b"}')
 _REJECTIONS = f"apiserver_admission_webhook_rejection_count{{{_API_SERVER}"
 REJECTED = f'{_REJECTIONS},error_type="calling_webhook_error"}}'
 REFUSED = f'{_REJECTIONS},error_type="no_error"}}'
@@ -111,6 +112,10 @@ CASES: Mapping[str, AlertCase] = {
     "the API server failed to call once": firing("", {REJECTED: once()}),
     "mutation skipped for the first time": firing("MutationSkipped", {FAIL_OPEN: "_x115 1x5"}),
     "mutation skipped again": firing("MutationSkipped", {FAIL_OPEN: "3x115 4x5"}),
+    "mutation skipped for the first time by a second API server": firing(
+        "MutationSkipped", {FAIL_OPEN: constant(3), _FAIL_OPEN_ELSEWHERE: "_x115 1x5"}
+    ),
+    "a scrape failed ten minutes ago": firing("", {FAIL_OPEN: "3x107 stale _x2 3x9"}),
     "mutation skipped long ago": firing("", {FAIL_OPEN: "_x60 1x60"}),
     "TLS turned off once": firing(
         "DeniedWithoutTls", {of("rule_violations_total", 'rule="tls-on",action="deny"'): once()}

@@ -36,7 +36,7 @@ def test_promtool_fires_the_alerts_of_each_case_and_no_others(tmp_path: Path) ->
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=600,
     )
     assert process.returncode == 0, process.stdout + process.stderr
 
