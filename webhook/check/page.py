@@ -38,9 +38,9 @@ _GROUPS = {
 
 @dataclass(frozen=True, slots=True)
 class FindingView:
-    """The message of a finding, and what to do."""
+    """The messages of findings with the same remediation."""
 
-    message: str
+    messages: Sequence[str]
     remediation: str
 
 
@@ -56,11 +56,8 @@ class CheckView:
     status: str
     kind: str
     findings: Sequence[FindingView]
+    total: int
     left_out: int
-
-    @property
-    def total(self) -> int:
-        return len(self.findings) + self.left_out
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +140,18 @@ def _checks(sections: Sequence[Section], status: Status) -> Iterator[CheckView]:
                 meaning=meaning.text,
                 status=str(status),
                 kind=_KINDS[status],
-                findings=[FindingView(_clipped(f.message), _clipped(f.remediation)) for f in shown],
+                findings=list(_by_remediation(shown)),
+                total=len(findings),
                 left_out=len(findings) - len(shown),
             )
+
+
+def _by_remediation(findings: Sequence[Finding]) -> Iterator[FindingView]:
+    messages: dict[str, list[str]] = {}
+    for finding in findings:
+        messages.setdefault(_clipped(finding.remediation), []).append(_clipped(finding.message))
+    for remediation, texts in messages.items():
+        yield FindingView(texts, remediation)
 
 
 def _facts(facts: CheckFacts) -> Iterator[tuple[str, str]]:

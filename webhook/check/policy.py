@@ -64,7 +64,7 @@ def _exemptions(facts: CheckFacts, policy: Policy) -> Iterator[Finding]:
         rules = enumerated(exemption.rules) if exemption.rules else "all rules"
         title = f"the exemption from {rules} ({exemption.reason})"
         if not exemption.holds(facts.now.date()):
-            message = f"{title} expired on {exemption.until}; what it exempted is refused"
+            message = f"{title} expired on {exemption.until} and exempts nothing any more"
             remediation = "remove the exemption from the policy, or set a later day in until"
             yield warning("exemptions", message, remediation)
             continue

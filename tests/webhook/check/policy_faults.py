@@ -59,7 +59,7 @@ CASES = {
     "expired-exemption": warning(
         with_policy(STRICT + EXEMPTION.format(", until: 2026-01-31")),
         "policy/exemptions",
-        "expired on 2026-01-31; what it exempted is refused",
+        "expired on 2026-01-31 and exempts nothing",
     ),
     "may-loosen": choice("namespacesMayLoosen: true\n", "may choose a looser profile"),
     "may-opt-out": choice("inject: {optOutNamespaces: [lab-*]}\n", "RayClusters in lab-* may opt"),

@@ -127,6 +127,22 @@ async def test_programs_get_json(fake: FakeKubeApi, api: KubeApi) -> None:
 
 
 @conversation
+async def test_several_formats_go_into_files(fake: FakeKubeApi, api: KubeApi) -> None:
+    install(fake)
+    with TemporaryDirectory() as folder:
+        page, report = Path(folder, "a.html"), Path(folder, "a.json")
+        outputs = ("--output", f"html={page}", "-o", f"json={report}", "-o", "text")
+        code, output = await check(fake, *outputs)
+        assert code == 0 and output.endswith("0 failed\n")
+        assert "RayWarden works, and nothing is weak" in page.read_text()
+        assert json.loads(report.read_text())["status"] == "ok"
+    assert await check(fake, "--output", "sarif") == (
+        2,
+        "raywarden: --output 'sarif' is not a format: use one of text, json, html\n",
+    )
+
+
+@conversation
 async def test_text_from_others_cannot_control_the_terminal(
     fake: FakeKubeApi, api: KubeApi
 ) -> None:
