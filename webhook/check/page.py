@@ -37,7 +37,7 @@ _GROUPS = {
 
 
 @dataclass(frozen=True, slots=True)
-class FindingView:
+class RemedyView:
     """The messages of findings with the same remediation."""
 
     messages: Sequence[str]
@@ -55,7 +55,7 @@ class CheckView:
     meaning: str
     status: str
     kind: str
-    findings: Sequence[FindingView]
+    findings: Sequence[RemedyView]
     total: int
     left_out: int
 
@@ -99,11 +99,15 @@ def page_of(sections: Sequence[Section], facts: CheckFacts) -> CheckPage:
         totals=[(str(s), count(sections, s), _KINDS[s]) for s in reversed(Status)],
         facts=[(name, _clipped(text)) for name, text in _facts(facts)],
         first=urgent[:_MAX_FIRST],
-        sections=[(_clipped(s.title), [count([s], status) for status in shown]) for s in sections],
+        sections=[_area(section, shown) for section in sections],
         statuses=[(str(status), _GROUPS[status][0]) for status in shown],
         groups=[group for group in groups if group.checks],
         passed=[(_clipped(section), _clipped(message)) for section, message in good],
     )
+
+
+def _area(section: Section, statuses: Sequence[Status]) -> tuple[str, Sequence[int]]:
+    return _clipped(section.title), [count([section], status) for status in statuses]
 
 
 def _verdict(sections: Sequence[Section]) -> str:
@@ -146,12 +150,12 @@ def _checks(sections: Sequence[Section], status: Status) -> Iterator[CheckView]:
             )
 
 
-def _by_remediation(findings: Sequence[Finding]) -> Iterator[FindingView]:
+def _by_remediation(findings: Sequence[Finding]) -> Iterator[RemedyView]:
     messages: dict[str, list[str]] = {}
     for finding in findings:
         messages.setdefault(_clipped(finding.remediation), []).append(_clipped(finding.message))
     for remediation, texts in messages.items():
-        yield FindingView(texts, remediation)
+        yield RemedyView(texts, remediation)
 
 
 def _facts(facts: CheckFacts) -> Iterator[tuple[str, str]]:
