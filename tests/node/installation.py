@@ -8,9 +8,10 @@ from pathlib import Path
 import yaml
 
 from tests.node.kubectl import Kubectl
-from tests.node.ownership import CLUSTER_KINDS, MINE, RAY_KINDS, SELECTOR, WEBHOOKS
+from tests.node.ownership import MINE, RAY_KINDS, SELECTOR, WEBHOOKS
 from tests.node.result import StepError
 from tests.node.trial import Images, Trial, findings
+from tests.support.deployed import CLUSTER_KINDS
 from tests.support.factory import Object
 
 # What check finds elsewhere in the cluster is no failure of this installation.
@@ -45,7 +46,10 @@ class Installation:
 
     @property
     def replicas(self) -> int:
-        """How many replicas the overlay has."""
+        """How many replicas the overlay has at least."""
+        for entry in self.objects:
+            if entry["kind"] == "HorizontalPodAutoscaler":
+                return int(entry["spec"]["minReplicas"])
         (deployment,) = [entry for entry in self.objects if entry["kind"] == "Deployment"]
         return int(deployment["spec"].get("replicas", 1))
 
@@ -54,6 +58,9 @@ class Installation:
         self.trial.progress.note(f"kubectl apply -k {self.overlay}, in {self.namespace}")
         self.trial.kubectl.must("apply", "--kustomize", str(self.folder), seconds=120)
         self.wait_ready()
+        if publishes_by_hand(self.objects):
+            self.trial.progress.note("raywarden ca publish")
+            self.trial.raywarden("ca", "publish", namespace=self.namespace)
         return self.check()
 
     def wait_ready(self) -> None:
@@ -93,7 +100,7 @@ class Installation:
         self.trial.progress.note("the webhook configurations are gone; deleting the rest")
         kubectl.must("delete", "--ignore-not-found", "--kustomize", str(self.folder), seconds=180)
         self._delete_network_policies()
-        left = remains(kubectl)
+        left = remains(kubectl, self.objects)
         if left:
             raise StepError(f"still there: {', '.join(left)}", f"kubectl describe {left[0]}")
         if custom_resources(kubectl) != definitions:
@@ -116,6 +123,14 @@ class Installation:
         seed = yaml.safe_load((self.trial.folder / "seed.yaml").read_text())
         kept = {"name": seed["metadata"]["name"], "namespace": self.namespace}
         kubectl.apply(namespace, {**seed, "metadata": kept})
+
+
+def publishes_by_hand(objects: Sequence[Object]) -> bool:
+    """Whether neither the server nor cert-manager writes the caBundle."""
+    (deployment,) = [entry for entry in objects if entry["kind"] == "Deployment"]
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    written = {"name": "RAYWARDEN_WEBHOOK_CONFIGURATION", "value": ""} not in container["env"]
+    return not written
 
 
 def write_overlay(folder: Path, overlay: Path, images: Images) -> None:
@@ -152,15 +167,14 @@ def failures(found: Sequence[tuple[str, dict[str, str]]]) -> list[str]:
     ]
 
 
-def remains(kubectl: Kubectl) -> list[str]:
-    """What is left of an installation in the cluster."""
-    left = [
-        f"{kind}/{entry['metadata']['name']}"
-        for kind in CLUSTER_KINDS
-        for entry in kubectl.list(kind, labels=SELECTOR)
+def remains(kubectl: Kubectl, objects: Sequence[Object]) -> list[str]:
+    """What is left of an installation; the objects in its namespace go with the namespace."""
+    places = [(entry["kind"], entry["metadata"]["name"]) for entry in objects]
+    return [
+        f"{kind}/{name}"
+        for kind, name in places
+        if kind in CLUSTER_KINDS and kubectl.get(kind, name)
     ]
-    namespaces = kubectl.list("namespaces", labels=f"{SELECTOR},app.kubernetes.io/name=raywarden")
-    return left + [f"namespace/{entry['metadata']['name']}" for entry in namespaces]
 
 
 def custom_resources(kubectl: Kubectl) -> str:

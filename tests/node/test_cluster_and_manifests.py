@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from tests.node.fake_cluster import FakeCluster
-from tests.node.installation import write_overlay
+from tests.node.installation import publishes_by_hand, remains, write_overlay
 from tests.node.manifests import RayImage, example, the
 from tests.node.ownership import LABEL, PREFIX
 from tests.node.result import StepError
@@ -15,7 +15,7 @@ from tests.node.steps.intruders import enforcement
 from tests.node.steps.replica import Creates, verdict
 from tests.node.trial import Images
 from tests.node.versions import UnfitClusterError, discover
-from tests.support.deployed import overlays, rendered, variables
+from tests.support.deployed import BASE, overlays, rendered, variables
 
 RAY = RayImage.of("registry.example:5000/team/ray:2.55.1-py311-cpu")
 IMAGES = Images("registry.example:5000/raywarden:9", "registry.example:5000/small:9", RAY)
@@ -97,6 +97,23 @@ def test_an_overlay_gets_the_images_and_a_label_on_every_object(
     assert variables(deployment)["RAYWARDEN_ENROLL_IMAGE"] == IMAGES.enroll
     # The selector cannot be changed later.
     assert LABEL not in deployment["spec"]["selector"]["matchLabels"]
+
+
+def test_only_one_overlay_needs_an_administrator_to_publish_the_ca() -> None:
+    by_hand = [folder.name for folder in overlays() if publishes_by_hand(rendered(folder))]
+    assert by_hand == ["ca-bundle-by-hand"]
+
+
+def test_what_is_left_of_an_installation_is_named() -> None:
+    cluster, objects = FakeCluster(), rendered(BASE)
+    cluster.add("ClusterRole", "raywarden-of-others")
+    assert remains(cluster.kubectl, objects) == []
+    cluster.add("ClusterRole", "raywarden")
+    cluster.add("Namespace", "raywarden-system")
+    assert sorted(remains(cluster.kubectl, objects)) == [
+        "ClusterRole/raywarden",
+        "Namespace/raywarden-system",
+    ]
 
 
 def test_the_probe_in_a_pod_tells_whether_the_network_enforces_policies() -> None:
