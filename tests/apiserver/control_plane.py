@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx
+import pytest
 import yaml
 
 from tests.apiserver.free_ports import free_port
@@ -124,6 +125,18 @@ class ControlPlane:
         document: dict[str, Any] = response.json() if response.is_success else {}
         assert document or response.status_code == 404, response.text
         return document
+
+    @property
+    def version(self) -> str:
+        """The version of Kubernetes, such as 1.30.14."""
+        version: str = self.get("/version")["gitVersion"]
+        return version.removeprefix("v")
+
+    def needs(self, api: str, resource: str) -> None:
+        """Skip the test if the API server does not have this resource."""
+        resources = self.get(f"/apis/{api}")["resources"]
+        if resource not in {offered["name"] for offered in resources}:
+            pytest.skip(f"Kubernetes {self.version} has no {resource} in {api}")
 
     @property
     def port(self) -> int:
