@@ -22,6 +22,8 @@ HOST = "kubernetes.default"
 AUDIT_LOG = "audit.log"
 # A start takes some seconds; a busy machine may need much longer.
 _START_SECONDS = 60
+# As the API server's own limit for most requests.
+_REQUEST_SECONDS = 60
 # More than any storage needs to get ready.
 _ATTEMPTS, _MOST_PAUSE_SECONDS = 10, 2
 ISSUER = "https://kubernetes.default.svc.cluster.local"
@@ -37,7 +39,9 @@ class ControlPlane:
         context.load_cert_chain(certificate, key)
         transport = _PatientTransport(verify=context, trust_env=False)
         self.server, self.ca, self.folder = f"https://127.0.0.1:{port}", pki.ca, folder
-        self.admin = httpx.Client(base_url=self.server, transport=transport, trust_env=False)
+        self.admin = httpx.Client(
+            base_url=self.server, transport=transport, trust_env=False, timeout=_REQUEST_SECONDS
+        )
         user = {"client-certificate": str(certificate), "client-key": str(key)}
         self.admin_kubeconfig = self._kubeconfig("admin", user)
         self._kubectl_program = kubectl()
