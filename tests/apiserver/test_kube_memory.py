@@ -55,7 +55,7 @@ def remembering(
     async def main(api: KubeApi) -> None:
         await granted(lambda: api.get(NAMESPACES, "", namespace))
         async with following(api) as live:
-            await until(lambda: check(live), 20)
+            await until(lambda: check(live), 60)
 
     as_raywarden(control_plane, namespace, main)
 
