@@ -153,7 +153,7 @@ def test_resources_that_may_not_be_listed_are_unknown(
             asyncio.create_task(live.wait_synced(waited_for.remove)),
         ]
         try:
-            await until(lambda: waited_for == missing, 20)
+            await until(lambda: waited_for == missing, 60)
             state = live.state_of(namespace)
             unknown = (
                 state.network_policies is None,
