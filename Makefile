@@ -74,8 +74,8 @@ bench-publish: $(INSTALLED) ## Measure like bench, and show the figures in the d
 bench-cluster: $(INSTALLED) ## Measure creates through an API server, as in a storm: make bench-cluster [PODS=500].
 	$(BIN)/python -m tests.bench.cluster $(PODS)
 
-matrix: $(INSTALLED) ## Test each Kubernetes and Ray that is here: make matrix [ONLY="apiserver e2e cluster"].
-	$(BIN)/python -m tests.matrix $(ONLY)
+matrix: $(INSTALLED) ## Test each Kubernetes and Ray that is here: make matrix [PARTS="apiserver e2e cluster"].
+	$(BIN)/python -m tests.matrix $(PARTS)
 
 matrix-publish: $(INSTALLED) ## Show what make matrix recorded in deploy/COMPATIBILITY.md.
 	$(BIN)/python -m tests.matrix --publish

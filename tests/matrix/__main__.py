@@ -52,6 +52,7 @@ def _machine(environment: Mapping[str, str]) -> Machine:
         kubeconfig=environment.get("KUBECONFIG", ""),
         python=Path(sys.executable),
         isolated=REPOSITORY / "tests" / "e2e" / "isolated",
+        make=Path("make"),
     )
 
 

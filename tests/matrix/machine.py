@@ -31,6 +31,7 @@ class Machine:
     python: Path
     # makes the namespaces for the tests with Ray
     isolated: Path
+    make: Path
 
     def api_servers(self) -> list[Found]:
         """The Kubernetes versions in setup-envtest's folder, the oldest first."""

@@ -82,11 +82,15 @@ class Matrix:
             self._carry_out(self._with_ray(environment, newest[0] if newest else None))
 
     def cluster(self) -> None:
-        """Run the tests in the cluster of KUBECONFIG, which write their own record."""
+        """Run the tests in the cluster of KUBECONFIG, which write their own record.
+
+        They get the variables with which `make` was called, such as IMAGE.
+        """
         if not self.machine.kubeconfig:
             self.not_run.append("no cluster: KUBECONFIG is not set")
             return
-        process = subprocess.run([str(self.machine.python), "-m", "tests.node"], cwd=REPOSITORY)
+        command = [str(self.machine.make), "e2e-node"]
+        process = subprocess.run(command, cwd=REPOSITORY, check=False)
         self.ran.append(f"cluster of {self.machine.kubeconfig}: exit code {process.returncode}")
         self.is_good &= process.returncode == 0
 

@@ -16,7 +16,7 @@ from tests.matrix.machine import Machine
 from tests.matrix.runner import Matrix
 
 # Writes the calls, a JUnit report with the numbers in $REPORT, and ends with $EXIT.
-_PYTHON = """#!/usr/bin/env python3
+_RECORDER = """#!/usr/bin/env python3
 import json, os, sys
 names = ("KUBEBUILDER_ASSETS", "E2E_RAY")
 own = {name: os.environ[name] for name in names if name in os.environ}
@@ -63,8 +63,9 @@ class Offer:
             kubernetes=self.folder / "k8s",
             environments=self.folder,
             kubeconfig=kubeconfig,
-            python=self.program("python", _PYTHON),
+            python=self.program("python", _RECORDER),
             isolated=self.folder / "isolated",
+            make=self.program("make", _RECORDER),
         )
         return Matrix(machine, self.folder / "results", "2026-11-22", "a note")
 
@@ -206,7 +207,7 @@ def test_a_cluster_is_tested_only_where_kubeconfig_names_one(
     assert (offer.calls, without.not_run) == ([], ["no cluster: KUBECONFIG is not set"])
     matrix = offer.matrix("/a/kubeconfig")
     matrix.cluster()
-    assert [arguments for arguments, _ in offer.calls] == [["-m", "tests.node"]]
+    assert [arguments for arguments, _ in offer.calls] == [["e2e-node"]]
     assert matrix.is_good
     monkeypatch.setenv("EXIT", "1")
     matrix.cluster()
