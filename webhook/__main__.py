@@ -1,5 +1,6 @@
 """The `raywarden` command, and `python -m webhook`."""
 
+import gc
 import signal
 import sys
 
@@ -16,6 +17,8 @@ def main() -> None:
         # handler would print a traceback, and some modules crash when it interrupts their import.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     if sys.argv[1:2] == ["enroll"]:
+        # As in the init container's own image.
+        gc.disable()
         from webhook.agent.command import main as run
     else:
         from webhook.commands.cli import main as run
