@@ -9,7 +9,7 @@ def main() -> None:
     """Run the command line.
 
     Every pod waits for `raywarden enroll` before it starts, so that command does not even import
-    the server.
+    the server. A server without options needs no command line.
     """
     handler = signal.getsignal(signal.SIGINT)
     if handler is signal.default_int_handler:
@@ -20,6 +20,8 @@ def main() -> None:
         # As in the init container's own image.
         gc.disable()
         from webhook.agent.command import main as run
+    elif sys.argv[1:] == ["serve"]:
+        from webhook.commands.server_process import main as run
     else:
         from webhook.commands.cli import main as run
     signal.signal(signal.SIGINT, handler)
