@@ -64,8 +64,12 @@ def fake_cluster() -> Iterator[FakeCluster]:
         # Until then, the server has tokens reviewed, which the fake does not know.
         while not any(event["event"] == "token keys read" for event in server.log()):
             time.sleep(0.05)
-        tokens = [SIGNER.token(worker(number), time.time()) for number in range(PODS)]
-        yield FakeCluster(server, api, tokens)
+        yield FakeCluster(server, api, tokens())
+
+
+def tokens() -> list[str]:
+    """A token of each pod, valid for ten minutes."""
+    return [SIGNER.token(worker(number), time.time()) for number in range(PODS)]
 
 
 @contextmanager
