@@ -3,7 +3,6 @@
 import os
 import re
 import resource
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -79,7 +78,9 @@ def _measure_imports(image: EnrollImage) -> None:
         runs.append({module: int(microseconds) / 1e3 for microseconds, module in lines})
     table = Table("imports of raywarden enroll", Column("ms", 1), Column("modules"))
     table.add("--help", [sum(run.values()) for run in runs], float(len(runs[0])))
-    best = {module: min(run.get(module, sys.maxsize) for run in runs) for module in runs[0]}
+    best: dict[str, float] = {}
+    for module, took in (entry for run in runs for entry in run.items()):
+        best[module] = min(took, best.get(module, took))
     slowest = sorted(best, key=best.__getitem__, reverse=True)[:_SLOWEST]
     print("slowest:", ", ".join(f"{module} {best[module]:.1f}" for module in slowest))
 

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from webhook.commands.setup_failure import setup_failures
-from webhook.lean_imports import lean_imports
+from webhook.kube.lean_imports import lean_imports
 from webhook.settings import SetupError, from_environment
 
 with lean_imports():

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from webhook.lean_imports import load_system_cas, skip_init
+from webhook.kube.lean_imports import load_system_cas, skip_init
 from webhook.ports import UnavailableError
 
 # These imports take half a second. Only commands that call an API server should pay for them.

@@ -70,7 +70,7 @@ def test_system_cas_are_there_when_a_kubeconfig_may_need_them() -> None:
     program = (
         "import ssl, webhook.commands.server_process\n"
         "from aiohttp import connector\n"
-        "from webhook.lean_imports import load_system_cas\n"
+        "from webhook.kube.lean_imports import load_system_cas\n"
         "context = connector._SSL_CONTEXT_VERIFIED\n"
         "before = len(context.get_ca_certs())\n"
         "load_system_cas()\n"
