@@ -6,10 +6,10 @@ from functools import partial
 from pathlib import Path
 
 from webhook.commands.setup_failure import setup_failures
-from webhook.kube.lean_imports import lean_imports
+from webhook.kube.lean_imports import no_collections
 from webhook.settings import SetupError, from_environment
 
-with lean_imports():
+with no_collections():
     from webhook import wiring
     from webhook.server.listener import run
     from webhook.server.observer import set_up_logging

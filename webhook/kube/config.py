@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from webhook.kube.lean_imports import load_system_cas, skip_init
+from webhook.kube.lean_imports import skip_init
 from webhook.ports import UnavailableError
 
 # These imports take half a second. Only commands that call an API server should pay for them.
@@ -67,8 +67,6 @@ def _in_cluster(configuration: "Configuration") -> bool:
 async def _load(kubeconfig: Path | None, context: str, configuration: "Configuration") -> None:
     from kubernetes.aio.config import load_kube_config
 
-    # An OIDC provider in it may have a certificate that every system trusts.
-    load_system_cas()
     if kubeconfig and not kubeconfig.is_file():
         raise UnavailableError(f"kubeconfig {kubeconfig}: no such file")
     try:
