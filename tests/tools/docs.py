@@ -43,7 +43,7 @@ _TABLES: Mapping[str, Callable[[], str]] = {
 def files() -> dict[Path, str]:
     """Every file with generated parts, as the code would write it today."""
     readme, server = REPOSITORY / "README.md", REPOSITORY / "webhook" / "README.md"
-    ci, guide = REPOSITORY / "deploy" / "CI.md", REPOSITORY / "deploy" / "README.md"
+    ci, guide = REPOSITORY / "deploy" / "CI.md", REPOSITORY / "deploy" / "OPERATE.md"
     policies = REPOSITORY / "deploy" / "POLICIES.md"
     example = REPOSITORY / "deploy" / "base" / "policy.yaml"
     chart_readme = chart.CHART / "README.md"
