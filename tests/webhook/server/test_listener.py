@@ -1,8 +1,10 @@
 """A listener that has nothing to do."""
 
 import asyncio
+from collections.abc import Callable
+from contextvars import Context
 from ipaddress import IPv4Address
-from typing import Any
+from typing import TypeVarTuple
 
 from fastapi import FastAPI
 
@@ -10,6 +12,7 @@ from webhook.server.listener import listener, open_port
 from webhook.server.protocol import BoundedLoop
 from webhook.settings import Settings
 
+_Arguments = TypeVarTuple("_Arguments")
 # uvicorn's own loop would set several timers meanwhile.
 _IDLE_SECONDS = 0.5
 
@@ -19,9 +22,15 @@ class CountingLoop(BoundedLoop):
 
     timers = 0
 
-    def call_later(self, *arguments: Any, **options: Any) -> Any:
+    def call_later(
+        self,
+        delay: float,
+        callback: Callable[[*_Arguments], object],
+        *args: *_Arguments,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
         self.timers += 1
-        return super().call_later(*arguments, **options)
+        return super().call_later(delay, callback, *args, context=context)
 
 
 def test_an_idle_listener_sets_no_timer_and_stops_at_once() -> None:
