@@ -64,6 +64,11 @@ $(E2E_INSTALLED): tests/e2e/requirements.lock
 e2e: $(INSTALLED) $(E2E_INSTALLED) ## Test real Ray clusters, as root (RAY=2.52.1 selects a version).
 	E2E_RAY=$(E2E) tests/e2e/isolated $(BIN)/pytest -p no:xdist tests/e2e
 
+e2e-node: $(INSTALLED) ## Try RayWarden on the cluster in KUBECONFIG (IMAGE=... RAY_IMAGE=... ONLY="install raycluster" KEEP=1).
+	$(BIN)/python -m tests.node $(if $(CLEAN),--clean) $(if $(KEEP),--keep) $(if $(ONLY),--only '$(ONLY)') \
+		$(if $(OVERLAY),--overlay '$(OVERLAY)') $(if $(IMAGE),--image '$(IMAGE)') \
+		$(if $(ENROLL_IMAGE),--enroll-image '$(ENROLL_IMAGE)') $(if $(RAY_IMAGE),--ray-image '$(RAY_IMAGE)') $(ARGUMENTS)
+
 bench: $(INSTALLED) ## Measure speed and memory, and compare with the last run here (ONLY="admission scan").
 	$(BIN)/python -m tests.bench $(ONLY)
 
@@ -104,4 +109,4 @@ release: $(INSTALLED) ## Build a release from the current commit into dist/ (REP
 clean: ## Remove all build products except Ray's environments (.venv-e2e*).
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
-.PHONY: help install run demo test check fmt new-rule golden docs bench bench-publish e2e matrix matrix-publish lock image image-steps audit release clean
+.PHONY: help install run demo test check fmt new-rule golden docs bench bench-publish e2e e2e-node matrix matrix-publish lock image image-steps audit release clean

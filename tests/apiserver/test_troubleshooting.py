@@ -21,14 +21,14 @@ from tests.support.troubleshooting import messages
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.xdist_group("apiserver")]
 
-CALL, ENROLL = "### The API server cannot call RayWarden", "### Pods cannot enroll"
+CALL, ENROLL = "## The API server cannot call RayWarden", "## Pods cannot enroll"
 _CONFIGURATIONS = f"/apis/{REGISTRATION}/v1/validatingwebhookconfigurations"
 
 
 def test_every_reason_for_a_failed_call_is_one_that_the_api_server_gives(
     control_plane: ControlPlane, tmp_path: Path
 ) -> None:
-    documented = set(messages("deploy/README.md", CALL))
+    documented = set(messages("deploy/TROUBLESHOOTING.md", CALL))
     namespace = f"hooked-{uuid4().hex[:8]}"
     control_plane.make("/api/v1/namespaces", {"metadata": {"name": namespace}})
     ports = [{"port": 443, "targetPort": 8443}]
@@ -36,6 +36,9 @@ def test_every_reason_for_a_failed_call_is_one_that_the_api_server_gives(
         f"/api/v1/namespaces/{namespace}/services",
         {"metadata": {"name": "raywarden"}, "spec": {"selector": {"a": "b"}, "ports": ports}},
     )
+    # No controller runs here. Older versions of Kubernetes look for it, such as 1.30.
+    endpoints = {"metadata": {"name": "raywarden"}}
+    control_plane.make(f"/api/v1/namespaces/{namespace}/endpoints", endpoints)
     pki = Pki(tmp_path)
     said = set()
     with _silent() as silent, _full() as full, _tls(pki, tmp_path) as (good, expired):
@@ -80,7 +83,7 @@ def test_quotas_and_limit_ranges_refuse_the_init_container_in_these_words(
     )
     answers.append(until(lambda: _refusal(control_plane, core, pod, "minimum")))
     for quoted in ("exceeded quota", "minimum cpu usage per Container is ..."):
-        assert quoted in messages("deploy/README.md", ENROLL)
+        assert quoted in messages("deploy/TROUBLESHOOTING.md", ENROLL)
         assert any(quoted.removesuffix("...") in answer for answer in answers)
 
 

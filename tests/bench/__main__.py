@@ -35,13 +35,10 @@ def main(arguments: list[str]) -> str | None:
         return f"unknown part {unknown[0]}: choose from {', '.join(_PARTS)}"
     for name in names:
         _PARTS[name]()
-    file = records.machine_file()
-    before = records.read(file)
-    records.write(file, records.merged(before, figures.measured))
+    before = records.record(figures.measured)
     print("", *records.comparison(before, figures.measured), sep="\n")
     if "--publish" in arguments:
-        published = records.merged(records.read(records.PUBLISHED), figures.measured)
-        records.write(records.PUBLISHED, published)
+        records.publish()
     return None
 
 

@@ -1,7 +1,7 @@
 """Recorded figures: what this machine measured before, and what the documentation shows.
 
 `.bench/MACHINE.json` has the last record of each figure on this machine; git ignores it.
-`tests/bench/published.json` is a copy of it, from which the documentation is generated.
+`tests/bench/published.json` is a copy of such records, from which the documentation is generated.
 """
 
 import os
@@ -89,6 +89,22 @@ def merged(before: Iterable[Record], now: Sequence[Figure]) -> list[Record]:
     tables = {figure.table for figure in now}
     kept = [record for record in before if record.figure.table not in tables]
     return [*kept, *(Record(figure, date, version, machine) for figure in now)]
+
+
+def record(now: Sequence[Figure]) -> list[Record]:
+    """Add figures to the record of this machine; returns what it had before."""
+    file = machine_file()
+    before = read(file)
+    write(file, merged(before, now))
+    return before
+
+
+def publish() -> None:
+    """Show the tables that this machine has recorded in the documentation, once that is written."""
+    here = read(machine_file())
+    tables = {record.figure.table for record in here}
+    others = [record for record in read(PUBLISHED) if record.figure.table not in tables]
+    write(PUBLISHED, [*others, *here])
 
 
 def changes(before: Iterable[Record], now: Iterable[Figure]) -> list[Change]:

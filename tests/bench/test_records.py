@@ -46,6 +46,20 @@ def test_a_change_exceeds_the_noise_of_both_runs(
     assert [change.is_worse for change in found] == worse
 
 
+def test_publishing_replaces_the_tables_that_this_machine_has_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, published = tmp_path / "here.json", tmp_path / "published.json"
+    monkeypatch.setattr(records, "machine_file", lambda: here)
+    monkeypatch.setattr(records, "PUBLISHED", published)
+    other = Record(Figure("scan", "text", Column("seconds"), (1.0,)), "2026-11-19", "0.1.0", "b")
+    records.write(published, [record(figure(3.0)), other])
+    assert records.record([figure(1.0)]) == []
+    assert [each.figure for each in records.record([figure(2.0)])] == [figure(1.0)]
+    records.publish()
+    assert [each.figure for each in records.read(published)] == [other.figure, figure(2.0)]
+
+
 def test_the_comparison_names_the_worst_first() -> None:
     old = [record(figure(100, row="a")), record(figure(100, row="b")), record(figure(100, row="c"))]
     now = [figure(200, row="a"), figure(300, row="b"), figure(50, row="c"), figure(1, row="new")]

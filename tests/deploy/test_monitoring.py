@@ -12,12 +12,11 @@ import yaml
 
 from tests.deploy import promql
 from tests.deploy.promql import TARGET
-from tests.support.paths import DEPLOY
+from tests.support.paths import DEPLOY, REPOSITORY
 from tests.support.wired_metrics import wired_metrics
 from webhook.settings import Settings
 
 COMPONENT = DEPLOY / "components" / "monitoring"
-GUIDE = DEPLOY / "README.md"
 DASHBOARD = json.loads((COMPONENT / "dashboard.json").read_text())
 PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
 RULES = [
@@ -151,7 +150,7 @@ def test_an_alert_has_severity_summary_description_and_runbook(rule: dict[str, A
     assert rule["labels"]["severity"] in ("critical", "warning")
     assert annotations.keys() == {"summary", "description", "runbook"}
     assert not annotations["summary"].endswith(".") and annotations["description"].endswith(".")
-    assert re.fullmatch(r"deploy/README\.md#[a-z0-9-]+", annotations["runbook"])
+    assert re.fullmatch(r"deploy/(OPERATE|TROUBLESHOOTING)\.md#[a-z0-9-]+", annotations["runbook"])
     used_labels = set(re.findall(r"\$labels\.(\w+)", " ".join(annotations.values())))
     result_labels = promql.result_labels(promql.parse(rule["expr"]), SERIES)
     assert used_labels <= result_labels, "the label is empty in the message"
@@ -163,13 +162,13 @@ def test_alert_names_are_unique_and_prefixed() -> None:
     assert all(name.startswith("RayWarden") for name in names)
 
 
-@pytest.mark.skipif(
-    not GUIDE.exists(), reason="deploy/README.md, to which the alerts link, does not exist yet"
-)
 def test_runbooks_are_existing_headings() -> None:
-    headings = re.findall(r"^#+ (.+)$", GUIDE.read_text(), re.MULTILINE)
-    anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
-    assert {rule["annotations"]["runbook"].partition("#")[2] for rule in RULES} <= anchors
+    for runbook in {rule["annotations"]["runbook"] for rule in RULES}:
+        guide, _, anchor = runbook.partition("#")
+        headings = re.findall(r"^#+ (.+)$", (REPOSITORY / guide).read_text(), re.MULTILINE)
+        assert anchor in {
+            re.sub(r"[^\w -]", "", text.lower()).replace(" ", "-") for text in headings
+        }
 
 
 def test_panels_have_unique_titles_and_do_not_overlap() -> None:

@@ -11,7 +11,7 @@ from tests.support.paths import REPOSITORY
 from tests.support.troubleshooting import messages
 
 TABLES = [
-    ("deploy/README.md", "## Troubleshooting"),
+    ("deploy/TROUBLESHOOTING.md", "# Troubleshooting"),
     ("deploy/NETWORK.md", "## Try it"),
     ("deploy/NETWORK.md", "## Troubleshooting"),
     ("deploy/WITHOUT-KUBERAY.md", "## When it does not connect"),

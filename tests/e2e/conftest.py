@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.bench import figures, records
 from tests.e2e.api import SIGNER, Api
 from tests.e2e.deployments import WITH_CERT_MANAGER, WITH_RAYWARDEN
 from tests.e2e.double import double
@@ -68,11 +69,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatu
     if not _summary:
         return
     terminalreporter.section("results")
-    for line in _summary:
+    for line in [*_summary, *figures.lines(figures.measured)]:
         terminalreporter.line(line)
     if not has_nft():
         terminalreporter.line(f"NOT RUN: network isolation {NO_NFT}")
     if exitstatus == 0:
+        records.record(figures.measured)
         terminalreporter.line("ALL OK")
 
 

@@ -1,35 +1,42 @@
-"""Measures how long a pod waits for its certificate, and Ray for the pod; see README.md."""
+"""Measures how long a pod waits for its certificate, and Ray for the pod.
 
-from collections.abc import Callable, Sequence
+The figures are recorded like those of `make bench`.
+"""
+
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from statistics import median
 
-import pytest
-
+from tests.bench.figures import Column, Table
 from tests.e2e.conftest import BURST
-from tests.e2e.kubelet import Kubelet, RunningPod
+from tests.e2e.kubelet import Kubelet
 from tests.e2e.ray_cluster import RayCluster, Watch
 
-Say = Callable[[str], None]
 ENROLL = "raywarden-enroll"
 
 
-@pytest.mark.parametrize("number", [1, 8, BURST])
 def test_from_pod_ip_known_to_certificate_in_hand(
-    number: int, cluster_of: Callable[..., RayCluster], kubelet: Kubelet, say: Say
+    cluster_of: Callable[..., RayCluster], kubelet: Kubelet
 ) -> None:
-    """The init containers of `number` pods start at the same time."""
-    cluster = cluster_of("burst")
+    """The init containers of one pod, of eight, and of a burst start at the same time."""
+    table = Table("certificate in hand, from pod IP known", Column("p50 s", 2), Column("most s", 2))
+    for number in (1, 8, BURST):
+        waits = _waits(cluster_of("burst"), kubelet, number)
+        table.add(f"{number} at once", median(waits), max(waits))
+
+
+def _waits(cluster: RayCluster, kubelet: Kubelet, number: int) -> list[float]:
+    """How long each of `number` new pods waits for its certificate, in seconds."""
     pods = [cluster.pod("worker") for _ in range(number)]
     prepared = [kubelet.prepare(pod, kubelet.api.place(pod)) for pod in pods]
     with ThreadPoolExecutor(number) as pool:
         list(pool.map(lambda pod: kubelet.run_init_containers(pod, only=ENROLL), prepared))
-    say(f"from pod IP known, {number:>2} at once: certificate in hand {_spread(_waits(prepared))}")
     for pod in prepared:
         kubelet.stop(pod)
+    return [pod.moments[ENROLL] - pod.moments["address"] for pod in prepared]
 
 
-def test_from_pod_ip_known_to_worker_alive(training: RayCluster, say: Say) -> None:
+def test_from_pod_ip_known_to_worker_alive(training: RayCluster) -> None:
     """A worker is added: its certificate, KubeRay's wait for GCS, and the start of Ray."""
     watch = Watch(training)
     (added,) = training.add_workers(1)
@@ -39,15 +46,7 @@ def test_from_pod_ip_known_to_worker_alive(training: RayCluster, say: Say) -> No
     }
     moments["worker alive"] = watch.wait_alive(added.address)
     watch.stop()
-    seconds = {name: moment - added.moments["address"] for name, moment in moments.items()}
-    steps = ", ".join(f"{name} {value:.2f} s" for name, value in seconds.items())
-    say(f"from pod IP known, a real worker: {steps}")
+    table = Table("a real worker, from pod IP known", Column("s", 2))
+    for name, moment in moments.items():
+        table.add(name, moment - added.moments["address"])
     training.lose(added)
-
-
-def _waits(pods: Sequence[RunningPod]) -> list[float]:
-    return sorted(pod.moments[ENROLL] - pod.moments["address"] for pod in pods)
-
-
-def _spread(seconds: Sequence[float]) -> str:
-    return f"p50 {median(seconds):.2f} s, max {max(seconds):.2f} s"

@@ -47,7 +47,7 @@ _TABLES: Mapping[str, Callable[[], str]] = {
 def files() -> dict[Path, str]:
     """Every file with generated parts, as the code would write it today."""
     readme, server = REPOSITORY / "README.md", REPOSITORY / "webhook" / "README.md"
-    ci, guide = REPOSITORY / "deploy" / "CI.md", REPOSITORY / "deploy" / "README.md"
+    ci, guide = REPOSITORY / "deploy" / "CI.md", REPOSITORY / "deploy" / "OPERATE.md"
     policies = REPOSITORY / "deploy" / "POLICIES.md"
     compatibility = REPOSITORY / "deploy" / "COMPATIBILITY.md"
     example = REPOSITORY / "deploy" / "base" / "policy.yaml"

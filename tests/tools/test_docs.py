@@ -20,7 +20,7 @@ def test_a_fresh_file_is_not_shown() -> None:
 
 
 def test_figures_in_documents_are_those_of_the_last_published_run() -> None:
-    guide = REPOSITORY / "deploy" / "README.md"
+    guide = REPOSITORY / "deploy" / "OPERATE.md"
     text = guide.read_text()
     assert "<!-- figure: memory -->" in text
     typed = text.replace("MiB, plus", "GiB, plus", 1)

@@ -11,9 +11,14 @@ _MAX_NAMES = 5
 
 
 class Status(StrEnum):
-    """The status of a finding, best first; `unknown` means it could not be checked from here."""
+    """The status of a finding, best first.
+
+    `note` is a choice of an administrator that makes RayWarden weaker than it can be; `unknown`
+    means it could not be checked from here.
+    """
 
     OK = "ok"
+    NOTE = "note"
     UNKNOWN = "unknown"
     WARNING = "warning"
     FAILED = "failed"
@@ -40,6 +45,11 @@ class Section:
 def ok(id: str, message: str) -> Finding:
     """A finding that needs no action."""
     return Finding(id, Status.OK, message)
+
+
+def note(id: str, message: str, remediation: str) -> Finding:
+    """A finding about a choice that can stay, but should be known."""
+    return Finding(id, Status.NOTE, message, remediation)
 
 
 def warning(id: str, message: str, remediation: str) -> Finding:

@@ -76,7 +76,7 @@ def _operator(document: Object) -> Finding:
         return warning("operator", message, remediation)
     version = _version_of(document)
     if version is None:
-        images = enumerated(_images(document))
+        images = enumerated(images_of(document))
         message = f"{title} uses {images}, which does not show its version"
         return ok("operator", message)
     number = ".".join(map(str, version))
@@ -93,11 +93,12 @@ def _operator(document: Object) -> Finding:
 
 
 def _version_of(operator: Object) -> tuple[int, int, int] | None:
-    versions = [ray_version(tag_of(image)) for image in _images(operator)]
+    versions = [ray_version(tag_of(image)) for image in images_of(operator)]
     return next((known for known in versions if known), None)
 
 
-def _images(operator: Object) -> list[str]:
+def images_of(operator: Object) -> list[str]:
+    """The images of an operator's containers."""
     containers = dict_items(pod_spec_of(operator).get("containers"))
     return [as_str(container.get("image")) for _, container in containers]
 

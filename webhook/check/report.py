@@ -1,9 +1,10 @@
-"""Reports of `raywarden check`: text for people, JSON for programs."""
+"""Reports of `raywarden check`: text and a page for people, JSON for programs."""
 
 from collections.abc import Callable, Iterator, Sequence
+from enum import StrEnum
 from typing import Any
 
-from rich.console import Group, RenderableType
+import orjson
 from rich.text import Text
 
 from policies.documents.untyped import printable
@@ -15,6 +16,7 @@ from webhook.check.findings import Finding, Section, Status, count
 from webhook.check.installation import installation, kubernetes_api, permissions
 from webhook.check.kuberay import kuberay
 from webhook.check.network import network
+from webhook.check.policy import policy
 from webhook.check.registration import registration
 
 # In the order in which an operator should fix problems.
@@ -28,9 +30,11 @@ SECTIONS: tuple[tuple[str, Callable[[CheckFacts], Iterator[Finding]]], ...] = (
     ("kuberay", kuberay),
     ("coverage", coverage),
     ("network-isolation", network),
+    ("policy", policy),
 )
 _MARKS = {
     Status.OK: ("√", "green"),
+    Status.NOTE: ("i", "blue"),
     Status.UNKNOWN: ("?", "cyan"),
     Status.WARNING: ("‼", "yellow"),
     Status.FAILED: ("✗", "red"),
@@ -38,6 +42,14 @@ _MARKS = {
 _INDENT = "    "
 # Messages contain text from other users and other webhooks, which can have any length.
 _MAX_LENGTH = 1000
+
+
+class CheckFormat(StrEnum):
+    """The format of a report."""
+
+    TEXT = "text"
+    JSON = "json"
+    HTML = "html"
 
 
 def run_checks(facts: CheckFacts) -> list[Section]:
@@ -62,6 +74,19 @@ def as_json(sections: Sequence[Section]) -> dict[str, Any]:
     }
 
 
+def pieces(format: CheckFormat, sections: Sequence[Section], facts: CheckFacts) -> Iterator[str]:
+    """The findings in a format, as the content of a file in pieces."""
+    if format is CheckFormat.JSON:
+        yield orjson.dumps(as_json(sections), option=orjson.OPT_INDENT_2).decode() + "\n"
+    elif format is CheckFormat.HTML:
+        # The template engine takes a while to import.
+        from webhook.check.html import html
+
+        yield html(sections, facts)
+    else:
+        yield from (f"{line.plain}\n" for line in as_text(sections))
+
+
 def _section_as_json(section: Section) -> dict[str, Any]:
     return {
         "title": section.title,
@@ -80,20 +105,20 @@ def _finding_as_json(finding: Finding) -> dict[str, str]:
     return fields
 
 
-def as_text(sections: Sequence[Section]) -> Group:
+def as_text(sections: Sequence[Section]) -> Iterator[Text]:
     """The findings in the style of `linkerd check`: a line each, with its remediation below."""
-    lines: list[RenderableType] = []
     for section in sections:
-        lines += [section.title, "-" * len(section.title)]
+        yield Text(section.title)
+        yield Text("-" * len(section.title))
         for finding in section.findings:
             mark, color = _MARKS[finding.status]
-            lines.append(Text.assemble((mark, color), f" {_shown(finding.message)}"))
+            yield Text.assemble((mark, color), f" {_shown(finding.message)}")
             if finding.remediation:
-                lines.append(Text(f"{_INDENT}{_shown(finding.remediation)}"))
-        lines.append("")
+                yield Text(f"{_INDENT}{_shown(finding.remediation)}")
+        yield Text()
     counts = ", ".join(f"{count(sections, status)} {status}" for status in Status)
     mark, color = _MARKS[worst(sections)]
-    return Group(*lines, Text.assemble((mark, color), f" {counts}"))
+    yield Text.assemble((mark, color), f" {counts}")
 
 
 def _shown(text: str) -> str:

@@ -3,17 +3,17 @@
 from pathlib import Path
 from typing import Annotated
 
-import orjson
 import typer
 import uvloop
-from rich.console import Console
 
 from webhook import wiring
 from webhook.check import report
 from webhook.check.dial import local_address
+from webhook.check.facts import CheckFacts
 from webhook.check.findings import Section, Status, count
 from webhook.check.probe import Target
-from webhook.commands.output import OutputFormat
+from webhook.check.report import CheckFormat
+from webhook.commands.outputs import outputs_of, write
 from webhook.ports import UnavailableError
 from webhook.server.observer import set_up_logging
 from webhook.settings import Settings, SetupError, from_environment
@@ -52,8 +52,15 @@ def check_command(
         bool, typer.Option("--all-pods", help="With --probe: dial more than 32 workers.")
     ] = False,
     output: Annotated[
-        OutputFormat, typer.Option("--output", "-o", help="Format of the report.")
-    ] = OutputFormat.TEXT,
+        list[str] | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FORMAT[=FILE]",
+            help=f"Format of the report ({', '.join(CheckFormat)}), and a file for it. "
+            "May be given several times.",
+        ),
+    ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 1 also for warnings and unknowns.")
     ] = False,
@@ -61,24 +68,28 @@ def check_command(
     """Check that the installation works and that TLS is on. Changes nothing.
 
     Exit codes: 0 if nothing failed, 1 if a check failed, 2 if the API server (or with --probe: the
-    cluster) could not be reached.
+    cluster) could not be reached, or a report could not be written.
     """
     if not probe and (address or all_pods):
         raise SetupError("--address and --all-pods need --probe")
+    outputs = outputs_of(output or [], CheckFormat)
     target = Target.of(probe, address, all_pods) if probe else None
     settings = from_environment()
     set_up_logging("error")
     if kubeconfig:
         settings = settings.model_copy(update={"kubeconfig": kubeconfig})
-    sections = uvloop.run(_check(settings, namespace, target))
-    if output is OutputFormat.JSON:
-        print(orjson.dumps(report.as_json(sections), option=orjson.OPT_INDENT_2).decode())
-    else:
-        Console(soft_wrap=True, highlight=False, markup=False).print(report.as_text(sections))
+    facts, sections = uvloop.run(_check(settings, namespace, target))
+    write(
+        outputs,
+        lambda format: report.pieces(format, sections, facts),
+        lines=lambda format: report.as_text(sections) if format is CheckFormat.TEXT else None,
+    )
     raise typer.Exit(_exit_code(sections, strict, probed=target is not None))
 
 
-async def _check(settings: Settings, namespace: str, target: Target | None) -> list[Section]:
+async def _check(
+    settings: Settings, namespace: str, target: Target | None
+) -> tuple[CheckFacts, list[Section]]:
     async with wiring.inspection(settings) as inspection:
         try:
             facts = await inspection.facts(namespace)
@@ -89,7 +100,7 @@ async def _check(settings: Settings, namespace: str, target: Target | None) -> l
     sections = report.run_checks(facts)
     if target:
         sections.append(await target.section(facts, caller))
-    return sections
+    return facts, sections
 
 
 def _exit_code(sections: list[Section], strict: bool, probed: bool) -> int:

@@ -1,55 +1,10 @@
 """One HTML page for people, which needs no network and no other file."""
 
-import base64
-import hashlib
-from importlib.resources import files
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-
+from webhook.reports.html_document import html_document
 from webhook.reports.html_page import page_of
 from webhook.review.results import Results
-
-_FOLDER = "reports/html"
 
 
 def html(results: Results) -> str:
     """The whole review as one page; everything from manifests is escaped by the template."""
-    environment = Environment(
-        loader=PackageLoader("webhook", _FOLDER),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    style, script = _part("page.css"), _part("page.js")
-    template = environment.get_template("page.html.jinja")
-    return template.render(
-        page=page_of(results),
-        # These two are ours; nothing else is exempt from escaping.
-        style=Markup(style),
-        script=Markup(script),
-        content_security_policy=_policy(style, script),
-    )
-
-
-def _part(name: str) -> str:
-    return (files("webhook") / _FOLDER / name).read_text("utf-8")
-
-
-def _policy(style: str, script: str) -> str:
-    """Allows the page's own style and script, and nothing else."""
-    return "; ".join(
-        [
-            "default-src 'none'",
-            f"style-src '{_hash(style)}'",
-            f"script-src '{_hash(script)}'",
-            "base-uri 'none'",
-            "form-action 'none'",
-        ]
-    )
-
-
-def _hash(content: str) -> str:
-    digest = hashlib.sha256(content.encode()).digest()
-    return f"sha256-{base64.b64encode(digest).decode()}"
+    return html_document("review.html.jinja", page_of(results))

@@ -173,7 +173,7 @@ def seed(**entries: bytes) -> Object:
     }
 
 
-def policy(text: str = "kind: Policy\n") -> Object:
+def policy(text: str = "kind: Policy\nprofiles: {enforce: restricted}\n") -> Object:
     return {
         "metadata": {"name": "raywarden-policy", "namespace": HOME},
         "data": {"policy.yaml": text},

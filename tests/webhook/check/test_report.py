@@ -17,6 +17,7 @@ from tests.webhook.check import (
     installation_faults,
     kuberay_faults,
     network_faults,
+    policy_faults,
 )
 from tests.webhook.check.healthy_installation import (
     HOME,
@@ -29,6 +30,7 @@ from tests.webhook.check.kuberay_faults import BARE_POD
 from webhook.check.collect import Inspection
 from webhook.check.dry_run import BARE_CLUSTER, FORGED_POD
 from webhook.check.findings import Finding, Status
+from webhook.check.meanings import meaning_of
 from webhook.check.report import run_checks
 from webhook.kube.api import KubeApi
 from webhook.manifests.dry_run import review_manifest
@@ -37,7 +39,11 @@ from webhook.manifests.read import Manifest
 OK, UNKNOWN, WARNING, FAILED = Status.OK, Status.UNKNOWN, Status.WARNING, Status.FAILED
 Findings = Mapping[str, list[Finding]]
 CASES = (
-    installation_faults.CASES | admission_faults.CASES | kuberay_faults.CASES | network_faults.CASES
+    installation_faults.CASES
+    | admission_faults.CASES
+    | kuberay_faults.CASES
+    | network_faults.CASES
+    | policy_faults.CASES
 )
 
 
@@ -65,7 +71,7 @@ async def test_a_healthy_installation_has_no_problems(fake: FakeKubeApi, api: Ku
     before = dict(fake.objects)
     findings = await check(api)
     assert problems(findings) == []
-    assert len(findings) == 36
+    assert len(findings) == 40
     assert fake.objects == before
     writes = [
         request
@@ -89,6 +95,9 @@ def test_every_fault_is_found(tmp_path: Path, name: str) -> None:
         expected = findings[case.finding]
         assert [finding.status for finding in expected] == [case.status]
         assert case.text in f"{expected[0].message} {expected[0].remediation}"
+        for name_of_check in findings:
+            section, _, id = name_of_check.partition("/")
+            assert meaning_of(section, id).text
         for finding in flat(findings):
             assert bool(finding.remediation) is (finding.status is not OK), finding
 

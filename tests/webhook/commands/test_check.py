@@ -62,7 +62,7 @@ async def test_a_healthy_installation_has_a_line_for_each_finding(
     assert output.startswith(
         "kubernetes-api\n--------------\n√ the API server answers and runs v1.36.2\n\npermissions\n"
     )
-    assert output.endswith("\n√ 36 ok, 0 unknown, 0 warning, 0 failed\n")
+    assert output.endswith("\n√ 40 ok, 0 note, 0 unknown, 0 warning, 0 failed\n")
     assert "\x1b" not in output, "no colors without a terminal"
 
 
@@ -98,7 +98,7 @@ async def test_programs_get_json(fake: FakeKubeApi, api: KubeApi) -> None:
     report = json.loads(output)
     assert code == 0 and (await check(fake, "--output", "json", "--strict"))[0] == 1
     assert report["status"] == "unknown"
-    assert report["counts"] == {"ok": 33, "unknown": 1, "warning": 0, "failed": 0}
+    assert report["counts"] == {"ok": 37, "note": 0, "unknown": 1, "warning": 0, "failed": 0}
     assert [section["title"] for section in report["sections"]] == [
         "kubernetes-api",
         "permissions",
@@ -109,6 +109,7 @@ async def test_programs_get_json(fake: FakeKubeApi, api: KubeApi) -> None:
         "kuberay",
         "coverage",
         "network-isolation",
+        "policy",
     ]
     (finding,) = report["sections"][5]["findings"]
     assert finding == {
@@ -123,6 +124,22 @@ async def test_programs_get_json(fake: FakeKubeApi, api: KubeApi) -> None:
             "or run the command as an administrator"
         ),
     }
+
+
+@conversation
+async def test_several_formats_go_into_files(fake: FakeKubeApi, api: KubeApi) -> None:
+    install(fake)
+    with TemporaryDirectory() as folder:
+        page, report = Path(folder, "a.html"), Path(folder, "a.json")
+        outputs = ("--output", f"html={page}", "-o", f"json={report}", "-o", "text")
+        code, output = await check(fake, *outputs)
+        assert code == 0 and output.endswith("0 failed\n")
+        assert "RayWarden works, and nothing is weak" in page.read_text()
+        assert json.loads(report.read_text())["status"] == "ok"
+    assert await check(fake, "--output", "sarif") == (
+        2,
+        "raywarden: --output 'sarif' is not a format: use one of text, json, html\n",
+    )
 
 
 @conversation

@@ -12,7 +12,7 @@ from junitparser import JUnitXml
 from tests.support.paths import DEPLOY
 from tests.webhook.policy_tests.cases import PUBLIC, write
 
-GUIDE = (DEPLOY / "README.md").read_text()
+GUIDE = (DEPLOY / "POLICY-FILE.md").read_text()
 FOLDER = "deploy/policy-tests"
 
 

@@ -176,7 +176,7 @@ def test_the_documented_files_are_valid() -> None:
 
 
 def _guide() -> str:
-    return (REPOSITORY / "deploy" / "README.md").read_text()
+    return (REPOSITORY / "deploy" / "POLICY-FILE.md").read_text()
 
 
 def test_the_schema_is_valid_and_describes_every_field() -> None:

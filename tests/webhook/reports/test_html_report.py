@@ -1,18 +1,15 @@
 """The HTML page: whole, self-contained, bounded, and harmless whatever a manifest holds."""
 
-import base64
-import hashlib
 import json
 import re
 import time
 from dataclasses import replace
-from html.parser import HTMLParser
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import yaml
 
+from tests.support.html_page import Page
 from tests.support.reviews import render
 from tests.webhook.reports.reviews import HOSTILE, reviewed, sample, synthetic
 from webhook.manifests.source_text import SourceText
@@ -20,45 +17,6 @@ from webhook.reports.excerpts import Excerpts
 from webhook.reports.formats import ReportFormat
 from webhook.review.finding import Place
 from webhook.review.results import Results
-
-_VOID = {"meta", "input"}
-
-
-class Page(HTMLParser):
-    """The elements of a page with their attributes, and its text outside of style and script."""
-
-    def __init__(self, source: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.own = {"style": "", "script": ""}
-        self.open: list[str] = []
-        self.unbalanced: list[str] = []
-        self.feed(source)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-        if tag not in _VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        if not self.open or self.open.pop() != tag:
-            self.unbalanced.append(tag)
-
-    def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] in self.own:
-            self.own[self.open[-1]] += data
-        else:
-            self.text += data
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.elements if name == tag]
-
-    @property
-    def policy(self) -> str:
-        (meta,) = [meta for meta in self.all("meta") if "http-equiv" in meta]
-        return meta["content"] or ""
 
 
 def page_of(results: Results) -> Page:
@@ -68,19 +26,7 @@ def page_of(results: Results) -> Page:
 
 
 def test_the_page_needs_nothing_else_and_allows_only_its_own_code() -> None:
-    page = page_of(synthetic(10))
-    for tag in ("link", "img", "iframe", "object", "base"):
-        assert page.all(tag) == []
-    assert len(page.all("style")) == len(page.all("script")) == 1
-    for tag, content in page.own.items():
-        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
-        assert f"{tag}-src 'sha256-{digest}'" in page.policy
-    assert page.policy.startswith("default-src 'none'; ")
-    attributes = {name for _, own in page.elements for name in own}
-    assert not {name for name in attributes if name.startswith("on")} | (
-        attributes & {"style", "src"}
-    )
-    assert "url(" not in page.own["style"] and "prefers-color-scheme: dark" in page.own["style"]
+    page_of(synthetic(10)).check_self_contained()
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
@@ -121,18 +67,7 @@ def test_rules_link_to_their_published_documentation(
 
 
 def test_headings_labels_and_anchors_are_complete() -> None:
-    page = page_of(synthetic(30))
-    levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch("h[1-6]", tag)]
-    assert levels[0] == 1 and levels.count(1) == 1
-    assert all(below - above <= 1 for above, below in pairwise(levels))
-    ids = [own["id"] for _, own in page.elements if "id" in own]
-    assert len(ids) == len(set(ids))
-    named = {own[name] for _, own in page.elements for name in ("aria-labelledby",) if name in own}
-    targets = {str(link["href"])[1:] for link in page.all("a") if str(link["href"])[0] == "#"}
-    assert named | targets <= set(ids)
-    (form,) = page.all("form")
-    assert "hidden" in form, "without JavaScript nothing can be filtered"
-    assert not any("hidden" in article for article in page.all("article"))
+    page_of(synthetic(30)).check_structure()
 
 
 @pytest.mark.parametrize("text", ["plain", "<" * 2_000, "&" * 100_000])

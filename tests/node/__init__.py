@@ -1,0 +1,1 @@
+"""Tries RayWarden on a cluster with real nodes: `python -m tests.node`."""
