@@ -10,16 +10,22 @@ RUN python -m venv /build \
     && /build/bin/pip install --no-cache-dir --require-hashes -r build.lock \
     && python -m venv --without-pip /opt/raywarden \
     && /build/bin/pip --python /opt/raywarden install --no-cache-dir --no-compile --require-hashes -r requirements.lock
-# What is never used: the typed models and APIs of the Kubernetes client, the extensions of CEL that
-# RayWarden does not offer, the languages that Pygments colors, the build half of cffi, Pydantic's
-# first version (FastAPI looks for it, and does without), tests, sources of compiled modules, pip's
-# lists of installed files, and a build folder that the CEL package contains by mistake.
+# What is never used: the typed models and APIs of the Kubernetes client, its synchronous half with
+# all the libraries that only this half needs, the extensions of CEL that RayWarden does not offer,
+# the languages that Pygments colors, the build half of cffi, Pydantic's first version (FastAPI looks
+# for it, and does without), tests, sources of compiled modules, pip's lists of installed files, and
+# a build folder that the CEL package contains by mistake.
 RUN find /opt/raywarden/lib -depth \( \
         -path '*/kubernetes/*client/api/*' -o -path '*/kubernetes/*client/models/[!_]*' \
+        -o -path '*/site-packages/kubernetes/[!_a]*' -o -path '*/kubernetes/aio/[!_cu]*' \
+        -o -path '*/site-packages/certifi*' -o -path '*/site-packages/charset_normalizer*' \
+        -o -path '*/site-packages/durationpy*' -o -path '*/site-packages/oauthlib*' \
+        -o -path '*/site-packages/requests*' -o -path '*/site-packages/urllib3*' \
+        -o -path '*/site-packages/websocket*' \
         -o -name 'ext_bindings.*' -o -name 'ext_encoders.*' -o -name 'ext_math.*' -o -name 'ext_proto.*' \
         -o -path '*/pygments/lexers/[!_]*' -o -path '*/pygments/lexers/_*_builtins.py' \
         -o -path '*/site-packages/cffi/*' -o -path '*/site-packages/pycparser/*' \
-        -o -path '*/pydantic/v1*' -o -path '*/websocket/tests*' -o -path '*/kubernetes/*_test.py' \
+        -o -path '*/pydantic/v1*' -o -path '*/kubernetes/*_test.py' \
         -o -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' -o -path '*.dist-info/RECORD' \
         -o -path '*/site-packages/bazel-project*' \) -delete
 COPY LICENSE README.md pyproject.toml ./

@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache, partial
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 from cryptography.x509 import random_serial_number
@@ -21,27 +22,20 @@ from policies.config import Policy
 from webhook.admission.reviewer import Reviewer, signer_of
 from webhook.ca.bundles import Bundles
 from webhook.ca.root_files import load_root
-from webhook.ca.rotation import Rotation
 from webhook.ca.seed_store import DirectorySeedStore, MemorySeedStore
 from webhook.ca.serving_certificate import ServingCertificate, serving_certificate
 from webhook.ca.trust import Trust
-from webhook.check.collect import Inspection
 from webhook.client_certificates.signer import client_signer
 from webhook.enrollment.signing import Signing
 from webhook.isolation.assembly import IsolationAdapters, controller_for
 from webhook.isolation.controller import IsolationController
 from webhook.isolation.wanted import NoNetworkPolicies
-from webhook.kube.adapters import (
-    KubeObjectLists,
-    KubeSeedStore,
-    KubeWebhookConfigurations,
-)
+from webhook.kube.adapters import KubeObjectLists, KubeSeedStore, KubeWebhookConfigurations
 from webhook.kube.api import KubeApi
 from webhook.kube.client_requests import KubeClientRequests
 from webhook.kube.live import KubeLive
 from webhook.kube.policy_writer import KubeLeases, KubePolicyWriter
 from webhook.kube.token_keys import TokenKeys
-from webhook.manifests.cluster import ManifestCluster
 from webhook.metrics.clock_skew import ClockSkew
 from webhook.metrics.expiry import Lifetimes
 from webhook.metrics.lookups import EnrollmentLookups
@@ -49,13 +43,17 @@ from webhook.metrics.network_policies import NetworkPolicyMetrics
 from webhook.metrics.registry import CaCache, Metrics, Watches
 from webhook.policy.watch import PolicyMetrics, PolicyWatch
 from webhook.ports import SeedStore, UnavailableError
-from webhook.scan.cluster_scan import ClusterScan
 from webhook.server.observer import Observer
 from webhook.server.readiness import Readiness
 from webhook.server.reconciler import Reconciler
 from webhook.server.routes import admission_app, enrollment_app, operations_app
 from webhook.server.server import Dependencies, Server, Task, open_listener
 from webhook.settings import Settings, SetupError
+
+if TYPE_CHECKING:
+    from webhook.ca.rotation import Rotation
+    from webhook.check.collect import Inspection
+    from webhook.scan.cluster_scan import ClusterScan
 
 
 async def dev_server(
@@ -70,12 +68,11 @@ async def dev_server(
     manifests gets a token, which is written below `token_dir`. `on_ca_change` receives the CA that
     clients must trust (PEM).
     """
+    from webhook.manifests.cluster import ManifestCluster
+
     explicit = {name: getattr(settings, name) for name in settings.model_fields_set}
-    defaults = {
-        "host": IPv4Address("127.0.0.1"),
-        "drain_seconds": 0,
-        "serving_names": "localhost,127.0.0.1,::1",
-    }
+    names, host = "localhost,127.0.0.1,::1", IPv4Address("127.0.0.1")
+    defaults = {"host": host, "drain_seconds": 0, "serving_names": names}
     settings = settings.model_copy(update={**defaults, **explicit})
     cluster = ManifestCluster.load(
         settings.objects_file, token_dir, partial(secrets.token_urlsafe, 32)
@@ -88,10 +85,7 @@ async def dev_server(
 async def server(
     settings: Settings, on_ca_change: Callable[[bytes], None] = lambda ca: None
 ) -> Server:
-    """A server in a cluster, or outside with a kubeconfig.
-
-    `on_ca_change` receives the CA that clients must trust (PEM).
-    """
+    """A server in a cluster, or outside with a kubeconfig; `on_ca_change` as in `dev_server`."""
     skew = ClockSkew(_now)
     api = await _connect(settings, skew.record_date)
     live = KubeLive(api, keys=TokenKeys(api, _now))
@@ -115,8 +109,10 @@ async def server(
 
 
 @asynccontextmanager
-async def rotation(settings: Settings) -> AsyncIterator[Rotation]:
+async def rotation(settings: Settings) -> AsyncIterator["Rotation"]:
     """Lists and rotates the seed of the cluster in the user's kubeconfig."""
+    from webhook.ca.rotation import Rotation
+
     async with await _connect(settings) as api:
         seeds, objects = _seeds(settings, api), KubeObjectLists(api)
         configurations = KubeWebhookConfigurations(api, settings.webhook_configuration)
@@ -131,8 +127,10 @@ async def registration(settings: Settings) -> AsyncIterator[KubeWebhookConfigura
 
 
 @asynccontextmanager
-async def inspection(settings: Settings) -> AsyncIterator[Inspection]:
+async def inspection(settings: Settings) -> AsyncIterator["Inspection"]:
     """Inspects the installation in the cluster of the user's kubeconfig."""
+    from webhook.check.collect import Inspection
+
     async with await _connect(settings) as api:
         yield Inspection(api, settings.namespace, _now)
 
@@ -140,8 +138,10 @@ async def inspection(settings: Settings) -> AsyncIterator[Inspection]:
 @asynccontextmanager
 async def cluster_scan(
     settings: Settings, context: str, policy: Policy | None
-) -> AsyncIterator[ClusterScan]:
+) -> AsyncIterator["ClusterScan"]:
     """Scans the cluster of the user's kubeconfig, by a policy or by that of the server."""
+    from webhook.scan.cluster_scan import ClusterScan
+
     async with await _connect(settings, context=context) as api:
         yield ClusterScan(api, signer_of(settings, b""), policy, _now)
 

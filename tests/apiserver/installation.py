@@ -33,7 +33,7 @@ _WORKERS, _OTHERS = (
 )
 
 
-def until(condition: Callable[[], T], seconds: float = 20.0) -> T:
+def until(condition: Callable[[], T], seconds: float = 60.0) -> T:
     """Wait until `condition` returns something true; returns that."""
     deadline = time.monotonic() + seconds
     while not (result := condition()):
@@ -108,7 +108,7 @@ class Installation:
                 {
                     **_at(webhook, f"{replica.admission}{path}"),
                     "name": f"{number}.{webhook['name']}",
-                    "objectSelector": of,
+                    "objectSelector": _both(webhook.get("objectSelector", {}), of),
                 }
                 for number, replica, of in (("one", first, others), ("two", second, workers))
             ]
@@ -200,6 +200,12 @@ def _at(webhook: Object, url: str) -> Object:
         "clientConfig": {"url": url},
         "namespaceSelector": {"matchExpressions": selector},
     }
+
+
+def _both(first: Object, second: Object) -> Object:
+    """A label selector for what both of these select."""
+    expressions = [*first.get("matchExpressions", []), *second.get("matchExpressions", [])]
+    return {"matchExpressions": expressions}
 
 
 def define_ray_clusters(control_plane: ControlPlane) -> None:

@@ -2,9 +2,9 @@
 
 import itertools
 import json
-import os
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from ipaddress import ip_address
@@ -22,7 +22,16 @@ from certs.identity import Domains, TokenIdentity
 from certs.profile import CertificateProfile
 from policies.configured import NetworkIsolation
 from tests.bench import load
-from tests.bench.fake_cluster import CLUSTERS, PODS, SIGNER, FakeCluster, fake_cluster, worker
+from tests.bench.fake_cluster import (
+    CLUSTERS,
+    PODS,
+    SIGNER,
+    FakeCluster,
+    fake_cluster,
+    tokens,
+    worker,
+)
+from tests.bench.figures import Column, Table
 from tests.support import live_objects
 from tests.support.live_server import RunningServer, metric
 from tests.support.pod_tokens import AUDIENCE, ISSUER, key_set
@@ -33,7 +42,7 @@ from webhook.manifests.cluster import ManifestCluster
 from webhook.settings import Settings
 
 _MEASURED_AT = (20_000, 60_000, 100_000)
-_REQUESTS = 4000
+_WARM_UP, _REQUESTS, _ROUNDS = 400, 2000, 5
 _WAYS = {
     "connections kept": load.over_kept_connections,
     "one connection each": load.over_new_connections,
@@ -45,11 +54,12 @@ _KEYS: dict[str, Callable[[], ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey]] =
 
 
 def main() -> None:
-    """Print the rates of enrollment, and the memory of the server before and after."""
+    """Measure the rates of enrollment, and the memory of the server before and after."""
     csrs = {name: _csr(make()) for name, make in _KEYS.items()}
     with fake_cluster() as cluster:
-        _print_rates(cluster, csrs)
-        _print_memory(cluster, csrs["P-256"])
+        _measure_bare(csrs)
+        _measure_rates(cluster, csrs)
+        _measure_memory(cluster, csrs["P-256"])
 
 
 def _csr(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bytes:
@@ -57,54 +67,61 @@ def _csr(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bytes:
     return request.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
 
 
-def _print_rates(cluster: FakeCluster, csrs: dict[str, bytes]) -> None:
-    """Print rates; `per core` is by the CPU time of the server alone, and so is `of bare`."""
-    columns = f"{'at once':>8}{'per s':>8}{'p50 ms':>8}{'p99 ms':>8}{'per core':>10}{'of bare':>9}"
-    print(f"\n{'enrollments, one process':<28}{columns}")
+def _measure_bare(csrs: dict[str, bytes]) -> None:
+    table = Table("enrollments without HTTP", Column("per CPU s", more_is_better=True))
     for name, csr in csrs.items():
-        bare_rate = _cryptography_rate(csr)
-        print(f"{'bare cryptography ' + name:<28}{'':>32}{bare_rate:>10.0f}")
-        alone = uvloop.run(_without_http(csr))
-        share = alone / bare_rate
-        print(f"{'token to chain ' + name:<28}{'':>32}{alone:>10.0f}{share:>9.0%}")
+        table.add(f"bare cryptography {name}", [_cryptography_rate(csr) for _ in range(_ROUNDS)])
+        table.add(f"token to chain {name}", uvloop.run(_without_http(csr)))
+
+
+def _measure_rates(cluster: FakeCluster, csrs: dict[str, bytes]) -> None:
+    """Measure rates; `per CPU s` is by the CPU time of the server alone, and so is `% of bare`."""
+    table = Table(
+        "enrollments, one process",
+        Column("per s", more_is_better=True),
+        Column("p50 ms", 2),
+        Column("p99 ms", 2),
+        Column("per CPU s", more_is_better=True),
+        Column("% of bare", more_is_better=True),
+    )
+    for name, csr in csrs.items():
         requests = _requests(cluster, csr)
         for title, send in _WAYS.items():
             for at_once in (1, 50):
-                # Measured again each time: other programs slow the core down.
-                bare_rate = _cryptography_rate(csr)
-                way = partial(send, requests=requests)
-                _print_rate(f"{title} {name}", cluster, way, at_once, bare_rate)
+                way = partial(send, requests=requests, at_once=at_once)
+                row = f"{title} {name}, {at_once} at once"
+                table.add(row, *_rates(cluster, way, partial(_cryptography_rate, csr)))
 
 
-def _print_rate(
-    title: str, cluster: FakeCluster, send: Callable[..., load.Run], at_once: int, bare_rate: float
-) -> None:
+def _rates(
+    cluster: FakeCluster, send: Callable[..., load.Run], bare_rate: Callable[[], float]
+) -> tuple[list[float], ...]:
+    """The cells of a row: of each round its rates and its percentiles."""
     server = cluster.server
-    enroll = partial(send, server, server.enrollment_port, at_once=at_once)
-    enroll(count=400)  # warm up
-    before = _cpu_seconds(server)
-    runs = [enroll(count=_REQUESTS) for _ in range(3)]
-    per_core = 3 * _REQUESTS / (_cpu_seconds(server) - before)
-    share = per_core / bare_rate
-    print(f"{title:<28}{at_once:>8}{load.figures(runs)}{per_core:>10.0f}{share:>9.0%}")
+    process, enroll = server.process.pid, partial(send, server, server.enrollment_port)
+    enroll(count=_WARM_UP)
+    runs, per_core, shares = [], [], []
+    for _ in range(_ROUNDS):
+        before = load.cpu_seconds(process)
+        runs.append(enroll(count=_REQUESTS))
+        per_core.append(_REQUESTS / (load.cpu_seconds(process) - before))
+        # Measured again each time: other programs slow the core down.
+        shares.append(100 * per_core[-1] / bare_rate())
+    return *load.rounds(runs), per_core, shares
 
 
 def _cryptography_rate(csr: bytes) -> float:
     """How often a second one core can verify a CSR and sign a certificate, and nothing else.
 
-    It calls `cryptography` alone. By CPU time, the best of five rounds.
+    It calls `cryptography` alone. By CPU time.
     """
     key = ec.generate_private_key(ec.SECP256R1())
     issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "bare")])
     identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key())
-
-    def once() -> float:
-        started = time.process_time()
-        for serial in range(1, 1001):
-            _sign(x509.load_pem_x509_csr(csr), issuer, identifier, key, serial)
-        return 1000 / (time.process_time() - started)
-
-    return max(once() for _ in range(5))
+    started = time.process_time()
+    for serial in range(1, _REQUESTS + 1):
+        _sign(x509.load_pem_x509_csr(csr), issuer, identifier, key, serial)
+    return _REQUESTS / (time.process_time() - started)
 
 
 def _sign(
@@ -150,8 +167,8 @@ class _VerifiedCluster(ManifestCluster):
         return self.issuer.caller(token, AUDIENCE, live_objects.NOW)
 
 
-async def _without_http(csr: bytes) -> float:
-    """How often a second one core can do an enrollment without HTTP. The best of five rounds."""
+async def _without_http(csr: bytes) -> list[float]:
+    """How often a second one core can do an enrollment without HTTP, in some rounds."""
     documents = [live_objects.namespace(), live_objects.ray_cluster(), worker(0)]
     cluster = _VerifiedCluster(documents, lambda: "unused")
     token = SIGNER.token(documents[-1], live_objects.NOW.timestamp())
@@ -171,12 +188,12 @@ async def _without_http(csr: bytes) -> float:
         serial,
     )
     rates = []
-    for _ in range(5):
+    for _ in range(_ROUNDS):
         started = time.process_time()
-        for _ in range(1000):
+        for _ in range(_REQUESTS):
             await signing.sign(token, csr, "")
-        rates.append(1000 / (time.process_time() - started))
-    return max(rates)
+        rates.append(_REQUESTS / (time.process_time() - started))
+    return rates
 
 
 def _requests(cluster: FakeCluster, csr: bytes) -> Iterator[bytes]:
@@ -186,26 +203,22 @@ def _requests(cluster: FakeCluster, csr: bytes) -> Iterator[bytes]:
     return itertools.cycle([load.request("/v1/certificates", header, body) for header in headers])
 
 
-def _print_memory(cluster: FakeCluster, csr: bytes) -> None:
-    """Print how memory grows: each pod gets several certificates, so the cluster stays the same."""
-    server, requests, signed = cluster.server, _requests(cluster, csr), 0
-    print(f"\n{'resident memory of the server':<44}{'MiB':>8}")
-    print(f"{f'{PODS} pods in memory':<44}{_resident(server):>8.1f}")
+def _measure_memory(cluster: FakeCluster, csr: bytes) -> None:
+    """Measure how memory grows: each pod gets several certificates, and the cluster is the same."""
+    server, signed = cluster.server, 0
+    table = Table("resident memory of a server that signs", Column("MiB", 1))
+    table.add(f"{PODS} pods in memory", _resident(server))
     for until in _MEASURED_AT:
+        # On a busy machine, older ones expire before the last is sent.
+        requests = _requests(replace(cluster, tokens=tokens()), csr)
         load.over_kept_connections(server, server.enrollment_port, requests, 50, until - signed)
         signed = until
-        print(f"{f'{signed} certificates, {CLUSTERS} clusters':<44}{_resident(server):>8.1f}")
-    print(f"{'CAs in memory':<44}{metric(server, 'raywarden_ca_cache_size'):>8.0f}")
-    print(f"{'requests to the API server for them':<44}{cluster.lookups_at_the_api():>8.0f}")
+        table.add(f"{signed} certificates, {CLUSTERS} clusters", _resident(server))
+    table = Table("what it did for them", Column("number"))
+    table.add("CAs in memory", metric(server, "raywarden_ca_cache_size"))
+    table.add("requests to the API server", cluster.lookups_at_the_api())
 
 
 def _resident(server: RunningServer) -> float:
     with open(f"/proc/{server.process.pid}/status") as status:
         return next(int(line.split()[1]) for line in status if line.startswith("VmRSS")) / 1024
-
-
-def _cpu_seconds(server: RunningServer) -> float:
-    """The CPU time of the server since it started, in user mode and in the kernel."""
-    with open(f"/proc/{server.process.pid}/stat") as status:
-        fields = status.read().rpartition(") ")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

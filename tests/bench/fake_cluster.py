@@ -58,10 +58,24 @@ class FakeCluster:
 
 @contextmanager
 def fake_cluster() -> Iterator[FakeCluster]:
-    """A running server; the CA that its clients must trust is known from the fake."""
-    pods = [worker(number) for number in range(PODS)]
-    tokens = [SIGNER.token(pod, time.time()) for pod in pods]
-    with tempfile.TemporaryDirectory() as name, _api(pods) as api:
+    """A running server that verifies tokens itself, on a core of its own."""
+    with api_server(PODS, CLUSTERS) as api, server_of(api) as server:
+        _on_separate_cores(server.process.pid)
+        # Until then, the server has tokens reviewed, which the fake does not know.
+        while not any(event["event"] == "token keys read" for event in server.log()):
+            time.sleep(0.05)
+        yield FakeCluster(server, api, tokens())
+
+
+def tokens() -> list[str]:
+    """A token of each pod, valid for ten minutes."""
+    return [SIGNER.token(worker(number), time.time()) for number in range(PODS)]
+
+
+@contextmanager
+def server_of(api: FakeKubeApi) -> Iterator[RunningServer]:
+    """A server that is ready; the CA that its clients must trust is known from the fake."""
+    with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         log_file, ca_file = folder / "log", folder / "ca.crt"
         settings = {f"RAYWARDEN_{key}": value for key, value in _SETTINGS.items()}
@@ -74,28 +88,23 @@ def fake_cluster() -> Iterator[FakeCluster]:
             )  # fmt: skip
         try:
             ports = wait_for_ports(process, log_file)
-            _on_separate_cores(process.pid)
             trust = ssl.create_default_context(cafile=str(ca_file))
-            server = RunningServer(process, log_file, ca_file, folder, *ports, trust)
-            # Until then, the server has tokens reviewed, which the fake does not know.
-            while not any(event["event"] == "token keys read" for event in server.log()):
-                time.sleep(0.05)
-            yield FakeCluster(server, api, tokens)
+            yield RunningServer(process, log_file, ca_file, folder, *ports, trust)
         finally:
             process.kill()
             process.wait()
 
 
 @contextmanager
-def _api(pods: Sequence[Object]) -> Iterator[FakeKubeApi]:
-    """An API server with a namespace, RayClusters and these pods, in a thread of its own."""
+def api_server(pods: int, clusters: int) -> Iterator[FakeKubeApi]:
+    """An API server with a namespace, RayClusters and pods, in a thread of its own."""
     api = FakeKubeApi(free_port())
     api.paths = {**published(SIGNER), "/openapi/v3": None}
     api.put("namespaces", live_objects.namespace())
-    for number in range(CLUSTERS):
+    for number in range(clusters):
         api.put("rayclusters", live_objects.ray_cluster(*_cluster(number)))
-    for pod in pods:
-        api.put("pods", pod)
+    for number in range(pods):
+        api.put("pods", worker(number))
     # The fake selects all pods anew for each page.
     api.page_size = PODS
     # The history is of no use, and makes each watch slow.
@@ -103,12 +112,12 @@ def _api(pods: Sequence[Object]) -> Iterator[FakeKubeApi]:
     started, stop = threading.Event(), asyncio.Event()
     loop = asyncio.new_event_loop()
 
-    async def serve() -> None:
+    async def run() -> None:
         async with listening(api):
             started.set()
             await stop.wait()
 
-    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), daemon=True)
+    thread = threading.Thread(target=lambda: loop.run_until_complete(run()), daemon=True)
     thread.start()
     started.wait()
     try:

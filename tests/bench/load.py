@@ -27,13 +27,6 @@ class Run:
         return len(self.took) / self.seconds
 
 
-def figures(runs: Sequence[Run]) -> str:
-    """The median of the runs' requests per second, and p50 and p99 of all requests in ms."""
-    percentiles = statistics.quantiles([seconds for run in runs for seconds in run.took], n=100)
-    rate, p50, p99 = statistics.median(run.rate for run in runs), percentiles[49], percentiles[98]
-    return f"{rate:>8.0f}{p50 * 1e3:>8.2f}{p99 * 1e3:>8.2f}"
-
-
 def rounds(runs: Sequence[Run]) -> tuple[list[float], list[float], list[float]]:
     """Of each run its requests per second, and p50 and p99 of its requests in milliseconds."""
     percentiles = [statistics.quantiles(run.took, n=100) for run in runs]

@@ -3,91 +3,109 @@
 import os
 import re
 import resource
-import statistics
-import subprocess
-import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
+from tests.bench import load
+from tests.bench.enroll_image import EnrollImage, enroll_image
+from tests.bench.fake_cluster import api_server, server_of
+from tests.bench.figures import Column, Table
 from tests.support import live_objects
+from tests.support.fake_kube_api import FakeKubeApi
 from tests.support.live_server import RunningServer, serving
 
 _RUNS = 15
 _STARTS = 7
+_ROUNDS_AT_ONCE = 3
 _AT_ONCE = 64
 _POD = "demo-head-abcde"
-_SLOWEST = 8
 _IMPORT = re.compile(r"import time: +(\d+) \| +\d+ \| +(\S+)")
+_SLOWEST = 8
 _UNLIMITED = {"RAYWARDEN_ENROLLMENTS_PER_MINUTE": "1000000"}
-# As in the image of the init container, but for -S: here the packages are in an environment.
-_PROGRAM = (sys.executable, "-I", "-m", "webhook.agent", "enroll")
+# What a server lists before it is ready.
+_PODS, _CLUSTERS = 100, 100
 
 
 def main() -> None:
-    """Print the start times of the programs that pods and operators wait for."""
-    with serving(_UNLIMITED, live_objects.objects()) as server:
-        _print_program(server)
-        _print_at_once(server)
-    _print_imports()
-    seconds = [_serve() for _ in range(_STARTS)]
-    print(f"\n{'raywarden serve, milliseconds':<44}{'p50':>8}{'max':>8}")
-    print(f"{'until ready':<44}{_milliseconds(seconds)}")
+    """Measure the start times of the programs that pods and operators wait for."""
+    with enroll_image() as image:
+        with serving(_UNLIMITED, live_objects.objects()) as server:
+            _measure_program(image, server)
+            _measure_at_once(image, server)
+        _measure_imports(image)
+    table = Table("raywarden serve, until ready", Column("ms"), Column("CPU ms"))
+    table.add("--dev", *_starts(_dev_start))
+    with api_server(_PODS, _CLUSTERS) as api:
+        table.add(f"{_PODS} pods, {_CLUSTERS} RayClusters", *_starts(lambda: _start(api)))
 
 
-def _print_program(server: RunningServer) -> None:
-    """Print how long `raywarden enroll` takes from start to end, run like the init container."""
-    files = _files()
-    print(f"\n{'raywarden enroll, milliseconds':<44}{'p50':>8}{'max':>8}")
+def _measure_program(image: EnrollImage, server: RunningServer) -> None:
+    """Measure `raywarden enroll` from start to end, with the files of its own image."""
+    token, files = server.pod_token(_POD), image.files()
+    table = Table("raywarden enroll, start to end", Column("ms"), Column("CPU ms"))
     for title, is_cold in (("files in memory", False), ("files dropped from memory", True)):
         took, cpu = [], []
         for _ in range(_RUNS):
             if is_cold:
                 _drop(files)
-            before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-            _enroll(server)
-            after = resource.getrusage(resource.RUSAGE_CHILDREN)
-            took.append(time.perf_counter() - started)
-            cpu.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-        print(f"{'start to end, ' + title:<44}{_milliseconds(took)}")
-        print(f"{'CPU, ' + title:<44}{_milliseconds(cpu)}")
+            before, started = _children_seconds(), time.perf_counter()
+            image.enroll(server, token)
+            took.append((time.perf_counter() - started) * 1e3)
+            cpu.append((_children_seconds() - before) * 1e3)
+        table.add(title, took, cpu)
 
 
-def _print_at_once(server: RunningServer) -> None:
-    """Print how long many pods at once take, with the server's own work on the same cores."""
-    with ThreadPoolExecutor(_AT_ONCE) as pods:
-        started = time.perf_counter()
-        list(pods.map(lambda _: _enroll(server), range(_AT_ONCE)))
-        seconds = time.perf_counter() - started
-    print(f"{f'{_AT_ONCE} at once and the server, seconds':<44}{seconds:>8.1f}")
+def _measure_at_once(image: EnrollImage, server: RunningServer) -> None:
+    """Measure how long many pods at once take, with the server's own work on the same cores."""
+    token = server.pod_token(_POD)
+
+    def once() -> float:
+        with ThreadPoolExecutor(_AT_ONCE) as pods:
+            started = time.perf_counter()
+            list(pods.map(lambda _: image.enroll(server, token), range(_AT_ONCE)))
+            return time.perf_counter() - started
+
+    table = Table("raywarden enroll, at once", Column("seconds", 1))
+    table.add(f"{_AT_ONCE} pods and the server", [once() for _ in range(_ROUNDS_AT_ONCE)])
 
 
-def _print_imports() -> None:
-    """Print the modules that take longest to import, themselves, as `-X importtime` measures."""
-    command = [sys.executable, "-I", "-X", "importtime", "-m", "webhook.agent", "enroll", "--help"]
-    best: dict[str, int] = {}
+def _measure_imports(image: EnrollImage) -> None:
+    """Measure the imports as `-X importtime` does, and print which take longest, themselves."""
+    runs = []
     for _ in range(_STARTS):
-        ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-        for microseconds, module in _IMPORT.findall(ended.stderr):
-            best[module] = min(int(microseconds), best.get(module, sys.maxsize))
-    print(f"\n{'imports of raywarden enroll':<44}{'ms':>8}")
-    print(f"{f'{len(best)} modules':<44}{sum(best.values()) / 1e3:>8.1f}")
-    for module in sorted(best, key=best.__getitem__, reverse=True)[:_SLOWEST]:
-        print(f"{module:<44}{best[module] / 1e3:>8.1f}")
+        lines = _IMPORT.findall(image.run("-X", "importtime"))
+        runs.append({module: int(microseconds) / 1e3 for microseconds, module in lines})
+    table = Table("imports of raywarden enroll", Column("ms", 1), Column("modules"))
+    table.add("--help", [sum(run.values()) for run in runs], float(len(runs[0])))
+    best: dict[str, float] = {}
+    for module, took in (entry for run in runs for entry in run.items()):
+        best[module] = min(took, best.get(module, took))
+    slowest = sorted(best, key=best.__getitem__, reverse=True)[:_SLOWEST]
+    print("slowest:", ", ".join(f"{module} {best[module]:.1f}" for module in slowest))
 
 
-def _files() -> list[str]:
-    """The files of every module and library that the program loads."""
-    listing = (
-        "import sys, webhook.agent.command; "
-        "print(*(getattr(m, '__cached__', None) or m.__file__ for m in sys.modules.values() "
-        "if getattr(m, '__file__', None)), sep='\\n'); "
-        "print(*{line.split()[-1] for line in open('/proc/self/maps') if '/' in line}, sep='\\n')"
-    )
-    command = [sys.executable, "-I", "-c", listing]
-    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
-    return [line for line in lines if Path(line).is_file()]
+def _starts(start: Callable[[], tuple[float, float]]) -> tuple[list[float], list[float]]:
+    """Of some starts, the milliseconds until the server is ready, and those of CPU time."""
+    runs = [start() for _ in range(_STARTS)]
+    return [seconds * 1e3 for seconds, _ in runs], [cpu * 1e3 for _, cpu in runs]
+
+
+def _dev_start() -> tuple[float, float]:
+    started = time.perf_counter()
+    with serving() as server:
+        return _until_ready(server, started)
+
+
+def _start(api: FakeKubeApi) -> tuple[float, float]:
+    started = time.perf_counter()
+    with server_of(api) as server:
+        return _until_ready(server, started)
+
+
+def _until_ready(server: RunningServer, started: float) -> tuple[float, float]:
+    """Seconds since `started`, and of CPU time; the log of a server is read every 20 ms."""
+    return time.perf_counter() - started, load.cpu_seconds(server.process.pid)
 
 
 def _drop(files: list[str]) -> None:
@@ -98,27 +116,7 @@ def _drop(files: list[str]) -> None:
         os.close(descriptor)
 
 
-def _enroll(server: RunningServer) -> None:
-    token = server.token_dir / "team-a" / _POD / "token"
-    environment = {
-        "RAYWARDEN_SIGNER_URL": server.enrollment,
-        "RAYWARDEN_SIGNER_CA": server.ca_file.read_text(),
-        "RAYWARDEN_POD_IP": "127.0.0.1",
-    }
-    with TemporaryDirectory() as folder:
-        subprocess.run(
-            [*_PROGRAM, "--token-file", str(token), "--directory", folder],
-            env={"PATH": os.environ["PATH"], **environment},
-            stdout=subprocess.DEVNULL, check=True, timeout=60,
-        )  # fmt: skip
-
-
-def _serve() -> float:
-    """Seconds until the server is ready; `serving` polls its log every 20 milliseconds."""
-    started = time.perf_counter()
-    with serving():
-        return time.perf_counter() - started
-
-
-def _milliseconds(seconds: list[float]) -> str:
-    return f"{statistics.median(seconds) * 1e3:>8.0f}{max(seconds) * 1e3:>8.0f}"
+def _children_seconds() -> float:
+    """The CPU time of all commands that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime

@@ -50,7 +50,7 @@ class TestConditions:
         pod = {"spec": {"containers": [{"name": "any", "command": words}]}}
         assert membership.starts_ray(pod)
         document = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "any"}, **pod}
-        assert sent(document) == ["pods.raywarden.io"]
+        assert sent(document) == ["other-pods.raywarden.io"]
 
     @pytest.mark.parametrize(
         "words", [["v2ray", "--startup"], ["bash", "-c", "declare -a array; restart"]], ids=repr
@@ -104,7 +104,7 @@ class TestConditions:
         running = changed(stored, {"/status": {"phase": "Running"}})
         assert sent(running, stored, sub_resource="status") == []
         forged = changed(stored, {"/metadata/labels": {"ray.io/cluster": "other"}})
-        assert sent(forged, stored, sub_resource="status") == ["pods.raywarden.io"]
+        assert sent(forged, stored, sub_resource="status") == ["pod-updates.raywarden.io"]
 
     def test_annotations_of_network_plugins_on_pods_are_not_sent(self) -> None:
         """Calico clears its annotation through `status` when a pod ends.
@@ -123,11 +123,34 @@ class TestConditions:
             {"/metadata/annotations": None},
         ):
             called = sent(changed(annotated, change), annotated, sub_resource="status")
-            assert called == ["pods.raywarden.io"]
+            assert called == ["pod-updates.raywarden.io"]
         # The condition compares at most 200 annotations, because its cost is bounded.
         names = {f"cni.projectcalico.org/{number}": "" for number in range(201)}
         many = changed(stored, {"/metadata/annotations": names})
-        assert sent(many, many) == ["pods.raywarden.io"]
+        assert sent(many, many) == ["pod-updates.raywarden.io"]
+
+    @pytest.mark.parametrize("webhook", ["mutate", "validate"])
+    @pytest.mark.parametrize("value", ["demo", "", None], ids=["named", "empty", "none"])
+    def test_one_webhook_is_called_for_a_new_ray_pod(self, webhook: str, value: str | None) -> None:
+        """No label leads past both webhooks, and none to both."""
+        label, opt_in = "/metadata/labels/ray.io~1cluster", "/metadata/labels/raywarden.io~1role"
+        document = changed(factory.worker_pod(), {label: value, opt_in: "worker"})
+        name = "other-pods.raywarden.io" if value is None else "pods.raywarden.io"
+        assert registration.called(webhook, factory.request(document)) == [name]
+
+    @pytest.mark.parametrize("label", ["ray.io/cluster", "pod-template-hash", "anything"])
+    def test_a_label_leads_only_past_the_webhook_that_warns(self, label: str) -> None:
+        containers = [{"name": "web", "env": [{"name": "RAY_ADDRESS", "value": "ray:10001"}]}]
+        metadata = {"name": "web", "labels": {label: "x"}}
+        document = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata}
+        called = sent({**document, "spec": {"containers": containers}})
+        expected = {"ray.io/cluster": ["pods.raywarden.io"], "pod-template-hash": []}
+        assert called == expected.get(label, ["clients.raywarden.io"])
+        containers[0]["command"] = ["ray", "start"]
+        assert set(sent({**document, "spec": {"containers": containers}})) & {
+            "pods.raywarden.io",
+            "other-pods.raywarden.io",
+        }
 
     def test_only_jobs_that_submit_for_a_rayjob_are_sent_to_be_mutated(self) -> None:
         label = "/metadata/labels/ray.io~1originated-from-crd"

@@ -80,8 +80,11 @@ def enrollment_server(
     app = enrollment_app(signing, bundles, observer, settings)
     listener = open_listener("enrollment", app, settings, certificate.context, metrics)
 
+    runner = asyncio.Runner(loop_factory=BoundedLoop)
+    loop = runner.get_loop()
+
     def serve() -> None:
-        with asyncio.Runner(loop_factory=BoundedLoop) as runner:
+        with runner:
             runner.run(listener.serve_until_exit())
 
     thread = threading.Thread(target=serve, daemon=True)
@@ -90,5 +93,5 @@ def enrollment_server(
         url = f"https://localhost:{listener.port}"
         yield EnrollmentServer(url, trust.serving_ca.decode(), metrics)
     finally:
-        listener.should_exit = True
+        loop.call_soon_threadsafe(listener.stop)
         thread.join()

@@ -56,7 +56,11 @@ class RunningServer:
 
     def token(self, pod: str, namespace: str = "team-a") -> str:
         """The token of one of the pods in the `objects` of `serving`."""
-        return (self.token_dir / namespace / pod / "token").read_text()
+        return self.pod_token(pod, namespace).read_text()
+
+    def pod_token(self, pod: str, namespace: str = "team-a") -> Path:
+        """The file with that token."""
+        return self.token_dir / namespace / pod / "token"
 
     def log(self) -> list[dict[str, Any]]:
         return _events(self.log_file)

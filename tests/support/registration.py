@@ -1,7 +1,7 @@
 """Decides whether the API server would send a request to RayWarden.
 
 It evaluates the webhook configurations of `deploy/base` as the API server does: rules by group,
-resource, subresource and operation, namespace selectors, and matchConditions in CEL. Source:
+resource, subresource and operation, selectors, and matchConditions in CEL. Source:
 https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/
 """
 
@@ -13,6 +13,8 @@ from typing import Any
 from cel_expr_python import cel
 from cel_expr_python.ext import ext_optional, ext_strings
 
+from policies.documents.metadata import labels_of
+from policies.documents.selectors import selects
 from policies.ray.workload import Kind
 from tests.support import deployed
 from webhook.admission.wire import AdmissionRequest
@@ -82,8 +84,18 @@ def _is_called(webhook: Mapping[str, Any], request: AdmissionRequest) -> bool:
     return (
         any(_covers(rule, request) for rule in webhook["rules"])
         and _selects(webhook["namespaceSelector"], request.namespace)
-        and all(holds(condition["expression"], request) for condition in webhook["matchConditions"])
+        and _selects_object(webhook.get("objectSelector", {}), request)
+        and all(
+            holds(condition["expression"], request)
+            for condition in webhook.get("matchConditions", [])
+        )
     )
+
+
+def _selects_object(selector: Mapping[str, Any], request: AdmissionRequest) -> bool:
+    """Whether the selector matches the object or, as the API server also asks, the stored one."""
+    documents = (request.object, request.old_object)
+    return any(selects(selector, labels_of(document)) for document in documents if document)
 
 
 def _covers(rule: Mapping[str, Any], request: AdmissionRequest) -> bool:

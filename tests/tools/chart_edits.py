@@ -97,6 +97,13 @@ _NOT_OPENSHIFT = """\
         expression: "!request.?namespace.orValue('').startsWith('openshift-')"
       {{- end }}
 """
+# The webhook for pods of RayClusters has no condition of its own.
+_LAST_SELECTOR = "        - {key: ray.io/cluster, operator: Exists}\n"
+_OPENSHIFT_CONDITIONS = """\
+    {{- if $.Values.openshift.enabled }}
+    matchConditions:
+    {{- end }}
+"""
 _DNS = "    - ports: [{port: 53, protocol: UDP}, {port: 53, protocol: TCP}]\n"
 _OPENSHIFT_DNS = """\
     {{- if .Values.openshift.enabled }}
@@ -211,7 +218,8 @@ EDITS: dict[str, tuple[Edit, ...]] = {
     "base/mutating-webhook.yaml": (_after(_WEBHOOK_LABELS, _INJECT_CA),),
     "base/validating-webhook.yaml": (
         _after(_WEBHOOK_LABELS, _INJECT_CA),
-        Edit("    failurePolicy: Fail\n", _NOT_OPENSHIFT + "    failurePolicy: Fail\n", times=7),
+        Edit("    failurePolicy: Fail\n", _NOT_OPENSHIFT + "    failurePolicy: Fail\n", times=9),
+        _after(_LAST_SELECTOR, _OPENSHIFT_CONDITIONS),
         Edit("    failurePolicy: Ignore\n", _NOT_OPENSHIFT + "    failurePolicy: Ignore\n"),
     ),
     "base/network-policies.yaml": (

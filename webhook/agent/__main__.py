@@ -1,5 +1,6 @@
 """`raywarden` in the init container's image, which has this one command: `raywarden enroll`."""
 
+import gc
 import sys
 
 
@@ -10,6 +11,8 @@ def main() -> None:
             "raywarden: this image only has `raywarden enroll`, for the init container of Ray pods;"
             " use the server's image for other commands"
         )
+    # The process ends before a collection would free anything worth its time.
+    gc.disable()
     from webhook.agent.command import main as run
 
     run()

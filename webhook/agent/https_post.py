@@ -7,7 +7,7 @@ request. HTTP/1.0 keeps the response simple: one body, up to its length or the e
 import socket
 import ssl
 from collections.abc import Mapping
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 # Far above real sizes: a wrong server must not fill the init container's memory.
 _MAX_LINE_BYTES, _MAX_HEADERS = 8 * 1024, 100
@@ -45,8 +45,11 @@ def post(
     lines = [f"POST {target} HTTP/1.0", f"Host: {name}:{port}", f"Content-Length: {len(body)}"]
     lines += [f"{header}: {value}" for header, value in headers.items()]
     head = "\r\n".join([*lines, "", ""]).encode("ascii")
-    plain = socket.create_connection(address, timeout)
-    with plain, context.wrap_socket(plain, server_hostname=host) as connection:
+    # For a name that is text, Python would import tables of Unicode. It is ASCII, as the head is.
+    encoded = host.encode("ascii")
+    place: tuple[Any, int] = (encoded, port)
+    plain = socket.create_connection(place, timeout)
+    with plain, context.wrap_socket(plain, server_hostname=encoded) as connection:
         connection.sendall(head + body)
         with connection.makefile("rb") as stream:
             return _response(stream)

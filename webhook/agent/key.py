@@ -25,6 +25,16 @@ _ALGORITHM = bytes.fromhex("300a06082a8648ce3d040302")
 _SEQUENCE, _BIT_STRING = 0x30, 0x03
 
 
+class _Signature(ec.ECDSA):
+    """ECDSA with SHA-256. `ECDSA` itself imports every algorithm of the library when created."""
+
+    algorithm = SHA256()
+    deterministic_signing = False
+
+    def __init__(self) -> None:
+        pass
+
+
 class PodKey:
     """A new private key."""
 
@@ -39,7 +49,7 @@ class PodKey:
         """A CSR (PEM) with the public key and nothing else: RayWarden chooses the names."""
         content = _CSR_START + _PUBLIC_KEY + self._point + _CSR_END
         request = _tagged(_SEQUENCE, content)
-        signature = self._key.sign(request, ec.ECDSA(SHA256()))
+        signature = self._key.sign(request, _Signature())
         # A bit string starts with the number of bits that its last byte does not use.
         signed = request + _ALGORITHM + _tagged(_BIT_STRING, b"\x00" + signature)
         return _pem("CERTIFICATE REQUEST", _tagged(_SEQUENCE, signed))

@@ -11,9 +11,9 @@ import typer
 from webhook import __version__
 from webhook.commands.enroll import EnrollCommand
 from webhook.commands.fix_option import ReviewCommand
-from webhook.settings import SetupError, unknown_variables
+from webhook.commands.setup_failure import setup_failures
+from webhook.settings import unknown_variables
 
-_SETUP_FAILED = 2
 # What commands read and find stays in memory until they end, so looking for garbage is rarely of
 # use. The server keeps Python's own threshold, for short pauses.
 _COLLECTED_AFTER = 100_000
@@ -37,11 +37,8 @@ _CLASSES = {"review": ReviewCommand, "enroll": EnrollCommand}
 
 def main() -> None:
     """Entry point of the `raywarden` command."""
-    try:
+    with setup_failures():
         _loaded(sys.argv[1:])(prog_name="raywarden")
-    except SetupError as error:
-        print(f"raywarden: {error}", file=sys.stderr)
-        sys.exit(_SETUP_FAILED)
 
 
 def _loaded(arguments: Sequence[str]) -> typer.Typer:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from webhook.kube.lean_imports import skip_init
 from webhook.ports import UnavailableError
 
 # These imports take half a second. Only commands that call an API server should pay for them.
@@ -24,6 +25,9 @@ async def client(
 
     Raises UnavailableError if no usable configuration exists.
     """
+    # Each imports a client of its own: synchronous ones, dynamic ones, and what they need.
+    for package in ("kubernetes", "kubernetes.aio", "kubernetes.aio.utils"):
+        skip_init(package)
     from kubernetes.aio.client.api_client import ApiClient
     from kubernetes.aio.client.configuration import Configuration
 

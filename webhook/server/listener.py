@@ -37,6 +37,7 @@ class Listener(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, port: socket.socket) -> None:
         super().__init__(config)
         self._socket = port
+        self._stopped = asyncio.Event()
         self.port: int = port.getsockname()[1]
 
     @property
@@ -45,8 +46,21 @@ class Listener(uvicorn.Server):
         return len(self.server_state.connections)
 
     async def serve_until_exit(self) -> None:
-        """Serve until `should_exit` is set, and then until open requests are answered."""
+        """Serve until `stop` is called, and then until open requests are answered."""
         await self.serve(sockets=[self._socket])
+
+    def stop(self) -> None:
+        """Accept no more connections, and end once open requests are answered."""
+        self.should_exit = True
+        self._stopped.set()
+
+    async def main_loop(self) -> None:
+        """Wait for `stop`.
+
+        uvicorn's own loop wakes up ten times a second to look at `should_exit` and to write a date
+        that no answer contains: 30 times a second for three ports.
+        """
+        await self._stopped.wait()
 
     def close(self) -> None:
         """Close a port that was never served."""
@@ -145,7 +159,7 @@ async def serve(
     finally:
         stopped.cancel()
         for listener in listeners:
-            listener.should_exit = True
+            listener.stop()
         await asyncio.gather(*servers)
         failures = await _cancel(background)
         log.info("stopped")

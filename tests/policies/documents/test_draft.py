@@ -177,11 +177,11 @@ class TestCompactPatch:
         return document, draft
 
     def test_few_operations_stay_as_they_are(self) -> None:
-        _, draft = self.changed(4)
+        _, draft = self.changed(9)
         assert compact(draft.changes, draft.document) == operations_of(draft.changes)
 
     def test_many_operations_become_one(self) -> None:
-        document, draft = self.changed(40)
+        document, draft = self.changed(10)
         operations = compact(draft.changes, draft.document)
         assert [operation["path"] for operation in operations] == ["/metadata/labels/a", "/spec"]
         assert jsonpatch.apply_patch(document, operations) == draft.document

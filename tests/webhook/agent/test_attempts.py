@@ -11,8 +11,8 @@ from policies.configured import NetworkIsolation
 from tests.support import live_objects
 from tests.support.init_container import PodVolumes, problem, signer
 from tests.support.live_server import RunningServer, serving
-from webhook.agent.command import DEADLINE_SECONDS
 from webhook.agent.enroll import Enrollment, Runtime, enroll
+from webhook.agent.options import DEADLINE_SECONDS
 from webhook.agent.signer_client import EnrollError
 
 POD = "demo-head-abcde"

@@ -99,6 +99,7 @@ def test_it_imports_neither_the_server_nor_a_kubernetes_client() -> None:
         "cryptography.x509",
         "cryptography.hazmat.primitives.serialization",
         "dataclasses",
+        "argparse",
         "http.client",
         "pathlib",
         "random",
