@@ -80,8 +80,8 @@ class LivePod:
     """A live pod.
 
     `ended`: it has terminated or is being deleted. `addresses` is empty until the pod has an IP.
-    `host`: `<hostname>.<subdomain>`, its DNS name within the Services of the namespace, if it has
-    both.
+    `host`: `<hostname>.<subdomain>`, its DNS name among the Services of the namespace; no name if
+    the pod does not have both.
     """
 
     namespace: str

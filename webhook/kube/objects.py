@@ -60,7 +60,7 @@ def pod_of(document: Mapping[str, Any]) -> LivePod:
         service_account=service_account or "default",
         addresses=tuple(_addresses(status)),
         ended="deletionTimestamp" in metadata or status.get("phase") in ("Succeeded", "Failed"),
-        host=f"{hostname}.{subdomain}" if hostname and subdomain else "",
+        host=f"{hostname}.{subdomain}",
     )
 
 
