@@ -79,6 +79,13 @@ bench-publish: $(INSTALLED) ## Measure like bench, and show the figures in the d
 bench-cluster: $(INSTALLED) ## Measure creates through an API server, as in a storm: make bench-cluster [PODS=500].
 	$(BIN)/python -m tests.bench.cluster $(PODS)
 
+matrix: $(INSTALLED) ## Test each Kubernetes and Ray that is here: make matrix [PARTS="apiserver e2e cluster"].
+	$(BIN)/python -m tests.matrix $(PARTS)
+
+matrix-publish: $(INSTALLED) ## Show what make matrix recorded in deploy/COMPATIBILITY.md.
+	$(BIN)/python -m tests.matrix --publish
+	$(BIN)/python -m tests.tools.docs
+
 lock: $(INSTALLED) ## Resolve the dependencies and rewrite the lock files.
 	$(LOCK) pyproject.toml --output-file requirements.lock
 	$(LOCK) pyproject.toml --group dev --constraint requirements.lock --output-file tests/requirements.lock
@@ -102,4 +109,4 @@ release: $(INSTALLED) ## Build a release from the current commit into dist/ (REP
 clean: ## Remove all build products except Ray's environments (.venv-e2e*).
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
-.PHONY: help install run demo test check fmt new-rule golden docs bench bench-publish e2e e2e-node lock image image-steps audit release clean
+.PHONY: help install run demo test check fmt new-rule golden docs bench bench-publish e2e e2e-node matrix matrix-publish lock image image-steps audit release clean

@@ -18,7 +18,9 @@ _ONE_LINE = (
     '[string($text).replace("\\n", " ")]'
     '.map(t, t.size() > 100 ? t.substring(0, 100) + "..." : t)[0]'
 )
-_LAST_PART = 'i.substring(i.lastIndexOf("/") + 1)'
+# Where the last part of the path `i` begins. In Kubernetes 1.30, "".lastIndexOf("x") is an error.
+_LAST_START = '("/" + i).lastIndexOf("/")'
+_LAST_PART = f"i.substring({_LAST_START})"
 _WITHOUT_HOST = '[$image].map(i, i.startsWith("$host") ? i.substring($length) : i)[0]'
 
 
@@ -84,7 +86,7 @@ def repository(image: str) -> str:
     name = _without_digest(image)
     for host in ("index.docker.io/", "docker.io/"):
         name = cel(_WITHOUT_HOST, image=name, host=host, length=str(len(host)))
-    path = 'i.substring(0, i.lastIndexOf("/") + 1)'
+    path = f"i.substring(0, {_LAST_START})"
     return f'[{name}].map(i, {path} + {_LAST_PART}.split(":")[0])[0]'
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx
+import pytest
 import yaml
 
 from tests.apiserver.free_ports import free_port
@@ -21,6 +22,8 @@ HOST = "kubernetes.default"
 AUDIT_LOG = "audit.log"
 # A start takes some seconds; a busy machine may need much longer.
 _START_SECONDS = 60
+# As the API server's own limit for most requests.
+_REQUEST_SECONDS = 60
 # More than any storage needs to get ready.
 _ATTEMPTS, _MOST_PAUSE_SECONDS = 10, 2
 ISSUER = "https://kubernetes.default.svc.cluster.local"
@@ -36,7 +39,9 @@ class ControlPlane:
         context.load_cert_chain(certificate, key)
         transport = _PatientTransport(verify=context, trust_env=False)
         self.server, self.ca, self.folder = f"https://127.0.0.1:{port}", pki.ca, folder
-        self.admin = httpx.Client(base_url=self.server, transport=transport, trust_env=False)
+        self.admin = httpx.Client(
+            base_url=self.server, transport=transport, trust_env=False, timeout=_REQUEST_SECONDS
+        )
         user = {"client-certificate": str(certificate), "client-key": str(key)}
         self.admin_kubeconfig = self._kubeconfig("admin", user)
         self._kubectl_program = kubectl()
@@ -124,6 +129,18 @@ class ControlPlane:
         document: dict[str, Any] = response.json() if response.is_success else {}
         assert document or response.status_code == 404, response.text
         return document
+
+    @property
+    def version(self) -> str:
+        """The version of Kubernetes, such as 1.30.14."""
+        version: str = self.get("/version")["gitVersion"]
+        return version.removeprefix("v")
+
+    def needs(self, api: str, resource: str) -> None:
+        """Skip the test if the API server does not have this resource."""
+        resources = self.get(f"/apis/{api}")["resources"]
+        if resource not in {offered["name"] for offered in resources}:
+            pytest.skip(f"Kubernetes {self.version} has no {resource} in {api}")
 
     @property
     def port(self) -> int:

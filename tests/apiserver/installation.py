@@ -33,7 +33,7 @@ _WORKERS, _OTHERS = (
 )
 
 
-def until(condition: Callable[[], T], seconds: float = 20.0) -> T:
+def until(condition: Callable[[], T], seconds: float = 60.0) -> T:
     """Wait until `condition` returns something true; returns that."""
     deadline = time.monotonic() + seconds
     while not (result := condition()):

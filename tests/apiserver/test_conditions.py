@@ -3,13 +3,12 @@
 The registered webhooks are unreachable, so the API server refuses every request that it sends.
 """
 
-import time
-
 import httpx
 import pytest
 
 from tests.apiserver.control_plane import ControlPlane
 from tests.apiserver.installation import Installation, until
+from tests.bench.load import cpu_seconds
 from tests.support.factory import Object
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.xdist_group("apiserver")]
@@ -63,9 +62,9 @@ def test_huge_objects_do_not_block_the_api_server(
 
     CEL needed 15 seconds for the words, and exceeded its cost limit for a few more.
     """
-    start = time.monotonic()
+    start = cpu_seconds(control_plane.process_id)
     assert is_sent(dry(control_plane, namespace, HUGE[part]))
-    assert time.monotonic() - start < 3
+    assert cpu_seconds(control_plane.process_id) - start < 3
 
 
 def test_other_objects_are_not_sent_up_to_the_size_that_cel_examines(

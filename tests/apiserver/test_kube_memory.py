@@ -55,7 +55,7 @@ def remembering(
     async def main(api: KubeApi) -> None:
         await granted(lambda: api.get(NAMESPACES, "", namespace))
         async with following(api) as live:
-            await until(lambda: check(live), 20)
+            await until(lambda: check(live), 60)
 
     as_raywarden(control_plane, namespace, main)
 
@@ -153,7 +153,7 @@ def test_resources_that_may_not_be_listed_are_unknown(
             asyncio.create_task(live.wait_synced(waited_for.remove)),
         ]
         try:
-            await until(lambda: waited_for == missing, 20)
+            await until(lambda: waited_for == missing, 60)
             state = live.state_of(namespace)
             unknown = (
                 state.network_policies is None,

@@ -34,7 +34,7 @@ def test_what_is_printed_can_be_applied_as_it_is_and_is_enough(
         return False
 
     try:
-        until(is_enough, 60)
+        until(is_enough, 180)
     finally:
         control_plane.delete(f"{clusters}/identities")
         control_plane.take_away(*map(yaml.safe_load, printed))

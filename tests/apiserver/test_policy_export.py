@@ -222,6 +222,7 @@ def test_an_update_is_judged_by_what_it_adds(cluster: Cluster) -> None:
 
 def test_defaults_are_those_of_the_mutations(cluster: Cluster) -> None:
     """Over all fixtures of a new RayCluster, whatever rule they belong to."""
+    cluster.control_plane.needs("admissionregistration.k8s.io/v1", "mutatingadmissionpolicies")
     cluster.replace(list(mutating_policies(Policy.parse(None))))
     until(
         lambda: _defaults(cluster.sent(factory.ray_cluster()).json()) == ["ClusterIP", [False] * 2]

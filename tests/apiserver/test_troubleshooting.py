@@ -36,6 +36,9 @@ def test_every_reason_for_a_failed_call_is_one_that_the_api_server_gives(
         f"/api/v1/namespaces/{namespace}/services",
         {"metadata": {"name": "raywarden"}, "spec": {"selector": {"a": "b"}, "ports": ports}},
     )
+    # No controller runs here. Older versions of Kubernetes look for it, such as 1.30.
+    endpoints = {"metadata": {"name": "raywarden"}}
+    control_plane.make(f"/api/v1/namespaces/{namespace}/endpoints", endpoints)
     pki = Pki(tmp_path)
     said = set()
     with _silent() as silent, _full() as full, _tls(pki, tmp_path) as (good, expired):

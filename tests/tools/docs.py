@@ -6,8 +6,8 @@ A generated part of a Markdown file stands between `<!-- generated: PART -->` an
 PART is `settings`, `metrics`, `chart values`, `coverage` (of exported rules), a command (its help
 is shown), or `output of COMMAND`; with `, from LINE` the output starts at that line. `patch of
 COMMAND` is standard output alone, as a diff. `figures of TABLE` and, with more tables, `; TABLE`
-shows what a benchmark has measured. A figure within a line stands between `<!-- figure: NAME -->`
-and `<!-- end -->`.
+shows what a benchmark has measured. `matrix of PART` shows what ran with which versions. A figure
+within a line stands between `<!-- figure: NAME -->` and `<!-- end -->`.
 """
 
 import difflib
@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from policies.export.table import coverage
+from tests.matrix import table
 from tests.support.paths import REPOSITORY
 from tests.support.wired_metrics import wired_metrics
 from tests.tools import bench_figures, chart, chart_values
@@ -37,6 +38,9 @@ _TABLES: Mapping[str, Callable[[], str]] = {
     "chart values": chart_values.table,
     "metrics": lambda: reference.metrics_table(wired_metrics()) + "\n",
     "coverage": coverage,
+    "matrix of apiserver": lambda: table.of_part("apiserver"),
+    "matrix of e2e": lambda: table.of_part("e2e"),
+    "matrix of cluster": lambda: table.of_part("cluster"),
 }
 
 
@@ -45,6 +49,7 @@ def files() -> dict[Path, str]:
     readme, server = REPOSITORY / "README.md", REPOSITORY / "webhook" / "README.md"
     ci, guide = REPOSITORY / "deploy" / "CI.md", REPOSITORY / "deploy" / "OPERATE.md"
     policies = REPOSITORY / "deploy" / "POLICIES.md"
+    compatibility = REPOSITORY / "deploy" / "COMPATIBILITY.md"
     example = REPOSITORY / "deploy" / "base" / "policy.yaml"
     chart_readme = chart.CHART / "README.md"
     return {
@@ -54,6 +59,7 @@ def files() -> dict[Path, str]:
         readme: _BLOCK.sub(_block, readme.read_text()),
         server: _BLOCK.sub(_block, server.read_text()),
         policies: _BLOCK.sub(_block, policies.read_text()),
+        compatibility: _BLOCK.sub(_block, compatibility.read_text()),
         guide: _FIGURE.sub(_figure, _BLOCK.sub(_block, guide.read_text())),
         **chart.files(),
         chart_readme: _BLOCK.sub(_block, chart_readme.read_text()),
