@@ -141,7 +141,11 @@ def test_a_field_is_refused_as_by_the_api_server(
     kuberay: ControlPlane, change: dict[str, Any]
 ) -> None:
     document = factory.changed(factory.ray_cluster(), change)
-    assert bool(refused_here(document)) == bool(refused_by(kuberay, document))
+    ours, theirs = refused_here(document), refused_by(kuberay, document)
+    if change == CHANGES["large"] and ours and not theirs:
+        # KubeRay cannot read such an object, so it must not be stored.
+        pytest.skip(f"Kubernetes {kuberay.version} does not check the size of numbers")
+    assert bool(ours) == bool(theirs)
 
 
 def test_manifests_are_refused_as_by_the_api_server(kuberay: ControlPlane) -> None:

@@ -43,14 +43,12 @@ def result(record: Record) -> str:
 
 
 def _table(records: Sequence[Record]) -> list[str]:
-    rows = [[cell(record) for cell in _COLUMNS.values()] for record in records]
-    kept = [
-        index
-        for index in range(len(_COLUMNS))
-        if any(row[index] not in ("", _NOT_RECORDED) for row in rows)
-    ]
-    names = list(_COLUMNS)
-    table = [[names[index] for index in kept], ["---"] * len(kept)]
-    for row in rows:
-        table.append([row[index] for index in kept])
-    return [f"| {' | '.join(cells)} |".replace("|  |", "| |") for cells in table]
+    kept = [name for name, cell in _COLUMNS.items() if any(map(_says(cell), records))]
+    rows = [kept, ["---"] * len(kept)]
+    for record in records:
+        rows.append([_COLUMNS[name](record) for name in kept])
+    return [f"| {' | '.join(cells)} |".replace("|  |", "| |") for cells in rows]
+
+
+def _says(cell: Callable[[Record], str]) -> Callable[[Record], bool]:
+    return lambda record: cell(record) not in ("", _NOT_RECORDED)
