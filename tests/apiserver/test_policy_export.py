@@ -6,6 +6,7 @@ policy file gives.
 
 import copy
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ KUBERAY_KINDS = ("RayCluster", "RayJob", "RayService", "RayCronJob")
 FIXTURES = [file for file in ALL if file.parent.parent.name in RULES]
 NAMESPACES = ("team-a", "team-b", "default", "kube-public", "shared-tools")
 PROBE = "probe-{}"
+# It looks for changes once a second.
+_COMPILE_SECONDS = 4
 _WARNING = re.compile(r"ValidatingAdmissionPolicy '([^']+)' with binding '[^']+': ([^\"]*)")
 
 
@@ -54,24 +57,31 @@ class Cluster:
         file = judged.policy.file.model_dump_json(by_alias=True, serialize_as_any=True)
         if self._files[-1:] == [file]:
             return
-        self.remove()
         self._files.append(file)
-        self._installed = _probed(exported(judged.policy), PROBE.format(len(self._files)))
-        self.control_plane.apply(*self._installed)
+        self._replace(_probed(exported(judged.policy), PROBE.format(len(self._files))))
         names = {rule_policy["metadata"]["name"] for _, _, rule_policy in judging(judged.policy)}
         probe = {"metadata": {"name": PROBE.format(len(self._files)), "namespace": "team-a"}}
         until(lambda: self.refused_by({"kind": "RayCluster", **probe}) == names, 60)
 
     def replace(self, documents: list[Object]) -> None:
         """Have exactly these policies in force, as they are."""
-        self.remove()
         self._files.append("")
-        self._installed = documents
-        self.control_plane.apply(*documents)
+        self._replace(documents)
 
     def remove(self) -> None:
+        self._replace([])
+
+    def _replace(self, documents: list[Object]) -> None:
+        """Install these policies, and let the API server compile them while it evaluates none.
+
+        Before Kubernetes 1.36, it can crash otherwise (kubernetes#135757).
+        """
         self.control_plane.take_away(*self._installed)
-        self._installed = []
+        self._installed = documents
+        if documents:
+            self.control_plane.apply(*documents)
+        if tuple(map(int, self.control_plane.version.split(".")[:2])) < (1, 36):
+            time.sleep(_COMPILE_SECONDS)
 
     def refused_by(self, document: Object, stored: Object | None = None) -> set[str]:
         """The policies that refuse a dry run of the request."""
