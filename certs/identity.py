@@ -31,6 +31,10 @@ _LOOPBACK = (
 # the name of a head Service in a RayCluster until KubeRay creates that Service. Without this check,
 # an author could get a certificate for `*` or for any host name.
 _SERVICE_NAME = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
+# The name of a pod with a host name and a subdomain, two RFC 1123 labels. A Service name has no
+# dot, so this is never the name of a head.
+_LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+_POD_HOST = re.compile(rf"{_LABEL}\.{_LABEL}")
 # The kind of a cluster in SPIFFE ids. An opted-in cluster may have the name of a RayCluster in the
 # same namespace; anyone who authorizes by SPIFFE id must be able to tell them apart.
 RAY_KIND, OPTED_IN_KIND = "ray", "ray-opted-in"
@@ -76,6 +80,8 @@ class LivePod:
     """A live pod.
 
     `ended`: it has terminated or is being deleted. `addresses` is empty until the pod has an IP.
+    `host`: `<hostname>.<subdomain>`, its DNS name among the Services of the namespace; no name if
+    the pod does not have both.
     """
 
     namespace: str
@@ -86,6 +92,7 @@ class LivePod:
     service_account: str
     addresses: tuple[Address, ...]
     ended: bool
+    host: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,9 +224,9 @@ def identify(
 ) -> Identity:
     """The identity of a pod in the live cluster that it claims to belong to.
 
-    `services` are the Services of the pod's namespace. The certificate holds the names that KubeRay
-    gives to the head first, then the names of the Services that select the pod, in alphabetical
-    order, up to 4 kB. Raises NotAllowedError.
+    `services` are the Services of the pod's namespace. The certificate holds the pod's own DNS name
+    first, then the names that KubeRay gives to the head, then the names of the Services that select
+    the pod, in alphabetical order, up to 4 kB. Raises NotAllowedError.
     """
     if cluster is None or cluster.ended or (claim.uid and cluster.uid != claim.uid):
         owner = f"the namespace {pod.namespace}"
@@ -247,6 +254,9 @@ def spiffe_id(cluster: Cluster, role: Role, domains: Domains) -> x509.UniformRes
 def _host_names(
     role: Role, pod: LivePod, cluster: Cluster, services: Iterable[Service], domains: Domains
 ) -> Iterator[str]:
+    if _POD_HOST.fullmatch(pod.host):
+        own = f"{pod.host}.{pod.namespace}.svc"
+        yield from (own, f"{own}.{domains.cluster}")
     head_services = cluster.head_services if role is Role.HEAD else ()
     selecting = sorted(service.name for service in services if service.selects(pod))
     remaining = _MAX_NAME_BYTES

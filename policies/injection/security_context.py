@@ -6,10 +6,18 @@ from typing import Any, NamedTuple
 from policies.configured import Injection
 from policies.documents.pointer import Pointer
 from policies.documents.untyped import as_dict, str_items
-from policies.injection.contract import is_completed_later, user_of
+from policies.injection.contract import (
+    TlsBy,
+    is_completed_later,
+    is_opted_out,
+    tls_by,
+    user_of,
+)
 from policies.model import Facts
 from policies.ray.pod import COLLECTOR_CONTAINER, ENROLL_CONTAINER, Container, Pod, PodRole
-from policies.ray.workload import Workload
+from policies.ray.workload import ClusterSpec, Workload
+
+_AUTOSCALER = "autoscaler"
 
 
 def defaults(pod: Pod, container: Container, injection: Injection) -> dict[str, Any]:
@@ -109,15 +117,31 @@ def effective_contexts(workload: Workload, facts: Facts) -> Sequence[EffectiveSe
 def _effective_contexts(workload: Workload, facts: Facts) -> Iterator[EffectiveSecurityContext]:
     for pod in workload.pods:
         later = is_completed_later(pod, workload, facts)
-        options = workload.cluster.options if workload.cluster and pod.role is PodRole.HEAD else ()
+        is_head = workload.cluster is not None and pod.role is PodRole.HEAD
+        options = _options(workload.cluster) if workload.cluster and is_head else ()
+        # KubeRay turns options into a container when it creates the pod. RayWarden writes the
+        # defaults into that pod, unless it leaves the whole cluster alone.
+        filled = not (options and _is_left_alone(workload, facts))
         for container in (*pod.containers, *options):
-            is_option = container.list_name == "options"
+            is_option = container.list_name == "options" and filled
             own = container.security_context
-            # KubeRay turns options into a container when it creates the pod. RayWarden writes the
-            # defaults into that pod.
             if (later or is_option) and takes_defaults(container):
                 own = _filled(own, defaults(pod, _with_image(container, pod), facts.injection))
             yield EffectiveSecurityContext(container, own, pod)
+
+
+def _options(cluster: ClusterSpec) -> Sequence[Container]:
+    """The options, and empty ones for an autoscaler that KubeRay creates without any."""
+    options = cluster.options
+    if cluster.autoscaling and all(option.name != _AUTOSCALER for option in options):
+        place = cluster.pointer / "autoscalerOptions"
+        return (*options, Container({"name": _AUTOSCALER}, place, "options"))
+    return options
+
+
+def _is_left_alone(workload: Workload, facts: Facts) -> bool:
+    """RayWarden writes nothing into the pods of this cluster."""
+    return tls_by(workload) in (TlsBy.KUBERAY, TlsBy.AUTHOR) or is_opted_out(workload, facts)
 
 
 def _with_image(options: Container, pod: Pod) -> Container:

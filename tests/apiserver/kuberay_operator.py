@@ -3,8 +3,8 @@
 from tests.apiserver.control_plane import ControlPlane
 from tests.apiserver.permissions import RBAC
 
-_NAMESPACE, _NAME = "kuberay-system", "kuberay-operator"
-OPERATOR = f"system:serviceaccount:{_NAMESPACE}:{_NAME}"
+NAMESPACE, NAME = "kuberay-system", "kuberay-operator"
+OPERATOR = f"system:serviceaccount:{NAMESPACE}:{NAME}"
 # The ClusterRole in helm-chart/kuberay-operator (KubeRay 1.7), without rules that no test needs.
 RULES = [
     {
@@ -43,8 +43,8 @@ RULES = [
 
 def install_operator(control_plane: ControlPlane) -> None:
     """Give the operator's service account its rights in all namespaces, unless it has them."""
-    if not control_plane.get(f"{RBAC}/clusterrolebindings/{_NAME}"):
-        bind(control_plane, _NAMESPACE, "ClusterRole", _NAME, _NAME)
+    if not control_plane.get(f"{RBAC}/clusterrolebindings/{NAME}"):
+        bind(control_plane, NAMESPACE, "ClusterRole", NAME, NAME)
 
 
 def bind(control_plane: ControlPlane, namespace: str, kind: str, name: str, account: str) -> None:

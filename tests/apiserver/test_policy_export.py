@@ -19,7 +19,7 @@ from policies.config import Policy
 from policies.export.mutation import mutating_policies
 from tests.apiserver.control_plane import ControlPlane
 from tests.apiserver.installation import define, until
-from tests.policies.export.fixtures import Judged, exported, judging
+from tests.policies.export.fixtures import UNKNOWN, Judged, exported, judging
 from tests.policies.export.test_verdicts import RULES
 from tests.policies.rules.test_rules import ALL, load, sent
 from tests.support import factory
@@ -180,7 +180,8 @@ def test_the_api_server_gives_the_same_verdict(cluster: Cluster, file: Path) -> 
         for rule, level, policy in judging(judged.policy)
         if judged.refused(rule, level)
     }
-    assert cluster.refused_by(judged.request.object, judged.request.old_object) == ours
+    expected = set() if f"{file.parent.parent.name}/{file.stem}" in UNKNOWN else ours
+    assert cluster.refused_by(judged.request.object, judged.request.old_object) == expected
 
 
 def test_a_refusal_says_why_and_what_to_do(cluster: Cluster) -> None:

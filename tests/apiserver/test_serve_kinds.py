@@ -4,24 +4,16 @@ And a mutating webhook that is called after RayWarden.
 """
 
 import json
-import ssl
-import threading
-from base64 import b64encode
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import pytest
 
 from policies.documents.draft import Draft
-from policies.documents.patch import operations_of
 from policies.documents.pointer import ROOT
 from tests.apiserver.control_plane import ControlPlane
 from tests.apiserver.installation import Installation, define, until
 from tests.apiserver.kuberay_operator import OPERATOR
-from tests.apiserver.permissions import REGISTRATION
-from tests.apiserver.pki import Pki
+from tests.apiserver.other_webhook import OtherWebhook
 from tests.apiserver.pods import cluster_of, init_container, make_cluster, marked_worker, place_of
 from tests.apiserver.replica import Replica
 from tests.support import factory
@@ -182,69 +174,16 @@ def warnings(response: httpx.Response) -> list[str]:
     return [value.split('"', 1)[1].rstrip('"') for value in response.headers.get_list("warning")]
 
 
-class Sidecars(BaseHTTPRequestHandler):
-    """Another mutating webhook, called after RayWarden, that adds a container with Ray's image."""
-
-    def do_POST(self) -> None:
-        review = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        pod = review["request"]["object"]
-        draft, containers = Draft(pod), pod["spec"]["containers"]
-        if not any(container["name"] == "sidecar" for container in containers):
-            sidecar = {"name": "sidecar", "image": containers[0]["image"]}
-            draft.insert(ROOT / "spec", "containers", len(containers), [sidecar])
-        response = {"uid": review["request"]["uid"], "allowed": True}
-        if draft.changes:
-            response |= {
-                "patchType": "JSONPatch",
-                "patch": b64encode(json.dumps(operations_of(draft.changes)).encode()).decode(),
-            }
-        content = json.dumps(
-            {"apiVersion": review["apiVersion"], "kind": review["kind"], "response": response}
-        ).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_: object) -> None:
-        """Log nothing."""
+def add_sidecar(draft: Draft) -> None:
+    """Adds a container with Ray's image."""
+    containers = draft.document["spec"]["containers"]
+    if not any(container["name"] == "sidecar" for container in containers):
+        sidecar = {"name": "sidecar", "image": containers[0]["image"]}
+        draft.insert(ROOT / "spec", "containers", len(containers), [sidecar])
 
 
-@contextmanager
-def sidecars(control_plane: ControlPlane) -> Iterator[None]:
-    """Run that webhook, registered for every pod."""
-    folder = control_plane.folder / "sidecars"
-    folder.mkdir()
-    pki, context = Pki(folder), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*pki.certify("sidecars"))
-    with ThreadingHTTPServer(("127.0.0.1", 0), Sidecars) as server:
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        client = {
-            "url": f"https://127.0.0.1:{server.server_port}/",
-            "caBundle": b64encode(pki.ca.read_bytes()).decode(),
-        }
-        rule = {
-            "apiGroups": [""],
-            "apiVersions": ["v1"],
-            "resources": ["pods"],
-            "operations": ["CREATE"],
-        }
-        webhook = {
-            "name": "sidecars.example.com",
-            "clientConfig": client,
-            "rules": [rule],
-            "sideEffects": "None",
-            "admissionReviewVersions": ["v1"],
-        }
-        path = f"/apis/{REGISTRATION}/v1/mutatingwebhookconfigurations"
-        # The API server calls configurations in the order of their names: this one after RayWarden.
-        control_plane.make(path, {"metadata": {"name": "sidecars"}, "webhooks": [webhook]})
-        try:
-            yield
-        finally:
-            control_plane.delete(f"{path}/sidecars")
-            server.shutdown()
+# Called after RayWarden, because of its name.
+SIDECARS = OtherWebhook("sidecars", add_sidecar)
 
 
 def test_a_container_that_a_later_webhook_adds_is_mutated_too(
@@ -252,7 +191,7 @@ def test_a_container_that_a_later_webhook_adds_is_mutated_too(
 ) -> None:
     pod = marked_worker(make_cluster(control_plane, namespace))
     path = f"/api/v1/namespaces/{namespace}/pods"
-    with sidecars(control_plane):
+    with SIDECARS.running(control_plane):
         stored = until(lambda: with_sidecar(control_plane.post(path, pod, OPERATOR)))
     ray, sidecar = stored["spec"]["containers"]
     for container in (ray, sidecar):

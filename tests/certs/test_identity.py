@@ -47,6 +47,19 @@ def test_a_head_holds_its_addresses_loopback_and_the_names_of_its_service() -> N
     ]
 
 
+def test_a_pod_with_a_host_name_holds_its_own_dns_name() -> None:
+    """As the pods of a StatefulSet have, and those of KubeRay that register under their names."""
+    worker = live_objects.pod("w", "worker", "10.0.0.9")
+    host = {"/spec/hostname": "w-0", "/spec/subdomain": "demo-workers"}
+    name = "w-0.demo-workers.team-a.svc"
+    assert names(identity(changed(worker, host)))[4:6] == [name, f"{name}.cluster.local"]
+    # The API server refuses such names; another source of the object may not.
+    for wrong in ("*", "a.b", "W", "", "-", 5, "a" * 64):
+        for field in host:
+            document = changed(worker, {**host, field: wrong})
+            assert names(identity(document)) == names(identity(worker))
+
+
 def test_a_worker_does_not_hold_the_names_of_the_head() -> None:
     worker = identity(live_objects.pod("w", "worker", "10.0.0.9"))
     assert names(worker) == [

@@ -21,7 +21,7 @@ WITH_RAYWARDEN = EXAMPLES / "hardened" / "deployment.yaml"
 WITH_CERT_MANAGER = EXAMPLES / "cert-manager" / "ray.yaml"
 _CONTROLLERS = ("Deployment", "StatefulSet")
 # A worker takes some seconds on an idle machine; a busy one may need much longer.
-_START_SECONDS = 120
+_START_SECONDS = 300
 _MAX_STARTS = 4
 _DOMAIN = "svc.cluster.local"
 _GET = """

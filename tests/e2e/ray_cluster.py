@@ -17,7 +17,7 @@ from tests.support.paths import REPOSITORY
 
 PROGRAMS = REPOSITORY / "tests" / "e2e" / "programs"
 # A worker takes some seconds on an idle machine; a busy one may need much longer.
-_START_SECONDS = 120
+_START_SECONDS = 300
 _CHANGE = re.compile(r"(alive|dead) (\S+) ([0-9.]+)\n")
 
 

@@ -48,7 +48,9 @@ def pod_of(document: Mapping[str, Any]) -> LivePod:
     """The pod in a Pod object; raises ValueError for a malformed address."""
     metadata, status = metadata_of(document), as_dict(document.get("status"))
     owner = controller_of(document)
-    service_account = as_str(as_dict(document.get("spec")).get("serviceAccountName"))
+    spec = as_dict(document.get("spec"))
+    service_account = as_str(spec.get("serviceAccountName"))
+    hostname, subdomain = as_str(spec.get("hostname")), as_str(spec.get("subdomain"))
     return LivePod(
         namespace=namespace_of(document),
         name=name_of(document),
@@ -58,6 +60,7 @@ def pod_of(document: Mapping[str, Any]) -> LivePod:
         service_account=service_account or "default",
         addresses=tuple(_addresses(status)),
         ended="deletionTimestamp" in metadata or status.get("phase") in ("Succeeded", "Failed"),
+        host=f"{hostname}.{subdomain}",
     )
 
 

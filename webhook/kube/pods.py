@@ -25,6 +25,7 @@ _FIELDS = "status.phase=Pending"
 # read from the API server when it enrolls.
 _MOST_BYTES = 8 * 1024
 _METADATA = ("namespace", "name", "uid", "labels", "deletionTimestamp")
+_SPEC = ("serviceAccountName", "hostname", "subdomain")
 _STATUS = ("phase", "podIP", "podIPs")
 
 
@@ -109,6 +110,7 @@ class PodStore:
 def _needed(document: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a Pod object that `pod_of` reads."""
     metadata, status = metadata_of(document), as_dict(document.get("status"))
+    spec = as_dict(document.get("spec"))
     owners = dict_items(metadata.get("ownerReferences"))
     controllers = [owner for _, owner in owners if owner.get("controller") is True]
     return {
@@ -116,6 +118,6 @@ def _needed(document: Mapping[str, Any]) -> dict[str, Any]:
             **{name: metadata[name] for name in _METADATA if name in metadata},
             "ownerReferences": controllers,
         },
-        "spec": {"serviceAccountName": as_dict(document.get("spec")).get("serviceAccountName")},
+        "spec": {name: spec[name] for name in _SPEC if name in spec},
         "status": {name: status[name] for name in _STATUS if name in status},
     }

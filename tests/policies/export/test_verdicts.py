@@ -9,13 +9,11 @@ import pytest
 
 from policies.config import Policy
 from policies.model import Profile
-from tests.policies.export.fixtures import Judged, judging
+from tests.policies.export.fixtures import UNKNOWN, Judged, judging
 from tests.policies.rules.test_rules import ALL
 from tests.support.admission_policies import Evaluator
 
 RULES = sorted({rule for rule, _, _ in judging(Policy.parse(None))})
-# The API server does not know whether the RayCluster that KubeRay's operator names still lives.
-UNKNOWN = {"operator-made-pods/clean-up-job-of-another-uid"}
 
 
 @pytest.mark.parametrize("file", ALL, ids=lambda file: f"{file.parent.parent.name}/{file.stem}")

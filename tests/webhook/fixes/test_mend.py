@@ -170,7 +170,7 @@ def test_what_a_first_remedy_uncovers_is_mended_too() -> None:
     assert mending.left == ()
 
 
-def test_a_container_that_kuberay_adds_is_left() -> None:
+def test_a_container_that_kuberay_adds_is_mended_in_its_options() -> None:
     spec = "/spec/rayClusterConfig/headGroupSpec/template/spec"
     changes = {
         "/spec/rayClusterConfig/enableInTreeAutoscaling": True,
@@ -178,12 +178,12 @@ def test_a_container_that_kuberay_adds_is_left() -> None:
     }
     service = factory.changed(factory.ray_service(), changes)
     mending = mend(RESTRICTED, Choice.VALUE, file=text_of(service))
-    reason = "RayWarden cannot tell where the manifest says this"
-    left = [finding.message for finding, why in mending.left if why == reason]
-    assert left == ["container autoscaler of the head may run as root"]
+    assert mending.left == ()
     config = next(yaml.safe_load_all(mended(mending)))["spec"]["rayClusterConfig"]
     (container,) = config["headGroupSpec"]["template"]["spec"]["containers"]
-    assert container["securityContext"] == {"runAsNonRoot": True, "runAsUser": 1000}
+    safe = {"runAsNonRoot": True, "runAsUser": 1000}
+    assert container["securityContext"] == safe
+    assert config["autoscalerOptions"]["securityContext"] == safe
 
 
 def test_objects_of_the_same_name_are_all_mended() -> None:
