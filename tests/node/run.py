@@ -2,15 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, datetime
 from pathlib import Path
 
+from tests.matrix.record import RECORDS, Record, append
 from tests.node.kubectl import Kubectl
 from tests.node.ownership import CLEAN, clean_up
 from tests.node.plan import Step, carry_out
 from tests.node.progress import Progress
-from tests.node.record import RECORDS, append, record
-from tests.node.result import Outcome, StepResult, table
+from tests.node.result import Outcome, StepResult, counts, table
 from tests.node.versions import Versions
 
 FAILED, REFUSED, INTERRUPTED = 1, 2, 130
@@ -59,7 +59,17 @@ class Run:
             self.progress.say("not recorded: only some of the steps ran")
             return
         note = "with the RayWarden that was installed" if self.installed_before else ""
-        append(record(self.versions, self.ray, results, date.today(), note), self.records)
+        record = Record(
+            part="cluster",
+            kubernetes=self.versions.kubernetes or None,
+            kuberay=self.versions.kuberay or None,
+            ray=self.ray,
+            settings=self.versions.settings,
+            date=datetime.now(UTC).date().isoformat(),
+            note=note,
+            **counts(results),
+        )
+        append(record, self.records)
         self.progress.say(f"recorded in {self.records}")
 
 

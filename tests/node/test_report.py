@@ -1,15 +1,9 @@
-"""The table, the record, and waits that end."""
-
-import json
-from datetime import date
-from pathlib import Path
+"""The table, and waits that end."""
 
 import pytest
 
 from tests.node.progress import Progress
-from tests.node.record import append, record
 from tests.node.result import Outcome, StepError, StepResult, table
-from tests.node.versions import Versions
 
 RESULTS = [
     StepResult("install", Outcome.OK, 20.4, "2 replicas ready"),
@@ -33,27 +27,6 @@ def test_long_texts_are_wrapped_below_their_column() -> None:
     lines = table([StepResult("a", Outcome.OK, 1.0, "word " * 60)]).splitlines()[1:-1]
     assert len(lines) > 2 and max(map(len, lines)) <= 110
     assert all(line.startswith(" " * 24 + "word") for line in lines[1:])
-
-
-def test_a_record_is_one_line_of_json(tmp_path: Path) -> None:
-    versions = Versions("1.36.2", "1.7.0", ("RayClusterMTLS=true",))
-    file = tmp_path / "new" / "records.jsonl"
-    for _ in range(2):
-        append(record(versions, "2.60.0", RESULTS, date(2026, 11, 22), ""), file)
-    first, second = file.read_text().splitlines()
-    assert first == second
-    assert json.loads(first) == {
-        "part": "cluster",
-        "kubernetes": "1.36.2",
-        "kuberay": "1.7.0",
-        "ray": "2.60.0",
-        "settings": ["RayClusterMTLS=true"],
-        "date": "2026-11-22",
-        "passed": 1,
-        "failed": 1,
-        "skipped": 1,
-        "note": "",
-    }
 
 
 class Clock:

@@ -3,10 +3,12 @@
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from tests.matrix.record import read
 from tests.node.fake_cluster import FakeCluster
 from tests.node.kubectl import Kubectl
 from tests.node.ownership import LABEL
@@ -17,15 +19,16 @@ from tests.node.run import FAILED, INTERRUPTED, Run, clean
 from tests.node.versions import Versions
 from tests.support.paths import REPOSITORY
 
+VERSIONS = Versions("1.36.2", "1.7.0", ("RayClusterMTLS=true",))
+
 
 class Trial:
     """A run against a fake cluster whose steps create one namespace."""
 
-    def __init__(self, folder: Path, *, keep: bool = False) -> None:
+    def __init__(self, folder: Path, *, keep: bool = False, versions: Versions = VERSIONS) -> None:
         self.cluster, self.lines = FakeCluster(), list[str]()
         self.records = folder / "records.jsonl"
         progress = Progress(say=self.lines.append, sleep=lambda _: None)
-        versions = Versions("1.36.2", "1.7.0", ())
         self.run = Run(
             self.cluster.kubectl, progress, versions, "2.60.0", keep, records=self.records
         )
@@ -52,15 +55,36 @@ class Trial:
 
 def test_a_complete_run_is_recorded(tmp_path: Path) -> None:
     trial = Trial(tmp_path)
+    before = datetime.now(UTC).date().isoformat()
     assert (trial.carry_out(), trial.namespaces) == (0, 0)
-    assert '"passed": 1, "failed": 0' in trial.records.read_text()
+    (recorded,) = read(trial.records)
+    assert before <= recorded.date <= datetime.now(UTC).date().isoformat()
+    assert recorded.model_dump(exclude={"date"}) == {
+        "part": "cluster",
+        "kubernetes": "1.36.2",
+        "kuberay": "1.7.0",
+        "ray": "2.60.0",
+        "settings": ("RayClusterMTLS=true",),
+        "passed": 1,
+        "failed": 0,
+        "skipped": 0,
+        "note": "",
+    }
     assert "nothing is left behind" in trial.lines
 
 
 def test_a_failure_cleans_up_and_is_recorded(tmp_path: Path) -> None:
     trial = Trial(tmp_path)
     assert (trial.carry_out(StepError), trial.namespaces) == (FAILED, 0)
-    assert '"passed": 1, "failed": 1' in trial.records.read_text()
+    (recorded,) = read(trial.records)
+    assert (recorded.passed, recorded.failed, recorded.skipped) == (1, 1, 0)
+
+
+def test_a_version_that_the_cluster_does_not_say_is_recorded_as_unknown(tmp_path: Path) -> None:
+    trial = Trial(tmp_path, versions=Versions("1.36.2", "", ()))
+    trial.carry_out()
+    (recorded,) = read(trial.records)
+    assert recorded.kuberay is None
 
 
 def test_a_part_of_the_steps_is_not_recorded(tmp_path: Path) -> None:
