@@ -1,15 +1,30 @@
 """The process of a server: its settings, its log, and how it ends."""
 
 import asyncio
-from collections.abc import Awaitable
+import gc
+from collections.abc import Awaitable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 from webhook.commands.setup_failure import setup_failures
-from webhook.kube.lean_imports import no_collections
 from webhook.settings import SetupError, from_environment
 
-with no_collections():
+
+@contextmanager
+def _without_collections() -> Iterator[None]:
+    """For imports: a garbage collection would free nothing, because what is imported stays."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.freeze()
+            gc.enable()
+
+
+with _without_collections():
     from webhook import wiring
     from webhook.server.listener import run
     from webhook.server.observer import set_up_logging

@@ -1,9 +1,10 @@
 """How to reach the API server: with the pod's service account, or with a kubeconfig."""
 
+import sys
+from importlib.util import find_spec, module_from_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from webhook.kube.lean_imports import skip_init
 from webhook.ports import UnavailableError
 
 # These imports take half a second. Only commands that call an API server should pay for them.
@@ -27,7 +28,7 @@ async def client(
     """
     # Each imports a client of its own: synchronous ones, dynamic ones, and what they need.
     for package in ("kubernetes", "kubernetes.aio", "kubernetes.aio.utils"):
-        skip_init(package)
+        _skip_init(package)
     from kubernetes.aio.client.api_client import ApiClient
     from kubernetes.aio.client.configuration import Configuration
 
@@ -48,6 +49,16 @@ async def client(
         ) from None
     api_client.user_agent = "raywarden"
     return api_client
+
+
+def _skip_init(package: str) -> None:
+    """Let the modules of a package be imported without the package's own imports.
+
+    Does nothing if it is imported already.
+    """
+    spec = None if package in sys.modules else find_spec(package)
+    if spec:
+        sys.modules[package] = module_from_spec(spec)
 
 
 def _in_cluster(configuration: "Configuration") -> bool:
