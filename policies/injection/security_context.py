@@ -117,8 +117,8 @@ def effective_contexts(workload: Workload, facts: Facts) -> Sequence[EffectiveSe
 def _effective_contexts(workload: Workload, facts: Facts) -> Iterator[EffectiveSecurityContext]:
     for pod in workload.pods:
         later = is_completed_later(pod, workload, facts)
-        is_head = workload.cluster is not None and pod.role is PodRole.HEAD
-        options = _options(workload.cluster) if workload.cluster and is_head else ()
+        cluster = workload.cluster if pod.role is PodRole.HEAD else None
+        options = _options(cluster) if cluster else ()
         # KubeRay turns options into a container when it creates the pod. RayWarden writes the
         # defaults into that pod, unless it leaves the whole cluster alone.
         filled = not (options and _is_left_alone(workload, facts))
