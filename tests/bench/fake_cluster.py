@@ -5,9 +5,6 @@ The fake runs in this process, and the server on a core of its own.
 
 import asyncio
 import os
-import ssl
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -20,7 +17,7 @@ from tests.support import live_objects
 from tests.support.factory import Object
 from tests.support.fake_kube_api import FakeKubeApi
 from tests.support.kube_conversation import free_port, kubeconfig_for, listening
-from tests.support.live_server import RunningServer, metric, wait_for_ports
+from tests.support.live_server import RunningServer, metric, started
 from tests.support.pod_tokens import TokenSigner, published
 
 PODS, CLUSTERS = 10_000, 500
@@ -77,22 +74,11 @@ def server_of(api: FakeKubeApi) -> Iterator[RunningServer]:
     """A server that is ready; the CA that its clients must trust is known from the fake."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        log_file, ca_file = folder / "log", folder / "ca.crt"
         settings = {f"RAYWARDEN_{key}": value for key, value in _SETTINGS.items()}
         settings["RAYWARDEN_KUBECONFIG"] = str(kubeconfig_for(api, folder))
-        with log_file.open("wb") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "webhook", "serve", "--ca-file", str(ca_file)],
-                env={"PATH": os.environ["PATH"], "no_proxy": "127.0.0.1", **settings},
-                stdout=log, stderr=subprocess.STDOUT,
-            )  # fmt: skip
-        try:
-            ports = wait_for_ports(process, log_file)
-            trust = ssl.create_default_context(cafile=str(ca_file))
-            yield RunningServer(process, log_file, ca_file, folder, *ports, trust)
-        finally:
-            process.kill()
-            process.wait()
+        environment = {"PATH": os.environ["PATH"], "no_proxy": "127.0.0.1", **settings}
+        with started(folder, (), environment) as server:
+            yield server
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ _DEV = {
     "RAYWARDEN_OPERATIONS_PORT": "0",
     "RAYWARDEN_DRAIN_SECONDS": "0",
 }
-_COMMAND = (sys.executable, "-m", "webhook", "serve", "--dev")
+_COMMAND = (sys.executable, "-m", "webhook", "serve")
 # A start takes about a second; a busy machine may need much longer.
 _START_SECONDS = 30
 
@@ -81,22 +81,33 @@ def serving(
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        ca_file, log_file, token_dir = folder / "ca.crt", folder / "log", folder / "tokens"
+        arguments = ["--dev", "--token-dir", str(folder / "tokens")]
         cluster = _write_objects(folder / "objects.json", list(objects))
-        with log_file.open("wb") as log:
-            process = subprocess.Popen(
-                [*_COMMAND, "--ca-file", str(ca_file), "--token-dir", str(token_dir)],
-                env={**_clean_environment(), **_DEV, **cluster, **(environment or {})},
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-        try:
-            ports = wait_for_ports(process, log_file)
-            trust = ssl.create_default_context(cafile=str(ca_file))
-            yield RunningServer(process, log_file, ca_file, token_dir, *ports, trust)
-        finally:
-            process.kill()
-            process.wait()
+        variables = {**_clean_environment(), **_DEV, **cluster, **(environment or {})}
+        with started(folder, arguments, variables) as server:
+            yield server
+
+
+@contextmanager
+def started(
+    folder: Path, arguments: Sequence[str], environment: Mapping[str, str]
+) -> Iterator[RunningServer]:
+    """Run `raywarden serve` with its files in `folder`; it is killed when the block ends."""
+    ca_file, log_file = folder / "ca.crt", folder / "log"
+    with log_file.open("wb") as log:
+        process = subprocess.Popen(
+            [*_COMMAND, "--ca-file", str(ca_file), *arguments],
+            env=environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        ports = _wait_for_ports(process, log_file)
+        trust = ssl.create_default_context(cafile=str(ca_file))
+        yield RunningServer(process, log_file, ca_file, folder / "tokens", *ports, trust)
+    finally:
+        process.kill()
+        process.wait()
 
 
 def _write_objects(file: Path, objects: list[Any]) -> dict[str, str]:
@@ -112,7 +123,7 @@ def _clean_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("RAYWARDEN_")}
 
 
-def wait_for_ports(process: subprocess.Popen[bytes], log_file: Path) -> tuple[int, int, int]:
+def _wait_for_ports(process: subprocess.Popen[bytes], log_file: Path) -> tuple[int, int, int]:
     """The ports of a server, as soon as it is ready."""
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
