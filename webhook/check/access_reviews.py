@@ -21,7 +21,7 @@ _ACCESS_REVIEWS = Resource("authorization.k8s.io", "v1", "subjectaccessreviews")
 # There are about 30 reviews; this many at once is quick and not a burst for the API server.
 _MAX_CONCURRENT = 8
 # Three reviews each. More clusters than this are usually bound by group, and then alike.
-_MOST_TOKEN_REVIEWERS = 50
+_MAX_TOKEN_REVIEWERS = 50
 
 
 async def server_permissions(
@@ -117,7 +117,7 @@ async def token_reviewers(
         for account, of_proxy in _reviewers_of(Workload("RayCluster", document))
     )
     return [
-        await _token_reviewer(api, *account) for account in islice(accounts, _MOST_TOKEN_REVIEWERS)
+        await _token_reviewer(api, *account) for account in islice(accounts, _MAX_TOKEN_REVIEWERS)
     ]
 
 

@@ -25,7 +25,7 @@ from webhook.check.facts import Object, Objects
 
 # Every policy of a namespace is compared with every group of its clusters. Anyone with rights in a
 # namespace can create policies; real namespaces have a few.
-MOST_POLICIES = 200
+MAX_POLICIES = 200
 _COMPARED = ("podSelector", "policyTypes", "ingress", "egress")
 # Where Ray chooses the ports of workers by default. Opening a few of these reaches other software.
 _WORKER_PORTS = (range(10002, 20000),)
@@ -89,7 +89,7 @@ def by_namespace(documents: Objects) -> Mapping[str, NamespacePolicies]:
     return {
         namespace: NamespacePolicies(same)
         for namespace, same in grouped.items()
-        if len(same) <= MOST_POLICIES
+        if len(same) <= MAX_POLICIES
     }
 
 

@@ -13,7 +13,7 @@ from webhook.kube.store import RayClusterStore, RoleBindingStore, RoleStore
 from webhook.ports import ClusterKey
 
 # Each becomes a rule of each policy; a cluster has one operator, or one for a few namespaces.
-_MOST_OPERATORS = 16
+_MAX_OPERATORS = 16
 
 
 class KubeIsolation:
@@ -111,7 +111,7 @@ class KubeIsolation:
         # First those that administrators chose: tenants may be able to write RoleBindings.
         everywhere, here = namespaces_of(self._rights().operators), namespaces_of(users)
         namespaces = [*everywhere, *(name for name in here if name not in everywhere)]
-        return sorted(namespaces[:_MOST_OPERATORS])
+        return sorted(namespaces[:_MAX_OPERATORS])
 
     def api_server(self) -> Sequence[tuple[str, int]]:
         store = self._endpoints.store

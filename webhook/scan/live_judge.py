@@ -22,7 +22,7 @@ from webhook.review.results import ObjectResult
 from webhook.scan.authors import author_of
 
 # Findings of owners that are remembered. Beyond them, a pod repeats what its owner has.
-_MOST_REMEMBERED = 500_000
+_MAX_REMEMBERED = 500_000
 
 Expect = Callable[[str, Mapping[str, Any]], None]
 
@@ -72,7 +72,7 @@ class LiveJudge:
     def _remember(self, uid: str, verdict: Verdict, known: frozenset[int]) -> None:
         violations = (*verdict.denied, *verdict.warned, *verdict.audited)
         causes = known.union(map(_cause, violations))
-        if causes and self._remembered < _MOST_REMEMBERED:
+        if causes and self._remembered < _MAX_REMEMBERED:
             self._remembered += len(causes)
             self._known[uid] = causes
 
