@@ -25,7 +25,7 @@ _MAX_BYTES = 64 * 1024
 # A key that the API server no longer uses is no longer used here after this time.
 _PERIOD_SECONDS = 60.0
 # Anyone can send tokens with unknown keys: read again at most this often.
-_MIN_SECONDS = 10.0
+_MIN_PERIOD_SECONDS = 10.0
 # Keys that cannot be read again may be withdrawn.
 _STALE_SECONDS = 300.0
 
@@ -39,13 +39,13 @@ class TokenKeys:
         now: Callable[[], datetime],
         *,
         period_seconds: float = _PERIOD_SECONDS,
-        least_seconds: float = _MIN_SECONDS,
+        min_period_seconds: float = _MIN_PERIOD_SECONDS,
         stale_seconds: float = _STALE_SECONDS,
     ) -> None:
         self._api = api
         self._now = now
         self._period_seconds = period_seconds
-        self._least_seconds = least_seconds
+        self._min_period_seconds = min_period_seconds
         self._stale_seconds = stale_seconds
         self._issuer = Issuer("", {})
         self._read_at = 0.0
@@ -72,9 +72,9 @@ class TokenKeys:
                 await self.update()
             except UnavailableError as error:
                 self._report(str(error))
-            await asyncio.sleep(self._least_seconds)
+            await asyncio.sleep(self._min_period_seconds)
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._period_seconds - self._least_seconds):
+                async with asyncio.timeout(self._period_seconds - self._min_period_seconds):
                     await self._wanted.wait()
             self._wanted.clear()
 

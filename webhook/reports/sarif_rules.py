@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from policies.config import RULE_IDS
 from policies.model import Severity
+from policies.registry import RULE_IDS
 from webhook.reports.rule_texts import RuleText, rule_text
 
 # GitHub cuts longer descriptions in the middle of a word.

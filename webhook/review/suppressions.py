@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from policies.config import RULE_IDS, Policy
+from policies.config import Policy
 from policies.problems import shown, suggestion
+from policies.registry import RULE_IDS
 from webhook.manifests.read import Written
 from webhook.manifests.source_text import SourceText
 from webhook.review.finding import SuppressedBy, Suppression
