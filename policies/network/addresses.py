@@ -40,12 +40,12 @@ PRIVATE = (
     "fe80::/10",
 )
 # IPv4 addresses written as IPv6: mapped (RFC 4291) and translated (RFC 6052).
-_MAPPED = IPv6Network("::ffff:0:0/96")
+MAPPED = IPv6Network("::ffff:0:0/96")
 _TRANSLATED = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/96"))
 # What contains both prefixes for translated addresses: 64:ff9b::/96 and 64:ff9b:1::/48 (RFC 8215).
 _TRANSLATION = IPv6Network("64:ff9b::/47")
 
-_MAPPED_SPAN = (int(_MAPPED.network_address), int(_MAPPED.broadcast_address) + 1)
+_MAPPED_SPAN = (int(MAPPED.network_address), int(MAPPED.broadcast_address) + 1)
 _TRANSLATION_SPAN = (int(_TRANSLATION.network_address), int(_TRANSLATION.broadcast_address) + 1)
 
 # The first address of a span of addresses, and the one after its last. IPv4 addresses stand on the
