@@ -4,7 +4,7 @@ import asyncio
 import base64
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any, TypeVar
+from typing import Any
 
 from policies.documents.metadata import metadata_of
 from policies.documents.untyped import as_dict, as_str, dict_items
@@ -14,8 +14,6 @@ from webhook.kube.memory import NAMESPACES, RAY_CLUSTERS
 from webhook.kube.pods import PODS
 from webhook.kube.request import InvalidError, NotFoundError, Resource, backoff
 from webhook.ports import ConflictError, StoredSeed, UnavailableError
-
-T = TypeVar("T")
 
 SECRETS = Resource("", "v1", "secrets")
 CONFIGURATIONS = tuple(
