@@ -13,11 +13,11 @@ from policies.injection.api_token import token_reviewers as reviewers_of
 from policies.ray.workload import Workload
 from webhook.check.deployment import ServerDeployment
 from webhook.kube.api import KubeApi
+from webhook.kube.client_requests import ACCESS_REVIEWS
 from webhook.kube.live import TOKEN_REVIEWS
 from webhook.kube.permissions import Permission, permissions
 from webhook.kube.request import Resource
 
-_ACCESS_REVIEWS = Resource("authorization.k8s.io", "v1", "subjectaccessreviews")
 # There are about 30 reviews; this many at once is quick and not a burst for the API server.
 _MAX_CONCURRENT = 8
 # Three reviews each. More clusters than this are usually bound by group, and then alike.
@@ -45,7 +45,7 @@ async def server_permissions(
     async def is_allowed(permission: Permission) -> bool:
         async with limit:
             review = _access_review(permission, namespace, account)
-            answer = await api.review(_ACCESS_REVIEWS, review)
+            answer = await api.review(ACCESS_REVIEWS, review)
         return as_dict(answer.get("status")).get("allowed") is True
 
     # The first review goes alone: if the caller may not create reviews, one attempt is enough.
@@ -133,12 +133,12 @@ async def _token_reviewer(
 ) -> TokenReviewer:
     async def is_allowed(**attributes: str) -> bool:
         review = _review_of(namespace, account, attributes)
-        answer = await api.review(_ACCESS_REVIEWS, review)
+        answer = await api.review(ACCESS_REVIEWS, review)
         return as_dict(answer.get("status")).get("allowed") is True
 
     reviews = [
         await is_allowed(verb="create", group=resource.group, resource=resource.plural)
-        for resource in (TOKEN_REVIEWS, _ACCESS_REVIEWS)
+        for resource in (TOKEN_REVIEWS, ACCESS_REVIEWS)
     ]
     # What Ray itself asks (`src/ray/rpc/authentication/k8s_util.cc`).
     is_member = await is_allowed(

@@ -81,6 +81,9 @@ class NamespacePolicies:
         return tuple(sorted(names))
 
 
+NO_POLICIES = NamespacePolicies(())
+
+
 def by_namespace(documents: Objects) -> Mapping[str, NamespacePolicies]:
     """The NetworkPolicies by namespace; a namespace with too many of them is missing."""
     grouped: dict[str, list[Object]] = defaultdict(list)

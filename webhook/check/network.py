@@ -8,9 +8,9 @@ from policies.network.isolation import IsolationMode
 from policies.network.ports import shown
 from webhook.check.cluster_isolation import (
     MAX_POLICIES,
+    NO_POLICIES,
     ClusterJudge,
     JudgedCluster,
-    NamespacePolicies,
     by_namespace,
     living,
 )
@@ -24,7 +24,6 @@ from webhook.check.network_plugin import Enforcement, network_plugins
 _DOCUMENTATION = "see deploy/NETWORK.md"
 # More findings of one kind than this hide the others.
 _MAX_CLOSED = 10
-_EMPTY = NamespacePolicies(())
 
 
 def network(facts: CheckFacts) -> Iterator[Finding]:
@@ -62,7 +61,7 @@ def judged_clusters(
         if namespace in crowded:
             unjudged.append(f"{namespace}/{name_of(document)}")
         else:
-            judged.append(judge.judge(document, known.get(namespace, _EMPTY)))
+            judged.append(judge.judge(document, known.get(namespace, NO_POLICIES)))
     return judged, unjudged
 
 
