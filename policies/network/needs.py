@@ -19,8 +19,7 @@ from policies.network.parties import NAMESPACE_NAME, AddressParty, Outsiders, Pa
 from policies.network.policy import Direction, NetworkPolicy
 from policies.network.ports import Ports, merged, missing_from, shown
 from policies.network.ray_ports import span_of
-from policies.network.ray_traffic import SERVE_PORT, ClusterTraffic, GroupTraffic
-from policies.network.ray_traffic import port as only
+from policies.network.ray_traffic import SERVE_PORT, ClusterTraffic, GroupTraffic, only
 from policies.network.reachability import Policies
 from policies.ray.membership import ORIGIN_KIND_LABEL, ORIGIN_NAME_LABEL, RAY_CLUSTER_LABEL
 from policies.ray.pod import PodRole

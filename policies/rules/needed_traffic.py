@@ -26,8 +26,7 @@ from policies.network.needs import CLIENTS, Closed, closed_needs, count_comparis
 from policies.network.policy import Direction, NetworkPolicy
 from policies.network.ports import common
 from policies.network.ray_ports import DASHBOARD_PORT
-from policies.network.ray_traffic import ClusterTraffic
-from policies.network.ray_traffic import port as only
+from policies.network.ray_traffic import ClusterTraffic, only
 from policies.network.reachability import Policies
 from policies.network.written import PolicyNames
 from policies.ray.kuberay import cluster_of

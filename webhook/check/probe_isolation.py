@@ -8,8 +8,7 @@ from policies.documents.metadata import labels_of, name_of, namespace_of
 from policies.network.parties import PodParty
 from policies.network.policy import Direction
 from policies.network.ports import Ports, common
-from policies.network.ray_traffic import METRICS_PORT
-from policies.network.ray_traffic import port as only
+from policies.network.ray_traffic import METRICS_PORT, only
 from policies.network.reachability import Policies
 from webhook.check.cluster_isolation import NO_POLICIES, by_namespace
 from webhook.check.dial import Answer, Port, dial_tcp, within
