@@ -31,11 +31,11 @@ class IsolationMode(IntEnum):
 
     # No NetworkPolicies.
     OFF = 0
-    # Ray's own ports are for members, KubeRay's operator and the submitter; the rest stays open.
+    # Only members, KubeRay's operator and the submitter reach Ray's own ports; others stay open.
     MEMBERS = 1
-    # All ports are.
+    # All ports are closed to others.
     DENY_INGRESS = 2
-    # All ports are, and the pods reach only what they need.
+    # All ports are closed to others, and the pods reach only what they need.
     DENY_ALL = 3
 
     @classmethod

@@ -33,7 +33,7 @@ RAY_START = re.compile(r"\bray(?:\s+-\S{1,40}(?:\s+[^-\s]\S{0,40})?){0,4}\s+star
 REFERENCE = re.compile(r"\$\(([^()\s]+)\)")
 # More references than a command has, each with text longer than a path to `ray`: the text that is
 # searched must not grow far beyond the size of the container.
-_MAXREFERENCES, _MAX_SUBSTITUTED = 100, 64
+_MAX_REFERENCES, _MAX_SUBSTITUTED = 100, 64
 # Longer than `ray`, four options with values, and `start`.
 _MAX_OVERLAP = 500
 
@@ -86,7 +86,7 @@ def _runs(words: list[str], container: Mapping[str, Any]) -> bool:
 
 def _runs_expanded(text: str, container: Mapping[str, Any]) -> bool:
     """Whether a text runs `ray start` with the literals that Kubernetes puts in for `$(NAME)`."""
-    names = {found[1] for found in islice(REFERENCE.finditer(text), _MAXREFERENCES)}
+    names = {found[1] for found in islice(REFERENCE.finditer(text), _MAX_REFERENCES)}
     literals: dict[str, str] = {}
     for _, entry in dict_items(container.get("env")):
         name = as_str(entry.get("name"))
@@ -100,7 +100,7 @@ def _runs_expanded(text: str, container: Mapping[str, Any]) -> bool:
     def value(reference: re.Match[str]) -> str:
         return literals.get(reference[1], reference[0])[:_MAX_SUBSTITUTED]
 
-    return _says_ray_start(REFERENCE.sub(value, text, count=_MAXREFERENCES))
+    return _says_ray_start(REFERENCE.sub(value, text, count=_MAX_REFERENCES))
 
 
 def _says_ray_start(text: str) -> bool:
