@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from policies.cluster.rbac import groups_of, user_name
 from policies.documents.metadata import name_of, namespace_of
 from policies.documents.untyped import as_dict
 from policies.injection.api_token import dashboard_reviewer
@@ -79,10 +80,9 @@ def _kind_of(resource: Resource) -> Mapping[str, str]:
 
 
 def _review_of(namespace: str, account: str, attributes: Mapping[str, str]) -> Mapping[str, Any]:
-    service_accounts = "system:serviceaccounts"
     spec = {
-        "user": f"system:serviceaccount:{namespace}:{account}",
-        "groups": [service_accounts, f"{service_accounts}:{namespace}", "system:authenticated"],
+        "user": user_name(namespace, account),
+        "groups": list(groups_of(namespace)),
         "resourceAttributes": attributes,
     }
     return {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec}

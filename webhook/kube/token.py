@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from certs.identity import TokenIdentity
 from certs.profile import PublicKey, key_problems
+from policies.cluster.rbac import user_name
 from policies.documents.untyped import as_dict, as_str, dict_items, str_items
 
 # An API server publishes a key, and during a rotation two. Tokens of further keys are left to it.
@@ -175,8 +176,7 @@ def _bound_pod(claims: Mapping[str, Any]) -> TokenIdentity:
     namespace, name = as_str(bound.get("namespace")), as_str(account.get("name"))
     identity = TokenIdentity(namespace, name, as_str(pod.get("name")), as_str(pod.get("uid")))
     stated = (namespace, name, as_str(account.get("uid")), identity.pod, identity.pod_uid)
-    subject = f"system:serviceaccount:{namespace}:{name}"
-    if not all(stated) or claims.get("sub") != subject:
+    if not all(stated) or claims.get("sub") != user_name(namespace, name):
         raise UndecidedTokenError("the token is not bound to a pod in the usual way")
     return identity
 

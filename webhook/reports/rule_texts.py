@@ -40,8 +40,8 @@ _TEXTS: Mapping[str, RuleText] = {
     AUTHOR_SUPPRESSIONS: RuleText(
         _COMMENTS,
         f"{_COMMENTS} This is not a rule of admission: only `raywarden review` reads comments such "
-        "as `# raywarden: ignore[no-root] REASON`, where `authorSuppressions` in the policy file lets "
-        "authors write them.",
+        "as `# raywarden: ignore[no-root] REASON`, where `authorSuppressions` in the policy file "
+        "lets authors write them.",
         "a comment that suppresses nothing today may hide a new finding tomorrow.",
         "give a reason, name a rule that the policy lists, or remove the comment.",
     ),
