@@ -40,9 +40,8 @@ _MAX_PORTS = 256
 MAX_COMPARISONS = 20_000
 # Ranges, numbers and names of ports in the view of a RayCluster.
 _LARGEST_TRAFFIC = 4096
-# The longest annotation of a RayCluster that is kept.
 # The names that KubeRay gives to the ports of its head Service.
-_PORT_NAMES = frozenset({"client", "dashboard", "gcs", "gcs-server", "redis"})
+PORT_NAMES = frozenset({"client", "dashboard", "gcs", "gcs-server", "redis"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +266,7 @@ class RayClusterLookup:
         """Ray's default ports, and the moved ports and port names of the live clusters."""
         defaults: frozenset[int | str] = frozenset(RAY_PORTS)
         # Without a cluster, these names say nothing: other software uses them too.
-        names = _PORT_NAMES if self._clusters else frozenset[str]()
+        names = PORT_NAMES if self._clusters else frozenset[str]()
         moved = (cluster.ports for cluster in self._clusters if cluster.ports)
         return defaults.union(names, *moved)
 
