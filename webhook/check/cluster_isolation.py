@@ -112,7 +112,7 @@ class ClusterJudge:
         """What the policies of its namespace do to a RayCluster."""
         workload = Workload("RayCluster", document)
         traffic = ClusterTraffic.of(workload)
-        infrastructure = self._around(workload, namespace_of(document))
+        infrastructure = self._around(namespace_of(document))
         isolation = self.isolation_of(document)
         needs_signer = tls_by(workload) is TlsBy.RAYWARDEN
         needed = infrastructure if needs_signer else replace(infrastructure, signer=None)
@@ -140,7 +140,8 @@ class ClusterJudge:
         of_namespace = self.isolation.of_namespace(namespace_of(document))
         return of_namespace.of_cluster(annotations_of(document))
 
-    def _around(self, workload: Workload, namespace: str) -> Infrastructure:
+    def _around(self, namespace: str) -> Infrastructure:
+        """What clusters of a namespace work with: the operators that work there."""
         names = {name for name, scope in self.operators if not scope or namespace in scope}
         return replace(self.infrastructure, operators=tuple(sorted(names)))
 

@@ -15,7 +15,6 @@ from webhook.review.ignore import Ignore, ignores_in
 AUTHOR_SUPPRESSIONS = "author-suppressions"
 # Suggestions take time, and a file with more unknown names does not contain misspellings.
 _MAX_SUGGESTIONS = 50
-_ASK = "fix the finding, or ask the administrator for authorSuppressions in the policy file"
 _FORM = "write # raywarden: ignore[RULE] REASON"
 
 
