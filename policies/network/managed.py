@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from policies.documents.metadata import annotations_of, labels_of, metadata_of, name_of
+from policies.documents.metadata import annotations_of, labels_of, metadata_of, name_of, uid_of
 from policies.documents.metadata import namespace_of as _namespace_of
 from policies.documents.untyped import as_dict, as_str, dict_items, larger
 from policies.network.isolation import (
@@ -76,7 +76,7 @@ class ManagedCluster:
         return cls(
             namespace=_namespace_of(document),
             name=name_of(document),
-            uid=as_str(metadata_of(document).get("uid")),
+            uid=uid_of(document),
             annotations=annotations,
             traffic=traffic or ClusterTraffic.of(_workload(small)),
             kuberay_isolates=any(kuberay_closes(spec.get(field)) for field in _KUBERAY_FIELDS),

@@ -6,7 +6,7 @@ from pathlib import PurePath
 from typing import Any
 
 from policies import evaluate
-from policies.documents.metadata import controller_of, metadata_of
+from policies.documents.metadata import controller_of, uid_of
 from policies.documents.pointer import Pointer
 from policies.documents.untyped import as_str
 from policies.evaluate import Verdict
@@ -64,7 +64,7 @@ class LiveJudge:
         verdict = self._reviewer.verdict(request)
         owner = controller_of(document)
         known = self._known.get(owner.uid, frozenset()) if owner else frozenset()
-        uid = as_str(metadata_of(document).get("uid"))
+        uid = uid_of(document)
         if kind.kind != "Pod":
             self._remember(uid, verdict, known)
         reviewed = _reviewed(request, document, verdict, known)
