@@ -14,6 +14,8 @@ OPERATOR_LABELS = {"app.kubernetes.io/component": "kuberay-operator"}
 class FakeCluster:
     """Answers `get`, `version` and `delete`; `deletions` has the arguments of each `delete`.
 
+    What is applied is not stored.
+
     Commands with the word `broken` fail. Objects of the kind `stuck` stay where they are.
     """
 
@@ -48,6 +50,8 @@ class FakeCluster:
             return Ended(1, "", "Error from server: broken")
         if verb == "version":
             return Ended(0, json.dumps({"serverVersion": {"gitVersion": self.version}}), "")
+        if verb == "apply":
+            return Ended(0, "", "")
         options = dict(_option(argument) for argument in arguments if argument.startswith("--"))
         kind, *names = [argument for argument in arguments if not argument.startswith("--")]
         found = [entry for entry in self.objects.get(kind, []) if _matches(entry, options)]

@@ -103,11 +103,22 @@ class ServiceTrial:
     def _wait(self, answer: str) -> None:
         def missing() -> str:
             self.trial.refuse_stuck(self.namespace, self.trial.pods(self.namespace, ""))
+            self._refuse_failed()
             calls, lost, said = self.trial.python(self.namespace, "caller", _CALL).split(" ", 2)
             self.calls, self.lost = self.calls + int(calls), self.lost + int(lost)
             return "" if said == answer else f"the answer is {said}"
 
         self.trial.progress.wait(f"the answer {answer}", _SECONDS, missing, self._next_step)
+
+    def _refuse_failed(self) -> None:
+        """Fail if Ray Serve says that it cannot deploy the application."""
+        status = self.trial.kubectl.get("rayservice", "text", self.namespace).get("status", {})
+        for cluster in ("activeServiceStatus", "pendingServiceStatus"):
+            applications = status.get(cluster, {}).get("applicationStatuses", {})
+            for name, application in applications.items():
+                if application.get("status") == "DEPLOY_FAILED":
+                    said = application.get("message", "").strip().rpartition("\n")[2]
+                    raise StepError(f"Ray Serve cannot deploy {name}: {said}", self._next_step)
 
     @property
     def _next_step(self) -> str:
