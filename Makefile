@@ -8,7 +8,8 @@ INSTALLED := $(VENV)/.installed
 # version (RAY=...) comes unlocked from the package index.
 E2E := .venv-e2e$(if $(RAY),-$(RAY))
 E2E_INSTALLED := $(E2E)/.installed
-E2E_PACKAGE = ray[default,serve]==$(RAY)
+# Ray 2.55 and older ask for no version of protobuf, but Ray Serve fails with protobuf 7.
+E2E_PACKAGES = 'ray[default,serve]==$(RAY)' 'protobuf<7'
 LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url \
 	--python-version 3.11
 
@@ -58,7 +59,7 @@ docs: $(INSTALLED) ## Rewrite the generated parts of the documentation.
 $(E2E_INSTALLED): tests/e2e/requirements.lock
 	test -x $(E2E)/bin/python || $(PYTHON) -m venv $(E2E)
 	$(E2E)/bin/python -m pip install --quiet --disable-pip-version-check \
-		$(if $(RAY),'$(E2E_PACKAGE)',--require-hashes -r tests/e2e/requirements.lock)
+		$(if $(RAY),$(E2E_PACKAGES),--require-hashes -r tests/e2e/requirements.lock)
 	touch $@
 
 e2e: $(INSTALLED) $(E2E_INSTALLED) ## Test real Ray clusters, as root (RAY=2.52.1 selects a version).

@@ -16,6 +16,12 @@ from policies.ray.dashboard_proxy import has_dashboard_proxy
 from policies.ray.pod import Pod, PodRole
 from policies.ray.workload import Workload
 
+# The names that K3s and RKE2 give to their API server.
+_DISTRIBUTIONS = ("k3s", "rke2")
+# Tokens for Google Cloud from other clusters: the only usual audience of another service that is a
+# URL.
+_GOOGLE_CLOUD = "https://iam.googleapis.com/"
+
 
 def needs_token(pod: Pod, workload: Workload) -> bool:
     """The pod runs an autoscaler, or checks its users' tokens with the API server.
@@ -75,12 +81,19 @@ def projects_token(pod: Pod) -> bool:
             continue
         for _, source in dict_items(as_dict(volume.get("projected")).get("sources")):
             token = source.get("serviceAccountToken")
-            if isinstance(token, dict):
-                audience = as_str(token.get("audience"))
-                # The API server's own audience is its issuer, usually kubernetes.default.svc.
-                if not audience or "kubernetes" in audience:
-                    return True
+            if isinstance(token, dict) and _may_be_of_api_server(as_str(token.get("audience"))):
+                return True
     return False
+
+
+def _may_be_of_api_server(audience: str) -> bool:
+    """The API server may accept a token for this audience.
+
+    Its own audience is its issuer: usually kubernetes.default.svc, and on GKE and AKS another URL.
+    """
+    if not audience or "kubernetes" in audience or audience in _DISTRIBUTIONS:
+        return True
+    return audience.startswith("https://") and not audience.startswith(_GOOGLE_CLOUD)
 
 
 def token_reviewers(workload: Workload) -> Iterator[tuple[str, Pointer]]:

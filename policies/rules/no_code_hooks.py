@@ -63,6 +63,7 @@ _HOOKS_OF_JOBS: Mapping[str, str] = {
     "RAY_DATA_WEBDATASET_ALLOW_UNSAFE_DESERIALIZATION": _UNSAFE_DATA,
     "RAY_SERVE_HAPROXY_BINARY_PATH": "replaces the proxy of Ray Serve",
     "RAY_TRAIN_CALLBACKS": "loads code into every Ray Train job",
+    "RAY_TUNE_CALLBACKS": "loads code into every Ray Tune job",
     "WANDB_POPULATE_RUN_LOCATION_HOOK": "loads code into Ray Train and Ray Tune jobs",
     "WANDB_PROCESS_RUN_INFO_HOOK": "loads code into Ray Train and Ray Tune jobs",
     "WANDB_SETUP_API_KEY_HOOK": "loads code into Ray Train and Ray Tune jobs",

@@ -147,6 +147,47 @@ def test_73_every_way_to_get_a_token(change: Object) -> None:
     assert refused(changed(ray_cluster(), change), None, *granted) >= POWERFUL
 
 
+def with_token_for(audience: str) -> Object:
+    """A cluster whose workers have a token for `audience` instead of the usual one."""
+    token = {"path": "token", "audience": audience}
+    volume = {"name": "t", "projected": {"sources": [{"serviceAccountToken": token}]}}
+    chosen = {f"{WORKER}/spec/automountServiceAccountToken": False}
+    return changed(ray_cluster(), {**chosen, f"{WORKER}/spec/volumes": [volume]})
+
+
+@pytest.mark.parametrize(
+    "audience",
+    [
+        "https://kubernetes.default.svc.cluster.local",
+        "https://container.googleapis.com/v1/projects/p/locations/l/clusters/c",
+        "https://team-dns-1a2b3c4d.hcp.eastus.azmk8s.io",
+        "https://oidc.example.com/cluster",
+        "k3s",
+        "rke2",
+    ],
+)
+def test_73_tokens_that_an_api_server_accepts(audience: str) -> None:
+    """An API server accepts tokens for its issuer, which is another URL in each cloud."""
+    granted = cluster_role("r", [ACCOUNT], POWERS[0])
+    assert refused(with_token_for(audience), None, *granted) == POWERFUL
+
+
+@pytest.mark.parametrize(
+    "audience",
+    [
+        "sts.amazonaws.com",
+        "sts.aliyuncs.com",
+        "api://AzureADTokenExchange",
+        "team.svc.id.goog",
+        "https://iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/providers/x",
+        "vault",
+    ],
+)
+def test_73_tokens_for_other_services_stay_allowed(audience: str) -> None:
+    granted = cluster_role("r", [ACCOUNT], POWERS[0])
+    assert refused(with_token_for(audience), None, *granted) == set()
+
+
 def test_73_pods_without_kuberay() -> None:
     granted = cluster_role("r", [{**ACCOUNT, "name": "web"}], POWERS[0])
     pod = factory.opted_in_pod()

@@ -30,6 +30,31 @@ OWN_STARTS: list[Object] = [
 ]
 
 
+def hidden(command: str, **literals: str) -> Object:
+    """A container whose command refers to literals."""
+    env = [{"name": name, "value": value} for name, value in literals.items()]
+    return {"command": ["bash", "-c", command], "env": env}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        hidden("$(GO)", FIRST="ray start --head", GO="$(FIRST)"),
+        hidden("ray $(GO)", FIRST="start --head", GO="$(FIRST)"),
+        hidden("$(MY GO)", **{"MY GO": "ray start --head"}),
+        hidden("$(GO()", **{"GO(": "ray start --head"}),
+        hidden("$(NO)" * 100 + "$(GO)", NO="", GO="ray start --head"),
+        hidden("$(PAD) ray $(GO)", PAD="true;" * 100, GO="start --head"),
+    ],
+    ids=str,
+)
+def test_59_a_second_ray_behind_variables(fields: Object) -> None:
+    """Kubernetes accepts names with blanks and parentheses since 1.32."""
+    side = {**container("side", **fields), "image": "mine:1"}
+    with_side = changed(ray_cluster(), {f"{HEAD}/spec/containers/-": side})
+    assert refused(with_side) == {"start-command-intact"}
+
+
 @pytest.mark.parametrize("fields", OWN_STARTS, ids=str)
 @pytest.mark.parametrize("image", ["mine:1", factory.IMAGE])
 @pytest.mark.parametrize(("kind", "place"), KINDS)

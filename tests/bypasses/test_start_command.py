@@ -73,9 +73,14 @@ def test_02_commands_before_ray_start(command: str, place: str) -> None:
     assert refused(changed(ray_cluster(), {place: values[place.rpartition("/")[2]]})) == INTACT
 
 
-def test_02_commands_by_reference() -> None:
-    entries = [{"name": "X", "value": "unset RAY_USE_TLS"}]
-    assert refused(changed(running("$(X)"), {f"{RAY}/env": entries})) == INTACT
+@pytest.mark.parametrize("name", ["X", "MY X", "X("])
+def test_02_commands_by_reference(name: str) -> None:
+    """Kubernetes accepts names with blanks and parentheses since 1.32."""
+    entries = [{"name": name, "value": "unset RAY_USE_TLS"}]
+    assert refused(changed(running(f"$({name})"), {f"{RAY}/env": entries})) == INTACT
+    hook = [{"name": name, "value": "export RAY_START_HOOK=mine"}]
+    by_hook = changed(running(f"$({name})"), {f"{RAY}/env": hook})
+    assert refused(by_hook) == {"no-code-hooks"}
 
 
 @pytest.mark.parametrize(

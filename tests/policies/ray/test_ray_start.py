@@ -50,6 +50,38 @@ def test_references_are_followed(command: list[str], value: str | None, expected
     assert starts(command=command, env=env) == (["command"] if expected else [])
 
 
+@pytest.mark.parametrize(
+    ("command", "env", "expected"),
+    [
+        ("$(X)", {"Y": "ray start", "X": "$(Y)"}, True),
+        ("ray $(X)", {"Z": "start", "Y": "$(Z)", "X": "$(Y) --head"}, True),
+        ("$(a b)", {"a b": "ray start"}, True),
+        ("ray $(a(b)", {"a(b": "start"}, True),
+        ("$(X)" * 200 + "ray $(Y)", {"X": " ", "Y": "start"}, True),
+        ("$(X)$(Y)", {"X": "x" * 1000 + "; ray", "Y": " start"}, True),
+        ("ray$(X) start", {"X": ""}, True),
+        # To Kubernetes `$$` is a plain `$`.
+        ("$$(X)", {"X": "ray start"}, False),
+        ("$$(a $(X)", {"X": "ray start"}, True),
+        ("$(X", {"Y": "ray start"}, False),
+        ("bash -c 'date > $(mktemp); $(X)'", {"X": "ray status"}, False),
+        ("echo $(PATH)", {"PATH": "$(PATH):/opt/ray/start"}, False),
+    ],
+)
+def test_references_are_followed_as_kubernetes_does(
+    command: str, env: dict[str, str], expected: bool
+) -> None:
+    entries = [{"name": name, "value": value} for name, value in env.items()]
+    assert starts(command=["bash", "-c", command], env=entries) == (["command"] if expected else [])
+
+
+def test_a_reference_ends_with_its_word() -> None:
+    env = [{"name": "X", "value": "ray start"}]
+    assert starts(command=["bash", "-c", "echo $(", "$(X)"], env=env) == ["command"]
+    env = [{"name": "X", "value": "ray"}]
+    assert starts(command=["echo $(", "$(X)"], args=["start"], env=env) == ["args"]
+
+
 @pytest.mark.parametrize("value", [None, 1, [], [["ray start"]], {}, {"a": "ray start"}])
 def test_strange_values_do_not_raise(value: Any) -> None:
     env = [{"name": value, "value": "ray"}, {"name": "X", "value": value}, value]
@@ -60,4 +92,10 @@ def test_strange_values_do_not_raise(value: Any) -> None:
 def test_the_search_takes_linear_time() -> None:
     references = "$(X)" * 100_000
     env = [{"name": "X", "value": "ray " * 100_000}, {"name": "Y", "value": "$(X)" * 100_000}]
-    assert starts(command=[references, "ray " * 100_000, "-a " * 100_000], env=env) == []
+    words = [references, "ray " * 100_000, "-a " * 100_000]
+    assert starts(command=words[1:], env=env) == []
+    assert starts(command=["$(" * 500_000, "start"], env=env) == []
+    # No real command has so many references, so it may run anything.
+    assert starts(command=words, env=env) == ["command"]
+    doubling = [{"name": f"X{n}", "value": f"$(X{n + 1})" * 2} for n in range(10_000)]
+    assert starts(command=["$(X0)"], env=doubling) == []
