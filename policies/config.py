@@ -33,10 +33,8 @@ from policies.documents.patterns import matches_any_or_all
 from policies.expressions import OWN, Expressions, OwnRule, ProfileName
 from policies.model import NAMESPACE_LABELS, Mode, Profile, Rule, Violation
 from policies.problems import PolicyError, Problem, problems_in, unknown_rule
-from policies.registry import RULES, by_subject
+from policies.registry import RULE_IDS, RULES, by_subject
 from policies.rules.operator_made_pods import OperatorMadePods
-
-RULE_IDS = tuple(rule.id for rule in RULES)
 
 
 def _known_rule(name: str) -> str:

@@ -13,10 +13,9 @@ from policies.injection.targets import is_target, target_of
 from policies.model import Facts, Failure, Mutation
 from policies.ray.pod import Pod
 from policies.ray.workload import Kind, Workload
-from policies.registry import MUTATIONS
+from policies.registry import MUTATION_IDS, MUTATIONS
 
 _FOR_EVERY_CLUSTER = tuple(mutation for mutation in MUTATIONS if not mutation.needs_tls)
-_ORDER = tuple(mutation.id for mutation in MUTATIONS)
 
 
 def _mutations_of(kind: str) -> tuple[Mutation, ...]:
@@ -133,7 +132,7 @@ class _MutatedBuilder:
         if self.changed:
             changes = len(draft.changes)
             try:
-                write_hint(draft, self.changed, _ORDER, self.facts)
+                write_hint(draft, self.changed, MUTATION_IDS, self.facts)
             except UnreadableValueError as problem:
                 draft.leave(problem, changes)
         if draft.unreadable:

@@ -91,6 +91,7 @@ RESTRICTED: tuple[type[Rule], ...] = (
     KuberayAccepts,
 )
 RULES = BASELINE + RESTRICTED
+RULE_IDS = tuple(rule.id for rule in RULES)
 
 MUTATIONS: tuple[Mutation, ...] = (
     PodSecurity(),
@@ -106,6 +107,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     # and the pointers of the view would no longer match.
     RayTls(),
 )
+MUTATION_IDS = tuple(mutation.id for mutation in MUTATIONS)
 
 
 def by_subject(rules: Sequence[Rule]) -> Mapping[type, Sequence[Rule]]:

@@ -17,8 +17,8 @@ _BRACKET = re.compile(rb'(?:[^"\[\]{}]++|"(?:[^"\\]++|\\.)*+"?)*+([\[\]{}]|\Z)',
 # every third byte is such a character, and a review carries two objects: about 2**20 together.
 # Objects that are stored, and that KubeRay updates, stay far below.
 _BLOCK = re.compile(rb'(?:(?:[^"{\[,:]++|"(?:[^"\\]++|\\.)*+"?)*+[{\[,:]){1024}', re.DOTALL)
-_MOST_BLOCKS = 1024
-MAX_PARTS = 1024 * _MOST_BLOCKS
+_MAX_BLOCKS = 1024
+MAX_PARTS = 1024 * _MAX_BLOCKS
 
 
 def has_too_many_parts(content: bytes | bytearray) -> bool:
@@ -35,7 +35,7 @@ def has_too_many_parts(content: bytes | bytearray) -> bool:
         return False
     # Some of them may stand in strings, where they are harmless: count those outside.
     position = 0
-    for _ in range(_MOST_BLOCKS):
+    for _ in range(_MAX_BLOCKS):
         block = _BLOCK.match(content, position)
         if block is None:
             return False

@@ -1,4 +1,4 @@
-"""Server settings from `RAYWARDEN_*` variables; nothing else of it reads the environment."""
+"""Settings from `RAYWARDEN_*` variables; `environment` reads the others."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -243,8 +243,8 @@ def defaults() -> dict[str, Any]:
 def from_environment(*, strict: bool = False) -> Settings:
     """The settings in the environment; raises SetupError with every problem, one per line.
 
-    With `strict`, `unknown` variables are problems, too. The server is strict: an operator relies
-    on every variable they set.
+    With `strict`, variables that are not settings are problems, too. The server is strict: an
+    operator relies on every variable they set.
     """
     problems = list(unknown_variables()) if strict else []
     try:

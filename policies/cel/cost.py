@@ -8,11 +8,11 @@ of times too high for common expressions, and would refuse them on ordinary obje
 
 Nested loops over the input are not simply multiplied. If an inner loop walks a list inside the
 element of the outer loop, each list is walked once, so all rounds together are at most the elements
-of all such lists. `ValueBounds.repeats` counts how often the same part of the input can come up.
+of all such lists. `_ValueBounds.repeats` counts how often the same part of the input can come up.
 """
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from policies.cel.extent import VALUE, SizeBounds, SizeMeter
@@ -52,9 +52,7 @@ _EQUALITY = ("_==_", "_!=_")
 _SETS = ("sets.contains", "sets.equivalent", "sets.intersects")
 _OTHERS = ("@in", "_?_:_", "matches", "split", "replace", "join", "format")
 # An expression that calls any other function is refused: its cost is unknown.
-FUNCTIONS = frozenset(
-    (*_SAME_SIZE, *_CONSTANT_SIZE, *_OTHERS, *_EQUALITY, *_SELECTIONS, *_SETS),
-)
+FUNCTIONS = frozenset((*_SAME_SIZE, *_CONSTANT_SIZE, *_OTHERS, *_EQUALITY, *_SELECTIONS, *_SETS))
 
 
 def estimate(node: Node, variables: dict[str, SizeBounds], meter: SizeMeter) -> int:
@@ -122,7 +120,7 @@ class _CostEstimator:
     """Walks the tree once and adds up the cost of all nodes."""
 
     meter: SizeMeter
-    cost: int = field(default=0)
+    cost: int = 0
 
     def bounds_of(self, node: Node, scope: _Scope) -> _ValueBounds:
         """The bounds of the values of `node` in `scope`. Adds the cost of computing them."""

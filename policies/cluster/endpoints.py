@@ -18,7 +18,7 @@ MANAGED_BY_LABEL = "endpointslice.kubernetes.io/managed-by"
 # Kubernetes' controller writes the slices of every Service that has a selector, and owns them.
 CONTROLLER = "endpointslice-controller.k8s.io"
 # Anyone can create these objects, and their views stay in memory. No real one has as many ports.
-_MOST_PORTS = 256
+_MAX_PORTS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +33,13 @@ class LiveEndpoints:
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> "LiveEndpoints":
         """The view of an EndpointSlice or Endpoints object."""
-        ports = [port for port, _ in islice(endpoint_ports(document), _MOST_PORTS + 1)]
+        ports = [port for port, _ in islice(endpoint_ports(document), _MAX_PORTS + 1)]
         numbers = frozenset(port for port in ports if isinstance(port, int))
         return cls(
             name_of(document),
             service_of(document),
             numbers,
-            leads_anywhere=len(ports) > _MOST_PORTS,
+            leads_anywhere=len(ports) > _MAX_PORTS,
         )
 
     def leads_to(self, ports: Collection[int | str]) -> list[int]:

@@ -17,7 +17,7 @@ RAY_PORTS = (6379, 8265, 10001, 52365)
 SERVE_PORTS = (8000, 9000)
 # `is_public` runs for every Service in the cluster, whether or not it leads to Ray, so it reads
 # fewer.
-_MOST_RANGES_OF_A_SERVICE = 64
+_MAX_RANGES_OF_A_SERVICE = 64
 _INSTEAD = "set {}: ClusterIP and use kubectl port-forward, or an Ingress that authenticates"
 _RESTRICT = (
     "to keep a LoadBalancer, set loadBalancerSourceRanges or your cloud's annotation for an "
@@ -132,7 +132,7 @@ def is_public(document: Mapping[str, Any]) -> bool:
     """
     spec = as_dict(document.get("spec"))
     ranges = spec.get("loadBalancerSourceRanges")
-    too_many = isinstance(ranges, list) and len(ranges) > _MOST_RANGES_OF_A_SERVICE
+    too_many = isinstance(ranges, list) and len(ranges) > _MAX_RANGES_OF_A_SERVICE
     if too_many and spec.get("type") == "LoadBalancer":
         return True
     found = exposures(spec, annotations_of(document), ROOT)

@@ -251,8 +251,8 @@ def restriction(
     """What restricts the load balancer of a Service, as the controllers of `clouds` read it."""
     known = [_CLOUDS[name] for name in CLOUD_NAMES if name in clouds]
     undone_by: list[str] = []
-    for found, undoing in _restrictions(spec, annotations, known):
-        if found:
+    for is_restricted, undoing in _restrictions(spec, annotations, known):
+        if is_restricted:
             names = [mark.name for mark in undoing if mark.holds(spec, annotations)]
             if not names:
                 return Restriction(True)

@@ -21,7 +21,7 @@ QUOTA_KINDS = frozenset(
 # ACK's scheduler reads its ElasticQuotaTree only from this namespace.
 _TREE_NAMESPACE = "kube-system"
 # Quotas stay in memory; this is far above the accelerators that any of them limits.
-_MOST_RESOURCES = 64
+_MAX_RESOURCES = 64
 # The quotas with these scopes limit every Ray pod that has requests and no deadline. Other scopes
 # select only some of the pods (Kubernetes `ResourceQuotaScope`).
 _SCOPES_OF_ALL = frozenset({"NotBestEffort", "NotTerminating"})
@@ -72,7 +72,7 @@ def _leaves(name: str, spec: Mapping[str, Any]) -> Iterator[tuple[str, LiveQuota
 def _resources(limits: Iterable[str]) -> frozenset[str]:
     names = (name.removeprefix("requests.").removeprefix("limits.") for name in limits)
     known = (name for name in names if name == "memory" or is_accelerator(name))
-    return frozenset(islice(known, _MOST_RESOURCES))
+    return frozenset(islice(known, _MAX_RESOURCES))
 
 
 def _has_narrow_scope(spec: Mapping[str, Any]) -> bool:

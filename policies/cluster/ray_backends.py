@@ -7,7 +7,13 @@ from policies.cluster.add_ons import add_on_behind
 from policies.cluster.exposure import SERVE_PORTS
 from policies.cluster.routes import Backend
 from policies.cluster.serve import is_serve_alone
-from policies.cluster.state import LiveCluster, LiveService, NamespaceState, RayClusterLookup
+from policies.cluster.state import (
+    PORT_NAMES,
+    LiveCluster,
+    LiveService,
+    NamespaceState,
+    RayClusterLookup,
+)
 from policies.ray.membership import RAY_CLUSTER_LABEL
 from policies.ray.workload import LABEL_PREFIXES
 
@@ -15,7 +21,7 @@ from policies.ray.workload import LABEL_PREFIXES
 _HEAD = re.compile(r"([a-z0-9.-]+)-head-svc")
 _SERVE = re.compile(r"[a-z0-9.-]+-serve-svc")
 # The ports by which people usually mean Ray, besides those that RayClusterLookup knows.
-_USUAL_PORTS = (80, 443, *SERVE_PORTS, "client", "dashboard", "gcs", "gcs-server", "redis", "serve")
+_USUAL_PORTS = frozenset({80, 443, *SERVE_PORTS, *PORT_NAMES, "serve"})
 # GCS and Ray Client. With mTLS they ask every client for a certificate. The dashboard and its
 # agents never speak TLS.
 _TLS_PORTS = (6379, 10001)

@@ -15,7 +15,7 @@ ALL_ACCOUNTS = ("system:serviceaccounts", "system:authenticated")
 _ACCOUNTS_OF = "system:serviceaccounts:"
 # RoleBindings stay in memory, and anyone with rights in a namespace can create some. Real ones have
 # a few subjects, and the API server accepts no longer names of service accounts.
-_MOST_SUBJECTS = 256
+_MAX_SUBJECTS = 256
 _LONGEST_NAME = 600
 
 
@@ -131,7 +131,7 @@ class RbacBinding:
 
         More than 256 subjects are not read.
         """
-        read = islice(dict_items(document.get("subjects")), _MOST_SUBJECTS)
+        read = islice(dict_items(document.get("subjects")), _MAX_SUBJECTS)
         binding = cls.of({**document, "subjects": [subject for _, subject in read]})
         users = filter(_is_account, binding.users)
         groups = filter(_is_group_of_accounts, binding.groups)

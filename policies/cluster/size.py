@@ -5,7 +5,8 @@ from typing import Any
 
 from policies.cluster.related_object import RelatedObject
 from policies.documents.metadata import metadata_of
-from policies.documents.untyped import as_dict
+from policies.documents.untyped import as_dict, list_length
+from policies.ray.pod import CONTAINER_LISTS
 from policies.ray.workload import Workload
 
 # Several times the size of the largest known Ray clusters.
@@ -18,7 +19,6 @@ MAX_RELATED_VALUES = 250_000
 # About what etcd stores in one object (1.5 MiB by default).
 MAX_CHARACTERS = 1_500_000
 
-_CONTAINER_LISTS = ("containers", "initContainers", "ephemeralContainers")
 # The API server writes these, and no rule reads them.
 _NOT_COUNTED = ("managedFields",)
 
@@ -50,8 +50,8 @@ def _has_too_many_groups(workload: Workload) -> bool:
     spec = workload.cluster.spec if workload.cluster else {}
     network_policy = as_dict(spec.get("networkPolicy"))
     return (
-        _length(spec.get("workerGroupSpecs")) > MAX_GROUPS
-        or _length(network_policy.get("workerGroups")) > MAX_GROUPS
+        list_length(spec.get("workerGroupSpecs")) > MAX_GROUPS
+        or list_length(network_policy.get("workerGroups")) > MAX_GROUPS
     )
 
 
@@ -59,8 +59,8 @@ def _has_too_many_containers(workload: Workload) -> bool:
     # Counts the raw lists: building a view of each container is the work this check prevents.
     containers = 0
     for pod in workload.pods:
-        for name in _CONTAINER_LISTS:
-            containers += _length(pod.spec.get(name))
+        for name in CONTAINER_LISTS:
+            containers += list_length(pod.spec.get(name))
     return containers > MAX_CONTAINERS
 
 
@@ -84,7 +84,3 @@ def _excess_of_values(document: Mapping[str, Any], max_values: int) -> str:
         if values > max_values:
             return "values"
     return "characters" if characters > MAX_CHARACTERS else ""
-
-
-def _length(value: Any) -> int:
-    return len(value) if isinstance(value, list) else 0

@@ -32,17 +32,16 @@ from policies.ray.workload import TLS_LABEL, TLS_MANAGED, Group, Workload
 _NONE: Mapping[str, Any] = {}
 # Anyone with rights in a namespace can create these objects, and their views stay in memory, so
 # each is capped far above real use.
-_MOST_GROUPS = 256
+_MAX_GROUPS = 256
 _LARGEST_LABELS = 262144
-_MOST_LABELS = 64
-_MOST_PORTS = 256
+_MAX_LABELS = 64
+_MAX_PORTS = 256
 # The most objects of a namespace that one request has time to compare.
 MAX_COMPARISONS = 20_000
 # Ranges, numbers and names of ports in the view of a RayCluster.
 _LARGEST_TRAFFIC = 4096
-# The longest annotation of a RayCluster that is kept.
 # The names that KubeRay gives to the ports of its head Service.
-_PORT_NAMES = frozenset({"client", "dashboard", "gcs", "gcs-server", "redis"})
+PORT_NAMES = frozenset({"client", "dashboard", "gcs", "gcs-server", "redis"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +98,7 @@ class LiveCluster:
 def _traffic_of(workload: Workload) -> ClusterTraffic | None:
     """The traffic of a RayCluster; None if its view would take too much memory."""
     groups = as_dict(workload.document.get("spec")).get("workerGroupSpecs")
-    if isinstance(groups, list) and len(groups) >= _MOST_GROUPS:
+    if isinstance(groups, list) and len(groups) >= _MAX_GROUPS:
         return None
     traffic = ClusterTraffic.of(workload)
     labels = [group.party.labels for group in traffic.groups]
@@ -117,10 +116,10 @@ def ports_of(workload: Workload) -> frozenset[int | str]:
     """The ports its author moved away from Ray's defaults, and the names given to Ray's ports."""
     groups = workload.cluster.groups if workload.cluster else ()
     moved = set[int]()
-    for group in islice(groups, _MOST_GROUPS):
+    for group in islice(groups, _MAX_GROUPS):
         moved |= moved_ports(group)
         moved.update(_workers_in_place_of_serve(group))
-    names = islice(_port_names(workload, moved.union(RAY_PORTS)), _MOST_PORTS)
+    names = islice(_port_names(workload, moved.union(RAY_PORTS)), _MAX_PORTS)
     return frozenset(moved.difference(RAY_PORTS)).union(names)
 
 
@@ -163,12 +162,12 @@ class LiveService:
         if spec.get("type") == "ExternalName":
             selector, external_name = {}, as_str(spec.get("externalName")).removesuffix(".")
         ports = _target_ports(spec.get("ports"))
-        too_large = len(selector) > _MOST_LABELS or _is_longer(spec.get("ports"), _MOST_PORTS)
+        too_large = len(selector) > _MAX_LABELS or _is_longer(spec.get("ports"), _MAX_PORTS)
         if too_large:
             ports |= {port: port for port in RAY_PORTS}
         return cls(
             name=name_of(document),
-            selector=dict(islice(selector.items(), _MOST_LABELS)),
+            selector=dict(islice(selector.items(), _MAX_LABELS)),
             ports=ports,
             public=too_large or is_public(document),
             external_name=external_name,
@@ -182,7 +181,7 @@ def _is_longer(value: Any, limit: int) -> bool:
 def _target_ports(ports: Any) -> dict[int | str, int | str]:
     """The target of each TCP port, by the port's number and by its name."""
     targets: dict[int | str, int | str] = {}
-    for _, port in islice(dict_items(ports), _MOST_PORTS):
+    for _, port in islice(dict_items(ports), _MAX_PORTS):
         number, name, target = port.get("port"), as_str(port.get("name")), port.get("targetPort")
         if not isinstance(number, int) or port.get("protocol") not in (None, "", "TCP"):
             continue
@@ -267,7 +266,7 @@ class RayClusterLookup:
         """Ray's default ports, and the moved ports and port names of the live clusters."""
         defaults: frozenset[int | str] = frozenset(RAY_PORTS)
         # Without a cluster, these names say nothing: other software uses them too.
-        names = _PORT_NAMES if self._clusters else frozenset[str]()
+        names = PORT_NAMES if self._clusters else frozenset[str]()
         moved = (cluster.ports for cluster in self._clusters if cluster.ports)
         return defaults.union(names, *moved)
 

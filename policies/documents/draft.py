@@ -33,7 +33,7 @@ class Draft:
     """The changed object, and the changes that turn the original into it.
 
     Copy on write: the original document is never modified, unknown fields survive, and only the
-    containers on the path to a change are copied. Missing parents are created, ``null`` counts as
+    containers on the path to a change are copied. Missing parents are created, null counts as
     missing, and a change that changes nothing is not recorded. Applying the changes to the original
     therefore always gives `document`. Values passed in are not modified either: the changes contain
     them unchanged.

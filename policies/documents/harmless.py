@@ -3,7 +3,7 @@
 from typing import Any
 
 # Comparing with more values would take longer than judging another one.
-_MOST = 4
+_MAX_VALUES = 4
 
 
 class Harmless(list[Any]):
@@ -15,5 +15,5 @@ class Harmless(list[Any]):
 
     def remember(self, value: Any) -> None:
         """Keep `value`, unless there are many already."""
-        if len(self) < _MOST:
+        if len(self) < _MAX_VALUES:
             self.append(value)

@@ -1,4 +1,4 @@
-"""The metadata of a Kubernetes object: its name, namespace, labels, annotations and owners.
+"""The metadata of a Kubernetes object: its name, namespace, uid, labels, annotations, owners.
 
 The functions accept any document, also a pod template: a field that is missing or has the wrong
 type reads as empty.
@@ -48,6 +48,16 @@ def name_of(document: Mapping[str, Any]) -> str:
 def namespace_of(document: Mapping[str, Any]) -> str:
     """`metadata.namespace`."""
     return as_str(metadata_of(document).get("namespace"))
+
+
+def uid_of(document: Mapping[str, Any]) -> str:
+    """`metadata.uid`."""
+    return as_str(metadata_of(document).get("uid"))
+
+
+def resource_version_of(document: Mapping[str, Any]) -> str:
+    """`metadata.resourceVersion`."""
+    return as_str(metadata_of(document).get("resourceVersion"))
 
 
 def labels_of(document: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -13,7 +13,6 @@ Operation = dict[str, Any]
 # time and half more memory than the whole spec, although that makes the answer three times as long.
 _MANY = 10
 
-
 # `insert` adds several elements to a list.
 Verb = Literal["add", "replace", "remove", "insert"]
 # What was done, at which object or list, to which member or index; the new value or values; the

@@ -242,7 +242,7 @@ class _Open:
             )
             raise _error(event, message)
         self.key = key_text(value)
-        self.is_merge = _is_merge_key(event)
+        self.is_merge = is_merge_key(event)
         if self.key in self.value:
             raise _error(event, f"duplicate key {self.key}")
 
@@ -269,7 +269,7 @@ class _Open:
                 self.value.setdefault(name, item)  # type: ignore[union-attr]  # a mapping
 
 
-def _is_merge_key(event: Any) -> bool:
+def is_merge_key(event: Any) -> bool:
     """True for a plain `<<`; with quotes it is the name of a field (go-yaml `isMerge`)."""
     if not isinstance(event, yaml.ScalarEvent) or event.value != "<<":
         return False

@@ -33,6 +33,11 @@ def str_items(value: Any) -> Sequence[tuple[int, str]]:
     return [item for item in enumerate(value) if isinstance(item[1], str)]
 
 
+def list_length(value: Any) -> int:
+    """The length of a list; 0 for everything else."""
+    return len(value) if isinstance(value, list) else 0
+
+
 def clipped(text: str, limit: int = 100) -> str:
     """`text` for a message, cut after `limit` characters.
 

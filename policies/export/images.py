@@ -18,7 +18,6 @@ from policies.ray.version import RayVersion, ray_version
 from policies.rules.pinned_images import PinnedImages
 from policies.rules.ray_version_floor import FIXED, RayVersionFloor
 
-_CONTAINER = "string(c.title)"
 _IMAGE = "string(c.image)"
 # A word of a tag stands between separators or at an end.
 _MOVES = """

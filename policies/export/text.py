@@ -13,7 +13,8 @@ _CLASS = re.compile(r"\[(!?)(\]?[^]]*)\]")
 # A dollar can also be the end of a regular expression.
 _PIECE = re.compile(r"\$(?:([a-z_]+)|\{([a-z_]+)\})")
 _OBJECT = re.compile(r"\bobject\b")
-_VARIABLE = re.compile(r"\bvariables\.(\w+)")
+# A use of a variable of an admission policy, and its name.
+VARIABLE = re.compile(r"\bvariables\.(\w+)")
 _ONE_LINE = (
     '[string($text).replace("\\n", " ")]'
     '.map(t, t.size() > 100 ? t.substring(0, 100) + "..." : t)[0]'
@@ -32,7 +33,7 @@ def cel(template: str, **pieces: str) -> str:
 
 def of_stored_object(expression: str) -> str:
     """An expression over `object` and its variables as one over `oldObject` and its variables."""
-    return _VARIABLE.sub(r"variables.\1Before", _OBJECT.sub("oldObject", expression))
+    return VARIABLE.sub(r"variables.\1Before", _OBJECT.sub("oldObject", expression))
 
 
 def literal(value: str) -> str:

@@ -1,7 +1,6 @@
 """A rule as ValidatingAdmissionPolicy and its bindings."""
 
 import inspect
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ from policies.export.bindings import LABELS, bindings
 from policies.export.check import Check, Context
 from policies.export.conditions import conditions
 from policies.export.table import checks_of
-from policies.export.text import cel, literal, of_stored_object
+from policies.export.text import VARIABLE, cel, literal, of_stored_object
 from policies.export.view import Variable, view
 from policies.model import Profile, Rule
 
@@ -26,7 +25,7 @@ _RESOURCES: Sequence[tuple[str, Sequence[str], Sequence[str]]] = (
     ("apps", _APPS, ("CREATE", "UPDATE")),
     ("batch", ("jobs", "cronjobs"), ("CREATE", "UPDATE")),
 )
-# CEL needs some seconds for more. RayWarden refuses large objects as well (`policies.size`).
+# CEL needs some seconds for more. RayWarden refuses large objects, too (`policies.cluster.size`).
 _TOO_LARGE = "the object has too many worker groups or containers to be checked"
 _ADDED = """
 [object.?spec.?workerGroupSpecs, object.?spec.?rayClusterSpec.?workerGroupSpecs,
@@ -36,7 +35,6 @@ _ADDED = """
     size(g.?template.?spec.?containers.orValue([])) > 50)) ? [$large]
 : variables.findings.filter(f, !(f in variables.findingsBefore))
 """
-_USED = re.compile(r"\bvariables\.(\w+)")
 # The API server shows no message with more than 5,120 bytes.
 _MESSAGE = """
 "$rule: " + [variables.added.map(f, f.split("\\t")[0]).join("; ")].map(t,
@@ -120,10 +118,10 @@ def excluded_namespaces() -> dict[str, Any]:
 
 def needed(variables: Sequence[Variable], expression: str) -> list[Mapping[str, str]]:
     """The variables that `expression` uses, directly or through others, in their order."""
-    used = set(_USED.findall(expression))
+    used = set(VARIABLE.findall(expression))
     for variable in reversed(variables):
         if variable.name in used:
-            used.update(_USED.findall(variable.expression))
+            used.update(VARIABLE.findall(variable.expression))
     return [
         {"name": variable.name, "expression": variable.expression}
         for variable in variables

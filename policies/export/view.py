@@ -34,6 +34,7 @@ from policies.injection.contract import (
     TLS_VOLUME,
 )
 from policies.ray.membership import CLAIM_LABELS
+from policies.ray.pod import CONTAINER_LISTS
 from policies.ray.ray_start import RAY_START
 
 KUBERAY_KINDS = ("RayCluster", "RayJob", "RayService", "RayCronJob")
@@ -167,7 +168,6 @@ variables.cluster.$place.hasValue() && size(variables.cluster.$place.value()) > 
       "context": variables.cluster.$place.?securityContext.orValue({}),
       "image": variables.cluster.$place.?image.orValue("")$more}])}] : []
 """
-_LISTS = ("containers", "initContainers", "ephemeralContainers")
 _OPTION_PLACES = (
     ("autoscaler", "?autoscalerOptions", "autoscalerOptions"),
     ("ray-history-collector", "?historyServerOptions.?collectorOptions", "collectorOptions"),
@@ -233,7 +233,9 @@ def _own(marker: bool, repositories: bool) -> Iterator[tuple[str, str]]:
     name = one_line("c.name")
     of_image = repository('c.?image.orValue("")')
     more = f', "repository": dyn({of_image})' if repositories else ""
-    containers = " + ".join(cel(_CONTAINERS, list=each, name=name, more=more) for each in _LISTS)
+    containers = " + ".join(
+        cel(_CONTAINERS, list=each, name=name, more=more) for each in CONTAINER_LISTS
+    )
     yield "podsOnly", cel(_PODS_ONLY, later=later, containers=containers)
     options = [_option(*option, repositories) for option in _OPTION_PLACES]
     yield "pods", " + ".join(["variables.podsOnly", *options])

@@ -11,7 +11,7 @@ from policies.injection.contract import (
     is_completed_later,
 )
 from policies.model import Facts
-from policies.ray.auth import uses_kubernetes_tokens
+from policies.ray.auth import KUBERNETES_TOKENS, uses_kubernetes_tokens
 from policies.ray.dashboard_proxy import has_dashboard_proxy
 from policies.ray.pod import Pod, PodRole
 from policies.ray.workload import Workload
@@ -29,16 +29,14 @@ def needs_token(pod: Pod, workload: Workload) -> bool:
     The autoscaler changes the RayCluster through the Kubernetes API.
     """
     cluster = workload.cluster
-    if cluster and as_dict(cluster.spec.get("authOptions")).get("enableK8sTokenAuth") is True:
+    if cluster and cluster.kubernetes_tokens:
         return True
     if pod.role is PodRole.HEAD:
         if cluster and cluster.autoscaling:
             return True
         if pod.container("autoscaler"):
             return True
-    return any(
-        "RAY_ENABLE_K8S_TOKEN_AUTH" in container.variables.names for container in pod.ray_containers
-    )
+    return any(KUBERNETES_TOKENS in container.variables.names for container in pod.ray_containers)
 
 
 def has_token(pod: Pod) -> bool:
@@ -57,7 +55,7 @@ def can_use_api(pod: Pod, workload: Workload, facts: Facts) -> bool:
     """The pod has a token for the Kubernetes API, or will have one when it starts."""
     cluster = workload.cluster
     # KubeRay then mounts a token whatever the field says (`configureTokenAuth`, KubeRay 1.7).
-    if cluster and as_dict(cluster.spec.get("authOptions")).get("enableK8sTokenAuth") is True:
+    if cluster and cluster.kubernetes_tokens:
         return True
     chosen = pod.spec.get("automountServiceAccountToken")
     if chosen is not None:

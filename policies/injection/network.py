@@ -35,11 +35,11 @@ def planned_isolation(workload: Workload, facts: Facts) -> PlannedIsolation:
 def _planned_isolation(workload: Workload, facts: Facts) -> PlannedIsolation:
     if workload.cluster is None:
         return PlannedIsolation()
-    kuberays = workload.cluster.spec.get("networkPolicy")
+    of_kuberay = workload.cluster.spec.get("networkPolicy")
     # Where KubeRay leaves ingress open (DenyAllEgress), RayWarden closes it.
     dropped = facts.namespace_state.kuberay.drops_network_policy
-    if kuberay_closes(kuberays) and not dropped:
-        return PlannedIsolation(kuberay=kuberays)
+    if kuberay_closes(of_kuberay) and not dropped:
+        return PlannedIsolation(kuberay=of_kuberay)
     if is_opted_out(workload, facts):
         return PlannedIsolation()
     is_cluster = workload.kind == "RayCluster"

@@ -60,9 +60,9 @@ def _switch(
 def _restart_policies(cluster: ClusterSpec) -> Iterator[NotAccepted]:
     for group in cluster.groups:
         if as_str(group.pod.spec.get("restartPolicy")) not in ("", "Never"):
-            message = "with version 2 of the autoscaler"
             yield NotAccepted(
-                f"KubeRay refuses a restartPolicy of the {group.title} other than Never {message}",
+                f"KubeRay refuses a restartPolicy of the {group.title} other than Never with "
+                "version 2 of the autoscaler",
                 group.pod.spec_pointer / "restartPolicy",
                 "set restartPolicy: Never",
             )

@@ -20,17 +20,17 @@ _ORDER = ("DeleteWorkers", "DeleteCluster", "DeleteSelf")
 _OF_CLUSTER = ("DeleteCluster", "DeleteWorkers")
 _LEGACY = ("onSuccess", "onFailure")
 
-Rules = Iterator[NotAccepted]
+Refusals = Iterator[NotAccepted]
 
 
 def deletion_refusals(
     spec: Mapping[str, Any], place: Pointer, autoscaling: bool, kuberay: KubeRayOperator
-) -> Rules:
+) -> Refusals:
     """Everything that is wrong with what is deleted after the job; `spec` is its spec."""
-    shuts_down = spec.get("shutdownAfterJobFinishes") is True
+    shuts_down = spec.get(_SHUTDOWN) is True
     ttl = as_int(spec.get("ttlSecondsAfterFinished")) or 0
     if ttl > 0 and not shuts_down:
-        message = "KubeRay refuses ttlSecondsAfterFinished without shutdownAfterJobFinishes"
+        message = f"KubeRay refuses ttlSecondsAfterFinished without {_SHUTDOWN}"
         yield NotAccepted(message, place / _SHUTDOWN, f"set {_SHUTDOWN}: true")
     where = place / "deletionStrategy"
     if not isinstance(spec.get("deletionStrategy"), dict):
@@ -48,48 +48,52 @@ def deletion_refusals(
         policy = as_str(as_dict(strategy[name]).get("policy"))
         yield from _legacy(name, policy, where, selects, autoscaling)
         if shuts_down and policy == "DeleteNone":
-            message = f"KubeRay refuses DeleteNone in {name} beside shutdownAfterJobFinishes"
-            yield NotAccepted(message, where / name, "remove shutdownAfterJobFinishes")
+            message = f"KubeRay refuses DeleteNone in {name} beside {_SHUTDOWN}"
+            yield NotAccepted(message, where / name, f"remove {_SHUTDOWN}")
     rules = list(dict_items(strategy.get("deletionRules")))
     for index, rule in rules:
         yield from _rule(rule, where / "deletionRules" / index, selects, autoscaling)
     yield from _order(rules, where / "deletionRules")
 
 
-def _combination(strategy: Mapping[str, Any], where: Pointer, shuts_down: bool) -> Rules:
+def _combination(strategy: Mapping[str, Any], where: Pointer, shuts_down: bool) -> Refusals:
     """The two ways to write a strategy, of which KubeRay takes one."""
     legacy = [name for name in _LEGACY if strategy.get(name) is not None]
     if strategy.get("deletionRules"):
         if shuts_down:
-            message = "KubeRay refuses deletionRules beside shutdownAfterJobFinishes"
-            yield NotAccepted(message, where / "deletionRules", "remove shutdownAfterJobFinishes")
+            message = f"KubeRay refuses deletionRules beside {_SHUTDOWN}"
+            yield NotAccepted(message, where / "deletionRules", f"remove {_SHUTDOWN}")
         if legacy:
             message = f"KubeRay refuses deletionRules beside {' and '.join(legacy)}"
             yield NotAccepted(message, where, f"remove {legacy[0]}, and write a rule in its place")
     elif len(legacy) < len(_LEGACY):
-        message = "KubeRay refuses deletionStrategy without deletionRules, or onSuccess and "
-        yield NotAccepted(message + "onFailure", where, "write deletionRules")
+        message = (
+            "KubeRay refuses deletionStrategy without deletionRules, or onSuccess and onFailure"
+        )
+        yield NotAccepted(message, where, "write deletionRules")
 
 
-def _legacy(name: str, policy: str, where: Pointer, selects: bool, autoscaling: bool) -> Rules:
+def _legacy(name: str, policy: str, where: Pointer, selects: bool, autoscaling: bool) -> Refusals:
     if not policy:
         message = f"KubeRay refuses {name} of deletionStrategy without policy"
         yield NotAccepted(message, where / name, "add policy")
     yield from _unfit(policy, f"in {name}", where / name / "policy", selects, autoscaling)
 
 
-def _rule(rule: Mapping[str, Any], where: Pointer, selects: bool, autoscaling: bool) -> Rules:
+def _rule(rule: Mapping[str, Any], where: Pointer, selects: bool, autoscaling: bool) -> Refusals:
     condition = as_dict(rule.get("condition"))
     stated = [name for name in ("jobStatus", "jobDeploymentStatus") if condition.get(name)]
     if len(stated) != 1:
-        message = "KubeRay refuses a deletion rule without exactly one of jobStatus and "
-        message += "jobDeploymentStatus"
+        message = (
+            "KubeRay refuses a deletion rule without exactly one of jobStatus and "
+            "jobDeploymentStatus"
+        )
         yield NotAccepted(message, where / "condition", "write one of the two")
     policy = as_str(rule.get("policy"))
     yield from _unfit(policy, "in a deletion rule", where / "policy", selects, autoscaling)
 
 
-def _unfit(policy: str, title: str, where: Pointer, selects: bool, autoscaling: bool) -> Rules:
+def _unfit(policy: str, title: str, where: Pointer, selects: bool, autoscaling: bool) -> Refusals:
     """What a policy cannot delete."""
     if selects and policy in _OF_CLUSTER:
         message = f"KubeRay refuses {policy} {title} beside clusterSelector"
@@ -99,8 +103,8 @@ def _unfit(policy: str, title: str, where: Pointer, selects: bool, autoscaling: 
         yield NotAccepted(message, where, "set policy: DeleteCluster")
 
 
-def _order(rules: list[tuple[int, Mapping[str, Any]]], where: Pointer) -> Rules:
-    """Rules that say the same twice, or delete the job before its cluster."""
+def _order(rules: list[tuple[int, Mapping[str, Any]]], where: Pointer) -> Refusals:
+    """Refusals that say the same twice, or delete the job before its cluster."""
     times: dict[tuple[str, str], dict[str, int]] = {}
     for index, rule in rules:
         condition, policy = as_dict(rule.get("condition")), as_str(rule.get("policy"))

@@ -202,7 +202,7 @@ def _text_problem(node: Node, value: Any) -> str:
     if node.min_length is not None and len(value) < node.min_length:
         return "it is empty"
     if node.pattern and len(value) <= _MAX_MATCHED and not _matches(node.pattern, value):
-        return "it is no quantity" if "KMGTPE" in node.pattern else "it has a wrong form"
+        return "it is not a quantity" if "KMGTPE" in node.pattern else "it has a wrong form"
     return ""
 
 
@@ -213,7 +213,7 @@ def _number_problem(node: Node, value: Any) -> str:
         return f"it is less than {node.minimum:g}"
     limit = RANGES.get(node.format)
     if limit is not None and not -limit <= value < limit:
-        return f"it is no {node.format} number"
+        return f"it is not an {node.format} number"
     return ""
 
 

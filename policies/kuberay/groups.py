@@ -65,7 +65,7 @@ def _overrides(group: Group) -> Iterator[NotAccepted]:
         if not is_label_name(str(name)) or not is_label_value(as_str(value)):
             yield NotAccepted(
                 f"KubeRay refuses the label {clipped(str(name), 60)} of the {group.title}: "
-                "it is no label of Kubernetes",
+                "it is not a label of Kubernetes",
                 group.pointer / "labels" / str(name),
                 "write a name and a value that a label may have",
             )

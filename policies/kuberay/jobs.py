@@ -46,7 +46,7 @@ def job_refusals(workload: Workload, kuberay: KubeRayOperator) -> Iterator[NotAc
     yield from _mode(spec, place, cluster)
     yield from _runtime_environment(workload)
     if cluster and not kuberay.is_before(1, 6):
-        yield from no_kubernetes_tokens(workload.kind, cluster)
+        yield from owned_cluster_refusals(workload.kind, cluster)
 
 
 def _runtime_environment(workload: Workload) -> Iterator[NotAccepted]:
@@ -55,15 +55,15 @@ def _runtime_environment(workload: Workload) -> Iterator[NotAccepted]:
             continue
         content = environment.content
         if not is_placeholder(content) and not may_be_yaml_object(content):
-            message = f"KubeRay refuses {_ENVIRONMENT}: it is no YAML of an object"
+            message = f"KubeRay refuses {_ENVIRONMENT}: it is not the YAML of an object"
             remedy = "write an object, such as env_vars: {NAME: value}"
             yield NotAccepted(message, environment.pointer, remedy)
 
 
-def no_kubernetes_tokens(kind: str, cluster: ClusterSpec) -> Iterator[NotAccepted]:
-    """What KubeRay takes only in a RayCluster that no other object of Ray creates."""
+def owned_cluster_refusals(kind: str, cluster: ClusterSpec) -> Iterator[NotAccepted]:
+    """What KubeRay refuses in the RayCluster of another object, and accepts elsewhere."""
     kind = kind.replace("Cron", "")
-    if as_dict(cluster.spec.get("authOptions")).get("enableK8sTokenAuth") is True:
+    if cluster.kubernetes_tokens:
         yield NotAccepted(
             f"KubeRay (since 1.6) refuses authOptions.enableK8sTokenAuth in a {kind}",
             cluster.pointer / "authOptions" / "enableK8sTokenAuth",
@@ -143,7 +143,7 @@ def _cron(spec: Mapping[str, Any], kuberay: KubeRayOperator) -> Iterator[NotAcce
         message = "KubeRay (since 1.7) refuses a time zone in schedule"
         yield NotAccepted(message, place, "remove the time zone, and write it as timeZone")
     elif schedule and not is_placeholder(schedule) and not is_schedule(schedule):
-        message = "KubeRay refuses the schedule: it is no cron expression"
+        message = "KubeRay refuses the schedule: it is not a cron expression"
         remedy = 'write minute, hour, day, month and day of the week (0 to 6), such as "0 3 * * *"'
         yield NotAccepted(message, place, remedy)
     if not kuberay.is_before(1, 7):
@@ -154,5 +154,5 @@ def _time_zone(name: Any, place: Pointer) -> Iterator[NotAccepted]:
     if name == "":
         yield NotAccepted("KubeRay (since 1.7) refuses an empty timeZone", place, "remove timeZone")
     elif isinstance(name, str) and not is_placeholder(name) and not may_be_time_zone(name):
-        message = "KubeRay (since 1.7) refuses the timeZone: it is no name of a time zone"
+        message = "KubeRay (since 1.7) refuses the timeZone: it is not the name of a time zone"
         yield NotAccepted(message, place, "write a name such as Europe/Berlin or Etc/UTC")

@@ -105,7 +105,7 @@ def _labels(labels: Mapping[str, Any], owner: Pointer, title: str) -> Iterator[N
         if not is_label_name(str(name)) or not is_label_value(text):
             shown = printable(str(name), 60)
             yield NotAccepted(
-                f"the API server refuses {title}: {shown} is no label of Kubernetes",
+                f"the API server refuses {title}: {shown} is not a label of Kubernetes",
                 owner / "metadata" / "labels" / str(name),
                 "write a name and a value of at most 63 letters, digits, hyphens, dots and "
                 "underscores",

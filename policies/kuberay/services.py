@@ -8,7 +8,7 @@ from typing import Any
 
 from policies.documents.pointer import ROOT, Pointer
 from policies.documents.untyped import as_dict, as_str
-from policies.kuberay.jobs import no_kubernetes_tokens
+from policies.kuberay.jobs import owned_cluster_refusals
 from policies.kuberay.problem import NotAccepted
 from policies.kuberay.values import as_int, is_placeholder, is_positive_duration
 from policies.ray.operator import KubeRayOperator
@@ -26,7 +26,7 @@ def service_refusals(workload: Workload, kuberay: KubeRayOperator) -> Iterator[N
     timeout = as_str(workload.annotations.get(_TIMEOUT))
     if timeout and not is_placeholder(timeout) and not is_positive_duration(timeout):
         yield NotAccepted(
-            f"KubeRay refuses the annotation {_TIMEOUT}: it is no duration above 0",
+            f"KubeRay refuses the annotation {_TIMEOUT}: it is not a duration above 0",
             ROOT / "metadata" / "annotations" / _TIMEOUT,
             f"set {_TIMEOUT}: 30m",
         )
@@ -44,7 +44,7 @@ def service_refusals(workload: Workload, kuberay: KubeRayOperator) -> Iterator[N
             "KubeRay refuses a name of headService in a RayService", place, "remove name"
         )
     if not kuberay.is_before(1, 6):
-        yield from no_kubernetes_tokens(workload.kind, cluster)
+        yield from owned_cluster_refusals(workload.kind, cluster)
 
 
 def _upgrade(

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
 from policies.documents.draft import Draft
-from policies.documents.untyped import as_dict, as_str
+from policies.documents.untyped import as_dict, as_str, list_length
 from policies.injection.token_choice import Auth, TokenChoice, is_ours, token_choice
 from policies.model import MEMBERS, Facts, Mutation
 from policies.ray.auth import has_token_mode, missing_authentication, missing_token_mount
@@ -94,14 +94,9 @@ def _complete_container(draft: Draft, container: Container, ray: Container) -> N
     missing = missing_authentication(container, ray)
     if not missing:
         return
-    draft.insert(container.pointer, "env", _length(container, "env"), list(map(dict, missing)))
+    variables = list_length(container.raw.get("env"))
+    draft.insert(container.pointer, "env", variables, list(map(dict, missing)))
     mount = missing_token_mount(container, ray)
     if mount is not None:
-        draft.insert(
-            container.pointer, "volumeMounts", _length(container, "volumeMounts"), [dict(mount)]
-        )
-
-
-def _length(container: Container, field: str) -> int:
-    value = container.raw.get(field)
-    return len(value) if isinstance(value, list) else 0
+        mounts = list_length(container.raw.get("volumeMounts"))
+        draft.insert(container.pointer, "volumeMounts", mounts, [dict(mount)])

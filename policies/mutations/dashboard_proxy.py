@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 from policies.documents.draft import Draft
-from policies.documents.untyped import as_str, clipped
+from policies.documents.untyped import as_str, clipped, list_length
 from policies.injection import dashboard_proxy
 from policies.injection.dashboard_proxy import LOOPBACK, PORT, VOLUMES
 from policies.injection.token_choice import token_choice
@@ -132,18 +132,14 @@ def _put(
 ) -> None:
     present = pod.container(DASHBOARD_PROXY)
     if present is None:
-        number = _length(pod.spec.get("containers"))
+        number = list_length(pod.spec.get("containers"))
         draft.insert(pod.spec_pointer, "containers", number, [container])
     elif present.list_name == "containers" and present.raw != container:
         draft.replace(present.pointer, container)
     names = {as_str(volume.get("name")) for _, volume in pod.volumes}
     missing = [volume for volume in volumes if volume["name"] not in names]
-    draft.insert(pod.spec_pointer, "volumes", _length(pod.spec.get("volumes")), missing)
+    draft.insert(pod.spec_pointer, "volumes", list_length(pod.spec.get("volumes")), missing)
 
 
 def _annotate(draft: Draft, pod: Pod, text: str) -> None:
     draft.set(pod.pointer / "metadata" / "annotations", AUTHORIZATION_ANNOTATION, text)
-
-
-def _length(value: Any) -> int:
-    return len(value) if isinstance(value, list) else 0

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from policies.documents.draft import Draft
 from policies.documents.pointer import Pointer
-from policies.documents.untyped import as_str
+from policies.documents.untyped import as_str, list_length
 from policies.injection import contract, enroll_container
 from policies.model import MEMBERS, Facts, Mutation
 from policies.ray.pod import ENROLL_CONTAINER, Container, Pod, PodRole
@@ -118,7 +118,7 @@ def _put_parts(draft: Draft, pod: Pod, parts: _Parts, before: Pod | None) -> Non
         _mount(draft, container)
     names = {as_str(volume.get("name")) for _, volume in pod.volumes}
     volumes = [volume for volume in parts.volumes if volume["name"] not in names]
-    draft.insert(pod.spec_pointer, "volumes", _length(pod.spec.get("volumes")), volumes)
+    draft.insert(pod.spec_pointer, "volumes", list_length(pod.spec.get("volumes")), volumes)
     if parts.init_container:
         _put_first(draft, pod, parts)
 
@@ -143,12 +143,8 @@ def _mount(draft: Draft, container: Container) -> None:
             return
         if contract.is_tls_directory(mount.get("mountPath")):
             return
-    number = _length(container.raw.get("volumeMounts"))
+    number = list_length(container.raw.get("volumeMounts"))
     draft.insert(container.pointer, "volumeMounts", number, [dict(contract.TLS_MOUNT)])
-
-
-def _length(value: Any) -> int:
-    return len(value) if isinstance(value, list) else 0
 
 
 def _put_first(draft: Draft, pod: Pod, parts: _Parts) -> None:

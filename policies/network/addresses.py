@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
 # Parsing a CIDR takes microseconds, and a request has milliseconds. No real list is this long.
-MOST_RANGES = 1000
+MAX_RANGES = 1000
 # How many public addresses may be let in and still count as a restriction, by IP version.
 # An IPv4 /15: room for the /16 of a university, or for Google's load balancers and health checks
 # (35.191.0.0/16 and 130.211.0.0/22), beside the addresses of offices and VPNs. An IPv6 /40: the
 # registries give a site a /48 and a company of up to 192 sites a /40 (ARIN NRPM 6.5.8); an
 # Internet provider with all of its customers has a /32.
-_MOST_IPV4 = 2**17
-_MOST_IPV6 = 2**88
+_MAX_IPV4 = 2**17
+_MAX_IPV6 = 2**88
 # Networks that are not routed on the Internet (RFC 6890 and the IANA special-purpose registries).
 # 100.64.0.0/10 is what clouds and VPNs use behind NAT; 198.18.0.0/15 and 240.0.0.0/4 serve as pod
 # networks. 6to4 (2002::/16) and Teredo (2001::/32) are missing here: anyone can have an address
@@ -40,12 +40,12 @@ PRIVATE = (
     "fe80::/10",
 )
 # IPv4 addresses written as IPv6: mapped (RFC 4291) and translated (RFC 6052).
-_MAPPED = IPv6Network("::ffff:0:0/96")
+MAPPED = IPv6Network("::ffff:0:0/96")
 _TRANSLATED = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/96"))
 # What contains both prefixes for translated addresses: 64:ff9b::/96 and 64:ff9b:1::/48 (RFC 8215).
 _TRANSLATION = IPv6Network("64:ff9b::/47")
 
-_MAPPED_SPAN = (int(_MAPPED.network_address), int(_MAPPED.broadcast_address) + 1)
+_MAPPED_SPAN = (int(MAPPED.network_address), int(MAPPED.broadcast_address) + 1)
 _TRANSLATION_SPAN = (int(_TRANSLATION.network_address), int(_TRANSLATION.broadcast_address) + 1)
 
 # The first address of a span of addresses, and the one after its last. IPv4 addresses stand on the
@@ -70,7 +70,7 @@ class PublicAddresses:
         try:
             for block, exceptions in blocks:
                 count += 1 + len(exceptions)
-                if count > MOST_RANGES:
+                if count > MAX_RANGES:
                     return None
                 for span in _spans(block):
                     public += _without(span, _excluded(span, exceptions))
@@ -92,7 +92,7 @@ class PublicAddresses:
             mapped = max(0, min(end, after) - max(begin, first))
             ipv4 += mapped
             ipv6 += end - begin - mapped
-        return ipv4 <= _MOST_IPV4 and ipv6 <= _MOST_IPV6
+        return ipv4 <= _MAX_IPV4 and ipv6 <= _MAX_IPV6
 
 
 def has_few_addresses(ranges: Iterable[str]) -> bool:

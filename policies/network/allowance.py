@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv6Network, ip_network
 
+from policies.network.addresses import MAPPED
 from policies.network.ports import Ports, merged
 
 # The names of what pods reach outside the pod network.
@@ -30,8 +31,6 @@ _EVERYWHERE, _HERE = "*", "."
 _LONGEST = 300
 # Of the part of a label's name before the slash.
 _LONGEST_PREFIX = 253
-# IPv4 addresses written as IPv6: the API server refuses them.
-_MAPPED = IPv6Network("::ffff:0:0/96")
 _FORMS = "write NAMESPACE, NAMESPACE/LABEL=VALUE or CIDR, and :PORT,PORT after it"
 
 
@@ -112,7 +111,8 @@ def _cidr(text: str) -> str:
         network = ip_network(text, strict=False)
     except ValueError:
         raise AllowanceError(f"{text!r} is not an address or a CIDR") from None
-    if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
+    # The API server refuses these.
+    if isinstance(network, IPv6Network) and network.subnet_of(MAPPED):
         raise AllowanceError(f"{text!r} is an IPv4 address: write it as one, without brackets")
     return str(network)
 

@@ -19,7 +19,7 @@ MANAGED = "managed"
 # On a RayCluster: who else may connect, separated by blanks, in the form of `Allowance`.
 ALLOW_FROM_ANNOTATION = "raywarden.io/allow-from"
 # Anyone who may create a RayCluster writes the annotation, and each entry becomes a rule.
-MOST_ALLOWANCES = 20
+MAX_ALLOWANCES = 20
 LONGEST_ALLOW_FROM = 2000
 # The modes of a RayCluster's `spec.networkPolicy` with which KubeRay isolates ingress; the first
 # is the default.
@@ -31,11 +31,11 @@ class IsolationMode(IntEnum):
 
     # No NetworkPolicies.
     OFF = 0
-    # Ray's own ports are for members, KubeRay's operator and the submitter; the rest stays open.
+    # Only members, KubeRay's operator and the submitter reach Ray's own ports; others stay open.
     MEMBERS = 1
-    # All ports are.
+    # All ports are closed to others.
     DENY_INGRESS = 2
-    # All ports are, and the pods reach only what they need.
+    # All ports are closed to others, and the pods reach only what they need.
     DENY_ALL = 3
 
     @classmethod
@@ -93,7 +93,7 @@ class AllowFrom:
         if len(text) > LONGEST_ALLOW_FROM:
             return cls(is_too_large=True)
         words = text.split()
-        if len(words) > MOST_ALLOWANCES:
+        if len(words) > MAX_ALLOWANCES:
             return cls(is_too_large=True)
         allowances: list[Allowance] = []
         unreadable: list[tuple[str, str]] = []

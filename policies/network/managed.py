@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from policies.documents.metadata import annotations_of, labels_of, metadata_of, name_of
+from policies.documents.metadata import annotations_of, labels_of, metadata_of, name_of, uid_of
 from policies.documents.metadata import namespace_of as _namespace_of
 from policies.documents.untyped import as_dict, as_str, dict_items, larger
 from policies.network.isolation import (
@@ -37,12 +37,12 @@ MANAGED_BY = "raywarden"
 _KUBERAY_FIELDS = ("networkPolicy", "networkIsolation")
 # Values and characters of a spec; no real RayCluster comes near, and etcd stores 1.5 MiB at most.
 _LARGEST_SPEC = 500_000
-_MOST_GROUPS = 256
+_MAX_GROUPS = 256
 # Each span of ports becomes an entry of the written policy.
-_MOST_SPANS = 128
+_MAX_SPANS = 128
 # KubeRay gives pods the cluster's name as the value of a label: pods of a longer one cannot exist.
 _LONGEST_NAME = 63
-_MOST_OWNERS = 64
+_MAX_OWNERS = 64
 _NAME_STARTS = (PolicyNames.of("").pods, PolicyNames.of("").head)
 _FIELDS = ("podSelector", "policyTypes", "ingress", "egress")
 
@@ -76,7 +76,7 @@ class ManagedCluster:
         return cls(
             namespace=_namespace_of(document),
             name=name_of(document),
-            uid=as_str(metadata_of(document).get("uid")),
+            uid=uid_of(document),
             annotations=annotations,
             traffic=traffic or ClusterTraffic.of(_workload(small)),
             kuberay_isolates=any(kuberay_closes(spec.get(field)) for field in _KUBERAY_FIELDS),
@@ -121,7 +121,7 @@ class StoredNetworkPolicy:
             version=as_str(metadata.get("resourceVersion")),
             effect=_effect(as_dict(document.get("spec"))),
             labeled=labels_of(document).get(MANAGED_BY_LABEL) == MANAGED_BY,
-            owners=frozenset(islice(_owners(metadata), _MOST_OWNERS)),
+            owners=frozenset(islice(_owners(metadata), _MAX_OWNERS)),
             ended="deletionTimestamp" in metadata,
         )
 
@@ -184,7 +184,7 @@ def _workload(document: Mapping[str, Any]) -> Workload:
 
 def _is_large(spec: Mapping[str, Any]) -> bool:
     groups = spec.get("workerGroupSpecs")
-    many = isinstance(groups, list) and len(groups) >= _MOST_GROUPS
+    many = isinstance(groups, list) and len(groups) >= _MAX_GROUPS
     return many or larger(spec, _LARGEST_SPEC)
 
 
@@ -193,7 +193,7 @@ def _compact(traffic: ClusterTraffic) -> ClusterTraffic | None:
     metrics = merged(span for group in traffic.groups for span in group.metrics)
     public = merged(span for group in traffic.groups for span in group.public)
     parts: Sequence[Ports] = (metrics, public, traffic.own, traffic.dashboard, traffic.redis)
-    if sum(map(len, parts)) > _MOST_SPANS:
+    if sum(map(len, parts)) > _MAX_SPANS:
         return None
     pods = PodParty(traffic.namespace)
     group = GroupTraffic("pods", PodRole.HEAD, pods, (), (), metrics, public)

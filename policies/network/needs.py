@@ -19,8 +19,7 @@ from policies.network.parties import NAMESPACE_NAME, AddressParty, Outsiders, Pa
 from policies.network.policy import Direction, NetworkPolicy
 from policies.network.ports import Ports, merged, missing_from, shown
 from policies.network.ray_ports import span_of
-from policies.network.ray_traffic import SERVE_PORT, ClusterTraffic, GroupTraffic
-from policies.network.ray_traffic import port as only
+from policies.network.ray_traffic import SERVE_PORT, ClusterTraffic, GroupTraffic, only
 from policies.network.reachability import Policies
 from policies.ray.membership import ORIGIN_KIND_LABEL, ORIGIN_NAME_LABEL, RAY_CLUSTER_LABEL
 from policies.ray.pod import PodRole
@@ -33,7 +32,7 @@ _ANYWHERE = AddressParty()
 # KubeRay gives it to the pods that run a Serve proxy, and Services select them by it.
 _SERVES = {"ray.io/serve": "true"}
 # The ways of a group's needs besides those to other members.
-_MOST_OTHER_WAYS = 16
+_MAX_OTHER_WAYS = 16
 # Who connects from elsewhere: not members, submitters or KubeRay's operator.
 CLIENTS = Outsiders({RAY_CLUSTER_LABEL: "", ORIGIN_KIND_LABEL: "", **OPERATOR_LABELS})
 
@@ -104,7 +103,7 @@ def count_comparisons(traffic: ClusterTraffic, policies: Iterable[NetworkPolicy]
     """How many comparisons `closed_needs` makes at most, in about a microsecond each."""
     parts = sum(1 + policy.parts for policy in policies)
     groups = len(traffic.groups)
-    return groups * (groups + _MOST_OTHER_WAYS) * parts
+    return groups * (groups + _MAX_OTHER_WAYS) * parts
 
 
 def _closed(pod: PodParty, need: TrafficNeed, policies: Policies) -> Ports:

@@ -18,7 +18,7 @@ _RANDOM_PORTS = (range(10002, 20000), range(32768, 61000))
 # opens a few means other software, such as a metrics port on 15090.
 _FEW_PORTS = 16
 # The spans of addresses that one request has time to add up.
-_MOST_SPANS = 20_000
+_MAX_SPANS = 20_000
 
 
 def opening_rules(rules: Iterable[PolicyRule], ports: Collection[int]) -> list[PolicyRule]:
@@ -31,7 +31,7 @@ def opening_rules(rules: Iterable[PolicyRule], ports: Collection[int]) -> list[P
     opening = [rule for rule in reaching if rule.strangers is None]
     limited = [rule.strangers for rule in reaching if rule.strangers is not None]
     # A request has no time to sort that many, and no real namespace has them.
-    if sum(len(networks.spans) for networks in limited) > _MOST_SPANS:
+    if sum(len(networks.spans) for networks in limited) > _MAX_SPANS:
         return reaching
     return opening if PublicAddresses.union(limited).are_few else reaching
 

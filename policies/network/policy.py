@@ -12,7 +12,7 @@ from policies.documents.metadata import controller_of, name_of, namespace_of
 from policies.documents.pointer import ROOT, Pointer
 from policies.documents.selectors import Selector
 from policies.documents.untyped import as_dict, as_str, dict_items, larger, str_items
-from policies.network.addresses import MOST_RANGES, PublicAddresses
+from policies.network.addresses import MAX_RANGES, PublicAddresses
 from policies.network.parties import STRANGER, Certainty, Party
 from policies.network.peers import Peer
 from policies.network.ports import ALL_PORTS, PolicyPort, Ports, merged, ports_in
@@ -23,13 +23,13 @@ from policies.ray.membership import RAY_GROUP
 _LARGEST = 65536
 _LARGEST_SELECTOR = 4096
 # Rules, peers, ports, labels and values that a view keeps for a direction.
-_MOST_PARTS = 4096
+_MAX_PARTS = 4096
 # Rules for everyone or public networks, and spans of addresses, are added up in each request; real
 # policies have a few.
-_MOST_OPEN_RULES = 64
-_MOST_PORT_RANGES = 64
+_MAX_OPEN_RULES = 64
+_MAX_PORT_RANGES = 64
 # Subtracting exceptions from address ranges is expensive; real policies have a few.
-_MOST_EXCEPTIONS = 32
+_MAX_EXCEPTIONS = 32
 _NO_ADDRESSES = PublicAddresses()
 
 
@@ -167,7 +167,7 @@ def rules_of(entries: Any, direction: Direction, place: Pointer) -> tuple[Policy
     )
     opening = [rule for rule in rules if rule.is_open]
     spans = sum(len(rule.strangers.spans) for rule in opening if rule.strangers)
-    if len(opening) > _MOST_OPEN_RULES or spans > MOST_RANGES or _parts(rules) > _MOST_PARTS:
+    if len(opening) > _MAX_OPEN_RULES or spans > MAX_RANGES or _parts(rules) > _MAX_PARTS:
         return None
     return rules
 
@@ -191,7 +191,7 @@ def _isolated(spec: Mapping[str, Any]) -> frozenset[Direction]:
 def _strangers(rule: PolicyRule, entry: Mapping[str, Any]) -> PublicAddresses | None:
     """Who is let in of those that the policy's author does not know; None if it is everyone."""
     blocks = [peer.block for peer in rule.peers if peer.block]
-    if sum(len(block.exceptions) for block in blocks) > _MOST_EXCEPTIONS:
+    if sum(len(block.exceptions) for block in blocks) > _MAX_EXCEPTIONS:
         return None
     if rule.includes(STRANGER, "") is Certainty.YES:
         return None
@@ -212,7 +212,7 @@ def _tcp(ports: Sequence[PolicyPort]) -> Ports:
     if not ports or any(port.name and port.protocol == "TCP" for port in ports):
         return ALL_PORTS
     tcp = merged(port.numbers for port in ports if port.protocol == "TCP")
-    return tcp if len(tcp) <= _MOST_PORT_RANGES else ALL_PORTS
+    return tcp if len(tcp) <= _MAX_PORT_RANGES else ALL_PORTS
 
 
 def _controlling_ray_cluster(document: Mapping[str, Any]) -> tuple[str, str]:

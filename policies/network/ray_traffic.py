@@ -113,7 +113,7 @@ class ClusterTraffic:
         return self.groups[0] if self.groups else None
 
 
-def port(number: int) -> Ports:
+def only(number: int) -> Ports:
     """The set of one port."""
     return (range(number, number + 1),)
 
@@ -127,7 +127,7 @@ def _groups(workload: Workload, groups: Iterable[Group], namespace: str) -> Iter
             party=PodParty(namespace, labels, None, _port_names(group)),
             own=ports_on(group),
             random=_random_ports(group),
-            metrics=missing_from(own_ports(group), port(_metrics_port(group))),
+            metrics=missing_from(own_ports(group), only(_metrics_port(group))),
             public=_public_ports(group, serve),
             is_scraped=_is_scraped(group),
         )
@@ -189,11 +189,7 @@ def _dashboard(head: Group) -> Ports:
 def _reaches_api_server(spec: ClusterSpec | None) -> bool:
     if spec is None:
         return False
-    return (
-        spec.autoscaling
-        or has_dashboard_proxy(spec.head.pod)
-        or as_dict(spec.spec.get("authOptions")).get("enableK8sTokenAuth") is True
-    )
+    return spec.autoscaling or has_dashboard_proxy(spec.head.pod) or spec.kubernetes_tokens
 
 
 def _redis(workload: Workload, spec: ClusterSpec | None) -> Ports:

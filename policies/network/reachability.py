@@ -70,15 +70,6 @@ class Policies:
                     certainly += ports.certainly
         return Reach(merged(certainly), merged(possibly))
 
-    def admitting(
-        self, pod: PodParty, party: Party, protocol: str = "TCP"
-    ) -> Iterator[tuple[NetworkPolicy, PolicyRule, Ports]]:
-        """The ingress rules that may let a party reach the pod, with the ports they open."""
-        for policy in self.isolating(pod, Direction.INGRESS):
-            for rule in policy.rules(Direction.INGRESS):
-                if rule.includes(party, pod.namespace) is not Certainty.NO:
-                    yield policy, rule, _ports(rule, protocol, pod.port_names).possibly
-
 
 def connection(
     source: PodParty, by_source: Policies, target: PodParty, by_target: Policies

@@ -22,8 +22,7 @@ from policies.network.parties import NAMESPACE_NAME
 from policies.network.policy import Direction
 from policies.network.ports import Ports, merged, missing_from
 from policies.network.ray_ports import DASHBOARD_PORT, FIXED_PORTS, span_of
-from policies.network.ray_traffic import HEAD_METRICS, SERVE_PORT, ClusterTraffic
-from policies.network.ray_traffic import port as only
+from policies.network.ray_traffic import HEAD_METRICS, SERVE_PORT, ClusterTraffic, only
 from policies.ray.membership import (
     NODE_TYPE_LABEL,
     ORIGIN_KIND_LABEL,

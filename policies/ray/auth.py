@@ -39,8 +39,6 @@ _TOKEN_DIRECTORY = "/var/run/secrets/ray.io/serviceaccount"
 
 # `$$(NAME)` is an escape; Kubernetes does not expand it.
 _REFERENCE = re.compile(r"(?<!\$)\$\(([^()\s]+)\)")
-# RayConfig reads a boolean in this way.
-_TRUE = ("true", "1")
 # Writes files from a vault. Kubernetes cannot show their content, as with a Secret.
 _SECRETS_STORE = "secrets-store.csi.k8s.io"
 _FIELDS = ("fieldRef", "resourceFieldRef")
@@ -76,8 +74,13 @@ def uses_kubernetes_tokens(container: Container, cluster: ClusterSpec | None) ->
     """Ray asks the API server about each token, so no token of its own exists."""
     if KUBERNETES_TOKENS in container.variables.names:
         entries = container.variables.of(KUBERNETES_TOKENS)
-        return all(as_str(entry.get("value")).lower() in _TRUE for _, entry in entries)
+        return all(reads_as_true(entry) for _, entry in entries)
     return cluster is not None and cluster.kubernetes_tokens
+
+
+def reads_as_true(variable: Mapping[str, Any]) -> bool:
+    """Ray (`RayConfig`) reads an entry of `env` as a boolean that is true."""
+    return as_str(variable.get("value")).lower() in ("true", "1")
 
 
 def names_a_token(workload: Workload) -> bool:

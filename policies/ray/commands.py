@@ -10,7 +10,7 @@ from policies.ray.ray_start import REFERENCE
 # No real value needs more. Without bounds, a few variables that name each other could grow without
 # end.
 _MAX_ROUNDS = 4
-_MAXREFERENCES = 20
+_MAX_REFERENCES = 20
 _MAX_LITERAL = 1000
 _MAX_TEXT = 10_000
 
@@ -52,7 +52,7 @@ def substituted(text: str, containers: Sequence[Container]) -> str:
         if "$(" not in text:
             break
         longer = REFERENCE.sub(
-            lambda match: literal_of(match[1], containers) or match[0], text, _MAXREFERENCES
+            lambda match: literal_of(match[1], containers) or match[0], text, _MAX_REFERENCES
         )
         if longer == text or len(longer) > _MAX_TEXT:
             break

@@ -22,7 +22,7 @@ RAY_CONTAINER_NAMES = frozenset(
     {"autoscaler", "wait-gcs-ready", "ray-job-submitter", COLLECTOR_CONTAINER}
 )
 ENROLL_CONTAINER = "raywarden-enroll"
-_CONTAINER_LISTS = ("containers", "initContainers", "ephemeralContainers")
+CONTAINER_LISTS = ("containers", "initContainers", "ephemeralContainers")
 
 
 class PodRole(StrEnum):
@@ -119,7 +119,7 @@ class Pod:
     def containers(self) -> tuple[Container, ...]:
         """The containers, then the init containers, then the ephemeral containers."""
         containers: list[Container] = []
-        for list_name in _CONTAINER_LISTS:
+        for list_name in CONTAINER_LISTS:
             for index, raw in dict_items(self.spec.get(list_name)):
                 place = Pointer((*self.spec_pointer, list_name, index))
                 containers.append(Container(raw, place, list_name, self.title))

@@ -10,7 +10,7 @@ from policies.ray.accelerators import NOT_DEVICES, accelerators_in
 from policies.ray.workload import Workload
 
 # No node has more; each of them is named in every message.
-_MOST_ACCELERATORS = 8
+_MAX_ACCELERATORS = 8
 
 
 class NamespaceQuota(Rule):
@@ -64,4 +64,4 @@ def _accelerators(workload: Workload) -> list[str]:
         resources = container.raw.get("resources")
         if resources:
             names.update(accelerators_in(resources))
-    return sorted(map(clipped, names))[:_MOST_ACCELERATORS]
+    return sorted(map(clipped, names))[:_MAX_ACCELERATORS]

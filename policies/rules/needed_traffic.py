@@ -26,8 +26,7 @@ from policies.network.needs import CLIENTS, Closed, closed_needs, count_comparis
 from policies.network.policy import Direction, NetworkPolicy
 from policies.network.ports import common
 from policies.network.ray_ports import DASHBOARD_PORT
-from policies.network.ray_traffic import ClusterTraffic
-from policies.network.ray_traffic import port as only
+from policies.network.ray_traffic import ClusterTraffic, only
 from policies.network.reachability import Policies
 from policies.network.written import PolicyNames
 from policies.ray.kuberay import cluster_of
@@ -35,7 +34,7 @@ from policies.ray.membership import RAY_GROUP
 from policies.ray.workload import Workload
 
 # More findings do not help the reader. A cluster of many groups can have thousands.
-_MOST_FINDINGS = 20
+_MAX_FINDINGS = 20
 _PUBLIC_TYPES = ("LoadBalancer", "NodePort")
 _TOO_MANY = "these pods have too many NetworkPolicies to check what they close"
 
@@ -74,7 +73,7 @@ class NeededTraffic(Rule):
             yield self.unknown(_TOO_MANY, place, "delete NetworkPolicies that are not needed")
             return
         needs = closed_needs(traffic, Policies(policies), infrastructure(facts))
-        for closed in islice(needs, _MOST_FINDINGS):
+        for closed in islice(needs, _MAX_FINDINGS):
             message = (
                 f"NetworkPolicies close {closed.need.title} for the {closed.pods}: "
                 f"{closed.need.consequence}"
@@ -97,11 +96,11 @@ class NeededTraffic(Rule):
             return
         if related_object.kind == "NetworkPolicy":
             policy = NetworkPolicy(related_object.document)
-            yield from islice(self._check_policy(policy, facts), _MOST_FINDINGS)
+            yield from islice(self._check_policy(policy, facts), _MAX_FINDINGS)
         elif related_object.kind == "Service":
             yield from self._check_service(related_object, facts)
         else:
-            yield from islice(self._check_route(related_object, facts), _MOST_FINDINGS)
+            yield from islice(self._check_route(related_object, facts), _MAX_FINDINGS)
 
     def _check_policy(self, policy: NetworkPolicy, facts: Facts) -> Iterator[Violation]:
         """What the policy closes for live RayClusters, beside the other policies."""

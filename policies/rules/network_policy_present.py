@@ -30,7 +30,7 @@ from policies.ray.workload import Workload
 _INSIDE = "set from: [{podSelector: {}}]"
 _OTHER_PODS = "change the podSelector so that it does not match Ray's pods"
 # More names do not help the reader, and each can have 253 characters.
-_MOST_NAMES = 5
+_MAX_NAMES = 5
 
 
 class NetworkPolicyPresent(Rule):
@@ -152,8 +152,8 @@ class NetworkPolicyPresent(Rule):
 
 
 def _listed(names: Sequence[str]) -> str:
-    more = len(names) - _MOST_NAMES
-    listed = ", ".join(names[:_MOST_NAMES])
+    more = len(names) - _MAX_NAMES
+    listed = ", ".join(names[:_MAX_NAMES])
     return f"{listed} and {more} more" if more > 0 else listed
 
 

@@ -12,7 +12,7 @@ from policies.ray.pod import Pod, PodRole
 from policies.ray.workload import Workload
 
 # Enough to find the mounts; it keeps the message short when hundreds of containers mount a volume.
-_MOST_NAMED = 10
+_MAX_NAMED = 10
 
 
 class NoHostPath(Rule):
@@ -90,6 +90,6 @@ def _writers(pod: Pod, workload: Workload) -> dict[str, list[str]]:
             if mount.get("readOnly") is True:
                 continue
             names = writers.setdefault(as_str(mount.get("name")), [])
-            if len(names) < _MOST_NAMED and name not in names:
+            if len(names) < _MAX_NAMED and name not in names:
                 names.append(name)
     return writers

@@ -17,7 +17,7 @@ from policies.network.isolation import (
     ISOLATION_ANNOTATION,
     LONGEST_ALLOW_FROM,
     MANAGED,
-    MOST_ALLOWANCES,
+    MAX_ALLOWANCES,
     AllowFrom,
     IsolationMode,
     chosen_mode,
@@ -166,7 +166,7 @@ class NoOptOut(Rule):
     def _entries(self, entries: AllowFrom, place: Pointer) -> Iterator[Violation]:
         if entries.is_too_large:
             yield self.violation(
-                f"{ALLOW_FROM_ANNOTATION} has more than {MOST_ALLOWANCES} entries or "
+                f"{ALLOW_FROM_ANNOTATION} has more than {MAX_ALLOWANCES} entries or "
                 f"{LONGEST_ALLOW_FROM} characters",
                 place,
                 "name whole namespaces or networks, or ask the administrator to write them into "

@@ -78,7 +78,7 @@ class ResourceLimits(Rule):
                 place, title = container.pointer / "resources", container.title
                 yield self._incomplete(title, missing, place, remediation)
             if has_variable and VISIBLE_DEVICES in container.variables.names:
-                yield from self._check_visible_devices(container, pod)
+                yield from self._check_visible_devices(container)
 
     def _check_options(self, cluster: ClusterSpec, complete: Harmless) -> Iterator[Violation]:
         """Resources that replace KubeRay's own (`mergeAutoscalerOverrides` in `pod.go`)."""
@@ -110,7 +110,7 @@ class ResourceLimits(Rule):
                 "num-gpus from the group",
             )
 
-    def _check_visible_devices(self, container: Container, pod: Pod) -> Iterator[Violation]:
+    def _check_visible_devices(self, container: Container) -> Iterator[Violation]:
         index, entry = container.variables.of(VISIBLE_DEVICES)[-1]
         if not entry.get("valueFrom") and as_str(entry.get("value")) in NO_DEVICES:
             return

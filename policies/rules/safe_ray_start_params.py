@@ -47,8 +47,6 @@ _REFERENCE = re.compile(rf"\$(?:{_POD_IP}|\{{{_POD_IP}\}}|\({_POD_IP}\))", re.AS
 _SERVICE_NAME = re.compile(r"[a-z0-9.-]*")
 _REDIS = ("redisUsername", "redisPassword")
 _RESOURCE_NAME = re.compile(r"[^'$`\\\x00-\x1f]*")
-
-
 # KubeRay parses the JSON in `resources` and writes it again in single quotes
 # (`addWellKnownAcceleratorResources`). Kubernetes allows no longer names than 253 characters.
 _RESOURCE = re.compile(r"[A-Za-z0-9._/:+ -]{1,253}")

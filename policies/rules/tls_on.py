@@ -40,7 +40,7 @@ class TlsOn(Rule):
 
     def check(self, workload: Workload, facts: Facts) -> Iterator[Violation]:
         pods = [pod for pod in workload.pods if pod.role is not PodRole.SUBMITTER]
-        responsible, before = contract.tls_by(workload), _stored(facts)
+        responsible, before = contract.tls_by(workload), _tls_before(facts)
         if before and _loses_tls(before, responsible):
             remediation = (
                 "send the update again in a moment, so that RayWarden can keep TLS; to run without "
@@ -217,9 +217,9 @@ class TlsOn(Rule):
             message = f"the first init container of the {pod.title} is not {ENROLL_CONTAINER}"
             yield self._baseline(message, pod.spec_pointer / "initContainers", _RECREATE)
         elif enroll.raw != expected:
-            yield from self._check_other(enroll, expected, pod, facts, workload.kind == "Pod")
+            yield from self._check_injected(enroll, expected, pod, facts, workload.kind == "Pod")
 
-    def _check_other(
+    def _check_injected(
         self, enroll: Container, expected: Mapping[str, Any], pod: Pod, facts: Facts, is_pod: bool
     ) -> Iterator[Violation]:
         """An init container of RayWarden's name that is not the expected one."""
@@ -291,7 +291,7 @@ def _is_unchanged(enroll: Container, pod: Pod, facts: Facts) -> bool:
     return stored is not None and stored.raw == enroll.raw
 
 
-def _stored(facts: Facts) -> TlsBy | None:
+def _tls_before(facts: Facts) -> TlsBy | None:
     """What provided TLS in the stored object; None if there is no such object or nothing did."""
     responsible = contract.tls_by(facts.before) if facts.before else TlsBy.NONE
     return None if responsible is TlsBy.NONE else responsible

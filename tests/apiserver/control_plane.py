@@ -25,7 +25,7 @@ _START_SECONDS = 60
 # As the API server's own limit for most requests.
 _REQUEST_SECONDS = 60
 # More than any storage needs to get ready.
-_ATTEMPTS, _MOST_PAUSE_SECONDS = 10, 2
+_ATTEMPTS, _MAX_PAUSE_SECONDS = 10, 2
 ISSUER = "https://kubernetes.default.svc.cluster.local"
 
 
@@ -204,7 +204,7 @@ class _PatientTransport(httpx.HTTPTransport):
             if response.status_code != 429 or not seconds.isdecimal():
                 break
             response.close()
-            time.sleep(min(int(seconds), _MOST_PAUSE_SECONDS))
+            time.sleep(min(int(seconds), _MAX_PAUSE_SECONDS))
         return response
 
 

@@ -27,7 +27,7 @@ _NAME = re.compile(r"^([a-z0-9-]+)==", re.MULTILINE)
 _UNCHECKED = 0b01
 # What the server's image may add to its base, and the whole image of the init container in a
 # registry.
-_MOST_MIB, _MOST_ENROLL_MIB = 110, 40
+_MAX_MIB, _MAX_ENROLL_MIB = 110, 40
 
 
 def main() -> None:
@@ -89,7 +89,7 @@ def _inspect(environment: Path) -> None:
         f"{size:.1f} MiB in {len(files)} files, {len(installed)} distributions, "
         f"{len(own)} files of RayWarden",
     )
-    assert size <= _MOST_MIB, f"the environment has {size:.0f} MiB; {_MOST_MIB} are allowed"
+    assert size <= _MAX_MIB, f"the environment has {size:.0f} MiB; {_MAX_MIB} are allowed"
 
 
 def _inspect_enroll(root: Path) -> None:
@@ -106,7 +106,7 @@ def _inspect_enroll(root: Path) -> None:
     files = [file for file in root.rglob("*") if file.is_file() and not file.is_symlink()]
     size = sum(file.stat().st_size for file in files) / 2**20
     line("image of enroll", f"{compressed:.1f} MiB as tar.gz, {size:.1f} MiB in {len(files)} files")
-    assert compressed <= _MOST_ENROLL_MIB, f"{_MOST_ENROLL_MIB} MiB are allowed"
+    assert compressed <= _MAX_ENROLL_MIB, f"{_MAX_ENROLL_MIB} MiB are allowed"
 
 
 def _state(*roots: Path) -> dict[str, int]:

@@ -12,7 +12,7 @@ from typing import Any
 from webhook.agent.signer_client import EnrollError
 
 # Two sides need four turns with TLS 1.3.
-_MOST_TURNS = 20
+_MAX_TURNS = 20
 
 
 def verify(chain: str, key: str, bundle: str, address: IPv4Address | IPv6Address) -> str:
@@ -69,7 +69,7 @@ def _context(protocol: int, chain: str, key: str, bundle: str) -> ssl.SSLContext
 def _shake_hands(*sides: ssl.SSLObject) -> None:
     """Let each side go on in turn, until no side waits for the other."""
     waiting = list(sides)
-    for _ in range(_MOST_TURNS):
+    for _ in range(_MAX_TURNS):
         waiting = [side for side in waiting if not _is_done(side)]
         if not waiting:
             return

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from policies.cluster.rbac import groups_of, user_name
 from policies.documents.metadata import name_of, namespace_of
 from policies.documents.untyped import as_dict
 from policies.injection.api_token import dashboard_reviewer
@@ -13,15 +14,15 @@ from policies.injection.api_token import token_reviewers as reviewers_of
 from policies.ray.workload import Workload
 from webhook.check.deployment import ServerDeployment
 from webhook.kube.api import KubeApi
+from webhook.kube.client_requests import ACCESS_REVIEWS
 from webhook.kube.live import TOKEN_REVIEWS
 from webhook.kube.permissions import Permission, permissions
 from webhook.kube.request import Resource
 
-_ACCESS_REVIEWS = Resource("authorization.k8s.io", "v1", "subjectaccessreviews")
 # There are about 30 reviews; this many at once is quick and not a burst for the API server.
 _MAX_CONCURRENT = 8
 # Three reviews each. More clusters than this are usually bound by group, and then alike.
-_MOST_TOKEN_REVIEWERS = 50
+_MAX_TOKEN_REVIEWERS = 50
 
 
 async def server_permissions(
@@ -45,7 +46,7 @@ async def server_permissions(
     async def is_allowed(permission: Permission) -> bool:
         async with limit:
             review = _access_review(permission, namespace, account)
-            answer = await api.review(_ACCESS_REVIEWS, review)
+            answer = await api.review(ACCESS_REVIEWS, review)
         return as_dict(answer.get("status")).get("allowed") is True
 
     # The first review goes alone: if the caller may not create reviews, one attempt is enough.
@@ -79,10 +80,9 @@ def _kind_of(resource: Resource) -> Mapping[str, str]:
 
 
 def _review_of(namespace: str, account: str, attributes: Mapping[str, str]) -> Mapping[str, Any]:
-    service_accounts = "system:serviceaccounts"
     spec = {
-        "user": f"system:serviceaccount:{namespace}:{account}",
-        "groups": [service_accounts, f"{service_accounts}:{namespace}", "system:authenticated"],
+        "user": user_name(namespace, account),
+        "groups": list(groups_of(namespace)),
         "resourceAttributes": attributes,
     }
     return {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec}
@@ -117,7 +117,7 @@ async def token_reviewers(
         for account, of_proxy in _reviewers_of(Workload("RayCluster", document))
     )
     return [
-        await _token_reviewer(api, *account) for account in islice(accounts, _MOST_TOKEN_REVIEWERS)
+        await _token_reviewer(api, *account) for account in islice(accounts, _MAX_TOKEN_REVIEWERS)
     ]
 
 
@@ -133,12 +133,12 @@ async def _token_reviewer(
 ) -> TokenReviewer:
     async def is_allowed(**attributes: str) -> bool:
         review = _review_of(namespace, account, attributes)
-        answer = await api.review(_ACCESS_REVIEWS, review)
+        answer = await api.review(ACCESS_REVIEWS, review)
         return as_dict(answer.get("status")).get("allowed") is True
 
     reviews = [
         await is_allowed(verb="create", group=resource.group, resource=resource.plural)
-        for resource in (TOKEN_REVIEWS, _ACCESS_REVIEWS)
+        for resource in (TOKEN_REVIEWS, ACCESS_REVIEWS)
     ]
     # What Ray itself asks (`src/ray/rpc/authentication/k8s_util.cc`).
     is_member = await is_allowed(

@@ -25,7 +25,7 @@ from webhook.check.facts import Object, Objects
 
 # Every policy of a namespace is compared with every group of its clusters. Anyone with rights in a
 # namespace can create policies; real namespaces have a few.
-MOST_POLICIES = 200
+MAX_POLICIES = 200
 _COMPARED = ("podSelector", "policyTypes", "ingress", "egress")
 # Where Ray chooses the ports of workers by default. Opening a few of these reaches other software.
 _WORKER_PORTS = (range(10002, 20000),)
@@ -81,6 +81,9 @@ class NamespacePolicies:
         return tuple(sorted(names))
 
 
+NO_POLICIES = NamespacePolicies(())
+
+
 def by_namespace(documents: Objects) -> Mapping[str, NamespacePolicies]:
     """The NetworkPolicies by namespace; a namespace with too many of them is missing."""
     grouped: dict[str, list[Object]] = defaultdict(list)
@@ -89,7 +92,7 @@ def by_namespace(documents: Objects) -> Mapping[str, NamespacePolicies]:
     return {
         namespace: NamespacePolicies(same)
         for namespace, same in grouped.items()
-        if len(same) <= MOST_POLICIES
+        if len(same) <= MAX_POLICIES
     }
 
 
@@ -109,7 +112,7 @@ class ClusterJudge:
         """What the policies of its namespace do to a RayCluster."""
         workload = Workload("RayCluster", document)
         traffic = ClusterTraffic.of(workload)
-        infrastructure = self._around(workload, namespace_of(document))
+        infrastructure = self._around(namespace_of(document))
         isolation = self.isolation_of(document)
         needs_signer = tls_by(workload) is TlsBy.RAYWARDEN
         needed = infrastructure if needs_signer else replace(infrastructure, signer=None)
@@ -137,7 +140,8 @@ class ClusterJudge:
         of_namespace = self.isolation.of_namespace(namespace_of(document))
         return of_namespace.of_cluster(annotations_of(document))
 
-    def _around(self, workload: Workload, namespace: str) -> Infrastructure:
+    def _around(self, namespace: str) -> Infrastructure:
+        """What clusters of a namespace work with: the operators that work there."""
         names = {name for name, scope in self.operators if not scope or namespace in scope}
         return replace(self.infrastructure, operators=tuple(sorted(names)))
 

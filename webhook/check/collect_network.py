@@ -4,12 +4,13 @@ import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from policies.documents.untyped import as_dict, as_str, dict_items, str_items
+from policies.documents.untyped import as_dict, as_str, dict_items
 from webhook.check.answers import answer_of
 from webhook.check.facts import NetworkFacts, Object, Objects, Unavailable
 from webhook.kube.adapters import KubeObjectLists
 from webhook.kube.api import KubeApi
 from webhook.kube.memory import ENDPOINT_SLICES, NETWORK_POLICIES, SERVICES
+from webhook.kube.objects import addresses_of
 from webhook.kube.pods import PODS
 from webhook.kube.request import NotFoundError, Resource
 
@@ -82,14 +83,11 @@ def _api_server(
         if isinstance(answer, Unavailable):
             return answer
     spec = as_dict(as_dict(service).get("spec"))
-    addresses = [(as_str(spec.get("clusterIP")), number) for number in _ports(spec)]
-    addressed = as_dict(endpoints)
-    for _, endpoint in dict_items(addressed.get("endpoints")):
-        for _, address in str_items(endpoint.get("addresses")):
-            addresses += [(address, number) for number in _ports(addressed)]
-    return sorted((address, number) for address, number in addresses if address)
+    addresses = [(as_str(spec.get("clusterIP")), port) for port in _ports(spec)]
+    addresses += addresses_of(as_dict(endpoints))
+    return sorted((address, port) for address, port in addresses if address)
 
 
-def _ports(document: Mapping[str, Any]) -> list[int]:
-    ports = [entry.get("port") for _, entry in dict_items(document.get("ports"))]
+def _ports(service_spec: Mapping[str, Any]) -> list[int]:
+    ports = [entry.get("port") for _, entry in dict_items(service_spec.get("ports"))]
     return [port for port in ports if isinstance(port, int)]

@@ -7,12 +7,11 @@ from typing import Any
 from policies.documents.metadata import (
     controller_of,
     labels_of,
-    metadata_of,
     name_of,
     namespace_of,
 )
 from policies.documents.pointer import ROOT
-from policies.documents.untyped import as_dict, as_str
+from policies.documents.untyped import as_str
 from policies.injection.contract import TlsBy, opts_out, own_secret, tls_by
 from policies.model import NAMESPACE_LABELS, Profile
 from policies.ray.membership import RAY_CLUSTER_LABEL, has_opted_in, ray_pod
@@ -22,9 +21,7 @@ from webhook.check.facts import MUTATING, CheckFacts, Object, Objects, Unavailab
 from webhook.check.findings import Finding, enumerated, failed, ok, or_ok, unknown, warning
 from webhook.check.installation import policy_of
 from webhook.check.registration import labels_by_namespace, names_of, webhooks_that_skip
-from webhook.kube.objects import created_of
-
-_ENDED_PHASES = ("Succeeded", "Failed")
+from webhook.kube.objects import created_of, pod_has_ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +178,7 @@ def _pods(facts: CheckFacts) -> Iterator[Finding]:
 
 def _must_enroll(pod: Object, managed_clusters: set[_Key]) -> bool:
     """Whether a running pod belongs to a managed cluster or has opted in."""
-    phase = as_dict(pod.get("status")).get("phase")
-    if "deletionTimestamp" in metadata_of(pod) or phase in _ENDED_PHASES:
+    if pod_has_ended(pod):
         return False
     labels = labels_of(pod)
     if has_opted_in(labels):

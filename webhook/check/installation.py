@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from policies.cluster.rbac import user_name
 from policies.config import Policy
 from policies.documents.untyped import as_str
 from policies.ray.image import digest_of, repository_of, tag_of
@@ -60,7 +61,7 @@ def permissions(facts: CheckFacts) -> Iterator[Finding]:
     account = ""
     if isinstance(facts.deployment, ServerDeployment):
         account = facts.deployment.service_account
-    user = f"system:serviceaccount:{facts.namespace}:{account}"
+    user = user_name(facts.namespace, account)
     remediation = f"run {APPLY} to grant it; verify with {can_i(missing[0])} --as {user}"
     yield failed("permissions", f"{user} lacks permission to {', '.join(missing)}", remediation)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Sequence
 
+from policies.cluster.rbac import user_name
 from policies.documents.metadata import name_of, namespace_of
 from policies.documents.untyped import as_dict, as_str, clipped, dict_items, str_items
 from policies.injection.token_fix import membership_binding, review_binding
@@ -200,4 +201,4 @@ def _recognize(user: str) -> str:
 
 def _user(document: Object) -> str:
     account = as_str(pod_spec_of(document).get("serviceAccountName")) or "default"
-    return f"system:serviceaccount:{namespace_of(document)}:{account}"
+    return user_name(namespace_of(document), account)

@@ -7,10 +7,10 @@ from policies.network.infrastructure import Infrastructure
 from policies.network.isolation import IsolationMode
 from policies.network.ports import shown
 from webhook.check.cluster_isolation import (
-    MOST_POLICIES,
+    MAX_POLICIES,
+    NO_POLICIES,
     ClusterJudge,
     JudgedCluster,
-    NamespacePolicies,
     by_namespace,
     living,
 )
@@ -23,8 +23,7 @@ from webhook.check.network_plugin import Enforcement, network_plugins
 
 _DOCUMENTATION = "see deploy/NETWORK.md"
 # More findings of one kind than this hide the others.
-_MOST_CLOSED = 10
-_EMPTY = NamespacePolicies(())
+_MAX_CLOSED = 10
 
 
 def network(facts: CheckFacts) -> Iterator[Finding]:
@@ -39,7 +38,7 @@ def network(facts: CheckFacts) -> Iterator[Finding]:
             return
     judged, unjudged = judged_clusters(facts, or_empty(clusters), or_empty(policies))
     if unjudged:
-        reason = f"there are more than {MOST_POLICIES} NetworkPolicies in their namespace"
+        reason = f"there are more than {MAX_POLICIES} NetworkPolicies in their namespace"
         unavailable = Unavailable(reason, "delete NetworkPolicies that nobody needs")
         yield unknown("clusters", f"the isolation of {enumerated(unjudged)}", unavailable)
     if judged or not unjudged:
@@ -62,7 +61,7 @@ def judged_clusters(
         if namespace in crowded:
             unjudged.append(f"{namespace}/{name_of(document)}")
         else:
-            judged.append(judge.judge(document, known.get(namespace, _EMPTY)))
+            judged.append(judge.judge(document, known.get(namespace, NO_POLICIES)))
     return judged, unjudged
 
 
@@ -226,7 +225,7 @@ def _by_kuberay(facts: CheckFacts, judged: Sequence[JudgedCluster]) -> Iterator[
 def _closed(judged: Iterable[JudgedCluster]) -> Iterator[Finding]:
     """What the pods need and policies certainly close."""
     findings = [_closed_finding(cluster) for cluster in judged if cluster.closed]
-    shown_findings = findings[:_MOST_CLOSED]
+    shown_findings = findings[:_MAX_CLOSED]
     hidden = len(findings) - len(shown_findings)
     if hidden:
         message = f"NetworkPolicies also close what Ray needs in {hidden} more RayClusters"

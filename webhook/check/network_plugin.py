@@ -24,7 +24,7 @@ class Enforcement(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NetworkPlugin:
-    """A part of the cluster's network; `condition` is on what its answer depends."""
+    """A part of the cluster's network; `condition` is what the answer depends on."""
 
     title: str
     enforcement: Enforcement

@@ -89,21 +89,33 @@ class CheckPage:
 def page_of(sections: Sequence[Section], facts: CheckFacts) -> CheckPage:
     """The page of these findings; `facts` are what they were made from."""
     shown = [status for status in reversed(Status) if status is not Status.OK]
-    groups = [GroupView(str(s), *_GROUPS[s], list(_checks(sections, s))) for s in shown]
+    groups = [
+        GroupView(str(status), *_GROUPS[status], list(_checks(sections, status)))
+        for status in shown
+    ]
     urgent = [check for group in groups[:2] for check in group.checks]
-    good = [(s.title, f.message) for s in sections for f in s.findings if f.status is Status.OK]
     return CheckPage(
         verdict=_verdict(sections),
         is_allowed=not (count(sections, Status.FAILED) or count(sections, Status.WARNING)),
         made=f"{facts.now:%Y-%m-%d %H:%M} UTC",
-        totals=[(str(s), count(sections, s), _KINDS[s]) for s in reversed(Status)],
+        totals=[
+            (str(status), count(sections, status), _KINDS[status]) for status in reversed(Status)
+        ],
         facts=[(name, _clipped(text)) for name, text in _facts(facts)],
         first=urgent[:_MAX_FIRST],
         sections=[_area(section, shown) for section in sections],
         statuses=[(str(status), _GROUPS[status][0]) for status in shown],
         groups=[group for group in groups if group.checks],
-        passed=[(_clipped(section), _clipped(message)) for section, message in good],
+        passed=list(_passed(sections)),
     )
+
+
+def _passed(sections: Sequence[Section]) -> Iterator[tuple[str, str]]:
+    """The section and the message of each finding that needs no action."""
+    for section in sections:
+        for finding in section.findings:
+            if finding.status is Status.OK:
+                yield _clipped(section.title), _clipped(finding.message)
 
 
 def _area(section: Section, statuses: Sequence[Status]) -> tuple[str, Sequence[int]]:

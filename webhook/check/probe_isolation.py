@@ -8,10 +8,9 @@ from policies.documents.metadata import labels_of, name_of, namespace_of
 from policies.network.parties import PodParty
 from policies.network.policy import Direction
 from policies.network.ports import Ports, common
-from policies.network.ray_traffic import METRICS_PORT
-from policies.network.ray_traffic import port as only
+from policies.network.ray_traffic import METRICS_PORT, only
 from policies.network.reachability import Policies
-from webhook.check.cluster_isolation import NamespacePolicies, by_namespace
+from webhook.check.cluster_isolation import NO_POLICIES, by_namespace
 from webhook.check.dial import Answer, Port, dial_tcp, within
 from webhook.check.facts import CheckFacts, Object, Unavailable, or_empty
 from webhook.check.findings import Finding, enumerated, failed, ok, unknown, warning
@@ -22,7 +21,6 @@ RUN_IN_POD = (
     "run the command in a pod that is not a member of the cluster, as deploy/NETWORK.md shows"
 )
 _ID = "isolation"
-_EMPTY = NamespacePolicies(())
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +53,10 @@ class Stranger:
 class _Attempt:
     """What happened at a pod of the cluster, as the names of its ports.
 
-    `connected`: policies close these ports, but they accept a connection. `closed`: they do not,
-    as policies say. `unproven`: neither do they, but nor does a port that policies leave open.
-    `let_in`: policies leave these ports open. `without`: no policy applies to the pod.
+    Policies close the ports in the first three fields. `connected`: they accept a connection
+    nevertheless. `closed`: they accept none. `unproven`: they accept none, but neither does a port
+    that policies leave open, so perhaps nothing listens in the pod yet. `let_in`: policies leave
+    these ports open. `without`: no policy applies to the pod.
     """
 
     connected: tuple[str, ...] = ()
@@ -87,8 +86,8 @@ def stranger_of(
     return Stranger(
         f"{own}/{name_of(caller)}",
         PodParty(own, labels_of(caller), labels.get(own)),
-        known.get(own, _EMPTY).policies,
-        known.get(namespace, _EMPTY).policies,
+        known.get(own, NO_POLICIES).policies,
+        known.get(namespace, NO_POLICIES).policies,
     )
 
 
@@ -120,13 +119,15 @@ async def _attempt(
 
     accepted = await asyncio.gather(*map(connects, closed))
     connected = [number for number, accepts in zip(closed, accepted, strict=True) if accepts]
-    kept = titles(number for number in closed if number not in connected)
-    has_control = bool(common(common(enters, leaves), only(METRICS_PORT)))
-    proven = bool(connected) or not has_control or await connects(METRICS_PORT)
+    refused = titles(number for number in closed if number not in connected)
+    # A port that policies leave open, for comparison: without a connection there, that the others
+    # accept none proves nothing.
+    has_open_port = bool(common(common(enters, leaves), only(METRICS_PORT)))
+    proven = bool(connected) or not has_open_port or await connects(METRICS_PORT)
     others = titles(number for number in testable if number not in closed)
     isolated = bool(stranger.entering.isolating(party, Direction.INGRESS))
     attempt = _Attempt(connected=titles(connected))
-    attempt = replace(attempt, closed=kept) if proven else replace(attempt, unproven=kept)
+    attempt = replace(attempt, closed=refused) if proven else replace(attempt, unproven=refused)
     return replace(attempt, let_in=others) if isolated else replace(attempt, without=others)
 
 

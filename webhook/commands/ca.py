@@ -18,11 +18,17 @@ from webhook import wiring
 from webhook.ca import report
 from webhook.ca.inventory import Inventory
 from webhook.ca.rotation import LEAD, Rotation
-from webhook.commands.output import OutputFormat
-from webhook.server.observer import set_up_logging
-from webhook.settings import SetupError, from_environment
+from webhook.commands.cluster_options import KubeconfigOption, caller_settings
+from webhook.settings import SetupError
 
 T = TypeVar("T")
+
+
+class InventoryFormat(StrEnum):
+    """The format of a report: text for people, JSON for programs."""
+
+    TEXT = "text"
+    JSON = "json"
 
 
 class BundleFormat(StrEnum):
@@ -38,9 +44,6 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-Kubeconfig = Annotated[
-    Path | None, typer.Option(help="Kubeconfig file. Default: $KUBECONFIG, as for kubectl.")
-]
 Generation = Annotated[
     str, typer.Argument(help="Name of a generation, for example 20261120T080000Z.")
 ]
@@ -48,21 +51,21 @@ Generation = Annotated[
 
 @app.command("list")
 def list_(
-    kubeconfig: Kubeconfig = None,
+    kubeconfig: KubeconfigOption = None,
     output: Annotated[
-        OutputFormat, typer.Option("--output", "-o", help="Format of the report.")
-    ] = OutputFormat.TEXT,
+        InventoryFormat, typer.Option("--output", "-o", help="Format of the report.")
+    ] = InventoryFormat.TEXT,
 ) -> None:
     """Show generations, the clusters that use them, pods to restart, and expiry dates."""
     inventory = _run(kubeconfig, Rotation.inventory)
-    if output is OutputFormat.JSON:
+    if output is InventoryFormat.JSON:
         print(orjson.dumps(report.as_json(inventory), option=orjson.OPT_INDENT_2).decode())
     else:
         _print(inventory)
 
 
 @app.command()
-def rotate(kubeconfig: Kubeconfig = None) -> None:
+def rotate(kubeconfig: KubeconfigOption = None) -> None:
     """Add a generation for new clusters. Running clusters do not change."""
     generation = _run(kubeconfig, Rotation.rotate)
     minutes = int(LEAD.total_seconds() // 60)
@@ -74,7 +77,7 @@ def rotate(kubeconfig: Kubeconfig = None) -> None:
 @app.command()
 def revoke(
     generation: Generation,
-    kubeconfig: Kubeconfig = None,
+    kubeconfig: KubeconfigOption = None,
     forget: Annotated[
         bool, typer.Option(help="Delete it, so that pods that start later do not trust it.")
     ] = False,
@@ -90,7 +93,7 @@ def revoke(
 
 
 @app.command()
-def publish(kubeconfig: Kubeconfig = None) -> None:
+def publish(kubeconfig: KubeconfigOption = None) -> None:
     """Write the caBundle into the webhook configurations, if the server may not do so."""
     changed = _run(kubeconfig, Rotation.publish)
     print("caBundle updated" if changed else "caBundle is up to date")
@@ -101,7 +104,7 @@ def show(
     cluster: Annotated[
         str, typer.Argument(metavar="NAMESPACE/NAME", help="A RayCluster, or Ray without KubeRay.")
     ],
-    kubeconfig: Kubeconfig = None,
+    kubeconfig: KubeconfigOption = None,
     bundle_format: Annotated[
         BundleFormat, typer.Option("--format", "-f", help="PEM, or a SPIFFE bundle (JSON).")
     ] = BundleFormat.PEM,
@@ -134,10 +137,7 @@ def _cut_off_pods(inventory: Inventory, generation: str, forget: bool) -> Iterat
 
 
 def _run(kubeconfig: Path | None, action: Callable[[Rotation], Awaitable[T]]) -> T:
-    settings = from_environment()
-    set_up_logging("error")
-    if kubeconfig:
-        settings = settings.model_copy(update={"kubeconfig": kubeconfig})
+    settings = caller_settings(kubeconfig)
 
     async def main() -> T:
         async with wiring.rotation(settings) as rotation:

@@ -1,6 +1,5 @@
 """`raywarden check`: whether the installation works and whether TLS is on."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,18 +12,16 @@ from webhook.check.facts import CheckFacts
 from webhook.check.findings import Section, Status, count
 from webhook.check.probe import Target
 from webhook.check.report import CheckFormat
-from webhook.commands.outputs import outputs_of, write
+from webhook.commands.cluster_options import KubeconfigOption, caller_settings
+from webhook.commands.outputs import output_option, outputs_of, write
 from webhook.ports import UnavailableError
-from webhook.server.observer import set_up_logging
-from webhook.settings import Settings, SetupError, from_environment
+from webhook.settings import Settings, SetupError
 
 _HEALTHY, _FAILED, _NOT_CHECKED = 0, 1, 2
 
 
 def check_command(
-    kubeconfig: Annotated[
-        Path | None, typer.Option(help="Kubeconfig file. Default: $KUBECONFIG, as for kubectl.")
-    ] = None,
+    kubeconfig: KubeconfigOption = None,
     namespace: Annotated[
         str,
         typer.Option(
@@ -51,16 +48,7 @@ def check_command(
     all_pods: Annotated[
         bool, typer.Option("--all-pods", help="With --probe: dial more than 32 workers.")
     ] = False,
-    output: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FORMAT[=FILE]",
-            help=f"Format of the report ({', '.join(CheckFormat)}), and a file for it. "
-            "May be given several times.",
-        ),
-    ] = None,
+    output: Annotated[list[str] | None, output_option(CheckFormat)] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 1 also for warnings and unknowns.")
     ] = False,
@@ -74,10 +62,7 @@ def check_command(
         raise SetupError("--address and --all-pods need --probe")
     outputs = outputs_of(output or [], CheckFormat)
     target = Target.of(probe, address, all_pods) if probe else None
-    settings = from_environment()
-    set_up_logging("error")
-    if kubeconfig:
-        settings = settings.model_copy(update={"kubeconfig": kubeconfig})
+    settings = caller_settings(kubeconfig)
     facts, sections = uvloop.run(_check(settings, namespace, target))
     write(
         outputs,

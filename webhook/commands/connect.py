@@ -6,12 +6,12 @@ import signal
 import sys
 from collections.abc import Coroutine
 from datetime import timedelta
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 import uvloop
 
+from webhook.commands.cluster_options import ContextOption, KubeconfigOption
 from webhook.connect.problems import ConnectError
 from webhook.connect.program import STOPS
 from webhook.connect.session import ConnectOptions, connect
@@ -38,10 +38,8 @@ def connect_command(
     ttl: Annotated[
         str, typer.Option(help="How long to stay connected: 30m, 8h. The server may allow less.")
     ] = "8h",
-    kubeconfig: Annotated[
-        Path | None, typer.Option(help="Kubeconfig file. Default: $KUBECONFIG, as for kubectl.")
-    ] = None,
-    context: Annotated[str, typer.Option(help="Context of the kubeconfig.")] = "",
+    kubeconfig: KubeconfigOption = None,
+    context: ContextOption = "",
 ) -> None:
     """Connect to a Ray cluster from outside, and run a program that uses it.
 

@@ -11,6 +11,7 @@ import uvloop
 
 from policies.network.infrastructure import Infrastructure
 from webhook import wiring
+from webhook.commands.cluster_options import KubeconfigOption, caller_settings
 from webhook.commands.network_policy_adopt import adopt
 from webhook.manifests.read import Manifest, UnreadableManifest, read
 from webhook.network_policy.choices import ASSUMED_OPERATOR, USUAL_OPERATOR, Choices, ModeChoice
@@ -19,8 +20,7 @@ from webhook.network_policy.printer import Printer
 from webhook.network_policy.targets import targets_in
 from webhook.policy.file import load_policy
 from webhook.ports import UnavailableError
-from webhook.server.observer import set_up_logging
-from webhook.settings import Settings, SetupError, from_environment
+from webhook.settings import Settings, SetupError
 
 _LIVE = re.compile(r"([a-z0-9-]{1,63})/([a-z0-9.-]{1,253})")
 
@@ -78,9 +78,7 @@ def network_policy_command(
             "--namespace", "-n", help="Namespace of manifests without one. Default: kubectl's."
         ),
     ] = "",
-    kubeconfig: Annotated[
-        Path | None, typer.Option(help="Kubeconfig file. Default: $KUBECONFIG, as for kubectl.")
-    ] = None,
+    kubeconfig: KubeconfigOption = None,
     adopted: Annotated[
         list[str] | None,
         typer.Option(
@@ -102,10 +100,7 @@ def network_policy_command(
 
     Exit codes: 0 if something was printed or adopted, 1 if nothing was, 2 if something failed.
     """
-    settings = from_environment()
-    if kubeconfig:
-        settings = settings.model_copy(update={"kubeconfig": kubeconfig})
-    set_up_logging("error")
+    settings = caller_settings(kubeconfig)
     choices = Choices(
         mode=mode,
         allow_from=allow_from or (),

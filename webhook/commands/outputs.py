@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
+import typer
 from rich.text import Text
 
 from webhook.commands.terminal import print_lines
@@ -35,6 +36,17 @@ class Output(Generic[Format]):
         if "=" in option and not file:
             raise SetupError(f"--output {option}: name a file after =")
         return cls(format, Path(file) if file else None)
+
+
+def output_option(formats: type[StrEnum]) -> Any:
+    """The option `--output` of a command with these formats."""
+    return typer.Option(
+        "--output",
+        "-o",
+        metavar="FORMAT[=FILE]",
+        help=f"Format of the report ({', '.join(formats)}), and a file for it. "
+        "May be given several times.",
+    )
 
 
 def outputs_of(options: Sequence[str], formats: type[Format]) -> list[Output[Format]]:

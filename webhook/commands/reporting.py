@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from policies.model import Severity
-from webhook.commands.outputs import Output, write
+from webhook.commands.outputs import Output, output_option, write
 from webhook.reports.formats import ReportFormat, pieces, text_lines
 from webhook.review.finding import Level
 from webhook.review.results import Results
@@ -28,16 +28,7 @@ class FailOn(StrEnum):
         return None if self is FailOn.NEVER else Level(self.value)
 
 
-OutputOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--output",
-        "-o",
-        metavar="FORMAT[=FILE]",
-        help=f"Format of the report ({', '.join(ReportFormat)}), and a file for it. "
-        "May be given several times.",
-    ),
-]
+OutputOption = Annotated[list[str] | None, output_option(ReportFormat)]
 FailOnOption = Annotated[
     FailOn, typer.Option(help="Exit with 1 for findings of this level and worse ones.")
 ]

@@ -28,6 +28,7 @@ from webhook.commands.reporting import (
 from webhook.manifests.dry_run import ReviewedManifest
 from webhook.manifests.kuberay_schemas import load_schemas
 from webhook.manifests.read import Manifest
+from webhook.manifests.yaml_dumpers import PlainDumper
 from webhook.policy.file import load_policy
 from webhook.reports.formats import ReportFormat
 from webhook.review.run import ReadSources, ReviewBasis, ReviewRun, review_manifests
@@ -235,11 +236,4 @@ def _print_patched(run: ReviewRun, include_derived: bool) -> None:
 def _print_document(title: str, document: dict[str, Any]) -> None:
     # A line break in the name of a file would begin another document.
     print(f"---\n# {one_line(title)}")
-    yaml.dump(document, sys.stdout, _PlainDumper, sort_keys=False, allow_unicode=True)
-
-
-class _PlainDumper(yaml.SafeDumper):
-    """YAML without anchors: a value that two containers share is written twice."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
+    yaml.dump(document, sys.stdout, PlainDumper, sort_keys=False, allow_unicode=True)

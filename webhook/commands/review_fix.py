@@ -13,11 +13,11 @@ from webhook.fixes.kustomize import is_kustomize_patch
 from webhook.fixes.mend import MendedFile, Mender, Mending, Review, with_contents
 from webhook.fixes.proposals import NEEDS_AUTHOR, NEEDS_CHOICE
 from webhook.fixes.replace_file import CannotReplaceError, replace_file
-from webhook.reports.groups import line as one_line
+from webhook.manifests.read import STDIN
+from webhook.reports.groups import counted, line
 from webhook.review.run import ReviewRun
 
 _CHOICES = {FixMode.SAFE: Choice.NONE, FixMode.ALL: Choice.VALUE}
-_STDIN = "stdin"
 _KUSTOMIZE = "kustomize applies it as a patch"
 _NO_NEWLINE = "\\ No newline at end of file"
 
@@ -33,10 +33,10 @@ def mend(run: ReviewRun, review: Review, mode: FixMode, sources: Sequence[str]) 
 def _rendered(run: ReviewRun) -> dict[str, str]:
     """Standard input with the reason to keep it, if Helm rendered it."""
     for manifest in run.manifests:
-        if manifest.source == _STDIN and manifest.written is not None:
+        if manifest.source == STDIN and manifest.written is not None:
             template = manifest.written.text.template(manifest.written.document)
             if template:
-                return {_STDIN: f"Helm rendered it: change {template} or its values"}
+                return {STDIN: f"Helm rendered it: change {template} or its values"}
     return {}
 
 
@@ -44,7 +44,7 @@ def write_files(mending: Mending, sources: Sequence[str]) -> dict[str, str]:
     """Replace the files that change; the names of those that could not be, with the reasons."""
     failed = {}
     for file in mending.files:
-        if file.name == _STDIN and "-" in sources:
+        if file.name == STDIN and "-" in sources:
             continue
         try:
             replace_file(Path(file.name), file.before, file.after)
@@ -64,17 +64,17 @@ def written(mending: Mending, failed: Mapping[str, str], review: Review) -> Revi
 def print_stream(run: ReviewRun, mending: Mending) -> None:
     """Print standard input with its changes."""
     mended = {file.name: file.after for file in mending.files}
-    original = run.results.texts.get(_STDIN)
+    original = run.results.texts.get(STDIN)
     if original is not None:
-        sys.stdout.buffer.write(mended.get(_STDIN, original.content))
+        sys.stdout.buffer.write(mended.get(STDIN, original.content))
         sys.stdout.buffer.flush()
 
 
 def print_diff(mending: Mending) -> None:
     """Print the changes as `patch -p0` reads them."""
     for file in mending.files:
-        for line in _diff(file):
-            print(line)
+        for changed in _diff(file):
+            print(changed)
 
 
 def _diff(file: MendedFile) -> Iterator[str]:
@@ -83,9 +83,9 @@ def _diff(file: MendedFile) -> Iterator[str]:
     )
     # A line break or an escape in a name would forge lines of the patch.
     name = file.name if file.name.isprintable() else json.dumps(file.name)
-    for line in difflib.unified_diff(before, after, name, name):
-        yield line.removesuffix("\n")
-        if not line.endswith("\n"):
+    for changed in difflib.unified_diff(before, after, name, name):
+        yield changed.removesuffix("\n")
+        if not changed.endswith("\n"):
             yield _NO_NEWLINE
 
 
@@ -95,26 +95,22 @@ def summary(mending: Mending, failed: Mapping[str, str], *, dry_run: bool) -> It
     fixed = [file for file in mending.files if file.name not in failed]
     for file in fixed:
         rules = Counter(finding.rule for finding in file.findings)
-        counted = ", ".join(_counted(*item) for item in rules.items())
-        yield f"{verb} {one_line(file.name)}: {counted or 'parts of findings'}"
+        fixes = ", ".join(_times(*item) for item in rules.items())
+        yield f"{verb} {line(file.name)}: {fixes or 'parts of findings'}"
     for name, reason in failed.items():
-        yield f"could not write {one_line(name)}: {reason}"
+        yield f"could not write {line(name)}: {reason}"
     reasons = Counter(reason for _, reason in mending.left)
     for finding, reason in mending.left:
         if reason not in (NEEDS_AUTHOR, NEEDS_CHOICE):
-            yield one_line(f"not fixed {finding.place}: {finding.rule}: {reason}")
+            yield line(f"not fixed {finding.place}: {finding.rule}: {reason}")
     count = sum(len(file.findings) for file in fixed)
-    line = f"{_findings(count)} {'can be ' if dry_run else ''}fixed"
+    total = f"{counted(count, 'finding')} {'can be ' if dry_run else ''}fixed"
     if reasons[NEEDS_CHOICE]:
-        line += f", {reasons[NEEDS_CHOICE]} more with --fix=all"
+        total += f", {reasons[NEEDS_CHOICE]} more with --fix=all"
     if reasons[NEEDS_AUTHOR]:
-        line += f", {reasons[NEEDS_AUTHOR]} only by the author"
-    yield line
+        total += f", {reasons[NEEDS_AUTHOR]} only by the author"
+    yield total
 
 
-def _counted(rule: str, count: int) -> str:
+def _times(rule: str, count: int) -> str:
     return rule if count == 1 else f"{rule} ({count})"
-
-
-def _findings(count: int) -> str:
-    return "1 finding" if count == 1 else f"{count} findings"

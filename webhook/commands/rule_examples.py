@@ -22,6 +22,7 @@ from webhook.manifests.dry_run import ReviewedManifest, review_manifest
 from webhook.manifests.kuberay_schemas import load_schemas
 from webhook.manifests.read import Manifest, objects
 from webhook.manifests.state import ManifestNamespaces
+from webhook.manifests.yaml_dumpers import IndentingDumper
 from webhook.settings import Settings, SetupError
 
 _POLICY = "# policy: "
@@ -115,12 +116,5 @@ def _change(documents: list[Any], pointer: str, value: Any) -> None:
 
 def _dump(documents: list[Any]) -> str:
     return yaml.dump_all(
-        documents, Dumper=_Dumper, default_flow_style=None, sort_keys=False, width=_WIDTH
+        documents, Dumper=IndentingDumper, default_flow_style=None, sort_keys=False, width=_WIDTH
     )
-
-
-class _Dumper(yaml.SafeDumper):
-    """YAML as people write manifests: lists are indented below their key."""
-
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
-        super().increase_indent(flow, False)

@@ -6,9 +6,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from policies.config import RULE_IDS
 from policies.problems import unknown_rule
-from policies.registry import MUTATIONS, RULES
+from policies.registry import MUTATION_IDS, RULE_IDS, RULES
 from webhook.commands import reference
 from webhook.commands.rule_examples import Example
 from webhook.commands.rule_explain import explain as lines_about
@@ -61,7 +60,7 @@ def explain(
 ) -> None:
     """Explain a rule: why it exists, and an example before and after the fix."""
     rule = next((rule for rule in RULES if rule.id == id), None)
-    if rule is None and id in {mutation.id for mutation in MUTATIONS}:
+    if rule is None and id in MUTATION_IDS:
         raise SetupError(
             f"{id} is a mutation, not a rule; "
             "raywarden rules --format markdown describes what it writes"

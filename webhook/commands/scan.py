@@ -12,6 +12,7 @@ from policies.config import Policy
 from policies.model import Severity
 from webhook import offline, wiring
 from webhook.commands import reporting
+from webhook.commands.cluster_options import ContextOption, KubeconfigOption, caller_settings
 from webhook.commands.outputs import outputs_of
 from webhook.commands.progress import progress_counter
 from webhook.commands.reporting import FailOn, FailOnOption, MinSeverityOption, OutputOption
@@ -19,8 +20,7 @@ from webhook.policy.file import load_policy
 from webhook.ports import UnavailableError
 from webhook.reports.formats import ReportFormat
 from webhook.review.results import Results
-from webhook.server.observer import set_up_logging
-from webhook.settings import Settings, SetupError, from_environment
+from webhook.settings import Settings, SetupError
 
 
 def scan_command(
@@ -42,10 +42,8 @@ def scan_command(
     ] = False,
     fail_on: FailOnOption = FailOn.ERROR,
     min_severity: MinSeverityOption = Severity.LOW,
-    kubeconfig: Annotated[
-        Path | None, typer.Option(help="Kubeconfig file. Default: $KUBECONFIG, as for kubectl.")
-    ] = None,
-    context: Annotated[str, typer.Option(help="Context of the kubeconfig.")] = "",
+    kubeconfig: KubeconfigOption = None,
+    context: ContextOption = "",
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="As text: each object with all its findings.")
     ] = False,
@@ -56,10 +54,7 @@ def scan_command(
     2 if something could not be read.
     """
     outputs = outputs_of(output or [], ReportFormat)
-    settings = from_environment()
-    set_up_logging("error")
-    if kubeconfig:
-        settings = settings.model_copy(update={"kubeconfig": kubeconfig})
+    settings = caller_settings(kubeconfig)
     in_force = load_policy(policy) if policy else None
     try:
         results = uvloop.run(_scan(settings, context, in_force, namespace, min_severity, report))

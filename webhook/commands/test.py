@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from webhook.commands.outputs import outputs_of
+from webhook.commands.outputs import output_option, outputs_of
 from webhook.commands.outputs import write as write_outputs
 from webhook.offline import offline_reviewer
 from webhook.policy.schema import text_of
@@ -34,16 +34,7 @@ def test_command(
         bool,
         typer.Option("--write", help="Record: write what admission decides as what is expected."),
     ] = False,
-    output: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--output",
-            "-o",
-            metavar="FORMAT[=FILE]",
-            help=f"Format of the report ({', '.join(PolicyTestFormat)}), and a file for it. "
-            "May be given several times.",
-        ),
-    ] = None,
+    output: Annotated[list[str] | None, output_option(PolicyTestFormat)] = None,
     schema: Annotated[
         bool, typer.Option("--schema", help="Print the JSON Schema of a test file, and exit.")
     ] = False,
@@ -71,5 +62,5 @@ def _selector(expression: str) -> Selected:
     try:
         pattern = re.compile(expression)
     except re.error as error:
-        raise SetupError(f"--run {expression!r} is no regular expression: {error}") from None
+        raise SetupError(f"--run {expression!r} is not a regular expression: {error}") from None
     return lambda name: pattern.search(name) is not None

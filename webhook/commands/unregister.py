@@ -1,24 +1,21 @@
 """`raywarden unregister`: takes RayWarden's webhooks away before it is uninstalled."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 import uvloop
 
 from webhook import wiring
+from webhook.commands.cluster_options import KubeconfigOption, caller_settings
 from webhook.kube.request import Resource
 from webhook.ports import UnavailableError
-from webhook.server.observer import set_up_logging
-from webhook.settings import Settings, SetupError, from_environment
+from webhook.settings import Settings, SetupError
 
 _WARNING = "RayWarden will neither protect nor refuse Ray objects. Delete its webhooks?"
 
 
 def unregister_command(
-    kubeconfig: Annotated[
-        Path | None, typer.Option(help="Kubeconfig file. Default: $KUBECONFIG, as for kubectl.")
-    ] = None,
+    kubeconfig: KubeconfigOption = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
 ) -> None:
     """Delete RayWarden's two webhook configurations, so that the API server stops calling it.
@@ -26,10 +23,7 @@ def unregister_command(
     This is the first step of an uninstallation: without RayWarden, the API server would refuse
     every Ray object. The Helm chart runs it by itself.
     """
-    settings = from_environment()
-    set_up_logging("error")
-    if kubeconfig:
-        settings = settings.model_copy(update={"kubeconfig": kubeconfig})
+    settings = caller_settings(kubeconfig)
     if not settings.webhook_configuration:
         # With this setting the server leaves the configurations alone; they have the usual name.
         settings = settings.model_copy(update={"webhook_configuration": "raywarden"})

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from certs.client import ClusterName
-from policies.documents.metadata import metadata_of, name_of
+from policies.documents.metadata import name_of, uid_of
 from policies.documents.untyped import as_dict, as_str, dict_items, printable
 from webhook.connect.problems import REQUESTS_ROLE, ConnectError, explained
 from webhook.kube.api import KubeApi
@@ -54,7 +54,7 @@ async def client_certificate(
         chain = await _wait(api, name_of(request), cluster)
         yield _files(key, chain)
     finally:
-        uid = as_str(metadata_of(request).get("uid"))
+        uid = uid_of(request)
         # Most people may not; Kubernetes deletes an answered request after an hour.
         with suppress(UnavailableError, ConflictError):
             await asyncio.shield(api.delete(REQUESTS, "", name_of(request), {"uid": uid}))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from policies.documents.untyped import as_dict, as_str
-from policies.ray.auth import KUBERNETES_TOKENS, MODE, TOKEN, TOKEN_MODE
+from policies.ray.auth import KUBERNETES_TOKENS, MODE, TOKEN, TOKEN_MODE, reads_as_true
 from webhook.connect.problems import ConnectError
 from webhook.connect.ray_head import RayHead
 from webhook.kube.adapters import SECRETS
@@ -17,7 +17,6 @@ from webhook.ports import UnavailableError
 
 # The key that KubeRay gives to the token.
 _DEFAULT_KEY = "auth_token"
-_TRUE = ("true", "1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +34,7 @@ async def ray_token(api: KubeApi, head: RayHead, own: str) -> RayToken:
         return RayToken(required=False)
     if own:
         return RayToken(True, own)
-    if as_str(head.environment.get(KUBERNETES_TOKENS, {}).get("value")).lower() in _TRUE:
+    if reads_as_true(head.environment.get(KUBERNETES_TOKENS, {})):
         # Not done here: the head could use the token for anything that the user may do.
         raise ConnectError(
             f"{head.cluster} accepts Kubernetes tokens: set RAY_AUTH_TOKEN to the token of a "

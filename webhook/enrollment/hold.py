@@ -19,7 +19,7 @@ _OPEN_SECONDS = 5.0
 _FORGOTTEN_AFTER_SECONDS = 900.0
 # Anyone who may create RayClusters can have pods wait; real clusters wait for a moment. When the
 # limit is reached, the cluster that asked least recently waits anew.
-_MOST_CLUSTERS = 10_000
+_MAX_CLUSTERS = 10_000
 
 
 class HeldError(Exception):
@@ -82,6 +82,6 @@ class Hold:
             first = now
         self._held[key] = (first, now)
         self._held.move_to_end(key)
-        if len(self._held) > _MOST_CLUSTERS:
+        if len(self._held) > _MAX_CLUSTERS:
             self._held.popitem(last=False)
         return now - first

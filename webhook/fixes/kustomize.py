@@ -10,7 +10,7 @@ from policies.documents.untyped import as_dict, as_str, dict_items, str_items
 
 _NAMES = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 # Patches stand beside their kustomization or in a folder of it.
-_MOST_FOLDERS = 3
+_MAX_FOLDERS = 3
 # Far above any real kustomization.
 _MAX_BYTES = 1024 * 1024
 
@@ -18,7 +18,7 @@ _MAX_BYTES = 1024 * 1024
 def is_kustomize_patch(file: Path) -> bool:
     """A kustomization in the file's folder, or one above it, names the file as a patch."""
     path = file.absolute()
-    return any(path in _patches_of(folder) for folder in path.parents[:_MOST_FOLDERS])
+    return any(path in _patches_of(folder) for folder in path.parents[:_MAX_FOLDERS])
 
 
 @cache

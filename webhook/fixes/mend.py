@@ -14,7 +14,7 @@ from webhook.review.finding import ReviewFinding
 from webhook.review.run import ReviewRun
 
 # A remedy can lead to another finding, such as one of the object it creates.
-_MOST_PASSES = 5
+_MAX_PASSES = 5
 _TEMPLATE = re.compile(r"^[^#\n]*\{\{", re.MULTILINE)
 
 Review = Callable[[Sequence[Manifest]], ReviewRun]
@@ -60,7 +60,7 @@ class Mender:
         """Make all changes that can be made. Writes no file."""
         before = {name: text.content for name, text in run.results.texts.items()}
         self._texts = dict(before)
-        for _ in range(_MOST_PASSES):
+        for _ in range(_MAX_PASSES):
             changed = self._pass(run)
             if not changed:
                 break

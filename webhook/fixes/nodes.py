@@ -6,7 +6,8 @@ from typing import Any
 
 import yaml
 
-from policies.documents.yaml_scalars import MERGE_TAG, key_text, scalar_value
+from policies.documents.untrusted_yaml import is_merge_key
+from policies.documents.yaml_scalars import key_text, scalar_value
 
 
 @dataclass(slots=True, eq=False)
@@ -125,7 +126,7 @@ class _Composer:
             mapping.entries += 1
             mapping.first = mapping.first or key
             mapping.last = value
-            if _is_merge(event):
+            if is_merge_key(event):
                 mapping.merged.append(value)
             elif isinstance(key, Scalar):
                 mapping.members[key_text(scalar_value(event))] = Member(key, value)
@@ -143,12 +144,6 @@ class _Composer:
         if not sequence.is_flow and sequence.items:
             sequence.end = sequence.items[-1].end
         return sequence
-
-
-def _is_merge(event: Any) -> bool:
-    if not isinstance(event, yaml.ScalarEvent) or event.value != "<<":
-        return False
-    return event.implicit[0] if event.tag is None else event.tag == MERGE_TAG
 
 
 def target_of(node: TextNode) -> TextNode:

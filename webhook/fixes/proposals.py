@@ -8,7 +8,7 @@ from typing import Any
 from policies.documents.metadata import metadata_of, name_of, namespace_of
 from policies.documents.pointer import Pointer
 from policies.model import Violation
-from policies.registry import RULES
+from policies.registry import RULE_IDS
 from policies.remedies import quota
 from policies.remedies.edits import Append, Create, Edit, Remove, Rename, SetMember
 from policies.remedies.emptied import DocumentEdit
@@ -20,8 +20,6 @@ from webhook.review.authored import authored_pointer
 from webhook.review.finding import ReviewFinding
 from webhook.review.run import ReviewRun
 
-# Administrators write the remediations of their own rules, for people to read.
-_RULES = frozenset(rule.id for rule in RULES)
 _NOT_WRITTEN = "RayWarden cannot tell where the manifest says this"
 _NAME_IS_TAKEN = "these manifests have another object of the same name"
 NEEDS_AUTHOR = "only its author can do this"
@@ -187,7 +185,8 @@ def _as_author(document: dict[str, Any], manifest: Manifest) -> dict[str, Any]:
 def _why_not(violation: Violation, remedy: Remedy, manifest: Manifest, most: Choice) -> str:
     if manifest.document.get("kind") == "AdmissionReview":
         return "it is a recorded AdmissionReview"
-    if violation.rule not in _RULES or remedy.choice is Choice.AUTHOR:
+    # Administrators write the remediations of their own rules, for people to read.
+    if violation.rule not in RULE_IDS or remedy.choice is Choice.AUTHOR:
         return NEEDS_AUTHOR
     return NEEDS_CHOICE if remedy.choice > most else ""
 

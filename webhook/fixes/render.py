@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from policies.documents.yaml_scalars import scalar_value
+from webhook.manifests.yaml_dumpers import PlainDumper
 
 _WIDTH = 1_000_000
 
@@ -24,13 +25,10 @@ class Style:
     is_json: bool = False
 
 
-class _Dumper(yaml.SafeDumper):
-    """Writes no aliases, and quotes all that YAML 1.1 reads as something else than text."""
+class _Dumper(PlainDumper):
+    """Quotes every text that kubectl would read as something else than text."""
 
     indents_lists = False
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
         super().increase_indent(flow, indentless and not self.indents_lists)

@@ -29,8 +29,8 @@ _COMMENT = re.compile(r"^[ \t]*#", re.MULTILINE)
 _OTHER_LINE_ENDS = ("\x85", "\u2028", "\u2029")
 _TOO_MANY = "too many other remedies of this file cannot be made"
 # Each attempt reads the text again. Far more than a real file needs.
-_LEAST_ATTEMPTS = 4
-_MOST_CHARACTERS = 100_000_000
+_MIN_ATTEMPTS = 4
+_MAX_CHARACTERS = 100_000_000
 _CONFLICT = "two remedies contradict each other"
 _UNEXPECTED = "the text with the remedy would not be read as the object with the remedy"
 
@@ -77,7 +77,7 @@ class FixableText:
         left: dict[int, str] = {}
         made: list[int] = []
         text = self._text
-        attempts = max(_LEAST_ATTEMPTS, _MOST_CHARACTERS // (len(self._text) + 1))
+        attempts = max(_MIN_ATTEMPTS, _MAX_CHARACTERS // (len(self._text) + 1))
         # The whole first, then halves of what failed.
         waiting = [self._groups(fixes)]
         while waiting:

@@ -11,7 +11,7 @@ from policies.network.written import Members, PolicyNames, WrittenPolicy, polici
 from webhook.ports import ClusterKey, IsolationState
 
 # Each is computed in a tenth of a millisecond; the cache is for pods that ask every second.
-_MOST_KEPT = 10_000
+_MAX_KEPT = 10_000
 _NOT_SYNCED = "RayWarden has not read the NetworkPolicies of the cluster yet"
 
 
@@ -117,7 +117,7 @@ class WantedPolicies:
         policies = tuple(
             policies_for(cluster.traffic, inputs.isolation, infrastructure, names, members)
         )
-        if len(self._computed) >= _MOST_KEPT:
+        if len(self._computed) >= _MAX_KEPT:
             self._computed.clear()
         self._computed[key] = (inputs, policies)
         return policies

@@ -4,9 +4,9 @@ import asyncio
 import base64
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any, TypeVar
+from typing import Any
 
-from policies.documents.metadata import metadata_of
+from policies.documents.metadata import resource_version_of
 from policies.documents.untyped import as_dict, as_str, dict_items
 from policies.ray.membership import CLAIM_LABELS, OPT_IN_CLUSTER_LABEL, RAY_CLUSTER_LABEL
 from webhook.kube.api import KubeApi
@@ -14,8 +14,6 @@ from webhook.kube.memory import NAMESPACES, RAY_CLUSTERS
 from webhook.kube.pods import PODS
 from webhook.kube.request import InvalidError, NotFoundError, Resource, backoff
 from webhook.ports import ConflictError, StoredSeed, UnavailableError
-
-T = TypeVar("T")
 
 SECRETS = Resource("", "v1", "secrets")
 CONFIGURATIONS = tuple(
@@ -78,7 +76,7 @@ class KubeSeedStore:
         if secret is None:
             return None
         entries = {name: _decoded(value) for name, value in as_dict(secret.get("data")).items()}
-        return StoredSeed(entries, _version(secret))
+        return StoredSeed(entries, resource_version_of(secret))
 
     async def create(self, entries: Mapping[str, bytes]) -> None:
         metadata = {
@@ -93,7 +91,7 @@ class KubeSeedStore:
         # Read the Secret again to keep labels and annotations of other writers. Their changes after
         # this read are caught, too: the API server compares the resourceVersion once more.
         secret = await self._api.get(SECRETS, self._namespace, SEED)
-        if secret is None or _version(secret) != stored.version:
+        if secret is None or resource_version_of(secret) != stored.version:
             raise ConflictError(
                 f"the Secret {self._namespace}/{SEED} has changed since it was read"
             )
@@ -147,10 +145,6 @@ class KubeWebhookConfigurations:
         )
 
 
-def _version(document: Mapping[str, Any]) -> str:
-    return as_str(metadata_of(document).get("resourceVersion"))
-
-
 def _decoded(value: Any) -> bytes:
     """The bytes of an entry; b"" if it is not base64, which no parser accepts as a seed."""
     try:
@@ -174,4 +168,8 @@ def _version_test(configuration: Mapping[str, Any]) -> Mapping[str, Any]:
 
     Without it, an index in the patch could address another webhook.
     """
-    return {"op": "test", "path": "/metadata/resourceVersion", "value": _version(configuration)}
+    return {
+        "op": "test",
+        "path": "/metadata/resourceVersion",
+        "value": resource_version_of(configuration),
+    }

@@ -19,7 +19,7 @@ from policies.documents.metadata import name_of
 from policies.documents.untyped import dict_items
 from webhook.kube import response as answers
 from webhook.kube.attempts import repeated
-from webhook.kube.config import MOST_CONNECTIONS, client
+from webhook.kube.config import MAX_CONNECTIONS, client
 from webhook.kube.paging import PAGE_SIZE, pages_of
 from webhook.kube.request import (
     ApiPath,
@@ -70,7 +70,7 @@ class KubeApi:
         on_response_date: Callable[[str], None] = lambda date: None,
         *,
         context: str = "",
-        connections: int = MOST_CONNECTIONS,
+        connections: int = MAX_CONNECTIONS,
     ) -> Self:
         """A client configured by `webhook.kube.config`; sends nothing to the API server yet.
 

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from kubernetes.aio.client.configuration import Configuration
 
 
-MOST_CONNECTIONS = 100
+MAX_CONNECTIONS = 100
 
 
 async def client(
-    kubeconfig: Path | None, context: str = "", connections: int = MOST_CONNECTIONS
+    kubeconfig: Path | None, context: str = "", connections: int = MAX_CONNECTIONS
 ) -> "ApiClient":
     """A client for `kubeconfig`; for None, with the pod's service account or the user's kubeconfig.
 

@@ -10,8 +10,7 @@ from typing import Any, Generic, TypeVar
 
 import structlog
 
-from policies.documents.metadata import metadata_of, name_of, namespace_of
-from policies.documents.untyped import as_str
+from policies.documents.metadata import name_of, namespace_of, resource_version_of
 from webhook.kube.api import KubeApi
 from webhook.kube.paging import PAGE_SIZE, SCAN_PAGE_SIZE
 from webhook.kube.request import (
@@ -251,5 +250,5 @@ class Informer(Generic[S]):
 
 
 def _key_and_version(document: Mapping[str, Any]) -> tuple[str, str, str]:
-    version = as_str(metadata_of(document).get("resourceVersion"))
+    version = resource_version_of(document)
     return namespace_of(document), name_of(document), version

@@ -9,11 +9,11 @@ from policies.network.policy import Direction
 from policies.network.written import PolicyNames
 from webhook.kube.informer import Informer
 from webhook.kube.network_store import EndpointStore, NetworkPolicyStore
-from webhook.kube.store import RayClusterStore, RoleBindingStore, RoleStore
+from webhook.kube.store import RayClusterStore, RoleBindingStore, RoleStore, role_named
 from webhook.ports import ClusterKey
 
 # Each becomes a rule of each policy; a cluster has one operator, or one for a few namespaces.
-_MOST_OPERATORS = 16
+_MAX_OPERATORS = 16
 
 
 class KubeIsolation:
@@ -58,9 +58,9 @@ class KubeIsolation:
     def keys(self) -> Iterable[ClusterKey]:
         clusters, policies = self._clusters.store, self._policies.store
         keys = dict[ClusterKey, None]()
-        for cluster in clusters.managed.values() if clusters else ():
+        for cluster in clusters.managed.values() if clusters is not None else ():
             keys[cluster.namespace, cluster.name] = None
-        for policy in policies.written.values() if policies else ():
+        for policy in policies.written.values() if policies is not None else ():
             keys[policy.namespace, cluster_of(policy.name)] = None
         return keys
 
@@ -70,12 +70,12 @@ class KubeIsolation:
 
     def uid_of(self, namespace: str, name: str) -> str:
         store = self._clusters.store
-        cluster = store.for_rules.get(namespace, name) if store else None
+        cluster = store.for_rules.get(namespace, name) if store is not None else None
         return cluster.uid if cluster else ""
 
     def managed(self, namespace: str, name: str) -> ManagedCluster | None:
         store = self._clusters.store
-        return store.managed.get(namespace, name) if store else None
+        return store.managed.get(namespace, name) if store is not None else None
 
     def policies_of(self, namespace: str, name: str) -> Sequence[StoredNetworkPolicy]:
         store, names = self._policies.store, PolicyNames.of(name)
@@ -86,7 +86,7 @@ class KubeIsolation:
 
     def kuberay_isolates(self, namespace: str, name: str) -> bool:
         clusters, policies = self._clusters.store, self._policies.store
-        cluster = clusters.for_rules.get(namespace, name) if clusters else None
+        cluster = clusters.for_rules.get(namespace, name) if clusters is not None else None
         if cluster is None or policies is None:
             return False
         views = policies.for_rules.within(namespace).values()
@@ -105,17 +105,17 @@ class KubeIsolation:
 
     def operators(self, namespace: str) -> Sequence[str]:
         users, store = set[str](), self._role_bindings.store
-        for binding in store.inside.within(namespace).values() if store else ():
+        for binding in store.inside.within(namespace).values() if store is not None else ():
             if self._runs_kuberay(binding.role):
                 users |= binding.users
         # First those that administrators chose: tenants may be able to write RoleBindings.
         everywhere, here = namespaces_of(self._rights().operators), namespaces_of(users)
         namespaces = [*everywhere, *(name for name in here if name not in everywhere)]
-        return sorted(namespaces[:_MOST_OPERATORS])
+        return sorted(namespaces[:_MAX_OPERATORS])
 
     def api_server(self) -> Sequence[tuple[str, int]]:
         store = self._endpoints.store
-        return store.api_server if store else ()
+        return store.api_server if store is not None else ()
 
     def clusters_changed(self) -> None:
         """Some RayClusters have changed."""
@@ -129,12 +129,12 @@ class KubeIsolation:
         """Some Roles or RoleBindings have changed."""
         namespaces = set[str]()
         for store in (self._roles.store, self._role_bindings.store):
-            if store:
+            if store is not None:
                 namespaces |= store.changed
                 store.changed.clear()
         clusters = self._clusters.store
         for namespace in namespaces:
-            for name in clusters.managed.within(namespace) if clusters else ():
+            for name in clusters.managed.within(namespace) if clusters is not None else ():
                 self._callback((namespace, name))
 
     def operators_changed(self) -> None:
@@ -163,8 +163,6 @@ class KubeIsolation:
             self._callback(None)
 
     def _runs_kuberay(self, name: str) -> bool:
-        """Whether a ClusterRole by its name, or a Role by `namespace/name`, can run KubeRay."""
-        namespace, _, own_name = name.rpartition("/")
-        roles = self._roles.store if namespace else self._cluster_roles.store
-        role = roles.get(namespace, own_name) if roles else None
+        """Whether the role that a binding names can run KubeRay."""
+        role = role_named(name, self._roles.store, self._cluster_roles.store)
         return role is not None and role.can_run_kuberay

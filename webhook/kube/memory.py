@@ -27,6 +27,7 @@ from webhook.kube.store import (
     RoleStore,
     ServiceStore,
     Store,
+    role_named,
 )
 from webhook.ports import UnavailableError
 
@@ -240,7 +241,7 @@ class KubeMemory:
     def ray_cluster(self, namespace: str, name: str) -> Cluster | None:
         """A known RayCluster; None before they have been listed."""
         store = self._clusters.store
-        return store.for_certs.get(namespace, name) if store else None
+        return store.for_certs.get(namespace, name) if store is not None else None
 
     def fresh_ray_cluster(self, namespace: str, name: str, uid: str) -> Cluster | None:
         """A RayCluster of this uid; None if it is not known, or if memory may be out of date."""
@@ -267,10 +268,7 @@ class KubeMemory:
         return NamespaceRbac(self._role_named, inside, about)
 
     def _role_named(self, name: str) -> RbacRole | None:
-        """A ClusterRole by its name, or a Role by `namespace/name`."""
-        namespace, _, own_name = name.rpartition("/")
-        roles = self._roles.store if namespace else self._cluster_roles.store
-        return roles.get(namespace, own_name) if roles else None
+        return role_named(name, self._roles.store, self._cluster_roles.store)
 
     def _update_rights(self) -> None:
         roles, bindings = self._cluster_roles.store, self._cluster_role_bindings.store

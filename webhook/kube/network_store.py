@@ -14,7 +14,7 @@ from webhook.kube.store import ByNamespace
 # can redirect every client of the API server; other slices of that Service do not count here.
 _API_SERVER = ("default", "kubernetes")
 # A control plane has a few.
-_MOST_ADDRESSES = 64
+_MAX_ADDRESSES = 64
 
 
 class NetworkPolicyStore:
@@ -60,7 +60,7 @@ class EndpointStore(ByNamespace[LiveEndpoints]):
     def put(self, namespace: str, name: str, document: Mapping[str, Any]) -> None:
         self.set(namespace, name, LiveEndpoints.of(document))
         if (namespace, name) == _API_SERVER:
-            addresses = islice(addresses_of(document), _MOST_ADDRESSES)
+            addresses = islice(addresses_of(document), _MAX_ADDRESSES)
             self.api_server = tuple(sorted(set(addresses)))
 
     def remove(self, namespace: str, name: str) -> None:

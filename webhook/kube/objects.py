@@ -59,9 +59,15 @@ def pod_of(document: Mapping[str, Any]) -> LivePod:
         owner=Owner(owner.group, owner.kind, owner.name, owner.uid) if owner else None,
         service_account=service_account or "default",
         addresses=tuple(_addresses(status)),
-        ended="deletionTimestamp" in metadata or status.get("phase") in ("Succeeded", "Failed"),
+        ended=pod_has_ended(document),
         host=f"{hostname}.{subdomain}",
     )
+
+
+def pod_has_ended(document: Mapping[str, Any]) -> bool:
+    """Whether a Pod object has terminated or is being deleted."""
+    phase = as_dict(document.get("status")).get("phase")
+    return phase in ("Succeeded", "Failed") or "deletionTimestamp" in metadata_of(document)
 
 
 def ray_cluster_of(document: Mapping[str, Any]) -> Cluster:

@@ -14,7 +14,7 @@ from webhook.ports import UnavailableError
 PAGE_SIZE = 50
 # Larger pages spare a scan the time between them. Objects of usual size stay far below the limit.
 SCAN_PAGE_SIZE = 500
-_MOST_BYTES = 8 * 1024 * 1024
+_MAX_BYTES = 8 * 1024 * 1024
 # Each value takes some ten times its text in memory.
 _SHRINKS_BY = 10
 
@@ -32,7 +32,7 @@ async def pages_of(
         query = {"limit": str(size), **request.query}
         if token:
             query["continue"] = token
-        most_bytes = _MOST_BYTES if size > PAGE_SIZE else 0
+        most_bytes = _MAX_BYTES if size > PAGE_SIZE else 0
         try:
             document = await read(replace(request, query=query, most_bytes=most_bytes))
         except TooLargeError:

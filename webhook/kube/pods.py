@@ -23,7 +23,7 @@ PODS = Resource("", "v1", "pods")
 _FIELDS = "status.phase=Pending"
 # Authors choose labels. A pod of KubeRay takes half a kilobyte; one that takes more than this is
 # read from the API server when it enrolls.
-_MOST_BYTES = 8 * 1024
+_MAX_BYTES = 8 * 1024
 _METADATA = ("namespace", "name", "uid", "labels", "deletionTimestamp")
 _SPEC = ("serviceAccountName", "hostname", "subdomain")
 _STATUS = ("phase", "podIP", "podIPs")
@@ -92,7 +92,7 @@ class PodStore:
 
     def put(self, namespace: str, name: str, document: Mapping[str, Any]) -> None:
         content = orjson.dumps(_needed(document))
-        if len(content) <= _MOST_BYTES:
+        if len(content) <= _MAX_BYTES:
             # A copy, because orjson leaves kilobytes of its buffer to every result.
             self._pods.set(namespace, name, bytes(memoryview(content)))
         else:

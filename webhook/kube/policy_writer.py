@@ -4,8 +4,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from policies.documents.metadata import metadata_of, namespace_of
-from policies.documents.untyped import as_str
+from policies.documents.metadata import namespace_of, resource_version_of
 from policies.network.managed import StoredNetworkPolicy
 from webhook.kube.api import KubeApi
 from webhook.kube.memory import NETWORK_POLICIES
@@ -34,7 +33,7 @@ class KubePolicyWriter:
             stored = await self._api.apply(
                 NETWORK_POLICIES, namespace_of(document), document, manager=_MANAGER
             )
-        return as_str(metadata_of(stored).get("resourceVersion"))
+        return resource_version_of(stored)
 
     async def delete(self, policy: StoredNetworkPolicy) -> None:
         unchanged = {"uid": policy.uid, "resourceVersion": policy.version}

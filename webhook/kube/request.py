@@ -16,9 +16,7 @@ from webhook.ports import ConflictError, UnavailableError
 # RBAC says `User "..." cannot get resource "pods" ...`. Quotas and admission webhooks also answer
 # 403, in other words.
 _RBAC_REFUSAL = re.compile(r" cannot \w+ (resource|path) ")
-
-
-# The API server calls those so who present no credentials, if it lets them in at all.
+# The API server's name for callers without credentials, if it lets them in at all.
 _ANONYMOUS = 'User "system:anonymous"'
 
 
@@ -27,11 +25,11 @@ class NotFoundError(UnavailableError):
 
 
 class ForbiddenError(UnavailableError):
-    """RBAC denied the request; `right` is the missing permission: verb, resource, namespace."""
+    """RBAC denied the request; `permission` is what is missing: verb, resource, namespace."""
 
-    def __init__(self, message: str, right: str) -> None:
+    def __init__(self, message: str, permission: str) -> None:
         super().__init__(message)
-        self.permission = right
+        self.permission = permission
 
 
 class UnauthorizedError(UnavailableError):
@@ -39,11 +37,11 @@ class UnauthorizedError(UnavailableError):
 
 
 class RefusedError(UnavailableError):
-    """A dry run was refused; `said` is the API server's message, which may quote a webhook's."""
+    """A dry run was refused; `reason` is the API server's message, which may quote a webhook's."""
 
-    def __init__(self, message: str, said: str) -> None:
+    def __init__(self, message: str, reason: str) -> None:
         super().__init__(message)
-        self.reason = said
+        self.reason = reason
 
 
 class ExpiredError(UnavailableError):
@@ -152,7 +150,7 @@ def refusal(request: Request, status: int, retry_after: str, content: bytes) -> 
     is the exception: its answer is the result, and its request contains no secret.
     """
     if status == 403 and _ANONYMOUS in _message(content):
-        return UnauthorizedError(f"{request}: the API server takes the caller for nobody (403)")
+        return UnauthorizedError(f"{request}: the API server treats the caller as anonymous (403)")
     if status == 403 and _RBAC_REFUSAL.search(_message(content)):
         return ForbiddenError(
             f"the service account may not {request}: grant it with RBAC (deploy/base shows how)",

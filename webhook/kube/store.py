@@ -21,7 +21,10 @@ _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
 class Store(Protocol):
-    """What an informer fills. The namespace of a cluster-scoped object is ""."""
+    """What an informer fills. The namespace of a cluster-scoped object is "".
+
+    Compare a store that may be missing with None: an empty one is false, and counting takes time.
+    """
 
     def put(self, namespace: str, name: str, document: Mapping[str, Any]) -> None:
         """Keep the needed parts of a raw object; raises ValueError for one that is malformed."""
@@ -156,16 +159,15 @@ class RayClusterStore:
         self.changed: set[tuple[str, str]] = set()
         self._versions = ByNamespace[int]()
         self._previous = previous
-        if previous:
+        if previous is not None:
             previous._previous = None
 
     def put(self, namespace: str, name: str, document: Mapping[str, Any]) -> None:
         # Convert both before storing either: a malformed object must not be stored by half.
         for_certs, for_rules = ray_cluster_of(document), LiveCluster.of(document)
         managed = self._managed(namespace, name, document)
-        if managed is not self.managed.get(namespace, name) or not self.for_rules.get(
-            namespace, name
-        ):
+        is_new = self.for_rules.get(namespace, name) is None
+        if is_new or managed is not self.managed.get(namespace, name):
             self.changed.add((namespace, name))
         self.for_certs.set(namespace, name, for_certs)
         self.for_rules.set(namespace, name, for_rules)
@@ -187,8 +189,10 @@ class RayClusterStore:
     ) -> ManagedCluster | None:
         """The view of a managed cluster, made once: its status changes every few seconds."""
         for store in (self, self._previous):
-            known = store.managed.get(namespace, name) if store else None
-            if store and known and store._versions.get(namespace, name) == _version_of(document):
+            if store is None:
+                continue
+            known = store.managed.get(namespace, name)
+            if known and store._versions.get(namespace, name) == _version_of(document):
                 return known
         return ManagedCluster.of(document)
 
@@ -230,17 +234,6 @@ class ServiceStore:
         return len(self.for_certs)
 
 
-def _version_of(document: Mapping[str, Any]) -> int:
-    """Another number for each content that a view is made from.
-
-    The API server counts the changes of the spec of an object that has a separate status.
-    """
-    metadata = metadata_of(document)
-    generation = metadata.get("generation") or metadata.get("resourceVersion")
-    read = [metadata.get(name) for name in ("uid", "labels", "annotations", "deletionTimestamp")]
-    return hash(orjson.dumps([generation, *read]))
-
-
 class QuotaStore:
     """Quotas by the namespaces they limit; one quota may limit many namespaces."""
 
@@ -265,3 +258,23 @@ class QuotaStore:
 
     def __len__(self) -> int:
         return len(self._limited_namespaces)
+
+
+def role_named(
+    name: str, roles: RoleStore | None, cluster_roles: RoleStore | None
+) -> RbacRole | None:
+    """A ClusterRole by its name, or a Role by `namespace/name`; None if it is not stored."""
+    namespace, _, own_name = name.rpartition("/")
+    store = roles if namespace else cluster_roles
+    return store.get(namespace, own_name) if store is not None else None
+
+
+def _version_of(document: Mapping[str, Any]) -> int:
+    """A number that changes when anything changes that a view is made from.
+
+    The API server counts the changes of the spec of an object that has a separate status.
+    """
+    metadata = metadata_of(document)
+    generation = metadata.get("generation") or metadata.get("resourceVersion")
+    read = [metadata.get(name) for name in ("uid", "labels", "annotations", "deletionTimestamp")]
+    return hash(orjson.dumps([generation, *read]))

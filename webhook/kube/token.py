@@ -20,20 +20,21 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from certs.identity import TokenIdentity
 from certs.profile import PublicKey, key_problems
+from policies.cluster.rbac import user_name
 from policies.documents.untyped import as_dict, as_str, dict_items, str_items
 
 # An API server publishes a key, and during a rotation two. Tokens of further keys are left to it.
-_MOST_KEYS = 32
+_MAX_KEYS = 32
 # The modulus of an RSA key of 8192 bits in base64 has 1366 characters.
-_MOST_NUMBER_CHARACTERS = 1400
+_MAX_NUMBER_CHARACTERS = 1400
 # The enrollment port lets no longer token through.
-_MOST_TOKEN_CHARACTERS = 16_384
+_MAX_TOKEN_CHARACTERS = 16_384
 _PARTS = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)")
 # The clocks of nodes differ. The API server allows the same (`jwt.DefaultLeeway`).
 _LEEWAY_SECONDS = 60
 # Pods get tokens of ten minutes. The API server refuses a token as soon as its service account is
 # deleted, and this module cannot know that: a token that is valid for long is left to it.
-_MOST_LIFETIME_SECONDS = 3600
+_MAX_LIFETIME_SECONDS = 3600
 _CURVES: Mapping[str, tuple[ec.EllipticCurve, str, hashes.HashAlgorithm]] = {
     "P-256": (ec.SECP256R1(), "ES256", hashes.SHA256()),
     "P-384": (ec.SECP384R1(), "ES384", hashes.SHA384()),
@@ -81,7 +82,7 @@ class Issuer:
 
         Raises InvalidTokenError and UndecidedTokenError.
         """
-        parts = _PARTS.fullmatch(token) if len(token) <= _MOST_TOKEN_CHARACTERS else None
+        parts = _PARTS.fullmatch(token) if len(token) <= _MAX_TOKEN_CHARACTERS else None
         if parts is None:
             raise InvalidTokenError("the token is not a JWT")
         header = _json(parts[1])
@@ -106,7 +107,7 @@ def keys_in(document: Mapping[str, Any]) -> Mapping[str, TokenKey]:
     ambiguous = set()
     for number, entry in dict_items(document.get("keys")):
         key_id, key = as_str(entry.get("kid")), _key(entry)
-        if number >= _MOST_KEYS:
+        if number >= _MAX_KEYS:
             break
         if key_id in keys:
             ambiguous.add(key_id)
@@ -142,7 +143,7 @@ def _ec_key(entry: Mapping[str, Any]) -> TokenKey:
 
 def _number(entry: Mapping[str, Any], name: str) -> int:
     text = as_str(entry.get(name))
-    if not 0 < len(text) <= _MOST_NUMBER_CHARACTERS:
+    if not 0 < len(text) <= _MAX_NUMBER_CHARACTERS:
         raise ValueError(f"{name} is missing or too long")
     return int.from_bytes(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
 
@@ -161,7 +162,7 @@ def _caller(claims: Mapping[str, Any], issuer: str, audience: str, now: float) -
     # Our own clock may be slow: a token from the API server's future is not necessarily wrong.
     if starts is None or starts > now + _LEEWAY_SECONDS:
         raise UndecidedTokenError("the token is not valid yet")
-    if ends - issued > _MOST_LIFETIME_SECONDS:
+    if ends - issued > _MAX_LIFETIME_SECONDS:
         raise UndecidedTokenError("the token is valid for a long time")
     # An API server may have several issuers, and publishes one.
     if claims.get("iss") != issuer:
@@ -175,8 +176,7 @@ def _bound_pod(claims: Mapping[str, Any]) -> TokenIdentity:
     namespace, name = as_str(bound.get("namespace")), as_str(account.get("name"))
     identity = TokenIdentity(namespace, name, as_str(pod.get("name")), as_str(pod.get("uid")))
     stated = (namespace, name, as_str(account.get("uid")), identity.pod, identity.pod_uid)
-    subject = f"system:serviceaccount:{namespace}:{name}"
-    if not all(stated) or claims.get("sub") != subject:
+    if not all(stated) or claims.get("sub") != user_name(namespace, name):
         raise UndecidedTokenError("the token is not bound to a pod in the usual way")
     return identity
 

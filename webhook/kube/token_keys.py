@@ -21,11 +21,11 @@ KEYS_PATH = "/openid/v1/jwks"
 # The API server answers 406 to a client that accepts only other kinds of JSON (RFC 7517, 8.5.2).
 _KEY_SET = "application/jwk-set+json"
 # Both documents have one or two kilobytes.
-_MOST_BYTES = 64 * 1024
+_MAX_BYTES = 64 * 1024
 # A key that the API server no longer uses is no longer used here after this time.
 _PERIOD_SECONDS = 60.0
 # Anyone can send tokens with unknown keys: read again at most this often.
-_LEAST_SECONDS = 10.0
+_MIN_PERIOD_SECONDS = 10.0
 # Keys that cannot be read again may be withdrawn.
 _STALE_SECONDS = 300.0
 
@@ -39,13 +39,13 @@ class TokenKeys:
         now: Callable[[], datetime],
         *,
         period_seconds: float = _PERIOD_SECONDS,
-        least_seconds: float = _LEAST_SECONDS,
+        min_period_seconds: float = _MIN_PERIOD_SECONDS,
         stale_seconds: float = _STALE_SECONDS,
     ) -> None:
         self._api = api
         self._now = now
         self._period_seconds = period_seconds
-        self._least_seconds = least_seconds
+        self._min_period_seconds = min_period_seconds
         self._stale_seconds = stale_seconds
         self._issuer = Issuer("", {})
         self._read_at = 0.0
@@ -72,17 +72,17 @@ class TokenKeys:
                 await self.update()
             except UnavailableError as error:
                 self._report(str(error))
-            await asyncio.sleep(self._least_seconds)
+            await asyncio.sleep(self._min_period_seconds)
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._period_seconds - self._least_seconds):
+                async with asyncio.timeout(self._period_seconds - self._min_period_seconds):
                     await self._wanted.wait()
             self._wanted.clear()
 
     async def update(self) -> None:
         """Read the keys once; raises UnavailableError, and then the last ones stay for a while."""
         asked_at = asyncio.get_running_loop().time()
-        discovery = await self._api.get_path(DISCOVERY_PATH, most_bytes=_MOST_BYTES)
-        document = await self._api.get_path(KEYS_PATH, most_bytes=_MOST_BYTES, accept=_KEY_SET)
+        discovery = await self._api.get_path(DISCOVERY_PATH, most_bytes=_MAX_BYTES)
+        document = await self._api.get_path(KEYS_PATH, most_bytes=_MAX_BYTES, accept=_KEY_SET)
         name, keys = as_str(discovery.get("issuer")), keys_in(document)
         if not name or not keys:
             raise UnavailableError(f"get {KEYS_PATH}: there is no usable key, or no issuer")

@@ -18,7 +18,7 @@ from webhook.manifests.source_text import SourceText
 
 # The name of standard input in reports.
 STDIN = "stdin"
-_SUFFIXES = frozenset({".yaml", ".yml", ".json"})
+SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 # A number with a decimal point or an exponent; versions in strings match as well, which only costs.
 _DECIMALS = re.compile(rb"[0-9][.eE][-+0-9]")
 # Far above any real set of manifests. It keeps an endless pipe from filling the memory.
@@ -106,7 +106,7 @@ def _folder(path: Path) -> Iterator[Result]:
     for error in unlisted:
         yield UnreadableManifest(str(error.filename), error.strerror or str(error))
     for file in sorted(files):
-        if file.suffix in _SUFFIXES and (file.is_file() or not file.exists()):
+        if file.suffix in SUFFIXES and (file.is_file() or not file.exists()):
             yield from _file(file, in_folder=True)
 
 

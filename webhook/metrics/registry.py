@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 
 from policies.cluster import related_object
 from policies.ray import workload
-from policies.registry import MUTATIONS, RULES
+from policies.registry import MUTATION_IDS, RULE_IDS
 from webhook import __version__
 from webhook.ca.trust import Trust
 
@@ -59,8 +59,6 @@ _OUTCOMES = (
 _CLIENT_OUTCOMES = ("issued", "denied", "failed", "delayed", "crashed")
 _STATUSES = ("400", "404", "405", "408", "413", "415", "429", "500", "503")
 _OPERATIONS = ("CREATE", "UPDATE", "DELETE", "CONNECT")
-_RULE_IDS = tuple(rule.id for rule in RULES)
-_MUTATION_IDS = tuple(mutation.id for mutation in MUTATIONS)
 
 M = TypeVar("M", Counter, Gauge, Histogram)
 
@@ -69,7 +67,7 @@ M = TypeVar("M", Counter, Gauge, Histogram)
 class Label:
     """A label and the values it can have.
 
-    `said` replaces the list of values in the reference if they are too many or not all known.
+    `description` stands in the reference for a list of values that is too long or not all known.
     """
 
     name: str
@@ -80,7 +78,7 @@ class Label:
 _WEBHOOK = Label("webhook", ("mutate", "validate"))
 _RULE = Label(
     "rule",
-    (*_RULE_IDS, "size"),
+    (*RULE_IDS, "size"),
     "the id of a rule, `size` (the object is too large to evaluate), or an `own-...` rule of yours",
 )
 
@@ -152,12 +150,12 @@ class Metrics:
             Label("action", ("deny", "warn", "exempt")),
         )
         self.mutations = self._counter(
-            "mutations", "Objects that a mutation changed.", Label("mutation", _MUTATION_IDS)
+            "mutations", "Objects that a mutation changed.", Label("mutation", MUTATION_IDS)
         )
         self.failures = self._counter(
             "rule_failures",
             "Exceptions in rules and mutations; each is a defect of RayWarden.",
-            Label("rule", (*_RULE_IDS, *_MUTATION_IDS), "the id of a rule or mutation"),
+            Label("rule", (*RULE_IDS, *MUTATION_IDS), "the id of a rule or mutation"),
         )
 
     def _declare_enrollment(self) -> None:

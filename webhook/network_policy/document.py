@@ -9,6 +9,7 @@ import yaml
 from policies.documents.untyped import printable
 from policies.network.policy import Direction
 from policies.network.written import WrittenPolicy, WrittenRule
+from webhook.manifests.yaml_dumpers import PlainDumper
 
 _WIDTH = 96
 _LONGEST_COMMENT = 1000
@@ -54,11 +55,4 @@ def _comment(text: str, margin: str) -> str:
 
 
 def _dumped(value: Mapping[str, Any] | Sequence[Any]) -> str:
-    return yaml.dump(value, Dumper=_PlainDumper, sort_keys=False, allow_unicode=True)
-
-
-class _PlainDumper(yaml.SafeDumper):
-    """YAML without anchors: a selector that two rules share is written twice."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
+    return yaml.dump(value, Dumper=PlainDumper, sort_keys=False, allow_unicode=True)

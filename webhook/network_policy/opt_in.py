@@ -16,7 +16,7 @@ from policies.ray.workload import Workload
 # Parameters of `ray start` that are numbers, such as the ports that it moves.
 _PARAMETER = re.compile(r"--([a-z-]{1,40})[=\s]\s*([0-9]{1,5})\b")
 # Commands are short; a longer text is not searched to its end.
-_MOST_CHARACTERS = 20_000
+_MAX_CHARACTERS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ def _group(pod: Pod) -> dict[str, object]:
 def _parameters(pod: Pod) -> dict[str, str]:
     parameters: dict[str, str] = {}
     for container in pod.containers:
-        text = substituted(" ".join(words_of(container))[:_MOST_CHARACTERS], [container])
+        text = substituted(" ".join(words_of(container))[:_MAX_CHARACTERS], [container])
         parameters.update(_PARAMETER.findall(text))
     return parameters
 

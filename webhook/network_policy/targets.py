@@ -11,7 +11,7 @@ from policies.documents.untyped import as_dict, as_str, printable
 from policies.network.ray_traffic import ClusterTraffic
 from policies.network.written import Members, PolicyNames
 from policies.ray.kuberay import cluster_of, submitter_of
-from policies.ray.workload import Kind, Workload
+from policies.ray.workload import LABEL_PREFIXES, Kind, Workload
 from webhook.network_policy.opt_in import opt_in_clusters
 
 OPT_IN = "Ray cluster"
@@ -24,8 +24,7 @@ _PREFIXES = {
     OPT_IN: "opt-in",
 }
 _NOT_IN_NAMES = re.compile(r"[^a-z0-9.-]")
-# Labels that no author chose to tell clusters apart: those of Ray and KubeRay, and of tools.
-_RAY_PREFIXES = ("ray.io/", "raywarden.io/")
+# Labels of tools. No author chose them, or those of Ray and KubeRay, to tell clusters apart.
 _OF_TOOLS = frozenset(
     {
         "app.kubernetes.io/created-by",
@@ -145,7 +144,7 @@ def shared_labels(workload: Workload) -> dict[str, str]:
 
 
 def _is_common(name: str) -> bool:
-    return name in _OF_TOOLS or name.startswith(_RAY_PREFIXES)
+    return name in _OF_TOOLS or name.startswith(LABEL_PREFIXES)
 
 
 def _target_of_owner(

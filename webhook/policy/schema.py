@@ -18,7 +18,7 @@ def text() -> str:
 
 
 def text_of(model: type[BaseModel], title: str) -> str:
-    """The JSON Schema of a file that people write."""
+    """The JSON Schema (draft 2020-12) of the file that a model describes."""
     schema = model.model_json_schema(schema_generator=_Schema)
     return json.dumps({**schema, "title": title}, indent=2, ensure_ascii=False) + "\n"
 

@@ -11,18 +11,16 @@ from pydantic import (
     model_validator,
 )
 
-from policies.config import RULE_IDS
 from policies.configured import Configured, Day
 from policies.expressions import OWN
 from policies.problems import shown, suggestion, unknown_rule
 from policies.ray.operator import KubeRayOperator
-from policies.registry import MUTATIONS
+from policies.registry import MUTATION_IDS, RULE_IDS
 
 # Far more than people write, and few enough that a file cannot keep a CI job busy for hours.
 MAX_CASES = 2_000
 _MAX_SOURCES = 1_000
 _ABSOLUTE = re.compile(r"[/\\]|[A-Za-z]:")
-_MUTATION_IDS = tuple(mutation.id for mutation in MUTATIONS)
 # `size` is no rule: it refuses objects that are too large to be checked.
 _REPORTED_IDS = (*RULE_IDS, "size")
 
@@ -64,8 +62,8 @@ def _rule(name: str) -> str:
 
 
 def _mutation(name: str) -> str:
-    if name not in _MUTATION_IDS:
-        known = suggestion(name, _MUTATION_IDS) or f"; mutations are {', '.join(_MUTATION_IDS)}"
+    if name not in MUTATION_IDS:
+        known = suggestion(name, MUTATION_IDS) or f"; mutations are {', '.join(MUTATION_IDS)}"
         raise ValueError(f"no mutation is called {shown(name)}{known}")
     return name
 
@@ -89,7 +87,7 @@ ReportedRule = Annotated[str, AfterValidator(_rule), Field(json_schema_extra=_RU
 MutationId = Annotated[
     str,
     AfterValidator(_mutation),
-    Field(json_schema_extra={"enum": list(_MUTATION_IDS)}),
+    Field(json_schema_extra={"enum": list(MUTATION_IDS)}),
 ]
 ReportedRules = tuple[ReportedRule, ...] | None
 MutationIds = tuple[MutationId, ...] | None

@@ -12,6 +12,7 @@ import yaml
 from policies.documents.metadata import name_of
 from policies.documents.untyped import as_dict, one_line
 from webhook.manifests.dry_run import ReviewedManifest
+from webhook.manifests.yaml_dumpers import IndentingDumper
 from webhook.policy_tests.cases import Expectation
 from webhook.policy_tests.results import Difference, Effect, effect_of
 from webhook.review.finding import ReviewFinding
@@ -169,19 +170,9 @@ def diff_of(found: Sequence[Difference]) -> tuple[str, ...]:
 def yaml_text(document: Any) -> str:
     """A document as people write YAML: in the order of its fields, without anchors."""
     return yaml.dump(
-        document, Dumper=_PlainDumper, sort_keys=False, allow_unicode=True, width=1_000
+        document, Dumper=IndentingDumper, sort_keys=False, allow_unicode=True, width=1_000
     )
 
 
 def _lines(document: Any) -> list[str]:
     return yaml_text(document).splitlines()
-
-
-class _PlainDumper(yaml.SafeDumper):
-    """YAML without anchors, and with lists that stand out below their field."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
-        super().increase_indent(flow, False)

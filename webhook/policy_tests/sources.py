@@ -10,6 +10,7 @@ import orjson
 
 from policies.problems import shown
 from webhook.manifests.read import (
+    SUFFIXES,
     Manifest,
     Result,
     SkippedFile,
@@ -24,7 +25,6 @@ from webhook.settings import SetupError
 # `raywarden-test.yaml`, and names that end so, such as `gpu-raywarden-test.yaml`.
 TEST_FILES = ("raywarden-test.yaml", "raywarden-test.yml")
 _PATTERN = re.compile(r"[*?\[]")
-_SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 # Far more than the chart or the folder of one case has.
 _MAX_OBJECTS = 1_000
 _MAX_FILES = 10_000
@@ -138,7 +138,7 @@ def _in_place(test_file: Path, document: dict[str, Any]) -> tuple[Manifest, ...]
 
 
 def _may_be_manifest(file: Path) -> bool:
-    return file.suffix in _SUFFIXES and not file.name.endswith(TEST_FILES) and file.is_file()
+    return file.suffix in SUFFIXES and not file.name.endswith(TEST_FILES) and file.is_file()
 
 
 def _in_file(path: Path) -> Iterator[Result]:

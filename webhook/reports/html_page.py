@@ -87,7 +87,10 @@ def page_of(results: Results) -> PageView:
         is_allowed=not results.denied and not results.unreadable,
         totals=list(_totals(results)),
         rules=list(_rules(results)),
-        objects=[shown.object(f"object-{n}", o) for n, o in enumerate(objects[:_MAX_ROWS], 1)],
+        objects=[
+            shown.object(f"object-{number}", reviewed)
+            for number, reviewed in enumerate(objects[:_MAX_ROWS], 1)
+        ],
         suppressed=[shown.finding(finding) for finding in hidden[:_MAX_ROWS]],
         unreadable=[(line(broken.source), line(broken.why)) for broken in unreadable],
         notes=[line(note) for note in results.notes[:_MAX_ROWS]],
@@ -122,7 +125,11 @@ class _Shown:
             source=printable(reviewed.source, _MAX_NAME),
             is_allowed=reviewed.allowed,
             counts=_counts(reviewed.findings),
-            findings=[self.finding(one) for one in reviewed.findings if id(one) in self._findings],
+            findings=[
+                self.finding(finding)
+                for finding in reviewed.findings
+                if id(finding) in self._findings
+            ],
         )
 
     def finding(self, finding: ReviewFinding) -> FindingView:
@@ -178,7 +185,7 @@ def _rules(results: Results) -> Iterator[RuleView]:
     for finding in results.findings:
         if finding.counts:
             by_rule.setdefault(finding.rule, []).append(finding)
-    worst = {rule: _most(found) for rule, found in by_rule.items()}
+    worst = {rule: _worst_first(found) for rule, found in by_rule.items()}
     for rule in sorted(by_rule, key=lambda rule: (worst[rule], rule)):
         found = by_rule[rule]
         severity = str(found[0].severity)
@@ -186,13 +193,13 @@ def _rules(results: Results) -> Iterator[RuleView]:
         yield RuleView(line(rule), url, severity, _counts(found), len(found))
 
 
-def _most(findings: Sequence[ReviewFinding]) -> tuple[int, ...]:
+def _worst_first(findings: Sequence[ReviewFinding]) -> tuple[int, ...]:
     """Sorts what has more errors first, then more warnings, then more notes."""
     return tuple(-number for _, number in _counts(findings))
 
 
 def _badness(reviewed: ObjectResult) -> tuple[bool, tuple[int, ...]]:
-    return reviewed.allowed, _most(reviewed.findings)
+    return reviewed.allowed, _worst_first(reviewed.findings)
 
 
 def _counts(findings: Sequence[ReviewFinding]) -> list[tuple[str, int]]:

@@ -1,32 +1,19 @@
 """The JSON Schema of the JSON report; tests hold every report against it."""
 
-import json
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
-from pydantic.json_schema import GenerateJsonSchema
 
 from policies.model import Severity
+from webhook.policy.schema import text_of
 from webhook.reports.json_report import SCHEMA
 from webhook.review.finding import Level, SuppressedBy
 
 
 def text() -> str:
     """The schema (draft 2020-12) as a JSON document."""
-    schema = {
-        "$schema": GenerateJsonSchema.schema_dialect,
-        **Report.model_json_schema(schema_generator=_Schema),
-        "title": f"A report of raywarden review, {SCHEMA}",
-    }
-    return json.dumps(schema, indent=2) + "\n"
-
-
-class _Schema(GenerateJsonSchema):
-    """Omits the titles that pydantic derives from field names."""
-
-    def field_title_should_be_set(self, schema: Any) -> bool:
-        return False
+    return text_of(Report, f"A report of raywarden review, {SCHEMA}")
 
 
 class _Part(BaseModel):

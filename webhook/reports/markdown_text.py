@@ -6,6 +6,7 @@ from pathlib import PurePosixPath
 from urllib.parse import quote
 
 from policies.documents.untyped import printable
+from webhook.manifests.read import STDIN
 from webhook.reports.groups import counted
 
 # As character references these are text to every Markdown parser, also in tables.
@@ -31,7 +32,7 @@ def link_to(file: str, line: int, limit: int) -> str:
     """The place as a link, if the file is named relative to where the tool runs."""
     title = code(f"{file}:{line}", limit)
     path = PurePosixPath(file)
-    if not file.isprintable() or file in ("", "stdin"):
+    if not file.isprintable() or file in ("", STDIN):
         return title
     if path.is_absolute() or ".." in path.parts:
         return title

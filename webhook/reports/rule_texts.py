@@ -39,9 +39,9 @@ _TEXTS: Mapping[str, RuleText] = {
     **{rule.id: _text_of(rule) for rule in RULES},
     AUTHOR_SUPPRESSIONS: RuleText(
         _COMMENTS,
-        f"{_COMMENTS} This is no rule of admission: only `raywarden review` reads comments such as "
-        "`# raywarden: ignore[no-root] REASON`, where `authorSuppressions` in the policy file lets "
-        "authors write them.",
+        f"{_COMMENTS} This is not a rule of admission: only `raywarden review` reads comments such "
+        "as `# raywarden: ignore[no-root] REASON`, where `authorSuppressions` in the policy file "
+        "lets authors write them.",
         "a comment that suppresses nothing today may hide a new finding tomorrow.",
         "give a reason, name a rule that the policy lists, or remove the comment.",
     ),

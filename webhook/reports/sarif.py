@@ -21,7 +21,7 @@ _SCHEMA = (
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 )
 # GitHub refuses a file with more results.
-_MOST_RESULTS = 25_000
+_MAX_RESULTS = 25_000
 _ROOT = "%SRCROOT%"
 # Text that a reader of SARIF replaces: a placeholder, and the link `[text](target)`.
 _PLACEHOLDER = re.compile(r"\{(\d+)\}")
@@ -34,11 +34,11 @@ def sarif_document(results: Results) -> Json:
     """The whole review as a log with one run. Of too many findings, the worst stay."""
     findings = results.findings
     notifications = list(_notifications(results))
-    if len(findings) > _MOST_RESULTS:
-        left_out = len(findings) - _MOST_RESULTS
-        text = f"{left_out} findings are left out, because GitHub accepts {_MOST_RESULTS}"
+    if len(findings) > _MAX_RESULTS:
+        left_out = len(findings) - _MAX_RESULTS
+        text = f"{left_out} findings are left out, because GitHub accepts {_MAX_RESULTS}"
         notifications.append(_notification("warning", text))
-        findings = tuple(sorted(findings, key=_rank)[:_MOST_RESULTS])
+        findings = tuple(sorted(findings, key=_rank)[:_MAX_RESULTS])
     severities = {finding.rule: finding.severity for finding in findings}
     driver = {
         "name": "RayWarden",

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from policies.config import RULE_IDS
 from policies.model import Severity
+from policies.registry import RULE_IDS
 from webhook.reports.rule_texts import RuleText, rule_text
 
 # GitHub cuts longer descriptions in the middle of a word.
-_MOST_CHARACTERS = 1_000
+_MAX_CHARACTERS = 1_000
 
 # What GitHub calls critical begins with 9.0, high with 7.0, and medium with 4.0.
 _SCORES: Mapping[Severity, str] = {
@@ -63,6 +63,6 @@ def _help(text: RuleText, mark: str) -> str:
 
 
 def _clipped(text: str) -> str:
-    if len(text) <= _MOST_CHARACTERS:
+    if len(text) <= _MAX_CHARACTERS:
         return text
-    return text[:_MOST_CHARACTERS].rpartition(" ")[0] + " ..."
+    return text[:_MAX_CHARACTERS].rpartition(" ")[0] + " ..."

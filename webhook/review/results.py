@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import PurePath
 
-from policies.config import RULE_IDS
 from policies.model import Severity
+from policies.registry import RULE_IDS
 from webhook.manifests.read import UnreadableManifest
 from webhook.manifests.source_text import SourceText
 from webhook.review.finding import Level, Place, ReviewFinding, Subject

@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from policies.config import RULE_IDS, Policy
+from policies.config import Policy
 from policies.problems import shown, suggestion
+from policies.registry import RULE_IDS
 from webhook.manifests.read import Written
 from webhook.manifests.source_text import SourceText
 from webhook.review.finding import SuppressedBy, Suppression
@@ -14,7 +15,6 @@ from webhook.review.ignore import Ignore, ignores_in
 AUTHOR_SUPPRESSIONS = "author-suppressions"
 # Suggestions take time, and a file with more unknown names does not contain misspellings.
 _MAX_SUGGESTIONS = 50
-_ASK = "fix the finding, or ask the administrator for authorSuppressions in the policy file"
 _FORM = "write # raywarden: ignore[RULE] REASON"
 
 

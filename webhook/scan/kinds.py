@@ -7,9 +7,9 @@ from typing import Any
 from policies.documents.metadata import controller_of, metadata_of
 from policies.documents.untyped import as_dict, dict_items
 from policies.ray.membership import RAY_GROUP
+from webhook.kube.objects import pod_has_ended
 from webhook.kube.request import Resource
 
-_ENDED_PHASES = ("Succeeded", "Failed")
 _ENDED_CONDITIONS = ("Complete", "Failed")
 
 
@@ -73,7 +73,7 @@ def has_ended(kind: str, document: Mapping[str, Any]) -> bool:
     status = as_dict(document.get("status"))
     match kind:
         case "Pod":
-            return status.get("phase") in _ENDED_PHASES
+            return pod_has_ended(document)
         case "Job":
             conditions = (entry for _, entry in dict_items(status.get("conditions")))
             return any(

@@ -5,8 +5,7 @@ from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing, suppress
 from typing import Any
 
-from policies.documents.metadata import metadata_of
-from policies.documents.untyped import as_str
+from policies.documents.metadata import uid_of
 from webhook.kube.api import KubeApi
 from webhook.kube.paging import SCAN_PAGE_SIZE
 from webhook.kube.request import ExpiredError, ForbiddenError, NotFoundError, Resource
@@ -59,7 +58,7 @@ def _new_items(page: Page, seen: set[str]) -> Iterator[tuple[Mapping[str, Any], 
     following = len(page.items) + page.remaining
     for item in page.items:
         following -= 1
-        uid = as_str(metadata_of(item).get("uid"))
+        uid = uid_of(item)
         if not uid or uid not in seen:
             seen.add(uid)
             yield item, following

@@ -6,7 +6,7 @@ from pathlib import PurePath
 from typing import Any
 
 from policies import evaluate
-from policies.documents.metadata import controller_of, metadata_of, name_of, namespace_of
+from policies.documents.metadata import controller_of, uid_of
 from policies.documents.pointer import Pointer
 from policies.documents.untyped import as_str
 from policies.evaluate import Verdict
@@ -14,7 +14,12 @@ from policies.model import Violation
 from policies.ray.workload import WORKLOAD_KINDS, Kind, Workload
 from webhook.admission.reviewer import Reviewer
 from webhook.admission.wire import AdmissionRequest
-from webhook.manifests.dry_run import ReviewedManifest, ReviewedObject, without_copies
+from webhook.manifests.dry_run import (
+    ReviewedManifest,
+    ReviewedObject,
+    request_of,
+    without_copies,
+)
 from webhook.manifests.read import Manifest
 from webhook.review.finding import Place
 from webhook.review.judged import Judge, subject_of
@@ -22,7 +27,7 @@ from webhook.review.results import ObjectResult
 from webhook.scan.authors import author_of
 
 # Findings of owners that are remembered. Beyond them, a pod repeats what its owner has.
-_MOST_REMEMBERED = 500_000
+_MAX_REMEMBERED = 500_000
 
 Expect = Callable[[str, Mapping[str, Any]], None]
 
@@ -54,15 +59,15 @@ class LiveJudge:
         if not evaluate.is_subject(kind, document):
             return None
         self._expect(kind.kind, document)
-        request = _request(kind, document)
+        request = request_of(document, "", author_of(document))
         request.measure()
         verdict = self._reviewer.verdict(request)
         owner = controller_of(document)
         known = self._known.get(owner.uid, frozenset()) if owner else frozenset()
-        uid = as_str(metadata_of(document).get("uid"))
+        uid = uid_of(document)
         if kind.kind != "Pod":
             self._remember(uid, verdict, known)
-        reviewed = _reviewed(kind.kind, document, verdict, known)
+        reviewed = _reviewed(request, document, verdict, known)
         result = self._judge.result(ReviewedManifest(Manifest("", 1, document), reviewed, ()))
         if not result.findings and result.allowed and kind.kind not in WORKLOAD_KINDS:
             return None
@@ -72,7 +77,7 @@ class LiveJudge:
     def _remember(self, uid: str, verdict: Verdict, known: frozenset[int]) -> None:
         violations = (*verdict.denied, *verdict.warned, *verdict.audited)
         causes = known.union(map(_cause, violations))
-        if causes and self._remembered < _MOST_REMEMBERED:
+        if causes and self._remembered < _MAX_REMEMBERED:
             self._remembered += len(causes)
             self._known[uid] = causes
 
@@ -93,39 +98,21 @@ class LiveJudge:
         return replace(result, source=title, place=place, findings=findings)
 
 
-def _request(kind: Kind, document: dict[str, Any]) -> AdmissionRequest:
-    name = name_of(document)
-    return AdmissionRequest.model_validate(
-        {
-            "uid": "scan",
-            "kind": {"group": kind.group, "version": kind.version, "kind": kind.kind},
-            "operation": "CREATE",
-            "name": name,
-            # The namespace of a Namespace is the Namespace itself.
-            "namespace": name if kind.kind == "Namespace" else namespace_of(document),
-            "userInfo": {"username": author_of(document)},
-            "object": document,
-            "dryRun": True,
-        }
-    )
-
-
 def _reviewed(
-    kind: str, document: dict[str, Any], verdict: Verdict, known: frozenset[int]
+    request: AdmissionRequest, document: dict[str, Any], verdict: Verdict, known: frozenset[int]
 ) -> ReviewedObject:
     """The verdict without what is known of the owner, and without copies of other findings."""
     shown = set(map(_cause, (*verdict.denied, *verdict.warned)))
     audited = tuple(each for each in verdict.audited if _cause(each) not in shown)
 
     def own(violations: tuple[Violation, ...]) -> tuple[Violation, ...]:
-        originals = without_copies(kind, document, violations)
+        originals = without_copies(request.gvk.kind, document, violations)
         return tuple(each for each in originals if _cause(each) not in known)
 
-    is_namespace = kind == "Namespace"
     return ReviewedObject(
-        kind=kind,
-        name=name_of(document),
-        namespace=name_of(document) if is_namespace else namespace_of(document),
+        kind=request.gvk.kind,
+        name=request.name,
+        namespace=request.namespace,
         sent=document,
         document=document,
         mutations=(),

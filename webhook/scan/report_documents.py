@@ -24,7 +24,7 @@ MANAGED_BY = "app.kubernetes.io/managed-by"
 _NO_RULE = "raywarden"
 _CATEGORY = "Ray Security"
 # etcd stores 1.5 MiB, and the API server adds to a report what it manages.
-_MOST_BYTES = 512 * 1024
+_MAX_BYTES = 512 * 1024
 _LONGEST_MESSAGE = 2000
 _OUTCOMES = {Level.ERROR: "fail", Level.WARNING: "warn", Level.NOTE: "warn"}
 _COUNTED = ("pass", "fail", "warn", "error", "skip")
@@ -86,7 +86,7 @@ def reports(kind: ReportKind, scanned: Results, now: datetime) -> Iterator[Docum
         for reviewed in inside:
             for result in _results(reviewed, scanned.rule_url, now):
                 length = len(orjson.dumps(result))
-                if results and size + length > _MOST_BYTES:
+                if results and size + length > _MAX_BYTES:
                     yield kind.document(namespace, number, results)
                     number, size, results = number + 1, 0, []
                 results.append(result)

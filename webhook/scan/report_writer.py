@@ -5,8 +5,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import aclosing
 from typing import Any
 
-from policies.documents.metadata import metadata_of, name_of, namespace_of
-from policies.documents.untyped import as_str
+from policies.documents.metadata import name_of, namespace_of, uid_of
 from webhook.kube.api import KubeApi
 from webhook.kube.request import BusyError, NotFoundError, Resource, backoff
 from webhook.ports import ConflictError, UnavailableError
@@ -88,7 +87,7 @@ class ReportWriter:
                 for item in page.items:
                     key = namespace_of(item), name_of(item)
                     if key not in written:
-                        stale.append((*key, as_str(metadata_of(item).get("uid"))))
+                        stale.append((*key, uid_of(item)))
         for namespace, name, uid in stale:
             try:
                 await self._api.delete(resource, namespace, name, {"uid": uid})

@@ -19,8 +19,6 @@ _MAX_HEADERS = 100
 _TLS_SECONDS = 5.0
 # Time for a client to read a 400 response before its connection is aborted.
 _BAD_REQUEST_SECONDS = 1.0
-
-
 # In the scope of a request: its whole body has arrived, so receiving it does not wait.
 BODY_HAS_ARRIVED = "raywarden.body_has_arrived"
 _INTERIM = b"HTTP/1.1 100 "

@@ -26,7 +26,6 @@ from webhook.settings import Settings, SetupError
 # A pod connects, enrolls and goes: its idle connection is of no further use.
 _KEEP_ALIVE_SECONDS = {"enrollment": 5}
 
-
 Task = Callable[[], Coroutine[Any, Any, None]]
 RunCaches = Callable[[Callable[[str], None], Sequence[Task]], Coroutine[Any, Any, None]]
 
@@ -49,9 +48,7 @@ class Dependencies:
     configurations: WebhookConfigurations | None = None
     client_requests: ClientRequests | None = None
     isolation: IsolationAdapters | None = None
-    run_caches: (
-        Callable[[Callable[[str], None], Sequence[Task]], Coroutine[Any, Any, None]] | None
-    ) = None
+    run_caches: RunCaches | None = None
     cached_resources: tuple[str, ...] = ()
     up_to_date: Callable[[], Mapping[str, bool]] = dict
     collectors: tuple[LabeledCollector, ...] = ()

@@ -14,7 +14,7 @@ from typing import Any
 from policies.cluster.ingress.nginx import authority_of
 
 # A forward action of AWS has at most 5 target groups.
-_MOST_TARGETS = 16
+_MAX_TARGETS = 16
 # What `strconv.Atoi` reads as the number of a port.
 _NUMBER = re.compile(r"\+?[0-9]{1,9}")
 _HOST = re.compile(r"(\[[0-9a-f:.]{2,45}\]|[a-z0-9][a-z0-9.-]{0,252})(?::([0-9]{1,5}))?")
@@ -84,7 +84,7 @@ def forward_targets(action: str) -> Iterator[NamedService]:
             services[value] = None
         elif name == "serviceport":
             ports[int(value) if _NUMBER.fullmatch(value) else value] = None
-    if max(len(services), len(ports)) > _MOST_TARGETS:
+    if max(len(services), len(ports)) > _MAX_TARGETS:
         raise UnreadableTarget
     for service in services:
         for port in ports or (None,):

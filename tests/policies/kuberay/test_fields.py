@@ -118,7 +118,7 @@ def test_a_kuberay_that_is_newer_than_the_tables() -> None:
          "write a list for spec.headGroupSpec.template.spec.containers.args"),
         (f"{RAY}/args", ["a", None], "it must be a string, not null",
          "write a string for spec.headGroupSpec.template.spec.containers.args"),
-        (f"{RAY}/resources/limits/memory", "8GB", "it is no quantity",
+        (f"{RAY}/resources/limits/memory", "8GB", "it is not a quantity",
          "correct spec.headGroupSpec.template.spec.containers.resources.limits.memory"),
     ],
 )  # fmt: skip

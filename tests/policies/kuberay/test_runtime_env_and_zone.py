@@ -9,7 +9,7 @@ from policies.kuberay.time_zone import may_be_time_zone
 from policies.kuberay.values import may_be_yaml_object
 from tests.policies.kuberay.test_validation import messages
 
-REFUSED = ["KubeRay refuses runtimeEnvYAML: it is no YAML of an object"]
+REFUSED = ["KubeRay refuses runtimeEnvYAML: it is not the YAML of an object"]
 
 
 @pytest.mark.parametrize(

@@ -156,13 +156,6 @@ def test_a_policy_that_is_too_large_closes_nothing_for_certain() -> None:
     assert Policies([huge]).reach(HEAD, Direction.EGRESS, STRANGER) == OPEN
 
 
-def test_the_admitting_rules_are_named_with_their_place() -> None:
-    policies = ingress({"from": [{"podSelector": {}}]}, {"ports": [{"port": "dashboard"}]})
-    (admitting,) = policies.admitting(HEAD, STRANGER)
-    opening, rule, ports = admitting
-    assert (opening.name, str(rule.pointer), ports) == ("p", "/spec/ingress/1", span(8265))
-
-
 json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
     lambda children: (

@@ -23,7 +23,7 @@ WORKER = {"ray.io/cluster": "demo", "ray.io/node-type": "worker", "ray.io/group"
 @pytest.fixture(autouse=True)
 def own_logging(monkeypatch: pytest.MonkeyPatch) -> None:
     """The command runs in this process, whose other tests read the log."""
-    monkeypatch.setattr("webhook.commands.network_policy.set_up_logging", lambda level: None)
+    monkeypatch.setattr("webhook.server.observer.set_up_logging", lambda level: None)
 
 
 def run(*arguments: str, stdin: str = "") -> Result:

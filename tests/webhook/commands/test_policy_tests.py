@@ -93,7 +93,7 @@ def test_a_file_outside_may_read_what_is_beside_it(tmp_path: Path) -> None:
     [
         (["nothing"], "nothing: there is no raywarden-test.yaml in this folder or below it"),
         (["missing.yaml"], "missing.yaml: No such file or directory"),
-        (["--run", "("], "--run '(' is no regular expression: "),
+        (["--run", "("], "--run '(' is not a regular expression: "),
         (["cases", "--run", "nobody"], "no case has a name that matches 'nobody'"),
     ],
 )

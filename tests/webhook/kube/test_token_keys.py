@@ -83,7 +83,7 @@ async def test_a_token_with_an_unknown_key_is_reviewed_and_the_key_is_read_soon(
         },
     }
     fake.tokens = {token: status}
-    keys = keys_of(api, least_seconds=0.05)
+    keys = keys_of(api, min_period_seconds=0.05)
     live = KubeLive(api, keys=keys)
     async with running(keys):
         await until(lambda: reads(fake) == 1)
@@ -114,7 +114,7 @@ def _verifies(keys: TokenKeys, token: str) -> bool:
 @conversation
 async def test_unknown_keys_cannot_cause_many_reads(fake: FakeKubeApi, api: KubeApi) -> None:
     fake.paths = dict(published(FIRST))
-    keys = keys_of(api, least_seconds=0.2)
+    keys = keys_of(api, min_period_seconds=0.2)
     stranger = SECOND.token(POD, NOW)
     async with running(keys):
         await until(lambda: reads(fake) == 1)
@@ -177,7 +177,7 @@ def test_an_answer_that_is_no_key_set_changes_nothing(fault: Answer, tmp_path: o
 @conversation
 async def test_an_answer_that_does_not_come_delays_nobody(fake: FakeKubeApi, api: KubeApi) -> None:
     fake.paths = dict(published(FIRST))
-    keys = keys_of(api, least_seconds=0.01, period_seconds=0.02)
+    keys = keys_of(api, min_period_seconds=0.01, period_seconds=0.02)
     await keys.update()
     fake.faults = [fake.serve, hangs]
     async with running(keys):
@@ -188,7 +188,7 @@ async def test_an_answer_that_does_not_come_delays_nobody(fake: FakeKubeApi, api
 @conversation
 async def test_without_keys_every_token_is_reviewed(fake: FakeKubeApi, api: KubeApi) -> None:
     fake.paths = {DISCOVERY: None, JWKS: None}
-    keys = keys_of(api, least_seconds=0.01, period_seconds=0.02)
+    keys = keys_of(api, min_period_seconds=0.01, period_seconds=0.02)
     live = KubeLive(api, keys=keys)
     async with running(keys):
         await until(lambda: len(fake.seen) > 3)
