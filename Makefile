@@ -77,8 +77,9 @@ bench-publish: $(INSTALLED) ## Measure like bench, and show the figures in the d
 	$(BIN)/python -m tests.bench --publish $(ONLY)
 	$(BIN)/python -m tests.tools.docs
 
-bench-cluster: $(INSTALLED) ## Measure creates through an API server, as in a storm: make bench-cluster [PODS=500].
-	$(BIN)/python -m tests.bench.cluster $(PODS)
+bench-cluster: $(INSTALLED) ## Measure creates through an API server, as in a storm: make bench-cluster [PODS=500] [PUBLISH=1].
+	$(BIN)/python -m tests.bench.cluster $(if $(PUBLISH),--publish) $(PODS)
+	$(if $(PUBLISH),$(BIN)/python -m tests.tools.docs)
 
 matrix: $(INSTALLED) ## Test each Kubernetes and Ray that is here: make matrix [PARTS="apiserver e2e cluster"].
 	$(BIN)/python -m tests.matrix $(PARTS)

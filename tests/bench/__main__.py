@@ -35,10 +35,7 @@ def main(arguments: list[str]) -> str | None:
         return f"unknown part {unknown[0]}: choose from {', '.join(_PARTS)}"
     for name in names:
         _PARTS[name]()
-    before = records.record(figures.measured)
-    print("", *records.comparison(before, figures.measured), sep="\n")
-    if "--publish" in arguments:
-        records.publish()
+    records.conclude(figures.measured, publishing="--publish" in arguments)
     return None
 
 

@@ -1,7 +1,7 @@
 """Measures what RayWarden costs the creates of a real API server: alone, paced, and in a storm.
 
-`python -m tests.bench.cluster [PODS]`. Every figure stands below that of the same creates in
-namespaces whose requests the API server does not send to RayWarden.
+`python -m tests.bench.cluster [--publish] [PODS]`. Every figure stands below that of the same
+creates in namespaces whose requests the API server does not send to RayWarden.
 """
 
 import os
@@ -18,7 +18,7 @@ from tests.apiserver.control_plane import ControlPlane
 from tests.apiserver.installation import Installation
 from tests.apiserver.replica import Replica, replicas, serving
 from tests.apiserver.service import Service
-from tests.bench import cluster_objects, cluster_report
+from tests.bench import cluster_objects, cluster_report, figures, records
 from tests.bench.api_client import Connection, Outcome, connect, create, create_paced
 from tests.bench.cluster_objects import PODS_A_CLUSTER, Team
 
@@ -41,7 +41,8 @@ def main() -> int:
     if not assets:
         print("skipped: KUBEBUILDER_ASSETS names no folder with kube-apiserver and etcd")
         return 0
-    pods = int(sys.argv[1]) if len(sys.argv) > 1 else _PODS
+    sizes = [int(argument) for argument in sys.argv[1:] if argument != "--publish"]
+    pods = sizes[0] if sizes else _PODS
     with (
         tempfile.TemporaryDirectory() as folder,
         ControlPlane(Path(folder), Path(assets)) as control_plane,
@@ -49,6 +50,7 @@ def main() -> int:
         bench = _Bench(Installation.make(control_plane), pods)
         uvloop.run(bench.measure())
         uvloop.run(bench.lose_a_replica())
+    records.conclude(figures.measured, publishing="--publish" in sys.argv)
     return 1 if bench.failures else 0
 
 
@@ -62,24 +64,24 @@ class _Bench:
         self._without = self._teams(unseen="true")
         self._with: list[Team] = []
         self._replicas: list[int] = []
+        self._creates = cluster_report.CreateTable()
 
     async def measure(self) -> None:
         """Print the figures for one caller, for eight, for a pace, and for a storm."""
         with replicas(self._installation, 2, **_AS_INSTALLED) as pair:
             self._installation.register(*pair, selectors=cluster_objects.SELECTORS)
             await self._begin(pair)
-            cluster_report.title()
             for callers, count in _CREATES_A_ROUND.items():
                 connections = await self._connect(callers)
                 run = partial(_create_some, connections, count)
-                await self._compare(f"pods, {callers} at once", run, _ROUNDS)
+                await self._compare(f"{callers} at once", run, _ROUNDS)
             connections = await self._connect(_CALLERS)
             run = partial(_create_paced, connections)
-            await self._compare(f"pods, {_A_SECOND} a second", run, _ROUNDS)
+            await self._compare(f"{_A_SECOND} pods a second", run, _ROUNDS)
             self._clean()
             calls, memory = cluster_report.mutations(pair), cluster_report.memory(pair)
             run = partial(self._storm, connections)
-            await self._compare(f"{self._title}, {_CALLERS} at once", run, rounds=1)
+            await self._compare(self._storm_row, run, rounds=1)
             calls = cluster_report.mutations(pair) - calls
             cluster_report.server(memory, pair, calls, self._pods + self._clusters)
             self._clean()
@@ -101,13 +103,14 @@ class _Bench:
             middle, victim = self._pods // 2, service.replicas[0].process
             requests = _calling(victim.kill, middle, requests)
             outcome = await self._timed(create(connections, requests, True))
-        cluster_report.row(f"{self._title}, a replica killed", outcome)
+        creates = cluster_report.CreateTable()
+        creates.add(f"{self._storm_row}, a replica killed", outcome)
         by_others = [text for text in outcome.refused if "raywarden.io" not in text]
         self.failures += outcome.unmutated + len(by_others)
 
     @property
-    def _title(self) -> str:
-        return f"{self._pods} pods, {self._clusters} RayClusters"
+    def _storm_row(self) -> str:
+        return f"storm of {self._pods} pods"
 
     def _teams(self, **labels: str) -> list[Team]:
         return cluster_objects.teams_for(self._installation, self._clusters, **labels)
@@ -134,9 +137,7 @@ class _Bench:
         for _ in range(rounds):
             without.add(await self._timed(run(self._without, False)))
             with_raywarden.add(await self._timed(run(self._with, True)))
-        cluster_report.row(f"{title}, without RayWarden", without)
-        cluster_report.row(f"{title}, with RayWarden", with_raywarden)
-        cluster_report.difference(without, with_raywarden)
+        self._creates.add_pair(title, without, with_raywarden)
         self.failures += len(with_raywarden.refused) + with_raywarden.unmutated
 
     async def _timed(self, run: Awaitable[Outcome]) -> Outcome:

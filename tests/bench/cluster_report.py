@@ -1,4 +1,4 @@
-"""The lines that `make bench-cluster` prints."""
+"""The tables of `make bench-cluster`."""
 
 import os
 import statistics
@@ -7,41 +7,53 @@ from pathlib import Path
 
 from tests.apiserver.replica import Replica
 from tests.bench.api_client import Outcome
+from tests.bench.figures import Column, Table
 
 _KIBIBYTES = 1024
 _REFUSALS_SHOWN = 3
 
 
-def title() -> None:
-    """The heads of the columns; CPU time is that of one create, in milliseconds."""
-    print(
-        f"\n{'creates through an API server':<42}{'/s':>6}{'p50 ms':>9}{'p99 ms':>9}"
-        f"{'API CPU':>9}{'our CPU':>9}{'refused':>9}{'unmutated':>11}"
-    )
+class CreateTable:
+    """What creates take; CPU time is that of one create, in milliseconds."""
 
+    def __init__(self) -> None:
+        self._table = Table(
+            "creates through an API server",
+            Column("per s", more_is_better=True),
+            Column("p50 ms", 1),
+            Column("p99 ms", 1),
+            Column("API CPU", 1),
+            Column("our CPU", 1),
+            Column("refused"),
+            Column("unmutated"),
+        )
 
-def row(name: str, outcome: Outcome) -> None:
-    p50, p99 = percentiles(outcome)
-    each = 1e3 / len(outcome.took)
-    cpu = f"{outcome.of_api_server * each:>9.1f}{outcome.of_replicas * each:>9.1f}"
-    problems = f"{len(outcome.refused):>9}{outcome.unmutated:>11}"
-    print(f"{name:<42}{outcome.rate:>6.0f}{p50:>9.1f}{p99:>9.1f}{cpu}{problems}", flush=True)
-    for text in sorted(set(outcome.refused))[:_REFUSALS_SHOWN]:
-        print(f"  {text}", flush=True)
+    def add(self, row: str, outcome: Outcome) -> None:
+        """Add a row, and print the first refusals."""
+        self._table.add(row, *_cells(outcome))
+        for text in sorted(set(outcome.refused))[:_REFUSALS_SHOWN]:
+            print(f"  {text}", flush=True)
 
-
-def difference(without: Outcome, with_raywarden: Outcome) -> None:
-    """What RayWarden adds, and its share of the creates without it."""
-    (p50, p99), (more_p50, more_p99) = percentiles(without), percentiles(with_raywarden)
-    share = f"{with_raywarden.rate / without.rate:.0%}"
-    print(f"{'  added':<42}{share:>6}{more_p50 - p50:>+9.1f}{more_p99 - p99:>+9.1f}", flush=True)
+    def add_pair(self, row: str, without: Outcome, with_raywarden: Outcome) -> None:
+        """Add the rows without and with RayWarden, and the difference."""
+        self.add(f"{row}, without", without)
+        self.add(f"{row}, with RayWarden", with_raywarden)
+        pairs = zip(_cells(without), _cells(with_raywarden), strict=True)
+        self._table.add(f"{row}, difference", *(after - before for before, after in pairs))
 
 
 def server(before: Sequence[int], pair: Sequence[Replica], calls: float, created: int) -> None:
     """The memory of both replicas, and how often the API server called the mutation."""
-    figures = [f"{was} -> {now}" for was, now in zip(before, memory(pair), strict=True)]
-    print(f"  memory of the replicas, MiB: {', '.join(figures)}")
-    print(f"  calls of the mutation for each create: {calls / created:.2f}", flush=True)
+    table = Table("resident memory of two replicas", Column("before"), Column("after"))
+    for number, (was, now) in enumerate(zip(before, memory(pair), strict=True), start=1):
+        table.add(f"replica {number}, MiB", was, now)
+    Table("calls of the mutation", Column("number", 2)).add("for each create", calls / created)
+
+
+def _cells(outcome: Outcome) -> tuple[float, ...]:
+    each = 1e3 / len(outcome.took)
+    cpu = (outcome.of_api_server * each, outcome.of_replicas * each)
+    return outcome.rate, *percentiles(outcome), *cpu, len(outcome.refused), outcome.unmutated
 
 
 def percentiles(outcome: Outcome) -> tuple[float, float]:

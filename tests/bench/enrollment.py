@@ -207,13 +207,13 @@ def _measure_memory(cluster: FakeCluster, csr: bytes) -> None:
     """Measure how memory grows: each pod gets several certificates, and the cluster is the same."""
     server, signed = cluster.server, 0
     table = Table("resident memory of a server that signs", Column("MiB", 1))
-    table.add(f"{PODS} pods in memory", _resident(server))
+    table.add(f"{PODS} pods and {CLUSTERS} RayClusters known", _resident(server))
     for until in _MEASURED_AT:
         # On a busy machine, older ones expire before the last is sent.
         requests = _requests(replace(cluster, tokens=tokens()), csr)
         load.over_kept_connections(server, server.enrollment_port, requests, 50, until - signed)
         signed = until
-        table.add(f"{signed} certificates, {CLUSTERS} clusters", _resident(server))
+        table.add(f"{signed} certificates signed", _resident(server))
     table = Table("what it did for them", Column("number"))
     table.add("CAs in memory", metric(server, "raywarden_ca_cache_size"))
     table.add("requests to the API server", cluster.lookups_at_the_api())

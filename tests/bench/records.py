@@ -99,6 +99,14 @@ def record(now: Sequence[Figure]) -> list[Record]:
     return before
 
 
+def conclude(now: Sequence[Figure], *, publishing: bool) -> None:
+    """Print a comparison with the last run of this machine, and record this one."""
+    before = record(now)
+    print("", *comparison(before, now), sep="\n")
+    if publishing:
+        publish()
+
+
 def publish() -> None:
     """Show the tables that this machine has recorded in the documentation, once that is written."""
     here = read(machine_file())
