@@ -23,7 +23,7 @@ def test_figures_in_documents_are_those_of_the_last_published_run() -> None:
     guide = REPOSITORY / "deploy" / "OPERATE.md"
     text = guide.read_text()
     assert "<!-- figure: memory -->" in text
-    typed = text.replace("MiB, plus", "GiB, plus", 1)
+    typed = text.replace("MiB with", "GiB with", 1)
     assert typed != text
     assert files()[guide] == text
     assert stale({guide: typed})
