@@ -45,7 +45,8 @@ class Figure:
 
     @property
     def text(self) -> str:
-        return f"{self.median:.{self.column.digits}f}"
+        # `z` writes zero without a sign.
+        return f"{self.median:z.{self.column.digits}f}"
 
 
 # Everything that this process has measured so far.
